@@ -1,0 +1,1 @@
+"""Run on a device: enrol, hold the policy, decide on attempts, spool the events."""

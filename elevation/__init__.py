@@ -1,0 +1,1 @@
+"""Decide on elevation: the pure kernel that the services and the agent share."""

@@ -1,0 +1,1 @@
+"""The four services, and the process that runs them all."""

@@ -1,0 +1,1 @@
+"""Carry every service: server, errors, access, storage; knows no domain noun."""

@@ -1,0 +1,1 @@
+"""Know the devices: enrolment, the directory of groups and users, check-in."""

@@ -1,0 +1,1 @@
+"""Author policies and stream each device the one that applies to it."""

@@ -1,0 +1,1 @@
+"""Say who may do what: roles, role assignments, tokens, the access snapshot."""

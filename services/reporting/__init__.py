@@ -1,0 +1,1 @@
+"""Take in elevation events and report on them."""

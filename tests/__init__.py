@@ -1,0 +1,1 @@
+"""Test OpenEPM: unit tests, the store contract, and whole journeys."""

@@ -1,0 +1,1 @@
+"""Build objects for tests: say what matters, default the rest."""

@@ -1,0 +1,1 @@
+"""Test that every implementation of a port keeps the same promises."""

@@ -1,0 +1,1 @@
+"""Stand in for the ports: fakes that pass the same contract as the real thing."""

@@ -1,0 +1,1 @@
+"""Test the whole system as its users meet it."""
