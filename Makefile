@@ -35,3 +35,12 @@ lock: ## Resolve pyproject.toml again into requirements.lock (hashes, no address
 		--extra server --group dev --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--output-file requirements.lock
 	@! grep -n '://' requirements.lock
+
+.PHONY: generate
+generate: $(STAMP) ## Generate protos/gen from the contracts under protos/epm
+	@$(BIN)/python protos/generate.py
+	@$(BIN)/buf format --write protos
+
+.PHONY: baseline
+baseline: $(STAMP) ## Accept the contracts as they are: what `buf breaking` compares with from now on
+	@cd protos && ../$(BIN)/buf build --exclude-source-info --output baseline.binpb
