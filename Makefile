@@ -7,8 +7,18 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
+TESTS ?= tests
+ARGS ?=
 STAMP := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# $(call install-lock,ENVIRONMENT,LOCK): exactly the packages of a lock; by pip where pip alone knows the index.
+install-lock = $(BIN)/uv pip sync --quiet --no-config --python $(1)/bin/python --require-hashes $(2) 2> $(1)/uv.log \
+	|| $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(2)
+# $(call resolve,OPTIONS,LOCK): hashes, no addresses.
+resolve = $(BIN)/uv pip compile pyproject.toml --no-config --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-header --no-emit-index-url $(1) --output-file $(2)
 
 .PHONY: help
 help: ## Show this list
@@ -17,30 +27,89 @@ help: ## Show this list
 .PHONY: venv
 venv: $(STAMP) ## Build .venv from requirements.lock (any Python >= 3.11: make venv PYTHON=python3.12)
 
-$(STAMP): requirements.lock pyproject.toml
+$(VENV)/.packages: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "OpenEPM needs Python 3.11 or newer; set PYTHON=/path/to/python3")'
 	@echo "building $(VENV) from requirements.lock (once)"
 	@$(PYTHON) -m venv $(VENV)
 	@awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements.lock > $(VENV)/uv.lock
 	@$(PIP) install --no-deps --require-hashes -r $(VENV)/uv.lock
-	@$(BIN)/uv pip sync --quiet --no-config --python $(BIN)/python --allow-empty-requirements --require-hashes requirements.lock 2> $(VENV)/uv.log \
-		|| $(PIP) install --no-deps --require-hashes -r requirements.lock  # where pip alone knows the index
+	@$(call install-lock,$(VENV),requirements.lock)
+	@touch $@
+
+$(STAMP): $(VENV)/.packages pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation --editable . 2> $(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
-	@touch $(STAMP)
+	@touch $@
 
 .PHONY: lock
-lock: ## Resolve pyproject.toml again into requirements.lock (hashes, no addresses)
-	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
-	@$(BIN)/uv pip compile pyproject.toml --no-config --quiet --universal --python-version 3.11 \
-		--extra server --group dev --generate-hashes --no-annotate --no-header --no-emit-index-url \
-		--output-file requirements.lock
-	@! grep -n '://' requirements.lock
+lock: ## Resolve pyproject.toml again into the lock files (hashes, no addresses)
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(PIP) install uv; }
+	@$(call resolve,--extra server --group dev,requirements.lock)
+	@$(call resolve,--constraint requirements.lock,deploy/agent.lock)
+	@$(call resolve,--constraint requirements.lock --extra server,deploy/server.lock)
+	@! grep -n '://' requirements.lock deploy/*.lock
 
 .PHONY: generate
 generate: $(STAMP) ## Generate protos/gen from the contracts under protos/epm
 	@$(BIN)/python protos/generate.py
-	@$(BIN)/buf format --write protos
+	@cd protos && ../$(BIN)/buf format --write
 
 .PHONY: baseline
 baseline: $(STAMP) ## Accept the contracts as they are: what `buf breaking` compares with from now on
 	@cd protos && ../$(BIN)/buf build --exclude-source-info --output baseline.binpb
+
+.PHONY: test
+test: $(STAMP) ## Run the tests (make test TESTS=tests/unit ARGS='-k words')
+	@$(BIN)/pytest -q -n $(JOBS) $(ARGS) $(TESTS)
+
+.PHONY: lint
+lint: lint-python lint-protos lint-deploy ## Run every static check: style, types, import rules, contracts, deployment files
+
+.PHONY: lint-python
+lint-python: $(STAMP) ## Check style (ruff), import rules (import-linter) and types (mypy strict)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "run \`make format\`" >&2; exit 1; }
+	@$(BIN)/lint-imports .importlinter > $(VENV)/imports.log || { cat $(VENV)/imports.log >&2; exit 1; }
+	@$(BIN)/mypy --no-error-summary .
+
+.PHONY: lint-protos
+lint-protos: $(STAMP) ## Check the contracts: style, format, nothing broken since the baseline, generated code fresh
+	@cd protos && ../$(BIN)/buf lint
+	@cd protos && ../$(BIN)/buf format --diff --exit-code
+	@cd protos && ../$(BIN)/buf breaking --against baseline.binpb
+	@$(BIN)/python protos/generate.py --check
+
+.PHONY: lint-deploy
+lint-deploy: $(STAMP) ## Check the Dockerfile and the compose file
+	@$(BIN)/hadolint deploy/Dockerfile
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
+
+.PHONY: format
+format: $(STAMP) ## Format the code and the contracts
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format --quiet .
+	@cd protos && ../$(BIN)/buf format --write
+
+.PHONY: bench
+bench: $(STAMP) ## Run the benchmarks; each prints a table
+	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
+
+.PHONY: demo
+demo: $(STAMP) ## Show the whole system at work on this machine, in under a minute
+	@$(BIN)/epm demo
+
+.PHONY: wheel-check
+wheel-check: $(STAMP) ## Build the wheel, install it bare, start the agent without the server's libraries
+	@rm -rf build/bare && mkdir -p build
+	@$(BIN)/hatchling --quiet build --target wheel
+	@$(PYTHON) -m venv build/bare
+	@$(call install-lock,build/bare,deploy/agent.lock)
+	@build/bare/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index dist/openepm-*.whl
+	@cd build && bare/bin/python -I ../.ci/check_bare_install.py
+
+.PHONY: ci
+ci: ## Do what continuous integration does
+	@.ci/run
+
+.PHONY: clean
+clean: ## Delete what the other targets made, the virtual environment included
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
