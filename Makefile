@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 install-lock = $(BIN)/uv pip sync --quiet --no-config --python $(1)/bin/python --require-hashes $(2) 2> $(1)/uv.log \
 	|| $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(2)
 # $(call resolve,OPTIONS,LOCK): hashes, no addresses.
-resolve = $(BIN)/uv pip compile pyproject.toml --no-config --quiet --universal --python-version 3.11 \
+resolve = $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-header --no-emit-index-url $(1) --output-file $(2)
 
 .PHONY: help
@@ -43,9 +43,10 @@ $(STAMP): $(VENV)/.packages pyproject.toml
 .PHONY: lock
 lock: ## Resolve pyproject.toml again into the lock files (hashes, no addresses)
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(PIP) install uv; }
-	@$(call resolve,--extra server --group dev,requirements.lock)
-	@$(call resolve,--constraint requirements.lock,deploy/agent.lock)
-	@$(call resolve,--constraint requirements.lock --extra server,deploy/server.lock)
+	@$(call resolve,pyproject.toml --extra server --group dev,requirements.lock)
+	@$(call resolve,pyproject.toml --constraint requirements.lock,deploy/agent.lock)
+	@$(call resolve,pyproject.toml --constraint requirements.lock --extra server,deploy/server.lock)
+	@$(call resolve,--group build --constraint requirements.lock,deploy/build.lock)
 	@! grep -n '://' requirements.lock deploy/*.lock
 
 .PHONY: generate
