@@ -1,0 +1,100 @@
+"""Find the policies that apply to one user on one device.
+
+A policy applies where an include holds and no exclude does. An include holds for the members of its group, and, where
+it has a filter, only for devices that the filter finds (or, with EXCLUDE, does not find); that is so for groups of
+users too. All devices are in all-devices and all users in all-users, listed or not. A policy is user-targeted if any
+include that holds is of a group of users. A group that nobody knows includes nobody and excludes everybody; `checks`
+refuses it long before.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from elevation.filters import compile_filter
+from elevation.model import (
+    ALL_DEVICES,
+    ALL_USERS,
+    Assignments,
+    Attributes,
+    Device,
+    FilterMode,
+    GroupType,
+    Include,
+    RulesPolicy,
+    SettingsPolicy,
+    User,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Memberships:
+    """What decides which policies reach one user on one device."""
+
+    device_groups: frozenset[str]
+    user_groups: frozenset[str]
+    attributes: Attributes
+
+    @classmethod
+    def of(cls, device: Device, user: User | None) -> "Memberships":
+        """Take the memberships of a device and its user; without a user only device groups count."""
+        attributes = device.attributes if "name" in device.attributes else {**device.attributes, "name": device.name}
+        users = frozenset() if user is None else user.groups | {ALL_USERS}
+        return cls(device.groups | {ALL_DEVICES}, users, attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Applicable:
+    """The policies that apply. Each rules policy says whether it is user-targeted."""
+
+    settings: tuple[SettingsPolicy, ...]
+    rules: tuple[tuple[RulesPolicy, bool], ...]
+
+
+def applicable(
+    policies: Iterable[SettingsPolicy | RulesPolicy], groups: Mapping[str, GroupType], memberships: Memberships
+) -> Applicable:
+    """Select the policies that apply; `groups` are the groups that exist, with their types."""
+    settings: list[SettingsPolicy] = []
+    rules: list[tuple[RulesPolicy, bool]] = []
+    for policy in policies:
+        reached = targets(policy.assignments, groups, memberships)
+        if not reached:
+            continue
+        if isinstance(policy, SettingsPolicy):
+            settings.append(policy)
+        else:
+            rules.append((policy, GroupType.USER in reached))
+    return Applicable(tuple(settings), tuple(rules))
+
+
+def targets(
+    assignments: Assignments, groups: Mapping[str, GroupType], memberships: Memberships
+) -> frozenset[GroupType]:
+    """Tell by which kinds of group an assignment reaches; empty: it does not."""
+    for exclude in assignments.exclude:
+        if _type(exclude.group, groups) is None or _is_member(exclude.group, groups, memberships):
+            return frozenset()
+    kinds = (_type(include.group, groups) for include in assignments.include if _holds(include, groups, memberships))
+    return frozenset(kind for kind in kinds if kind is not None)
+
+
+def _holds(include: Include, groups: Mapping[str, GroupType], memberships: Memberships) -> bool:
+    if not _is_member(include.group, groups, memberships):
+        return False
+    if not include.filter:
+        return True
+    found = compile_filter(include.filter)(memberships.attributes)
+    return found is (include.filter_mode is FilterMode.INCLUDE)
+
+
+def _is_member(group: str, groups: Mapping[str, GroupType], memberships: Memberships) -> bool:
+    kind = _type(group, groups)
+    if kind is GroupType.DEVICE:
+        return group in memberships.device_groups
+    return kind is GroupType.USER and group in memberships.user_groups
+
+
+def _type(group: str, groups: Mapping[str, GroupType]) -> GroupType | None:
+    if group == ALL_DEVICES:
+        return GroupType.DEVICE
+    return GroupType.USER if group == ALL_USERS else groups.get(group)
