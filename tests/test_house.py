@@ -20,6 +20,10 @@ FILE_LIMIT = 400
 FUNCTION_LIMIT = 60
 PUBLIC_CALLERS = {options_pb2.CALLER_ANONYMOUS, options_pb2.CALLER_ADMINISTRATOR}
 MESH_CALLERS = {options_pb2.CALLER_DEVICE, options_pb2.CALLER_SERVICE}
+INNER_ROOMS = re.compile(r"elevation/|services/(?!_)[a-z]+/(model|ports|usecases)\b")
+IMPURE_CALLS = re.compile(
+    r"(^|\.)(now|utcnow|today|time|monotonic|uuid[1-8]|urandom|getenv|token_\w+)$|^(random|os\.environ)\."
+)
 START_BUDGET_MODULES = ("grpc", "sqlalchemy", "google.protobuf", "cryptography", "lief", "rich", "yaml", "asyncio")
 
 
@@ -97,6 +101,35 @@ def test_the_lock_holds_hashes_and_no_addresses() -> None:
     assert len(packages) == len(re.findall(r"^[a-z0-9-]+==", lock, flags=re.MULTILINE))
 
 
+def test_the_locks_of_the_deployments_are_parts_of_the_whole_lock() -> None:
+    whole = locked(ROOT / "requirements.lock")
+    strays = {name(lock): locked(lock) - whole for lock in (ROOT / "deploy").glob("*.lock")}
+    assert strays.keys() == {"deploy/agent.lock", "deploy/build.lock", "deploy/server.lock"}
+    assert not any(strays.values()), strays
+
+
+def test_inner_rooms_read_no_clock_no_chance_and_no_environment() -> None:
+    found = {
+        f"{name(path)}:{call.lineno}": ast.unparse(call.func)
+        for path in code_files()
+        if INNER_ROOMS.match(name(path))
+        for call in calls(path)
+        if IMPURE_CALLS.search(ast.unparse(call.func))
+    }
+    assert found == {}
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*.md")]
+    broken = [
+        f"{name(document)}: {link}"
+        for document in documents
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text_of(document))
+        if not (document.parent / link).exists()
+    ]
+    assert broken == []
+
+
 def test_every_make_target_that_the_documents_name_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, flags=re.MULTILINE))
@@ -149,6 +182,16 @@ def access_problems(method: MethodDescriptor) -> Iterator[str]:
         yield "names services without letting services in, or the other way round"
     if set(rule.callers) & PUBLIC_CALLERS and set(rule.callers) & MESH_CALLERS:
         yield "mixes callers of the public door and of the mesh door"
+
+
+def locked(lock: Path) -> set[str]:
+    """Name every package of a lock with its version and its hashes, without markers."""
+    entries = re.split(r"\n(?=[a-z0-9])", text_of(lock).strip())
+    return {re.sub(r" ; [^\\]*", " ", entry) for entry in entries}
+
+
+def calls(path: Path) -> Iterator[ast.Call]:
+    yield from (node for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.Call))
 
 
 def code_files() -> list[Path]:
