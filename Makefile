@@ -100,8 +100,8 @@ demo: $(STAMP) ## Show the whole system at work on this machine, in under a minu
 
 .PHONY: wheel-check
 wheel-check: $(STAMP) ## Build the wheel, install it bare, start the agent without the server's libraries
-	@rm -rf build/bare && mkdir -p build
-	@$(BIN)/hatchling --quiet build --target wheel
+	@rm -rf build/bare dist && mkdir -p build
+	@$(BIN)/hatchling build --target wheel > /dev/null
 	@$(PYTHON) -m venv build/bare
 	@$(call install-lock,build/bare,deploy/agent.lock)
 	@build/bare/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index dist/openepm-*.whl
