@@ -1,0 +1,82 @@
+"""Find and read the files that `-f` names: a file, or the `*.yaml` and `*.yml` of a folder, not deeper; `-` is stdin."""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from epmctl.errors import Flaw
+
+MAX_FILE_BYTES: Final = 10 * 1024 * 1024
+STDIN: Final = "-"
+
+_SUFFIXES: Final = frozenset({".yaml", ".yml"})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text of one file, under the name that errors show."""
+
+    name: str
+    text: str
+
+
+def read_sources(places: Iterable[str], flaws: list[Flaw]) -> list[Source]:
+    """Read every file that `places` name, each once; what cannot be read goes to `flaws`."""
+    found: dict[Path | str, Source] = {}
+    for place in places:
+        for path in _files_of(place, flaws):
+            key = path if path == STDIN else Path(path).resolve()
+            if key not in found:
+                text = read_text(str(path), flaws, limit=MAX_FILE_BYTES)
+                found[key] = Source(_shown(path), text or "")
+    return list(found.values())
+
+
+def read_text(place: str, flaws: list[Flaw], *, limit: int | None) -> str | None:
+    """Read one file or stdin as UTF-8 text; None when it cannot be, which goes to `flaws`."""
+    size = -1 if limit is None else limit + 1
+    try:
+        if place == STDIN:
+            data = sys.stdin.buffer.read(size)
+        else:
+            with Path(place).open("rb") as file:
+                data = file.read(size)
+    except OSError as error:
+        flaws.append(Flaw(place, 0, "", f"cannot be read: {_reason(error)}"))
+        return None
+    if limit is not None and len(data) > limit:
+        flaws.append(Flaw(_shown(place), 0, "", f"larger than {limit} bytes; split it"))
+        return None
+    return _decoded(data, _shown(place), flaws)
+
+
+def _decoded(data: bytes, name: str, flaws: list[Flaw]) -> str | None:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        flaws.append(Flaw(name, line, "", f"not UTF-8 text: byte 0x{data[error.start]:02x}; save the file as UTF-8"))
+        return None
+
+
+def _files_of(place: str, flaws: list[Flaw]) -> list[str]:
+    if place == STDIN or not Path(place).is_dir():
+        return [place]
+    try:
+        entries = sorted(entry for entry in Path(place).iterdir() if entry.suffix in _SUFFIXES and not entry.is_dir())
+    except OSError as error:
+        flaws.append(Flaw(place, 0, "", f"cannot be read: {_reason(error)}"))
+        return []
+    if not entries:
+        flaws.append(Flaw(place, 0, "", "holds no *.yaml or *.yml file; name the folder that does"))
+    return [str(entry) for entry in entries]
+
+
+def _shown(place: str) -> str:
+    return "<stdin>" if place == STDIN else place
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,120 @@
+"""Load documents: read every file, check everything, and give either the whole set or all that is wrong with it.
+
+What a document means is checked by `elevation.checks`, the same code that the policy service runs; this module maps
+the paths it names back to lines. A set that is complete in itself (`closed`, what the simulator needs) must also hold
+every group that a policy is assigned to; on a server, groups may be there already.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from elevation.model import Group, ReusableCertificate, RulesPolicy, SettingsPolicy
+from epmctl.documents.access import read_principal_group, read_role, read_role_assignment, read_scope_tag
+from epmctl.documents.checks import check_drafts
+from epmctl.documents.fields import Fields
+from epmctl.documents.files import Source, read_sources
+from epmctl.documents.model import API_VERSION, Document, Draft, Kind, Metadata, Spec
+from epmctl.documents.nodes import BrokenNode, Flaws, MapNode, Node, read_nodes
+from epmctl.documents.policies import (
+    read_group,
+    read_reusable_certificate,
+    read_rules_policy,
+    read_settings_policy,
+)
+from epmctl.errors import BadInputError, Flaw
+
+_READERS: Mapping[Kind, Callable[[Metadata, Fields], Spec | None]] = {
+    Kind.ElevationSettingsPolicy: read_settings_policy,
+    Kind.ElevationRulesPolicy: read_rules_policy,
+    Kind.ReusableCertificate: read_reusable_certificate,
+    Kind.Group: read_group,
+    Kind.Role: read_role,
+    Kind.PrincipalGroup: read_principal_group,
+    Kind.RoleAssignment: read_role_assignment,
+    Kind.ScopeTag: read_scope_tag,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSet:
+    """Documents that were read together, in the order of their files."""
+
+    documents: tuple[Document, ...]
+
+    def settings_policies(self) -> tuple[SettingsPolicy, ...]:
+        """Give the settings policies."""
+        return tuple(d.spec for d in self.documents if isinstance(d.spec, SettingsPolicy))
+
+    def rules_policies(self) -> tuple[RulesPolicy, ...]:
+        """Give the rules policies."""
+        return tuple(d.spec for d in self.documents if isinstance(d.spec, RulesPolicy))
+
+    def reusable_certificates(self) -> tuple[ReusableCertificate, ...]:
+        """Give the reusable certificates."""
+        return tuple(d.spec for d in self.documents if isinstance(d.spec, ReusableCertificate))
+
+    def groups(self) -> tuple[Group, ...]:
+        """Give the groups."""
+        return tuple(d.spec for d in self.documents if isinstance(d.spec, Group))
+
+
+def load(places: Iterable[str], *, closed: bool) -> DocumentSet:
+    """Load the documents that `places` name; raise BadInputError with every flaw of every file."""
+    flaws: list[Flaw] = []
+    drafts: list[Draft] = []
+    for source in read_sources(places, flaws):
+        drafts.extend(_read_source(source, flaws))
+    flaws.extend(check_drafts(drafts, flaws, closed=closed))
+    if flaws:
+        raise BadInputError.of(flaws)
+    return DocumentSet(tuple(Document(d.kind, d.metadata, d.spec) for d in drafts if d.spec is not None))
+
+
+def _read_source(source: Source, flaws: list[Flaw]) -> list[Draft]:
+    of_file = Flaws(source.name)
+    roots = read_nodes(source.text, of_file)
+    ends = [root.line for root in roots[1:]] + [sys.maxsize]
+    read = [_read_document(root, range(root.line, end), of_file) for root, end in zip(roots, ends, strict=True)]
+    flaws.extend(of_file.found)
+    return [draft for draft in read if draft is not None]
+
+
+def _read_document(root: Node, lines: range, flaws: Flaws) -> Draft | None:
+    """Read one document; None where it cannot be told what it describes."""
+    if not isinstance(root, MapNode):
+        if not isinstance(root, BrokenNode):
+            flaws.add(root.line, "", "a document must be a mapping with apiVersion, kind, metadata and spec")
+        return None
+    top = Fields(root, "", flaws)
+    _check_api_version(top)
+    kind = top.choice("kind", Kind, default=None)
+    metadata = top.fields("metadata", required=True)
+    spec = top.fields("spec", required=True)
+    top.finish()
+    read_metadata = _read_metadata(metadata) if metadata is not None else Metadata("")
+    if kind is None:
+        return None
+    read_spec = None
+    if spec is not None:
+        read_spec = _READERS[kind](read_metadata, spec)
+        spec.finish()
+    return Draft(kind, read_metadata, read_spec, flaws.file, root, lines)
+
+
+def _check_api_version(top: Fields) -> None:
+    before = len(top.flaws.found)
+    version = top.text("apiVersion", required=True)
+    if version != API_VERSION and len(top.flaws.found) == before and top.has("apiVersion"):
+        top.refuse("apiVersion", f"must be {API_VERSION}, not {version!r}")
+
+
+def _read_metadata(metadata: Fields) -> Metadata:
+    found = Metadata(
+        name=metadata.text("name", required=True, blank=False),
+        description=metadata.text_or_null("description", layout=True),
+        scope_tags=metadata.texts("scopeTags"),
+        labels=metadata.labels("labels"),
+    )
+    metadata.finish()
+    return found

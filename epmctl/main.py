@@ -1,0 +1,101 @@
+"""The entry point of `epm`: finds the command that was asked for and imports that one alone.
+
+`epm --help` and a mistyped command cost the import of click and nothing else; every command lives in a module of its
+own, named in `COMMANDS`.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import click
+
+from epmctl.errors import CommandError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command lives, and the line that `epm --help` shows for it without importing it."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS: Mapping[str, Entry] = {
+    "simulate": Entry(
+        "epmctl.simulate", "simulate", "Decide elevation attempts offline, with the kernel of the agent."
+    ),
+    "demo": Entry("epmctl.demo", "demo", "Start everything in a temporary folder and show it at work."),
+    "serve": Entry("epmctl.serve", "serve", "Run the services, all in one process or one of them."),
+    "ca": Entry("epmctl.ca", "ca", "Make the certificates of an installation run as separate services."),
+    "login": Entry("epmctl.login", "login", "Remember a server and the token to use with it."),
+    "apply": Entry("epmctl.apply", "apply", "Make the server hold what the documents say."),
+    "get": Entry("epmctl.get", "get", "Show objects that the server holds."),
+    "report": Entry("epmctl.report", "report", "Show what was elevated, by whom, and under which rule."),
+    "token": Entry("epmctl.token", "token", "Create, list and revoke administrators' tokens."),
+    "enrolment-token": Entry("epmctl.enrolment_token", "enrolment_token", "Create, list and revoke enrolment tokens."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are imported when they are asked for, not when they are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name the commands in the order of the registry: the ones to try first stand first."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the command `cmd_name`, or give None for one that the registry does not name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(entry.module), entry.attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """List the commands from the registry, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="openepm", prog_name="epm")
+def cli() -> None:
+    """Write elevation policy, stream it to devices, and see what was elevated.
+
+    Exit codes: 0 done, 1 refused or failed, 2 bad input.
+    """
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and give its exit code; what went wrong stands on standard error, one line each."""
+    try:
+        result = cli.main(arguments, prog_name="epm", standalone_mode=False)
+    except CommandError as error:
+        for line in error.lines:
+            click.echo(line, err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Run `epm` with the arguments of this process."""
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output went away (`epm ... | head`): nothing is wrong, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
