@@ -16,7 +16,6 @@ MAX_PATH = 32_767
 _WINDOWS_NAME = r'(?:[^\\/:*?"<>|\x00-\x1f]*[^\\/:*?"<>|\x00-\x1f. ])'
 _WINDOWS = re.compile(rf"[A-Za-z]:(?:\\{_WINDOWS_NAME})+")
 _POSIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[^/\x00]+)+", re.DOTALL)
-_CANONICAL = {Platform.WINDOWS: _WINDOWS, Platform.LINUX: _POSIX, Platform.MACOS: _POSIX}
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 
 is_sha256 = _SHA256.fullmatch
@@ -40,7 +39,8 @@ def obstacle(file: FileEvidence, platform: Platform) -> str | None:
     if not file.local:
         return "it is not on a local disk"
     path = file.path
-    if _CANONICAL[platform].fullmatch(path) is not None and len(path) <= MAX_PATH:
+    canonical = _WINDOWS if platform is Platform.WINDOWS else _POSIX
+    if canonical.fullmatch(path) is not None and len(path) <= MAX_PATH:
         return None
     return _fault(path, platform)
 
