@@ -1,6 +1,6 @@
 """Check one rule by itself, whatever policy it is in.
 
-Limits are ours where the reference publishes none: names 200 characters, file names 255, folders 4096, other facts
+Limits are ours where the reference publishes none: names 128 characters, file names 255, folders 4096, other facts
 1024, a command line 8192, and 500 command lines a rule.
 """
 

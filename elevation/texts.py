@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from elevation.model import Problem
 
-MAX_NAME = 200
-MAX_DESCRIPTION = 2000
+MAX_NAME = 128
+MAX_DESCRIPTION = 1024
 MAX_FACT = 1024
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
