@@ -11,11 +11,11 @@ JOBS ?= 2
 TESTS ?= tests
 ARGS ?=
 STAMP := $(VENV)/.ready
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := python -m pip -qq --disable-pip-version-check
 
 # $(call install-lock,ENVIRONMENT,LOCK): exactly the packages of a lock; by pip where pip alone knows the index.
 install-lock = $(BIN)/uv pip sync --quiet --no-config --python $(1)/bin/python --require-hashes $(2) 2> $(1)/uv.log \
-	|| $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(2)
+	|| $(1)/bin/$(PIP) install --no-deps --require-hashes -r $(2)
 # $(call resolve,OPTIONS,LOCK): hashes, no addresses.
 resolve = $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-header --no-emit-index-url $(1) --output-file $(2)
@@ -32,17 +32,17 @@ $(VENV)/.packages: requirements.lock
 	@echo "building $(VENV) from requirements.lock (once)"
 	@$(PYTHON) -m venv $(VENV)
 	@awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements.lock > $(VENV)/uv.lock
-	@$(PIP) install --no-deps --require-hashes -r $(VENV)/uv.lock
+	@$(BIN)/$(PIP) install --no-deps --require-hashes -r $(VENV)/uv.lock || true
 	@$(call install-lock,$(VENV),requirements.lock)
 	@touch $@
 
 $(STAMP): $(VENV)/.packages pyproject.toml
-	@$(PIP) install --no-deps --no-build-isolation --editable . 2> $(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
+	@$(BIN)/$(PIP) install --no-deps --no-build-isolation --editable . 2> $(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
 	@touch $@
 
 .PHONY: lock
 lock: ## Resolve pyproject.toml again into the lock files (hashes, no addresses)
-	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(PIP) install uv; }
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/$(PIP) install uv; }
 	@$(call resolve,pyproject.toml --extra server --group dev,requirements.lock)
 	@$(call resolve,pyproject.toml --constraint requirements.lock,deploy/agent.lock)
 	@$(call resolve,pyproject.toml --constraint requirements.lock --extra server,deploy/server.lock)
@@ -104,7 +104,7 @@ wheel-check: $(STAMP) ## Build the wheel, install it bare, start the agent witho
 	@$(BIN)/hatchling build --target wheel > /dev/null
 	@$(PYTHON) -m venv build/bare
 	@$(call install-lock,build/bare,deploy/agent.lock)
-	@build/bare/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index dist/openepm-*.whl
+	@build/bare/bin/$(PIP) install --no-deps --no-index dist/openepm-*.whl
 	@cd build && bare/bin/python -I ../.ci/check_bare_install.py
 
 .PHONY: ci
