@@ -20,8 +20,8 @@ _TOP: Final = frozenset(
 )
 _DEVICE: Final = frozenset({"name", "groups", "attributes"})
 _USER: Final = frozenset({"name", "groups", "administrator"})
-_TEXT_FACTS: Final = frozenset({"path", "version", "description", "productName", "internalName", "companyName"})
-_FILE: Final = _TEXT_FACTS | {"sha256", "rootOnlyPath", "signers"}
+_TEXT_FACTS: Final = ("path", "version", "description", "productName", "internalName", "companyName")
+_FILE: Final = frozenset(_TEXT_FACTS) | {"sha256", "rootOnlyPath", "signers"}
 _SIGNER: Final = frozenset(("leafPem", "chainPems", "trusted"))
 _PARENT: Final = frozenset(("policy", "rule"))
 _GRANT: Final = frozenset(("id", "user", "device", "sha256", "arguments", "notBefore", "expires", "usesLeft"))
@@ -85,17 +85,31 @@ class _Reader(JsonReader):
         file = self.mapping(self.given(top, "file", "file"), "file", _FILE)
         if file is None:
             return FileEvidence("")
+        path, version, description, product_name, internal_name, company_name = self._facts(file)
         return FileEvidence(
-            path=self._fact(file, "path"),
+            path=path,
             sha256=self.sha256(file, "file.sha256", required=False),
-            version=self._fact(file, "version"),
-            description=self._fact(file, "description"),
-            product_name=self._fact(file, "productName"),
-            internal_name=self._fact(file, "internalName"),
-            company_name=self._fact(file, "companyName"),
+            version=version,
+            description=description,
+            product_name=product_name,
+            internal_name=internal_name,
+            company_name=company_name,
             root_only_path=self.flag(file, "rootOnlyPath", "file.rootOnlyPath"),
             signers=self.each(file, "signers", "file.signers", self._signer),
         )
+
+    def _facts(self, file: Json) -> list[str]:
+        """Read the facts that are texts, in the order of their names; null, blank and absent say the same."""
+        facts: list[str] = []
+        for key in _TEXT_FACTS:
+            value = file.get(key)
+            if type(value) is str:
+                facts.append(value)
+                continue
+            if value is not None:
+                self.wrong(f"file.{key}", f"must be text, not {shown(value)}")
+            facts.append("")
+        return facts
 
     def _signer(self, value: object, path: str) -> Signer | None:
         signer = self.mapping(value, path, _SIGNER)
@@ -175,12 +189,3 @@ class _Reader(JsonReader):
         if value is not None:
             self.wrong(f"device.attributes.{key}", f"must be text or a list of texts, not {shown(value)}")
         return None
-
-    def _fact(self, file: Json, key: str) -> str:
-        """Read a fact of the file; null, blank and absent say the same."""
-        value = file.get(key)
-        if type(value) is str:
-            return value
-        if value is not None:
-            self.wrong(f"file.{key}", f"must be text, not {shown(value)}")
-        return ""

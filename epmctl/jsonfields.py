@@ -3,6 +3,7 @@
 Reading goes over tens of thousands of objects a second, so a path is spelt only where something is wrong.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, TypeVar
@@ -13,8 +14,7 @@ from epmctl.jsontext import RepeatedKeys
 T = TypeVar("T")
 Json = dict[str, object]
 
-_HEX: Final = frozenset("0123456789abcdefABCDEF")
-_SHA256_LENGTH: Final = 64
+_SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 class _Missing:
@@ -78,7 +78,7 @@ class JsonReader:
     def sha256(self, holder: Json, path: str, *, required: bool) -> str:
         """Read a SHA-256 in hex; absent, null and blank say that it is not known, unless it is required."""
         value = holder.get("sha256")
-        if type(value) is str and len(value) == _SHA256_LENGTH and _HEX.issuperset(value):
+        if type(value) is str and _SHA256.fullmatch(value) is not None:
             return value
         if value is not None and type(value) is not str:
             self.wrong(path, f"must be text, not {shown(value)}")

@@ -144,6 +144,8 @@ class Fields:
                 found.append(read(Fields(node, path, self.flaws)))
             else:
                 self._expect_map(node, path)
+                # A stand-in keeps the numbers of the entries behind it right; what it lacks is nobody's fault.
+                found.append(read(Fields(MapNode(node.line, {}, {}), path, Flaws(self.flaws.file))))
         return tuple(found)
 
     def finish(self) -> None:

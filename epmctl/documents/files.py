@@ -30,7 +30,7 @@ def read_sources(places: Iterable[str], flaws: list[Flaw]) -> list[Source]:
             key = path if path == STDIN else Path(path).resolve()
             if key not in found:
                 text = read_text(str(path), flaws, limit=MAX_FILE_BYTES)
-                found[key] = Source(_shown(path), text or "")
+                found[key] = Source(shown(path), text or "")
     return list(found.values())
 
 
@@ -44,12 +44,12 @@ def read_text(place: str, flaws: list[Flaw], *, limit: int | None) -> str | None
             with Path(place).open("rb") as file:
                 data = file.read(size)
     except OSError as error:
-        flaws.append(Flaw(place, 0, "", f"cannot be read: {_reason(error)}"))
+        flaws.append(Flaw(place, 0, "", f"cannot be read: {reason(error)}"))
         return None
     if limit is not None and len(data) > limit:
-        flaws.append(Flaw(_shown(place), 0, "", f"larger than {limit} bytes; split it"))
+        flaws.append(Flaw(shown(place), 0, "", f"larger than {limit} bytes; split it"))
         return None
-    return _decoded(data, _shown(place), flaws)
+    return _decoded(data, shown(place), flaws)
 
 
 def _decoded(data: bytes, name: str, flaws: list[Flaw]) -> str | None:
@@ -67,16 +67,18 @@ def _files_of(place: str, flaws: list[Flaw]) -> list[str]:
     try:
         entries = sorted(entry for entry in Path(place).iterdir() if entry.suffix in _SUFFIXES and not entry.is_dir())
     except OSError as error:
-        flaws.append(Flaw(place, 0, "", f"cannot be read: {_reason(error)}"))
+        flaws.append(Flaw(place, 0, "", f"cannot be read: {reason(error)}"))
         return []
     if not entries:
         flaws.append(Flaw(place, 0, "", "holds no *.yaml or *.yml file; name the folder that does"))
     return [str(entry) for entry in entries]
 
 
-def _shown(place: str) -> str:
+def shown(place: str) -> str:
+    """Give the name of a place that errors show."""
     return "<stdin>" if place == STDIN else place
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Say why a file cannot be read."""
     return (error.strerror or str(error)).lower()

@@ -8,6 +8,7 @@ every group that a policy is assigned to; on a server, groups may be there alrea
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from elevation.model import Group, ReusableCertificate, RulesPolicy, SettingsPolicy
 from epmctl.documents.access import read_principal_group, read_role, read_role_assignment, read_scope_tag
@@ -62,20 +63,30 @@ class DocumentSet:
 def load(places: Iterable[str], *, closed: bool) -> DocumentSet:
     """Load the documents that `places` name; raise BadInputError with every flaw of every file."""
     flaws: list[Flaw] = []
-    drafts: list[Draft] = []
-    for source in read_sources(places, flaws):
-        drafts.extend(_read_source(source, flaws))
-    flaws.extend(check_drafts(drafts, flaws, closed=closed))
-    if flaws:
+    documents = read_documents(places, flaws, closed=closed)
+    if documents is None:
         raise BadInputError.of(flaws)
+    return documents
+
+
+def read_documents(places: Iterable[str], flaws: list[Flaw], *, closed: bool) -> DocumentSet | None:
+    """Load the documents that `places` name; None where any has a flaw, which goes to `flaws`."""
+    found: list[Flaw] = []
+    drafts: list[Draft] = []
+    for source in read_sources(places, found):
+        drafts.extend(_read_source(source, found))
+    found.extend(check_drafts(drafts, tuple(found), closed=closed))
+    if found:
+        flaws.extend(found)
+        return None
     return DocumentSet(tuple(Document(d.kind, d.metadata, d.spec) for d in drafts if d.spec is not None))
 
 
 def _read_source(source: Source, flaws: list[Flaw]) -> list[Draft]:
     of_file = Flaws(source.name)
     roots = read_nodes(source.text, of_file)
-    ends = [root.line for root in roots[1:]] + [sys.maxsize]
-    read = [_read_document(root, range(root.line, end), of_file) for root, end in zip(roots, ends, strict=True)]
+    starts = [*(root.line for root in roots), sys.maxsize]
+    read = [_read_document(root, range(*lines), of_file) for root, lines in zip(roots, pairwise(starts), strict=True)]
     flaws.extend(of_file.found)
     return [draft for draft in read if draft is not None]
 

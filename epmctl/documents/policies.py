@@ -45,13 +45,16 @@ class _StatedScope(Enum):
 
 def read_settings_policy(metadata: Metadata, spec: Fields) -> SettingsPolicy | None:
     """Read the spec of an ElevationSettingsPolicy."""
-    response = spec.choice("defaultResponse", DefaultResponse, default=DefaultResponse.NOT_CONFIGURED)
+    # A response that was refused is taken for the one that goes with most, so that only the flaw itself is said.
+    refused = DefaultResponse.USER_CONFIRMED
+    stated = spec.choice("defaultResponse", DefaultResponse, default=None) if spec.has("defaultResponse") else None
+    response = (stated or refused) if spec.has("defaultResponse") else DefaultResponse.NOT_CONFIGURED
     scope = spec.choice("reportingScope", _StatedScope, default=None) if spec.has("reportingScope") else None
     return SettingsPolicy(
         name=metadata.name,
         description=metadata.description,
         enabled=spec.flag("enabled", default=True),
-        default_response=response or DefaultResponse.NOT_CONFIGURED,
+        default_response=response,
         validations=frozenset(spec.choices("validations", Validation)),
         send_reporting_data=spec.flag("sendReportingData", default=True),
         reporting_scope=None if scope is None else ReportingScope[scope.name],
@@ -214,10 +217,8 @@ def _read_stale_after(spec: Fields) -> timedelta | None:
     if isinstance(node, ScalarNode) and node.type == "null":
         return None
     text = spec.text("staleAfter")
-    if not text:
-        if isinstance(node, ScalarNode) and node.type == "str":
-            spec.refuse("staleAfter", "must be an ISO 8601 duration such as P30D, or null for never")
-        return DEFAULT_STALE_AFTER
+    if not (isinstance(node, ScalarNode) and node.type == "str"):
+        return DEFAULT_STALE_AFTER  # that it is no text was said
     try:
         return parse_duration(text)
     except ValueError as error:

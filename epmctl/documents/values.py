@@ -2,11 +2,13 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 
 
+@lru_cache(maxsize=1024)
 def parse_time(text: str) -> datetime:
     """Read an RFC 3339 time with its offset from UTC; raise ValueError with the remedy."""
     if _TIME.fullmatch(text) is None:

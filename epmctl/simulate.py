@@ -1,0 +1,52 @@
+"""`epm simulate`: decide attempts offline, with the kernel that the agent runs.
+
+Everything is checked before anything is printed: a bad document or a bad attempt, of whatever line, leaves standard
+output empty. Whatever is decided, the exit code is 0; bad input gives 2.
+"""
+
+import gc
+import sys
+from typing import Final
+
+import click
+
+from epmctl.attemptfiles import AttemptSink, read_attempt_file, read_attempt_lines
+from epmctl.decisions import Simulator
+from epmctl.documents.files import STDIN
+from epmctl.documents.load import read_documents
+from epmctl.errors import BadInputError, Flaw
+
+_PLACES_HELP: Final = (
+    "Documents to decide by: a file, or the *.yaml and *.yml of a folder; again for more; - for stdin."
+)
+
+
+@click.command()
+@click.option("-f", "--file", "places", multiple=True, required=True, metavar="DIR|FILE", help=_PLACES_HELP)
+@click.option("--attempt", metavar="FILE", help="One attempt, as JSON; - for stdin.")
+@click.option("--attempts", metavar="FILE", help="Many attempts, a JSON object a line; - for stdin.")
+@click.option("--explain", "explained", is_flag=True, help="Add the rules that lost and those that nearly matched.")
+def simulate(places: tuple[str, ...], attempt: str | None, attempts: str | None, *, explained: bool) -> None:
+    """Decide elevation attempts offline, with the kernel of the agent.
+
+    Prints each decision as JSON: the one of --attempt indented, those of --attempts a line each, in their order.
+    """
+    given = [name for name in (attempt, attempts) if name is not None]
+    if len(given) != 1:
+        raise click.UsageError("give either --attempt or --attempts")
+    if [*places, *given].count(STDIN) > 1:
+        raise click.UsageError("standard input can be read only once; give - in one place")
+    flaws: list[Flaw] = []
+    documents = read_documents(places, flaws, closed=True)
+    gc.freeze()  # what was loaded stays; the collector need not walk it again and again
+    simulator = Simulator(documents, explained=explained, indented=attempt is not None)
+    sink = AttemptSink(simulator.take, flaws)
+    if attempt is not None:
+        read_attempt_file(attempt, sink)
+    if attempts is not None:
+        read_attempt_lines(attempts, sink)
+    if flaws:
+        raise BadInputError.of(flaws)
+    out = sys.stdout.buffer
+    out.writelines(simulator.lines)
+    out.flush()
