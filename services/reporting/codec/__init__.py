@@ -1,0 +1,1 @@
+"""Translate between the contracts and the model."""

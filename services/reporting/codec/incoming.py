@@ -1,0 +1,181 @@
+"""Sort what a device sends into records and dead letters.
+
+This is the hot path: plain attribute access and dictionaries, no reflection.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from epm.elevation.v1 import event_pb2, rules_pb2
+from epm.reporting.v1 import agent_pb2
+from services.reporting.model.events import (
+    LARGEST_NUMBER,
+    UNKNOWN,
+    AttemptRecord,
+    Batch,
+    CompletionRecord,
+    DeadLetter,
+    DiagnosticRecord,
+    Envelope,
+    Rejection,
+    attempt_problem,
+    completion_problem,
+    diagnostic_problem,
+    envelope_problem,
+    journal_problem,
+)
+
+_NANOS = 1_000_000_000
+_SEPARATORS = re.compile(r"[\\/]")
+
+
+def words(enum: Sequence[tuple[str, int]], prefix: str) -> dict[int, str]:
+    """Return the words of a contract's enum by number, without the one that stands for nothing."""
+    return {number: name.removeprefix(prefix) for name, number in enum if number}
+
+
+TRIGGERS = words(event_pb2.Trigger.items(), "TRIGGER_")
+OUTCOMES = words(event_pb2.Outcome.items(), "OUTCOME_")
+SOURCES = words(event_pb2.Source.items(), "SOURCE_")
+RESULTS = words(event_pb2.AttemptResult.items(), "ATTEMPT_RESULT_")
+LOSSES = words(event_pb2.LostAt.items(), "LOST_AT_")
+PLATFORMS = words(rules_pb2.Platform.items(), "PLATFORM_")
+ELEVATION_TYPES = {0: "", **words(rules_pb2.ElevationType.items(), "ELEVATION_TYPE_")}
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """Collect the records of a batch by their kind."""
+
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    completions: list[CompletionRecord] = field(default_factory=list)
+    diagnostics: list[DiagnosticRecord] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+
+
+def batch_from_proto(message: agent_pb2.EventBatch, *, device_id: str, device_name: str, received: int) -> Batch:
+    """Read a batch; an entry that can never be stored becomes a dead letter, whatever is wrong with it."""
+    result = _Sorted()
+    foreign = journal_problem(message.journal_id)
+    for entry in message.entries:
+        if problem := foreign or _sort(entry, result, received):
+            letter = DeadLetter(min(entry.seq, LARGEST_NUMBER), problem, entry.event.SerializeToString())
+            result.dead_letters.append(letter)
+    return Batch(
+        device_id=device_id,
+        device_name=device_name,
+        journal_id=message.journal_id,
+        received=received,
+        attempts=tuple(result.attempts),
+        completions=tuple(result.completions),
+        diagnostics=tuple(result.diagnostics),
+        dead_letters=tuple(result.dead_letters),
+    )
+
+
+def ack_to_proto(journal_id: str, through: int, rejected: Sequence[Rejection]) -> agent_pb2.StreamEventsResponse:
+    """Write an acknowledgement."""
+    return agent_pb2.StreamEventsResponse(
+        ack=agent_pb2.EventsAck(
+            journal_id=journal_id,
+            committed_through=through,
+            rejected=[agent_pb2.RejectedEvent(seq=one.seq, reason=one.reason) for one in rejected],
+        )
+    )
+
+
+def _sort(entry: agent_pb2.JournalEntry, result: _Sorted, received: int) -> str:
+    """Put the event among the records of its kind, or say why it can never be stored."""
+    event = entry.event
+    body = event.SerializeToString()
+    occurred = time_of(event.occurred) if event.HasField("occurred") else None
+    problem = envelope_problem(Envelope(entry.seq, event.event_id, occurred, len(body)), received)
+    if problem or occurred is None:
+        return problem
+    match event.WhichOneof("body"):
+        case "decided":
+            return _sort_decided(entry, result, occurred, body)
+        case "completed":
+            completion = CompletionRecord(
+                entry.seq, event.event_id, event.attempt_id, occurred, event.completed.exit_code, body
+            )
+            result.completions.append(completion)
+            if problem := completion_problem(completion):
+                result.completions.pop()
+            return problem
+        case "diagnostic":
+            return _sort_diagnostic(entry, result, occurred, body)
+        case _:
+            return "the event must tell something that this server knows"
+
+
+def _sort_decided(entry: agent_pb2.JournalEntry, result: _Sorted, occurred: int, body: bytes) -> str:
+    event = entry.event
+    decided = event.decided
+    file = decided.file
+    record = AttemptRecord(
+        entry.seq,
+        event.event_id,
+        event.attempt_id,
+        occurred,
+        decided.user,
+        TRIGGERS.get(decided.trigger, UNKNOWN),
+        OUTCOMES.get(decided.outcome, UNKNOWN),
+        SOURCES.get(decided.source, UNKNOWN),
+        decided.managed,
+        ELEVATION_TYPES.get(decided.elevation_type, UNKNOWN),
+        decided.policy,
+        decided.rule,
+        RESULTS.get(decided.result, UNKNOWN),
+        file_name(file.path, decided.platform),
+        file.internal_name,
+        file.version,
+        file.company_name,
+        file.sha256.lower(),
+        file.publisher or file.company_name,
+        body,
+    )
+    problem = attempt_problem(record, justification=decided.justification)
+    if decided.platform not in PLATFORMS:
+        problem = "; ".join(filter(None, (problem, "platform must be a value that this server knows")))
+    if any(loser.lost_at not in LOSSES for loser in decided.losers):
+        problem = "; ".join(filter(None, (problem, "lost_at must be a value that this server knows")))
+    if not problem:
+        result.attempts.append(record)
+    return problem
+
+
+def _sort_diagnostic(entry: agent_pb2.JournalEntry, result: _Sorted, occurred: int, body: bytes) -> str:
+    told = entry.event.diagnostic
+    record = DiagnosticRecord(
+        entry.seq,
+        entry.event.event_id,
+        occurred,
+        told.code,
+        told.message,
+        told.count,
+        told.first_seq,
+        told.last_seq,
+        body,
+    )
+    problem = diagnostic_problem(record)
+    if not problem:
+        result.diagnostics.append(record)
+    return problem
+
+
+def file_name(path: str, platform: int) -> str:
+    """Return the last part of a path in the platform's spelling."""
+    if platform == rules_pb2.PLATFORM_WINDOWS:
+        return _SEPARATORS.split(path)[-1]
+    return path.rpartition("/")[2]
+
+
+def time_of(stamp: Timestamp) -> int | None:
+    """Return a timestamp as microseconds since 1970; None if it is none that the contract allows."""
+    if not 0 <= stamp.nanos < _NANOS or abs(stamp.seconds) > LARGEST_NUMBER // 1_000_000:
+        return None
+    return stamp.seconds * 1_000_000 + stamp.nanos // 1000

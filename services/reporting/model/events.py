@@ -1,0 +1,257 @@
+"""The events that devices send, as they are stored.
+
+- An event is what its device said; it is never changed. `body` keeps its exact bytes, the other fields are those by which
+  reports find, count and join it.
+- An event is known by its id, and by its place: device, journal and sequence number.
+- Which decision an event tells of is written in the words of the kernel, by name; UNKNOWN stands for a number that this
+  version has no word for, and such an event is rejected.
+- Times are whole microseconds since 1970 in UTC: they order, compare and store alike on every database.
+- `managed` is false exactly for the outcome NOT_MANAGED; an unmanaged attempt has the result NOT_MANAGED and names neither
+  policy nor rule.
+
+Records are named tuples, not dataclasses: one is made per event on the hot path, where a frozen dataclass costs several
+times as much, and the database drivers take a tuple as it is.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+UNKNOWN = "?"
+LONGEST_JUSTIFICATION = 256
+LONGEST_ID = 64
+LONGEST_TEXT = 1024
+LONGEST_USER = 256
+LARGEST_NUMBER = 2**63 - 1
+LARGEST_EVENT = 256 * 1024
+"""Bytes of an event; the contract's limit on a message is higher, and arguments alone can fill it."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+CLOCK_TOLERANCE = timedelta(hours=24)
+"""How far a device's clock may run ahead; an event from later would stand above everything new for ever."""
+
+_MICROSECOND = timedelta(microseconds=1)
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_SHA256 = re.compile(r"(?:[0-9a-f]{64})?")
+
+
+class AttemptRecord(NamedTuple):
+    """One decided attempt (DECIDED)."""
+
+    seq: int
+    event_id: str
+    attempt_id: str
+    occurred: int
+    user_name: str
+    trigger: str
+    outcome: str
+    source: str
+    managed: bool
+    elevation_type: str
+    policy: str
+    rule: str
+    result: str
+    file_name: str
+    internal_name: str
+    version: str
+    company_name: str
+    sha256: str
+    publisher: str
+    body: bytes
+
+
+class CompletionRecord(NamedTuple):
+    """The end of an elevated process (COMPLETED); joins the attempt by its id, whichever arrives first."""
+
+    seq: int
+    event_id: str
+    attempt_id: str
+    occurred: int
+    exit_code: int
+    body: bytes
+
+
+class DiagnosticRecord(NamedTuple):
+    """A statement of the agent about its own health."""
+
+    seq: int
+    event_id: str
+    occurred: int
+    code: str
+    message: str
+    event_count: int
+    first_seq: int
+    last_seq: int
+    body: bytes
+
+
+class DeadLetter(NamedTuple):
+    """An event that can never be stored: kept apart, whole, with the reason."""
+
+    seq: int
+    reason: str
+    body: bytes
+
+
+class Rejection(NamedTuple):
+    """Tell the device that an entry of its journal became a dead letter."""
+
+    seq: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one message of a device brings, sorted by what becomes of it.
+
+    `device_name` is the name at the time of arrival: a report shows what the device was called when it happened, and
+    a device that was renamed or deleted since stays readable.
+    """
+
+    device_id: str
+    device_name: str
+    journal_id: str
+    received: int
+    attempts: tuple[AttemptRecord, ...] = ()
+    completions: tuple[CompletionRecord, ...] = ()
+    diagnostics: tuple[DiagnosticRecord, ...] = ()
+    dead_letters: tuple[DeadLetter, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Return how many entries the batch has."""
+        return len(self.attempts) + len(self.completions) + len(self.diagnostics) + len(self.dead_letters)
+
+    def seqs(self) -> list[int]:
+        """Return the places in the journal that the batch fills, sorted."""
+        kinds = (self.attempts, self.completions, self.diagnostics, self.dead_letters)
+        return sorted({record[0] for records in kinds for record in records if 0 < record[0] <= LARGEST_NUMBER})
+
+
+class Gap(NamedTuple):
+    """Places of a journal that were passed over: those events never arrived."""
+
+    first_seq: int
+    last_seq: int
+
+
+def gaps(seqs: list[int], high_water: int) -> tuple[Gap, ...]:
+    """Return what is missing between the highest place seen so far and the sorted places of a batch, and among those."""
+    if not seqs or seqs[-1] - high_water == len(seqs):
+        return ()
+    found, expected = [], high_water + 1
+    for seq in seqs:
+        if seq > expected:
+            found.append(Gap(expected, seq - 1))
+        expected = max(expected, seq + 1)
+    return tuple(found)
+
+
+def microseconds(time: datetime) -> int:
+    """Return an aware time as microseconds since 1970."""
+    return (time - EPOCH) // _MICROSECOND
+
+
+def datetime_of(time: int) -> datetime:
+    """Return microseconds since 1970 as an aware time in UTC."""
+    return EPOCH + timedelta(microseconds=time)
+
+
+_EARLIEST = microseconds(EARLIEST)
+_TOLERANCE = CLOCK_TOLERANCE // _MICROSECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What every event must have, whatever it tells."""
+
+    seq: int
+    event_id: str
+    occurred: int | None
+    """None: absent, or not a time at all."""
+    size: int
+
+
+def envelope_problem(envelope: Envelope, received: int) -> str:
+    """Say what keeps any event of this envelope from being stored; empty if nothing does."""
+    return "; ".join(_envelope_problems(envelope, received))
+
+
+def attempt_problem(record: AttemptRecord, *, justification: str) -> str:
+    """Say what keeps the attempt from being stored; empty if nothing does."""
+    return "; ".join(_attempt_problems(record, justification))
+
+
+def completion_problem(record: CompletionRecord) -> str:
+    """Say what keeps the completion from being stored; empty if nothing does."""
+    return "; ".join(_id_problems("attempt_id", record.attempt_id))
+
+
+def diagnostic_problem(record: DiagnosticRecord) -> str:
+    """Say what keeps the diagnostic from being stored; empty if nothing does."""
+    return "; ".join(_diagnostic_problems(record))
+
+
+def journal_problem(journal_id: str) -> str:
+    """Say what is wrong with the name of a journal; empty if nothing is."""
+    return "; ".join(_id_problems("journal_id", journal_id))
+
+
+def _envelope_problems(envelope: Envelope, received: int) -> Iterator[str]:
+    if not 0 < envelope.seq <= LARGEST_NUMBER:
+        yield "seq must be from 1 to 2^63-1"
+    if not _UUID7.fullmatch(envelope.event_id):
+        yield "event_id must be a UUIDv7 in small letters"
+    if envelope.occurred is None:
+        yield "occurred must be a time"
+    elif envelope.occurred < _EARLIEST:
+        yield "occurred must not be before the year 2000; the device's clock is wrong"
+    elif envelope.occurred > received + _TOLERANCE:
+        yield "occurred must not be more than a day ahead of the server; the device's clock is wrong"
+    if envelope.size > LARGEST_EVENT:
+        yield f"the event must not be larger than {LARGEST_EVENT} bytes"
+
+
+def _attempt_problems(record: AttemptRecord, justification: str) -> Iterator[str]:
+    yield from _id_problems("attempt_id", record.attempt_id)
+    for name in ("trigger", "outcome", "source", "result", "elevation_type"):
+        if getattr(record, name) == UNKNOWN:
+            yield f"{name} must be a value that this server knows"
+    if record.managed == (record.outcome == "NOT_MANAGED"):
+        yield "managed must be false for the outcome NOT_MANAGED and true for any other"
+    if record.managed == (record.result == "NOT_MANAGED"):
+        yield "result must be NOT_MANAGED for an unmanaged attempt and only for one"
+    if not record.managed and (record.policy or record.rule):
+        yield "policy and rule must be empty for an unmanaged attempt"
+    if not 0 < len(record.user_name) <= LONGEST_USER:
+        yield f"user must have 1 to {LONGEST_USER} characters"
+    if len(justification) > LONGEST_JUSTIFICATION:
+        yield f"justification must have at most {LONGEST_JUSTIFICATION} characters"
+    if not _SHA256.fullmatch(record.sha256):
+        yield "file.sha256 must be 64 hexadecimal digits, or empty"
+    yield from _text_problems(record)
+
+
+def _text_problems(record: AttemptRecord) -> Iterator[str]:
+    facts = (record.file_name, record.internal_name, record.version, record.company_name, record.publisher)
+    texts = (record.policy, record.rule, *facts)
+    if max(map(len, texts)) > LONGEST_TEXT:
+        yield f"policy, rule and the facts of the file must have at most {LONGEST_TEXT} characters each"
+    if "\0" in record.user_name or any("\0" in text for text in texts):
+        yield "texts must not hold NUL"
+
+
+def _diagnostic_problems(record: DiagnosticRecord) -> Iterator[str]:
+    yield from _id_problems("code", record.code)
+    if len(record.message) > LONGEST_TEXT or "\0" in record.message:
+        yield f"message must have at most {LONGEST_TEXT} characters and no NUL"
+    if max(record.event_count, record.first_seq, record.last_seq) > LARGEST_NUMBER:
+        yield "count, first_seq and last_seq must be at most 2^63-1"
+
+
+def _id_problems(name: str, value: str) -> Iterator[str]:
+    if not 0 < len(value) <= LONGEST_ID or not value.isprintable():
+        yield f"{name} must have 1 to {LONGEST_ID} printable characters"

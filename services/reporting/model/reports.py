@@ -1,0 +1,109 @@
+"""What administrators ask of the events, and what they get.
+
+- A filter's empty field restricts nothing; several values of one field are alternatives; fields narrow together.
+- What is counted is attempts; managed + unmanaged = total, in every report.
+- Only attempts of visible devices are listed and counted: those that carry one of the caller's scope tags now. Who may
+  see a device follows its tags of today; what it was called follows the day of the event.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+MOST_VALUES = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElevationFilter:
+    """Say which attempts a report is about."""
+
+    occurred_from: datetime | None = None
+    occurred_before: datetime | None = None
+    elevation_types: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+    managed: bool | None = None
+    """None: both."""
+    users: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    governed_by_rule: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A filter, and the scope tags of which a device must carry one; None where every device is visible."""
+
+    filter: ElevationFilter
+    tags: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elevation:
+    """One attempt as it is shown; `body` is the event as its device sent it."""
+
+    event_id: str
+    attempt_id: str
+    device_id: str
+    device_name: str
+    occurred: datetime
+    received: datetime
+    body: bytes
+    exit_code: int | None
+    """None: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many attempts share one word."""
+
+    word: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Attempts counted by what became of them."""
+
+    managed: int
+    unmanaged: int
+    results: tuple[Tally, ...]
+    elevation_types: tuple[Tally, ...]
+
+    @property
+    def total(self) -> int:
+        """Return how many attempts there were."""
+        return self.managed + self.unmanaged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationCount:
+    """Attempts to elevate one application with one elevation type."""
+
+    file_name: str
+    internal_name: str
+    version: str
+    company_name: str
+    sha256: str
+    elevation_type: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublisherCount:
+    """Attempts to elevate files of one publisher with one elevation type."""
+
+    publisher: str
+    elevation_type: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserCount:
+    """Attempts of one user."""
+
+    user: str
+    managed: int
+    unmanaged: int
+
+    @property
+    def total(self) -> int:
+        """Return how many attempts the user made."""
+        return self.managed + self.unmanaged

@@ -1,0 +1,71 @@
+"""What the verbs need from the outside."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from services._chassis.paging import Page, PageRequest
+from services.reporting.model.devices import Device
+from services.reporting.model.events import Batch, Rejection
+from services.reporting.model.reports import (
+    ApplicationCount,
+    Elevation,
+    PublisherCount,
+    Question,
+    Summary,
+    UserCount,
+)
+
+
+class EventSink(Protocol):
+    """Store events durably."""
+
+    async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
+        """Commit the batches as one, each event once, and return what was rejected of each.
+
+        Returns only when everything is durable. Raises UnavailableError if nothing was stored.
+        """
+        ...
+
+
+class EventWriter(Protocol):
+    """Take batches of many streams and have them stored together."""
+
+    async def write(self, batch: Batch) -> tuple[Rejection, ...]:
+        """Return, once the batch is durable, what was rejected of it. Raises UnavailableError if it was not stored."""
+        ...
+
+
+class Reports(Protocol):
+    """Answer questions about stored events."""
+
+    async def elevations(self, question: Question, page: PageRequest) -> Page[Elevation]:
+        """Return attempts, newest first."""
+        ...
+
+    async def elevation(self, attempt_id: str, tags: frozenset[str] | None) -> Elevation | None:
+        """Return one attempt; None if there is none that may be seen."""
+        ...
+
+    async def summary(self, question: Question) -> Summary:
+        """Count attempts by what became of them."""
+        ...
+
+    async def applications(self, question: Question, page: PageRequest) -> Page[ApplicationCount]:
+        """Count attempts by application and elevation type, most first."""
+        ...
+
+    async def publishers(self, question: Question, page: PageRequest) -> Page[PublisherCount]:
+        """Count attempts by publisher and elevation type, most first."""
+        ...
+
+    async def users(self, question: Question, page: PageRequest) -> Page[UserCount]:
+        """Count attempts by user, most first."""
+        ...
+
+
+class DeviceRecords(Protocol):
+    """Remember who may see which device, beyond the life of the process and of the device."""
+
+    async def remember(self, devices: Sequence[Device]) -> None:
+        """Keep the devices as they are now; those that are not named stay as they were."""
+        ...

@@ -1,0 +1,1 @@
+"""Keep events durably and answer reports from them."""

@@ -1,0 +1,226 @@
+"""Raw drivers on the one hot path: `sqlite3` and `psycopg`, each used by one thread.
+
+SQLAlchemy costs a factor of two to thirty here; everything else in this service goes through it. Both drivers commit
+durably: SQLite with synchronous=FULL, PostgreSQL with synchronous_commit=on, whatever the server's default.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Protocol
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import URL
+
+from services.reporting.store.rows import Row, Target
+
+COPY_FROM = 50
+"""Rows from which COPY into a temporary table beats single inserts."""
+
+BUSY_SECONDS = 10.0
+
+
+class RefusedError(Exception):
+    """Say that the database refuses a value: trying the same rows again can never succeed."""
+
+
+class LostError(Exception):
+    """Say that the database cannot be reached, is full or broken: trying again may succeed."""
+
+
+class Driver(Protocol):
+    """Run statements on one connection; a `?` stands for a parameter."""
+
+    def begin(self) -> None:
+        """Begin a transaction, connecting first where needed."""
+        ...
+
+    def commit(self) -> None:
+        """Make the transaction durable."""
+        ...
+
+    def rollback(self) -> None:
+        """Forget the transaction; never raises."""
+        ...
+
+    def insert(self, target: Target, rows: Sequence[Row]) -> int:
+        """Insert the rows that are not there yet, and return how many those were."""
+        ...
+
+    def run(self, statement: str, rows: Sequence[Row]) -> None:
+        """Run a statement once a row."""
+        ...
+
+    def fetch(self, statement: str, parameters: Row) -> list[Row]:
+        """Return the rows of a query."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+class SqliteDriver:
+    """Write to an SQLite file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def begin(self) -> None:
+        """Take the write lock, so that what is read stays true until the commit."""
+        self._execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Write through to the disk."""
+        self._execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll back; a connection that cannot is dropped."""
+        try:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self.close()
+
+    def insert(self, target: Target, rows: Sequence[Row]) -> int:
+        """Insert row by row inside the transaction."""
+        return self._many(target.insert("?"), rows)
+
+    def run(self, statement: str, rows: Sequence[Row]) -> None:
+        """Run a statement once a row."""
+        self._many(statement, rows)
+
+    def fetch(self, statement: str, parameters: Row) -> list[Row]:
+        """Return the rows of a query."""
+        try:
+            return self._connected().execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise _from_sqlite(error) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _many(self, statement: str, rows: Sequence[Row]) -> int:
+        try:
+            return self._connected().executemany(statement, rows).rowcount
+        except (sqlite3.Error, OverflowError) as error:
+            raise _from_sqlite(error) from error
+
+    def _execute(self, statement: str) -> None:
+        try:
+            self._connected().execute(statement)
+        except sqlite3.Error as error:
+            raise _from_sqlite(error) from error
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection = sqlite3.connect(
+                self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            self._connection = connection
+        return self._connection
+
+
+def _from_sqlite(error: Exception) -> Exception:
+    lasting = sqlite3.DataError | sqlite3.IntegrityError | sqlite3.InterfaceError | OverflowError
+    kind = RefusedError if isinstance(error, lasting) else LostError
+    return kind(str(error))
+
+
+class PostgresDriver:
+    """Write to PostgreSQL; a broken connection is opened anew by the next transaction."""
+
+    def __init__(self, url: URL) -> None:
+        self._address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._connection: psycopg.Connection | None = None
+
+    def begin(self) -> None:
+        """Connect where needed; the transaction begins with its first statement."""
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = psycopg.connect(self._address)
+                self._connection.execute("SET synchronous_commit = on")
+                self._connection.commit()
+        except psycopg.Error as error:
+            raise _from_postgres(error) from error
+
+    def commit(self) -> None:
+        """Make the transaction durable on the server."""
+        try:
+            self._connected().commit()
+        except psycopg.Error as error:
+            raise _from_postgres(error) from error
+
+    def rollback(self) -> None:
+        """Roll back; a connection that cannot is dropped."""
+        try:
+            if self._connection is not None and not self._connection.closed:
+                self._connection.rollback()
+        except psycopg.Error:
+            self.close()
+
+    def insert(self, target: Target, rows: Sequence[Row]) -> int:
+        """Insert many rows by way of a temporary table, few one by one."""
+        try:
+            return self._copy(target, rows) if len(rows) >= COPY_FROM else self._many(target.insert("%s"), rows)
+        except psycopg.Error as error:
+            raise _from_postgres(error) from error
+
+    def run(self, statement: str, rows: Sequence[Row]) -> None:
+        """Run a statement once a row."""
+        try:
+            self._many(statement.replace("?", "%s"), rows)
+        except psycopg.Error as error:
+            raise _from_postgres(error) from error
+
+    def fetch(self, statement: str, parameters: Row) -> list[Row]:
+        """Return the rows of a query."""
+        query = statement.replace("?", "%s")
+        try:
+            return self._connected().execute(query, parameters).fetchall()
+        except psycopg.Error as error:
+            raise _from_postgres(error) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _many(self, statement: str, rows: Sequence[Row]) -> int:
+        with self._connected().cursor() as cursor:
+            cursor.executemany(statement, rows)
+            return cursor.rowcount
+
+    def _copy(self, target: Target, rows: Sequence[Row]) -> int:
+        names = {
+            "table": sql.Identifier(target.name),
+            "stage": sql.Identifier(f"{target.name}_stage"),
+            "columns": sql.SQL(", ").join(map(sql.Identifier, target.columns)),
+        }
+        # The stage outlives the transaction that made it, empty; a connection makes it once.
+        make = "CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS SELECT {columns} FROM {table} LIMIT 0"
+        move = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {stage} ON CONFLICT DO NOTHING"
+        with self._connected().cursor() as cursor:
+            cursor.execute(sql.SQL(make).format(**names))
+            with cursor.copy(sql.SQL("COPY {stage} ({columns}) FROM STDIN").format(**names)) as copy:
+                for row in rows:
+                    copy.write_row(row)
+            cursor.execute(sql.SQL(move).format(**names))
+            return cursor.rowcount
+
+    def _connected(self) -> psycopg.Connection:
+        if self._connection is None:
+            raise LostError("the connection to the database is closed")
+        return self._connection
+
+
+def _from_postgres(error: psycopg.Error) -> Exception:
+    kind = RefusedError if isinstance(error, psycopg.DataError | psycopg.IntegrityError) else LostError
+    return kind(str(error).splitlines()[0] if str(error) else "no reason given")

@@ -1,0 +1,182 @@
+"""Answer reports from the events, in SQL: scope tags narrow before anything is counted or cut into pages."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from services._chassis.db import Database
+from services._chassis.paging import Page, PageRequest, cut
+from services.reporting.model.events import datetime_of, microseconds
+from services.reporting.model.reports import (
+    ApplicationCount,
+    Elevation,
+    ElevationFilter,
+    PublisherCount,
+    Question,
+    Summary,
+    Tally,
+    UserCount,
+)
+from services.reporting.store.tables import ATTEMPT, COMPLETION, DEVICE_TAG
+
+_A = ATTEMPT.c
+_COUNT = sa.func.count().label("count")
+_MANAGED = sa.func.sum(sa.case((_A.managed, 1), else_=0)).label("managed")
+_APPLICATION = (_A.file_name, _A.internal_name, _A.version, _A.company_name, _A.sha256, _A.elevation_type)
+_PUBLISHER = (_A.publisher, _A.elevation_type)
+
+
+class SqlReports:
+    """Answer questions on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def elevations(self, question: Question, page: PageRequest) -> Page[Elevation]:
+        """Return attempts, newest first."""
+        statement = _shown().where(*_conditions(question)).order_by(_A.occurred.desc(), _A.event_id.desc())
+        if page.after:
+            statement = statement.where(sa.tuple_(_A.occurred, _A.event_id) < sa.tuple_(*map(sa.literal, page.after)))
+        rows = await self._rows(statement.limit(page.size + 1))
+        return cut([_elevation(row) for row in rows], page, key=_elevation_key)
+
+    async def elevation(self, attempt_id: str, tags: frozenset[str] | None) -> Elevation | None:
+        """Return one attempt; None if there is none that may be seen."""
+        asked = _shown().where(_A.attempt_id == attempt_id, *_visible(tags))
+        rows = await self._rows(asked.order_by(_A.received, _A.event_id).limit(1))
+        return _elevation(rows[0]) if rows else None
+
+    async def summary(self, question: Question) -> Summary:
+        """Count attempts by what became of them, in one pass over them."""
+        groups = (_A.managed, _A.result, _A.elevation_type)
+        rows = await self._rows(sa.select(*groups, _COUNT).where(*_conditions(question)).group_by(*groups))
+        return Summary(
+            managed=sum(row["count"] for row in rows if row["managed"]),
+            unmanaged=sum(row["count"] for row in rows if not row["managed"]),
+            results=_tallies(rows, "result"),
+            elevation_types=_tallies(rows, "elevation_type"),
+        )
+
+    async def applications(self, question: Question, page: PageRequest) -> Page[ApplicationCount]:
+        """Count attempts by application and elevation type, most first."""
+        rows = await self._rows(_most_first(_APPLICATION, question, page))
+        return cut([ApplicationCount(**row) for row in rows], page, key=_application_key)
+
+    async def publishers(self, question: Question, page: PageRequest) -> Page[PublisherCount]:
+        """Count attempts by publisher and elevation type, most first."""
+        rows = await self._rows(_most_first(_PUBLISHER, question, page))
+        return cut([PublisherCount(**row) for row in rows], page, key=_publisher_key)
+
+    async def users(self, question: Question, page: PageRequest) -> Page[UserCount]:
+        """Count attempts by user, most first."""
+        rows = await self._rows(_most_first((_A.user_name,), question, page).add_columns(_MANAGED))
+        counts = [_user_count(row) for row in rows]
+        return cut(counts, page, key=_user_key)
+
+    async def _rows(self, statement: sa.Select[Any]) -> Sequence[sa.RowMapping]:
+        async with self._database.read() as tx:
+            return (await tx.execute(statement)).mappings().all()
+
+
+def _shown() -> sa.Select[Any]:
+    # An attempt and its completion come in any order, and perhaps the second never: joined at reading, by device too,
+    # so that no device speaks about another's attempt.
+    completed = (
+        sa.select(COMPLETION.c.exit_code)
+        .where(COMPLETION.c.attempt_id == _A.attempt_id, COMPLETION.c.device_id == _A.device_id)
+        .order_by(COMPLETION.c.received, COMPLETION.c.event_id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    columns = (_A.event_id, _A.attempt_id, _A.device_id, _A.device_name, _A.occurred, _A.received, _A.body)
+    return sa.select(*columns, completed.label("exit_code"))
+
+
+def _most_first(groups: Sequence[sa.Column[Any]], question: Question, page: PageRequest) -> sa.Select[Any]:
+    statement = (
+        sa.select(*groups, _COUNT)
+        .where(*_conditions(question))
+        .group_by(*groups)
+        .order_by(sa.desc("count"), *groups)
+        .limit(page.size + 1)
+    )
+    if not page.after:
+        return statement
+    count, *key = page.after
+    beyond = sa.tuple_(*groups) > sa.tuple_(*map(sa.literal, key))
+    total = sa.func.count()
+    return statement.having(sa.or_(total < count, sa.and_(total == count, beyond)))
+
+
+def _conditions(question: Question) -> list[sa.ColumnElement[bool]]:
+    return [*_filtered(question.filter), *_visible(question.tags)]
+
+
+def _filtered(asked: ElevationFilter) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
+    if asked.occurred_from is not None:
+        conditions.append(_A.occurred >= microseconds(asked.occurred_from))
+    if asked.occurred_before is not None:
+        conditions.append(_A.occurred < microseconds(asked.occurred_before))
+    if asked.managed is not None:
+        conditions.append(_A.managed.is_(asked.managed))
+    if asked.governed_by_rule:
+        conditions.append(_A.source == "RULE")
+    alternatives = (
+        (_A.elevation_type, asked.elevation_types),
+        (_A.result, asked.results),
+        (_A.user_name, asked.users),
+        (_A.device_name, asked.devices),
+    )
+    conditions += [column.in_(values) for column, values in alternatives if values]
+    return conditions
+
+
+def _visible(tags: frozenset[str] | None) -> list[sa.ColumnElement[bool]]:
+    if tags is None:
+        return []
+    carries = sa.select(DEVICE_TAG.c.device_id).where(DEVICE_TAG.c.tag.in_(sorted(tags)))
+    return [_A.device_id.in_(carries)]
+
+
+def _elevation(row: sa.RowMapping) -> Elevation:
+    return Elevation(
+        event_id=row["event_id"],
+        attempt_id=row["attempt_id"],
+        device_id=row["device_id"],
+        device_name=row["device_name"],
+        occurred=datetime_of(row["occurred"]),
+        received=datetime_of(row["received"]),
+        body=row["body"],
+        exit_code=row["exit_code"],
+    )
+
+
+def _user_count(row: sa.RowMapping) -> UserCount:
+    return UserCount(user=row["user_name"], managed=row["managed"], unmanaged=row["count"] - row["managed"])
+
+
+def _tallies(rows: Sequence[sa.RowMapping], word: str) -> tuple[Tally, ...]:
+    counts: dict[str, int] = {}
+    for row in rows:
+        key = row[word]
+        counts[key] = counts.get(key, 0) + row["count"]
+    return tuple(Tally(key, count) for key, count in sorted(counts.items()))
+
+
+def _elevation_key(found: Elevation) -> tuple[str | int, ...]:
+    return (microseconds(found.occurred), found.event_id)
+
+
+def _application_key(found: ApplicationCount) -> tuple[str | int, ...]:
+    facts = (found.file_name, found.internal_name, found.version, found.company_name, found.sha256)
+    return (found.count, *facts, found.elevation_type)
+
+
+def _publisher_key(found: PublisherCount) -> tuple[str | int, ...]:
+    return (found.count, found.publisher, found.elevation_type)
+
+
+def _user_key(found: UserCount) -> tuple[str | int, ...]:
+    return (found.total, found.user)

@@ -1,0 +1,113 @@
+"""The rows of a group of batches, and the statements that the sink runs: in one place for both databases."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import sqlalchemy as sa
+
+from services.reporting.model.events import (
+    AttemptRecord,
+    Batch,
+    CompletionRecord,
+    DeadLetter,
+    DiagnosticRecord,
+    Gap,
+)
+from services.reporting.store import tables
+
+Row = tuple[object, ...]
+LONGEST_JOURNAL_SHOWN = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A table that the sink inserts into, and its columns in the order of the rows."""
+
+    name: str
+    columns: tuple[str, ...]
+
+    def insert(self, placeholder: str) -> str:
+        """Return the statement that inserts one row, or nothing if the event is there."""
+        values = ", ".join([placeholder] * len(self.columns))
+        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
+
+
+def _target(table: sa.Table, *columns: str) -> Target:
+    unknown = set(columns) - set(table.c.keys())
+    if unknown:
+        raise ValueError(f"{table.name} has no columns {', '.join(sorted(unknown))}")
+    return Target(table.name, columns)
+
+
+_ARRIVAL = ("device_id", "device_name", "received")
+ATTEMPTS = _target(tables.ATTEMPT, "journal_key", *AttemptRecord._fields, *_ARRIVAL)
+COMPLETIONS = _target(tables.COMPLETION, "journal_key", *CompletionRecord._fields, *_ARRIVAL)
+DIAGNOSTICS = _target(tables.DIAGNOSTIC, "journal_key", *DiagnosticRecord._fields, *_ARRIVAL)
+GAPS = _target(tables.GAP, "journal_key", "first_seq", "last_seq", "noticed")
+DEAD_LETTERS = _target(tables.DEAD_LETTER, "device_id", "journal_id", "seq", "digest", "received", "reason", "body")
+JOURNALS = _target(tables.JOURNAL, "device_id", "journal_id", "high_water")
+EVENT_TARGETS = (ATTEMPTS, COMPLETIONS, DIAGNOSTICS)
+
+JournalName = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Rows:
+    """The rows of a group; every event knows which batch it came with, by position."""
+
+    events: dict[Target, list[Row]] = field(default_factory=lambda: {target: [] for target in EVENT_TARGETS})
+    origins: dict[Target, list[int]] = field(default_factory=lambda: {target: [] for target in EVENT_TARGETS})
+    dead_letters: list[Row] = field(default_factory=list)
+
+
+def name_of(batch: Batch) -> JournalName:
+    """Return what a journal is known by. A name that is none is cut to what every database takes."""
+    return batch.device_id, batch.journal_id.replace("\0", "?")[:LONGEST_JOURNAL_SHOWN]
+
+
+def rows_of(batches: Sequence[Batch], keys: Mapping[JournalName, int]) -> Rows:
+    """Return the rows of the batches, whose journals have these keys."""
+    rows = Rows()
+    for position, batch in enumerate(batches):
+        head, tail = (keys.get(name_of(batch), 0),), (batch.device_id, batch.device_name, batch.received)
+        kinds = ((ATTEMPTS, batch.attempts), (COMPLETIONS, batch.completions), (DIAGNOSTICS, batch.diagnostics))
+        for target, records in kinds:
+            if records:
+                rows.events[target] += [head + record + tail for record in records]
+                rows.origins[target] += [position] * len(records)
+        rows.dead_letters += [dead_letter_row(batch, letter) for letter in batch.dead_letters]
+    return rows
+
+
+def dead_letter_row(batch: Batch, letter: DeadLetter) -> Row:
+    """Return a dead letter's row; the same entry, sent again, has the same place and digest."""
+    device_id, journal_id = name_of(batch)
+    digest = hashlib.sha256(letter.body).hexdigest()
+    return (device_id, journal_id, letter.seq, digest, batch.received, letter.reason, letter.body)
+
+
+def gap_row(key: int, gap: Gap, noticed: int) -> Row:
+    """Return a gap's row."""
+    return (key, gap.first_seq, gap.last_seq, noticed)
+
+
+def singles(batch: Batch) -> list[Batch]:
+    """Return the batch as batches of one entry each."""
+    bare = replace(batch, attempts=(), completions=(), diagnostics=(), dead_letters=())
+    return [
+        *(replace(bare, attempts=(record,)) for record in batch.attempts),
+        *(replace(bare, completions=(record,)) for record in batch.completions),
+        *(replace(bare, diagnostics=(record,)) for record in batch.diagnostics),
+        *(replace(bare, dead_letters=(letter,)) for letter in batch.dead_letters),
+    ]
+
+
+def only_record(batch: Batch) -> AttemptRecord | CompletionRecord | DiagnosticRecord | None:
+    """Return the event of a batch of one; None where its entry is a dead letter already."""
+    records: tuple[AttemptRecord | CompletionRecord | DiagnosticRecord, ...] = (
+        *batch.attempts,
+        *batch.completions,
+        *batch.diagnostics,
+    )
+    return records[0] if records else None

@@ -1,0 +1,191 @@
+"""Store groups of batches: each event once, each group in one durable transaction.
+
+- Events that are there already are passed over (ON CONFLICT DO NOTHING). Only where fewer rows went in than were sent is
+  it looked up which those are: an event that is there is a duplicate and fine; one that is not lost its place, or its
+  id, to another event, and becomes a dead letter. Nothing is dropped in silence.
+- The highest place of each journal is kept beside it. What a batch passes over is recorded as a gap and logged. The
+  number is cached; another replica may have moved it, so a gap counts only after it was read again.
+- A value that the database refuses must not hold up other devices for ever: the group is stored batch by batch, the
+  batch entry by entry, and the entry that is refused alone becomes a dead letter.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy.engine import URL
+
+from services._chassis.errors import UnavailableError
+from services._chassis.logging import get_logger
+from services.reporting.model.events import Batch, DeadLetter, Gap, Rejection, gaps
+from services.reporting.store.drivers import Driver, LostError, PostgresDriver, RefusedError, SqliteDriver
+from services.reporting.store.rows import (
+    DEAD_LETTERS,
+    EVENT_TARGETS,
+    GAPS,
+    JOURNALS,
+    JournalName,
+    Row,
+    Rows,
+    Target,
+    dead_letter_row,
+    gap_row,
+    name_of,
+    only_record,
+    rows_of,
+    singles,
+)
+
+MOST_PARAMETERS = 500
+MOST_JOURNALS_KNOWN = 100_000
+_SELECT_JOURNAL = "SELECT journal_key, high_water FROM reporting_journal WHERE device_id = ? AND journal_id = ?"
+_RAISE = "UPDATE reporting_journal SET high_water = ? WHERE journal_key = ? AND high_water < ?"
+
+log = get_logger("reporting.sink")
+
+
+class DurableSink:
+    """Store events on a raw driver, in a thread of its own."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reporting-sink")
+        self._journals: dict[JournalName, tuple[int, int]] = {}
+
+    @classmethod
+    def on(cls, url: URL) -> "DurableSink":
+        """Return the sink for the database at this URL."""
+        if url.get_backend_name() == "postgresql":
+            return cls(PostgresDriver(url))
+        return cls(SqliteDriver(url.database or ""))
+
+    async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
+        """Commit the batches as one and return what was rejected of each. Raises UnavailableError if nothing was stored."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._store, batches)
+        except LostError as error:
+            log.error("events_not_stored", batches=len(batches), cause=str(error))  # noqa: TRY400 - the cause is not ours
+            raise UnavailableError(
+                "events cannot be stored now; send them again later", reason="STORE_UNAVAILABLE"
+            ) from error
+
+    async def close(self) -> None:
+        """Wait for the transaction that is running and close the connection."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._driver.close)
+        self._thread.shutdown()
+
+    def _store(self, batches: Sequence[Batch]) -> list[tuple[Rejection, ...]]:
+        try:
+            return self._transaction(batches)
+        except RefusedError as error:
+            if len(batches) > 1:
+                return [rejections for batch in batches for rejections in self._store([batch])]
+            return [self._store_singly(batches[0], str(error))]
+
+    def _store_singly(self, batch: Batch, refusal: str) -> tuple[Rejection, ...]:
+        if batch.size > 1:
+            return tuple(one for single in singles(batch) for one in self._store([single])[0])
+        record = only_record(batch)
+        if record is None:
+            raise LostError(f"the database refuses a dead letter: {refusal}")
+        letter = DeadLetter(record.seq, f"the database refuses a value of the event: {refusal}", record.body)
+        bare = Batch(
+            device_id=batch.device_id,
+            device_name=batch.device_name,
+            journal_id=batch.journal_id,
+            received=batch.received,
+            dead_letters=(letter,),
+        )
+        return self._store([bare])[0]
+
+    def _transaction(self, batches: Sequence[Batch]) -> list[tuple[Rejection, ...]]:
+        if len(self._journals) > MOST_JOURNALS_KNOWN:
+            self._journals.clear()
+        try:
+            self._driver.begin()
+            rejections = self._write(batches)
+            self._driver.commit()
+        except (LostError, RefusedError):
+            self._driver.rollback()
+            self._journals.clear()
+            raise
+        return rejections
+
+    def _write(self, batches: Sequence[Batch]) -> list[tuple[Rejection, ...]]:
+        keys = {name: self._journal(name)[0] for name in {name_of(batch) for batch in batches if batch.seqs()}}
+        rows = rows_of(batches, keys)
+        rejections = [[Rejection(letter.seq, letter.reason) for letter in batch.dead_letters] for batch in batches]
+        for target in EVENT_TARGETS:
+            events = rows.events[target]
+            if events and self._driver.insert(target, events) < len(events):
+                for position, letter in self._displaced(target, rows):
+                    rows.dead_letters.append(dead_letter_row(batches[position], letter))
+                    rejections[position].append(Rejection(letter.seq, letter.reason))
+        if rows.dead_letters:
+            self._driver.insert(DEAD_LETTERS, rows.dead_letters)
+        self._advance(batches)
+        return [tuple(found) for found in rejections]
+
+    def _displaced(self, target: Target, rows: Rows) -> Iterator[tuple[int, DeadLetter]]:
+        """Yield the events that are not there although they were inserted, each with the position of its batch."""
+        events = rows.events[target]
+        owners = dict(self._owners(target, [row[2] for row in events]))
+        for position, row in zip(rows.origins[target], events, strict=True):
+            owner = owners.get(row[2])
+            if owner == row[-3]:
+                continue
+            taken = "id" if owner is not None else "place in the journal"
+            yield position, DeadLetter(_number(row[1]), f"another event has this {taken}", _bytes(row[-4]))
+
+    def _owners(self, target: Target, event_ids: Sequence[object]) -> Iterator[tuple[object, object]]:
+        for start in range(0, len(event_ids), MOST_PARAMETERS):
+            asked = tuple(event_ids[start : start + MOST_PARAMETERS])
+            marks = ", ".join("?" * len(asked))
+            query = f"SELECT event_id, device_id FROM {target.name} WHERE event_id IN ({marks})"  # noqa: S608 - our own names
+            yield from ((row[0], row[1]) for row in self._driver.fetch(query, asked))
+
+    def _advance(self, batches: Sequence[Batch]) -> None:
+        raised: dict[int, int] = {}
+        missing: list[Row] = []
+        for batch in batches:
+            if seqs := batch.seqs():
+                name = name_of(batch)
+                for gap in self._gaps(name, seqs):
+                    key = self._journals[name][0]
+                    missing.append(gap_row(key, gap, batch.received))
+                    log.warning(
+                        "journal_gap_noticed", device_id=batch.device_id, first_seq=gap.first_seq, last_seq=gap.last_seq
+                    )
+                key, high_water = self._journals[name]
+                if seqs[-1] > high_water:
+                    self._journals[name] = (key, seqs[-1])
+                    raised[key] = seqs[-1]
+        if missing:
+            self._driver.insert(GAPS, missing)
+        if raised:
+            self._driver.run(_RAISE, [(seq, key, seq) for key, seq in raised.items()])
+
+    def _gaps(self, name: JournalName, seqs: list[int]) -> tuple[Gap, ...]:
+        found = gaps(seqs, self._journals[name][1])
+        if not found:
+            return ()
+        key, high_water = self._journals[name]
+        stored = self._driver.fetch(_SELECT_JOURNAL, name)
+        self._journals[name] = (key, max([high_water, *(_number(row[1]) for row in stored)]))
+        return gaps(seqs, self._journals[name][1])
+
+    def _journal(self, name: JournalName) -> tuple[int, int]:
+        known = self._journals.get(name)
+        if known is None:
+            self._driver.insert(JOURNALS, [(*name, 0)])
+            row = self._driver.fetch(_SELECT_JOURNAL, name)[0]
+            known = self._journals[name] = (_number(row[0]), _number(row[1]))
+        return known
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""

@@ -1,0 +1,119 @@
+"""The tables of the reporting database; `migrations` creates what is declared here.
+
+- One table a kind of event, so that no column is empty by design. Each knows an event twice: by its id and by its place.
+- A place is (journal_key, seq): journals get a small number of their own, which keeps the widest index narrow.
+- `reporting_attempt` repeats in columns what reports filter and count by; `body` is the event as its device sent it.
+- Names of devices are copied into the events: they are what the device was called at the time. Scope tags are not: they
+  are looked up by device id, in the tables that outlive the directory's entry.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from services._chassis.db import revision_table
+
+METADATA = sa.MetaData()
+Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Text in the order of its code points on both databases: pages continue by comparing it."""
+
+
+def _column(name: str, kind: sa.types.TypeEngine[Any]) -> sa.Column[Any]:
+    return sa.Column(name, kind, nullable=False)
+
+
+def _texts(*names: str) -> list[sa.Column[Any]]:
+    return [_column(name, Text) for name in names]
+
+
+def _numbers(*names: str) -> list[sa.Column[Any]]:
+    return [_column(name, sa.BigInteger()) for name in names]
+
+
+REVISION = revision_table(METADATA, "reporting")
+
+JOURNAL = sa.Table(
+    "reporting_journal",
+    METADATA,
+    sa.Column("journal_key", sa.Integer, primary_key=True, autoincrement=True),
+    *_texts("device_id", "journal_id"),
+    *_numbers("high_water"),
+    sa.UniqueConstraint("device_id", "journal_id", name="reporting_journal_name"),
+)
+
+ATTEMPT = sa.Table(
+    "reporting_attempt",
+    METADATA,
+    sa.Column("journal_key", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    *_texts("event_id", "attempt_id"),
+    *_numbers("occurred"),
+    *_texts("user_name", "trigger", "outcome", "source"),
+    _column("managed", sa.Boolean()),
+    *_texts("elevation_type", "policy", "rule", "result"),
+    *_texts("file_name", "internal_name", "version", "company_name", "sha256", "publisher"),
+    _column("body", sa.LargeBinary()),
+    *_texts("device_id", "device_name"),
+    *_numbers("received"),
+    sa.UniqueConstraint("event_id", name="reporting_attempt_event"),
+    sa.Index("reporting_attempt_joined", "attempt_id"),
+    sa.Index("reporting_attempt_newest", "occurred", "event_id"),
+)
+
+COMPLETION = sa.Table(
+    "reporting_completion",
+    METADATA,
+    sa.Column("journal_key", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    *_texts("event_id", "attempt_id"),
+    *_numbers("occurred"),
+    _column("exit_code", sa.Integer()),
+    _column("body", sa.LargeBinary()),
+    *_texts("device_id", "device_name"),
+    *_numbers("received"),
+    sa.UniqueConstraint("event_id", name="reporting_completion_event"),
+    sa.Index("reporting_completion_joined", "attempt_id"),
+)
+
+DIAGNOSTIC = sa.Table(
+    "reporting_diagnostic",
+    METADATA,
+    sa.Column("journal_key", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    *_texts("event_id"),
+    *_numbers("occurred"),
+    *_texts("code", "message"),
+    *_numbers("event_count", "first_seq", "last_seq"),
+    _column("body", sa.LargeBinary()),
+    *_texts("device_id", "device_name"),
+    *_numbers("received"),
+    sa.UniqueConstraint("event_id", name="reporting_diagnostic_event"),
+)
+
+GAP = sa.Table(
+    "reporting_gap",
+    METADATA,
+    sa.Column("journal_key", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("first_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    *_numbers("last_seq", "noticed"),
+)
+
+DEAD_LETTER = sa.Table(
+    "reporting_dead_letter",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    *_texts("device_id", "journal_id"),
+    *_numbers("seq"),
+    *_texts("digest"),
+    *_numbers("received"),
+    *_texts("reason"),
+    _column("body", sa.LargeBinary()),
+    sa.UniqueConstraint("device_id", "journal_id", "seq", "digest", name="reporting_dead_letter_once"),
+)
+
+DEVICE_TAG = sa.Table(
+    "reporting_device_tag",
+    METADATA,
+    sa.Column("device_id", Text, primary_key=True),
+    sa.Column("tag", Text, primary_key=True),
+)

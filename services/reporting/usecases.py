@@ -1,0 +1,112 @@
+"""The verbs of reporting: admit a device, answer a question."""
+
+from collections.abc import Iterator
+
+from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, UnavailableError
+from services._chassis.paging import Page, PageRequest, page_request
+from services.reporting.model.devices import Device, Directory
+from services.reporting.model.events import LARGEST_NUMBER, microseconds
+from services.reporting.model.reports import (
+    MOST_VALUES,
+    ApplicationCount,
+    Elevation,
+    PublisherCount,
+    Question,
+    Summary,
+    UserCount,
+)
+from services.reporting.ports import Reports
+
+
+def admit(directory: Directory, device_id: str) -> Device:
+    """Return the device whose certificate opened the stream.
+
+    A directory that has lost touch with the device service still admits whom it knew: events are evidence, which gives
+    nobody a right, and refusing them would only fill the device's disk. Raises UnavailableError where the device is not
+    known (yet), DeniedError where it is retired or banned.
+    """
+    device = directory.devices.get(device_id)
+    if device is None:
+        raise UnavailableError("the directory does not show this device yet; try again", reason="DEVICE_NOT_KNOWN_YET")
+    if not device.enrolled:
+        raise DeniedError("the device is retired or banned; enrol it again", reason="DEVICE_NOT_ENROLLED")
+    return device
+
+
+async def list_elevations(reports: Reports, question: Question, *, page_size: int, page_token: str) -> Page[Elevation]:
+    """Return a page of attempts, newest first."""
+    return await reports.elevations(question, _page("elevations", question, page_size, page_token))
+
+
+async def get_elevation(reports: Reports, attempt_id: str, tags: frozenset[str] | None) -> Elevation:
+    """Return one attempt. Raises NotFoundError where there is none, and where the caller may not see it."""
+    found = await reports.elevation(attempt_id, tags) if attempt_id and "\0" not in attempt_id else None
+    if found is None:
+        raise NotFoundError("there is no attempt of this id; list the elevations for those there are")
+    return found
+
+
+async def summarize(reports: Reports, question: Question) -> Summary:
+    """Count attempts by what became of them."""
+    _check(question)
+    return await reports.summary(question)
+
+
+async def list_applications(
+    reports: Reports, question: Question, *, page_size: int, page_token: str
+) -> Page[ApplicationCount]:
+    """Return a page of applications, most attempts first."""
+    return await reports.applications(question, _page("applications", question, page_size, page_token))
+
+
+async def list_publishers(
+    reports: Reports, question: Question, *, page_size: int, page_token: str
+) -> Page[PublisherCount]:
+    """Return a page of publishers, most attempts first."""
+    return await reports.publishers(question, _page("publishers", question, page_size, page_token))
+
+
+async def list_users(reports: Reports, question: Question, *, page_size: int, page_token: str) -> Page[UserCount]:
+    """Return a page of users, most attempts first."""
+    return await reports.users(question, _page("users", question, page_size, page_token))
+
+
+_SHAPES: dict[str, tuple[type, ...]] = {
+    "elevations": (int, str),
+    "applications": (int, str, str, str, str, str, str),
+    "publishers": (int, str, str),
+    "users": (int, str),
+}
+
+
+def _page(report: str, question: Question, page_size: int, page_token: str) -> PageRequest:
+    _check(question)
+    page = page_request(page_size=page_size, page_token=page_token, question=f"{report} {question.filter!r}")
+    if page.after and not _fits(page.after, _SHAPES[report]):
+        message = "is not a token that this list with this filter gave; start again without it"
+        raise InvalidError([Problem("page_token", message)], reason="PAGE_TOKEN_INVALID")
+    return page
+
+
+def _fits(key: tuple[str | int, ...], shape: tuple[type, ...]) -> bool:
+    return tuple(map(type, key)) == shape and all(
+        abs(part) <= LARGEST_NUMBER if isinstance(part, int) else "\0" not in part for part in key
+    )
+
+
+def _check(question: Question) -> None:
+    if problems := list(_problems(question)):
+        raise InvalidError(problems)
+
+
+def _problems(question: Question) -> Iterator[Problem]:
+    asked = question.filter
+    for name in ("elevation_types", "results", "users", "devices"):
+        values: tuple[str, ...] = getattr(asked, name)
+        if len(values) > MOST_VALUES:
+            yield Problem(f"filter.{name}", f"must have at most {MOST_VALUES} values; ask several times")
+        if any("\0" in value for value in values):
+            yield Problem(f"filter.{name}", "must not hold NUL")
+    start, end = asked.occurred_from, asked.occurred_before
+    if start is not None and end is not None and microseconds(start) >= microseconds(end):
+        yield Problem("filter.occurred_before", "must be later than occurred_from")
