@@ -20,11 +20,12 @@ def refuse_unknown(message: Message) -> None:
 
     INVARIANT: nothing of a policy document is ignored, because a newer server may mean a restriction by it.
     """
-    for path, fault in _unknown(message, ""):
+    for path, fault in unknown_parts(message):
         raise CodecError(path, fault)
 
 
-def _unknown(message: Message, path: str) -> Iterator[tuple[str, str]]:
+def unknown_parts(message: Message, path: str = "") -> Iterator[tuple[str, str]]:
+    """Name the place of every unknown field and enum value in a message, and what is wrong there."""
     unknown = UnknownFieldSet(message)
     if len(unknown):
         yield path or message.DESCRIPTOR.name, f"holds unknown field {unknown[0].field_number}"
@@ -38,6 +39,6 @@ def _unknown(message: Message, path: str) -> Iterator[tuple[str, str]]:
 
 def _unknown_in(field: FieldDescriptor, item: object, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(item, Message):
-        yield from _unknown(item, path)
+        yield from unknown_parts(item, path)
     elif field.enum_type is not None and item not in field.enum_type.values_by_number:
         yield path, f"holds unknown value {item}"
