@@ -15,8 +15,8 @@ def parse_time(text: str) -> datetime:
         raise ValueError("must be a time such as 2026-11-23T12:00:00Z, with its offset from UTC")
     try:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"is no time that exists: {error}") from None
+    except (ValueError, OverflowError):
+        raise ValueError("is no time that exists; correct the day or the hour") from None
 
 
 def parse_duration(text: str) -> timedelta:

@@ -1,0 +1,46 @@
+"""`epm` finds its commands and imports none that was not asked for."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from epmctl.main import COMMANDS, run
+
+EPM = Path(sys.executable).parent / "epm"
+
+
+def test_help_lists_every_command_and_imports_none() -> None:
+    heavy = "grpc google.protobuf rich sqlalchemy cryptography yaml elevation"
+    script = (
+        "import sys\nfrom epmctl.main import run\nrun(['--help'])\n"
+        f"sys.exit(', '.join(name for name in {heavy!r}.split() if name in sys.modules) or 0)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in COMMANDS.items() if find_spec(entry.module)])
+def test_every_command_of_the_registry_can_be_imported(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    assert f"Usage: epm {name}" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_bad_input() -> None:
+    done = subprocess.run([EPM, "simulat"], capture_output=True, check=False, text=True)
+
+    assert done.returncode == 2
+    assert "No such command 'simulat'" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{EPM} simulate --help | true"], capture_output=True, check=False, text=True
+    )
+
+    assert done.stderr == ""
