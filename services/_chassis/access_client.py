@@ -1,0 +1,125 @@
+"""The access snapshot on its way from the rbac service into every other one."""
+
+from datetime import UTC, datetime
+
+import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from epm.access.v1 import access_pb2, access_pb2_grpc
+from services._chassis.access import (
+    AccessControl,
+    AccessSnapshot,
+    AssignmentGrant,
+    PrincipalGroupMembers,
+    RoleGrant,
+    TokenDigest,
+)
+from services._chassis.client import calling
+from services._chassis.errors import UnavailableError
+from services._chassis.workers import Worker
+
+
+def watch_worker(channel: grpc.aio.Channel, control: AccessControl) -> Worker:
+    """Return the worker that keeps `control` up to date from the rbac service."""
+
+    async def run() -> None:
+        await watch(channel, control)
+
+    return Worker("watch_access", run)
+
+
+async def watch(channel: grpc.aio.Channel, control: AccessControl) -> None:
+    """Follow one stream of the rbac service until it ends, which raises UnavailableError."""
+    stub = access_pb2_grpc.AccessServiceStub(channel)
+    with calling("rbac"):
+        async for message in stub.WatchAccess(access_pb2.WatchAccessRequest(revision=control.revision)):
+            take(message, control)
+    raise UnavailableError("the rbac service ended the stream of access snapshots")
+
+
+def take(message: access_pb2.WatchAccessResponse, control: AccessControl) -> None:
+    """Put one message of the stream in force; a heartbeat of another revision confirms nothing."""
+    match message.WhichOneof("update"):
+        case "snapshot":
+            control.replace(snapshot_from_proto(message.snapshot))
+        case "heartbeat" if message.heartbeat.revision == control.revision:
+            control.confirm()
+        case _:
+            pass
+
+
+def snapshot_from_proto(message: access_pb2.AccessSnapshot) -> AccessSnapshot:
+    """Read a snapshot."""
+    return AccessSnapshot(
+        revision=message.revision,
+        roles=tuple(RoleGrant(role.name, frozenset(role.rights)) for role in message.roles),
+        assignments=tuple(_assignment_from_proto(assignment) for assignment in message.assignments),
+        principal_groups=tuple(
+            PrincipalGroupMembers(group.name, frozenset(group.members)) for group in message.principal_groups
+        ),
+        tokens=tuple(
+            TokenDigest(
+                token_id=token.token_id,
+                digest=token.digest,
+                principal=token.principal,
+                expires=_time(token.expires) if token.HasField("expires") else None,
+            )
+            for token in message.tokens
+        ),
+    )
+
+
+def snapshot_to_proto(snapshot: AccessSnapshot) -> access_pb2.AccessSnapshot:
+    """Write a snapshot."""
+    return access_pb2.AccessSnapshot(
+        revision=snapshot.revision,
+        roles=[access_pb2.SnapshotRole(name=role.name, rights=sorted(role.rights)) for role in snapshot.roles],
+        assignments=[_assignment_to_proto(assignment) for assignment in snapshot.assignments],
+        principal_groups=[
+            access_pb2.SnapshotPrincipalGroup(name=group.name, members=sorted(group.members))
+            for group in snapshot.principal_groups
+        ],
+        tokens=[
+            access_pb2.SnapshotToken(
+                token_id=token.token_id,
+                digest=token.digest,
+                principal=token.principal,
+                expires=_timestamp(token.expires),
+            )
+            for token in snapshot.tokens
+        ],
+    )
+
+
+def _assignment_from_proto(message: access_pb2.SnapshotAssignment) -> AssignmentGrant:
+    return AssignmentGrant(
+        name=message.name,
+        role=message.role,
+        members=frozenset(message.members),
+        scope_groups=frozenset(message.scope_groups),
+        scope_tags=frozenset(message.scope_tags),
+        expires=_time(message.expires) if message.HasField("expires") else None,
+    )
+
+
+def _assignment_to_proto(assignment: AssignmentGrant) -> access_pb2.SnapshotAssignment:
+    return access_pb2.SnapshotAssignment(
+        name=assignment.name,
+        role=assignment.role,
+        members=sorted(assignment.members),
+        scope_groups=sorted(assignment.scope_groups),
+        scope_tags=sorted(assignment.scope_tags),
+        expires=_timestamp(assignment.expires),
+    )
+
+
+def _time(stamp: Timestamp) -> datetime:
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    if time is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp

@@ -1,0 +1,20 @@
+"""The audit record, as use cases state it; `audit_store` writes it beside the change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """State what was done to what: `action` in the past tense, for example `role_created`; states as plain documents.
+
+    INVARIANT: `before` and `after` hold no secret and no token.
+    """
+
+    action: str
+    target_kind: str
+    target: str
+    before: Mapping[str, object] | None = None
+    after: Mapping[str, object] | None = None
+    reason: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,73 @@
+"""Who makes the call that is running: set by the interceptor, read by servicers and the audit record."""
+
+import enum
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from services._chassis.access import Permit
+
+
+class CallerKind(enum.Enum):
+    """Tell callers apart by how they prove who they are."""
+
+    ANONYMOUS = "anonymous"
+    ADMINISTRATOR = "administrator"
+    DEVICE = "device"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Know the caller; what does not belong to its kind is empty."""
+
+    kind: CallerKind
+    source: str = ""
+    principal: str = ""
+    token_id: str = ""
+    device_id: str = ""
+    service: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the caller as logs and audit records write it, for example `user:alice` or `device:4f1c`."""
+        match self.kind:
+            case CallerKind.ADMINISTRATOR:
+                return self.principal
+            case CallerKind.DEVICE:
+                return f"device:{self.device_id}"
+            case CallerKind.SERVICE:
+                return f"service:{self.service}"
+            case CallerKind.ANONYMOUS:
+                return "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """Hold what is known of the call that is running."""
+
+    caller: Caller
+    permit: Permit
+    request_id: str
+
+
+_CURRENT: ContextVar[CallContext] = ContextVar("openepm_call")
+
+
+def set_call(context: CallContext) -> None:
+    """Make `context` the running call of this task; the interceptor's business alone, and that of tests."""
+    _CURRENT.set(context)
+
+
+def current_call() -> CallContext | None:
+    """Return the running call; None in a worker, which acts for the service itself."""
+    return _CURRENT.get(None)
+
+
+def current_caller() -> Caller:
+    """Return who makes the running call. Raises LookupError outside of a call."""
+    return _CURRENT.get().caller
+
+
+def current_permit() -> Permit:
+    """Return the scope within which the right that the RPC asked for counts. Raises LookupError outside of a call."""
+    return _CURRENT.get().permit

@@ -1,0 +1,186 @@
+"""What a service is told at start: one frozen value, checked whole."""
+
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+from services._chassis.errors import InvalidError, Problem
+
+SERVICES = ("rbac", "device", "policy", "reporting")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("auto", "json", "text")
+DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
+LARGEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """Point to a certificate chain and its private key, both PEM."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """Hold the settings of a process that runs one service or all four; empty paths and addresses mean the data folder's.
+
+    Addresses are `host:port`. A port of 0 lets the system choose; `bound` puts the chosen ones in its place.
+    """
+
+    data_dir: Path
+    database_url: str = ""
+    public_host: str = "127.0.0.1"
+    public_port: int = 8443
+    mesh_host: str = "127.0.0.1"
+    mesh_port: int = 8444
+    health_host: str = "127.0.0.1"
+    health_port: int | None = None
+    server_names: tuple[str, ...] = ()
+    advertised_device: str = ""
+    advertised_policy: str = ""
+    advertised_reporting: str = ""
+    rbac_address: str = ""
+    device_address: str = ""
+    trust_domain: str = "openepm"
+    ca_file: Path | None = None
+    ca_key_file: Path | None = None
+    public_certificate: CertificateFiles | None = None
+    mesh_certificate: CertificateFiles | None = None
+    service_certificate: CertificateFiles | None = None
+    signing_key_file: Path | None = None
+    policy_public_keys_file: Path | None = None
+    reflection: bool = False
+    log_level: str = "info"
+    log_format: str = "auto"
+    drain_grace: timedelta = timedelta(seconds=10)
+    access_bound: timedelta = timedelta(seconds=60)
+    access_heartbeat: timedelta = timedelta(seconds=5)
+    deprovision_after: timedelta = timedelta(days=7)
+    device_certificate_lifetime: timedelta = timedelta(days=90)
+    options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ca(self) -> Path:
+        """Return the certificate of the installation's CA."""
+        return self.ca_file or self.data_dir / "ca" / "ca.crt"
+
+    @property
+    def ca_key(self) -> Path:
+        """Return the key of the installation's CA; the device service alone reads it."""
+        return self.ca_key_file or self.data_dir / "ca" / "ca.key"
+
+    @property
+    def signing_key(self) -> Path:
+        """Return the Ed25519 key that signs policy; the policy service alone reads it."""
+        return self.signing_key_file or self.data_dir / "keys" / "policy-signing.key"
+
+    @property
+    def policy_public_keys(self) -> Path:
+        """Return the public halves of the keys that sign policy; the device service hands them to new devices."""
+        return self.policy_public_keys_file or self.data_dir / "keys" / "policy-signing.pub"
+
+    @property
+    def public_files(self) -> CertificateFiles:
+        """Return what the public door shows."""
+        return self.public_certificate or self._in_data_dir("server")
+
+    @property
+    def mesh_files(self) -> CertificateFiles:
+        """Return what the mesh door shows."""
+        return self.mesh_certificate or self.service_certificate or self._in_data_dir("server")
+
+    def identity_of(self, service: str) -> CertificateFiles:
+        """Return the client certificate by which other services know `service`."""
+        return self.service_certificate or self._in_data_dir(service)
+
+    def database_of(self, service: str) -> str:
+        """Return the URL of the service's database: its own SQLite file unless one is configured."""
+        return self.database_url or f"sqlite:///{self.data_dir / service}.db"
+
+    @property
+    def rbac(self) -> str:
+        """Return where to reach the rbac service; in one process with it, over the loopback of the mesh door."""
+        return self.rbac_address or self.mesh_address
+
+    @property
+    def device(self) -> str:
+        """Return where to reach the device service; in one process with it, over the loopback of the mesh door."""
+        return self.device_address or self.mesh_address
+
+    @property
+    def mesh_address(self) -> str:
+        """Return where this process reaches its own mesh door."""
+        return reachable(self.mesh_host, self.mesh_port)
+
+    @property
+    def public_address(self) -> str:
+        """Return where this machine reaches the public door."""
+        return reachable(self.public_host, self.public_port)
+
+    def bound(self, *, public_port: int, mesh_port: int) -> "ServiceSettings":
+        """Return the settings with the ports that the doors really have."""
+        return replace(self, public_port=public_port, mesh_port=mesh_port)
+
+    def check(self) -> None:
+        """Raise InvalidError with all problems of all values."""
+        if problems := list(_problems(self)):
+            raise InvalidError(problems, reason="SETTINGS_INVALID")
+
+    def _in_data_dir(self, name: str) -> CertificateFiles:
+        folder = self.data_dir / "certs"
+        return CertificateFiles(folder / f"{name}.crt", folder / f"{name}.key")
+
+
+def reachable(host: str, port: int) -> str:
+    """Return `host:port` as a client on this machine dials it."""
+    local = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}.get(host, host)
+    return f"[{local}]:{port}" if ":" in local and not local.startswith("[") else f"{local}:{port}"
+
+
+def _problems(settings: ServiceSettings) -> Iterator[Problem]:
+    yield from _port_problems(settings)
+    yield from _address_problems(settings)
+    yield from _duration_problems(settings)
+    scheme = urllib.parse.urlsplit(settings.database_url).scheme
+    if settings.database_url and scheme not in DATABASE_SCHEMES:
+        yield Problem("database_url", "must start with sqlite:/// or postgresql://")
+    if not settings.trust_domain or not all(c.isascii() and (c.isalnum() or c in "-._") for c in settings.trust_domain):
+        yield Problem("trust_domain", "must be letters, digits, hyphens, dots and underscores, for example openepm")
+    if settings.log_level not in LOG_LEVELS:
+        yield Problem("log_level", f"must be one of {', '.join(LOG_LEVELS)}")
+    if settings.log_format not in LOG_FORMATS:
+        yield Problem("log_format", f"must be one of {', '.join(LOG_FORMATS)}")
+
+
+def _port_problems(settings: ServiceSettings) -> Iterator[Problem]:
+    ports = {"public_port": settings.public_port, "mesh_port": settings.mesh_port}
+    if settings.health_port is not None:
+        ports["health_port"] = settings.health_port
+    for name, port in ports.items():
+        if not 0 <= port <= LARGEST_PORT:
+            yield Problem(name, f"must be from 0 to {LARGEST_PORT}; 0 lets the system choose")
+    taken = [port for port in ports.values() if port]
+    if len(set(taken)) != len(taken):
+        yield Problem(", ".join(ports), "must differ from one another")
+
+
+def _address_problems(settings: ServiceSettings) -> Iterator[Problem]:
+    for name in ("advertised_device", "advertised_policy", "advertised_reporting", "rbac_address", "device_address"):
+        address = getattr(settings, name)
+        host, _, port = address.rpartition(":")
+        if address and not (host and port.isdigit() and 0 < int(port) <= LARGEST_PORT):
+            yield Problem(name, "must be host:port, for example epm.example.com:8444")
+
+
+def _duration_problems(settings: ServiceSettings) -> Iterator[Problem]:
+    positive = ("access_bound", "access_heartbeat", "deprovision_after", "device_certificate_lifetime")
+    for name in positive:
+        if getattr(settings, name) <= timedelta():
+            yield Problem(name, "must be longer than zero")
+    if settings.drain_grace < timedelta():
+        yield Problem("drain_grace", "must not be negative")
+    if settings.access_heartbeat >= settings.access_bound:
+        yield Problem("access_heartbeat", "must be shorter than access_bound, or every service refuses its callers")

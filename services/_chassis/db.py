@@ -1,0 +1,200 @@
+"""One database per service: SQLite files by default, PostgreSQL in production; the same code on both.
+
+- A transaction is committed only if its block is left cleanly; everything else rolls back.
+- On SQLite a writing transaction begins IMMEDIATE and waits its turn; a reading one sees one state of the data.
+- Every change that others must hear of takes the service's next revision inside its transaction. Taking it locks the
+  revision until the commit, so that revisions become visible in their order.
+- A database that cannot be reached is UnavailableError; its message holds no password.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from services._chassis.changes import ChangeFeed
+from services._chassis.errors import UnavailableError
+
+BUSY_SECONDS = 10
+_WRITE = "openepm_write"
+
+
+def revision_table(metadata: sa.MetaData, service: str) -> sa.Table:
+    """Return the table that holds the service's newest revision, in its one row."""
+    return sa.Table(
+        f"{service}_revision",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("value", sa.BigInteger, nullable=False),
+    )
+
+
+class Transaction:
+    """Run statements on one connection, inside one transaction."""
+
+    def __init__(self, connection: AsyncConnection, database: "Database") -> None:
+        self.connection = connection
+        self.revision: int | None = None
+        self._database = database
+
+    async def execute(
+        self, statement: sa.Executable, parameters: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None
+    ) -> sa.CursorResult[Any]:
+        """Run a statement; a list of parameters runs it for each."""
+        return await self.connection.execute(statement, parameters)
+
+    async def next_revision(self) -> int:
+        """Take the service's next revision, once a transaction; later calls return the same one."""
+        if self.revision is None:
+            table = self._database.revisions
+            taken = sa.update(table).where(table.c.id == 1).values(value=table.c.value + 1).returning(table.c.value)
+            self.revision = int((await self.connection.execute(taken)).scalar_one())
+            await self._database.notify(self.connection, self.revision)
+        return self.revision
+
+    async def current_revision(self) -> int:
+        """Return the newest revision that this transaction sees."""
+        table = self._database.revisions
+        return int((await self.connection.execute(sa.select(table.c.value).where(table.c.id == 1))).scalar_one())
+
+    async def driver_connection(self) -> Any:
+        """Return the driver's own connection (aiosqlite or psycopg), inside this transaction, for the one hot path."""
+        return (await self.connection.get_raw_connection()).driver_connection
+
+
+class Database:
+    """Open transactions on the database of one service."""
+
+    def __init__(self, engine: AsyncEngine, service: str) -> None:
+        self.engine = engine
+        self.service = service
+        self.revisions = revision_table(sa.MetaData(), service)
+        self.changes = ChangeFeed(self.current_revision, engine.url if self.on_postgresql else None, self.channel)
+        self._writer = nullcontext() if self.on_postgresql else asyncio.Lock()
+
+    @classmethod
+    async def connect(cls, url: str, *, service: str, pool_size: int = 10) -> Self:
+        """Open the database and prove that it answers. Raises UnavailableError, without the password, if it does not."""
+        database = cls(_engine(normalised(url), pool_size), service)
+        try:
+            async with database.read() as tx:
+                await tx.execute(sa.text("SELECT 1"))
+        except UnavailableError as error:
+            await database.close()
+            shown = normalised(url).render_as_string(hide_password=True)
+            raise UnavailableError(
+                f"the database of the {service} service, {shown}, cannot be opened: {error}"
+            ) from error
+        return database
+
+    @property
+    def url(self) -> URL:
+        """Return the normalised URL."""
+        return self.engine.url
+
+    @property
+    def on_postgresql(self) -> bool:
+        """Tell whether this is PostgreSQL; otherwise it is SQLite."""
+        return self.engine.dialect.name == "postgresql"
+
+    @property
+    def channel(self) -> str:
+        """Return the PostgreSQL channel on which the service's revisions are announced."""
+        return f"openepm_{self.service}"
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Open a writing transaction; commit if the block is left cleanly, and wake who waits for its revision."""
+        async with self._writer, self._connection({_WRITE: True}) as connection:
+            tx = Transaction(connection, self)
+            async with connection.begin():
+                yield tx
+        if tx.revision is not None:
+            self.changes.announce(tx.revision)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Transaction]:
+        """Open a reading transaction that sees one state of the data; nothing is committed."""
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self.on_postgresql else {}
+        async with self._connection(options) as connection, connection.begin() as begun:
+            yield Transaction(connection, self)
+            await begun.rollback()
+
+    async def current_revision(self) -> int:
+        """Return the service's newest committed revision."""
+        async with self.read() as tx:
+            return await tx.current_revision()
+
+    async def notify(self, connection: AsyncConnection, revision: int) -> None:
+        """Tell the other replicas, at commit, that there is a new revision."""
+        if self.on_postgresql:
+            await connection.execute(sa.select(sa.func.pg_notify(self.channel, str(revision))))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _connection(self, options: Mapping[str, Any]) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self.engine.connect() as connection:
+                yield await connection.execution_options(**options) if options else connection
+        except (OperationalError, InterfaceError) as error:
+            raise UnavailableError(_cause(error), reason="DATABASE_UNAVAILABLE") from error
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            raise UnavailableError(_cause(error), reason="DATABASE_UNAVAILABLE") from error
+
+
+def normalised(url: str) -> URL:
+    """Return the URL with the driver that we use: aiosqlite or psycopg."""
+    parsed = make_url(url)
+    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+    return parsed.set(drivername=drivers.get(parsed.drivername, parsed.drivername))
+
+
+def _engine(url: URL, pool_size: int) -> AsyncEngine:
+    if url.get_backend_name() == "postgresql":
+        return create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+    if url.database:
+        _make_private(Path(url.database))
+    engine = create_async_engine(
+        url, pool_size=pool_size, max_overflow=pool_size, connect_args={"timeout": BUSY_SECONDS}
+    )
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _make_private(path: Path) -> None:
+    """Create the file readable by its owner alone; SQLite gives the WAL beside it the same mode."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise UnavailableError(f"the database file {path} cannot be opened: {error.strerror}") from error
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    writing = connection.get_execution_options().get(_WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _cause(error: DBAPIError) -> str:
+    return f"the database does not answer: {str(error.orig).splitlines()[0] if str(error.orig) else 'no reason given'}"

@@ -1,0 +1,69 @@
+"""Files that nobody else may read, written whole or not at all; and the lock that keeps a second process out."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+from services._chassis.errors import StateError
+
+
+def make_private_folder(path: Path) -> None:
+    """Create the folder for its owner alone; one that is there already is closed to others."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write the file, readable by its owner alone, so that a crash leaves the old content or the new one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+class Lock:
+    """Hold a file that names this process, for as long as it lives."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let the next process in."""
+        os.close(self._descriptor)
+
+
+def lock(data_dir: Path, service: str) -> Lock:
+    """Take the lock of one service on one data folder. Raises StateError that names the process which holds it."""
+    path = data_dir / f"{service}.lock"
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise StateError(
+            f"the {service} service already runs on {data_dir} (process {holder}); stop it, or use another data folder",
+            reason="ALREADY_RUNNING",
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return Lock(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,64 @@
+"""Health of a process on every door: per proto service and overall; serving means knowing who may do what."""
+
+import asyncio
+from collections.abc import Iterable
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import OVERALL_HEALTH
+from grpc_health.v1.health import aio as health_aio
+
+from services._chassis.access import AccessControl
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+LOOK_AGAIN = 1.0
+"""Seconds after which staleness is looked for; freshness is heard of at once."""
+
+
+class HealthBoard:
+    """Show each proto service as serving while its access snapshot is fresh, and none of them while draining."""
+
+    def __init__(self) -> None:
+        self._servicer = health_aio.HealthServicer()
+        self._services: dict[str, AccessControl] = {}
+        self._changed = asyncio.Event()
+        self._serving = asyncio.Event()
+
+    def register(self, names: Iterable[str], access: AccessControl) -> None:
+        """Show the proto services, as long as `access` is fresh."""
+        if access not in self._services.values():
+            access.on_change.append(self._changed.set)
+        self._services.update(dict.fromkeys(names, access))
+
+    def serve_on(self, server: grpc.aio.Server) -> None:
+        """Answer grpc.health.v1 on the server."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+
+    async def watch(self) -> None:
+        """Keep what is shown true, for ever."""
+        while True:
+            self._changed.clear()
+            await self._show()
+            try:
+                async with asyncio.timeout(LOOK_AGAIN):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def wait_until_serving(self) -> None:
+        """Return once everything is shown as serving."""
+        await self._serving.wait()
+
+    async def drain(self) -> None:
+        """Show everything as not serving, for good."""
+        await self._servicer.enter_graceful_shutdown()
+
+    async def _show(self) -> None:
+        fresh = {name: access.fresh() for name, access in self._services.items()}
+        for name, serving in {**fresh, OVERALL_HEALTH: all(fresh.values())}.items():
+            await self._servicer.set(name, SERVING if serving else NOT_SERVING)
+        if all(fresh.values()):
+            self._serving.set()
+        else:
+            self._serving.clear()

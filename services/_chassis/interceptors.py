@@ -1,0 +1,194 @@
+"""The one interceptor under every call: request id, error boundary, who calls, access check, one log line.
+
+The access check comes before the request is even parsed. Handlers are async functions, or async generators where they answer
+with a stream; a handler that takes a stream iterates over its requests and does not call `context.read`.
+"""
+
+import inspect
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+import structlog
+
+from services._chassis.admission import Metadata, admit
+from services._chassis.caller import CallContext, set_call
+from services._chassis.clock import Clock
+from services._chassis.errors import InvalidError, Problem, ServiceError
+from services._chassis.logging import get_logger
+from services._chassis.rules import HEALTH, REFLECTION_PREFIX, MethodRule
+from services._chassis.status import code_of, name_of, status_of
+
+log = get_logger("rpc")
+REQUEST_ID = "x-request-id"
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+
+
+class ChassisInterceptor(grpc.aio.ServerInterceptor):
+    """Guard one door by the rules of the proto services behind it."""
+
+    def __init__(self, rules: Mapping[str, MethodRule], *, trust_domain: str, clock: Clock, reflection: bool) -> None:
+        self._rules = rules
+        self._trust_domain = trust_domain
+        self._clock = clock
+        self._reflection = reflection
+        self._guarded: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> MaybeHandler:
+        """Put the guard around the handler; a method without a rule answers only where it is exempt by name."""
+        path = handler_call_details.method
+        if path in self._guarded:
+            return self._guarded[path]
+        handler = await continuation(handler_call_details)
+        rule = self._rules.get(path)
+        if handler is None or (rule is None and self._exempt(path)):
+            return handler  # gRPC answers UNIMPLEMENTED for None
+        self._guarded[path] = _guard(_Method(path, rule, handler, self._clock, self._trust_domain))
+        return self._guarded[path]
+
+    def _exempt(self, path: str) -> bool:
+        service = path.strip("/").partition("/")[0]
+        return service == HEALTH or (self._reflection and service.startswith(REFLECTION_PREFIX))
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """Hold what all calls of one method share."""
+
+    path: str
+    rule: MethodRule | None
+    handler: Handler
+    clock: Clock
+    trust_domain: str
+
+    def read(self, incoming: Any) -> Any:
+        """Parse what came in: a message, or each message of a stream as it arrives."""
+        return self._parsed_stream(incoming) if self.handler.request_streaming else self._parsed(incoming)
+
+    async def _parsed_stream(self, incoming: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for message in incoming:
+            yield self._parsed(message)
+
+    def _parsed(self, message: bytes) -> Any:
+        parse = self.handler.request_deserializer
+        try:
+            return parse(message) if parse else message
+        except Exception as error:
+            problem = Problem("request", "is not a message of this method; generate the client from the same contracts")
+            raise InvalidError([problem], reason="MESSAGE_MALFORMED") from error
+
+
+class _Call:
+    """Keep what one call is known by, from its first byte to its log line."""
+
+    def __init__(self, method: _Method, context: Any) -> None:
+        self._method = method
+        self._context = context
+        self._metadata = _by_key(context.invocation_metadata())
+        self._request_id = _request_id(self._metadata)
+        self._caller = "unknown"
+        self._since = method.clock.monotonic()
+
+    def begin(self, incoming: Any) -> Any:
+        """Check the caller, make the call current, and only then read the request."""
+        structlog.contextvars.bind_contextvars(request_id=self._request_id)
+        self._context.set_trailing_metadata(((REQUEST_ID, self._request_id),))
+        method = self._method
+        caller, permit = admit(method.rule, self._metadata, self._context, trust_domain=method.trust_domain)
+        self._caller = caller.name
+        set_call(CallContext(caller, permit, self._request_id))
+        return method.read(incoming)
+
+    async def end(self, error: BaseException | None) -> None:
+        """Write the log line and answer the error; a cancellation passes through."""
+        code = "OK" if error is None else name_of(code_of(error)) if isinstance(error, Exception) else "CANCELLED"
+        self._log(code, error)
+        if error is None:
+            return
+        if not isinstance(error, Exception) or isinstance(error, grpc.aio.AbortError):
+            raise error
+        await self._context.abort_with_status(status_of(error, self._request_id))
+
+    def _log(self, code: str, error: BaseException | None) -> None:
+        log.info(
+            "rpc_completed",
+            method=self._method.path,
+            code=code,
+            reason=error.reason if isinstance(error, ServiceError) else "",
+            caller=self._caller,
+            source=str(self._context.peer()),
+            duration_ms=round((self._method.clock.monotonic() - self._since) * 1000, 2),
+        )
+        if code == "INTERNAL":
+            log.error("rpc_failed", method=self._method.path, exc_info=error)
+
+
+def _guard(method: _Method) -> Handler:
+    handler = method.handler
+    make: Callable[..., Handler]
+    if handler.request_streaming:
+        own = handler.stream_stream if handler.response_streaming else handler.stream_unary
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
+    else:
+        own = handler.unary_stream if handler.response_streaming else handler.unary_unary
+        make = (
+            grpc.unary_stream_rpc_method_handler if handler.response_streaming else grpc.unary_unary_rpc_method_handler
+        )
+    answer = _stream_of_answers(method, own) if inspect.isasyncgenfunction(own) else _one_answer(method, own)
+    # No deserializer: a request is read only once its caller is admitted.
+    return make(answer, request_deserializer=None, response_serializer=handler.response_serializer)
+
+
+def _one_answer(method: _Method, own: Any) -> Any:
+    async def answer(incoming: Any, context: Any) -> Any:
+        call = _Call(method, context)
+        try:
+            response = await own(call.begin(incoming), context)
+        except BaseException as error:  # noqa: BLE001 - the boundary: everything becomes an answer
+            await call.end(error)
+        else:
+            await call.end(None)
+            return response
+
+    return answer
+
+
+def _stream_of_answers(method: _Method, own: Any) -> Any:
+    async def answer(incoming: Any, context: Any) -> AsyncIterator[Any]:
+        call = _Call(method, context)
+        try:
+            async for response in own(call.begin(incoming), context):
+                yield response
+        except BaseException as error:  # noqa: BLE001 - the boundary: everything becomes an answer
+            await call.end(error)
+        else:
+            await call.end(None)
+
+    return answer
+
+
+def _by_key(metadata: Any) -> Metadata:
+    values: dict[str, tuple[str, ...]] = {}
+    for key, value in metadata or ():
+        if isinstance(value, str):
+            values[key] = (*values.get(key, ()), value)
+    return values
+
+
+def _request_id(metadata: Metadata) -> str:
+    given = metadata.get(REQUEST_ID, ("",))[0]
+    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex

@@ -1,0 +1,69 @@
+"""Bring a service's schema up to date at start: Alembic revisions of its room `migrations/versions`, under a lock."""
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+
+from services._chassis.db import Database
+from services._chassis.errors import UnavailableError
+
+_SERVICES = Path(__file__).resolve().parent.parent
+
+
+async def upgrade(database: Database, *, versions: Path | None = None) -> None:
+    """Run the missing migrations of the database's service in one transaction; replicas wait for one another."""
+    folder = versions or _SERVICES / database.service / "migrations" / "versions"
+    async with database.transaction() as tx:
+        if database.on_postgresql:
+            await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(database.channel))))
+        await tx.connection.run_sync(_upgrade, database.service, folder)
+    database.changes.announce(await database.current_revision())
+
+
+async def differences(database: Database, metadata: sa.MetaData) -> list[Any]:
+    """Say where the migrated schema and the tables that the code declares differ; empty if they agree."""
+    async with database.read() as tx:
+        return await tx.connection.run_sync(_differences, database.service, metadata)
+
+
+def version_table(service: str) -> str:
+    """Return the name of the table that holds the schema's version; services may share a database."""
+    return f"{service}_schema_version"
+
+
+def _upgrade(connection: sa.Connection, service: str, folder: Path) -> None:
+    script = ScriptDirectory(str(folder.parent), version_locations=[str(folder)])
+    _refuse_a_newer_schema(connection, service, script)
+
+    def steps(revision: Any, _context: MigrationContext) -> Any:
+        return script._upgrade_revs("head", revision)  # noqa: SLF001 - what alembic.command.upgrade calls
+
+    with EnvironmentContext(Config(), script, fn=steps) as environment:
+        environment.configure(connection=connection, version_table=version_table(service))
+        environment.run_migrations()
+
+
+def _refuse_a_newer_schema(connection: sa.Connection, service: str, script: ScriptDirectory) -> None:
+    context = MigrationContext.configure(connection, opts={"version_table": version_table(service)})
+    known = {revision.revision for revision in script.walk_revisions()}
+    if unknown := set(context.get_current_heads()) - known:
+        raise UnavailableError(
+            f"the database of the {service} service has the schema {', '.join(sorted(unknown))}, which this version does"
+            " not know; start a version of OpenEPM that is at least as new as its database"
+        )
+
+
+def _differences(connection: sa.Connection, service: str, metadata: sa.MetaData) -> list[Any]:
+    def ours(name: str | None, kind: str, _parents: Any) -> bool:
+        return kind != "table" or ((name or "").startswith(f"{service}_") and name != version_table(service))
+
+    context = MigrationContext.configure(
+        connection, opts={"version_table": version_table(service), "include_name": ours, "compare_type": True}
+    )
+    return list(compare_metadata(context, metadata))

@@ -1,0 +1,75 @@
+"""Pages of a list: sizes, and opaque tokens that belong to one question."""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from services._chassis.errors import InvalidError, Problem
+
+DEFAULT_SIZE = 50
+LARGEST_SIZE = 1000
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Ask for `size` items after the one whose sort key is `after`; empty for the first page."""
+
+    size: int
+    after: tuple[str | int, ...] = ()
+    question: str = ""
+
+    def next_token(self, key: tuple[str | int, ...]) -> str:
+        """Return the token that asks for what comes after `key`."""
+        text = json.dumps([_fingerprint(self.question), *key], separators=(",", ":"))
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Hold one page and the token of the next; an empty token says that this was the last."""
+
+    items: tuple[Item, ...]
+    next_token: str = ""
+
+
+def page_request(*, page_size: int, page_token: str, question: str = "") -> PageRequest:
+    """Read what a List call asks for; `question` is the list's name with its filter and order.
+
+    Raises InvalidError for a negative size, and for a token that another question gave.
+    """
+    if page_size < 0:
+        raise InvalidError([Problem("page_size", "must not be negative; leave it 0 for the default")])
+    size = min(page_size or DEFAULT_SIZE, LARGEST_SIZE)
+    return PageRequest(size, _after(page_token, question) if page_token else (), question)
+
+
+def cut(rows: Sequence[Item], request: PageRequest, *, key: Callable[[Item], tuple[str | int, ...]]) -> Page[Item]:
+    """Make a page of rows that were read with a limit of one more than the page's size."""
+    items = tuple(rows[: request.size])
+    more = len(rows) > request.size
+    return Page(items, request.next_token(key(items[-1])) if more else "")
+
+
+def _after(token: str, question: str) -> tuple[str | int, ...]:
+    try:
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        fingerprint, *key = json.loads(text)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise _bad_token() from error
+    if fingerprint != _fingerprint(question) or not all(type(part) in (str, int) for part in key) or not key:
+        raise _bad_token()
+    return tuple(key)
+
+
+def _bad_token() -> InvalidError:
+    message = "is not a token that this list with this filter gave; start again without it"
+    return InvalidError([Problem("page_token", message)], reason="PAGE_TOKEN_INVALID")
+
+
+def _fingerprint(question: str) -> str:
+    return hashlib.sha256(question.encode()).hexdigest()[:12]

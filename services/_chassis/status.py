@@ -1,0 +1,70 @@
+"""Errors as gRPC answers: google.rpc.Status with ErrorInfo, and BadRequest where fields are wrong."""
+
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from services._chassis.errors import (
+    ConflictError,
+    DeniedError,
+    InvalidError,
+    LimitError,
+    NotFoundError,
+    ServiceError,
+    StateError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+
+DOMAIN = "openepm"
+_CODES: dict[type[ServiceError], int] = {
+    InvalidError: code_pb2.INVALID_ARGUMENT,
+    NotFoundError: code_pb2.NOT_FOUND,
+    ConflictError: code_pb2.ALREADY_EXISTS,
+    StateError: code_pb2.FAILED_PRECONDITION,
+    DeniedError: code_pb2.PERMISSION_DENIED,
+    UnauthenticatedError: code_pb2.UNAUTHENTICATED,
+    LimitError: code_pb2.RESOURCE_EXHAUSTED,
+    UnavailableError: code_pb2.UNAVAILABLE,
+}
+
+
+def code_of(error: BaseException) -> int:
+    """Return the status code that answers `error`; anything unforeseen is INTERNAL."""
+    if isinstance(error, ConflictError) and error.stale:
+        return int(code_pb2.ABORTED)
+    return (
+        int(_CODES.get(type(error), code_pb2.INTERNAL)) if isinstance(error, ServiceError) else int(code_pb2.INTERNAL)
+    )
+
+
+def status_of(error: BaseException, request_id: str) -> grpc.Status:
+    """Return the whole answer to `error`; what is unforeseen tells nothing but the id under which it was logged."""
+    known = isinstance(error, ServiceError) and code_of(error) != code_pb2.INTERNAL
+    reason = error.reason if known and isinstance(error, ServiceError) else "INTERNAL"
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata={"request_id": request_id})
+    details = [_packed(info)]
+    if isinstance(error, InvalidError):
+        details.append(_packed(_bad_request(error)))
+    message = str(error) if known else "internal error"
+    return rpc_status.to_status(status_pb2.Status(code=code_of(error), message=message, details=details))
+
+
+def name_of(code: int) -> str:
+    """Return the name of a status code, for logs."""
+    return str(code_pb2.Code.Name(code))
+
+
+def _bad_request(error: InvalidError) -> error_details_pb2.BadRequest:
+    violation = error_details_pb2.BadRequest.FieldViolation
+    return error_details_pb2.BadRequest(
+        field_violations=[violation(field=problem.field, description=problem.message) for problem in error.problems]
+    )
+
+
+def _packed(message: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
