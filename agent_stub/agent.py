@@ -1,0 +1,181 @@
+"""Put the agent together and run it."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from agent_stub import identity_store
+from agent_stub.broker import Broker
+from agent_stub.checkin import CheckIn
+from agent_stub.config import AgentSettings, host_platform
+from agent_stub.control.server import ControlServer
+from agent_stub.events.journal import Disk, LocalDisk
+from agent_stub.events.records import Diagnostic, EventFactory
+from agent_stub.events.spool import Spool
+from agent_stub.events.upload import Uploader
+from agent_stub.files import only_one, private_folder
+from agent_stub.identity import SystemIdentity, UnsafeStatedIdentity
+from agent_stub.inspection.inspector import ChildInspector
+from agent_stub.inspection.trust import load_trust_store
+from agent_stub.launcher import RecordingLauncher
+from agent_stub.links import Channels, Link, Session, keep
+from agent_stub.model import Credentials, Identity
+from agent_stub.policy.keeper import NEVER, PolicyKeeper
+from agent_stub.policy.manifest import PolicyRefusedError
+from agent_stub.policy.stream import PolicyStream, introduction
+from agent_stub.ports import Clock, Delays, Identities
+from agent_stub.system import VERSION, SystemClock, SystemDelays, boot_id, facts, new_id
+from elevation.words import Platform
+from epm.device.v1 import agent_pb2_grpc as device_grpc
+from epm.policy.v1 import agent_pb2_grpc as policy_grpc
+from epm.reporting.v1 import agent_pb2 as reporting_pb2
+from epm.reporting.v1 import agent_pb2_grpc as reporting_grpc
+
+log = structlog.get_logger()
+
+DIAGNOSTIC_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What of the machine the agent runs by; tests bring their own."""
+
+    clock: Clock
+    delays: Delays
+    disk: Disk
+    new_id: Callable[[], str]
+    boot_id: str
+
+
+class Agent:
+    """One device's agent."""
+
+    def __init__(self, settings: AgentSettings, identity: Identity, surroundings: Surroundings) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._surroundings = surroundings
+        self._platform = settings.unsafe.platform if settings.unsafe else host_platform()
+        self._links = {name: Link(name) for name in ("policy", "events", "check-in")}
+        self._keeper = PolicyKeeper(settings.state_dir, identity)
+        self._spool = self._open_spool()
+        self._identities = _identities(settings, self._platform)
+        for problem in self._keeper.load():
+            self._spool.diagnose(Diagnostic("POLICY_CACHE_DAMAGED", problem))
+        self._policy_changed()
+
+    async def run(self, credentials: Credentials, stop: asyncio.Event) -> None:
+        """Serve attempts and hold the conversations with the servers until told to stop."""
+        broker = Broker(
+            keeper=self._keeper,
+            inspector=ChildInspector(load_trust_store(self._settings.trusted_signers)),
+            identities=self._identities,
+            launcher=RecordingLauncher(self._settings.state_dir / "launches.jsonl"),
+            spool=self._spool,
+            now=self._surroundings.clock.now,
+            new_id=self._surroundings.new_id,
+        )
+        server = ControlServer(broker.elevate, self.status, self._identities)
+        async with server.listening(self._settings.socket):
+            log.info("agent_started", device=self._identity.device_name, socket=str(self._settings.socket))
+            await self._converse(credentials, stop)
+        log.info("agent_stopped")
+
+    async def _converse(self, credentials: Credentials, stop: asyncio.Event) -> None:
+        channels = Channels(self._identity, credentials)
+        delays = self._surroundings.delays
+        tasks = [
+            asyncio.create_task(keep(self._links[name], session, delays))
+            for name, session in self._sessions(channels).items()
+        ]
+        try:
+            await stop.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await channels.close()
+
+    def _sessions(self, channels: Channels) -> dict[str, Session]:
+        identity = self._identity
+        policy = PolicyStream(
+            policy_grpc.PolicyStreamServiceStub(channels.to(identity.policy_address)),
+            self._keeper,
+            introduction(identity, VERSION, self._surroundings.boot_id),
+            now=lambda: self._surroundings.clock.now().wall,
+            changed=self._policy_changed,
+            refused=self._policy_refused,
+        )
+        events = Uploader(
+            reporting_grpc.EventStreamServiceStub(channels.to(identity.reporting_address)),
+            self._spool,
+            reporting_pb2.EventsHello(device_id=identity.device_id, agent_version=VERSION),
+        )
+        check_in = CheckIn(
+            device_grpc.DeviceAgentServiceStub(channels.to(identity.device_address)),
+            identity.device_id,
+            facts(self._platform),
+        )
+        return {"policy": policy.session, "events": events.session, "check-in": check_in.session}
+
+    def status(self) -> dict[str, Any]:
+        """Show how the agent is."""
+        held = self._keeper.held
+        identity = self._identity
+        return {
+            "device": {"id": identity.device_id, "name": identity.device_name, "tenant": identity.trust_domain},
+            "agentVersion": VERSION,
+            "platform": self._platform.name,
+            "unsafeStatedIdentity": self._settings.unsafe is not None,
+            "policy": {
+                "revision": held.revision if held else None,
+                "enabled": held.policy.is_enabled() if held else False,
+                "confirmed": None if self._keeper.confirmed == NEVER else self._keeper.confirmed.isoformat(),
+            },
+            "links": {
+                name: {"connected": link.connected, "problem": link.problem} for name, link in self._links.items()
+            },
+            "eventsWaiting": sum(len(journal) for journal in self._spool.journals),
+        }
+
+    def _open_spool(self) -> Spool:
+        surroundings = self._surroundings
+        factory = EventFactory(surroundings.boot_id, surroundings.clock.now, surroundings.new_id)
+        return Spool(
+            self._settings.state_dir,
+            surroundings.disk,
+            surroundings.new_id,
+            limit=self._settings.spool_limit,
+            factory=factory,
+        )
+
+    def _policy_changed(self) -> None:
+        if (held := self._keeper.held) is not None:
+            self._spool.policy_changed(health_leaves=held.policy.reports_diagnostics())
+
+    def _policy_refused(self, error: PolicyRefusedError) -> None:
+        self._spool.diagnose(Diagnostic(error.code, "; ".join(error.reasons)[:DIAGNOSTIC_LIMIT]))
+
+
+async def run(settings: AgentSettings) -> None:
+    """Run the agent of a state folder until SIGTERM or SIGINT; raise StateError or TrustStoreError at the start."""
+    folder = private_folder(settings.state_dir)
+    identity, credentials = identity_store.load(folder)
+    with only_one(folder):
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        surroundings = Surroundings(SystemClock(), SystemDelays(), LocalDisk(), new_id, boot_id())
+        await Agent(settings, identity, surroundings).run(credentials, stop)
+
+
+def _identities(settings: AgentSettings, platform: Platform) -> Identities:
+    system = SystemIdentity(platform, settings.administrator_groups)
+    if settings.unsafe is None:
+        return system
+    log.warning("unsafe_stated_identity_in_use", consequence="anybody on this machine may claim to be anybody")
+    return UnsafeStatedIdentity(system, platform, settings.unsafe.drives)

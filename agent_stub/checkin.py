@@ -1,0 +1,26 @@
+"""Tell the device service now and then that the device is alive."""
+
+from agent_stub.links import End, Link
+from epm.device.v1 import agent_pb2, agent_pb2_grpc
+
+DEADLINE_SECONDS = 10.0
+USUAL_SECONDS = 300.0
+SHORTEST_SECONDS = 5.0
+
+
+class CheckIn:
+    """The device's side of `CheckIn`: each session is one call."""
+
+    def __init__(
+        self, stub: "agent_pb2_grpc.DeviceAgentServiceAsyncStub", device_id: str, facts: agent_pb2.DeviceFacts
+    ) -> None:
+        self._stub = stub
+        self._request = agent_pb2.CheckInRequest(device_id=device_id, facts=facts)
+
+    async def session(self, link: Link) -> End:
+        """Call once, and come back when the server says."""
+        response = await self._stub.CheckIn(self._request, timeout=DEADLINE_SECONDS)
+        if not link.connected:
+            link.answered()
+        wait = response.next_check_in.ToTimedelta().total_seconds() if response.HasField("next_check_in") else 0.0
+        return End("checked in", max(wait or USUAL_SECONDS, SHORTEST_SECONDS))

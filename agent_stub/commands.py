@@ -1,0 +1,152 @@
+"""What `epm-agent elevate` and `epm-agent status` do."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent_stub.config import default_socket, default_state_dir
+from agent_stub.control.client import AgentError, UnreachableError, ask
+from agent_stub.model import JUSTIFICATION_LIMIT
+
+ELEVATED, NOT_ELEVATED, BAD_INPUT, NOT_MANAGED, NO_AGENT = 0, 1, 2, 3, 4
+_CODES = {"ELEVATED": ELEVATED, "NOT_MANAGED": NOT_MANAGED}
+
+
+def elevate(file: Path, arguments: tuple[str, ...], options: Mapping[str, Any]) -> int:
+    """Carry one attempt through at the terminal and give the exit status."""
+    request: dict[str, Any] = {"do": "elevate", "file": str(file.absolute()), "arguments": list(arguments)}
+    stated, problem = _stated(options)
+    if problem:
+        return _complain(problem, BAD_INPUT)
+    if stated:
+        request["stated"] = stated
+    terminal, problem = _terminal(options, stated=bool(stated))
+    if problem:
+        return _complain(problem, BAD_INPUT)
+    try:
+        answer = ask(_socket(options["state_dir"], options["socket_path"]), request, terminal)
+    except UnreachableError as error:
+        return _complain(str(error), NO_AGENT)
+    except AgentError as error:
+        return _complain(str(error), BAD_INPUT)
+    if options["output"] == "json":
+        click.echo(json.dumps(answer, indent=1))
+    else:
+        click.echo(answer["message"], err=answer["result"] != "ELEVATED")
+    return _CODES.get(answer["result"], NOT_ELEVATED)
+
+
+def status(output: str, state_dir: Path | None, socket_path: Path | None) -> int:
+    """Show how the agent is and give the exit status."""
+    try:
+        found = ask(_socket(state_dir, socket_path), {"do": "status"})
+    except UnreachableError as error:
+        return _complain(str(error), NO_AGENT)
+    except AgentError as error:
+        return _complain(str(error), NOT_ELEVATED)
+    click.echo(json.dumps(found, indent=1) if output == "json" else _status_text(found))
+    return ELEVATED
+
+
+def _status_text(found: dict[str, Any]) -> str:
+    device, policy = found["device"], found["policy"]
+    lines = [
+        f"device          {device['name']} ({device['id']}) of {device['tenant']}",
+        f"policy          {_policy_text(policy)}",
+        f"last confirmed  {policy['confirmed'] or 'never'}",
+        *(f"{name:<15} {_link_text(link)}" for name, link in found["links"].items()),
+        f"events waiting  {found['eventsWaiting']}",
+    ]
+    if found["unsafeStatedIdentity"]:
+        lines.append("UNSAFE          this agent believes what its callers say of themselves")
+    return "\n".join(lines)
+
+
+def _policy_text(policy: dict[str, Any]) -> str:
+    if policy["revision"] is None:
+        return "none"
+    return f"revision {policy['revision']}, elevation {'on' if policy['enabled'] else 'off'}"
+
+
+def _link_text(link: dict[str, Any]) -> str:
+    return "connected" if link["connected"] else f"not connected{': ' if link['problem'] else ''}{link['problem']}"
+
+
+def _stated(options: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    names = {"user": "stated_user", "administrator": "stated_administrator"}
+    names |= {"platform": "stated_platform", "trigger": "stated_trigger"}
+    stated = {name: options[option] for name, option in names.items() if options[option] is not None}
+    if (parent := options["stated_parent"]) is not None:
+        policy, slash, rule = parent.partition("/")
+        if not (policy and slash and rule):
+            return {}, "--parent: give it as POLICY/RULE"
+        stated["parent"] = {"policy": policy, "rule": rule}
+    return stated, ""
+
+
+def _terminal(options: Mapping[str, Any], *, stated: bool) -> tuple["_Person | _Prepared", str]:
+    confirm, reason = options["answer_confirm"], options["justification"]
+    if confirm is None and reason is None:
+        return _Person(), ""
+    if not stated:
+        return _Person(), "--answer-confirm and --justification are for unsafe agents; state the user by --as too"
+    return _Prepared(confirm, reason), ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Answers that were given on the command line; they go with a stated user, which only unsafe agents take."""
+
+    confirmed: bool | None
+    reason: str | None
+
+    def confirm(self, file: str, reason: str) -> bool | None:
+        click.echo(f"{file}: {reason}", err=True)
+        return self.confirmed
+
+    def justification(self, problem: str) -> str | None:
+        return None if problem else self.reason
+
+
+class _Person:
+    """Whoever sits at the terminal. Without a terminal nobody answers."""
+
+    def confirm(self, file: str, reason: str) -> bool | None:
+        if not sys.stdin.isatty():
+            click.echo("a confirmation is asked for, and standard input is no terminal", err=True)
+            return None
+        click.echo(reason, err=True)
+        try:
+            return click.confirm(f"Run {_visible(file)} with elevated rights?", err=True)
+        except click.Abort:
+            return None
+
+    def justification(self, problem: str) -> str | None:
+        if not sys.stdin.isatty():
+            return None
+        if problem:
+            click.echo(problem, err=True)
+        try:
+            text: str = click.prompt(f"Reason (up to {JUSTIFICATION_LIMIT} characters)", err=True)
+        except click.Abort:
+            return None
+        return text
+
+
+def _visible(text: str) -> str:
+    """Show control characters by their codes: a file's name must not rewrite the question about it."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def _socket(state_dir: Path | None, socket_path: Path | None) -> Path:
+    return socket_path or default_socket((state_dir or default_state_dir()).absolute())
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(f"epm-agent: {message}", err=True)
+    return code

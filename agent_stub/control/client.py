@@ -1,0 +1,66 @@
+"""Talk to the agent from the command line."""
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from agent_stub.control.wire import LINE_LIMIT, line
+
+
+class UnreachableError(Exception):
+    """The agent does not answer; the message says what to do."""
+
+
+class AgentError(Exception):
+    """The agent refused the request; the message says why."""
+
+
+class Terminal(Protocol):
+    """Asks the person in front of it. Both methods return None where nobody answers."""
+
+    def confirm(self, file: str, reason: str) -> bool | None:
+        """Ask whether the elevation is wanted."""
+        ...
+
+    def justification(self, problem: str) -> str | None:
+        """Ask for a reason."""
+        ...
+
+
+def ask(path: Path, request: dict[str, Any], terminal: Terminal | None = None) -> dict[str, Any]:
+    """Send a request, answer what the agent asks, give its answer; raise UnreachableError or AgentError."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(str(path))
+            connection.sendall(line(request))
+            return _converse(connection, terminal)
+    except OSError as error:
+        raise UnreachableError(
+            f"no agent answers at {path} ({error.strerror or error}); start it by `epm-agent run`, or name its --socket"
+        ) from error
+
+
+def _converse(connection: socket.socket, terminal: Terminal | None) -> dict[str, Any]:
+    with connection.makefile("rb") as lines:
+        while received := lines.readline(LINE_LIMIT):
+            fields: dict[str, Any] = json.loads(received)
+            if "error" in fields:
+                raise AgentError(fields["error"])
+            if "answer" in fields:
+                answer: dict[str, Any] = fields["answer"]
+                return answer
+            connection.sendall(line({"answer": _reply(fields, terminal)}))
+    raise UnreachableError(f"the agent at {connection.getpeername()} stopped; start it again and repeat the attempt")
+
+
+def _reply(fields: dict[str, Any], terminal: Terminal | None) -> object:
+    if terminal is None:
+        return None
+    questions: dict[str, Callable[[], object]] = {
+        "confirm": lambda: terminal.confirm(fields["file"], fields["reason"]),
+        "justification": lambda: terminal.justification(fields["problem"]),
+    }
+    question = questions.get(fields.get("ask", ""))
+    return question() if question is not None else None

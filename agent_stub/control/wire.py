@@ -1,0 +1,102 @@
+"""The lines of the control socket: JSON objects, bounded, strict.
+
+A caller sends one request: `{"do": "status"}` or `{"do": "elevate", "file": ABSOLUTE-PATH, "arguments": [...]}`, the
+latter with `"stated"` where an unsafe agent is to believe it. The agent may ask (`{"ask": "confirm", ...}`,
+`{"ask": "justification", ...}`), which the caller answers by `{"answer": true | false | TEXT | null}`, and ends with
+`{"answer": ...}` or `{"error": TEXT}`.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from agent_stub.model import Stated
+from elevation.model import Parent, Platform, Trigger
+
+LINE_LIMIT = 256 * 1024
+ARGUMENT_LIMIT = 4096
+_STATED = frozenset({"user", "administrator", "platform", "trigger", "parent"})
+
+
+class WireError(Exception):
+    """A line that is not what it should be; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class ElevateRequest:
+    """Asks to elevate a file."""
+
+    file: str
+    arguments: tuple[str, ...]
+    stated: Stated
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """Asks how the agent is."""
+
+
+async def read_line(reader: asyncio.StreamReader) -> dict[str, Any] | None:
+    """Read one object; None at the end. Raise WireError for a line that is too long or no object."""
+    try:
+        line = await reader.readuntil(b"\n")
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise WireError("the line does not end") from error
+        return None
+    except asyncio.LimitOverrunError as error:
+        raise WireError(f"the line is longer than {LINE_LIMIT} bytes") from error
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise WireError("the line is no JSON") from error
+    if not isinstance(found, dict):
+        raise WireError("the line is no JSON object")
+    return found
+
+
+def line(content: dict[str, Any]) -> bytes:
+    """Write one object."""
+    return json.dumps(content).encode("ascii") + b"\n"
+
+
+def parse_request(fields: dict[str, Any]) -> ElevateRequest | StatusRequest:
+    """Read a request; raise WireError for anything unknown or missing."""
+    match fields:
+        case {"do": "status", **rest} if not rest:
+            return StatusRequest()
+        case {"do": "elevate", "file": str(file), "arguments": list(arguments), **rest} if not set(rest) - {"stated"}:
+            return ElevateRequest(_path(file), _arguments(arguments), _stated(rest.get("stated", {})))
+        case _:
+            raise WireError("the request is none that this agent knows")
+
+
+def _path(file: str) -> str:
+    if not file.startswith("/") or "\x00" in file:
+        raise WireError("file must be an absolute path")
+    return file
+
+
+def _arguments(values: list[Any]) -> tuple[str, ...]:
+    if len(values) > ARGUMENT_LIMIT or not all(isinstance(value, str) for value in values):
+        raise WireError(f"arguments must be at most {ARGUMENT_LIMIT} texts")
+    return tuple(values)
+
+
+def _stated(fields: object) -> Stated:
+    if not isinstance(fields, dict) or set(fields) - _STATED:
+        raise WireError(f"stated knows {', '.join(sorted(_STATED))}")
+    user, administrator = fields.get("user", ""), fields.get("administrator")
+    if not isinstance(user, str) or not isinstance(administrator, bool | None):
+        raise WireError("stated.user must be a text and stated.administrator true or false")
+    try:
+        return Stated(
+            user=user,
+            administrator=administrator,
+            platform=Platform[fields["platform"]] if "platform" in fields else None,
+            trigger=Trigger[fields["trigger"]] if "trigger" in fields else None,
+            parent=Parent(**fields["parent"]) if "parent" in fields else None,
+        )
+    except (KeyError, TypeError) as error:
+        raise WireError("stated.platform, trigger or parent is none that this agent knows") from error

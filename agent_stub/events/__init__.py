@@ -1,0 +1,1 @@
+"""Write down what happened before it is shown, and bring it to the server."""

@@ -1,0 +1,72 @@
+"""Keep the agent's files: private to it, replaced as a whole, on disk before anybody relies on them."""
+
+import contextlib
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+PRIVATE_FOLDER = 0o700
+PRIVATE_FILE = 0o600
+_OTHERS = 0o077
+
+
+class StateError(Exception):
+    """The agent's folder or a file in it cannot be used; the message names it and the remedy."""
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder that only its owner can enter, or close an existing one; raise StateError for another's."""
+    try:
+        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise StateError(f"state folder {folder}: is not a folder of this user; choose another with --state-dir")
+        if status.st_mode & _OTHERS:
+            folder.chmod(PRIVATE_FOLDER)
+    except OSError as error:
+        raise StateError(
+            f"state folder {folder}: cannot be used ({error.strerror}); choose another with --state-dir"
+        ) from error
+    return folder
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file as a whole: temporary file, sync, rename, sync of the folder. Raise OSError, the old file stays."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE_FILE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process alone; raise StateError where another agent runs on it."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StateError(f"state folder {folder}: another epm-agent runs on it; stop that one first") from error
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,153 @@
+"""Open a file once, so that everything judged and started is the same file, and say where it really lies."""
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SIZE_LIMIT = 512 * 1024 * 1024
+_NETWORK_FILE_SYSTEMS = frozenset(
+    (
+        "9p",
+        "afs",
+        "ceph",
+        "cifs",
+        "coda",
+        "fuse.glusterfs",
+        "fuse.sshfs",
+        "gfs2",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "smb3",
+        "smbfs",
+    )
+)
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+class EvidenceError(Exception):
+    """The file cannot be evaluated; the message is one sentence part for people and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What identifies the content of a file, as far as the file system tells."""
+
+    device: int
+    inode: int
+    modified_ns: int
+    changed_ns: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """A regular file, held open. `path` is its canonical path, read from the descriptor."""
+
+    descriptor: int
+    path: str
+    owner: str
+    stamp: Stamp
+    root_only: bool
+    local: bool
+
+    def unchanged(self) -> bool:
+        """Tell whether the file still is what it was when it was opened."""
+        return _stamp(os.fstat(self.descriptor)) == self.stamp
+
+
+@contextmanager
+def opened(path: str) -> Iterator[OpenedFile]:
+    """Open a file for its inspection; raise EvidenceError for what is no readable regular file."""
+    descriptor = _open(path)
+    try:
+        yield _describe(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str) -> int:
+    try:
+        # Without O_NONBLOCK a named pipe would hold the agent until somebody writes.
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | getattr(os, "O_NOCTTY", 0))
+    except ValueError as error:
+        raise EvidenceError("its path holds a zero byte") from error
+    except OSError as error:
+        raise EvidenceError(_open_problem(error)) from error
+
+
+def _open_problem(error: OSError) -> str:
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return "it does not exist"
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return "the agent may not read it"
+    return f"it cannot be opened ({os.strerror(error.errno or errno.EIO).lower()})"
+
+
+def _describe(descriptor: int, asked: str) -> OpenedFile:
+    status = os.fstat(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        raise EvidenceError("it is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise EvidenceError("it is not a regular file")
+    if status.st_size > SIZE_LIMIT:
+        raise EvidenceError(f"it is larger than {SIZE_LIMIT} bytes")
+    path = _canonical(descriptor, asked)
+    return OpenedFile(
+        descriptor=descriptor,
+        path=path,
+        owner=str(status.st_uid),
+        stamp=_stamp(status),
+        root_only=only_root_writes(path),
+        local=_is_local(status.st_dev),
+    )
+
+
+def _canonical(descriptor: int, asked: str) -> str:
+    if sys.platform != "linux":
+        return os.path.realpath(asked)
+    path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+    if path.endswith(" (deleted)") and not Path(path).exists():
+        raise EvidenceError("it was deleted meanwhile")
+    return path
+
+
+def only_root_writes(path: str) -> bool:
+    """Tell whether nobody but root can put another file at a canonical path, judged component by component.
+
+    An access list shows in the group bits of the mode (its mask), so a named user who may write counts too.
+    """
+    target = Path(path)
+    try:
+        statuses = [os.lstat(part) for part in (target, *target.parents)]
+    except OSError:
+        return False
+    return all(
+        status.st_uid == 0 and not status.st_mode & _OTHERS_WRITE and not stat.S_ISLNK(status.st_mode)
+        for status in statuses
+    )
+
+
+def _is_local(device: int) -> bool:
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return True
+    for line in lines:
+        fields, _, source = line.partition(" - ")
+        if fields.split(" ")[2] == number:
+            return source.split(" ")[0] not in _NETWORK_FILE_SYSTEMS
+    return True
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return Stamp(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)

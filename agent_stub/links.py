@@ -1,0 +1,121 @@
+"""Keep the device's conversations going: each a session that ends, a wait, and the next session.
+
+Every conversation runs by itself, so that one that fails holds up no other. Waits follow full jitter: anything between
+zero and a bound that doubles from 1 s to 300 s, back to 1 s once the server has answered.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import grpc
+import grpc.aio
+import structlog
+
+from agent_stub.model import Credentials, Identity
+from agent_stub.ports import Delays
+
+log = structlog.get_logger()
+
+BASE_SECONDS = 1.0
+CAP_SECONDS = 300.0
+MESSAGE_LIMIT = 4 * 1024 * 1024
+VERSION_CAPABILITY = "policy-document/1"
+_OPTIONS = (
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    # The loop below waits between tries; the channel itself must not be slower than that.
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+
+class SessionError(Exception):
+    """The server broke the rules of the conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a session ended in good order. `come_back_within` None: not again."""
+
+    reason: str
+    come_back_within: float | None
+
+
+@dataclass(slots=True)
+class Link:
+    """One conversation, as `epm-agent status` shows it."""
+
+    name: str
+    connected: bool = False
+    problem: str = ""
+    failures: int = field(default=0, repr=False)
+
+    def answered(self) -> None:
+        """Note that the server has answered: the next wait is short again."""
+        self.connected, self.problem, self.failures = True, "", 0
+        log.info("link_connected", link=self.name)
+
+    def failed(self, problem: str) -> None:
+        """Note that a session failed."""
+        self.connected, self.problem = False, problem
+        self.failures += 1
+        log.warning("link_failed", link=self.name, problem=problem, failures=self.failures)
+
+
+Session = Callable[[Link], Awaitable[End]]
+
+
+async def keep(link: Link, session: Session, delays: Delays) -> None:
+    """Hold sessions one after the other, until the server says not to come back."""
+    while True:
+        end = await _hold(link, session)
+        if end is None:
+            bound = min(CAP_SECONDS, BASE_SECONDS * 2 ** min(link.failures - 1, 10))
+        elif end.come_back_within is None:
+            link.problem = f"closed by the server: {end.reason}"
+            log.warning("link_closed", link=link.name, reason=end.reason)
+            return
+        else:
+            bound = end.come_back_within
+        await delays.pause(delays.jitter(bound))
+
+
+async def _hold(link: Link, session: Session) -> End | None:
+    try:
+        end = await session(link)
+    except grpc.aio.AioRpcError as error:
+        link.failed(f"{error.code().name}: {error.details()}")
+    except (SessionError, OSError) as error:
+        link.failed(str(error))
+    except Exception:  # one conversation must not take the agent down; the log has the traceback
+        log.exception("link_broken", link=link.name)
+        link.failed("internal error")
+    else:
+        link.connected = False
+        return end
+    return None
+
+
+class Channels:
+    """The connections of the device; equal addresses share one."""
+
+    def __init__(self, identity: Identity, credentials: Credentials) -> None:
+        self._identity = identity
+        self._credentials = grpc.ssl_channel_credentials(
+            root_certificates=credentials.ca,
+            private_key=credentials.key,
+            certificate_chain=credentials.certificate,
+        )
+        self._open: dict[str, grpc.aio.Channel] = {}
+
+    def to(self, address: str) -> grpc.aio.Channel:
+        """Give the channel to an address."""
+        if address not in self._open:
+            self._open[address] = grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS)
+        return self._open[address]
+
+    async def close(self) -> None:
+        """Close all."""
+        for channel in self._open.values():
+            await channel.close(grace=0)

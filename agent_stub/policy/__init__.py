@@ -1,0 +1,1 @@
+"""Receive, verify, keep and apply the policy of the device."""

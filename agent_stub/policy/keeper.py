@@ -1,0 +1,161 @@
+"""Hold the policy in force: apply offers, keep the exact bytes, verify them at every start, and never go back.
+
+Two files: `policy` holds the last applied offer as it came (manifest, signature, document); `contact.json` holds the
+highest revision that was ever applied and when the server last confirmed it. A damaged `policy` is set aside and the
+device goes on without one; the highest revision still keeps an older document out.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from agent_stub.files import write_private
+from agent_stub.model import Identity
+from agent_stub.policy.document import DevicePolicy, read_document
+from agent_stub.policy.manifest import Manifest, PolicyRefusedError, check_bytes, verify
+from epm.policy.v1 import agent_pb2
+
+log = structlog.get_logger()
+
+POLICY, CONTACT = "policy", "contact.json"
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The policy in force."""
+
+    revision: int
+    sha256: bytes
+    policy: DevicePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What outlives a damaged policy: how far the device has come, and when it last heard so."""
+
+    highest: int = 0
+    highest_sha256: bytes = b""
+    confirmed: datetime = NEVER
+
+
+class PolicyKeeper:
+    """The policy of one device."""
+
+    def __init__(self, folder: Path, identity: Identity) -> None:
+        self._folder = folder
+        self._identity = identity
+        self._contact = Contact()
+        self.held: Held | None = None
+        """None: no policy is in force, so nothing is elevated."""
+
+    @property
+    def confirmed(self) -> datetime:
+        """Give the time at which the server last confirmed the policy."""
+        return self._contact.confirmed
+
+    def load(self) -> list[str]:
+        """Take up what was stored; say what could not be."""
+        problems = self._load_contact()
+        try:
+            offer = agent_pb2.Offer.FromString((self._folder / POLICY).read_bytes())
+            manifest = verify(offer.signed_manifest, self._identity)
+            self.held = self._held(manifest, offer.document)
+        except FileNotFoundError:
+            return problems
+        except DecodeError:
+            problems.append(self._set_aside("it cannot be read"))
+        except PolicyRefusedError as error:
+            problems.append(self._set_aside(str(error)))
+        else:
+            self._rise(manifest)
+        return problems
+
+    def apply(self, offer: agent_pb2.Offer, now: datetime) -> int:
+        """Put an offer in force and give its revision; raise PolicyRefusedError with all reasons, the old one stays."""
+        manifest = verify(offer.signed_manifest, self._identity)
+        self._check_order(manifest)
+        if manifest.expires <= now:
+            raise PolicyRefusedError([f"the manifest expired at {manifest.expires.isoformat()}"])
+        held = self._held(manifest, offer.document)
+        if self.held is None or self.held.revision != manifest.revision:
+            self._store(offer)
+        self.held = held
+        self._contact = Contact(manifest.revision, manifest.sha256, now)
+        self._save_contact()
+        return manifest.revision
+
+    def confirm(self, signed: agent_pb2.SignedManifest, now: datetime) -> None:
+        """Take the server's word that the held policy is the newest; raise PolicyRefusedError if it is another one."""
+        manifest = verify(signed, self._identity)
+        if self.held is None or (manifest.revision, manifest.sha256) != (self.held.revision, self.held.sha256):
+            raise PolicyRefusedError([f"revision {manifest.revision} was confirmed, which this device does not hold"])
+        if manifest.expires <= now:
+            raise PolicyRefusedError([f"the manifest expired at {manifest.expires.isoformat()}"])
+        self._contact = Contact(manifest.revision, manifest.sha256, now)
+        self._save_contact()
+
+    def _check_order(self, manifest: Manifest) -> None:
+        contact = self._contact
+        if manifest.revision < contact.highest:
+            reason = f"revision {manifest.revision} is older than revision {contact.highest}, which the device has had"
+            raise PolicyRefusedError([reason], code="POLICY_ROLLBACK_REFUSED")
+        if manifest.revision == contact.highest and contact.highest_sha256 not in {b"", manifest.sha256}:
+            reason = f"revision {manifest.revision} was another document before"
+            raise PolicyRefusedError([reason], code="POLICY_ROLLBACK_REFUSED")
+
+    def _held(self, manifest: Manifest, content: bytes) -> Held:
+        check_bytes(manifest, content)
+        policy, reasons = read_document(content, self._identity.device_id)
+        if policy is None:
+            raise PolicyRefusedError(reasons)
+        return Held(manifest.revision, manifest.sha256, policy)
+
+    def _store(self, offer: agent_pb2.Offer) -> None:
+        kept = agent_pb2.Offer(signed_manifest=offer.signed_manifest, document=offer.document)
+        try:
+            write_private(self._folder / POLICY, kept.SerializeToString())
+        except OSError as error:
+            reason = f"the device cannot store the policy ({(error.strerror or 'input/output error').lower()})"
+            raise PolicyRefusedError([reason], code="POLICY_NOT_STORED") from error
+
+    def _rise(self, manifest: Manifest) -> None:
+        """Count the stored policy where the contact file is behind it or gone."""
+        if manifest.revision > self._contact.highest:
+            self._contact = Contact(manifest.revision, manifest.sha256, self._contact.confirmed)
+
+    def _load_contact(self) -> list[str]:
+        try:
+            fields = json.loads((self._folder / CONTACT).read_bytes())
+            confirmed = datetime.fromisoformat(fields["confirmed"]).astimezone(UTC)
+            self._contact = Contact(int(fields["highest"]), bytes.fromhex(fields["highest_sha256"]), confirmed)
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
+            log.warning("policy_contact_damaged", file=str(self._folder / CONTACT))
+            return ["the time of the last contact is damaged; the policy counts as stale until the server is reached"]
+        return []
+
+    def _save_contact(self) -> None:
+        contact = self._contact
+        fields = {
+            "highest": contact.highest,
+            "highest_sha256": contact.highest_sha256.hex(),
+            "confirmed": contact.confirmed.isoformat(),
+        }
+        try:
+            write_private(self._folder / CONTACT, json.dumps(fields).encode())
+        except OSError as error:
+            # Counts until the agent stops; after that the device is as stale as the file says.
+            log.warning("policy_contact_not_stored", error=error.strerror)
+
+    def _set_aside(self, reason: str) -> str:
+        path = self._folder / POLICY
+        aside = path.with_name("policy.damaged")
+        path.replace(aside)
+        log.warning("policy_cache_damaged", reason=reason, kept_as=str(aside))
+        return f"the stored policy is not usable and was set aside: {reason}"

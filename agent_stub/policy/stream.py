@@ -1,0 +1,112 @@
+"""Hold the policy stream: say what the device has, take offers, answer them."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from agent_stub.links import VERSION_CAPABILITY, End, Link, SessionError
+from agent_stub.model import Identity
+from agent_stub.policy.keeper import PolicyKeeper
+from agent_stub.policy.manifest import PolicyRefusedError
+from epm.policy.v1 import agent_pb2, agent_pb2_grpc
+
+log = structlog.get_logger()
+
+
+class PolicyStream:
+    """The device's side of `StreamPolicy`. `changed` is called after an offer was applied, `refused` after one was not."""
+
+    def __init__(
+        self,
+        stub: "agent_pb2_grpc.PolicyStreamServiceAsyncStub",
+        keeper: PolicyKeeper,
+        introduction: agent_pb2.Hello,
+        *,
+        now: Callable[[], datetime],
+        changed: Callable[[], None],
+        refused: Callable[[PolicyRefusedError], None],
+    ) -> None:
+        self._stub = stub
+        self._keeper = keeper
+        self._introduction = introduction
+        self._now = now
+        self._changed = changed
+        self._refused = refused
+
+    async def session(self, link: Link) -> End:
+        """Hold one stream until it ends."""
+        call = self._stub.StreamPolicy()
+        try:
+            await call.write(agent_pb2.StreamPolicyRequest(hello=self._hello()))
+            first = await call.read()
+            if not isinstance(first, agent_pb2.StreamPolicyResponse) or not first.HasField("welcome"):
+                raise SessionError("the server did not answer the hello with a welcome")
+            link.answered()
+            while isinstance(response := await call.read(), agent_pb2.StreamPolicyResponse):
+                if response.HasField("go_away"):
+                    return _end(response.go_away)
+                answer = self._answer(response)
+                if answer is not None:
+                    await call.write(answer)
+            raise SessionError(f"the server ended the stream: {await call.details() or 'without a reason'}")
+        finally:
+            call.cancel()
+
+    def _hello(self) -> agent_pb2.Hello:
+        hello = agent_pb2.Hello()
+        hello.CopyFrom(self._introduction)
+        hello.capabilities.append(VERSION_CAPABILITY)
+        if (held := self._keeper.held) is not None:
+            hello.revision = held.revision
+            hello.document_sha256 = held.sha256
+        return hello
+
+    def _answer(self, response: agent_pb2.StreamPolicyResponse) -> agent_pb2.StreamPolicyRequest | None:
+        match response.WhichOneof("message"):
+            case "offer":
+                return self._take(response.offer)
+            case "up_to_date":
+                self._confirm(response.up_to_date)
+                return None
+            case other:
+                raise SessionError(f"the server sent {other or 'nothing'} where an offer was due")
+
+    def _take(self, offer: agent_pb2.Offer) -> agent_pb2.StreamPolicyRequest:
+        try:
+            revision = self._keeper.apply(offer, self._now())
+        except PolicyRefusedError as error:
+            log.warning("policy_refused", reasons=error.reasons)
+            self._refused(error)
+            nack = agent_pb2.Nack(nonce=offer.nonce, revision=_claimed_revision(offer), reasons=error.reasons)
+            return agent_pb2.StreamPolicyRequest(nack=nack)
+        log.info("policy_applied", revision=revision)
+        self._changed()
+        return agent_pb2.StreamPolicyRequest(ack=agent_pb2.Ack(nonce=offer.nonce, revision=revision))
+
+    def _confirm(self, up_to_date: agent_pb2.UpToDate) -> None:
+        try:
+            self._keeper.confirm(up_to_date.signed_manifest, self._now())
+        except PolicyRefusedError as error:
+            log.warning("policy_not_confirmed", reasons=error.reasons)
+            self._refused(error)
+
+
+def introduction(identity: Identity, agent_version: str, boot_id: str) -> agent_pb2.Hello:
+    """Say who speaks; what the device holds is added at every connect."""
+    return agent_pb2.Hello(device_id=identity.device_id, agent_version=agent_version, boot_id=boot_id)
+
+
+def _claimed_revision(offer: agent_pb2.Offer) -> int:
+    """Read the revision of an offer that was refused, for the answer alone."""
+    try:
+        return agent_pb2.Manifest.FromString(offer.signed_manifest.manifest).revision
+    except DecodeError:
+        return 0
+
+
+def _end(go_away: agent_pb2.GoAway) -> End:
+    reason = agent_pb2.GoAwayReason.Name(go_away.reason) if go_away.reason in agent_pb2.GoAwayReason.values() else "?"
+    within = go_away.reconnect_within.ToTimedelta().total_seconds() if go_away.HasField("reconnect_within") else None
+    return End(reason.removeprefix("GO_AWAY_REASON_"), within)

@@ -1,0 +1,92 @@
+"""What the agent needs of its surroundings. Adapters implement these; tests bring fakes."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from agent_stub.inspection.inspector import Inspection
+from agent_stub.inspection.opened import OpenedFile
+from agent_stub.model import Moment, Origin, Peer, Question, Stated, Subject
+from elevation.model import Platform
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> Moment:
+        """Give the present moment."""
+        ...
+
+
+class NewId(Protocol):
+    """Makes identifiers that sort by time."""
+
+    def __call__(self) -> str:
+        """Make one."""
+        ...
+
+
+class Delays(Protocol):
+    """Waits between two tries."""
+
+    async def pause(self, seconds: float) -> None:
+        """Wait that long."""
+        ...
+
+    def jitter(self, most: float) -> float:
+        """Draw a number of seconds between 0 and the given one."""
+        ...
+
+
+class Inspector(Protocol):
+    """Finds out what is known of a file."""
+
+    async def inspect(self, file: OpenedFile, platform: Platform, now: datetime) -> Inspection:
+        """Give the evidence; raise EvidenceError where there is none."""
+        ...
+
+
+class Identities(Protocol):
+    """Tells who asks."""
+
+    def origin(self, peer: Peer, stated: Stated) -> Origin:
+        """Name user, platform and trigger of an attempt; raise RefusedError for statements that are not believed."""
+        ...
+
+    def judged_path(self, path: str, platform: Platform) -> str:
+        """Give the path by which a file is judged on a platform."""
+        ...
+
+
+class Prompter(Protocol):
+    """Asks the user. Both methods return None where the user does not answer or gives up."""
+
+    async def confirm(self, question: Question) -> bool | None:
+        """Ask whether the elevation is wanted."""
+        ...
+
+    async def justification(self, problem: str) -> str | None:
+        """Ask for a reason; `problem` says what was wrong with the last one, or is empty."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts programs with elevated rights."""
+
+    async def launch(self, file: OpenedFile, arguments: Sequence[str], subject: Subject) -> "Launched":
+        """Start the program; raise OSError where that fails."""
+        ...
+
+
+class Launched(Protocol):
+    """What came of a launch."""
+
+    @property
+    def message(self) -> str:
+        """Say in one sentence what was done."""
+        ...
+
+    @property
+    def exit_code(self) -> int | None:
+        """Give the exit code; None if nothing ran."""
+        ...
