@@ -1,9 +1,37 @@
 """Set up what every test shares."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+from tests.postgres import Cluster, PostgresMissingError, shared_cluster
 
 # A busy machine is slow, which is no fault of the code; a continuous integration run is the same each time.
 settings.register_profile("house", deadline=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Run one PostgreSQL for all workers of this run; skip where there are no binaries, and say so."""
+    own = tmp_path_factory.getbasetemp()
+    run_folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    try:
+        with shared_cluster(run_folder) as cluster:
+            yield cluster
+    except PostgresMissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give the test an empty database, once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    cluster: Cluster = request.getfixturevalue("postgres")
+    with cluster.fresh_database() as url:
+        yield url

@@ -51,6 +51,12 @@ class Transaction:
         """Run a statement; a list of parameters runs it for each."""
         return await self.connection.execute(statement, parameters)
 
+    async def hold(self) -> None:
+        """Let no other transaction of the service change anything until this one ends: for what must look before it writes."""
+        if self._database.on_postgresql:
+            table = self._database.revisions
+            await self.connection.execute(sa.select(table.c.value).where(table.c.id == 1).with_for_update())
+
     async def next_revision(self) -> int:
         """Take the service's next revision, once a transaction; later calls return the same one."""
         if self.revision is None:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -250,7 +251,7 @@ def _read_csr(csr: bytes) -> x509.CertificateSigningRequest:
     try:
         request = load(csr[:_LARGEST_CSR])
         proven = request.is_signature_valid
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InvalidError([Problem("csr_pem", "is not a certificate signing request; send PKCS #10")]) from error
     if not proven:
         raise InvalidError([Problem("csr_pem", "is not signed by the key that it carries")])

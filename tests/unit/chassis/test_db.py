@@ -1,0 +1,155 @@
+"""The database of a service behaves alike on SQLite and on PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from services._chassis.audit import AuditEntry
+from services._chassis.audit_store import audit_table, record
+from services._chassis.db import Database, revision_table
+from services._chassis.errors import UnavailableError
+from services._chassis.tables import UtcDateTime
+from tests.fakes.access import calling_as
+from tests.fakes.clock import NOW
+
+METADATA = sa.MetaData()
+REVISION = revision_table(METADATA, "demo")
+AUDIT = audit_table(METADATA, "demo")
+THINGS = sa.Table(
+    "demo_things", METADATA, sa.Column("name", sa.Text, primary_key=True), sa.Column("made", UtcDateTime, nullable=True)
+)
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    database = await Database.connect(database_url, service="demo")
+    async with database.transaction() as tx:
+        await tx.connection.run_sync(METADATA.create_all)
+        await tx.execute(sa.insert(REVISION), {"id": 1, "value": 0})
+    yield database
+    await database.close()
+
+
+async def add(db: Database, name: str, made: datetime | None = None) -> int:
+    async with db.transaction() as tx:
+        await tx.execute(sa.insert(THINGS), {"name": name, "made": made})
+        return await tx.next_revision()
+
+
+async def names(db: Database) -> list[str]:
+    async with db.read() as tx:
+        return [row.name for row in await tx.execute(sa.select(THINGS.c.name).order_by(THINGS.c.name))]
+
+
+async def test_a_block_that_is_left_cleanly_is_committed(db: Database) -> None:
+    await add(db, "kept")
+    assert await names(db) == ["kept"]
+
+
+async def test_a_block_that_fails_leaves_nothing_behind(db: Database) -> None:
+    with pytest.raises(LookupError):
+        await add_and_fail(db)
+    assert await names(db) == []
+    assert await db.current_revision() == 0
+
+
+async def add_and_fail(db: Database) -> None:
+    async with db.transaction() as tx:
+        await tx.execute(sa.insert(THINGS), {"name": "lost"})
+        await tx.next_revision()
+        raise LookupError
+
+
+async def test_a_reading_transaction_changes_nothing(db: Database) -> None:
+    async with db.read() as tx:
+        await tx.execute(sa.select(THINGS.c.name))
+    assert await db.current_revision() == 0
+
+
+async def test_revisions_are_taken_one_after_the_other_by_many_at_once(db: Database) -> None:
+    taken = await asyncio.gather(*(add(db, f"thing-{number}") for number in range(20)))
+    assert sorted(taken) == list(range(1, 21))
+
+
+async def test_a_transaction_takes_one_revision_however_often_it_asks(db: Database) -> None:
+    async with db.transaction() as tx:
+        assert await tx.next_revision() == await tx.next_revision() == 1
+
+
+async def test_a_reader_sees_one_state_while_others_write(db: Database) -> None:
+    async with db.read() as tx:
+        before = await tx.current_revision()
+        await add(db, "meanwhile")
+        assert await tx.current_revision() == before
+
+
+async def test_times_come_back_in_utc_whatever_zone_they_went_in_with(db: Database) -> None:
+    await add(db, "thing", NOW.astimezone(timezone(timedelta(hours=5))))
+    async with db.read() as tx:
+        made = (await tx.execute(sa.select(THINGS.c.made))).scalar_one()
+    assert made == NOW
+    assert made.tzinfo is UTC
+
+
+async def test_a_time_without_a_zone_is_refused(db: Database) -> None:
+    with pytest.raises(sa.exc.StatementError, match="time zone"):
+        await add(db, "thing", NOW.replace(tzinfo=None))
+
+
+async def test_a_commit_wakes_who_waits_for_it(db: Database) -> None:
+    waiting = asyncio.create_task(db.changes.wait(0))
+    await add(db, "thing")
+    assert await waiting == 1
+
+
+async def test_waiting_ends_when_the_time_is_up(db: Database) -> None:
+    assert await db.changes.wait(0, timeout=0) == 0
+
+
+async def test_a_commit_of_another_process_wakes_who_waits(db: Database, database_url: str) -> None:
+    other = await Database.connect(database_url, service="demo")
+    watching = asyncio.create_task(db.changes.watch())
+    await add(other, "thing")
+    assert await db.changes.wait(0, timeout=30) == 1
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    await other.close()
+
+
+async def test_the_audit_record_says_who_did_what_in_which_call(db: Database) -> None:
+    calling_as("user:alice", request_id="r-7")
+    entry = AuditEntry(action="thing_made", target_kind="Thing", target="t", after={"name": "t"})
+    async with db.transaction() as tx:
+        await record(tx, AUDIT, entry, now=NOW)
+    async with db.read() as tx:
+        row = (await tx.execute(sa.select(AUDIT))).mappings().one()
+    assert (row["actor"], row["request_id"], row["revision"], row["recorded"]) == ("user:alice", "r-7", 1, NOW)
+    assert (row["action"], row["target"], row["before"], row["after"]) == ("thing_made", "t", None, {"name": "t"})
+
+
+async def test_a_worker_acts_as_its_service(db: Database) -> None:
+    async with db.transaction() as tx:
+        await record(tx, AUDIT, AuditEntry(action="thing_swept", target_kind="Thing", target="t"), now=NOW)
+    async with db.read() as tx:
+        assert (await tx.execute(sa.select(AUDIT.c.actor))).scalar_one() == "service:demo"
+
+
+async def test_the_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
+    database = await Database.connect(f"sqlite:///{tmp_path / 'private.db'}", service="demo")
+    await database.close()
+    assert (tmp_path / "private.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_an_unreachable_database_is_told_without_its_password() -> None:
+    with pytest.raises(UnavailableError, match="demo service") as refused:
+        await Database.connect("postgresql://epm:hunter2@127.0.0.1:1/epm", service="demo")
+    assert "hunter2" not in str(refused.value)
+
+
+async def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="cannot be opened"):
+        await Database.connect(f"sqlite:///{tmp_path / 'missing' / 'x.db'}", service="demo")
