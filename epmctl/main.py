@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, Entry] = {
     "simulate": Entry(
         "epmctl.simulate", "simulate", "Decide elevation attempts offline, with the kernel of the agent."
     ),
-    "demo": Entry("epmctl.demo", "demo", "Start everything in a temporary folder and show it at work."),
+    "demo": Entry("epmctl.demo.command", "demo", "Start everything in a temporary folder and show it at work."),
     "serve": Entry("epmctl.serve", "serve", "Run the services, all in one process or one of them."),
     "ca": Entry("epmctl.ca", "ca", "Make the certificates of an installation run as separate services."),
     "login": Entry("epmctl.login", "login", "Remember a server and the token to use with it."),
