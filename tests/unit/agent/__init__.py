@@ -1,0 +1,1 @@
+"""The agent: what it believes, keeps, decides and tells."""

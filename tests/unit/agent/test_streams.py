@@ -1,0 +1,203 @@
+"""The agent's conversations, held with real servers on loopback."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from agent_stub.checkin import CheckIn
+from agent_stub.events.records import Diagnostic, EventFactory
+from agent_stub.events.spool import Spool
+from agent_stub.events.upload import Uploader
+from agent_stub.links import MESSAGE_LIMIT, Channels, End, Link
+from agent_stub.policy.keeper import PolicyKeeper
+from agent_stub.policy.manifest import PolicyRefusedError
+from agent_stub.policy.stream import PolicyStream, introduction
+from epm.device.v1 import agent_pb2 as device_pb2
+from epm.device.v1 import agent_pb2_grpc as device_grpc
+from epm.policy.v1 import agent_pb2 as policy_pb2
+from epm.policy.v1 import agent_pb2_grpc as policy_grpc
+from epm.reporting.v1 import agent_pb2 as reporting_pb2
+from epm.reporting.v1 import agent_pb2_grpc as reporting_grpc
+from tests.builders.elevation import policy, rule
+from tests.fakes.agent import DEVICE_ID, NOW, FakeDisk, FakeMoments, FakeServers, Installation, Numbers, document
+
+CONTENT = document(policy(rule("r", file_name="setup.exe", file_hash="a" * 64)))
+PATIENCE = 20
+
+
+@dataclass
+class Device:
+    servers: FakeServers
+    channels: Channels
+    keeper: PolicyKeeper
+    spool: Spool
+    link: Link = field(default_factory=lambda: Link("link"))
+    changes: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
+    refusals: list[PolicyRefusedError] = field(default_factory=list)
+
+    def policy(self) -> PolicyStream:
+        identity = self.servers.installation.identity()
+        return PolicyStream(
+            policy_grpc.PolicyStreamServiceStub(self.channels.to(self.servers.mesh_address)),
+            self.keeper,
+            introduction(identity, "1", "boot"),
+            now=lambda: NOW,
+            changed=lambda: self.changes.put_nowait(None),
+            refused=self.refusals.append,
+        )
+
+    def uploader(self) -> Uploader:
+        stub = reporting_grpc.EventStreamServiceStub(self.channels.to(self.servers.mesh_address))
+        return Uploader(stub, self.spool, reporting_pb2.EventsHello(device_id=DEVICE_ID))
+
+    def check_in(self) -> CheckIn:
+        stub = device_grpc.DeviceAgentServiceStub(self.channels.to(self.servers.mesh_address))
+        return CheckIn(stub, DEVICE_ID, device_pb2.DeviceFacts(os="linux"))
+
+    async def said(self) -> policy_pb2.StreamPolicyRequest:
+        return await asyncio.wait_for(self.servers.policy.said.get(), PATIENCE)
+
+    async def batch(self) -> reporting_pb2.EventBatch:
+        return await asyncio.wait_for(self.servers.events.batches.get(), PATIENCE)
+
+    def goodbye(self, **fields: object) -> None:
+        message = policy_pb2.GoAway(**fields)  # type: ignore[arg-type]
+        self.servers.policy.outbox.put_nowait(policy_pb2.StreamPolicyResponse(go_away=message))
+
+
+@pytest.fixture
+async def device(tmp_path: Path) -> AsyncIterator[Device]:
+    async with FakeServers().running() as servers:
+        house = servers.installation
+        channels = Channels(house.identity(), house.credentials())
+        factory = EventFactory("boot", FakeMoments().now, Numbers())
+        spool = Spool(tmp_path, FakeDisk(), Numbers(), limit=1 << 20, factory=factory)
+        spool.policy_changed(health_leaves=True)
+        yield Device(servers, channels, PolicyKeeper(tmp_path, house.identity()), spool)
+        await channels.close()
+
+
+@asynccontextmanager
+async def session(task: "asyncio.Task[End]") -> AsyncIterator["asyncio.Task[End]"]:
+    yield task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_device_says_what_it_holds_and_answers_an_offer_by_its_nonce(device: Device) -> None:
+    async with session(asyncio.create_task(device.policy().session(device.link))):
+        hello = (await device.said()).hello
+        assert (hello.device_id, hello.revision, hello.document_sha256) == (DEVICE_ID, 0, b"")
+        assert list(hello.capabilities) == ["policy-document/1"]
+        offer = device.servers.installation.offer(CONTENT, 3)
+        device.servers.policy.offer(offer)
+        ack = (await device.said()).ack
+        assert (ack.nonce, ack.revision) == (offer.nonce, 3)
+        assert device.link.connected
+    async with session(asyncio.create_task(device.policy().session(device.link))):
+        again = (await device.said()).hello
+        assert device.keeper.held is not None
+        assert (again.revision, again.document_sha256) == (3, device.keeper.held.sha256)
+
+
+async def test_a_refused_offer_is_answered_with_all_reasons_and_the_stream_goes_on(device: Device) -> None:
+    async with session(asyncio.create_task(device.policy().session(device.link))):
+        await device.said()
+        device.servers.policy.offer(device.servers.installation.offer(CONTENT, 3, tenant="x", device_id="y"))
+        nack = (await device.said()).nack
+        assert (nack.revision, len(nack.reasons)) == (3, 2)
+        assert [error.reasons for error in device.refusals] == [list(nack.reasons)]
+        device.servers.policy.offer(device.servers.installation.offer(CONTENT, 4))
+        assert (await device.said()).ack.revision == 4
+
+
+async def test_a_confirmation_moves_the_time_of_the_last_contact(device: Device) -> None:
+    house = device.servers.installation
+    device.keeper.apply(house.offer(CONTENT, 1), NOW - timedelta(days=1))
+    assert device.keeper.held is not None
+    up_to_date = policy_pb2.UpToDate(signed_manifest=house.signed(device.keeper.held.sha256, 1))
+    device.servers.policy.outbox.put_nowait(policy_pb2.StreamPolicyResponse(up_to_date=up_to_date))
+    device.goodbye(reason=policy_pb2.GO_AWAY_REASON_DRAINING, reconnect_within={"seconds": 9})
+    assert await device.policy().session(device.link) == End("DRAINING", 9.0)
+    assert device.keeper.confirmed == NOW
+
+
+async def test_a_stream_that_was_superseded_is_not_opened_again(device: Device) -> None:
+    device.goodbye(reason=policy_pb2.GO_AWAY_REASON_SUPERSEDED)
+    assert await device.policy().session(device.link) == End("SUPERSEDED", None)
+
+
+async def test_a_message_over_the_limit_ends_the_stream_and_keeps_the_policy(device: Device) -> None:
+    device.keeper.apply(device.servers.installation.offer(CONTENT, 1), NOW)
+    device.servers.policy.offer(policy_pb2.Offer(document=bytes(MESSAGE_LIMIT + 1)))
+    with pytest.raises(grpc.aio.AioRpcError, match="larger than max"):
+        await device.policy().session(device.link)
+    assert device.keeper.held is not None
+
+
+async def test_a_server_of_another_authority_is_not_believed(device: Device, tmp_path: Path) -> None:
+    stranger = Installation()
+    channels = Channels(stranger.identity(), stranger.credentials())
+    other = Device(device.servers, channels, PolicyKeeper(tmp_path, stranger.identity()), device.spool)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await asyncio.wait_for(other.policy().session(other.link), PATIENCE)
+    assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert not other.link.connected
+    await channels.close()
+
+
+async def test_events_go_up_and_are_forgotten_only_when_committed(device: Device) -> None:
+    device.servers.events.commits = False
+    device.spool.diagnose(Diagnostic("ONE", "one"))
+    async with session(asyncio.create_task(device.uploader().session(device.link))):
+        assert [entry.seq for entry in (await device.batch()).entries] == [1]
+        assert len(device.spool.journals[1]) == 1
+    device.servers.events.commits = True
+    async with session(asyncio.create_task(device.uploader().session(device.link))):
+        assert [entry.seq for entry in (await device.batch()).entries] == [1]
+        device.spool.diagnose(Diagnostic("TWO", "two"))
+        assert [entry.seq for entry in (await device.batch()).entries] == [2]
+        device.servers.events.goodbye = "DRAINING"
+        device.spool.diagnose(Diagnostic("THREE", "three"))
+        await device.batch()
+    assert [entry.seq for entry in device.spool.journals[1].entries(0, 9, 1 << 20)] == [3]
+
+
+async def test_no_more_is_in_flight_than_the_credit(device: Device) -> None:
+    device.servers.events.commits = False
+    device.servers.events.credit = 2
+    for name in ("ONE", "TWO", "THREE"):
+        device.spool.diagnose(Diagnostic(name, name))
+    async with session(asyncio.create_task(device.uploader().session(device.link))):
+        assert len((await device.batch()).entries) == 2
+        assert device.servers.events.batches.empty()
+
+
+async def test_a_rejected_event_counts_as_committed_and_blocks_nothing(device: Device) -> None:
+    device.servers.events.rejects = {1}
+    device.spool.diagnose(Diagnostic("ONE", "one"))
+    async with session(asyncio.create_task(device.uploader().session(device.link))):
+        await device.batch()
+        device.spool.diagnose(Diagnostic("TWO", "two"))
+        assert [entry.seq for entry in (await device.batch()).entries] == [2]
+
+
+async def test_a_drained_event_stream_comes_back_soon(device: Device) -> None:
+    device.servers.events.goodbye = "DRAINING"
+    device.spool.diagnose(Diagnostic("ONE", "one"))
+    end = await asyncio.wait_for(device.uploader().session(device.link), PATIENCE)
+    assert end.reason == "DRAINING"
+    assert end.come_back_within is not None
+
+
+async def test_a_check_in_tells_the_facts(device: Device) -> None:
+    end = await device.check_in().session(device.link)
+    assert device.servers.device.check_ins.get_nowait().facts.os == "linux"
+    assert end.come_back_within is not None
+    assert device.link.connected
