@@ -159,6 +159,10 @@ class CompiledAccess:
         """Return the token with this digest, expired or not; None if there is none."""
         return self._tokens.get(digest)
 
+    def principals(self) -> Iterable[str]:
+        """Return everyone who holds a grant, expired or not."""
+        return self._grants.keys()
+
     def grants(self, principal: str, now: datetime) -> tuple[Grant, ...]:
         """Return the grants of the principal that still count."""
         return tuple(grant for grant in self._grants.get(principal, ()) if grant.counts(now))

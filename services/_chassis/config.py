@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from services._chassis.errors import InvalidError, Problem
+from services._chassis.logging import LEVELS
 
 SERVICES = ("rbac", "device", "policy", "reporting")
-LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("auto", "json", "text")
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 LARGEST_PORT = 65535
@@ -149,8 +149,8 @@ def _problems(settings: ServiceSettings) -> Iterator[Problem]:
         yield Problem("database_url", "must start with sqlite:/// or postgresql://")
     if not settings.trust_domain or not all(c.isascii() and (c.isalnum() or c in "-._") for c in settings.trust_domain):
         yield Problem("trust_domain", "must be letters, digits, hyphens, dots and underscores, for example openepm")
-    if settings.log_level not in LOG_LEVELS:
-        yield Problem("log_level", f"must be one of {', '.join(LOG_LEVELS)}")
+    if settings.log_level not in LEVELS:
+        yield Problem("log_level", f"must be one of {', '.join(LEVELS)}")
     if settings.log_format not in LOG_FORMATS:
         yield Problem("log_format", f"must be one of {', '.join(LOG_FORMATS)}")
 

@@ -6,6 +6,7 @@ from typing import TextIO, cast
 
 import structlog
 
+LEVELS = ("debug", "info", "warning", "error")
 Logger = structlog.typing.FilteringBoundLogger
 
 

@@ -1,0 +1,75 @@
+"""Run services in this process until it is asked to end."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import uvloop
+
+from services._chassis import logging
+from services._chassis.config import ServiceSettings
+from services._chassis.errors import ServiceError
+from services._chassis.files import lock, make_private_folder
+from services._chassis.server import Host, ServiceParts, signalled
+
+Build = Callable[[ServiceSettings], Awaitable[ServiceParts]]
+REFUSED = 2
+"""Exit code of a start that was refused."""
+
+
+@asynccontextmanager
+async def running(settings: ServiceSettings, builds: Mapping[str, Build]) -> AsyncIterator[Host]:
+    """Take the locks and the ports, build and start the services; drain and close them when the block ends.
+
+    Raises ServiceError where the start is refused: a taken lock or port, a wrong setting, an unreachable database.
+    """
+    settings.check()
+    make_private_folder(settings.data_dir)
+    async with AsyncExitStack() as held:
+        for name in builds:
+            held.callback(lock(settings.data_dir, name).release)
+        host = Host(settings)
+        held.push_async_callback(host.stop)
+        bound = host.bind()
+        for build in builds.values():
+            host.add(await build(bound))
+        await host.start()
+        yield host
+
+
+async def serve(
+    settings: ServiceSettings, builds: Mapping[str, Build], on_ready: Callable[[ServiceSettings], None] | None = None
+) -> None:
+    """Run the services until SIGTERM or SIGINT; call `on_ready` with the real ports once they serve."""
+    async with running(settings, builds) as host:
+        ending = asyncio.create_task(signalled())
+        serving = asyncio.create_task(host.wait_until_serving())
+        await asyncio.wait({ending, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done() and on_ready is not None:
+            on_ready(host.settings)
+        serving.cancel()
+        await ending
+
+
+def run_until_signalled(
+    settings: ServiceSettings, builds: Mapping[str, Build], on_ready: Callable[[ServiceSettings], None] | None = None
+) -> int:
+    """Run the services on uvloop; return the exit code, having told on stderr why a start was refused."""
+    as_json = {"auto": None, "json": True, "text": False}.get(settings.log_format)
+    logging.configure(level=settings.log_level if settings.log_level in logging.LEVELS else "info", as_json=as_json)
+    try:
+        uvloop.run(serve(settings, builds, on_ready))
+    except ServiceError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return REFUSED
+    return 0
+
+
+def run(builds: Mapping[str, Build]) -> None:
+    """Run services with default settings on the folder that the one argument names; `epm serve` knows all settings."""
+    if len(sys.argv) != 2:  # noqa: PLR2004 - the program and its argument
+        sys.stderr.write("usage: python -m services.NAME DATA_DIR (see `epm serve --help` for all settings)\n")
+        sys.exit(REFUSED)
+    sys.exit(run_until_signalled(ServiceSettings(data_dir=Path(sys.argv[1])), builds))

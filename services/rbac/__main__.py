@@ -1,0 +1,79 @@
+"""Put the rbac service together: `python -m services.rbac`, or a part of `epm serve`."""
+
+import secrets
+from functools import partial
+from pathlib import Path
+
+import uuid_utils
+
+from epm.access.v1 import access_pb2_grpc
+from epm.rbac.v1 import rbac_pb2_grpc
+from services._chassis.access import AccessControl
+from services._chassis.auth import TOKEN_PREFIX, digest_of
+from services._chassis.clock import Clock, SystemClock
+from services._chassis.config import ServiceSettings
+from services._chassis.db import Database
+from services._chassis.files import write_private
+from services._chassis.migrate import upgrade
+from services._chassis.run import run
+from services._chassis.server import ServiceParts
+from services.rbac import usecases
+from services.rbac.servicer import AccessServicer, RbacServicer
+from services.rbac.store import SqlStore
+from services.rbac.workers import AccessPublisher
+
+SECRET_BYTES = 32
+
+
+class OwnerToken:
+    """Keep the first token in the data folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, text: str) -> None:
+        """Write the token for the owner of the folder alone."""
+        write_private(self._path, f"{text}\n".encode())
+
+
+async def build(settings: ServiceSettings, clock: Clock | None = None) -> ServiceParts:
+    """Open the database, make the first Owner if there is none, and hand the service over."""
+    clock = clock or SystemClock()
+    database = await Database.connect(settings.database_of("rbac"), service="rbac")
+    await upgrade(database)
+    store = SqlStore(database)
+    await make_first_owner(store, settings, clock)
+    access = AccessControl(clock, bound=settings.access_bound)
+    publisher = AccessPublisher(store, database.changes, access, heartbeat=settings.access_heartbeat)
+    await publisher.publish()
+    servicer = RbacServicer(store, publisher, access, now=clock.now, new_id=new_id, new_secret=new_secret)
+    return ServiceParts(
+        name="rbac",
+        access=access,
+        public=[partial(rbac_pb2_grpc.add_RbacServiceServicer_to_server, servicer)],
+        mesh=[partial(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessServicer(publisher))],
+        workers=[publisher.worker(), database.changes.worker()],
+        on_drain=[publisher.close],
+        close=database.close,
+    )
+
+
+async def make_first_owner(store: SqlStore, settings: ServiceSettings, clock: Clock) -> None:
+    """Make the first Owner and leave its token in the data folder, unless there is an Owner."""
+    secret = new_secret()
+    file = OwnerToken(settings.data_dir / "owner-token")
+    await usecases.bootstrap(store, file, token_id=new_id(), secret=secret, digest=digest_of(secret), now=clock.now())
+
+
+def new_id() -> str:
+    """Return a new identifier; later ones sort after earlier ones."""
+    return str(uuid_utils.uuid7())
+
+
+def new_secret() -> str:
+    """Return the text of a new token."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+
+
+if __name__ == "__main__":
+    run({"rbac": build})

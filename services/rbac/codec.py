@@ -1,0 +1,101 @@
+"""Access objects to the contract and back."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from epm.rbac.v1 import rbac_pb2
+from services.rbac.model.documents import kind_of
+from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
+from services.rbac.usecases import Action, Applied
+
+_ACTIONS = {
+    Action.CREATED: rbac_pb2.APPLY_ACTION_CREATED,
+    Action.UPDATED: rbac_pb2.APPLY_ACTION_UPDATED,
+    Action.UNCHANGED: rbac_pb2.APPLY_ACTION_UNCHANGED,
+}
+
+
+def objects_from_proto(request: rbac_pb2.ApplyAccessRequest) -> Sequence[AccessObject]:
+    """Read the objects of a request: roles, groups, assignments, tags, in this order."""
+    return [
+        *(Role(role.name, role.description, frozenset(role.rights)) for role in request.roles),
+        *(PrincipalGroup(group.name, frozenset(group.members)) for group in request.principal_groups),
+        *(_assignment_from_proto(assignment) for assignment in request.role_assignments),
+        *(ScopeTag(tag.name, tag.description) for tag in request.scope_tags),
+    ]
+
+
+def applied_to_proto(applied: Applied) -> rbac_pb2.ApplyAccessResponse:
+    """Write what became of applied objects."""
+    objects = [
+        rbac_pb2.AppliedObject(kind=kind_of(item).name, name=item.name, action=_ACTIONS[action])
+        for item, action in applied.actions
+    ]
+    return rbac_pb2.ApplyAccessResponse(objects=objects, revision=applied.revision)
+
+
+def role_to_proto(role: Role) -> rbac_pb2.Role:
+    """Write a role."""
+    return rbac_pb2.Role(
+        name=role.name, description=role.description, rights=sorted(role.rights), built_in=role.built_in
+    )
+
+
+def group_to_proto(group: PrincipalGroup) -> rbac_pb2.PrincipalGroup:
+    """Write a principal group."""
+    return rbac_pb2.PrincipalGroup(name=group.name, members=sorted(group.members))
+
+
+def assignment_to_proto(assignment: RoleAssignment) -> rbac_pb2.RoleAssignment:
+    """Write a role assignment."""
+    return rbac_pb2.RoleAssignment(
+        name=assignment.name,
+        role=assignment.role,
+        members=sorted(assignment.members),
+        scope_groups=sorted(assignment.scope_groups),
+        scope_tags=sorted(assignment.scope_tags),
+        expires=_timestamp(assignment.expires),
+    )
+
+
+def tag_to_proto(tag: ScopeTag) -> rbac_pb2.ScopeTag:
+    """Write a scope tag."""
+    return rbac_pb2.ScopeTag(name=tag.name, description=tag.description)
+
+
+def token_to_proto(token: Token) -> rbac_pb2.Token:
+    """Write a token; its digest stays here."""
+    return rbac_pb2.Token(
+        token_id=token.token_id,
+        principal=token.principal,
+        description=token.description,
+        created=_timestamp(token.created),
+        expires=_timestamp(token.expires),
+        revoked=_timestamp(token.revoked),
+    )
+
+
+def time_from_proto(message: rbac_pb2.IssueTokenRequest | rbac_pb2.RoleAssignment) -> datetime | None:
+    """Read the end of a token or an assignment; absent means none was given."""
+    return message.expires.ToDatetime(tzinfo=UTC) if message.HasField("expires") else None
+
+
+def _assignment_from_proto(message: rbac_pb2.RoleAssignment) -> RoleAssignment:
+    return RoleAssignment(
+        name=message.name,
+        role=message.role,
+        members=frozenset(message.members),
+        scope_groups=frozenset(message.scope_groups),
+        scope_tags=frozenset(message.scope_tags),
+        expires=time_from_proto(message),
+    )
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    if time is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp

@@ -1,0 +1,1 @@
+"""The schema of the rbac service, one change a revision."""

@@ -1,0 +1,1 @@
+"""The nouns of access: roles, principal groups, role assignments, scope tags, tokens."""

@@ -1,0 +1,116 @@
+"""Bad shapes, told all at once, each by the path of its field."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from services._chassis.access import DEFAULT_TAG, OWNER
+from services._chassis.errors import Problem
+from services._chassis.rights import RIGHT_NAMES
+from services.rbac.model.nouns import AccessObject, AccessState, PrincipalGroup, Role, RoleAssignment, ScopeTag
+
+LONGEST_NAME = 128
+LONGEST_DESCRIPTION = 256
+MOST_TAGS = 100
+_MEMBER = re.compile(r"(user|group):(.+)", re.DOTALL)
+
+
+def object_problems(items: Sequence[AccessObject], state: AccessState) -> Iterator[Problem]:
+    """Say what is wrong with objects that are to be applied to `state`; they may refer to one another."""
+    after = state.having(items)
+    seen: set[tuple[type[AccessObject], str]] = set()
+    places = {
+        Role: "roles",
+        PrincipalGroup: "principal_groups",
+        RoleAssignment: "role_assignments",
+        ScopeTag: "scope_tags",
+    }
+    counts = dict.fromkeys(places.values(), 0)
+    for item in items:
+        place = places[type(item)]
+        path = f"{place}[{counts[place]}]"
+        counts[place] += 1
+        yield from name_problems(f"{path}.name", item.name)
+        if (type(item), item.name) in seen:
+            yield Problem(f"{path}.name", f"{item.name!r} is given twice; give each name once")
+        seen.add((type(item), item.name))
+        yield from _own_problems(path, item, after)
+
+
+def name_problems(path: str, name: str) -> Iterator[Problem]:
+    """Say what is wrong with a name."""
+    if not 0 < len(name) <= LONGEST_NAME:
+        yield Problem(path, f"must have 1 to {LONGEST_NAME} characters")
+    elif not name.isprintable() or name != name.strip():
+        yield Problem(path, "must be printable, without spaces around it")
+
+
+def principal_problems(path: str, principal: str) -> Iterator[Problem]:
+    """Say what is wrong with a principal."""
+    matched = _MEMBER.fullmatch(principal)
+    if matched is None or matched[1] != "user":
+        yield Problem(path, "must be user:NAME")
+    else:
+        yield from name_problems(path, matched[2])
+
+
+def description_problems(path: str, text: str) -> Iterator[Problem]:
+    """Say what is wrong with a description."""
+    if len(text) > LONGEST_DESCRIPTION:
+        yield Problem(path, f"must have at most {LONGEST_DESCRIPTION} characters")
+
+
+def _own_problems(path: str, item: AccessObject, after: AccessState) -> Iterator[Problem]:
+    match item:
+        case Role():
+            yield from _role_problems(path, item)
+        case PrincipalGroup():
+            for member in sorted(item.members):
+                yield from principal_problems(f"{path}.members", member)
+        case RoleAssignment():
+            yield from _assignment_problems(path, item, after)
+        case ScopeTag():
+            yield from description_problems(f"{path}.description", item.description)
+
+
+def _role_problems(path: str, role: Role) -> Iterator[Problem]:
+    yield from description_problems(f"{path}.description", role.description)
+    if not role.rights:
+        yield Problem(f"{path}.rights", "must name at least one right, for example policy_authoring.read")
+    for right in sorted(role.rights - RIGHT_NAMES):
+        yield Problem(f"{path}.rights", f"{right!r} is no right; known are {', '.join(sorted(RIGHT_NAMES))}")
+
+
+def _assignment_problems(path: str, assignment: RoleAssignment, after: AccessState) -> Iterator[Problem]:
+    if assignment.role not in after.roles:
+        yield Problem(f"{path}.role", f"there is no role {assignment.role!r}; create it first or in the same call")
+    if not assignment.members:
+        yield Problem(f"{path}.members", "must name at least one member, user:NAME or group:NAME")
+    for member in sorted(assignment.members):
+        yield from _member_problems(f"{path}.members", member, after)
+    yield from _scope_problems(path, assignment, after)
+
+
+def _member_problems(path: str, member: str, after: AccessState) -> Iterator[Problem]:
+    matched = _MEMBER.fullmatch(member)
+    if matched is None:
+        yield Problem(path, f"{member!r} must be user:NAME or group:NAME")
+    elif matched[1] == "user":
+        yield from name_problems(path, matched[2])
+    elif matched[2] not in after.principal_groups:
+        yield Problem(path, f"there is no principal group {matched[2]!r}; create it first or in the same call")
+
+
+def _scope_problems(path: str, assignment: RoleAssignment, after: AccessState) -> Iterator[Problem]:
+    if assignment.role == OWNER and (assignment.scope_groups or assignment.scope_tags):
+        yield Problem(path, "an Owner sees and targets everything; leave scope groups and scope tags empty")
+    for group in sorted(assignment.scope_groups):
+        yield from name_problems(f"{path}.scope_groups", group)
+    if len(assignment.scope_tags) > MOST_TAGS:
+        yield Problem(f"{path}.scope_tags", f"must be at most {MOST_TAGS}")
+    yield from _unknown_tags(f"{path}.scope_tags", assignment.scope_tags, after)
+
+
+def _unknown_tags(path: str, tags: Iterable[str], after: AccessState) -> Iterator[Problem]:
+    for tag in sorted(tags):
+        if tag != DEFAULT_TAG and tag not in after.scope_tags:
+            yield Problem(path, f"there is no scope tag {tag!r}; create it first or in the same call")

@@ -1,0 +1,46 @@
+"""Objects as plain documents, for the audit record and for naming their kinds."""
+
+from dataclasses import dataclass
+
+from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Spell a kind of object as documents do, and as events do."""
+
+    name: str
+    snake: str
+
+
+_KINDS: dict[type[AccessObject], Kind] = {
+    Role: Kind("Role", "role"),
+    PrincipalGroup: Kind("PrincipalGroup", "principal_group"),
+    RoleAssignment: Kind("RoleAssignment", "role_assignment"),
+    ScopeTag: Kind("ScopeTag", "scope_tag"),
+}
+
+
+def kind_of(item: AccessObject) -> Kind:
+    """Return the kind of an object."""
+    return _KINDS[type(item)]
+
+
+def document_of(item: AccessObject) -> dict[str, object]:
+    """Return an object as a plain document with sorted lists."""
+    match item:
+        case Role():
+            return {"name": item.name, "description": item.description, "rights": sorted(item.rights)}
+        case PrincipalGroup():
+            return {"name": item.name, "members": sorted(item.members)}
+        case RoleAssignment():
+            return {
+                "name": item.name,
+                "role": item.role,
+                "members": sorted(item.members),
+                "scopeGroups": sorted(item.scope_groups),
+                "scopeTags": sorted(item.scope_tags),
+                "expires": item.expires.isoformat() if item.expires else None,
+            }
+        case ScopeTag():
+            return {"name": item.name, "description": item.description}

@@ -1,0 +1,52 @@
+"""What the use cases need from the outside."""
+
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol
+
+from services._chassis.audit import AuditEntry
+from services.rbac.model.nouns import AccessObject, AccessState, Token
+
+
+class Work(Protocol):
+    """Look at the access data and change it, inside one transaction that nobody else interferes with."""
+
+    async def state(self) -> AccessState:
+        """Return everything, built-in roles included."""
+        ...
+
+    async def put(self, item: AccessObject | Token) -> None:
+        """Create or replace an object."""
+        ...
+
+    async def remove(self, item: AccessObject) -> None:
+        """Delete an object."""
+        ...
+
+    async def record(self, entry: AuditEntry, now: datetime) -> None:
+        """Write down what was done, in the same transaction."""
+        ...
+
+    async def revision(self) -> int:
+        """Return the revision that the data has when the transaction ends."""
+        ...
+
+
+class Store(Protocol):
+    """Open transactions on the access data."""
+
+    def writing(self) -> AbstractAsyncContextManager[Work]:
+        """Open a transaction; it is committed if the block is left cleanly."""
+        ...
+
+    def reading(self) -> AbstractAsyncContextManager[Work]:
+        """Open a transaction that changes nothing."""
+        ...
+
+
+class OwnerTokenFile(Protocol):
+    """Keep the first token where the operator finds it."""
+
+    def write(self, text: str) -> None:
+        """Write the token's text, readable by the operator alone."""
+        ...

@@ -1,0 +1,189 @@
+"""gRPC in: administrators on the public door, the other services on the mesh door."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from epm.access.v1 import access_pb2, access_pb2_grpc
+from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
+from services._chassis.access import AccessControl
+from services._chassis.access_client import snapshot_to_proto
+from services._chassis.auth import digest_of
+from services._chassis.caller import current_caller
+from services._chassis.paging import Page, cut, page_request
+from services.rbac import codec, usecases
+from services.rbac.model.nouns import AccessObject, Token
+from services.rbac.ports import Store
+from services.rbac.workers import AccessPublisher
+
+Item = TypeVar("Item", bound=AccessObject)
+RIGHTS_PER_KIND = {
+    "roles": ("roles.create", "roles.update"),
+    "principal_groups": ("roles.assign",),
+    "role_assignments": ("roles.assign",),
+    "scope_tags": ("scope_tags.manage",),
+}
+
+
+class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
+    """Serve administrators."""
+
+    def __init__(
+        self,
+        store: Store,
+        publisher: AccessPublisher,
+        access: AccessControl,
+        *,
+        now: Callable[[], datetime],
+        new_id: Callable[[], str],
+        new_secret: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._access = access
+        self._now = now
+        self._new_id = new_id
+        self._new_secret = new_secret
+
+    async def WhoAmI(self, request: rbac_pb2.WhoAmIRequest, context: Any) -> rbac_pb2.WhoAmIResponse:
+        """Return the caller with its rights."""
+        principal = current_caller().principal
+        access, now = self._access.access(), self._now()
+        return rbac_pb2.WhoAmIResponse(
+            principal=principal,
+            rights=access.rights(principal, now),
+            role_assignments=sorted(grant.assignment for grant in access.grants(principal, now)),
+        )
+
+    async def ListRoles(self, request: rbac_pb2.ListRolesRequest, context: Any) -> rbac_pb2.ListRolesResponse:
+        """List roles by name."""
+        state, _ = await usecases.read_state(self._store)
+        page = _page(state.roles, request)
+        return rbac_pb2.ListRolesResponse(roles=map(codec.role_to_proto, page.items), next_page_token=page.next_token)
+
+    async def ListPrincipalGroups(
+        self, request: rbac_pb2.ListPrincipalGroupsRequest, context: Any
+    ) -> rbac_pb2.ListPrincipalGroupsResponse:
+        """List principal groups by name."""
+        state, _ = await usecases.read_state(self._store)
+        page = _page(state.principal_groups, request)
+        return rbac_pb2.ListPrincipalGroupsResponse(
+            principal_groups=map(codec.group_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def ListRoleAssignments(
+        self, request: rbac_pb2.ListRoleAssignmentsRequest, context: Any
+    ) -> rbac_pb2.ListRoleAssignmentsResponse:
+        """List role assignments by name."""
+        state, _ = await usecases.read_state(self._store)
+        page = _page(state.role_assignments, request)
+        return rbac_pb2.ListRoleAssignmentsResponse(
+            role_assignments=map(codec.assignment_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def ListScopeTags(
+        self, request: rbac_pb2.ListScopeTagsRequest, context: Any
+    ) -> rbac_pb2.ListScopeTagsResponse:
+        """List scope tags by name."""
+        state, _ = await usecases.read_state(self._store)
+        page = _page(state.scope_tags, request)
+        return rbac_pb2.ListScopeTagsResponse(
+            scope_tags=map(codec.tag_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def ApplyAccess(self, request: rbac_pb2.ApplyAccessRequest, context: Any) -> rbac_pb2.ApplyAccessResponse:
+        """Create or replace access objects, given the rights for each kind."""
+        actor = current_caller().principal
+        for kind, rights in RIGHTS_PER_KIND.items():
+            if getattr(request, kind):
+                self._require(actor, rights)
+        items = codec.objects_from_proto(request)
+        applied = await usecases.apply_access(
+            self._store, items, actor=actor, now=self._now(), validate_only=request.validate_only
+        )
+        await self._publisher.reached(applied.revision)
+        return codec.applied_to_proto(applied)
+
+    async def DeleteRole(self, request: rbac_pb2.DeleteRoleRequest, context: Any) -> rbac_pb2.DeleteRoleResponse:
+        """Delete a custom role."""
+        await self._publisher.reached(await usecases.delete_role(self._store, request.name, now=self._now()))
+        return rbac_pb2.DeleteRoleResponse()
+
+    async def DeleteRoleAssignment(
+        self, request: rbac_pb2.DeleteRoleAssignmentRequest, context: Any
+    ) -> rbac_pb2.DeleteRoleAssignmentResponse:
+        """Delete a role assignment."""
+        await self._publisher.reached(await usecases.delete_role_assignment(self._store, request.name, now=self._now()))
+        return rbac_pb2.DeleteRoleAssignmentResponse()
+
+    async def DeletePrincipalGroup(
+        self, request: rbac_pb2.DeletePrincipalGroupRequest, context: Any
+    ) -> rbac_pb2.DeletePrincipalGroupResponse:
+        """Delete a principal group."""
+        await self._publisher.reached(await usecases.delete_principal_group(self._store, request.name, now=self._now()))
+        return rbac_pb2.DeletePrincipalGroupResponse()
+
+    async def IssueToken(self, request: rbac_pb2.IssueTokenRequest, context: Any) -> rbac_pb2.IssueTokenResponse:
+        """Issue a token and show its text this once."""
+        secret = self._new_secret()
+        new = usecases.NewToken(
+            token_id=self._new_id(),
+            secret_digest=digest_of(secret),
+            principal=request.principal,
+            description=request.description,
+            expires=codec.time_from_proto(request),
+        )
+        token, revision = await usecases.issue_token(
+            self._store, new, actor=current_caller().principal, now=self._now()
+        )
+        await self._publisher.reached(revision)
+        return rbac_pb2.IssueTokenResponse(token=codec.token_to_proto(token), secret=secret)
+
+    async def ListTokens(self, request: rbac_pb2.ListTokensRequest, context: Any) -> rbac_pb2.ListTokensResponse:
+        """List tokens, newest first."""
+        wanted = page_request(page_size=request.page_size, page_token=request.page_token, question="tokens")
+        state, _ = await usecases.read_state(self._store)
+        tokens = sorted(state.tokens.values(), key=_newest_first)
+        rest = [token for token in tokens if not wanted.after or _newest_first(token) > wanted.after]
+        page = cut(rest, wanted, key=_newest_first)
+        return rbac_pb2.ListTokensResponse(
+            tokens=map(codec.token_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def RevokeToken(self, request: rbac_pb2.RevokeTokenRequest, context: Any) -> rbac_pb2.RevokeTokenResponse:
+        """Revoke a token at once."""
+        token, revision = await usecases.revoke_token(self._store, request.token_id, now=self._now())
+        await self._publisher.reached(revision)
+        return rbac_pb2.RevokeTokenResponse(token=codec.token_to_proto(token))
+
+    def _require(self, principal: str, rights: Iterable[str]) -> None:
+        for right in rights:
+            self._access.check(principal, right)
+
+
+class AccessServicer(access_pb2_grpc.AccessServiceServicer):
+    """Serve the other services."""
+
+    def __init__(self, publisher: AccessPublisher) -> None:
+        self._publisher = publisher
+
+    async def WatchAccess(
+        self, request: access_pb2.WatchAccessRequest, context: Any
+    ) -> AsyncIterator[access_pb2.WatchAccessResponse]:
+        """Stream the snapshot, every change of it, and heartbeats."""
+        async for update in self._publisher.follow(request.revision):
+            if isinstance(update, int):
+                yield access_pb2.WatchAccessResponse(heartbeat=access_pb2.Heartbeat(revision=update))
+            else:
+                yield access_pb2.WatchAccessResponse(snapshot=snapshot_to_proto(update))
+
+
+def _page(shelf: Mapping[str, Item], request: Any) -> Page[Item]:
+    question = type(request).__name__
+    wanted = page_request(page_size=request.page_size, page_token=request.page_token, question=question)
+    rest = [shelf[name] for name in sorted(shelf) if not wanted.after or (name,) > wanted.after]
+    return cut(rest, wanted, key=lambda item: (item.name,))
+
+
+def _newest_first(token: Token) -> tuple[int, str]:
+    return -int(token.created.timestamp() * 1_000_000), token.token_id

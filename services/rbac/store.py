@@ -1,0 +1,175 @@
+"""The access data in SQL."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from services._chassis.audit import AuditEntry
+from services._chassis.audit_store import audit_table, record
+from services._chassis.db import Database, Transaction, revision_table
+from services._chassis.tables import UtcDateTime
+from services.rbac.model.builtin import BUILT_IN_ROLES
+from services.rbac.model.nouns import (
+    AccessObject,
+    AccessState,
+    PrincipalGroup,
+    Role,
+    RoleAssignment,
+    ScopeTag,
+    Token,
+)
+
+METADATA = sa.MetaData()
+REVISION = revision_table(METADATA, "rbac")
+AUDIT = audit_table(METADATA, "rbac")
+ROLES = sa.Table(
+    "rbac_roles",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("rights", sa.JSON, nullable=False),
+)
+PRINCIPAL_GROUPS = sa.Table(
+    "rbac_principal_groups",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("members", sa.JSON, nullable=False),
+)
+ROLE_ASSIGNMENTS = sa.Table(
+    "rbac_role_assignments",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("members", sa.JSON, nullable=False),
+    sa.Column("scope_groups", sa.JSON, nullable=False),
+    sa.Column("scope_tags", sa.JSON, nullable=False),
+    sa.Column("expires", UtcDateTime, nullable=True),
+)
+SCOPE_TAGS = sa.Table(
+    "rbac_scope_tags",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("description", sa.Text, nullable=False),
+)
+TOKENS = sa.Table(
+    "rbac_tokens",
+    METADATA,
+    sa.Column("token_id", sa.Text, primary_key=True),
+    sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("principal", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("expires", UtcDateTime, nullable=True),
+    sa.Column("revoked", UtcDateTime, nullable=True),
+)
+Row = Mapping[str, Any]
+
+
+class SqlStore:
+    """Open transactions on the rbac service's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator["SqlWork"]:
+        """Open a writing transaction and hold it against others, since every verb looks before it writes."""
+        async with self._database.transaction() as tx:
+            await tx.hold()
+            yield SqlWork(tx)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator["SqlWork"]:
+        """Open a reading transaction."""
+        async with self._database.read() as tx:
+            yield SqlWork(tx)
+
+
+class SqlWork:
+    """Read and write the tables within one transaction."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    async def state(self) -> AccessState:
+        """Read every table, and add the built-in roles."""
+        custom = {row["name"]: _role(row) for row in await self._rows(ROLES)}
+        return AccessState(
+            roles={**custom, **BUILT_IN_ROLES},
+            principal_groups={row["name"]: _group(row) for row in await self._rows(PRINCIPAL_GROUPS)},
+            role_assignments={row["name"]: _assignment(row) for row in await self._rows(ROLE_ASSIGNMENTS)},
+            scope_tags={row["name"]: ScopeTag(row["name"], row["description"]) for row in await self._rows(SCOPE_TAGS)},
+            tokens={row["token_id"]: Token(**row) for row in await self._rows(TOKENS)},
+        )
+
+    async def put(self, item: AccessObject | Token) -> None:
+        """Delete the object's row, if there is one, and insert the new one."""
+        await self._tx.next_revision()
+        table, row = _row(item)
+        await self._tx.execute(_deletion(table, row))
+        await self._tx.execute(sa.insert(table), row)
+
+    async def remove(self, item: AccessObject) -> None:
+        """Delete the object's row."""
+        await self._tx.next_revision()
+        await self._tx.execute(_deletion(*_row(item)))
+
+    async def record(self, entry: AuditEntry, now: datetime) -> None:
+        """Add a row to the audit table."""
+        await record(self._tx, AUDIT, entry, now=now)
+
+    async def revision(self) -> int:
+        """Return the revision that was taken, or else the one that stands."""
+        return self._tx.revision or await self._tx.current_revision()
+
+    async def _rows(self, table: sa.Table) -> list[dict[str, Any]]:
+        result = await self._tx.execute(sa.select(*table.columns))
+        return [dict(row) for row in result.mappings()]
+
+
+def _deletion(table: sa.Table, row: Row) -> sa.Delete:
+    key = next(iter(table.primary_key.columns))
+    return sa.delete(table).where(key == row[key.name])
+
+
+def _row(item: AccessObject | Token) -> tuple[sa.Table, dict[str, Any]]:
+    match item:
+        case Role():
+            return ROLES, {"name": item.name, "description": item.description, "rights": sorted(item.rights)}
+        case PrincipalGroup():
+            return PRINCIPAL_GROUPS, {"name": item.name, "members": sorted(item.members)}
+        case RoleAssignment():
+            return ROLE_ASSIGNMENTS, {
+                "name": item.name,
+                "role": item.role,
+                "members": sorted(item.members),
+                "scope_groups": sorted(item.scope_groups),
+                "scope_tags": sorted(item.scope_tags),
+                "expires": item.expires,
+            }
+        case ScopeTag():
+            return SCOPE_TAGS, {"name": item.name, "description": item.description}
+        case Token():
+            return TOKENS, {column.name: getattr(item, column.name) for column in TOKENS.columns}
+
+
+def _role(row: Row) -> Role:
+    return Role(row["name"], row["description"], frozenset(row["rights"]))
+
+
+def _group(row: Row) -> PrincipalGroup:
+    return PrincipalGroup(row["name"], frozenset(row["members"]))
+
+
+def _assignment(row: Row) -> RoleAssignment:
+    return RoleAssignment(
+        name=row["name"],
+        role=row["role"],
+        members=frozenset(row["members"]),
+        scope_groups=frozenset(row["scope_groups"]),
+        scope_tags=frozenset(row["scope_tags"]),
+        expires=row["expires"],
+    )

@@ -1,0 +1,233 @@
+"""The verbs of access. Each looks, checks and writes in one transaction, with the audit record beside the change."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+from services._chassis.access import OWNER
+from services._chassis.audit import AuditEntry
+from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError
+from services.rbac.model.builtin import BUILT_IN_ROLES
+from services.rbac.model.checks import description_problems, object_problems, principal_problems
+from services.rbac.model.documents import document_of, kind_of
+from services.rbac.model.grants import excess_of_change, excess_of_token, has_lasting_owner
+from services.rbac.model.nouns import AccessObject, AccessState, Role, RoleAssignment, Token
+from services.rbac.ports import OwnerTokenFile, Store, Work
+
+TOKEN_LIFETIME = timedelta(days=90)
+FIRST_OWNER = "user:owner"
+FIRST_ASSIGNMENT = "owner"
+
+
+class Action(Enum):
+    """What became of an object that was applied."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Say what became of the objects, in the order in which they were given, and the revision after it."""
+
+    actions: tuple[tuple[AccessObject, Action], ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewToken:
+    """Describe a token that is to be issued; `secret_digest` stands for its text."""
+
+    token_id: str
+    secret_digest: bytes
+    principal: str
+    description: str
+    expires: datetime | None = None
+
+
+async def apply_access(
+    store: Store, items: Sequence[AccessObject], *, actor: str, now: datetime, validate_only: bool
+) -> Applied:
+    """Create or replace objects, all or none; the same call again changes nothing.
+
+    Raises InvalidError with all problems, StateError for a built-in role or the last Owner, DeniedError for rights that the
+    actor lacks.
+    """
+    async with store.reading() if validate_only else store.writing() as work:
+        before = await work.state()
+        _refuse_built_in(item.name for item in items if isinstance(item, Role))
+        if problems := list(object_problems(items, before)):
+            raise InvalidError(problems)
+        after = before.having(items)
+        _refuse_excess(excess_of_change(before, after, actor, now), actor)
+        _refuse_without_owner(before, after)
+        actions = tuple((item, _action(before.find(item), item)) for item in items)
+        if not validate_only:
+            for item, action in actions:
+                await _write(work, before.find(item), item, action, now=now)
+        return Applied(actions, await work.revision())
+
+
+async def delete_role(store: Store, name: str, *, now: datetime) -> int:
+    """Delete a custom role that no assignment uses; return the revision."""
+    async with store.writing() as work:
+        state = await work.state()
+        _refuse_built_in([name])
+        role = state.roles.get(name)
+        if role is None:
+            raise NotFoundError(f"there is no role {name!r}")
+        users = sorted(a.name for a in state.role_assignments.values() if a.role == name)
+        if users:
+            raise StateError(
+                f"the role is used by {', '.join(users)}; delete those role assignments first", reason="ROLE_IN_USE"
+            )
+        return await _remove(work, role, now=now)
+
+
+async def delete_role_assignment(store: Store, name: str, *, now: datetime) -> int:
+    """Delete a role assignment unless it makes the last Owner; return the revision."""
+    async with store.writing() as work:
+        state = await work.state()
+        assignment = state.role_assignments.get(name)
+        if assignment is None:
+            raise NotFoundError(f"there is no role assignment {name!r}")
+        _refuse_without_owner(state, state.without_assignment(name))
+        return await _remove(work, assignment, now=now)
+
+
+async def delete_principal_group(store: Store, name: str, *, now: datetime) -> int:
+    """Delete a principal group that no assignment uses; return the revision."""
+    async with store.writing() as work:
+        state = await work.state()
+        group = state.principal_groups.get(name)
+        if group is None:
+            raise NotFoundError(f"there is no principal group {name!r}")
+        users = sorted(a.name for a in state.role_assignments.values() if f"group:{name}" in a.members)
+        if users:
+            raise StateError(
+                f"the principal group is used by {', '.join(users)}; change those role assignments first",
+                reason="GROUP_IN_USE",
+            )
+        return await _remove(work, group, now=now)
+
+
+async def issue_token(store: Store, new: NewToken, *, actor: str, now: datetime) -> tuple[Token, int]:
+    """Issue a token for a principal whose rights the actor has, for 90 days unless told otherwise."""
+    expires = new.expires or now + TOKEN_LIFETIME
+    problems = [
+        *principal_problems("principal", new.principal),
+        *description_problems("description", new.description),
+        *([Problem("expires", "must be in the future")] if expires <= now else []),
+    ]
+    if problems:
+        raise InvalidError(problems)
+    token = Token(
+        token_id=new.token_id,
+        digest=new.secret_digest,
+        principal=new.principal,
+        description=new.description,
+        created=now,
+        expires=expires,
+    )
+    async with store.writing() as work:
+        _refuse_excess(excess_of_token(await work.state(), new.principal, actor, now), actor)
+        return token, await _put_token(work, token, "token_issued", now=now)
+
+
+async def revoke_token(store: Store, token_id: str, *, now: datetime) -> tuple[Token, int]:
+    """Revoke a token; one that is revoked stays as it was."""
+    async with store.writing() as work:
+        token = (await work.state()).tokens.get(token_id)
+        if token is None:
+            raise NotFoundError(f"there is no token {token_id!r}")
+        if token.revoked is not None:
+            return token, await work.revision()
+        revoked = replace(token, revoked=now)
+        return revoked, await _put_token(work, revoked, "token_revoked", now=now)
+
+
+async def read_state(store: Store) -> tuple[AccessState, int]:
+    """Return everything and its revision, as one moment saw them."""
+    async with store.reading() as work:
+        return await work.state(), await work.revision()
+
+
+async def bootstrap(
+    store: Store, file: OwnerTokenFile, *, token_id: str, secret: str, digest: bytes, now: datetime
+) -> bool:
+    """Make the first Owner and its token, unless there is an Owner; tell whether it did.
+
+    The file is written before the commit: after a crash in between, the next start writes it again.
+    """
+    async with store.writing() as work:
+        state = await work.state()
+        if any(assignment.role == OWNER for assignment in state.role_assignments.values()):
+            return False
+        owner = RoleAssignment(name=FIRST_ASSIGNMENT, role=OWNER, members=frozenset({FIRST_OWNER}))
+        await _write(work, state.find(owner), owner, Action.CREATED, now=now)
+        token = Token(
+            token_id=token_id, digest=digest, principal=FIRST_OWNER, description="made at the first start", created=now
+        )
+        await _put_token(work, token, "token_issued", now=now)
+        file.write(secret)
+    return True
+
+
+def _action(old: AccessObject | None, new: AccessObject) -> Action:
+    if old is None:
+        return Action.CREATED
+    return Action.UNCHANGED if old == new else Action.UPDATED
+
+
+async def _write(work: Work, old: AccessObject | None, new: AccessObject, action: Action, *, now: datetime) -> None:
+    if action is Action.UNCHANGED:
+        return
+    await work.put(new)
+    kind = kind_of(new)
+    entry = AuditEntry(
+        action=f"{kind.snake}_{action.value}",
+        target_kind=kind.name,
+        target=new.name,
+        before=document_of(old) if old else None,
+        after=document_of(new),
+    )
+    await work.record(entry, now)
+
+
+async def _remove(work: Work, item: AccessObject, *, now: datetime) -> int:
+    await work.remove(item)
+    kind = kind_of(item)
+    entry = AuditEntry(
+        action=f"{kind.snake}_deleted", target_kind=kind.name, target=item.name, before=document_of(item)
+    )
+    await work.record(entry, now)
+    return await work.revision()
+
+
+async def _put_token(work: Work, token: Token, action: str, *, now: datetime) -> int:
+    await work.put(token)
+    details = {"principal": token.principal}
+    await work.record(AuditEntry(action=action, target_kind="Token", target=token.token_id, details=details), now)
+    return await work.revision()
+
+
+def _refuse_built_in(names: Iterable[str]) -> None:
+    if built_in := sorted(set(names) & BUILT_IN_ROLES.keys()):
+        raise StateError(
+            f"{', '.join(built_in)}: built-in roles cannot be changed; make a custom role", reason="BUILT_IN_ROLE"
+        )
+
+
+def _refuse_excess(rights: tuple[str, ...], actor: str) -> None:
+    if rights:
+        raise DeniedError(
+            f"{actor} would grant what it lacks within that scope and time: {', '.join(rights)}; only an Owner may",
+            reason="GRANT_EXCEEDS_OWN_RIGHTS",
+        )
+
+
+def _refuse_without_owner(before: AccessState, after: AccessState) -> None:
+    if has_lasting_owner(before) and not has_lasting_owner(after):
+        raise StateError("nobody would be Owner without an end any more; make another Owner first", reason="LAST_OWNER")
