@@ -86,6 +86,8 @@ class CompiledRule:
     decision: Decision
     refusal: Decision
     """The decision where the arguments are not allowed."""
+    denies: bool
+    """Whether it is a Deny rule."""
     place: int = 0
 
     def allows(self, arguments: tuple[str, ...]) -> bool:
@@ -145,6 +147,7 @@ def _compile_rule(
             policy=policy.name,
             rule=rule.name,
         ),
+        denies=deny,
     )
 
 

@@ -7,6 +7,8 @@ decided by the rule of its parent (ALLOW, DENY) or evaluated by itself (REQUIRE_
 response. `decide` is total: every attempt gets a decision, and what cannot be known denies.
 """
 
+from datetime import datetime
+
 from elevation.compiled import CompiledRule
 from elevation.index import CompiledPolicy
 from elevation.matching import Facts
@@ -25,6 +27,9 @@ from elevation.model import (
 from elevation.paths import obstacle
 from elevation.reasons import Cause
 
+# Looking a member up in its enum takes longer than comparing it.
+_LAUNCH, _CHILD = Trigger.LAUNCH, Trigger.CHILD
+
 _NOT_ACTIVE = Decision(Outcome.NOT_MANAGED, Source.NOT_ACTIVE, Cause.NOT_ACTIVE)
 _ADMINISTRATOR = Decision(Outcome.NOT_MANAGED, Source.ADMINISTRATOR, Cause.ADMINISTRATOR)
 _STALE = Decision(Outcome.NOT_MANAGED, Source.STALE, Cause.STALE)
@@ -41,19 +46,17 @@ def decide(policy: CompiledPolicy, attempt: Attempt) -> Decision:
         return _ADMINISTRATOR
     fault = obstacle(attempt.file, attempt.platform)
     if fault is not None:
-        return _LEFT_ALONE if attempt.trigger is Trigger.LAUNCH else _error(Cause.NOT_EVALUABLE, fault)
-    stale = _is_stale(settings, attempt)
-    if attempt.trigger is Trigger.LAUNCH:
+        return _LEFT_ALONE if attempt.trigger is _LAUNCH else _error(Cause.NOT_EVALUABLE, fault)
+    stale = attempt.policy_confirmed is not None and _is_stale(settings, attempt.policy_confirmed, attempt.now)
+    if attempt.trigger is _LAUNCH:
         return _STALE if stale else _decide_launch(policy, attempt)
-    if attempt.trigger is Trigger.CHILD:
+    if attempt.trigger is _CHILD:
         return _decide_child(policy, attempt, stale=stale)
     return _with_grant(_by_rules(policy, attempt, policy.default, stale=stale), attempt)
 
 
-def _is_stale(settings: Settings, attempt: Attempt) -> bool:
-    if settings.stale_after is None or attempt.policy_confirmed is None:
-        return False
-    return attempt.now - attempt.policy_confirmed >= settings.stale_after
+def _is_stale(settings: Settings, confirmed: datetime, now: datetime) -> bool:
+    return settings.stale_after is not None and now - confirmed >= settings.stale_after
 
 
 def _decide_launch(policy: CompiledPolicy, attempt: Attempt) -> Decision:
@@ -82,7 +85,7 @@ def _decide_child(policy: CompiledPolicy, attempt: Attempt, *, stale: bool) -> D
 def _by_rules(policy: CompiledPolicy, attempt: Attempt, otherwise: Decision, *, stale: bool) -> Decision:
     """Decide by the rules; `otherwise` counts where none matches."""
     winner = policy.best(Facts(attempt.file, attempt.platform, attempt.now), attempt.platform)
-    if winner is not None and winner.rule.elevation_type is ElevationType.DENY:
+    if winner is not None and winner.denies:
         return winner.decision
     if stale:
         return _STALE
@@ -103,7 +106,7 @@ def _by_parent(parent: CompiledRule, outcome: Outcome, cause: Cause) -> Decision
 
 
 def _with_grant(decision: Decision, attempt: Attempt) -> Decision:
-    if decision.outcome is not Outcome.REQUEST_APPROVAL or not attempt.grants:
+    if not attempt.grants or decision.outcome is not Outcome.REQUEST_APPROVAL:
         return decision
     usable = [grant for grant in attempt.grants if _is_usable(grant, attempt)]
     if not usable:

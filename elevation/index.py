@@ -7,7 +7,7 @@ of those that match wins.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 
 from elevation.compiled import CompiledRule, compile_rules, default_decision
@@ -43,20 +43,35 @@ _Bucket = list[CompiledRule]
 _Buckets = dict[str | bytes, _Bucket]
 
 
-class _Pieces:
-    """The buckets under one kind of literal piece, with the lengths that occur, so that a name is cut only there."""
+class _Ends:
+    """The buckets of literal beginnings, or ends, of names.
 
-    __slots__ = ("buckets", "lengths")
+    Keys are grouped by the part that all of them have, so that a name which begins like none costs one look.
+    """
 
-    def __init__(self, buckets: _Buckets) -> None:
-        self.buckets = buckets
-        self.lengths = sorted({len(value) for value in buckets})
+    __slots__ = ("_buckets", "_lengths", "_part")
+
+    def __init__(self, buckets: _Buckets, *, at_start: bool) -> None:
+        shortest = min((len(key) for key in buckets), default=0)
+        self._buckets = buckets
+        self._part = slice(shortest) if at_start else slice(-shortest, None)
+        self._lengths: dict[str | bytes, list[slice]] = {}
+        for key in sorted(buckets, key=len):
+            part = slice(len(key)) if at_start else slice(-len(key), None)
+            parts = self._lengths.setdefault(key[self._part], [])
+            if part not in parts:
+                parts.append(part)
+
+    def add_to(self, found: list[_Bucket | None], name: str) -> None:
+        """Add the buckets of all keys that a name begins, or ends, with."""
+        for part in self._lengths.get(name[self._part], ()):
+            found.append(self._buckets.get(name[part]))  # noqa: PERF401 - mostly there is none, and a loop starts faster
 
 
 class Index:
     """All rules of one platform, ready to be looked up."""
 
-    __slots__ = ("_any", "_certificates", "_pieces", "_prefixes", "_suffixes", "_texts", "rules", "widest")
+    __slots__ = ("_any", "_by_text", "_ends", "_issuers", "_leaves", "_piece_lengths", "_pieces", "rules", "widest")
 
     def __init__(
         self, rules: Iterable[CompiledRule], platform: Platform, certificates: Mapping[str, Certificate]
@@ -65,17 +80,27 @@ class Index:
         buckets = _file_rules(self.rules, platform, certificates)
         self.widest = max((len(bucket) for kind in buckets.values() for bucket in kind.values()), default=0)
         """The most candidates that one key holds."""
+        self._by_text = tuple(
+            buckets[kind].get
+            for kind in (_Kind.HASH, _Kind.NAME, _Kind.FOLDER, _Kind.PRODUCT, _Kind.INTERNAL, _Kind.DESCRIPTION)
+        )
         self._any = buckets[_Kind.ANY].get("")
-        self._texts = tuple((buckets[kind].get, read) for kind, read in _READERS if buckets[kind])
-        self._certificates = (buckets[_Kind.LEAF], buckets[_Kind.ISSUER])
-        self._prefixes = _Pieces(buckets[_Kind.PREFIX])
-        self._suffixes = _Pieces(buckets[_Kind.SUFFIX])
-        self._pieces = _Pieces(buckets[_Kind.PIECE])
+        self._leaves = buckets[_Kind.LEAF]
+        self._issuers = buckets[_Kind.ISSUER]
+        self._ends = tuple(
+            _Ends(buckets[kind], at_start=kind is _Kind.PREFIX)
+            for kind in (_Kind.PREFIX, _Kind.SUFFIX)
+            if buckets[kind]
+        )
+        self._pieces = buckets[_Kind.PIECE]
+        self._piece_lengths = sorted({len(piece) for piece in self._pieces})
 
     def best(self, facts: Facts) -> CompiledRule | None:
         """Find the winner by the order of rules; None where no rule matches."""
         best: CompiledRule | None = None
         for bucket in self._candidates(facts):
+            if bucket is None:
+                continue
             for rule in bucket:
                 if best is not None and rule.place > best.place:
                     break
@@ -84,31 +109,29 @@ class Index:
                     break
         return best
 
-    def _candidates(self, facts: Facts) -> list[_Bucket]:
-        found = [bucket for get, read in self._texts if (bucket := get(read(facts)))]
-        if self._any:
-            found.append(self._any)
-        leaves, issuers = self._certificates
-        if leaves:
-            found.extend(leaves[leaf] for leaf in facts.leaves if leaf in leaves)
-        if issuers:
-            found.extend(issuers[issuer] for issuer in facts.issuers if issuer in issuers)
-        if self._prefixes.lengths or self._suffixes.lengths:
-            self._add_by_prefix_and_suffix(found, facts.match_name)
-        if self._pieces.lengths:
-            self._add_by_piece(found, facts.match_name)
+    def _candidates(self, facts: Facts) -> list[_Bucket | None]:
+        by_hash, by_name, by_folder, by_product, by_internal, by_description = self._by_text
+        file, name = facts.file, facts.match_name
+        found = [
+            by_hash(facts.sha256),
+            by_name(name),
+            by_folder(facts.match_folder),
+            by_product(file.product_name),
+            by_internal(file.internal_name),
+            by_description(file.description),
+            self._any,
+        ]
+        if file.signers:
+            if self._leaves:
+                found.extend([self._leaves.get(leaf) for leaf in facts.leaves])
+            if self._issuers:
+                found.extend([self._issuers.get(issuer) for issuer in facts.issuers])
+        for ends in self._ends:
+            ends.add_to(found, name)
+        for length in self._piece_lengths:
+            pieces = {name[at : at + length] for at in range(len(name) - length + 1)}
+            found.extend([self._pieces[piece] for piece in pieces if piece in self._pieces])
         return found
-
-    def _add_by_prefix_and_suffix(self, found: list[_Bucket], name: str) -> None:
-        prefixes, suffixes = self._prefixes.buckets, self._suffixes.buckets
-        found.extend(bucket for size in self._prefixes.lengths if (bucket := prefixes.get(name[:size])))
-        found.extend(bucket for size in self._suffixes.lengths if (bucket := suffixes.get(name[-size:])))
-
-    def _add_by_piece(self, found: list[_Bucket], name: str) -> None:
-        buckets, length = self._pieces.buckets, len(name)
-        for size in self._pieces.lengths:
-            pieces = {name[at : at + size] for at in range(length - size + 1)}
-            found.extend(buckets[piece] for piece in pieces if piece in buckets)
 
 
 class CompiledPolicy:
@@ -129,6 +152,11 @@ class CompiledPolicy:
         """Give all rules for a platform in the order of rules."""
         index = self._indexes.get(platform)
         return () if index is None else index.rules
+
+    def widest(self, platform: Platform) -> int:
+        """Give the most candidates that one key holds: what a decision may have to look at."""
+        index = self._indexes.get(platform)
+        return 0 if index is None else index.widest
 
     def best(self, facts: Facts, platform: Platform) -> CompiledRule | None:
         """Find the rule that wins for a file; rules of another platform never do."""
@@ -156,16 +184,6 @@ def compile_policy(
     return CompiledPolicy(
         settings, {platform: Index(found, platform, certificates) for platform, found in rules.items()}
     )
-
-
-_READERS: tuple[tuple[_Kind, Callable[[Facts], str]], ...] = (
-    (_Kind.HASH, lambda facts: facts.sha256),
-    (_Kind.NAME, lambda facts: facts.match_name),
-    (_Kind.FOLDER, lambda facts: facts.match_folder),
-    (_Kind.PRODUCT, lambda facts: facts.file.product_name),
-    (_Kind.INTERNAL, lambda facts: facts.file.internal_name),
-    (_Kind.DESCRIPTION, lambda facts: facts.file.description),
-)
 
 
 def _file_rules(

@@ -24,37 +24,35 @@ from elevation.paths import separator
 from elevation.versions import Version, parse_version
 from elevation.wildcards import compile_pattern, has_wildcard
 
+# Looking a member up in its enum takes longer than all else that a constructor does.
+_WINDOWS, _LINUX = Platform.WINDOWS, Platform.LINUX
+
 
 class Facts:
-    """What a file says, in the shape that rules compare with. Signers and version are looked at when first asked for."""
+    """What a file says, in the shape that rules compare with; what few rules ask for is worked out when one does."""
 
-    __slots__ = (
-        "_issuers",
-        "_leaves",
-        "_version",
-        "_version_read",
-        "file",
-        "folder",
-        "match_folder",
-        "match_name",
-        "name",
-        "now",
-        "sha256",
-    )
+    _version: Version | None = None
+    _version_read = False
+    _leaves: tuple[bytes, ...] | None = None
+    _issuers: tuple[bytes, ...] | None = None
 
     def __init__(self, file: FileEvidence, platform: Platform, now: datetime) -> None:
         self.file = file
         self.now = now
         self.sha256 = file.sha256.lower()
-        self.folder, _, self.name = file.path.rpartition(separator(platform))
-        if platform is Platform.LINUX:
-            self.match_name, self.match_folder = self.name, self.folder
-        else:
-            self.match_name, self.match_folder = self.name.casefold(), self.folder.casefold()
-        self._version: Version | None = None
-        self._version_read = False
-        self._leaves: frozenset[bytes] | None = None
-        self._issuers: frozenset[bytes] | None = None
+        self.mark = "\\" if platform is _WINDOWS else "/"
+        path = file.path if platform is _LINUX else file.path.casefold()
+        self.match_folder, _, self.match_name = path.rpartition(self.mark)
+
+    @property
+    def name(self) -> str:
+        """Give the name of the file as it stands on the device."""
+        return self.file.path.rpartition(self.mark)[2]
+
+    @property
+    def folder(self) -> str:
+        """Give the folder of the file as it stands on the device."""
+        return self.file.path.rpartition(self.mark)[0]
 
     @property
     def version(self) -> Version | None:
@@ -64,29 +62,31 @@ class Facts:
         return self._version
 
     @property
-    def leaves(self) -> frozenset[bytes]:
+    def leaves(self) -> tuple[bytes, ...]:
         """Give the leaf certificates (DER) that count."""
         if self._leaves is None:
-            self._leaves = frozenset(signer.leaf.der for signer in self._counting_signers())
+            self._leaves = tuple([signer.leaf.der for signer in self._counting_signers()])
         return self._leaves
 
     @property
-    def issuers(self) -> frozenset[bytes]:
+    def issuers(self) -> tuple[bytes, ...]:
         """Give the direct issuers (DER) of the leaf certificates that count."""
         if self._issuers is None:
-            self._issuers = frozenset(
+            self._issuers = tuple(
                 issuer.der
                 for signer in self._counting_signers()
                 for issuer in signer.chain[:1]
-                if issuer.subject_name == signer.leaf.issuer_name and self._is_valid(issuer)
+                if issuer.subject_name == signer.leaf.issuer_name and issuer.not_before <= self.now <= issuer.not_after
             )
         return self._issuers
 
-    def _counting_signers(self) -> Iterator[Signer]:
-        return (signer for signer in self.file.signers if signer.trusted and self._is_valid(signer.leaf))
-
-    def _is_valid(self, certificate: Certificate) -> bool:
-        return certificate.not_before <= self.now <= certificate.not_after
+    def _counting_signers(self) -> list[Signer]:
+        now = self.now
+        return [
+            signer
+            for signer in self.file.signers
+            if signer.trusted and signer.leaf.not_before <= now <= signer.leaf.not_after
+        ]
 
 
 Test = Callable[[Facts], bool]

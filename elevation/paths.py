@@ -12,10 +12,12 @@ import re
 from elevation.model import FileEvidence, Platform
 
 MAX_PATH = 32_767
+_SHA256_LENGTH = 64
 
-_WINDOWS_NAME = r'(?:[^\\/:*?"<>|\x00-\x1f]*[^\\/:*?"<>|\x00-\x1f. ])'
-_WINDOWS = re.compile(rf"[A-Za-z]:(?:\\{_WINDOWS_NAME})+")
-_POSIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[^/\x00]+)+", re.DOTALL)
+_WINDOWS_NAME = r'[^\\/:*?"<>|\x00-\x1f]++(?<![. ])'
+_WINDOWS_PATH = re.compile(rf"[A-Za-z]:(?:\\{_WINDOWS_NAME})+")
+_POSIX_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[^/\x00]+)+", re.DOTALL)
+_WINDOWS = Platform.WINDOWS
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 
 is_sha256 = _SHA256.fullmatch
@@ -34,12 +36,12 @@ def extension(name: str) -> str:
 
 def obstacle(file: FileEvidence, platform: Platform) -> str | None:
     """Say why a file cannot be evaluated; None where it can."""
-    if is_sha256(file.sha256) is None:
-        return "its hash is not known" if not file.sha256 else "its hash is not a SHA-256 in hex"
+    if len(file.sha256) != _SHA256_LENGTH:
+        return "its hash is not a SHA-256" if file.sha256 else "its hash is not known"
     if not file.local:
         return "it is not on a local disk"
     path = file.path
-    canonical = _WINDOWS if platform is Platform.WINDOWS else _POSIX
+    canonical = _WINDOWS_PATH if platform is _WINDOWS else _POSIX_PATH
     if canonical.fullmatch(path) is not None and len(path) <= MAX_PATH:
         return None
     return _fault(path, platform)

@@ -1,6 +1,7 @@
 """Versions of files and systems: one to four dotted numbers, compared as numbers and padded with zeros."""
 
 import re
+from functools import lru_cache
 
 _FOUR = 4
 _VERSION = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18}){0,3}")
@@ -9,6 +10,7 @@ _DOTTED = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})*")
 Version = tuple[int, ...]
 
 
+@lru_cache(maxsize=4096)
 def parse_version(text: str) -> Version | None:
     """Read a file version as four numbers; None where it is missing or not one to four dotted numbers."""
     if _VERSION.fullmatch(text) is None:

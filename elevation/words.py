@@ -6,6 +6,8 @@ from enum import Enum
 class Platform(Enum):
     """The operating system that a rules policy is written for."""
 
+    __hash__ = object.__hash__  # every decision looks an index up by it, and hashing the name takes longer
+
     WINDOWS = "WINDOWS"
     LINUX = "LINUX"
     MACOS = "MACOS"
