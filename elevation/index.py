@@ -7,11 +7,11 @@ of those that match wins.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 
 from elevation.compiled import CompiledRule, compile_rules, default_decision
-from elevation.matching import Facts, certificate_of, comparable, folder_of, matches
+from elevation.matching import Facts, certificate_of, comparable, folder_of
 from elevation.model import Certificate, CertificateType, Platform, RulesPolicy, Settings
 from elevation.wildcards import has_wildcard, literals
 
@@ -71,7 +71,19 @@ class _Ends:
 class Index:
     """All rules of one platform, ready to be looked up."""
 
-    __slots__ = ("_any", "_by_text", "_ends", "_issuers", "_leaves", "_piece_lengths", "_pieces", "rules", "widest")
+    __slots__ = (
+        "_any",
+        "_by_hash",
+        "_by_name",
+        "_by_text",
+        "_ends",
+        "_issuers",
+        "_leaves",
+        "_piece_lengths",
+        "_pieces",
+        "rules",
+        "widest",
+    )
 
     def __init__(
         self, rules: Iterable[CompiledRule], platform: Platform, certificates: Mapping[str, Certificate]
@@ -80,10 +92,9 @@ class Index:
         buckets = _file_rules(self.rules, platform, certificates)
         self.widest = max((len(bucket) for kind in buckets.values() for bucket in kind.values()), default=0)
         """The most candidates that one key holds."""
-        self._by_text = tuple(
-            buckets[kind].get
-            for kind in (_Kind.HASH, _Kind.NAME, _Kind.FOLDER, _Kind.PRODUCT, _Kind.INTERNAL, _Kind.DESCRIPTION)
-        )
+        self._by_hash = buckets[_Kind.HASH].get
+        self._by_name = buckets[_Kind.NAME].get
+        self._by_text = tuple((buckets[kind].get, read) for kind, read in _READERS if buckets[kind])
         self._any = buckets[_Kind.ANY].get("")
         self._leaves = buckets[_Kind.LEAF]
         self._issuers = buckets[_Kind.ISSUER]
@@ -99,29 +110,16 @@ class Index:
         """Find the winner by the order of rules; None where no rule matches."""
         best: CompiledRule | None = None
         for bucket in self._candidates(facts):
-            if bucket is None:
-                continue
-            for rule in bucket:
-                if best is not None and rule.place > best.place:
-                    break
-                if matches(rule.tests, facts):
-                    best = rule
-                    break
+            if bucket is not None:
+                best = _better(best, bucket, facts)
         return best
 
     def _candidates(self, facts: Facts) -> list[_Bucket | None]:
-        by_hash, by_name, by_folder, by_product, by_internal, by_description = self._by_text
-        file, name = facts.file, facts.match_name
-        found = [
-            by_hash(facts.sha256),
-            by_name(name),
-            by_folder(facts.match_folder),
-            by_product(file.product_name),
-            by_internal(file.internal_name),
-            by_description(file.description),
-            self._any,
-        ]
-        if file.signers:
+        name = facts.match_name
+        found = [self._by_hash(facts.sha256), self._by_name(name), self._any]
+        for get, read in self._by_text:
+            found.append(get(read(facts)))
+        if facts.file.signers:
             if self._leaves:
                 found.extend([self._leaves.get(leaf) for leaf in facts.leaves])
             if self._issuers:
@@ -184,6 +182,28 @@ def compile_policy(
     return CompiledPolicy(
         settings, {platform: Index(found, platform, certificates) for platform, found in rules.items()}
     )
+
+
+_READERS: tuple[tuple[_Kind, Callable[[Facts], str]], ...] = (
+    (_Kind.FOLDER, lambda facts: facts.match_folder),
+    (_Kind.PRODUCT, lambda facts: facts.file.product_name),
+    (_Kind.INTERNAL, lambda facts: facts.file.internal_name),
+    (_Kind.DESCRIPTION, lambda facts: facts.file.description),
+)
+"""Kinds of key that few indexes have, and how a file shows them."""
+
+
+def _better(best: CompiledRule | None, bucket: _Bucket, facts: Facts) -> CompiledRule | None:
+    """Find the first rule of a bucket that matches and comes before the best so far, or keep that."""
+    for rule in bucket:
+        if best is not None and rule.place > best.place:
+            return best
+        for _, test in rule.tests:
+            if not test(facts):
+                break
+        else:
+            return rule
+    return best
 
 
 def _file_rules(

@@ -22,7 +22,7 @@ from elevation.model import (
 )
 from elevation.paths import separator
 from elevation.versions import Version, parse_version
-from elevation.wildcards import compile_pattern, has_wildcard
+from elevation.wildcards import Pattern, has_wildcard
 
 # Looking a member up in its enum takes longer than all else that a constructor does.
 _WINDOWS, _LINUX = Platform.WINDOWS, Platform.LINUX
@@ -42,6 +42,7 @@ class Facts:
         self.sha256 = file.sha256.lower()
         self.mark = "\\" if platform is _WINDOWS else "/"
         path = file.path if platform is _LINUX else file.path.casefold()
+        self.is_longer = len(path) != len(file.path)  # by folding
         self.match_folder, _, self.match_name = path.rpartition(self.mark)
 
     @property
@@ -159,8 +160,9 @@ def certificate_of(condition: CertificateCondition, certificates: Mapping[str, C
 
 def _name_test(pattern: str, platform: Platform) -> Test:
     if has_wildcard(pattern):
-        match = compile_pattern(pattern, separator(platform), fold=platform is not Platform.LINUX)
-        return lambda facts: match(facts.name)
+        found = Pattern(pattern, separator(platform), folds=platform is not Platform.LINUX)
+        plainly = found.match_plainly
+        return lambda facts: found.matches(facts.name) if facts.is_longer else plainly(facts.match_name) is not None
     wanted = comparable(pattern, platform)
     return lambda facts: facts.match_name == wanted
 
@@ -177,8 +179,9 @@ def _folder_test(detection: Detection, platform: Platform) -> Test:
 def _plain_folder_test(detection: Detection, platform: Platform) -> Test:
     folder = detection.file_path.removesuffix(separator(platform))
     if has_wildcard(folder):
-        match = compile_pattern(folder, separator(platform), fold=platform is not Platform.LINUX)
-        return lambda facts: match(facts.folder)
+        found = Pattern(folder, separator(platform), folds=platform is not Platform.LINUX)
+        plainly = found.match_plainly
+        return lambda facts: found.matches(facts.folder) if facts.is_longer else plainly(facts.match_folder) is not None
     wanted = folder_of(detection, platform)
     return lambda facts: facts.match_folder == wanted
 

@@ -6,29 +6,30 @@ folded characters, so such a text is matched character by character instead.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 WILDCARD = re.compile(r"[*?]")
 has_wildcard = WILDCARD.search
 
-Test = Callable[[str], bool]
-"""Tells whether a text as it stands on the device matches."""
 
+class Pattern:
+    """A pattern over a whole name or folder."""
 
-def compile_pattern(pattern: str, separator: str, *, fold: bool) -> Test:
-    """Compile a pattern over a whole name or folder."""
-    wanted = pattern.casefold() if fold else pattern
-    match = re.compile(_expression(wanted, separator), re.DOTALL).fullmatch
-    if not fold:
-        return lambda text: match(text) is not None
+    __slots__ = ("_pattern", "_separator", "folds", "match_plainly")
 
-    def matches(text: str) -> bool:
-        folded = text.casefold()
+    def __init__(self, pattern: str, separator: str, *, folds: bool) -> None:
+        self.folds = folds
+        self._pattern = pattern.casefold() if folds else pattern
+        self._separator = separator
+        self.match_plainly = re.compile(_expression(self._pattern, separator), re.DOTALL).fullmatch
+        """Match a text that is folded already (where the pattern folds) and did not get longer by that."""
+
+    def matches(self, text: str) -> bool:
+        """Tell whether a text as it stands on the device matches."""
+        folded = text.casefold() if self.folds else text
         if len(folded) == len(text):
-            return match(folded) is not None
-        return _matches_slowly(wanted, [character.casefold() for character in text], separator)
-
-    return matches
+            return self.match_plainly(folded) is not None
+        return _matches_slowly(self._pattern, [character.casefold() for character in text], self._separator)
 
 
 def literals(pattern: str) -> list[str]:
