@@ -29,8 +29,13 @@ def admit(directory: Directory, device_id: str) -> Device:
     if device is None:
         raise UnavailableError("the directory does not show this device yet; try again", reason="DEVICE_NOT_KNOWN_YET")
     if not device.enrolled:
-        raise DeniedError("the device is retired or banned; enrol it again", reason="DEVICE_NOT_ENROLLED")
+        raise not_enrolled()
     return device
+
+
+def not_enrolled() -> DeniedError:
+    """Return the refusal of a device without credentials."""
+    return DeniedError("the device is retired or banned; enrol it again", reason="DEVICE_NOT_ENROLLED")
 
 
 async def list_elevations(reports: Reports, question: Question, *, page_size: int, page_token: str) -> Page[Elevation]:

@@ -1,0 +1,55 @@
+"""Put the reporting service together."""
+
+from epm.reporting.v1 import agent_pb2_grpc, reports_pb2_grpc
+from services._chassis.access import AccessControl
+from services._chassis.access_client import watch_worker
+from services._chassis.client import open_channel
+from services._chassis.clock import SystemClock
+from services._chassis.config import ServiceSettings
+from services._chassis.db import Database
+from services._chassis.migrate import upgrade
+from services._chassis.server import ServiceParts
+from services.reporting.admin_servicer import ReportingServicer
+from services.reporting.agent_servicer import EventStreamServicer
+from services.reporting.clients import DirectoryWatch
+from services.reporting.store.devices import SqlDeviceRecords
+from services.reporting.store.reports import SqlReports
+from services.reporting.store.sink import DurableSink
+from services.reporting.streams import OpenStreams
+from services.reporting.workers import GroupCommitWriter
+
+SERVICE = "reporting"
+
+
+async def build(settings: ServiceSettings) -> ServiceParts:
+    """Open the database, bring its schema up to date, and hand over the service, ready to run."""
+    clock = SystemClock()
+    access = AccessControl(clock, bound=settings.access_bound)
+    database = await Database.connect(settings.database_of(SERVICE), service=SERVICE)
+    await upgrade(database)
+    sink, streams = DurableSink.on(database.url), OpenStreams()
+    writer = GroupCommitWriter(sink)
+    identity = settings.identity_of(SERVICE)
+    rbac = open_channel(settings.rbac, ca=settings.ca, identity=identity)
+    device = open_channel(settings.device, ca=settings.ca, identity=identity)
+    directory = DirectoryWatch(device, SqlDeviceRecords(database))
+    directory.on_change.append(streams.follow)
+    reports = ReportingServicer(SqlReports(database))
+    events = EventStreamServicer(directory.admitted, streams, writer, clock)
+
+    async def close() -> None:
+        await writer.close()
+        await sink.close()
+        await rbac.close()
+        await device.close()
+        await database.close()
+
+    return ServiceParts(
+        name=SERVICE,
+        access=access,
+        public=[lambda server: reports_pb2_grpc.add_ReportingServiceServicer_to_server(reports, server)],
+        mesh=[lambda server: agent_pb2_grpc.add_EventStreamServiceServicer_to_server(events, server)],
+        workers=[watch_worker(rbac, access), directory.worker(), writer.worker()],
+        on_drain=[streams.drain],
+        close=close,
+    )

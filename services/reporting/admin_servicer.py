@@ -1,0 +1,81 @@
+"""Reports for administrators: decode, ask, encode."""
+
+from typing import Any
+
+import grpc.aio
+
+from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
+from services._chassis.caller import current_permit
+from services.reporting import usecases
+from services.reporting.codec import answers
+from services.reporting.codec.questions import question_from_proto
+from services.reporting.model.reports import Question
+from services.reporting.ports import Reports
+
+
+class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
+    """Answer `epm.reporting.v1.ReportingService`."""
+
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
+
+    async def ListElevations(  # noqa: N802 - the contract's name
+        self, request: reports_pb2.ListElevationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> reports_pb2.ListElevationsResponse:
+        """List attempts, newest first."""
+        page = await usecases.list_elevations(
+            self._reports, _question(request.filter), page_size=request.page_size, page_token=request.page_token
+        )
+        return reports_pb2.ListElevationsResponse(
+            elevations=map(answers.elevation_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def GetElevation(  # noqa: N802 - the contract's name
+        self, request: reports_pb2.GetElevationRequest, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> reports_pb2.GetElevationResponse:
+        """Return one attempt."""
+        found = await usecases.get_elevation(self._reports, request.attempt_id, current_permit().visible_tags())
+        return reports_pb2.GetElevationResponse(elevation=answers.elevation_to_proto(found))
+
+    async def SummarizeElevations(  # noqa: N802 - the contract's name
+        self, request: reports_pb2.SummarizeElevationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> reports_pb2.SummarizeElevationsResponse:
+        """Count attempts."""
+        return answers.summary_to_proto(await usecases.summarize(self._reports, _question(request.filter)))
+
+    async def ListApplications(  # noqa: N802 - the contract's name
+        self, request: reports_pb2.ListApplicationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> reports_pb2.ListApplicationsResponse:
+        """Count attempts by application."""
+        page = await usecases.list_applications(
+            self._reports, _question(request.filter), page_size=request.page_size, page_token=request.page_token
+        )
+        return reports_pb2.ListApplicationsResponse(
+            applications=map(answers.application_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def ListPublishers(  # noqa: N802 - the contract's name
+        self, request: reports_pb2.ListPublishersRequest, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> reports_pb2.ListPublishersResponse:
+        """Count attempts by publisher."""
+        page = await usecases.list_publishers(
+            self._reports, _question(request.filter), page_size=request.page_size, page_token=request.page_token
+        )
+        return reports_pb2.ListPublishersResponse(
+            publishers=map(answers.publisher_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def ListUsers(  # noqa: N802 - the contract's name
+        self, request: reports_pb2.ListUsersRequest, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> reports_pb2.ListUsersResponse:
+        """Count attempts by user."""
+        page = await usecases.list_users(
+            self._reports, _question(request.filter), page_size=request.page_size, page_token=request.page_token
+        )
+        return reports_pb2.ListUsersResponse(
+            users=map(answers.user_to_proto, page.items), next_page_token=page.next_token
+        )
+
+
+def _question(message: reports_pb2.ElevationFilter) -> Question:
+    return question_from_proto(message, current_permit().visible_tags())

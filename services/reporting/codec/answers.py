@@ -1,0 +1,78 @@
+"""Write reports."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from epm.elevation.v1 import event_pb2, rules_pb2
+from epm.reporting.v1 import reports_pb2
+from services.reporting.codec.incoming import ELEVATION_TYPES, RESULTS
+from services.reporting.model.reports import ApplicationCount, Elevation, PublisherCount, Summary, UserCount
+
+
+def _numbers(words: Mapping[int, str]) -> dict[str, int]:
+    return {word: number for number, word in words.items()}
+
+
+_RESULTS = {word: event_pb2.AttemptResult.ValueType(number) for word, number in _numbers(RESULTS).items()}
+_TYPES = {word: rules_pb2.ElevationType.ValueType(number) for word, number in _numbers(ELEVATION_TYPES).items()}
+
+
+def elevation_to_proto(found: Elevation) -> reports_pb2.Elevation:
+    """Write one attempt with everything that its device said of it."""
+    event = event_pb2.ElevationEvent.FromString(found.body)
+    return reports_pb2.Elevation(
+        attempt_id=found.attempt_id,
+        device_id=found.device_id,
+        device_name=found.device_name,
+        occurred=_timestamp(found.occurred),
+        received=_timestamp(found.received),
+        decided=event.decided,
+        exit_code=found.exit_code,
+    )
+
+
+def summary_to_proto(summary: Summary) -> reports_pb2.SummarizeElevationsResponse:
+    """Write a summary."""
+    return reports_pb2.SummarizeElevationsResponse(
+        total=summary.total,
+        managed=summary.managed,
+        unmanaged=summary.unmanaged,
+        results=[reports_pb2.ResultCount(result=_RESULTS[tally.word], count=tally.count) for tally in summary.results],
+        elevation_types=[
+            reports_pb2.TypeCount(elevation_type=_TYPES[tally.word], count=tally.count)
+            for tally in summary.elevation_types
+        ],
+    )
+
+
+def application_to_proto(found: ApplicationCount) -> reports_pb2.ApplicationCount:
+    """Write one application's count."""
+    return reports_pb2.ApplicationCount(
+        file_name=found.file_name,
+        internal_name=found.internal_name,
+        version=found.version,
+        company_name=found.company_name,
+        sha256=found.sha256,
+        elevation_type=_TYPES[found.elevation_type],
+        count=found.count,
+    )
+
+
+def publisher_to_proto(found: PublisherCount) -> reports_pb2.PublisherCount:
+    """Write one publisher's count."""
+    return reports_pb2.PublisherCount(
+        publisher=found.publisher, elevation_type=_TYPES[found.elevation_type], count=found.count
+    )
+
+
+def user_to_proto(found: UserCount) -> reports_pb2.UserCount:
+    """Write one user's counts."""
+    return reports_pb2.UserCount(user=found.user, managed=found.managed, unmanaged=found.unmanaged, total=found.total)
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp

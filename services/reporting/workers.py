@@ -1,0 +1,112 @@
+"""The group-commit writer: batches of all streams of the process, one transaction after the other.
+
+- While one group is being committed the next collects; nobody lingers. Under load groups grow, up to a cap.
+- The backlog is bounded in entries: when it is full, `write` waits, the stream stops reading, and the device's flow control
+  holds it back.
+- INVARIANT: `write` returns only after the commit that holds its batch. If that fails, everyone in the group is told
+  that nothing was stored.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from services._chassis.errors import UnavailableError
+from services._chassis.workers import Worker
+from services.reporting.model.events import Batch, Rejection
+from services.reporting.ports import EventSink
+
+LARGEST_GROUP = 5000
+LARGEST_BACKLOG = 20_000
+Answer = asyncio.Future[tuple[Rejection, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A batch on its way to the disk, and who waits for it."""
+
+    batch: Batch
+    answer: Answer
+
+
+class GroupCommitWriter:
+    """Collect batches and commit them in groups; `worker` does the work."""
+
+    def __init__(self, sink: EventSink, *, largest_group: int = LARGEST_GROUP, backlog: int = LARGEST_BACKLOG) -> None:
+        self._sink = sink
+        self._largest_group = largest_group
+        self._backlog = backlog
+        self._waiting: deque[_Waiting] = deque()
+        self._entries = 0
+        self._changed = asyncio.Condition()
+        self._ended = False
+
+    async def write(self, batch: Batch) -> tuple[Rejection, ...]:
+        """Return, once the batch is durable, what was rejected of it. Raises UnavailableError if it was not stored."""
+        return await (await self.submit(batch))
+
+    async def submit(self, batch: Batch) -> Answer:
+        """Queue the batch, waiting for room, and return the promise of its answer."""
+        answer: Answer = asyncio.get_running_loop().create_future()
+        async with self._changed:
+            await self._changed.wait_for(self._has_room)
+            if self._ended:
+                raise _not_stored()
+            self._waiting.append(_Waiting(batch, answer))
+            self._entries += batch.size
+            self._changed.notify_all()
+        return answer
+
+    def worker(self) -> Worker:
+        """Return the worker that commits."""
+        return Worker("commit_events", self.run)
+
+    async def run(self) -> None:
+        """Commit group after group for ever."""
+        while True:
+            group = await self._next_group()
+            try:
+                answers = await self._sink.store([waiting.batch for waiting in group])
+            except UnavailableError as error:
+                _fail(group, error)
+            except BaseException:
+                _fail(group, _not_stored())
+                raise
+            else:
+                for waiting, rejections in zip(group, answers, strict=True):
+                    if not waiting.answer.done():
+                        waiting.answer.set_result(rejections)
+
+    async def close(self) -> None:
+        """Take nothing more, and tell everyone who still waits that nothing was stored."""
+        async with self._changed:
+            self._ended = True
+            _fail(self._waiting, _not_stored())
+            self._waiting.clear()
+            self._entries = 0
+            self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        return self._ended or self._entries < self._backlog
+
+    async def _next_group(self) -> list[_Waiting]:
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self._waiting))
+            group = [self._waiting.popleft()]
+            size = group[0].batch.size
+            while self._waiting and size + self._waiting[0].batch.size <= self._largest_group:
+                group.append(self._waiting.popleft())
+                size += group[-1].batch.size
+            self._entries -= size
+            self._changed.notify_all()
+        return group
+
+
+def _fail(group: "list[_Waiting] | deque[_Waiting]", error: UnavailableError) -> None:
+    for waiting in group:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)
+
+
+def _not_stored() -> UnavailableError:
+    return UnavailableError("events cannot be stored now; send them again later", reason="STORE_UNAVAILABLE")
