@@ -23,4 +23,4 @@ class CheckIn:
         if not link.connected:
             link.answered()
         wait = response.next_check_in.ToTimedelta().total_seconds() if response.HasField("next_check_in") else 0.0
-        return End("checked in", max(wait or USUAL_SECONDS, SHORTEST_SECONDS))
+        return End("checked in", max(wait or USUAL_SECONDS, SHORTEST_SECONDS), still_connected=True)

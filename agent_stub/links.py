@@ -40,6 +40,7 @@ class End:
 
     reason: str
     come_back_within: float | None
+    still_connected: bool = False
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ async def _hold(link: Link, session: Session) -> End | None:
         log.exception("link_broken", link=link.name)
         link.failed("internal error")
     else:
-        link.connected = False
+        link.connected = end.still_connected
         return end
     return None
 

@@ -41,6 +41,11 @@ class ChildInspector:
         self._known: OrderedDict[tuple[str, Stamp], Report] = OrderedDict()
         self._slots = asyncio.Semaphore(CHILDREN_AT_ONCE)
 
+    @property
+    def remembered(self) -> int:
+        """Count the files whose facts are remembered."""
+        return len(self._known)
+
     async def inspect(self, file: OpenedFile, platform: Platform, now: datetime) -> Inspection:
         """Find out what is known of an opened file; raise EvidenceError where it cannot be read."""
         report = await self._report(file)

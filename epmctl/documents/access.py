@@ -11,8 +11,8 @@ from epmctl.documents.values import parse_time
 MAX_SCOPE_TAGS: Final = 100
 
 _RIGHT: Final = re.compile(r"[a-z_]+\.[a-z_]+")
-_PRINCIPAL: Final = re.compile(r"(user|service):\S.*")
-_MEMBER: Final = re.compile(r"(user|service|group):\S.*")
+_PRINCIPAL: Final = re.compile(r"user:\S.*")
+_MEMBER: Final = re.compile(r"(user|group):\S.*")
 
 
 def read_role(metadata: Metadata, spec: Fields) -> Role:
@@ -35,7 +35,7 @@ def read_role_assignment(metadata: Metadata, spec: Fields) -> RoleAssignment:
     return RoleAssignment(
         name=metadata.name,
         role=spec.text("role", required=True, blank=False),
-        members=_read_texts(spec, "members", form=_MEMBER, remedy="must be user:NAME, service:NAME or group:NAME"),
+        members=_read_texts(spec, "members", form=_MEMBER, remedy="must be user:NAME or group:NAME"),
         scope_groups=_read_texts(spec, "scopeGroups"),
         scope_tags=tags,
         expires=_read_expiry(spec),

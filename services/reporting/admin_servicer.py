@@ -19,7 +19,7 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
     def __init__(self, reports: Reports) -> None:
         self._reports = reports
 
-    async def ListElevations(  # noqa: N802 - the contract's name
+    async def ListElevations(
         self, request: reports_pb2.ListElevationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListElevationsResponse:
         """List attempts, newest first."""
@@ -30,20 +30,20 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
             elevations=map(answers.elevation_to_proto, page.items), next_page_token=page.next_token
         )
 
-    async def GetElevation(  # noqa: N802 - the contract's name
+    async def GetElevation(
         self, request: reports_pb2.GetElevationRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.GetElevationResponse:
         """Return one attempt."""
         found = await usecases.get_elevation(self._reports, request.attempt_id, current_permit().visible_tags())
         return reports_pb2.GetElevationResponse(elevation=answers.elevation_to_proto(found))
 
-    async def SummarizeElevations(  # noqa: N802 - the contract's name
+    async def SummarizeElevations(
         self, request: reports_pb2.SummarizeElevationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.SummarizeElevationsResponse:
         """Count attempts."""
         return answers.summary_to_proto(await usecases.summarize(self._reports, _question(request.filter)))
 
-    async def ListApplications(  # noqa: N802 - the contract's name
+    async def ListApplications(
         self, request: reports_pb2.ListApplicationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListApplicationsResponse:
         """Count attempts by application."""
@@ -54,7 +54,7 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
             applications=map(answers.application_to_proto, page.items), next_page_token=page.next_token
         )
 
-    async def ListPublishers(  # noqa: N802 - the contract's name
+    async def ListPublishers(
         self, request: reports_pb2.ListPublishersRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListPublishersResponse:
         """Count attempts by publisher."""
@@ -65,7 +65,7 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
             publishers=map(answers.publisher_to_proto, page.items), next_page_token=page.next_token
         )
 
-    async def ListUsers(  # noqa: N802 - the contract's name
+    async def ListUsers(
         self, request: reports_pb2.ListUsersRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListUsersResponse:
         """Count attempts by user."""

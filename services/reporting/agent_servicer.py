@@ -27,11 +27,14 @@ class EventStreamServicer(agent_pb2_grpc.EventStreamServiceServicer):
         self._clock = clock
         self._credit = credit
 
-    async def StreamEvents(  # type: ignore[override]  # noqa: N802 - a coroutine that writes, half the cost of a generator
+    async def StreamEvents(  # type: ignore[override]
         self, request_iterator: AsyncIterator[agent_pb2.StreamEventsRequest], context: Context
     ) -> None:
         """Hold one device's event stream."""
-        device = await self._admit(current_caller().device_id)
+        device_id = current_caller().device_id
+        device = await self._admit(device_id)
         stream = EventStream(device, writer=self._writer, clock=self._clock, credit=self._credit)
+        await stream.greet(request_iterator, context.write)
         with self._streams.entered(stream):
+            stream.device = await self._admit(device_id)  # it may have been retired before it said hello
             await stream.run(request_iterator, context.write)

@@ -39,12 +39,15 @@ class DirectoryWatch:
 
     async def run(self) -> None:
         """Follow one stream until it ends, which raises UnavailableError."""
-        self._partial = None
-        request = lifecycle_pb2.WatchDirectoryRequest(revision=self._revision if self.directory.whole else 0)
         with calling("device"):
-            async for message in self._stub.WatchDirectory(request):
+            async for message in self._stub.WatchDirectory(self.begin()):
                 await self.take(message)
         raise UnavailableError("the device service ended the stream of the directory")
+
+    def begin(self) -> lifecycle_pb2.WatchDirectoryRequest:
+        """Forget a transfer that broke off, and ask for what is newer than the last whole one."""
+        self._partial = None
+        return lifecycle_pb2.WatchDirectoryRequest(revision=self._revision)
 
     async def take(self, message: lifecycle_pb2.WatchDirectoryResponse) -> None:
         """Collect the messages of one transfer, and put it in force when it is whole."""

@@ -71,7 +71,6 @@ class EventStream:
 
     async def run(self, requests: Requests, send: Send) -> None:
         """Talk until the device or the server ends the stream. Raises a ServiceError for a device that breaks the rules."""
-        await self._greet(requests, send)
         reader = asyncio.create_task(self._read(requests))
         acker = asyncio.create_task(self._acknowledge(send))
         closer = asyncio.create_task(self._closing.asked.wait())
@@ -90,7 +89,8 @@ class EventStream:
             await asyncio.gather(reader, acker, closer, return_exceptions=True)
             self._forget()
 
-    async def _greet(self, requests: Requests, send: Send) -> None:
+    async def greet(self, requests: Requests, send: Send) -> None:
+        """Hear the hello and answer it. Raises InvalidError where anything else comes first, DeniedError for another device."""
         first = await anext(requests, None)
         if first is None or first.WhichOneof("message") != "hello":
             raise InvalidError([Problem("hello", "must be the first message of the stream")], reason="HELLO_MISSING")

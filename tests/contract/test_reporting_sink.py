@@ -114,6 +114,12 @@ async def test_what_a_journal_passes_over_is_recorded_as_a_gap(sink: DurableSink
     assert await rows(database, tables.GAP, "first_seq", "last_seq") == [(3, 5)]
 
 
+async def test_what_comes_late_is_no_longer_missing(sink: DurableSink, database: Database) -> None:
+    await sink.store([batch([decided(9)], first=9)])
+    await sink.store([batch([decided(4), decided(5)], first=4)])
+    assert await rows(database, tables.GAP, "first_seq", "last_seq") == [(1, 3), (6, 8)]
+
+
 async def test_a_sink_that_did_not_see_the_journal_before_notices_no_false_gap(
     sink: DurableSink, database: Database
 ) -> None:
@@ -196,6 +202,7 @@ async def test_however_batches_arrive_each_event_is_stored_once(
         assert await sink.store(told) == await fake.store(told)
     assert set(await attempts(database)) - before == sent == set(fake.events)
     assert len(await attempts(database)) == len(before) + len(sent)
+    assert await rows(database, tables.GAP, "first_seq") == []
     await _forget(database)
 
 

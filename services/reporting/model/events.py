@@ -140,7 +140,7 @@ class Gap(NamedTuple):
 
 def gaps(seqs: list[int], high_water: int) -> tuple[Gap, ...]:
     """Return what is missing between the highest place seen so far and the sorted places of a batch, and among those."""
-    if not seqs or seqs[-1] - high_water == len(seqs):
+    if not seqs or (seqs[0] == high_water + 1 and seqs[-1] - high_water == len(seqs)):
         return ()
     found, expected = [], high_water + 1
     for seq in seqs:
@@ -148,6 +148,12 @@ def gaps(seqs: list[int], high_water: int) -> tuple[Gap, ...]:
             found.append(Gap(expected, seq - 1))
         expected = max(expected, seq + 1)
     return tuple(found)
+
+
+def still_missing(gap: Gap, seqs: list[int]) -> tuple[Gap, ...]:
+    """Return what is left of a gap after these sorted places were filled late."""
+    late = [seq for seq in seqs if gap.first_seq <= seq <= gap.last_seq]
+    return gaps([*late, gap.last_seq + 1], gap.first_seq - 1)
 
 
 def microseconds(time: datetime) -> int:

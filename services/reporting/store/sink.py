@@ -3,8 +3,9 @@
 - Events that are there already are passed over (ON CONFLICT DO NOTHING). Only where fewer rows went in than were sent is
   it looked up which those are: an event that is there is a duplicate and fine; one that is not lost its place, or its
   id, to another event, and becomes a dead letter. Nothing is dropped in silence.
-- The highest place of each journal is kept beside it. What a batch passes over is recorded as a gap and logged. The
-  number is cached; another replica may have moved it, so a gap counts only after it was read again.
+- The highest place of each journal is kept beside it. What a batch passes over is recorded as a gap and logged, and taken
+  out again if it comes late. The number is cached; another replica may have moved it, so a gap counts only after it was
+  read again.
 - A value that the database refuses must not hold up other devices for ever: the group is stored batch by batch, the
   batch entry by entry, and the entry that is refused alone becomes a dead letter.
 """
@@ -17,7 +18,7 @@ from sqlalchemy.engine import URL
 
 from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
-from services.reporting.model.events import Batch, DeadLetter, Gap, Rejection, gaps
+from services.reporting.model.events import Batch, DeadLetter, Gap, Rejection, gaps, still_missing
 from services.reporting.store.drivers import Driver, LostError, PostgresDriver, RefusedError, SqliteDriver
 from services.reporting.store.rows import (
     DEAD_LETTERS,
@@ -40,6 +41,10 @@ MOST_PARAMETERS = 500
 MOST_JOURNALS_KNOWN = 100_000
 _SELECT_JOURNAL = "SELECT journal_key, high_water FROM reporting_journal WHERE device_id = ? AND journal_id = ?"
 _RAISE = "UPDATE reporting_journal SET high_water = ? WHERE journal_key = ? AND high_water < ?"
+_SELECT_GAPS = (
+    "SELECT first_seq, last_seq FROM reporting_gap WHERE journal_key = ? AND first_seq <= ? AND last_seq >= ?"
+)
+_DELETE_GAP = "DELETE FROM reporting_gap WHERE journal_key = ? AND first_seq = ?"
 
 log = get_logger("reporting.sink")
 
@@ -146,26 +151,22 @@ class DurableSink:
 
     def _advance(self, batches: Sequence[Batch]) -> None:
         raised: dict[int, int] = {}
-        missing: list[Row] = []
         for batch in batches:
             if seqs := batch.seqs():
                 name = name_of(batch)
-                for gap in self._gaps(name, seqs):
-                    key = self._journals[name][0]
-                    missing.append(gap_row(key, gap, batch.received))
-                    log.warning(
-                        "journal_gap_noticed", device_id=batch.device_id, first_seq=gap.first_seq, last_seq=gap.last_seq
-                    )
                 key, high_water = self._journals[name]
-                if seqs[-1] > high_water:
+                if seqs[0] <= high_water:
+                    self._fill_gaps(key, seqs, batch.received)
+                for gap in self._new_gaps(name, seqs):
+                    self._driver.insert(GAPS, [gap_row(key, gap, batch.received)])
+                    log.warning("journal_gap_noticed", device_id=batch.device_id, first_seq=gap[0], last_seq=gap[1])
+                if seqs[-1] > self._journals[name][1]:
                     self._journals[name] = (key, seqs[-1])
                     raised[key] = seqs[-1]
-        if missing:
-            self._driver.insert(GAPS, missing)
         if raised:
             self._driver.run(_RAISE, [(seq, key, seq) for key, seq in raised.items()])
 
-    def _gaps(self, name: JournalName, seqs: list[int]) -> tuple[Gap, ...]:
+    def _new_gaps(self, name: JournalName, seqs: list[int]) -> tuple[Gap, ...]:
         found = gaps(seqs, self._journals[name][1])
         if not found:
             return ()
@@ -173,6 +174,16 @@ class DurableSink:
         stored = self._driver.fetch(_SELECT_JOURNAL, name)
         self._journals[name] = (key, max([high_water, *(_number(row[1]) for row in stored)]))
         return gaps(seqs, self._journals[name][1])
+
+    def _fill_gaps(self, key: int, seqs: list[int], noticed: int) -> None:
+        """Take out of the recorded gaps what has come late after all."""
+        for row in self._driver.fetch(_SELECT_GAPS, (key, seqs[-1], seqs[0])):
+            gap = Gap(_number(row[0]), _number(row[1]))
+            left = still_missing(gap, seqs)
+            if left != (gap,):
+                self._driver.run(_DELETE_GAP, [(key, gap.first_seq)])
+                if left:
+                    self._driver.insert(GAPS, [gap_row(key, part, noticed) for part in left])
 
     def _journal(self, name: JournalName) -> tuple[int, int]:
         known = self._journals.get(name)

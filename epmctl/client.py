@@ -1,0 +1,134 @@
+"""Talk gRPC to the public address of a server, and say in one line what went wrong and what to do.
+
+Every call has a deadline. What the server refuses with field violations is bad input (exit 2); everything else that
+fails is exit 1.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from epmctl.errors import BadInputError, CommandError
+from epmctl.profile import Profile
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Entry = TypeVar("Entry")
+
+DEADLINE: Final = 15.0
+"""Seconds that a call may take."""
+
+APPLY_DEADLINE: Final = 60.0
+"""Seconds that a call may take which writes many objects and may wait for the directory."""
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.enable_http_proxy", 0),
+)
+LARGEST_PAGE: Final = 1000
+
+_FORMS: Final = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: "{server} did not answer in time; is it up and is the address right?",
+    grpc.StatusCode.UNAUTHENTICATED: "{server} does not accept the token ({details}); run epm login with a fresh one",
+    grpc.StatusCode.UNIMPLEMENTED: "{server} does not know this call; is it the public address of an OpenEPM server?",
+    grpc.StatusCode.PERMISSION_DENIED: "not allowed: {details}",
+}
+
+
+class Client:
+    """A connection to one server, as one principal."""
+
+    def __init__(self, channel: grpc.Channel, server: str) -> None:
+        self.channel = channel
+        self._server = server
+
+    def call(
+        self, method: "grpc.UnaryUnaryMultiCallable[Request, Response]", request: Request, *, deadline: float = DEADLINE
+    ) -> Response:
+        """Call a method; raise CommandError where it fails."""
+        try:
+            return method(request, timeout=deadline)
+        except grpc.RpcError as error:
+            raise explain_error(error, self._server) from None
+
+    def pages(self, fetch: Callable[[int, str], tuple[Sequence[Entry], str]], *, limit: int | None) -> Iterator[Entry]:
+        """Give up to `limit` entries (None: all); `fetch` takes page size and token, gives entries and the next token."""
+        token, left = "", limit
+        while left is None or left > 0:
+            entries, token = fetch(LARGEST_PAGE if left is None else min(left, LARGEST_PAGE), token)
+            yield from entries if left is None else entries[:left]
+            left = None if left is None else left - len(entries)
+            if not token:
+                return
+
+
+@contextmanager
+def connected(profile: Profile) -> Iterator[Client]:
+    """Open a connection for the time of a block; the only roots are those of the profile."""
+    credentials = grpc.composite_channel_credentials(
+        grpc.ssl_channel_credentials(root_certificates=profile.ca.encode()),
+        grpc.access_token_call_credentials(profile.token),
+    )
+    with grpc.secure_channel(profile.server, credentials, options=_OPTIONS) as channel:
+        yield Client(channel, profile.server)
+
+
+def explain_error(error: grpc.RpcError, server: str) -> CommandError:
+    """Turn the failure of a call into what to print."""
+    if not isinstance(error, grpc.Call):
+        return CommandError(f"the call to {server} failed: {error}")
+    code, details = error.code(), error.details() or "no reason given"
+    answers = _details(error)
+    violations = list(_violations(answers))
+    if violations or code is grpc.StatusCode.INVALID_ARGUMENT:
+        return BadInputError(*(violations or [details]))
+    # A service that answers says so in an ErrorInfo; without one, the way to it failed.
+    if code is grpc.StatusCode.UNAVAILABLE and not any(
+        answer.Is(error_details_pb2.ErrorInfo.DESCRIPTOR) for answer in answers
+    ):
+        return CommandError(_unreachable(details, server))
+    form = _FORMS.get(code, "{details}")
+    return CommandError(form.format(details=details, server=server))
+
+
+def _unreachable(details: str, server: str) -> str:
+    """Say why no connection came about; gRPC tells it in the text alone."""
+    text = details.lower()
+    if "hostname verification" in text or "peer name" in text:
+        return f"the certificate of {server} is for another name; use a name that it was issued for"
+    if "certificate_verify_failed" in text or "certificate verify failed" in text:
+        return (
+            f"the certificate of {server} is not signed by the given CA; give the CA file of this server (--ca, EPM_CA)"
+        )
+    if "wrong_version_number" in text or "handshake failed" in text or "invalid root certs" in text:
+        return f"no TLS connection to {server}; is it the public address of the server? ({_last(details)})"
+    if "dns" in text or "name resolution" in text:
+        return f"the name in {server} cannot be resolved; check the address"
+    if "connection refused" in text:
+        return f"{server} refuses connections; is the server running there?"
+    return f"{server} cannot be reached: {_last(details)}"
+
+
+def _last(details: str) -> str:
+    return details.rpartition("last error: ")[2] or "no reason given"
+
+
+def _violations(answers: Iterable[any_pb2.Any]) -> Iterator[str]:
+    for answer in answers:
+        bad_request = error_details_pb2.BadRequest()
+        if answer.Unpack(bad_request):
+            for violation in bad_request.field_violations:
+                yield f"{violation.field}: {violation.description}" if violation.field else violation.description
+
+
+def _details(error: grpc.Call) -> Sequence[any_pb2.Any]:
+    try:
+        status = rpc_status.from_call(error)
+    except ValueError:  # status and details disagree: nothing to read there
+        return ()
+    return () if status is None else status.details

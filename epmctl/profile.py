@@ -1,0 +1,153 @@
+"""Which server to talk to, how to know it, and the token to show: from the environment, or from what `epm login` kept.
+
+`EPM_SERVER`, `EPM_CA`, `EPM_TOKEN_FILE` and `EPM_TOKEN` go before the profile, each for itself. A token never stands on
+a command line, where every user of the machine could read it.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from epmctl.documents.files import STDIN, reason
+from epmctl.errors import BadInputError
+from epmctl.jsontext import JsonError, parse_json
+
+MAX_FILE_BYTES: Final = 1024 * 1024
+MAX_PORT: Final = 65_535
+
+_KEYS: Final = frozenset({"server", "ca", "token"})
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How to reach a server and who to be there; `ca` is the PEM text of the CA that the server must show."""
+
+    server: str
+    ca: str
+    token: str
+
+    def __repr__(self) -> str:
+        """Show the server alone: the token is a secret."""
+        return f"Profile({self.server!r})"
+
+
+def find_profile(environ: Mapping[str, str]) -> Profile:
+    """Give the profile to use; raise BadInputError where none is complete."""
+    kept = _read_kept(profile_path(environ))
+    server = environ.get("EPM_SERVER") or kept.get("server", "")
+    ca = read_ca(environ["EPM_CA"]) if environ.get("EPM_CA") else kept.get("ca", "")
+    token = _token_of(environ) or kept.get("token", "")
+    missing = [
+        f"{what} ({variable})"
+        for what, variable, value in (
+            ("the server", "EPM_SERVER", server),
+            ("its CA", "EPM_CA", ca),
+            ("a token", "EPM_TOKEN_FILE or EPM_TOKEN", token),
+        )
+        if not value
+    ]
+    if missing:
+        message = f"not logged in: {', '.join(missing)} not known; run epm login --server HOST:PORT --ca FILE --token-file FILE"
+        raise BadInputError(message)
+    return Profile(check_server(server), ca, token)
+
+
+def save_profile(profile: Profile, environ: Mapping[str, str]) -> Path:
+    """Keep `profile` for later commands, readable by its owner alone; the file is there whole or not at all."""
+    path = profile_path(environ)
+    text = json.dumps({"server": profile.server, "ca": profile.ca, "token": profile.token}, indent=2)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".profile-")  # made 0600
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+            Path(scratch).replace(path)
+        except OSError:
+            Path(scratch).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written: {reason(error)}") from None
+    return path
+
+
+def profile_path(environ: Mapping[str, str]) -> Path:
+    """Give the file that holds the profile."""
+    if environ.get("EPM_CONFIG_DIR"):
+        return Path(environ["EPM_CONFIG_DIR"]) / "profile.json"
+    home = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or Path.home()) / ".config")
+    return Path(home) / "openepm" / "profile.json"
+
+
+def check_server(server: str) -> str:
+    """Give the address if it reads HOST:PORT; raise BadInputError otherwise."""
+    host, colon, port = server.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) <= MAX_PORT) or "://" in server:
+        raise BadInputError(f"the server must be HOST:PORT, not {server!r}")
+    return server
+
+
+def read_ca(place: str) -> str:
+    """Read the PEM text of a CA; raise BadInputError where it is none."""
+    text = _read_small(place)
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise BadInputError(f"{place}: holds no PEM certificate; give the CA of the server, for example DATA/ca/ca.crt")
+    return text
+
+
+def read_token(place: str) -> str:
+    """Read a token from a file or, for `-`, from standard input; raise BadInputError where there is none."""
+    return check_token(_read_small(place), place)
+
+
+def check_token(text: str, place: str) -> str:
+    """Give the token that `text` is; raise BadInputError for anything that cannot be one."""
+    token = text.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise BadInputError(f"{place}: holds no token; it must be one line, as it was issued")
+    return token
+
+
+def _token_of(environ: Mapping[str, str]) -> str:
+    if environ.get("EPM_TOKEN_FILE"):
+        return read_token(environ["EPM_TOKEN_FILE"])
+    return check_token(environ["EPM_TOKEN"], "EPM_TOKEN") if environ.get("EPM_TOKEN") else ""
+
+
+def _read_small(place: str) -> str:
+    try:
+        if place == STDIN:
+            data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        else:
+            with Path(place).open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise BadInputError(f"{place}: cannot be read: {reason(error)}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise BadInputError(f"{place}: larger than {MAX_FILE_BYTES} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadInputError(f"{place}: not UTF-8 text") from None
+
+
+def _read_kept(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    damaged = BadInputError(f"{path}: damaged; run epm login again")
+    try:
+        value = parse_json(_read_small(str(path)))
+    except JsonError:
+        raise damaged from None
+    if (
+        not isinstance(value, dict)
+        or value.keys() != _KEYS
+        or not all(isinstance(text, str) for text in value.values())
+    ):
+        raise damaged
+    return value

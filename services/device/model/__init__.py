@@ -1,0 +1,1 @@
+"""The nouns of the device service and their invariants."""

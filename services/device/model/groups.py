@@ -1,0 +1,119 @@
+"""Groups of devices and of users: members by name, or for devices a filter.
+
+`all-devices` and `all-users` always exist and are nobody's to make. A group that was deleted leaves a tombstone, so that
+those who follow the directory hear of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import elevation.model
+from elevation.checks import check_group
+from elevation.model import GroupType
+from services._chassis.errors import Problem
+from services.device.model import texts
+
+MOST_GROUPS_A_CALL = 1000
+MOST_MEMBERS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupDraft:
+    """Describe a group as an administrator wants it; `type` None was not stated."""
+
+    name: str
+    type: GroupType | None
+    members: tuple[str, ...] = ()
+    filter: str = ""
+    description: str = ""
+    scope_tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Hold one group; members are sorted."""
+
+    name: str
+    type: GroupType
+    members: tuple[str, ...] = ()
+    filter: str = ""
+    description: str = ""
+    scope_tags: tuple[str, ...] = ()
+    deleted: bool = False
+    revision: int = 0
+
+    @property
+    def lists_devices(self) -> bool:
+        """Tell whether devices are members because somebody named them."""
+        return self.type is GroupType.DEVICE and not self.filter
+
+    def shown(self) -> dict[str, object]:
+        """Return the group as an audit record keeps it."""
+        return {
+            "type": self.type.value,
+            "members": list(self.members),
+            "filter": self.filter,
+            "description": self.description,
+            "scope_tags": list(self.scope_tags),
+        }
+
+
+def check_drafts(drafts: Sequence[GroupDraft]) -> Iterator[Problem]:
+    """Find everything that is wrong with groups that are to be applied together."""
+    if len(drafts) > MOST_GROUPS_A_CALL:
+        yield Problem("groups", f"has {len(drafts)} entries; at most {MOST_GROUPS_A_CALL} are allowed in one call")
+        return
+    seen: set[str] = set()
+    for number, draft in enumerate(drafts):
+        at = f"groups[{number}]"
+        yield from _check_draft(at, draft)
+        if draft.name in seen:
+            yield Problem(f"{at}.name", f'"{draft.name}" stands twice in this call; remove one')
+        seen.add(draft.name)
+
+
+def wanted(draft: GroupDraft, existing: Group | None, *, own_tags: frozenset[str]) -> Group:
+    """Return the group that a checked draft asks for.
+
+    Without scope tags a group keeps those it has, and a new one gets its creator's.
+    """
+    kept = existing.scope_tags if existing else tuple(sorted(own_tags))
+    return Group(
+        name=draft.name,
+        type=_stated(draft),
+        members=tuple(sorted(draft.members)),
+        filter=draft.filter,
+        description=draft.description,
+        scope_tags=tuple(sorted(draft.scope_tags)) or kept,
+        revision=existing.revision if existing else 0,
+    )
+
+
+def with_member(group: Group, name: str) -> Group:
+    """Return the group with one more member."""
+    return replace(group, members=tuple(sorted({*group.members, name})))
+
+
+def _check_draft(at: str, draft: GroupDraft) -> Iterator[Problem]:
+    if draft.type is None:
+        yield Problem(f"{at}.type", "is missing; say DEVICE or USER")
+    if len(draft.members) > MOST_MEMBERS:
+        yield Problem(f"{at}.members", f"has {len(draft.members)} entries; at most {MOST_MEMBERS} are allowed")
+        return
+    if len(set(draft.members)) != len(draft.members):
+        yield Problem(f"{at}.members", "names a member twice; remove the repetition")
+    document = elevation.model.Group(
+        name=draft.name,
+        type=draft.type or GroupType.DEVICE,
+        members=draft.members,
+        filter=draft.filter,
+        description=draft.description,
+    )
+    yield from (Problem(f"{at}.{problem.path}", problem.message) for problem in check_group(document))
+    yield from texts.check_names(f"{at}.scope_tags", draft.scope_tags, most=texts.MOST_SCOPE_TAGS)
+
+
+def _stated(draft: GroupDraft) -> GroupType:
+    if draft.type is None:
+        raise ValueError("a draft without a type was not checked")
+    return draft.type

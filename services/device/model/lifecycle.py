@@ -1,0 +1,126 @@
+"""The EPM state of a device: how far its client component is.
+
+Three columns move together: the state, what settings policies want (`desired`), and when the component is to go.
+
+- A settings policy that applies, enabling or disabling, takes the device to PROVISIONING; the device's ACK takes it on to
+  ACTIVE or DISABLED. What is not acknowledged yet never takes a device back from there.
+- No settings policy applies any more: DEPROVISION_PENDING, with a time to go. A policy that returns cancels that.
+- The time has come: DEPROVISIONING, until the agent confirms that the component is gone.
+- A platform without a component is NOT_APPLICABLE, whatever policies want; `desired` is kept for the day it has one.
+- A report that rests on older data than what is known changes nothing, so reports may be repeated and overtake each other.
+
+INVARIANT: there is a `deprovision_time` exactly in DEPROVISION_PENDING and DEPROVISIONING.
+"""
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+SUPPORTED_PLATFORMS = frozenset({"windows", "linux", "macos"})
+
+
+class EpmState(enum.Enum):
+    """Say how far the client component of a device is."""
+
+    NOT_PROVISIONED = "NOT_PROVISIONED"
+    PROVISIONING = "PROVISIONING"
+    ACTIVE = "ACTIVE"
+    DISABLED = "DISABLED"
+    DEPROVISION_PENDING = "DEPROVISION_PENDING"
+    DEPROVISIONING = "DEPROVISIONING"
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+
+
+class Desired(enum.Enum):
+    """Say what the settings policies that apply to a device want."""
+
+    ON = "ON"
+    OFF = "OFF"
+    NONE = "NONE"
+
+
+LEAVING = frozenset({EpmState.DEPROVISION_PENDING, EpmState.DEPROVISIONING})
+PROVISIONED = frozenset({EpmState.PROVISIONING, EpmState.ACTIVE, EpmState.DISABLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """Hold the EPM state, what is desired, when the component is to go, and the revision of the policy data behind it."""
+
+    state: EpmState = EpmState.NOT_PROVISIONED
+    desired: Desired = Desired.NONE
+    deprovision_time: datetime | None = None
+    policy_revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsReport:
+    """Tell what the policy service worked out for one device, and on which revision of its data that rests."""
+
+    device_id: str
+    desired: Desired
+    acknowledged: bool
+    revision: int
+
+
+def begin(os: str) -> Lifecycle:
+    """Return the lifecycle of a device that has just enrolled."""
+    return Lifecycle() if os in SUPPORTED_PLATFORMS else Lifecycle(EpmState.NOT_APPLICABLE)
+
+
+def settle(
+    lifecycle: Lifecycle, report: SettingsReport, *, now: datetime, deprovision_after: timedelta
+) -> tuple[Lifecycle, ...]:
+    """Return each lifecycle that the report leads through; the last one holds now, and none is a report without news."""
+    if report.revision < lifecycle.policy_revision:
+        return ()
+    known = replace(lifecycle, desired=report.desired, policy_revision=report.revision)
+    steps = tuple(_steps(known, report, now + deprovision_after))
+    if steps:
+        return steps
+    return (known,) if known != lifecycle else ()
+
+
+def settle_platform(lifecycle: Lifecycle, os: str) -> Lifecycle:
+    """Return the lifecycle on this platform, which may have gained or lost its component."""
+    if os not in SUPPORTED_PLATFORMS:
+        return replace(lifecycle, state=EpmState.NOT_APPLICABLE, deprovision_time=None)
+    if lifecycle.state is not EpmState.NOT_APPLICABLE:
+        return lifecycle
+    wanted = lifecycle.desired is not Desired.NONE
+    return replace(lifecycle, state=EpmState.PROVISIONING if wanted else EpmState.NOT_PROVISIONED)
+
+
+def is_due(lifecycle: Lifecycle, now: datetime) -> bool:
+    """Tell whether the component is to go by now."""
+    time = lifecycle.deprovision_time
+    return lifecycle.state is EpmState.DEPROVISION_PENDING and time is not None and time <= now
+
+
+def settle_time(lifecycle: Lifecycle, now: datetime) -> Lifecycle:
+    """Return the lifecycle at `now`: what is due moves to DEPROVISIONING."""
+    return replace(lifecycle, state=EpmState.DEPROVISIONING) if is_due(lifecycle, now) else lifecycle
+
+
+def settle_removal(lifecycle: Lifecycle) -> Lifecycle:
+    """Return the lifecycle after the agent confirmed that its component is gone; only one that was asked for counts."""
+    if lifecycle.state is not EpmState.DEPROVISIONING:
+        return lifecycle
+    return replace(lifecycle, state=EpmState.NOT_PROVISIONED, deprovision_time=None)
+
+
+def _steps(known: Lifecycle, report: SettingsReport, deprovision_time: datetime) -> Iterator[Lifecycle]:
+    if known.state is EpmState.NOT_APPLICABLE:
+        return
+    if report.desired is Desired.NONE:
+        if known.state in PROVISIONED:
+            yield replace(known, state=EpmState.DEPROVISION_PENDING, deprovision_time=deprovision_time)
+        return
+    current = known
+    if current.state not in PROVISIONED:
+        current = replace(known, state=EpmState.PROVISIONING, deprovision_time=None)
+        yield current
+    reached = EpmState.ACTIVE if report.desired is Desired.ON else EpmState.DISABLED
+    if report.acknowledged and current.state is not reached:
+        yield replace(current, state=reached)

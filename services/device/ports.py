@@ -1,0 +1,140 @@
+"""What the verbs need from the outside: one store, in transactions."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from services._chassis.audit import AuditEntry
+from services._chassis.paging import Page, PageRequest
+from services.device.model.devices import Device
+from services.device.model.groups import Group
+from services.device.model.tokens import EnrolmentToken
+
+Tags = frozenset[str] | None
+"""Tags of which an object must carry one to be seen; None sees everything."""
+
+
+class Devices(Protocol):
+    """Keep devices."""
+
+    async def get(self, device_id: str) -> Device | None:
+        """Return the device, enrolled or retired."""
+        ...
+
+    async def named(self, name: str) -> Device | None:
+        """Return the enrolled device of this name."""
+        ...
+
+    async def enrolled_with(self, token_id: str, key_digest: str) -> Device | None:
+        """Return the enrolled device that came with this token and key."""
+        ...
+
+    async def many(self, device_ids: Iterable[str]) -> Mapping[str, Device]:
+        """Return those of the devices that exist, by id."""
+        ...
+
+    async def page(self, request: PageRequest, tags: Tags) -> Page[Device]:
+        """Return a page of the visible devices, by name."""
+        ...
+
+    async def save(self, device: Device) -> None:
+        """Write the device as it is, new or not. Raises ConflictError if another enrolled device has its name."""
+        ...
+
+    async def due(self, now: datetime, *, limit: int) -> Sequence[Device]:
+        """Return devices in DEPROVISION_PENDING whose time has come, the longest overdue first."""
+        ...
+
+
+class Tokens(Protocol):
+    """Keep enrolment tokens."""
+
+    async def get(self, token_id: str) -> EnrolmentToken | None:
+        """Return the token of this id."""
+        ...
+
+    async def known_by(self, digest: bytes) -> EnrolmentToken | None:
+        """Return the token whose text has this digest."""
+        ...
+
+    async def page(self, request: PageRequest, tags: Tags) -> Page[EnrolmentToken]:
+        """Return a page of the visible tokens, newest first."""
+        ...
+
+    async def save(self, token: EnrolmentToken) -> None:
+        """Write the token as it is, new or not."""
+        ...
+
+
+class Groups(Protocol):
+    """Keep groups."""
+
+    async def many(self, names: Iterable[str]) -> Mapping[str, Group]:
+        """Return those of the groups that exist, by name."""
+        ...
+
+    async def page(self, request: PageRequest, tags: Tags) -> Page[Group]:
+        """Return a page of the visible groups, by name."""
+        ...
+
+    async def save(self, group: Group) -> None:
+        """Write the group as it is, new or not, or its tombstone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryChanges:
+    """Hold what is newer than a revision, in the order of revisions, and the revision that it leads to."""
+
+    revision: int
+    devices: tuple[Device, ...] = ()
+    groups: tuple[Group, ...] = ()
+
+
+class Work(Protocol):
+    """Work on the data inside one transaction."""
+
+    @property
+    def devices(self) -> Devices:
+        """Return the devices."""
+        ...
+
+    @property
+    def tokens(self) -> Tokens:
+        """Return the enrolment tokens."""
+        ...
+
+    @property
+    def groups(self) -> Groups:
+        """Return the groups."""
+        ...
+
+    async def next_revision(self) -> int:
+        """Take the directory's next revision, once a transaction; later calls return the same one."""
+        ...
+
+    async def current_revision(self) -> int:
+        """Return the newest revision."""
+        ...
+
+    async def changes(self, after: int) -> DirectoryChanges:
+        """Return every device and group, tombstones included, that changed after the revision."""
+        ...
+
+    async def audit(self, entry: AuditEntry, *, now: datetime) -> None:
+        """Record what was done, with the change."""
+        ...
+
+
+class Store(Protocol):
+    """Open transactions; writing ones run one after the other, over all replicas."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Work]:
+        """Open a writing transaction: everything is kept if the block is left cleanly, nothing otherwise."""
+        ...
+
+    def read(self) -> AbstractAsyncContextManager[Work]:
+        """Open a reading transaction that sees one state of the data."""
+        ...

@@ -1,0 +1,97 @@
+"""Make, list and revoke enrolment tokens."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from services._chassis.access import Permit
+from services._chassis.audit import AuditEntry
+from services._chassis.auth import digest_of
+from services._chassis.errors import InvalidError, NotFoundError, Problem
+from services._chassis.paging import Page, page_request
+from services.device.model.tokens import DEFAULT_LIFETIME, EnrolmentToken, TokenDraft, check_draft
+from services.device.ports import Store, Work
+from services.device.usecases.visibility import refuse_foreign_tags
+
+
+async def create_token(
+    store: Store, draft: TokenDraft, *, permit: Permit, check: Callable[[str], Permit], now: datetime, token_id: str, secret: str
+) -> EnrolmentToken:
+    """Keep a new token whose text is `secret`; `check` returns the caller's permit for another right.
+
+    Devices of the token join its groups, so the caller needs `groups.update` for them. Raises InvalidError with all
+    problems, DeniedError for groups and scope tags out of the caller's scope.
+    """
+    if problems := list(check_draft(draft, now)):
+        raise InvalidError(problems)
+    refuse_foreign_tags(permit, draft.scope_tags)
+    token = _token(draft, token_id, digest_of(secret), permit, now)
+    async with store.transaction() as work:
+        await _check_groups(work, draft, check)
+        await work.tokens.save(token)
+        entry = AuditEntry(
+            action="enrolment_token_created", target_kind="enrolment_token", target=token_id, after=token.shown()
+        )
+        await work.audit(entry, now=now)
+    return token
+
+
+async def list_tokens(store: Store, *, permit: Permit, page_size: int, page_token: str) -> Page[EnrolmentToken]:
+    """Return a page of the tokens that the caller may see, newest first."""
+    request = page_request(page_size=page_size, page_token=page_token, question="enrolment_tokens")
+    async with store.read() as work:
+        return await work.tokens.page(request, permit.visible_tags())
+
+
+async def revoke_token(store: Store, token_id: str, *, permit: Permit, now: datetime) -> EnrolmentToken:
+    """Let nobody in by the token any more; again changes nothing. Raises NotFoundError."""
+    async with store.transaction() as work:
+        token = await work.tokens.get(token_id)
+        if token is None or not permit.sees(token.scope_tags):
+            raise NotFoundError("there is no such enrolment token; list them for their ids")
+        if token.revoked is not None:
+            return token
+        revoked = replace(token, revoked=now)
+        await work.tokens.save(revoked)
+        entry = AuditEntry(
+            action="enrolment_token_revoked",
+            target_kind="enrolment_token",
+            target=token_id,
+            before=token.shown(),
+            after=revoked.shown(),
+        )
+        await work.audit(entry, now=now)
+    return revoked
+
+
+def _token(draft: TokenDraft, token_id: str, digest: bytes, permit: Permit, now: datetime) -> EnrolmentToken:
+    return EnrolmentToken(
+        token_id=token_id,
+        digest=digest,
+        created=now,
+        description=draft.description,
+        quota=draft.quota,
+        expires=draft.expires or now + DEFAULT_LIFETIME,
+        users=tuple(sorted(draft.users)),
+        allow_reported_users=draft.allow_reported_users,
+        groups=draft.groups,
+        tags=tuple(sorted(draft.tags)),
+        scope_tags=tuple(sorted(draft.scope_tags or permit.tags_for_new_object())),
+    )
+
+
+async def _check_groups(work: Work, draft: TokenDraft, check: Callable[[str], Permit]) -> None:
+    if not draft.groups:
+        return
+    may_update = check("groups.update")
+    found = await work.groups.many(draft.groups)
+    problems: list[Problem] = []
+    for number, name in enumerate(draft.groups):
+        group = found.get(name)
+        if group is None or not may_update.sees(group.scope_tags):
+            problems.append(Problem(f"enrolment_token.groups[{number}]", f'there is no group "{name}"; make it first'))
+        elif not group.lists_devices:
+            message = f'"{name}" is no group of listed devices; name one that is'
+            problems.append(Problem(f"enrolment_token.groups[{number}]", message))
+    if problems:
+        raise InvalidError(problems)

@@ -1,0 +1,124 @@
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent_stub import identity_store
+from agent_stub.enrolment import Enrolment, EnrolmentError, enroll
+from agent_stub.files import StateError
+from agent_stub.model import Identity
+from epm.device.v1 import agent_pb2
+from tests.fakes.agent import DEVICE_ID, DEVICE_NAME, KEY_ID, FakeServers, Installation
+
+
+@pytest.fixture
+async def servers() -> AsyncIterator[FakeServers]:
+    async with FakeServers().running() as running:
+        yield running
+
+
+def request(servers: FakeServers, *, token: str = "good-token", ca: bytes | None = None) -> Enrolment:
+    return Enrolment(
+        server=servers.public_address,
+        ca=ca or servers.installation.authority.pem,
+        token=token,
+        device_name=DEVICE_NAME,
+        facts=agent_pb2.DeviceFacts(os="linux"),
+    )
+
+
+async def enrolled(folder: Path, enrolment: Enrolment) -> Identity:
+    return await asyncio.to_thread(enroll, folder, enrolment)
+
+
+async def test_a_device_keeps_what_it_was_given_to_itself(tmp_path: Path, servers: FakeServers) -> None:
+    folder = tmp_path / "state"
+    identity = await enrolled(folder, request(servers))
+    assert (identity.device_id, identity.device_name) == (DEVICE_ID, DEVICE_NAME)
+    assert identity.policy_keys == {KEY_ID: servers.installation.public_key}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+    assert identity_store.load(folder)[0] == identity
+
+
+async def test_an_interrupted_enrolment_goes_on_with_the_same_key(tmp_path: Path, servers: FakeServers) -> None:
+    servers.device.changes = {"trust_domain": ""}
+    with pytest.raises(EnrolmentError, match="trust_domain is missing"):
+        await enrolled(tmp_path, request(servers))
+    key = (tmp_path / identity_store.KEY).read_bytes()
+    servers.device.changes = {}
+    await enrolled(tmp_path, request(servers))
+    assert (tmp_path / identity_store.KEY).read_bytes() == key
+    assert identity_store.load(tmp_path)[1].key == key
+
+
+async def test_a_wrong_token_is_refused_with_a_remedy_and_without_showing_it(
+    tmp_path: Path, servers: FakeServers
+) -> None:
+    with pytest.raises(EnrolmentError, match="token is not known; ask for a new enrolment token") as refusal:
+        await enrolled(tmp_path, request(servers, token="secret-guess"))
+    assert "secret-guess" not in str(refusal.value)
+    assert not identity_store.is_enrolled(tmp_path)
+
+
+async def test_a_server_of_another_authority_gets_no_token(tmp_path: Path, servers: FakeServers) -> None:
+    stranger = Installation().authority.pem
+    with pytest.raises(EnrolmentError, match="--ca is the authority of its certificate"):
+        await enrolled(tmp_path, request(servers, ca=stranger))
+    assert servers.device.requests == []
+
+
+async def test_an_authority_that_is_no_certificate_is_refused(tmp_path: Path, servers: FakeServers) -> None:
+    with pytest.raises(EnrolmentError, match="--ca holds no PEM certificate"):
+        await enrolled(tmp_path, request(servers, ca=b"-----BEGIN CERTIFICATE-----\nbroken"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"device_id": "another"}, "the certificate does not name spiffe://epm.test/device/another"),
+        ({"certificate_pem": "broken"}, "certificate_pem or ca_pem cannot be read"),
+        ({"ca_pem": ""}, "certificate_pem or ca_pem cannot be read"),
+        ({"policy_address": "", "device_address": ""}, "policy_address is missing; device_address is missing"),
+        (
+            {"certificate_pem": Installation().credentials().certificate.decode()},
+            "the certificate is for another key",
+        ),
+    ],
+)
+async def test_an_answer_that_does_not_fit_is_not_kept(
+    tmp_path: Path, servers: FakeServers, changes: dict[str, object], problem: str
+) -> None:
+    servers.device.changes = changes
+    with pytest.raises(EnrolmentError, match=problem):
+        await enrolled(tmp_path, request(servers))
+    assert not identity_store.is_enrolled(tmp_path)
+
+
+async def test_a_folder_holds_one_device(tmp_path: Path, servers: FakeServers) -> None:
+    await enrolled(tmp_path, request(servers))
+    with pytest.raises(EnrolmentError, match="already holds the device ws-17"):
+        await enrolled(tmp_path, request(servers))
+
+
+async def test_a_damaged_key_is_named_with_a_remedy(tmp_path: Path, servers: FakeServers) -> None:
+    (tmp_path / identity_store.KEY).write_text("no key", encoding="utf-8")
+    with pytest.raises(StateError, match=r"key\.pem: is no readable key; remove it and enrol again"):
+        await enrolled(tmp_path, request(servers))
+
+
+def test_a_damaged_identity_is_a_refused_start_with_a_remedy(tmp_path: Path) -> None:
+    house = Installation()
+    credentials = house.credentials()
+    (tmp_path / identity_store.KEY).write_bytes(credentials.key)
+    identity_store.save(tmp_path, house.identity(), credentials)
+    (tmp_path / identity_store.IDENTITY).write_text('{"policy_keys": 7}', encoding="utf-8")
+    with pytest.raises(StateError, match="the identity is damaged"):
+        identity_store.load(tmp_path)
+
+
+def test_a_folder_without_a_device_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="run `epm-agent enroll` first"):
+        identity_store.load(tmp_path)

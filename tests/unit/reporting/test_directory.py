@@ -1,0 +1,76 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc.aio
+import pytest
+
+from epm.device.v1 import devices_pb2, lifecycle_pb2
+from services._chassis.errors import DeniedError
+from services.reporting.clients import DirectoryWatch
+from services.reporting.model.devices import Device
+from tests.fakes.reporting import FakeDeviceRecords
+
+
+@pytest.fixture
+async def watch() -> AsyncIterator[DirectoryWatch]:
+    async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
+        yield DirectoryWatch(channel, FakeDeviceRecords())
+
+
+def entry(device_id: str, *tags: str, enrolled: bool = True) -> lifecycle_pb2.DirectoryDevice:
+    states = devices_pb2.ENROLMENT_STATE_ENROLLED, devices_pb2.ENROLMENT_STATE_RETIRED
+    return lifecycle_pb2.DirectoryDevice(
+        device_id=device_id, name=device_id.upper(), enrolment_state=states[not enrolled], scope_tags=tags
+    )
+
+
+def told(
+    *devices: lifecycle_pb2.DirectoryDevice, reset: bool = False, more: bool = False, revision: int = 1
+) -> lifecycle_pb2.WatchDirectoryResponse:
+    return lifecycle_pb2.WatchDirectoryResponse(devices=devices, reset=reset, more=more, revision=revision)
+
+
+async def test_a_transfer_counts_only_once_it_is_whole(watch: DirectoryWatch) -> None:
+    await watch.take(told(entry("d1"), reset=True, more=True))
+    assert not watch.directory.whole
+    await watch.take(told(entry("d2", "emea")))
+    assert watch.directory.devices.keys() == {"d1", "d2"}
+    assert watch.directory.devices["d2"] == Device("d2", "D2", enrolled=True, scope_tags=frozenset({"emea"}))
+
+
+async def test_a_device_that_is_gone_after_a_full_transfer_is_refused_and_stays_remembered(
+    watch: DirectoryWatch,
+) -> None:
+    heard: list[Device] = []
+    watch.on_change.append(heard.append)
+    await watch.take(told(entry("d1", "emea"), entry("d2"), reset=True))
+    await watch.take(told(entry("d2"), reset=True))
+    assert watch.directory.devices.keys() == {"d2"}
+    assert heard[-1] == Device("d1", "D1", enrolled=False)
+    assert watch._records.devices["d1"].scope_tags == {"emea"}  # type: ignore[attr-defined]
+
+
+async def test_a_change_touches_only_the_device_that_changed(watch: DirectoryWatch) -> None:
+    await watch.take(told(entry("d1"), entry("d2"), reset=True))
+    heard: list[Device] = []
+    watch.on_change.append(heard.append)
+    await watch.take(told(entry("d1", enrolled=False), revision=2))
+    await watch.take(told(revision=2))
+    assert [device.device_id for device in heard] == ["d1"]
+    assert watch.directory.devices["d2"].enrolled
+    with pytest.raises(DeniedError):
+        await watch.admitted("d1")
+
+
+async def test_a_device_that_has_only_just_enrolled_is_waited_for(watch: DirectoryWatch) -> None:
+    asked = asyncio.create_task(watch.admitted("d1"))
+    await asyncio.sleep(0)
+    await watch.take(told(entry("d1"), reset=True))
+    assert (await asked).name == "D1"
+
+
+async def test_a_transfer_that_broke_off_leaves_nothing_behind(watch: DirectoryWatch) -> None:
+    await watch.take(told(entry("d1"), reset=True, more=True))
+    watch.begin()
+    await watch.take(told(entry("d2"), reset=True))
+    assert watch.directory.devices.keys() == {"d2"}

@@ -1,0 +1,239 @@
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from epm.elevation.v1 import event_pb2
+from epm.reporting.v1 import agent_pb2, agent_pb2_grpc
+from services._chassis.server import ServiceParts
+from services.reporting.agent_servicer import EventStreamServicer
+from services.reporting.model.devices import Device, Directory
+from services.reporting.streams import OpenStreams
+from services.reporting.usecases import admit
+from services.reporting.workers import GroupCommitWriter
+from tests.builders.doors import OpenDoors, device_identity, open_doors, service_identity
+from tests.fakes.access import FakeAccess
+from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.reporting import FakeSink, decided, enrolled, message, uuid7
+
+CREDIT = 10
+
+
+class World:
+    """A reporting service behind real doors, with a sink in memory."""
+
+    def __init__(self) -> None:
+        self.sink = FakeSink()
+        self.streams = OpenStreams()
+        self.directory = Directory({"d1": enrolled("d1"), "d2": enrolled("d2")}, whole=True)
+        self.directory.devices["gone"] = Device("gone", "gone", enrolled=False)
+        self.writer = GroupCommitWriter(self.sink)
+        self.doors: OpenDoors
+
+    async def admitted(self, device_id: str) -> Device:
+        return admit(self.directory, device_id)
+
+    def parts(self) -> ServiceParts:
+        servicer = EventStreamServicer(self.admitted, self.streams, self.writer, FakeClock(), credit=CREDIT)
+        return ServiceParts(
+            name="reporting",
+            access=FakeAccess().control,
+            mesh=[lambda server: agent_pb2_grpc.add_EventStreamServiceServicer_to_server(servicer, server)],
+            workers=[self.writer.worker()],
+            on_drain=[self.streams.drain],
+            close=self.writer.close,
+        )
+
+    @asynccontextmanager
+    async def stream(self, device_id: str = "d1") -> AsyncIterator["Stream"]:
+        async with self.doors.mesh(device_identity(device_id)) as channel:
+            yield Stream(agent_pb2_grpc.EventStreamServiceStub(channel).StreamEvents())
+
+
+class Stream:
+    """The device's end of an event stream."""
+
+    def __init__(
+        self, call: "grpc.aio.StreamStreamCall[agent_pb2.StreamEventsRequest, agent_pb2.StreamEventsResponse]"
+    ) -> None:
+        self.call = call
+
+    async def hello(self, device_id: str = "") -> agent_pb2.EventsWelcome:
+        hello = agent_pb2.EventsHello(device_id=device_id, agent_version="0.1.0")
+        with suppress(asyncio.InvalidStateError):
+            await self.call.write(agent_pb2.StreamEventsRequest(hello=hello))
+        return (await self.read()).welcome
+
+    async def send(self, events: Iterable[event_pb2.ElevationEvent], *, first: int = 1) -> None:
+        with suppress(asyncio.InvalidStateError):
+            await self.call.write(agent_pb2.StreamEventsRequest(batch=message(events, first=first)))
+
+    async def read(self) -> agent_pb2.StreamEventsResponse:
+        response = await self.call.read()
+        if response is grpc.aio.EOF:
+            code = await self.call.code()
+            raise EOFError(code.name)
+        assert isinstance(response, agent_pb2.StreamEventsResponse)
+        return response
+
+    async def failure(self) -> tuple[str, str]:
+        with suppress(grpc.aio.AioRpcError, EOFError):
+            while True:
+                await self.read()
+        return (await self.call.code()).name, await self.call.details() or ""
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World()
+    async with open_doors(tmp_path, made.parts()) as made.doors:
+        yield made
+
+
+async def test_the_device_is_greeted_with_its_credit_and_the_time(world: World) -> None:
+    async with world.stream() as stream:
+        welcome = await stream.hello("d1")
+        assert welcome.credit == CREDIT
+        assert welcome.server_time.ToDatetime(tzinfo=NOW.tzinfo) == NOW
+
+
+async def test_what_is_acknowledged_is_stored(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.send([decided(1), decided(2)])
+        ack = (await stream.read()).ack
+        assert (ack.journal_id, ack.committed_through, list(ack.rejected)) == ("journal-1", 2, [])
+        assert set(world.sink.events) == {uuid7(1), uuid7(2)}
+
+
+async def test_a_batch_that_is_sent_again_is_acknowledged_again_and_stored_once(world: World) -> None:
+    for _ in range(2):
+        async with world.stream() as stream:
+            await stream.hello()
+            await stream.send([decided(1)])
+            assert (await stream.read()).ack.committed_through == 1
+    assert len(world.sink.events) == 1
+
+
+async def test_an_event_that_can_never_be_stored_counts_as_committed(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.send([decided(1), decided(2, justification="x" * 257), decided(3)])
+        ack = (await stream.read()).ack
+        assert ack.committed_through == 3
+        assert [(one.seq, one.reason) for one in ack.rejected] == [
+            (2, "justification must have at most 256 characters")
+        ]
+
+
+async def test_the_last_batches_are_acknowledged_before_the_stream_ends(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.send([decided(1)])
+        await stream.send([decided(2)], first=2)
+        await stream.call.done_writing()
+        through = 0
+        while through < 2:
+            through = (await stream.read()).ack.committed_through
+        assert (await stream.failure())[0] == "OK"
+
+
+async def test_a_stream_without_hello_is_refused(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.send([decided(1)])
+        assert await stream.failure() == ("INVALID_ARGUMENT", "hello: must be the first message of the stream")
+    assert world.sink.events == {}
+
+
+async def test_a_device_that_names_another_is_refused(world: World) -> None:
+    async with world.stream("d1") as stream:
+        with suppress(grpc.aio.AioRpcError, EOFError):
+            await stream.hello("d2")
+        assert (await stream.failure())[0] == "PERMISSION_DENIED"
+
+
+async def test_a_retired_device_is_refused(world: World) -> None:
+    async with world.stream("gone") as stream:
+        assert (await stream.failure())[0] == "PERMISSION_DENIED"
+
+
+async def test_a_device_that_the_directory_does_not_show_yet_is_asked_to_come_back(world: World) -> None:
+    async with world.stream("new") as stream:
+        assert (await stream.failure())[0] == "UNAVAILABLE"
+
+
+async def test_a_service_is_not_a_device(world: World) -> None:
+    async with world.doors.mesh(service_identity("policy")) as channel:
+        stream = Stream(agent_pb2_grpc.EventStreamServiceStub(channel).StreamEvents())
+        assert (await stream.failure())[0] == "PERMISSION_DENIED"
+
+
+async def test_more_events_than_the_credit_are_refused(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.send([decided(number) for number in range(1, CREDIT + 2)])
+        assert await stream.failure() == (
+            "INVALID_ARGUMENT",
+            f"batch.entries: must leave at most {CREDIT} events in flight; wait for the ack",
+        )
+    assert world.sink.events == {}
+
+
+async def test_a_second_hello_is_refused(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.call.write(agent_pb2.StreamEventsRequest(hello=agent_pb2.EventsHello()))
+        assert (await stream.failure())[0] == "INVALID_ARGUMENT"
+
+
+async def test_a_message_over_the_limit_ends_the_stream_and_stores_nothing(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.send([decided(1, reason="x" * 5 * 1024 * 1024)])
+        assert (await stream.failure())[0] == "RESOURCE_EXHAUSTED"
+    assert world.sink.events == {}
+
+
+async def test_nothing_is_acknowledged_while_events_cannot_be_stored(world: World) -> None:
+    world.sink.fail()
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.send([decided(1)])
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await stream.read()
+        assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+    world.sink.failure = None
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.send([decided(1)])
+        assert (await stream.read()).ack.committed_through == 1
+
+
+async def test_the_newest_stream_of_a_device_wins(world: World) -> None:
+    async with world.stream() as older, world.stream() as newer:
+        await older.hello()
+        await newer.hello()
+        assert (await older.read()).go_away.reason == "SUPERSEDED"
+        await newer.send([decided(1)])
+        assert (await newer.read()).ack.committed_through == 1
+
+
+async def test_a_device_that_is_retired_loses_its_stream_at_once(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        world.streams.follow(Device("d1", "d1", enrolled=False))
+        assert (await stream.failure())[0] == "PERMISSION_DENIED"
+
+
+async def test_a_process_that_ends_sends_its_streams_away(tmp_path: Path) -> None:
+    world = World()
+    grace = timedelta(seconds=5)
+    async with open_doors(tmp_path, world.parts(), drain_grace=grace) as world.doors, world.stream() as stream:
+        await stream.hello()
+        await world.streams.drain()
+        assert (await stream.read()).go_away.reason == "DRAINING"
