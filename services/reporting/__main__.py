@@ -1,4 +1,6 @@
-"""Put the reporting service together."""
+"""Put the reporting service together: `python -m services.reporting`, or a part of `epm serve`."""
+
+from functools import partial
 
 from epm.reporting.v1 import agent_pb2_grpc, reports_pb2_grpc
 from services._chassis.access import AccessControl
@@ -8,6 +10,7 @@ from services._chassis.clock import SystemClock
 from services._chassis.config import ServiceSettings
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
+from services._chassis.run import run
 from services._chassis.server import ServiceParts
 from services.reporting.admin_servicer import ReportingServicer
 from services.reporting.agent_servicer import EventStreamServicer
@@ -47,9 +50,13 @@ async def build(settings: ServiceSettings) -> ServiceParts:
     return ServiceParts(
         name=SERVICE,
         access=access,
-        public=[lambda server: reports_pb2_grpc.add_ReportingServiceServicer_to_server(reports, server)],
-        mesh=[lambda server: agent_pb2_grpc.add_EventStreamServiceServicer_to_server(events, server)],
+        public=[partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports)],
+        mesh=[partial(agent_pb2_grpc.add_EventStreamServiceServicer_to_server, events)],
         workers=[watch_worker(rbac, access), directory.worker(), writer.worker()],
         on_drain=[streams.drain],
         close=close,
     )
+
+
+if __name__ == "__main__":
+    run({"reporting": build})

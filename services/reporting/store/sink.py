@@ -26,7 +26,6 @@ from services.reporting.store.rows import (
     GAPS,
     JOURNALS,
     JournalName,
-    Row,
     Rows,
     Target,
     dead_letter_row,
