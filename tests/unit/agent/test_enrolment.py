@@ -19,11 +19,11 @@ async def servers() -> AsyncIterator[FakeServers]:
         yield running
 
 
-def request(servers: FakeServers, *, token: str = "good-token", ca: bytes | None = None) -> Enrolment:
+def request(servers: FakeServers, *, token: str = "", ca: bytes | None = None) -> Enrolment:
     return Enrolment(
         server=servers.public_address,
         ca=ca or servers.installation.authority.pem,
-        token=token,
+        token=token or servers.device.token,
         device_name=DEVICE_NAME,
         facts=agent_pb2.DeviceFacts(os="linux"),
     )

@@ -122,9 +122,36 @@ def signed(tmp_path: Path) -> Path:
     key = KEY.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (tmp_path / "key.pem").write_bytes(key)
     output = tmp_path / "signed.exe"
-    command = ["osslsigncode", "sign", "-certs", tmp_path / "chain.pem", "-key", tmp_path / "key.pem", "-h", "sha256"]
-    subprocess.run([*command, "-in", LAUNCHER, "-out", output], check=True, capture_output=True)
+    command: list[str | Path] = [
+        "osslsigncode",
+        "sign",
+        "-certs",
+        tmp_path / "chain.pem",
+        "-key",
+        tmp_path / "key.pem",
+        "-h",
+        "sha256",
+    ]
+    command += ["-in", LAUNCHER, "-out", output]
+    subprocess.run(command, check=True, capture_output=True)
     return output
+
+
+@pytest.fixture
+def changed(signed: Path) -> Path:
+    content = bytearray(signed.read_bytes())
+    content[5000] ^= 1
+    signed.write_bytes(bytes(content))
+    return signed
+
+
+@pytest.fixture
+def broken(signed: Path) -> Path:
+    """Give a program whose signature holds a certificate that is none any more."""
+    content = signed.read_bytes()
+    at = content.rindex(der(LEAF))
+    signed.write_bytes(content[: at + 4] + b"\xff" * 40 + content[at + 44 :])
+    return signed
 
 
 async def signers_of(path: Path) -> tuple[Signer, ...]:
@@ -141,9 +168,13 @@ async def test_a_signed_program_shows_its_signer_its_chain_and_that_it_is_truste
 
 
 @signing
-async def test_a_signed_program_that_was_changed_is_not_trusted(signed: Path) -> None:
-    content = bytearray(signed.read_bytes())
-    content[5000] ^= 1
-    signed.write_bytes(bytes(content))
-    (signer,) = await signers_of(signed)
+async def test_a_signed_program_that_was_changed_is_not_trusted(changed: Path) -> None:
+    (signer,) = await signers_of(changed)
     assert not signer.trusted
+
+
+@signing
+async def test_a_broken_certificate_in_a_program_makes_it_unsigned_and_leaves_the_rest(broken: Path) -> None:
+    with opened(str(broken)) as file:
+        found = await ChildInspector(TrustStore((ROOT,))).inspect(file, Platform.WINDOWS, NOW)
+    assert (found.evidence.signers, found.evidence.internal_name, len(found.evidence.sha256)) == ((), "t64.exe", 64)
