@@ -14,7 +14,7 @@ STAMP := $(VENV)/.ready
 PIP := python -m pip -qq --disable-pip-version-check
 
 # $(call install-lock,ENVIRONMENT,LOCK): exactly the packages of a lock; by pip where pip alone knows the index.
-install-lock = $(BIN)/uv pip sync --quiet --no-config --python $(1)/bin/python --require-hashes $(2) 2> $(1)/uv.log \
+install-lock = $(BIN)/uv pip sync --quiet --no-config --compile-bytecode --python $(1)/bin/python --require-hashes $(2) 2> $(1)/uv.log \
 	|| $(1)/bin/$(PIP) install --no-deps --require-hashes -r $(2)
 # $(call resolve,OPTIONS,LOCK): hashes, no addresses.
 resolve = $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,83 +68,66 @@ def offline_steps(samples: Samples) -> list[Step]:
 
 
 def _windows_steps(files: Mapping[str, Path]) -> list[Step]:
+    return [*_confirmed_steps(files), *_other_rule_steps(files), *_steps_without_rule(files)]
+
+
+def _confirmed_steps(files: Mapping[str, Path]) -> list[Step]:
+    by_rule = partial(Step, device="ws-1", user="alice", file=files["setup"], source="RULE", rule="launcher-setup")
     return [
-        Step(
-            about="AUTOMATIC, an ordinary start",
-            device="ws-1",
-            user="alice",
-            file=files["launcher"],
-            options=("--trigger", "LAUNCH"),
-            outcome="ELEVATE",
-            source="RULE",
-            rule="simple-launcher",
-            result="ELEVATED",
-        ),
-        Step(
+        by_rule(
             about="USER_CONFIRMED with a justification",
-            device="ws-1",
-            user="alice",
-            file=files["setup"],
             arguments=("/silent",),
             options=("--answer-confirm", "--justification", "new laptop, ticket 4711"),
             outcome="PROMPT",
-            source="RULE",
-            rule="launcher-setup",
             result="ELEVATED",
         ),
-        Step(
+        by_rule(
             about="the same, and the user thinks better of it",
-            device="ws-1",
-            user="alice",
-            file=files["setup"],
             options=("--answer-decline",),
             outcome="PROMPT",
-            source="RULE",
-            rule="launcher-setup",
             result="CANCELLED",
         ),
-        Step(
+        by_rule(
             about="the same with arguments that the rule does not list",
-            device="ws-1",
-            user="alice",
-            file=files["setup"],
             arguments=("/silent", "/uninstall"),
             outcome="DENY",
-            source="RULE",
-            rule="launcher-setup",
             result="DENIED",
         ),
-        Step(
+    ]
+
+
+def _other_rule_steps(files: Mapping[str, Path]) -> list[Step]:
+    by_rule = partial(Step, device="ws-1", user="alice", source="RULE")
+    return [
+        by_rule(
+            about="AUTOMATIC, an ordinary start",
+            file=files["launcher"],
+            options=("--trigger", "LAUNCH"),
+            outcome="ELEVATE",
+            rule="simple-launcher",
+            result="ELEVATED",
+        ),
+        by_rule(
             about="CURRENT_USER: owes an authentication that nothing here can take",
-            device="ws-1",
-            user="alice",
             file=files["console"],
             options=("--answer-confirm",),
             outcome="PROMPT",
-            source="RULE",
             rule="admin-console",
             result="REFUSED",
         ),
-        Step(
+        by_rule(
             about="SUPPORT_APPROVED",
-            device="ws-1",
-            user="alice",
             file=files["driver"],
             outcome="REQUEST_APPROVAL",
-            source="RULE",
             rule="driver-update",
             result="APPROVAL_REQUIRED",
         ),
-        Step(
-            about="DENY",
-            device="ws-1",
-            user="alice",
-            file=files["game"],
-            outcome="DENY",
-            source="RULE",
-            rule="no-games",
-            result="DENIED",
-        ),
+        by_rule(about="DENY", file=files["game"], outcome="DENY", rule="no-games", result="DENIED"),
+    ]
+
+
+def _steps_without_rule(files: Mapping[str, Path]) -> list[Step]:
+    return [
         Step(
             about="an administrator, whom EPM does not manage",
             device="ws-2",

@@ -261,25 +261,15 @@ def test_an_ordinary_start_is_elevated_or_left_alone(targeted: Targeted, attempt
     assert decision.outcome is Outcome.NOT_MANAGED or decision.elevation_type is ElevationType.AUTOMATIC
 
 
-@given(
-    policies(),
-    attempts,
-    st.text(max_size=40),
-    st.text(max_size=70),
-    st.text(max_size=20),
-    st.sampled_from(Platform),
-    st.booleans(),
+strange_files = st.builds(
+    FileEvidence, st.text(max_size=40), st.text(max_size=70), st.text(max_size=20), local=st.booleans()
 )
+
+
+@given(policies(), attempts, strange_files, st.sampled_from(Platform))
 def test_every_attempt_gets_a_decision(
-    targeted: Targeted,
-    attempt: Attempt,
-    path: str,
-    sha: str,
-    version: str,
-    platform: Platform,
-    local: bool,  # noqa: FBT001 - drawn
+    targeted: Targeted, attempt: Attempt, file: FileEvidence, platform: Platform
 ) -> None:
-    file = FileEvidence(path, sha, version, local=local)
     strange = replace(attempt, file=file, platform=platform)
     decision = explain(compiled(targeted), strange)
     assert decision.reason
