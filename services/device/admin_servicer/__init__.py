@@ -1,0 +1,1 @@
+"""Answer administrators on the public door."""

@@ -1,0 +1,54 @@
+"""Groups: decode, call one use case, encode."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from epm.device.v1 import groups_pb2, groups_pb2_grpc
+from services._chassis.access import AccessControl, Permit
+from services._chassis.caller import current_caller, current_permit
+from services.device.codec import groups as codec
+from services.device.ports import Store
+from services.device.usecases import groups
+
+
+class GroupServicer(groups_pb2_grpc.GroupServiceServicer):
+    """Answer `epm.device.v1.GroupService`."""
+
+    def __init__(self, store: Store, access: AccessControl, *, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._access = access
+        self._now = now
+
+    async def GetGroup(self, request: groups_pb2.GetGroupRequest, context: Any) -> groups_pb2.GetGroupResponse:
+        """Return a group."""
+        group = await groups.get_group(self._store, request.name, permit=current_permit())
+        return groups_pb2.GetGroupResponse(group=codec.group_to_proto(group))
+
+    async def ListGroups(self, request: groups_pb2.ListGroupsRequest, context: Any) -> groups_pb2.ListGroupsResponse:
+        """List groups by name."""
+        page = await groups.list_groups(
+            self._store, permit=current_permit(), page_size=request.page_size, page_token=request.page_token
+        )
+        return groups_pb2.ListGroupsResponse(
+            groups=map(codec.group_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def ApplyGroups(self, request: groups_pb2.ApplyGroupsRequest, context: Any) -> groups_pb2.ApplyGroupsResponse:
+        """Create or replace groups, given the rights for what the call does."""
+        applied = await groups.apply_groups(
+            self._store,
+            [codec.draft_from_proto(group) for group in request.groups],
+            check=self._check,
+            validate_only=request.validate_only,
+            now=self._now(),
+        )
+        return codec.applied_to_proto(applied)
+
+    async def DeleteGroup(self, request: groups_pb2.DeleteGroupRequest, context: Any) -> groups_pb2.DeleteGroupResponse:
+        """Delete a group."""
+        revision = await groups.delete_group(self._store, request.name, permit=current_permit(), now=self._now())
+        return groups_pb2.DeleteGroupResponse(directory_revision=revision)
+
+    def _check(self, right: str) -> Permit:
+        return self._access.check(current_caller().principal, right)

@@ -1,0 +1,101 @@
+"""Answer devices and services: enrolment on the public door, check-ins and the directory on the mesh door."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from epm.device.v1 import agent_pb2, agent_pb2_grpc, lifecycle_pb2, lifecycle_pb2_grpc
+from services._chassis.auth import digest_of
+from services._chassis.caller import current_caller
+from services.device.codec.devices import EPM_STATES, facts_from_proto
+from services.device.codec.directory import reports_from_proto
+from services.device.codec.times import time_to_proto
+from services.device.model.installation import Installation
+from services.device.ports import Store
+from services.device.streams import DirectoryStreams
+from services.device.usecases.devices import check_in
+from services.device.usecases.enrolment import Enrolment, enrol
+from services.device.usecases.lifecycle import report_settings
+
+Now = Callable[[], datetime]
+NEXT_CHECK_IN = timedelta(minutes=5)
+
+
+class EnrolmentServicer(agent_pb2_grpc.EnrolmentServiceServicer):
+    """Answer `epm.device.v1.EnrolmentService`."""
+
+    def __init__(self, store: Store, installation: Installation, *, now: Now, new_id: Callable[[], str]) -> None:
+        self._store = store
+        self._installation = installation
+        self._now = now
+        self._new_id = new_id
+
+    async def Enroll(self, request: agent_pb2.EnrollRequest, context: Any) -> agent_pb2.EnrollResponse:
+        """Make a device of the caller."""
+        asked = Enrolment(
+            token_digest=digest_of(request.token),
+            csr=request.csr_pem,
+            device_name=request.device_name,
+            facts=facts_from_proto(request.facts),
+        )
+        enrolled = await enrol(self._store, asked, self._installation, now=self._now(), new_id=self._new_id())
+        installation = self._installation
+        return agent_pb2.EnrollResponse(
+            device_id=enrolled.device.device_id,
+            certificate_pem=enrolled.certificate,
+            ca_pem=installation.authority.pem.decode("ascii"),
+            trust_domain=installation.trust_domain,
+            policy_address=installation.policy_address,
+            reporting_address=installation.reporting_address,
+            device_address=installation.device_address,
+            policy_keys=[
+                agent_pb2.PolicyKey(key_id=key.key_id, public_key=key.public_key) for key in installation.policy_keys
+            ],
+        )
+
+
+class DeviceAgentServicer(agent_pb2_grpc.DeviceAgentServiceServicer):
+    """Answer `epm.device.v1.DeviceAgentService`."""
+
+    def __init__(self, store: Store, *, now: Now, next_check_in: timedelta = NEXT_CHECK_IN) -> None:
+        self._store = store
+        self._now = now
+        self._next_check_in = next_check_in
+
+    async def CheckIn(self, request: agent_pb2.CheckInRequest, context: Any) -> agent_pb2.CheckInResponse:
+        """Note that the device of the certificate is alive."""
+        now = self._now()
+        facts = facts_from_proto(request.facts)
+        device = await check_in(self._store, current_caller().device_id, request.device_id, facts, now=now)
+        wait = Duration()
+        wait.FromTimedelta(self._next_check_in)
+        return agent_pb2.CheckInResponse(
+            server_time=time_to_proto(now), next_check_in=wait, epm_state=EPM_STATES[device.lifecycle.state]
+        )
+
+
+class DirectoryServicer(lifecycle_pb2_grpc.DirectoryServiceServicer):
+    """Answer `epm.device.v1.DirectoryService`."""
+
+    def __init__(self, store: Store, streams: DirectoryStreams, *, now: Now, deprovision_after: timedelta) -> None:
+        self._store = store
+        self._streams = streams
+        self._now = now
+        self._deprovision_after = deprovision_after
+
+    async def WatchDirectory(
+        self, request: lifecycle_pb2.WatchDirectoryRequest, context: Any
+    ) -> AsyncIterator[lifecycle_pb2.WatchDirectoryResponse]:
+        """Stream the directory, every change of it, and heartbeats."""
+        async for message in self._streams.follow(request.revision):
+            yield message
+
+    async def ReportSettingsStates(
+        self, request: lifecycle_pb2.ReportSettingsStatesRequest, context: Any
+    ) -> lifecycle_pb2.ReportSettingsStatesResponse:
+        """Take in what the policy service worked out."""
+        reports = reports_from_proto(request.states)
+        await report_settings(self._store, reports, now=self._now(), deprovision_after=self._deprovision_after)
+        return lifecycle_pb2.ReportSettingsStatesResponse()

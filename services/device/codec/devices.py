@@ -1,0 +1,115 @@
+"""Devices, what their agents report, and enrolment tokens."""
+
+from epm.device.v1 import agent_pb2, devices_pb2
+from epm.elevation.v1 import document_pb2
+from services._chassis.errors import InvalidError, Problem
+from services.device.codec.times import time_from_proto, time_to_proto
+from services.device.model.devices import Attested, Device, EnrolmentState, Facts, Ownership
+from services.device.model.lifecycle import EpmState
+from services.device.model.tokens import EnrolmentToken, TokenDraft
+from services.device.usecases.devices import DeviceChange
+
+EPM_STATES = {
+    EpmState.NOT_PROVISIONED: document_pb2.EPM_STATE_NOT_PROVISIONED,
+    EpmState.PROVISIONING: document_pb2.EPM_STATE_PROVISIONING,
+    EpmState.ACTIVE: document_pb2.EPM_STATE_ACTIVE,
+    EpmState.DISABLED: document_pb2.EPM_STATE_DISABLED,
+    EpmState.DEPROVISION_PENDING: document_pb2.EPM_STATE_DEPROVISION_PENDING,
+    EpmState.DEPROVISIONING: document_pb2.EPM_STATE_DEPROVISIONING,
+    EpmState.NOT_APPLICABLE: document_pb2.EPM_STATE_NOT_APPLICABLE,
+}
+ENROLMENT_STATES = {
+    EnrolmentState.ENROLLED: devices_pb2.ENROLMENT_STATE_ENROLLED,
+    EnrolmentState.RETIRED: devices_pb2.ENROLMENT_STATE_RETIRED,
+}
+OWNERSHIPS = {
+    Ownership.UNKNOWN: devices_pb2.OWNERSHIP_UNSPECIFIED,
+    Ownership.CORPORATE: devices_pb2.OWNERSHIP_CORPORATE,
+    Ownership.PERSONAL: devices_pb2.OWNERSHIP_PERSONAL,
+}
+_OWNERSHIPS_BY_NUMBER = {number: ownership for ownership, number in OWNERSHIPS.items()}
+
+
+def device_to_proto(device: Device) -> devices_pb2.Device:
+    """Write a device as administrators see it; the time of removal is theirs only while it can still be averted."""
+    facts, attested, lifecycle = device.facts, device.attested, device.lifecycle
+    pending = lifecycle.state is EpmState.DEPROVISION_PENDING
+    return devices_pb2.Device(
+        device_id=device.device_id,
+        name=device.name,
+        enrolment_state=ENROLMENT_STATES[device.enrolment],
+        epm_state=EPM_STATES[lifecycle.state],
+        os=facts.os,
+        os_version=facts.os_version,
+        architecture=facts.architecture,
+        agent_version=facts.agent_version,
+        users=attested.users,
+        reported_users=facts.users,
+        tags=attested.tags,
+        ownership=OWNERSHIPS[attested.ownership],
+        scope_tags=attested.scope_tags,
+        enrolled=time_to_proto(device.enrolled),
+        last_check_in=time_to_proto(device.last_check_in),
+        deprovision_time=time_to_proto(lifecycle.deprovision_time if pending else None),
+        etag=device.etag,
+    )
+
+
+def change_from_proto(message: devices_pb2.Device) -> DeviceChange:
+    """Read what an administrator says of a device. Raises InvalidError for an ownership that nobody knows."""
+    ownership = _OWNERSHIPS_BY_NUMBER.get(message.ownership)
+    if ownership is None:
+        raise InvalidError([Problem("device.ownership", "must be CORPORATE or PERSONAL; leave it out if not known")])
+    attested = Attested(
+        users=tuple(sorted(message.users)),
+        tags=tuple(sorted(message.tags)),
+        ownership=ownership,
+        scope_tags=tuple(sorted(message.scope_tags)),
+    )
+    return DeviceChange(message.device_id, attested, message.etag)
+
+
+def facts_from_proto(message: agent_pb2.DeviceFacts) -> Facts:
+    """Read what an agent reports."""
+    return Facts(
+        os=message.os,
+        os_version=message.os_version,
+        architecture=message.architecture,
+        agent_version=message.agent_version,
+        users=tuple(message.users),
+    )
+
+
+def token_to_proto(token: EnrolmentToken) -> devices_pb2.EnrolmentToken:
+    """Write an enrolment token; its digest stays here."""
+    return devices_pb2.EnrolmentToken(
+        token_id=token.token_id,
+        description=token.description,
+        quota=token.quota,
+        used=token.used,
+        expires=time_to_proto(token.expires),
+        users=token.users,
+        allow_reported_users=token.allow_reported_users,
+        groups=token.groups,
+        tags=token.tags,
+        scope_tags=token.scope_tags,
+        created=time_to_proto(token.created),
+        revoked=time_to_proto(token.revoked),
+    )
+
+
+def token_draft_from_proto(message: devices_pb2.EnrolmentToken) -> TokenDraft:
+    """Read an enrolment token that is asked for. Raises InvalidError for an expiry that no calendar has."""
+    expires = None
+    if message.HasField("expires"):
+        expires = time_from_proto("enrolment_token.expires", message.expires)
+    return TokenDraft(
+        description=message.description,
+        quota=message.quota,
+        expires=expires,
+        users=tuple(message.users),
+        allow_reported_users=message.allow_reported_users,
+        groups=tuple(message.groups),
+        tags=tuple(message.tags),
+        scope_tags=tuple(message.scope_tags),
+    )

@@ -1,0 +1,91 @@
+"""The directory as other services watch it, and what the policy service tells in return."""
+
+from collections.abc import Iterator, Sequence
+
+from epm.device.v1 import lifecycle_pb2
+from services._chassis.errors import InvalidError, Problem
+from services.device.codec.devices import ENROLMENT_STATES, OWNERSHIPS
+from services.device.codec.groups import GROUP_TYPES
+from services.device.codec.times import time_to_proto
+from services.device.model.devices import Device
+from services.device.model.groups import Group
+from services.device.model.lifecycle import Desired, SettingsReport
+from services.device.ports import DirectoryChanges
+
+LARGEST_MESSAGE = 512 * 1024
+"""Bytes after which a transfer goes on in the next message; far below what a receiver takes."""
+
+MOST_ENTRIES = 1000
+_DESIRED = {
+    lifecycle_pb2.DESIRED_STATE_ON: Desired.ON,
+    lifecycle_pb2.DESIRED_STATE_OFF: Desired.OFF,
+    lifecycle_pb2.DESIRED_STATE_NONE: Desired.NONE,
+}
+
+
+def transfer(changes: DirectoryChanges, *, held: int, reset: bool) -> Iterator[lifecycle_pb2.WatchDirectoryResponse]:
+    """Write changes as messages of bearable size; until the last, the caller goes on holding the revision `held`."""
+    message = lifecycle_pb2.WatchDirectoryResponse(reset=reset)
+    entries = size = 0
+    everything: Sequence[Group | Device] = (*changes.groups, *changes.devices)
+    for entry in everything:
+        written = _group(entry) if isinstance(entry, Group) else _device(entry)
+        size += written.ByteSize()
+        if entries and (entries == MOST_ENTRIES or size > LARGEST_MESSAGE):
+            message.more, message.revision = True, held
+            yield message
+            message = lifecycle_pb2.WatchDirectoryResponse()
+            entries, size = 0, written.ByteSize()
+        if isinstance(written, lifecycle_pb2.DirectoryGroup):
+            message.groups.append(written)
+        else:
+            message.devices.append(written)
+        entries += 1
+    message.revision = changes.revision
+    yield message
+
+
+def reports_from_proto(states: Sequence[lifecycle_pb2.SettingsState]) -> list[SettingsReport]:
+    """Read settings states. Raises InvalidError with every one that does not say what is desired."""
+    problems = [
+        Problem(f"states[{number}].desired", "must be ON, OFF or NONE")
+        for number, state in enumerate(states)
+        if state.desired not in _DESIRED
+    ]
+    if problems:
+        raise InvalidError(problems)
+    return [
+        SettingsReport(
+            device_id=state.device_id,
+            desired=_DESIRED[state.desired],
+            acknowledged=state.acknowledged,
+            revision=state.revision,
+        )
+        for state in states
+    ]
+
+
+def _device(device: Device) -> lifecycle_pb2.DirectoryDevice:
+    return lifecycle_pb2.DirectoryDevice(
+        device_id=device.device_id,
+        name=device.name,
+        enrolment_state=ENROLMENT_STATES[device.enrolment],
+        os=device.facts.os,
+        os_version=device.facts.os_version,
+        architecture=device.facts.architecture,
+        ownership=OWNERSHIPS[device.attested.ownership],
+        tags=device.attested.tags,
+        users=device.bound_users,
+        scope_tags=device.attested.scope_tags,
+        deprovision_time=time_to_proto(device.lifecycle.deprovision_time),
+    )
+
+
+def _group(group: Group) -> lifecycle_pb2.DirectoryGroup:
+    return lifecycle_pb2.DirectoryGroup(
+        name=group.name,
+        type=GROUP_TYPES[group.type],
+        members=group.members,
+        filter=group.filter,
+        deleted=group.deleted,
+    )

@@ -1,0 +1,58 @@
+"""The directory on its way to the other services.
+
+- Each stream reads the store by itself, and holds no transaction while its reader takes its time: a slow one holds
+  nobody up, and finds everything that happened meanwhile in one transfer.
+- A caller that knows a revision gets what is newer. One that knows none, or one that this directory never had (as after
+  a restored backup), gets everything.
+- A heartbeat is an answer of the database: while that does not answer, nobody is told that nothing changed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from epm.device.v1 import lifecycle_pb2
+from services._chassis.changes import ChangeFeed
+from services.device.codec.directory import transfer
+from services.device.ports import DirectoryChanges, Store
+
+HEARTBEAT = timedelta(seconds=5)
+
+
+class DirectoryStreams:
+    """Follow the directory for any number of readers."""
+
+    def __init__(self, store: Store, changes: ChangeFeed, *, heartbeat: timedelta = HEARTBEAT) -> None:
+        self._store = store
+        self._changes = changes
+        self._heartbeat = heartbeat.total_seconds()
+        self._closed = asyncio.Event()
+
+    async def follow(self, known: int) -> AsyncIterator[lifecycle_pb2.WatchDirectoryResponse]:
+        """Give what is newer than `known` at once, then every change, and a heartbeat while nothing changes."""
+        while not self._closed.is_set():
+            changes, reset = await self._newer_than(known)
+            for message in transfer(changes, held=0 if reset else known, reset=reset):
+                yield message
+            known = changes.revision
+            await self._next(known)
+
+    async def drain(self) -> None:
+        """End the streams, because this process ends."""
+        self._closed.set()
+
+    async def _newer_than(self, known: int) -> tuple[DirectoryChanges, bool]:
+        """Return the changes, and whether they are everything."""
+        async with self._store.read() as work:
+            reset = known == 0 or known > await work.current_revision()
+            return await work.changes(0 if reset else known), reset
+
+    async def _next(self, known: int) -> None:
+        """Wait for a newer revision, the time of the next heartbeat, or the end."""
+        waiting = asyncio.create_task(self._changes.wait(known, timeout=self._heartbeat))
+        closing = asyncio.create_task(self._closed.wait())
+        try:
+            await asyncio.wait({waiting, closing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            closing.cancel()
