@@ -1,0 +1,1 @@
+"""Hold the schema of the device service, one change a revision."""

@@ -1,0 +1,1 @@
+"""Keep devices, enrolment tokens and groups in SQL."""

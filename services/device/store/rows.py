@@ -1,0 +1,96 @@
+"""Model to row, and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from elevation.model import GroupType
+from services.device.model.devices import Attested, Device, EnrolmentState, Facts, Origin, Ownership
+from services.device.model.groups import Group
+from services.device.model.lifecycle import Desired, EpmState, Lifecycle
+from services.device.model.tokens import EnrolmentToken
+from services.device.store.tables import GROUPS, TOKENS
+
+Row = Mapping[str, Any]
+
+
+def device_row(device: Device) -> Row:
+    """Return the device as its row."""
+    facts, attested, lifecycle = device.facts, device.attested, device.lifecycle
+    return {
+        "device_id": device.device_id,
+        "name": device.name,
+        "enrolled_name": device.name if device.is_enrolled else None,
+        "enrolment": device.enrolment.value,
+        "os": facts.os,
+        "os_version": facts.os_version,
+        "architecture": facts.architecture,
+        "agent_version": facts.agent_version,
+        "reported_users": facts.users,
+        "users": attested.users,
+        "tags": attested.tags,
+        "ownership": attested.ownership.value,
+        "scope_tags": attested.scope_tags,
+        "token_id": device.origin.token_id,
+        "key_digest": device.origin.key_digest,
+        "allow_reported_users": device.origin.allow_reported_users,
+        "enrolled": device.enrolled,
+        "epm_state": lifecycle.state.value,
+        "desired": lifecycle.desired.value,
+        "deprovision_time": lifecycle.deprovision_time,
+        "policy_revision": lifecycle.policy_revision,
+        "last_check_in": device.last_check_in,
+        "version": device.version,
+        "revision": device.revision,
+    }
+
+
+def device_of(row: Row) -> Device:
+    """Return the device of a row."""
+    return Device(
+        device_id=row["device_id"],
+        name=row["name"],
+        facts=Facts(
+            os=row["os"],
+            os_version=row["os_version"],
+            architecture=row["architecture"],
+            agent_version=row["agent_version"],
+            users=tuple(row["reported_users"]),
+        ),
+        attested=Attested(
+            users=tuple(row["users"]),
+            tags=tuple(row["tags"]),
+            ownership=Ownership(row["ownership"]),
+            scope_tags=tuple(row["scope_tags"]),
+        ),
+        origin=Origin(**{name: row[name] for name in ("token_id", "key_digest", "allow_reported_users")}),
+        enrolled=row["enrolled"],
+        enrolment=EnrolmentState(row["enrolment"]),
+        lifecycle=Lifecycle(
+            EpmState(row["epm_state"]), Desired(row["desired"]), row["deprovision_time"], row["policy_revision"]
+        ),
+        last_check_in=row["last_check_in"],
+        version=row["version"],
+        revision=row["revision"],
+    )
+
+
+def token_row(token: EnrolmentToken) -> Row:
+    """Return the enrolment token as its row."""
+    return {column.name: getattr(token, column.name) for column in TOKENS.columns}
+
+
+def group_row(group: Group) -> Row:
+    """Return the group, or its tombstone, as its row."""
+    return {column.name: getattr(group, column.name) for column in GROUPS.columns} | {"type": group.type.value}
+
+
+def token_of(row: Row) -> EnrolmentToken:
+    """Return the enrolment token of a row."""
+    lists = {name: tuple(row[name]) for name in ("users", "groups", "tags", "scope_tags")}
+    return EnrolmentToken(**{**row, **lists})
+
+
+def group_of(row: Row) -> Group:
+    """Return the group of a row, or its tombstone."""
+    lists = {name: tuple(row[name]) for name in ("members", "scope_tags")}
+    return Group(**{**row, **lists, "type": GroupType(row["type"])})
