@@ -1,9 +1,56 @@
 """What the verbs need from the outside."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from elevation.model import RulesPolicy
+from services._chassis.paging import Page, PageRequest
 from services.policy.model.directory import Directory
-from services.policy.model.objects import Corpus
+from services.policy.model.objects import Change, Content, Corpus, Stored
+from services.policy.model.states import DevicePolicyState
+
+
+class Work(Protocol):
+    """Look at what is authored and change it, inside one transaction that nobody else interferes with."""
+
+    async def find(self, kind: type[Content], names: Iterable[str]) -> Mapping[str, Stored[Content]]:
+        """Return those of the objects that there are, by name."""
+        ...
+
+    async def page(
+        self, kind: type[Content], request: PageRequest, visible: frozenset[str] | None
+    ) -> Page[Stored[Content]]:
+        """Return the objects after the name in `request` that carry one of the tags, by name; None: whatever they carry."""
+        ...
+
+    async def naming(self, certificate: str) -> Sequence[Stored[RulesPolicy]]:
+        """Return the rules policies that name a reusable certificate, by name."""
+        ...
+
+    async def save(self, change: Change[Content]) -> None:
+        """Write the object, its history and the audit record; none of them comes without the others."""
+        ...
+
+    async def next_revision(self) -> int:
+        """Take the revision of this transaction's changes, once."""
+        ...
+
+    async def revision(self) -> int:
+        """Return the revision that the data has when the transaction ends."""
+        ...
+
+
+class Store(Protocol):
+    """Open transactions on what is authored."""
+
+    def writing(self) -> AbstractAsyncContextManager[Work]:
+        """Open a transaction; it is committed if the block is left cleanly."""
+        ...
+
+    def reading(self) -> AbstractAsyncContextManager[Work]:
+        """Open a transaction that changes nothing."""
+        ...
 
 
 class CorpusReader(Protocol):
@@ -23,4 +70,12 @@ class Directories(Protocol):
 
     async def at_least(self, revision: int) -> Directory:
         """Return the directory once it is as new as `revision`. Raises UnavailableError if that takes too long."""
+        ...
+
+
+class DeviceStates(Protocol):
+    """Know how far the policy of each device has come."""
+
+    async def page(self, request: PageRequest, visible: frozenset[str] | None) -> Page[DevicePolicyState]:
+        """Return states by (device name, device id), of the devices that carry one of the tags; None: of all."""
         ...

@@ -6,13 +6,38 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import Enum
 from typing import Generic, TypeVar
 
-from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
+from elevation.model import Assignments, ReusableCertificate, RulesPolicy, SettingsPolicy
 
 Content = TypeVar("Content", bound=SettingsPolicy | RulesPolicy | ReusableCertificate)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Name a kind of object: in documents, in prose, and as the contract spells one and many."""
+
+    document: str
+    noun: str
+    one: str
+    many: str
+
+
+_KINDS: Mapping[type, Kind] = {
+    SettingsPolicy: Kind("ElevationSettingsPolicy", "settings policy", "settings_policy", "settings_policies"),
+    RulesPolicy: Kind("ElevationRulesPolicy", "rules policy", "rules_policy", "rules_policies"),
+    ReusableCertificate: Kind(
+        "ReusableCertificate", "reusable certificate", "reusable_certificate", "reusable_certificates"
+    ),
+}
+
+
+def kind_of(content: type[Content]) -> Kind:
+    """Return the kind of such content."""
+    return _KINDS[content]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,3 +74,84 @@ class Corpus:
     settings_policies: tuple[Stored[SettingsPolicy], ...] = ()
     rules_policies: tuple[Stored[RulesPolicy], ...] = ()
     certificates: tuple[Stored[ReusableCertificate], ...] = ()
+
+
+class Action(Enum):
+    """What becomes of an object that is written."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    ASSIGNED = "assigned"
+    """Its assignments changed and nothing else did."""
+    DELETED = "deleted"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change(Generic[Content]):
+    """Turn one object into another, under one revision; no `before` creates it, no `after` deletes it."""
+
+    before: Stored[Content] | None
+    after: Stored[Content] | None
+    revision: int
+    actor: str
+    now: datetime
+
+    @property
+    def subject(self) -> Stored[Content]:
+        """Return the object as it is after the change, or as it was before it was deleted."""
+        subject = self.after or self.before
+        if subject is None:
+            raise ValueError("a change without an object changes nothing")
+        return subject
+
+    @property
+    def action(self) -> Action:
+        """Say what the change does."""
+        if self.after is None:
+            return Action.DELETED
+        return action_between(self.before, self.after)
+
+
+def action_between(before: Stored[Content] | None, after: Stored[Content]) -> Action:
+    """Say what turns one object into the other; who wrote it when, and under which etag, is no difference."""
+    if before is None:
+        return Action.CREATED
+    kept = before.about.scope_tags == after.about.scope_tags and before.about.labels == after.about.labels
+    if kept and before.content == after.content:
+        return Action.UNCHANGED
+    moved = with_assignments(before.content, assignments_of(after.content))
+    return Action.ASSIGNED if kept and moved == after.content else Action.UPDATED
+
+
+def assignments_of(content: SettingsPolicy | RulesPolicy | ReusableCertificate) -> Assignments:
+    """Return who gets the object; nobody gets a certificate by itself."""
+    return Assignments() if isinstance(content, ReusableCertificate) else content.assignments
+
+
+def with_assignments(content: Content, assignments: Assignments) -> Content:
+    """Return the object for other groups; a certificate stays as it is."""
+    if isinstance(content, ReusableCertificate):
+        return content
+    return replace(content, assignments=assignments)
+
+
+def targets_of(assignments: Assignments) -> frozenset[str]:
+    """Return the groups that assignments name, excluded ones included."""
+    included = frozenset(target.group for target in assignments.include)
+    return included | {target.group for target in assignments.exclude}
+
+
+def moved_targets(before: Assignments, after: Assignments) -> frozenset[str]:
+    """Return the groups that are added, taken away or filtered in another way."""
+    included = frozenset(before.include) ^ frozenset(after.include)
+    excluded = frozenset(before.exclude) ^ frozenset(after.exclude)
+    return targets_of(Assignments(tuple(included), tuple(excluded)))
+
+
+def certificates_named(content: SettingsPolicy | RulesPolicy | ReusableCertificate) -> frozenset[str]:
+    """Return the reusable certificates that the rules name."""
+    if not isinstance(content, RulesPolicy):
+        return frozenset()
+    conditions = (rule.detection.certificate for rule in content.rules)
+    return frozenset(condition.reusable for condition in conditions if condition is not None and condition.reusable)
