@@ -42,10 +42,14 @@ def page_request(*, page_size: int, page_token: str, question: str = "") -> Page
 
     Raises InvalidError for a negative size, and for a token that another question gave.
     """
-    if page_size < 0:
-        raise InvalidError([Problem("page_size", "must not be negative; leave it 0 for the default")])
-    size = min(page_size or DEFAULT_SIZE, LARGEST_SIZE)
-    return PageRequest(size, _after(page_token, question) if page_token else (), question)
+    after = _after(page_token, question) if page_token else ()
+    problems = [] if page_size >= 0 else [Problem("page_size", "must not be negative; leave it 0 for the default")]
+    if after is None:
+        message = "is not a token that this list with this filter gave; start again without it"
+        problems.append(Problem("page_token", message))
+    if after is None or problems:
+        raise InvalidError(problems, reason="PAGE_TOKEN_INVALID" if after is None else None)
+    return PageRequest(min(page_size or DEFAULT_SIZE, LARGEST_SIZE), after, question)
 
 
 def cut(rows: Sequence[Item], request: PageRequest, *, key: Callable[[Item], tuple[str | int, ...]]) -> Page[Item]:
@@ -55,20 +59,16 @@ def cut(rows: Sequence[Item], request: PageRequest, *, key: Callable[[Item], tup
     return Page(items, request.next_token(key(items[-1])) if more else "")
 
 
-def _after(token: str, question: str) -> tuple[str | int, ...]:
+def _after(token: str, question: str) -> tuple[str | int, ...] | None:
+    """Return the key in the token; None if this question did not give it."""
     try:
         text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         fingerprint, *key = json.loads(text)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise _bad_token() from error
+    except (binascii.Error, ValueError, TypeError):
+        return None
     if fingerprint != _fingerprint(question) or not all(type(part) in (str, int) for part in key) or not key:
-        raise _bad_token()
+        return None
     return tuple(key)
-
-
-def _bad_token() -> InvalidError:
-    message = "is not a token that this list with this filter gave; start again without it"
-    return InvalidError([Problem("page_token", message)], reason="PAGE_TOKEN_INVALID")
 
 
 def _fingerprint(question: str) -> str:
