@@ -53,7 +53,8 @@ async def get_elevation(reports: Reports, attempt_id: str, tags: frozenset[str] 
 
 async def summarize(reports: Reports, question: Question) -> Summary:
     """Count attempts by what became of them."""
-    _check(question)
+    if problems := list(_problems(question)):
+        raise InvalidError(problems)
     return await reports.summary(question)
 
 
@@ -78,15 +79,21 @@ async def list_users(reports: Reports, question: Question, *, page_size: int, pa
 
 _SHAPES: dict[str, tuple[type, ...]] = {
     "elevations": (int, str),
-    "applications": (int, str, str, str, str, str, str),
-    "publishers": (int, str, str),
-    "users": (int, str),
+    "applications": (int, int, str, str, str, str, str, str),
+    "publishers": (int, int, str, str),
+    "users": (int, int, str),
 }
+"""What the pages of each list are continued by; those of a count begin with the time when the walk began."""
 
 
 def _page(report: str, question: Question, page_size: int, page_token: str) -> PageRequest:
-    _check(question)
-    page = page_request(page_size=page_size, page_token=page_token, question=f"{report} {question.filter!r}")
+    problems = list(_problems(question))
+    try:
+        page = page_request(page_size=page_size, page_token=page_token, question=f"{report} {question.filter!r}")
+    except InvalidError as error:
+        raise InvalidError([*problems, *error.problems], reason=None if problems else error.reason) from error
+    if problems:
+        raise InvalidError(problems)
     if page.after and not _fits(page.after, _SHAPES[report]):
         message = "is not a token that this list with this filter gave; start again without it"
         raise InvalidError([Problem("page_token", message)], reason="PAGE_TOKEN_INVALID")
@@ -99,12 +106,8 @@ def _fits(key: tuple[str | int, ...], shape: tuple[type, ...]) -> bool:
     )
 
 
-def _check(question: Question) -> None:
-    if problems := list(_problems(question)):
-        raise InvalidError(problems)
-
-
 def _problems(question: Question) -> Iterator[Problem]:
+    yield from question.unreadable
     asked = question.filter
     for name in ("elevation_types", "results", "users", "devices"):
         values: tuple[str, ...] = getattr(asked, name)

@@ -99,13 +99,7 @@ def _sort(entry: agent_pb2.JournalEntry, result: _Sorted, received: int) -> str:
         case "decided":
             return _sort_decided(entry, result, occurred, body)
         case "completed":
-            completion = CompletionRecord(
-                entry.seq, event.event_id, event.attempt_id, occurred, event.completed.exit_code, body
-            )
-            result.completions.append(completion)
-            if problem := completion_problem(completion):
-                result.completions.pop()
-            return problem
+            return _sort_completed(entry, result, occurred, body)
         case "diagnostic":
             return _sort_diagnostic(entry, result, occurred, body)
         case _:
@@ -145,6 +139,15 @@ def _sort_decided(entry: agent_pb2.JournalEntry, result: _Sorted, occurred: int,
         problem = "; ".join(filter(None, (problem, "lost_at must be a value that this server knows")))
     if not problem:
         result.attempts.append(record)
+    return problem
+
+
+def _sort_completed(entry: agent_pb2.JournalEntry, result: _Sorted, occurred: int, body: bytes) -> str:
+    event = entry.event
+    record = CompletionRecord(entry.seq, event.event_id, event.attempt_id, occurred, event.completed.exit_code, body)
+    problem = completion_problem(record)
+    if not problem:
+        result.completions.append(record)
     return problem
 
 

@@ -2,12 +2,16 @@
 
 - A filter's empty field restricts nothing; several values of one field are alternatives; fields narrow together.
 - What is counted is attempts; managed + unmanaged = total, in every report.
+- A walk over the pages of a count counts what had been received when it began: an attempt that comes in meanwhile moves
+  nothing from one page to another.
 - Only attempts of visible devices are listed and counted: those that carry one of the caller's scope tags now. Who may
   see a device follows its tags of today; what it was called follows the day of the event.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+
+from services._chassis.errors import Problem
 
 MOST_VALUES = 100
 
@@ -33,6 +37,8 @@ class Question:
 
     filter: ElevationFilter
     tags: frozenset[str] | None
+    unreadable: tuple[Problem, ...] = ()
+    """What of the filter could not be read. It is refused: to leave it out would widen the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

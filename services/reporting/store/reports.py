@@ -1,6 +1,7 @@
 """Answer reports from the events, in SQL: scope tags narrow before anything is counted or cut into pages."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,9 @@ from services.reporting.store.tables import ATTEMPT, COMPLETION, DEVICE_TAG
 
 _A = ATTEMPT.c
 _COUNT = sa.func.count().label("count")
+_AS_OF = sa.func.max(sa.func.max(_A.received)).over().label("as_of")
+LARGEST_PAGE = 3 * 1024 * 1024
+"""Bytes of events on one page; with what is written beside them a page stays below the limit on a message."""
 _MANAGED = sa.func.sum(sa.case((_A.managed, 1), else_=0)).label("managed")
 _APPLICATION = (_A.file_name, _A.internal_name, _A.version, _A.company_name, _A.sha256, _A.elevation_type)
 _PUBLISHER = (_A.publisher, _A.elevation_type)
@@ -39,7 +43,8 @@ class SqlReports:
         if page.after:
             statement = statement.where(sa.tuple_(_A.occurred, _A.event_id) < sa.tuple_(*map(sa.literal, page.after)))
         rows = await self._rows(statement.limit(page.size + 1))
-        return cut([_elevation(row) for row in rows], page, key=_elevation_key)
+        fitting = replace(page, size=min(page.size, _that_fit(rows)))
+        return cut([_elevation(row) for row in rows], fitting, key=_elevation_key)
 
     async def elevation(self, attempt_id: str, tags: frozenset[str] | None) -> Elevation | None:
         """Return one attempt; None if there is none that may be seen."""
@@ -61,18 +66,23 @@ class SqlReports:
     async def applications(self, question: Question, page: PageRequest) -> Page[ApplicationCount]:
         """Count attempts by application and elevation type, most first."""
         rows = await self._rows(_most_first(_APPLICATION, question, page))
-        return cut([ApplicationCount(**row) for row in rows], page, key=_application_key)
+        counts = [ApplicationCount(**_without_time(row)) for row in rows]
+        as_of = _as_of(rows, page)
+        return cut(counts, page, key=lambda found: (as_of, *_application_key(found)))
 
     async def publishers(self, question: Question, page: PageRequest) -> Page[PublisherCount]:
         """Count attempts by publisher and elevation type, most first."""
         rows = await self._rows(_most_first(_PUBLISHER, question, page))
-        return cut([PublisherCount(**row) for row in rows], page, key=_publisher_key)
+        counts = [PublisherCount(**_without_time(row)) for row in rows]
+        as_of = _as_of(rows, page)
+        return cut(counts, page, key=lambda found: (as_of, *_publisher_key(found)))
 
     async def users(self, question: Question, page: PageRequest) -> Page[UserCount]:
         """Count attempts by user, most first."""
         rows = await self._rows(_most_first((_A.user_name,), question, page).add_columns(_MANAGED))
         counts = [_user_count(row) for row in rows]
-        return cut(counts, page, key=_user_key)
+        as_of = _as_of(rows, page)
+        return cut(counts, page, key=lambda found: (as_of, *_user_key(found)))
 
     async def _rows(self, statement: sa.Select[Any]) -> Sequence[sa.RowMapping]:
         async with self._database.read() as tx:
@@ -95,7 +105,7 @@ def _shown() -> sa.Select[Any]:
 
 def _most_first(groups: Sequence[sa.Column[Any]], question: Question, page: PageRequest) -> sa.Select[Any]:
     statement = (
-        sa.select(*groups, _COUNT)
+        sa.select(*groups, _COUNT, _AS_OF)
         .where(*_conditions(question))
         .group_by(*groups)
         .order_by(sa.desc("count"), *groups)
@@ -103,10 +113,12 @@ def _most_first(groups: Sequence[sa.Column[Any]], question: Question, page: Page
     )
     if not page.after:
         return statement
-    count, *key = page.after
+    as_of, count, *key = page.after
     beyond = sa.tuple_(*groups) > sa.tuple_(*map(sa.literal, key))
     total = sa.func.count()
-    return statement.having(sa.or_(total < count, sa.and_(total == count, beyond)))
+    # Counts of what had been received when the walk began: otherwise a group that grows in between could pass over the
+    # place that the walk has reached, and be left out.
+    return statement.where(_A.received <= as_of).having(sa.or_(total < count, sa.and_(total == count, beyond)))
 
 
 def _conditions(question: Question) -> list[sa.ColumnElement[bool]]:
@@ -155,6 +167,27 @@ def _elevation(row: sa.RowMapping) -> Elevation:
 
 def _user_count(row: sa.RowMapping) -> UserCount:
     return UserCount(user=row["user_name"], managed=row["managed"], unmanaged=row["count"] - row["managed"])
+
+
+def _that_fit(rows: Sequence[sa.RowMapping]) -> int:
+    """Return how many of the rows one message can carry; one at least."""
+    total = 0
+    for index, row in enumerate(rows):
+        total += len(row["body"])
+        if total > LARGEST_PAGE:
+            return max(index, 1)
+    return len(rows)
+
+
+def _as_of(rows: Sequence[sa.RowMapping], page: PageRequest) -> str | int:
+    """Return when the walk over these pages began: with the newest attempt that its first page counted."""
+    if page.after:
+        return page.after[0]
+    return int(rows[0]["as_of"]) if rows else 0
+
+
+def _without_time(row: sa.RowMapping) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "as_of"}
 
 
 def _tallies(rows: Sequence[sa.RowMapping], word: str) -> tuple[Tally, ...]:
