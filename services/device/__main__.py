@@ -22,7 +22,7 @@ from services.device.agent_servicer import DeviceAgentServicer, DirectoryService
 from services.device.model.installation import Installation, PolicyKey
 from services.device.model.tokens import TOKEN_PREFIX
 from services.device.ports import Store
-from services.device.store import SqlStore
+from services.device.store.sql import SqlStore
 from services.device.streams import DirectoryStreams
 from services.device.workers import DeprovisionSweep
 

@@ -103,9 +103,18 @@ class Device:
         return replace(self, facts=kept, lifecycle=settle_platform(self.lifecycle, facts.os))
 
     def seen_by_others(self) -> tuple[object, ...]:
-        """Return what the directory shows of the device; a change of it needs a new revision."""
-        facts = replace(self.facts, agent_version="")
-        return (self.name, self.enrolment, self.lifecycle, facts, self.attested)
+        """Return what the directory shows of the device; a change of it needs a new revision.
+
+        The EPM state is not among it: if it were, the policy service's own reports would come back to it as changes.
+        """
+        return (
+            self.name,
+            self.enrolment,
+            (self.facts.os, self.facts.os_version, self.facts.architecture),
+            self.bound_users,
+            self.attested,
+            self.lifecycle.deprovision_time,
+        )
 
     def shown(self) -> dict[str, object]:
         """Return the device as an audit record keeps it."""

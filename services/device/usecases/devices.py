@@ -36,7 +36,9 @@ async def check_in(store: Store, device_id: str, named: str, facts: Facts, *, no
     Raises DeniedError for a device that names another, is not known or is retired; InvalidError with all problems.
     """
     if named and named != device_id:
-        raise DeniedError("the message names another device than the certificate; enrol again", reason="DEVICE_MISMATCH")
+        raise DeniedError(
+            "the message names another device than the certificate; enrol again", reason="DEVICE_MISMATCH"
+        )
     async with store.read() as work:
         _admitted(await work.devices.get(device_id))
     if problems := list(check_facts("facts", facts)):

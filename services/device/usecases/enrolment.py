@@ -50,19 +50,17 @@ async def enrol(
     key_digest = _checked(enrolment)
     async with store.transaction() as work:
         token = _admitted(await work.tokens.known_by(enrolment.token_digest), now)
-        device = await work.devices.enrolled_with(token.token_id, key_digest)
-        if device is None:
+        known = await work.devices.enrolled_with(token.token_id, key_digest)
+        if known is not None:
+            device = _same(known, enrolment)
+        else:
             origin = Origin(
                 token_id=token.token_id, key_digest=key_digest, allow_reported_users=token.allow_reported_users
             )
-            device = await _add(work, token, _new_device(enrolment, token, origin, new_id, now), now)
-        elif device.name != enrolment.device_name:
-            raise ConflictError(
-                f'this key is enrolled as "{device.name}" already; ask for that name, or make a new key',
-                reason="KEY_ENROLLED",
-            )
+            device = await _add(work, token, _new_device(enrolment, token, origin, device_id=new_id, now=now), now)
         certificate = installation.certify(enrolment.csr, device.device_id, now=now)
-    log.info("device_enrolled", device_id=device.device_id, token_id=token.token_id)
+    event = "enrolment_repeated" if known else "device_enrolled"
+    log.info(event, device_id=device.device_id, token_id=token.token_id)
     return Enrolled(device, certificate)
 
 
@@ -75,9 +73,7 @@ def _admitted(token: EnrolmentToken | None, now: datetime) -> EnrolmentToken:
 
 def _refused(token: EnrolmentToken | None, refusal: Refusal | None) -> UnauthenticatedError:
     """Tell the log why; the caller learns nothing that helps to guess."""
-    log.warning(
-        "enrolment_refused", cause=refusal.value if refusal else "", token_id=token.token_id if token else ""
-    )
+    log.warning("enrolment_refused", cause=refusal.value if refusal else "", token_id=token.token_id if token else "")
     return UnauthenticatedError(
         "the enrolment token lets nobody in; ask for a new one", reason="ENROLMENT_TOKEN_REFUSED"
     )
@@ -102,7 +98,18 @@ def _request_problems(enrolment: Enrolment) -> Iterator[Problem]:
     yield from check_facts("facts", enrolment.facts)
 
 
-def _new_device(enrolment: Enrolment, token: EnrolmentToken, origin: Origin, device_id: str, now: datetime) -> Device:
+def _same(known: Device, enrolment: Enrolment) -> Device:
+    if known.name != enrolment.device_name:
+        raise ConflictError(
+            f'this key is enrolled as "{known.name}" already; ask for that name, or make a new key',
+            reason="KEY_ENROLLED",
+        )
+    return known
+
+
+def _new_device(
+    enrolment: Enrolment, token: EnrolmentToken, origin: Origin, *, device_id: str, now: datetime
+) -> Device:
     attested = Attested(users=token.users, tags=token.tags, scope_tags=token.scope_tags)
     bare = Device(
         device_id=device_id,

@@ -62,7 +62,7 @@ async def apply_groups(
         _refuse_other_types(planned, existing.get)
         if not validate_only:
             for group, action in planned:
-                await _write(work, group, action, existing.get(group.name), now)
+                await _write(work, group, action, before=existing.get(group.name), now=now)
         revision = await work.current_revision()
     return Applied(tuple((group.name, action) for group, action in planned), revision)
 
@@ -106,9 +106,7 @@ def _plan(draft: GroupDraft, existing: Group | None, check: Check) -> tuple[Grou
     return group, Action.UNCHANGED if group == existing else Action.UPDATED
 
 
-def _refuse_other_types(
-    planned: Sequence[tuple[Group, Action]], existing: Callable[[str], Group | None]
-) -> None:
+def _refuse_other_types(planned: Sequence[tuple[Group, Action]], existing: Callable[[str], Group | None]) -> None:
     changed = [
         group.name for group, _ in planned if (before := existing(group.name)) is not None and before.type != group.type
     ]
@@ -119,7 +117,7 @@ def _refuse_other_types(
         )
 
 
-async def _write(work: Work, group: Group, action: Action, before: Group | None, now: datetime) -> None:
+async def _write(work: Work, group: Group, action: Action, *, before: Group | None, now: datetime) -> None:
     if action is Action.UNCHANGED:
         return
     await work.groups.save(replace(group, revision=await work.next_revision()))

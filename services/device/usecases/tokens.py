@@ -9,25 +9,44 @@ from services._chassis.audit import AuditEntry
 from services._chassis.auth import digest_of
 from services._chassis.errors import InvalidError, NotFoundError, Problem
 from services._chassis.paging import Page, page_request
-from services.device.model.tokens import DEFAULT_LIFETIME, EnrolmentToken, TokenDraft, check_draft
+from services.device.model.tokens import DEFAULT_LIFETIME, MOST_GROUPS, EnrolmentToken, TokenDraft, check_draft
 from services.device.ports import Store, Work
 from services.device.usecases.visibility import refuse_foreign_tags
 
 
 async def create_token(
-    store: Store, draft: TokenDraft, *, permit: Permit, check: Callable[[str], Permit], now: datetime, token_id: str, secret: str
+    store: Store,
+    draft: TokenDraft,
+    *,
+    permit: Permit,
+    check: Callable[[str], Permit],
+    now: datetime,
+    token_id: str,
+    secret: str,
 ) -> EnrolmentToken:
     """Keep a new token whose text is `secret`; `check` returns the caller's permit for another right.
 
-    Devices of the token join its groups, so the caller needs `groups.update` for them. Raises InvalidError with all
-    problems, DeniedError for groups and scope tags out of the caller's scope.
+    Devices of the token join its groups, so the caller needs `groups.update` for them. Raises DeniedError for that and
+    for scope tags out of the caller's scope, InvalidError with all problems.
     """
-    if problems := list(check_draft(draft, now)):
-        raise InvalidError(problems)
+    may_update = check("groups.update") if draft.groups else Permit()
     refuse_foreign_tags(permit, draft.scope_tags)
-    token = _token(draft, token_id, digest_of(secret), permit, now)
     async with store.transaction() as work:
-        await _check_groups(work, draft, check)
+        if problems := [*check_draft(draft, now), *await _group_problems(work, draft, may_update)]:
+            raise InvalidError(problems)
+        token = EnrolmentToken(
+            token_id=token_id,
+            digest=digest_of(secret),
+            created=now,
+            description=draft.description,
+            quota=draft.quota,
+            expires=draft.expires or now + DEFAULT_LIFETIME,
+            users=tuple(sorted(draft.users)),
+            allow_reported_users=draft.allow_reported_users,
+            groups=tuple(sorted(draft.groups)),
+            tags=tuple(sorted(draft.tags)),
+            scope_tags=tuple(sorted(draft.scope_tags or permit.tags_for_new_object())),
+        )
         await work.tokens.save(token)
         entry = AuditEntry(
             action="enrolment_token_created", target_kind="enrolment_token", target=token_id, after=token.shown()
@@ -64,26 +83,10 @@ async def revoke_token(store: Store, token_id: str, *, permit: Permit, now: date
     return revoked
 
 
-def _token(draft: TokenDraft, token_id: str, digest: bytes, permit: Permit, now: datetime) -> EnrolmentToken:
-    return EnrolmentToken(
-        token_id=token_id,
-        digest=digest,
-        created=now,
-        description=draft.description,
-        quota=draft.quota,
-        expires=draft.expires or now + DEFAULT_LIFETIME,
-        users=tuple(sorted(draft.users)),
-        allow_reported_users=draft.allow_reported_users,
-        groups=draft.groups,
-        tags=tuple(sorted(draft.tags)),
-        scope_tags=tuple(sorted(draft.scope_tags or permit.tags_for_new_object())),
-    )
-
-
-async def _check_groups(work: Work, draft: TokenDraft, check: Callable[[str], Permit]) -> None:
-    if not draft.groups:
-        return
-    may_update = check("groups.update")
+async def _group_problems(work: Work, draft: TokenDraft, may_update: Permit) -> list[Problem]:
+    """Find groups that devices cannot join; one that the caller may not change looks like one that is not there."""
+    if len(draft.groups) > MOST_GROUPS:
+        return []  # a problem of its own; nothing is looked up for it
     found = await work.groups.many(draft.groups)
     problems: list[Problem] = []
     for number, name in enumerate(draft.groups):
@@ -93,5 +96,4 @@ async def _check_groups(work: Work, draft: TokenDraft, check: Callable[[str], Pe
         elif not group.lists_devices:
             message = f'"{name}" is no group of listed devices; name one that is'
             problems.append(Problem(f"enrolment_token.groups[{number}]", message))
-    if problems:
-        raise InvalidError(problems)
+    return problems
