@@ -15,6 +15,7 @@ import tenacity
 
 from epmctl.demo.samples import Samples
 from epmctl.errors import CommandError
+from epmctl.serve import READY
 
 START_SECONDS = 30.0
 """How long a process may take to be ready."""
@@ -54,11 +55,12 @@ class Stage:
         return self.folder / "server"
 
     def start_server(self) -> None:
-        """Start `epm serve` and wait until its public port answers."""
+        """Start `epm serve` and wait until it says that it serves."""
         arguments: list[str | Path] = ["serve", "--data-dir", self.data_dir]
         arguments += ["--public-port", str(self.public_port), "--mesh-port", str(self.mesh_port)]
+        said = self._log("server").count(READY)
         self._server = self._start("epm", arguments, "server")
-        self.wait_for("the server", lambda: (self.data_dir / "owner-token").exists() and _answers(self.public_port))
+        self.wait_for("the server", lambda: self._log("server").count(READY) > said)
 
     def stop_server(self) -> None:
         """Stop `epm serve` as an operator does, and wait for its end."""
@@ -146,11 +148,11 @@ class Stage:
             )
 
     def _log_ends(self, names: Iterable[str]) -> list[str]:
-        return [
-            f"{name}: {line}"
-            for name in names
-            for line in (self.folder / "logs" / f"{name}.log").read_text(errors="replace").splitlines()[-5:]
-        ]
+        return [f"{name}: {line}" for name in names for line in self._log(name).splitlines()[-5:]]
+
+    def _log(self, name: str) -> str:
+        path = self.folder / "logs" / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
 
 
 def command(program: str) -> list[str]:
@@ -166,14 +168,6 @@ def remove(folder: Path) -> None:
 def _free_ports() -> tuple[int, int]:
     with socket.create_server(("127.0.0.1", 0)) as public, socket.create_server(("127.0.0.1", 0)) as mesh:
         return public.getsockname()[1], mesh.getsockname()[1]
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -1,5 +1,7 @@
 """What a service is told at start: one frozen value, checked whole."""
 
+import ipaddress
+import re
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,6 +15,7 @@ SERVICES = ("rbac", "device", "policy", "reporting")
 LOG_FORMATS = ("auto", "json", "text")
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 LARGEST_PORT = 65535
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +147,36 @@ def _problems(settings: ServiceSettings) -> Iterator[Problem]:
     yield from _port_problems(settings)
     yield from _address_problems(settings)
     yield from _duration_problems(settings)
-    scheme = urllib.parse.urlsplit(settings.database_url).scheme
-    if settings.database_url and scheme not in DATABASE_SCHEMES:
-        yield Problem("database_url", "must start with sqlite:/// or postgresql://")
+    yield from _database_problems(settings.database_url)
+    for name in settings.server_names:
+        if not is_host(name):
+            yield Problem("server_names", f"must be host names or addresses, for example epm.example.com, not {name!r}")
     if not settings.trust_domain or not all(c.isascii() and (c.isalnum() or c in "-._") for c in settings.trust_domain):
         yield Problem("trust_domain", "must be letters, digits, hyphens, dots and underscores, for example openepm")
     if settings.log_level not in LEVELS:
         yield Problem("log_level", f"must be one of {', '.join(LEVELS)}")
     if settings.log_format not in LOG_FORMATS:
         yield Problem("log_format", f"must be one of {', '.join(LOG_FORMATS)}")
+
+
+def is_host(name: str) -> bool:
+    """Tell whether a certificate may carry the name: an IP address, or a DNS name, perhaps with a wildcard in front."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return _HOST.fullmatch(name) is not None
+    return True
+
+
+def _database_problems(url: str) -> Iterator[Problem]:
+    """Find what is wrong with the URL; the messages never repeat it, for it may hold a password."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        known = parts.scheme in DATABASE_SCHEMES and (parts.port is None or bool(parts.port))
+    except ValueError:
+        known = False
+    if url and not known:
+        yield Problem("database_url", "must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME")
 
 
 def _port_problems(settings: ServiceSettings) -> Iterator[Problem]:

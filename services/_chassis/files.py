@@ -8,11 +8,28 @@ from pathlib import Path
 
 from services._chassis.errors import StateError
 
+OPEN_TO_OTHERS = 0o077
+
 
 def make_private_folder(path: Path) -> None:
-    """Create the folder for its owner alone; one that is there already is closed to others."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.chmod(0o700)
+    """Create the folder for its owner alone, or close an empty one to others.
+
+    Raises StateError for one that cannot be made, and for one that others may enter and that holds something: it may be
+    theirs too (`--data-dir /tmp`).
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.stat().st_mode & OPEN_TO_OTHERS:
+            if any(path.iterdir()):
+                raise StateError(
+                    f"the data folder {path} is open to other users; run chmod 700 {path}, or name another folder",
+                    reason="FOLDER_NOT_PRIVATE",
+                )
+            path.chmod(0o700)
+    except OSError as error:
+        raise StateError(
+            f"the data folder {path} cannot be used: {error.strerror}", reason="FOLDER_UNUSABLE"
+        ) from error
 
 
 def write_private(path: Path, content: bytes) -> None:

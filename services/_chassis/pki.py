@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from services._chassis.errors import InvalidError, Problem, StateError
@@ -51,9 +52,11 @@ class Authority:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def create_authority(*, now: datetime, name: str = "OpenEPM CA") -> tuple[Authority, Issued]:
-    """Make a new CA; the second value is what goes to its files."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def create_authority(
+    *, now: datetime, name: str = "OpenEPM CA", key: ec.EllipticCurvePrivateKey | None = None
+) -> tuple[Authority, Issued]:
+    """Make a new CA, with a new key unless one is given; the second value is what goes to its files."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = _builder(subject, subject, key.public_key(), now=now, lifetime=CA_LIFETIME)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -64,20 +67,40 @@ def create_authority(*, now: datetime, name: str = "OpenEPM CA") -> tuple[Author
 
 def load_authority(certificate: Path, key: Path) -> Authority:
     """Read the CA from its files. Raises StateError with the file's name if it cannot be used."""
-    try:
-        loaded = serialization.load_pem_private_key(key.read_bytes(), password=None)
-        authority = x509.load_pem_x509_certificate(certificate.read_bytes())
-    except OSError as error:
-        raise StateError(
-            f"the CA cannot be read: {error.filename}: {error.strerror}", reason="CA_UNREADABLE"
-        ) from error
-    except (ValueError, TypeError) as error:
-        raise StateError(
-            f"the CA in {certificate} and {key} is not PEM without a password", reason="CA_UNREADABLE"
-        ) from error
-    if not isinstance(loaded, ec.EllipticCurvePrivateKey) or loaded.public_key() != authority.public_key():
+    loaded, authority = load_authority_key(key), load_certificate(certificate)
+    if loaded.public_key() != authority.public_key():
         raise StateError(f"the key {key} does not belong to the CA certificate {certificate}", reason="CA_UNREADABLE")
     return Authority(authority, loaded)
+
+
+def load_authority_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read the key of a CA. Raises StateError with the file's name if it cannot be used."""
+    key = load_private_key(path)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise StateError(f"the CA's key {path} is not an ECDSA key", reason="KEY_UNREADABLE")
+    return key
+
+
+def load_private_key(path: Path) -> PrivateKeyTypes:
+    """Read a private key of any kind. Raises StateError with the file's name if it cannot be used."""
+    try:
+        return serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except OSError as error:
+        raise StateError(f"the key cannot be read: {path}: {error.strerror}", reason="KEY_UNREADABLE") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise StateError(f"the key {path} is not PEM without a password", reason="KEY_UNREADABLE") from error
+
+
+def load_certificate(path: Path) -> x509.Certificate:
+    """Read the first certificate of a PEM file. Raises StateError with the file's name if there is none."""
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise StateError(
+            f"the certificate cannot be read: {path}: {error.strerror}", reason="CERTIFICATE_UNREADABLE"
+        ) from error
+    except ValueError as error:
+        raise StateError(f"{path} holds no PEM certificate", reason="CERTIFICATE_UNREADABLE") from error
 
 
 def issue_server(authority: Authority, names: Iterable[str], *, now: datetime) -> Issued:
@@ -90,10 +113,15 @@ def issue_service(
     authority: Authority, service: str, names: Iterable[str], *, trust_domain: str, now: datetime
 ) -> Issued:
     """Make the certificate of a service, which shows it both as a server and as a client."""
-    uri = x509.UniformResourceIdentifier(f"spiffe://{trust_domain}/service/{service}")
+    uri = x509.UniformResourceIdentifier(service_uri(trust_domain, service))
     alternatives = [uri, *_alternatives((*LOCAL_NAMES, *names))]
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     return _issue(authority, f"OpenEPM {service}", alternatives, usages, now=now)
+
+
+def service_uri(trust_domain: str, service: str) -> str:
+    """Return the name by which a service's certificate is known."""
+    return f"spiffe://{trust_domain}/service/{service}"
 
 
 def sign_device(
@@ -118,14 +146,7 @@ def create_signing_key() -> bytes:
 
 def load_signing_key(path: Path) -> ed25519.Ed25519PrivateKey:
     """Read the key that signs policy. Raises StateError with the file's name if it cannot be used."""
-    try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as error:
-        raise StateError(
-            f"the signing key cannot be read: {path}: {error.strerror}", reason="KEY_UNREADABLE"
-        ) from error
-    except (ValueError, TypeError) as error:
-        raise StateError(f"the signing key {path} is not PEM without a password", reason="KEY_UNREADABLE") from error
+    key = load_private_key(path)
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise StateError(f"the signing key {path} is not an Ed25519 key", reason="KEY_UNREADABLE")
     return key

@@ -19,17 +19,25 @@ REFUSED = 2
 """Exit code of a start that was refused."""
 
 
+def _no_preparation() -> None:
+    """Find everything in its place."""
+
+
 @asynccontextmanager
-async def running(settings: ServiceSettings, builds: Mapping[str, Build]) -> AsyncIterator[Host]:
+async def running(
+    settings: ServiceSettings, builds: Mapping[str, Build], prepare: Callable[[], None] = _no_preparation
+) -> AsyncIterator[Host]:
     """Take the locks and the ports, build and start the services; drain and close them when the block ends.
 
-    Raises ServiceError where the start is refused: a taken lock or port, a wrong setting, an unreachable database.
+    `prepare` is called once the locks are held: nobody else changes the data folder then. Raises ServiceError where the
+    start is refused: a taken lock or port, a wrong setting, an unreachable database.
     """
     settings.check()
     make_private_folder(settings.data_dir)
     async with AsyncExitStack() as held:
         for name in builds:
             held.callback(lock(settings.data_dir, name).release)
+        prepare()
         host = Host(settings)
         held.push_async_callback(host.stop)
         bound = host.bind()
@@ -40,10 +48,13 @@ async def running(settings: ServiceSettings, builds: Mapping[str, Build]) -> Asy
 
 
 async def serve(
-    settings: ServiceSettings, builds: Mapping[str, Build], on_ready: Callable[[ServiceSettings], None] | None = None
+    settings: ServiceSettings,
+    builds: Mapping[str, Build],
+    on_ready: Callable[[ServiceSettings], None] | None = None,
+    prepare: Callable[[], None] = _no_preparation,
 ) -> None:
     """Run the services until SIGTERM or SIGINT; call `on_ready` with the real ports once they serve."""
-    async with running(settings, builds) as host:
+    async with running(settings, builds, prepare) as host:
         ending = asyncio.create_task(signalled())
         serving = asyncio.create_task(host.wait_until_serving())
         await asyncio.wait({ending, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -54,13 +65,16 @@ async def serve(
 
 
 def run_until_signalled(
-    settings: ServiceSettings, builds: Mapping[str, Build], on_ready: Callable[[ServiceSettings], None] | None = None
+    settings: ServiceSettings,
+    builds: Mapping[str, Build],
+    on_ready: Callable[[ServiceSettings], None] | None = None,
+    prepare: Callable[[], None] = _no_preparation,
 ) -> int:
     """Run the services on uvloop; return the exit code, having told on stderr why a start was refused."""
     as_json = {"auto": None, "json": True, "text": False}.get(settings.log_format)
     logging.configure(level=settings.log_level if settings.log_level in logging.LEVELS else "info", as_json=as_json)
     try:
-        uvloop.run(serve(settings, builds, on_ready))
+        uvloop.run(serve(settings, builds, on_ready, prepare))
     except ServiceError as error:
         sys.stderr.write(f"error: {error}\n")
         return REFUSED

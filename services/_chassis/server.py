@@ -91,6 +91,7 @@ class Host:
         self._health = HealthBoard()
         self._health_server: grpc.aio.Server | None = None
         self._parts: list[ServiceParts] = []
+        self._started = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def bind(self) -> ServiceSettings:
@@ -116,6 +117,7 @@ class Host:
 
     async def start(self) -> None:
         """Open the doors and start the workers."""
+        self._started = True
         for door in (self._public, self._mesh):
             self._health.serve_on(door.server)
             if self.settings.reflection:
@@ -131,7 +133,8 @@ class Host:
 
     async def stop(self) -> None:
         """Drain: say NOT_SERVING, send the streams away, let calls end within the grace, then close everything."""
-        log.info("server_draining")
+        if self._started:
+            log.info("server_draining")
         await self._health.drain()
         for parts in self._parts:
             for hook in parts.on_drain:
@@ -144,7 +147,8 @@ class Host:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for parts in reversed(self._parts):
             await parts.close()
-        log.info("server_stopped")
+        if self._started:
+            log.info("server_stopped")
 
     async def wait_until_serving(self) -> None:
         """Return once every service knows who may do what."""

@@ -1,0 +1,102 @@
+"""All four services in one process, or one of them alone: what `epm serve` and `epm ca` start from.
+
+A service is imported only when it is built: a process that runs one of them does not load the others.
+"""
+
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from services._chassis import datadir, pki
+from services._chassis.clock import Clock, SystemClock
+from services._chassis.config import SERVICES, CertificateFiles, ServiceSettings
+from services._chassis.errors import InvalidError, ServiceError, StateError
+from services._chassis.run import Build, run_until_signalled
+from services._chassis.server import ServiceParts
+
+__all__ = [
+    "SERVICES",
+    "CertificateFiles",
+    "InvalidError",
+    "ServiceError",
+    "ServiceSettings",
+    "builds",
+    "ca_init",
+    "ca_issue_service",
+    "init_data_dir",
+    "serve_all",
+    "serve_one",
+]
+OnReady = Callable[[ServiceSettings], None]
+
+
+def builds(services: Iterable[str] = SERVICES) -> dict[str, Build]:
+    """Return what builds each of the services, by name, in the order in which they need one another."""
+    wanted = set(services)
+    return {name: partial(_build, name) for name in SERVICES if name in wanted}
+
+
+def init_data_dir(settings: ServiceSettings, services: Sequence[str] = SERVICES, *, clock: Clock | None = None) -> None:
+    """Make what the services need in the data folder and is missing there: CA, certificates, signing key.
+
+    Raises StateError, which names the file and the remedy.
+    """
+    datadir.prepare(settings, services, now=(clock or SystemClock()).now())
+
+
+def serve_all(settings: ServiceSettings, on_ready: OnReady | None = None) -> int:
+    """Run all four services until the process is asked to end; return its exit code."""
+    return run_until_signalled(settings, builds(), on_ready, partial(init_data_dir, settings))
+
+
+def serve_one(settings: ServiceSettings, service: str, on_ready: OnReady | None = None) -> int:
+    """Run one service until the process is asked to end; return its exit code."""
+    prepare = partial(init_data_dir, settings, (service,))
+    return run_until_signalled(alone(settings, service), builds((service,)), on_ready, prepare)
+
+
+def alone(settings: ServiceSettings, service: str) -> ServiceSettings:
+    """Return the settings of a service that runs by itself: both of its doors show its own certificate."""
+    own = settings.identity_of(service)
+    return replace(settings, service_certificate=own, public_certificate=settings.public_certificate or own)
+
+
+def ca_init(folder: Path, *, clock: Clock | None = None) -> None:
+    """Make the CA of an installation, and the key that signs its policy. Raises StateError if there is a CA already."""
+    if not datadir.keep_authority(folder / "ca.crt", folder / "ca.key", now=(clock or SystemClock()).now()):
+        raise StateError(f"there is a CA in {folder} already; nothing was changed", reason="CA_EXISTS")
+    datadir.keep_signing_key(folder / "policy-signing.key", folder / "policy-signing.pub")
+
+
+def ca_issue_service(
+    folder: Path,
+    service: str,
+    names: Iterable[str],
+    out: Path,
+    *,
+    trust_domain: str = "openepm",
+    replacing: bool = False,
+    clock: Clock | None = None,
+) -> CertificateFiles:
+    """Issue the certificate of a service with the CA in `folder`, and write it to `out`; return its files.
+
+    Raises InvalidError for a name that no certificate can carry, StateError if the CA cannot be used, or if there is a
+    certificate already that is not to be replaced.
+    """
+    names = tuple(names)
+    ServiceSettings(data_dir=out, server_names=names, trust_domain=trust_domain).check()
+    files = CertificateFiles(out / f"{service}.crt", out / f"{service}.key")
+    if files.certificate.exists() and not replacing:
+        raise StateError(f"{files.certificate} exists already; nothing was changed", reason="CERTIFICATE_EXISTS")
+    authority = pki.load_authority(folder / "ca.crt", folder / "ca.key")
+    now = (clock or SystemClock()).now()
+    pki.write_issued(pki.issue_service(authority, service, names, trust_domain=trust_domain, now=now), out, service)
+    return files
+
+
+async def _build(service: str, settings: ServiceSettings) -> ServiceParts:
+    module = importlib.import_module(f"services.{service}.__main__")
+    return await cast("Build", module.build)(settings)
