@@ -6,7 +6,7 @@ from epm.reporting.v1 import agent_pb2_grpc, reports_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.access_client import watch_worker
 from services._chassis.client import open_channel
-from services._chassis.clock import SystemClock
+from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import ServiceSettings
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
@@ -24,9 +24,9 @@ from services.reporting.workers import GroupCommitWriter
 SERVICE = "reporting"
 
 
-async def build(settings: ServiceSettings) -> ServiceParts:
+async def build(settings: ServiceSettings, clock: Clock | None = None) -> ServiceParts:
     """Open the database, bring its schema up to date, and hand over the service, ready to run."""
-    clock = SystemClock()
+    clock = clock or SystemClock()
     access = AccessControl(clock, bound=settings.access_bound)
     database = await Database.connect(settings.database_of(SERVICE), service=SERVICE)
     await upgrade(database)

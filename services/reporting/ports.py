@@ -27,14 +27,6 @@ class EventSink(Protocol):
         ...
 
 
-class EventWriter(Protocol):
-    """Take batches of many streams and have them stored together."""
-
-    async def write(self, batch: Batch) -> tuple[Rejection, ...]:
-        """Return, once the batch is durable, what was rejected of it. Raises UnavailableError if it was not stored."""
-        ...
-
-
 class Reports(Protocol):
     """Answer questions about stored events."""
 

@@ -62,10 +62,11 @@ class EventStream:
         self._events_in_flight = 0
         self._changed = asyncio.Event()
         self._last_read = False
+        self._sending = asyncio.Lock()
         self._closing = _Closing()
 
     def close(self, reason: str, error: ServiceError | None = None) -> None:
-        """End the stream: say GoAway, and then fail with the error, if one is given."""
+        """End the stream: say GoAway, or fail with the error, if one is given."""
         self._closing.reason, self._closing.error = reason, error
         self._closing.asked.set()
 
@@ -150,7 +151,8 @@ class EventStream:
             log.warning("events_rejected", device_id=self.device.device_id, count=len(rejected))
         # Before the send: the device may answer an ack faster than `send` returns.
         self._events_in_flight -= released
-        await send(ack_to_proto(first.journal_id, through, rejected))
+        async with self._sending:
+            await send(ack_to_proto(first.journal_id, through, rejected))
 
     def _forget(self) -> None:
         """Wait for no more answers. Batches that were queued may still be stored; the device sends them again."""
@@ -159,10 +161,11 @@ class EventStream:
                 waiting.answer.exception()  # seen by now: the device is told of the first failure alone
 
     async def _say_farewell(self, send: Send, acker: "asyncio.Task[None]") -> None:
-        acker.cancel()
-        await asyncio.gather(acker, return_exceptions=True)
         if self._closing.error is not None:
             raise self._closing.error
+        async with self._sending:  # an acknowledgement that is being written is not broken off
+            acker.cancel()
+        await asyncio.gather(acker, return_exceptions=True)
         await send(agent_pb2.StreamEventsResponse(go_away=agent_pb2.EventsGoAway(reason=self._closing.reason)))
 
 

@@ -1,9 +1,9 @@
 """The group-commit writer: batches of all streams of the process, one transaction after the other.
 
 - While one group is being committed the next collects; nobody lingers. Under load groups grow, up to a cap.
-- The backlog is bounded in entries: when it is full, `write` waits, the stream stops reading, and the device's flow control
+- The backlog is bounded in entries and bytes: when it is full, `submit` waits, the stream stops reading, and the device's flow control
   holds it back.
-- INVARIANT: `write` returns only after the commit that holds its batch. If that fails, everyone in the group is told
+- INVARIANT: an answer comes only after the commit that holds its batch. If that fails, everyone in the group is told
   that nothing was stored.
 """
 
@@ -18,6 +18,8 @@ from services.reporting.ports import EventSink
 
 LARGEST_GROUP = 5000
 LARGEST_BACKLOG = 20_000
+HEAVIEST_BACKLOG = 64 * 1024 * 1024
+"""Bytes of events: a few devices with large events must not fill the memory."""
 Answer = asyncio.Future[tuple[Rejection, ...]]
 
 
@@ -27,33 +29,44 @@ class _Waiting:
 
     batch: Batch
     answer: Answer
+    weight: int
 
 
 class GroupCommitWriter:
     """Collect batches and commit them in groups; `worker` does the work."""
 
-    def __init__(self, sink: EventSink, *, largest_group: int = LARGEST_GROUP, backlog: int = LARGEST_BACKLOG) -> None:
+    def __init__(
+        self,
+        sink: EventSink,
+        *,
+        largest_group: int = LARGEST_GROUP,
+        backlog: int = LARGEST_BACKLOG,
+        heaviest: int = HEAVIEST_BACKLOG,
+    ) -> None:
         self._sink = sink
         self._largest_group = largest_group
         self._backlog = backlog
+        self._heaviest = heaviest
         self._waiting: deque[_Waiting] = deque()
         self._entries = 0
+        self._weight = 0
         self._changed = asyncio.Condition()
         self._ended = False
 
-    async def write(self, batch: Batch) -> tuple[Rejection, ...]:
-        """Return, once the batch is durable, what was rejected of it. Raises UnavailableError if it was not stored."""
-        return await (await self.submit(batch))
-
     async def submit(self, batch: Batch) -> Answer:
-        """Queue the batch, waiting for room, and return the promise of its answer."""
+        """Queue the batch, waiting for room, and return the promise of its answer: what was rejected of it, once it is durable.
+
+        The promise is broken with UnavailableError if nothing was stored, and `submit` raises it once the writer ends.
+        """
         answer: Answer = asyncio.get_running_loop().create_future()
         async with self._changed:
             await self._changed.wait_for(self._has_room)
             if self._ended:
                 raise _not_stored()
-            self._waiting.append(_Waiting(batch, answer))
+            waiting = _Waiting(batch, answer, batch.weight)
+            self._waiting.append(waiting)
             self._entries += batch.size
+            self._weight += waiting.weight
             self._changed.notify_all()
         return answer
 
@@ -83,11 +96,11 @@ class GroupCommitWriter:
             self._ended = True
             _fail(self._waiting, _not_stored())
             self._waiting.clear()
-            self._entries = 0
+            self._entries = self._weight = 0
             self._changed.notify_all()
 
     def _has_room(self) -> bool:
-        return self._ended or self._entries < self._backlog
+        return self._ended or (self._entries < self._backlog and self._weight < self._heaviest)
 
     async def _next_group(self) -> list[_Waiting]:
         async with self._changed:
@@ -98,6 +111,7 @@ class GroupCommitWriter:
                 group.append(self._waiting.popleft())
                 size += group[-1].batch.size
             self._entries -= size
+            self._weight -= sum(waiting.weight for waiting in group)
             self._changed.notify_all()
         return group
 

@@ -216,3 +216,24 @@ async def test_names_of_the_day_stay_with_the_event(sink: DurableSink, database:
     page = await SqlReports(database).elevations(EVERYTHING, PageRequest(10))
     assert [found.device_name for found in page.items] == ["new-name", "old-name"]
     assert page.items[0].received == NOW + timedelta(seconds=1)
+
+
+async def test_what_another_replica_took_for_missing_is_no_gap_once_it_is_stored(
+    sink: DurableSink, database: Database
+) -> None:
+    other = DurableSink.on(database.url)
+    await sink.store([batch([decided(1)], first=1)])
+    await other.store([batch([decided(9)], first=9)])
+    assert await rows(database, tables.GAP, "first_seq", "last_seq") == [(2, 8)]
+    await sink.store([batch([decided(number) for number in range(2, 9)], first=2)])
+    await sink.store([batch([decided(10)], first=10)])
+    await other.close()
+    assert await rows(database, tables.GAP, "first_seq") == []
+
+
+async def test_a_gap_outlives_the_process_that_noticed_it(sink: DurableSink, database: Database) -> None:
+    await sink.store([batch([decided(5)], first=5)])
+    later = DurableSink.on(database.url)
+    await later.store([batch([decided(7)], first=7)])
+    await later.close()
+    assert await rows(database, tables.GAP, "first_seq", "last_seq") == [(1, 4), (6, 6)]

@@ -18,7 +18,6 @@ class Directory:
     """Hold the directory in memory; without a first full transfer nobody is known."""
 
     devices: dict[str, Device] = field(default_factory=dict)
-    whole: bool = False
 
     def changed(self, devices: dict[str, Device]) -> tuple[Device, ...]:
         """Return those of the devices that are new or differ from what is known."""
@@ -27,7 +26,6 @@ class Directory:
     def replace(self, devices: dict[str, Device]) -> None:
         """Put a full transfer in force."""
         self.devices = dict(devices)
-        self.whole = True
 
     def update(self, devices: dict[str, Device]) -> None:
         """Put changes in force."""

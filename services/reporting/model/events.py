@@ -125,6 +125,12 @@ class Batch:
         """Return how many entries the batch has."""
         return len(self.attempts) + len(self.completions) + len(self.diagnostics) + len(self.dead_letters)
 
+    @property
+    def weight(self) -> int:
+        """Return how many bytes of events the batch holds."""
+        kinds = (self.attempts, self.completions, self.diagnostics, self.dead_letters)
+        return sum(len(record.body) for records in kinds for record in records)
+
     def seqs(self) -> list[int]:
         """Return the places in the journal that the batch fills, sorted."""
         kinds = (self.attempts, self.completions, self.diagnostics, self.dead_letters)

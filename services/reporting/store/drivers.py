@@ -18,6 +18,14 @@ COPY_FROM = 50
 """Rows from which COPY into a temporary table beats single inserts."""
 
 BUSY_SECONDS = 10.0
+_PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+"""A server that vanished without a word is given up after half a minute, not after the hours that TCP allows."""
 
 
 class RefusedError(Exception):
@@ -47,8 +55,8 @@ class Driver(Protocol):
         """Insert the rows that are not there yet, and return how many those were."""
         ...
 
-    def run(self, statement: str, rows: Sequence[Row]) -> None:
-        """Run a statement once a row."""
+    def run(self, statement: str, rows: Sequence[Row]) -> int:
+        """Run a statement once a row, and return how many rows of the table it changed."""
         ...
 
     def fetch(self, statement: str, parameters: Row) -> list[Row]:
@@ -87,9 +95,9 @@ class SqliteDriver:
         """Insert row by row inside the transaction."""
         return self._many(target.insert("?"), rows)
 
-    def run(self, statement: str, rows: Sequence[Row]) -> None:
+    def run(self, statement: str, rows: Sequence[Row]) -> int:
         """Run a statement once a row."""
-        self._many(statement, rows)
+        return self._many(statement, rows)
 
     def fetch(self, statement: str, parameters: Row) -> list[Row]:
         """Return the rows of a query."""
@@ -137,7 +145,8 @@ class PostgresDriver:
     """Write to PostgreSQL; a broken connection is opened anew by the next transaction."""
 
     def __init__(self, url: URL) -> None:
-        self._address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        patient = url.set(drivername="postgresql", query={**_PATIENCE, **url.query})
+        self._address = patient.render_as_string(hide_password=False)
         self._connection: psycopg.Connection | None = None
 
     def begin(self) -> None:
@@ -172,10 +181,10 @@ class PostgresDriver:
         except psycopg.Error as error:
             raise _from_postgres(error) from error
 
-    def run(self, statement: str, rows: Sequence[Row]) -> None:
+    def run(self, statement: str, rows: Sequence[Row]) -> int:
         """Run a statement once a row."""
         try:
-            self._many(statement.replace("?", "%s"), rows)
+            return self._many(statement.replace("?", "%s"), rows)
         except psycopg.Error as error:
             raise _from_postgres(error) from error
 

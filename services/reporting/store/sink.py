@@ -4,8 +4,8 @@
   it looked up which those are: an event that is there is a duplicate and fine; one that is not lost its place, or its
   id, to another event, and becomes a dead letter. Nothing is dropped in silence.
 - The highest place of each journal is kept beside it. What a batch passes over is recorded as a gap and logged, and taken
-  out again if it comes late. The number is cached; another replica may have moved it, so a gap counts only after it was
-  read again.
+  out again if it comes late. The number is cached; another replica may have moved it. So a gap counts only after the
+  number was read again, under a lock, and whoever cannot raise it looks whether it fills another's gap.
 - A value that the database refuses must not hold up other devices for ever: the group is stored batch by batch, the
   batch entry by entry, and the entry that is refused alone becomes a dead letter.
 """
@@ -39,6 +39,7 @@ from services.reporting.store.rows import (
 MOST_PARAMETERS = 500
 MOST_JOURNALS_KNOWN = 100_000
 _SELECT_JOURNAL = "SELECT journal_key, high_water FROM reporting_journal WHERE device_id = ? AND journal_id = ?"
+_LOCK_JOURNAL = "UPDATE reporting_journal SET high_water = high_water WHERE device_id = ? AND journal_id = ?"
 _RAISE = "UPDATE reporting_journal SET high_water = ? WHERE journal_key = ? AND high_water < ?"
 _SELECT_GAPS = (
     "SELECT first_seq, last_seq FROM reporting_gap WHERE journal_key = ? AND first_seq <= ? AND last_seq >= ?"
@@ -105,14 +106,16 @@ class DurableSink:
     def _transaction(self, batches: Sequence[Batch]) -> list[tuple[Rejection, ...]]:
         if len(self._journals) > MOST_JOURNALS_KNOWN:
             self._journals.clear()
+        committed = False
         try:
             self._driver.begin()
             rejections = self._write(batches)
             self._driver.commit()
-        except (LostError, RefusedError):
-            self._driver.rollback()
-            self._journals.clear()
-            raise
+            committed = True
+        finally:
+            if not committed:
+                self._driver.rollback()
+                self._journals.clear()
         return rejections
 
     def _write(self, batches: Sequence[Batch]) -> list[tuple[Rejection, ...]]:
@@ -162,14 +165,24 @@ class DurableSink:
                 if seqs[-1] > self._journals[name][1]:
                     self._journals[name] = (key, seqs[-1])
                     raised[key] = seqs[-1]
-        if raised:
-            self._driver.run(_RAISE, [(seq, key, seq) for key, seq in raised.items()])
+        # In the order of the keys, so that two replicas never wait for each other's.
+        ordered = [(seq, key, seq) for key, seq in sorted(raised.items())]
+        if ordered and self._driver.run(_RAISE, ordered) < len(ordered):
+            self._catch_up(batches)
+
+    def _catch_up(self, batches: Sequence[Batch]) -> None:
+        """Fill the gaps that another replica noticed before these batches came here; forget what is known of journals."""
+        for batch in batches:
+            if seqs := batch.seqs():
+                self._fill_gaps(self._journals[name_of(batch)][0], seqs, batch.received)
+        self._journals.clear()
 
     def _new_gaps(self, name: JournalName, seqs: list[int]) -> tuple[Gap, ...]:
         found = gaps(seqs, self._journals[name][1])
         if not found:
             return ()
         key, high_water = self._journals[name]
+        self._driver.run(_LOCK_JOURNAL, [name])
         stored = self._driver.fetch(_SELECT_JOURNAL, name)
         self._journals[name] = (key, max([high_water, *(_number(row[1]) for row in stored)]))
         return gaps(seqs, self._journals[name][1])

@@ -1,6 +1,7 @@
 """The tables of the reporting database; `migrations` creates what is declared here.
 
-- One table a kind of event, so that no column is empty by design. Each knows an event twice: by its id and by its place.
+- One table a kind of event, so that no column is empty by design. Each knows an event twice: by its id and by its place;
+  both are unique within the kind, so that no report counts an attempt twice.
 - A place is (journal_key, seq): journals get a small number of their own, which keeps the widest index narrow.
 - `reporting_attempt` repeats in columns what reports filter and count by; `body` is the event as its device sent it.
 - Names of devices are copied into the events: they are what the device was called at the time. Scope tags are not: they

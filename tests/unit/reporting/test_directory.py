@@ -32,7 +32,7 @@ def told(
 
 async def test_a_transfer_counts_only_once_it_is_whole(watch: DirectoryWatch) -> None:
     await watch.take(told(entry("d1"), reset=True, more=True))
-    assert not watch.directory.whole
+    assert not watch.directory.devices
     await watch.take(told(entry("d2", "emea")))
     assert watch.directory.devices.keys() == {"d1", "d2"}
     assert watch.directory.devices["d2"] == Device("d2", "D2", enrolled=True, scope_tags=frozenset({"emea"}))

@@ -30,7 +30,7 @@ class World:
     def __init__(self) -> None:
         self.sink = FakeSink()
         self.streams = OpenStreams()
-        self.directory = Directory({"d1": enrolled("d1"), "d2": enrolled("d2")}, whole=True)
+        self.directory = Directory({"d1": enrolled("d1"), "d2": enrolled("d2")})
         self.directory.devices["gone"] = Device("gone", "gone", enrolled=False)
         self.writer = GroupCommitWriter(self.sink)
         self.doors: OpenDoors

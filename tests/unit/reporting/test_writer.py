@@ -65,7 +65,7 @@ async def test_a_batch_larger_than_a_group_is_committed_alone() -> None:
     sink = FakeSink()
     writer = GroupCommitWriter(sink, largest_group=2)
     async with working(writer):
-        await writer.write(batch([decided(1), decided(2), decided(3)]))
+        await (await writer.submit(batch([decided(1), decided(2), decided(3)])))
     assert sink.groups == [1]
 
 
@@ -79,7 +79,7 @@ async def test_everyone_in_a_group_that_fails_is_told_and_the_next_group_is_trie
             isinstance(told, UnavailableError) for told in await asyncio.gather(*answers, return_exceptions=True)
         )
         sink.failure = None
-        assert await writer.write(one(3)) == ()
+        assert await (await writer.submit(one(3))) == ()
 
 
 async def test_a_surprise_acknowledges_nothing() -> None:
@@ -126,3 +126,18 @@ async def test_a_stream_that_no_longer_waits_disturbs_nobody() -> None:
     async with working(writer):
         assert await stays == ()
     assert len(sink.events) == 2
+
+
+async def test_a_backlog_of_large_events_makes_the_streams_wait() -> None:
+    sink = SlowSink()
+    writer = GroupCommitWriter(sink, heaviest=1)
+    async with working(writer):
+        await writer.submit(one(1))
+        await sink.reached.wait()
+        await writer.submit(one(2))
+        third = asyncio.create_task(writer.submit(one(3)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not third.done()
+        sink.released.set()
+        await (await third)
