@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,9 @@ import structlog
 from agent_stub import identity_store
 from agent_stub.broker import Broker
 from agent_stub.checkin import CheckIn
-from agent_stub.config import AgentSettings, host_platform
-from agent_stub.control.server import ControlServer
+from agent_stub.component import Component
+from agent_stub.config import AgentSettings, host_platform, status_socket
+from agent_stub.control.server import OWNER_ALONE, ControlServer, prepare
 from agent_stub.events.journal import Disk, LocalDisk
 from agent_stub.events.records import Diagnostic, EventFactory
 from agent_stub.events.spool import Spool
@@ -63,13 +65,29 @@ class Agent:
         self._keeper = PolicyKeeper(settings.state_dir, identity)
         self._spool = self._open_spool()
         self._identities = _identities(settings, self._platform)
+        self._component = Component(
+            self._keeper, self._control_socket, lambda: surroundings.clock.now().wall, surroundings.delays
+        )
+        self._broker = self._open_broker()
         for problem in self._keeper.load():
             self._spool.diagnose(Diagnostic("POLICY_CACHE_DAMAGED", problem))
         self._policy_changed()
 
     async def run(self, credentials: Credentials, stop: asyncio.Event) -> None:
-        """Serve attempts and hold the conversations with the servers until told to stop."""
-        broker = Broker(
+        """Keep the component, and hold the conversations with the servers, until told to stop."""
+        prepare(self._settings.socket)
+        own = ControlServer(None, self.status, self._identities)
+        async with own.listening(status_socket(self._settings.state_dir), OWNER_ALONE):
+            log.info("agent_started", device=self._identity.device_name, state_dir=str(self._settings.state_dir))
+            await self._converse(credentials, stop)
+        log.info("agent_stopped")
+
+    def _control_socket(self) -> AbstractAsyncContextManager[None]:
+        server = ControlServer(self._broker.elevate, self.status, self._identities)
+        return server.listening(self._settings.socket)
+
+    def _open_broker(self) -> Broker:
+        return Broker(
             keeper=self._keeper,
             inspector=ChildInspector(load_trust_store(self._settings.trusted_signers)),
             identities=self._identities,
@@ -78,18 +96,16 @@ class Agent:
             now=self._surroundings.clock.now,
             new_id=self._surroundings.new_id,
         )
-        server = ControlServer(broker.elevate, self.status, self._identities)
-        async with server.listening(self._settings.socket):
-            log.info("agent_started", device=self._identity.device_name, socket=str(self._settings.socket))
-            await self._converse(credentials, stop)
-        log.info("agent_stopped")
 
     async def _converse(self, credentials: Credentials, stop: asyncio.Event) -> None:
         channels = Channels(self._identity, credentials)
         delays = self._surroundings.delays
         tasks = [
-            asyncio.create_task(keep(self._links[name], session, delays))
-            for name, session in self._sessions(channels).items()
+            asyncio.create_task(self._component.keep()),
+            *(
+                asyncio.create_task(keep(self._links[name], session, delays))
+                for name, session in self._sessions(channels).items()
+            ),
         ]
         try:
             await stop.wait()
@@ -135,6 +151,7 @@ class Agent:
                 "enabled": held.policy.is_enabled() if held else False,
                 "confirmed": None if self._keeper.confirmed == NEVER else self._keeper.confirmed.isoformat(),
             },
+            "component": {"stands": self._component.stands, "problem": self._component.problem},
             "links": {
                 name: {"connected": link.connected, "problem": link.problem} for name, link in self._links.items()
             },
@@ -155,6 +172,7 @@ class Agent:
     def _policy_changed(self) -> None:
         if (held := self._keeper.held) is not None:
             self._spool.policy_changed(health_leaves=held.policy.reports_diagnostics())
+            self._component.policy_changed()
 
     def _policy_refused(self, error: PolicyRefusedError) -> None:
         self._spool.diagnose(Diagnostic(error.code, "; ".join(error.reasons)[:DIAGNOSTIC_LIMIT]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from agent_stub.config import default_socket, default_state_dir
+from agent_stub.config import default_socket, default_state_dir, status_socket
 from agent_stub.control.client import AgentError, UnreachableError, ask
 from agent_stub.model import JUSTIFICATION_LIMIT
 
@@ -37,14 +37,14 @@ def elevate(file: Path, arguments: tuple[str, ...], options: Mapping[str, Any]) 
     if options["output"] == "json":
         click.echo(json.dumps(answer, indent=1))
     else:
-        click.echo(answer["message"], err=answer["result"] != "ELEVATED")
+        click.echo(visible(answer["message"]), err=answer["result"] != "ELEVATED")
     return _CODES.get(answer["result"], NOT_ELEVATED)
 
 
 def status(output: str, state_dir: Path | None, socket_path: Path | None) -> int:
     """Show how the agent is and give the exit status."""
     try:
-        found = ask(_socket(state_dir, socket_path), {"do": "status"})
+        found = _ask_status(state_dir, socket_path)
     except UnreachableError as error:
         return _complain(str(error), NO_AGENT)
     except AgentError as error:
@@ -53,12 +53,23 @@ def status(output: str, state_dir: Path | None, socket_path: Path | None) -> int
     return ELEVATED
 
 
+def _ask_status(state_dir: Path | None, socket_path: Path | None) -> dict[str, Any]:
+    """Ask at the agent's own socket, which is always there, or at the component's, which is there for everybody."""
+    if state_dir is None and socket_path is not None:
+        return ask(socket_path, {"do": "status"})
+    try:
+        return ask(status_socket((state_dir or default_state_dir()).absolute()), {"do": "status"})
+    except UnreachableError:
+        return ask(_socket(state_dir, socket_path), {"do": "status"})
+
+
 def _status_text(found: dict[str, Any]) -> str:
     device, policy = found["device"], found["policy"]
     lines = [
         f"device          {device['name']} ({device['id']}) of {device['tenant']}",
         f"policy          {_policy_text(policy)}",
         f"last confirmed  {policy['confirmed'] or 'never'}",
+        f"component       {_component_text(found['component'])}",
         *(f"{name:<15} {_link_text(link)}" for name, link in found["links"].items()),
         f"events waiting  {found['eventsWaiting']}",
     ]
@@ -71,6 +82,10 @@ def _policy_text(policy: dict[str, Any]) -> str:
     if policy["revision"] is None:
         return "none"
     return f"revision {policy['revision']}, elevation {'on' if policy['enabled'] else 'off'}"
+
+
+def _component_text(component: dict[str, Any]) -> str:
+    return "provisioned" if component["stands"] else component["problem"] or "none: no settings policy applies"
 
 
 def _link_text(link: dict[str, Any]) -> str:
@@ -106,7 +121,7 @@ class _Prepared:
     reason: str | None
 
     def confirm(self, file: str, reason: str) -> bool | None:
-        click.echo(f"{file}: {reason}", err=True)
+        click.echo(visible(f"{file}: {reason}"), err=True)
         return self.confirmed
 
     def justification(self, problem: str) -> str | None:
@@ -120,9 +135,9 @@ class _Person:
         if not sys.stdin.isatty():
             click.echo("a confirmation is asked for, and standard input is no terminal", err=True)
             return None
-        click.echo(reason, err=True)
+        click.echo(visible(reason), err=True)
         try:
-            return click.confirm(f"Run {_visible(file)} with elevated rights?", err=True)
+            return click.confirm(f"Run {visible(file)} with elevated rights?", err=True)
         except click.Abort:
             return None
 
@@ -138,8 +153,8 @@ class _Person:
         return text
 
 
-def _visible(text: str) -> str:
-    """Show control characters by their codes: a file's name must not rewrite the question about it."""
+def visible(text: str) -> str:
+    """Show by its code what cannot be printed: a file's name must not rewrite the question about it."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 

@@ -48,6 +48,11 @@ def default_socket(state_dir: Path) -> Path:
     return SYSTEM_SOCKET if state_dir == SYSTEM_STATE else state_dir / "agent.sock"
 
 
+def status_socket(state_dir: Path) -> Path:
+    """Give the socket at which the agent shows its status to its own user, with or without a component."""
+    return state_dir / "status.sock"
+
+
 def host_platform() -> Platform:
     """Name the platform of this device."""
     return _PLATFORMS.get(sys.platform, Platform.LINUX)

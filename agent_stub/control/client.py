@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from agent_stub.control.wire import LINE_LIMIT, line
 
+ANSWER_LIMIT = 16 * 1024 * 1024
+"""An answer names every rule that lost, so it may be longer than any request."""
+
 
 class UnreachableError(Exception):
     """The agent does not answer; the message says what to do."""
@@ -31,20 +34,24 @@ class Terminal(Protocol):
 
 def ask(path: Path, request: dict[str, Any], terminal: Terminal | None = None) -> dict[str, Any]:
     """Send a request, answer what the agent asks, give its answer; raise UnreachableError or AgentError."""
+    sent = line(request)
+    if len(sent) > LINE_LIMIT:
+        raise AgentError(f"file and arguments are longer than {LINE_LIMIT} bytes; shorten them")
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(str(path))
-            connection.sendall(line(request))
+            connection.sendall(sent)
             return _converse(connection, terminal)
     except OSError as error:
         raise UnreachableError(
-            f"no agent answers at {path} ({error.strerror or error}); start it by `epm-agent run`, or name its --socket"
+            f"no agent answers at {path} ({error.strerror or error}); start it by `epm-agent run`, name its --socket, "
+            "or wait for a settings policy: without one there is no elevation here"
         ) from error
 
 
 def _converse(connection: socket.socket, terminal: Terminal | None) -> dict[str, Any]:
     with connection.makefile("rb") as lines:
-        while received := lines.readline(LINE_LIMIT):
+        while (received := lines.readline(ANSWER_LIMIT)).endswith(b"\n"):
             fields: dict[str, Any] = json.loads(received)
             if "error" in fields:
                 raise AgentError(fields["error"])

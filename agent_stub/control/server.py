@@ -22,6 +22,8 @@ log = structlog.get_logger()
 REQUEST_SECONDS = 10.0
 ANSWER_SECONDS = 300.0
 CALLERS_AT_ONCE = 64
+CALLERS_OF_A_USER = 16
+EVERYBODY, OWNER_ALONE = 0o666, 0o600
 SOCKET_PATH_LIMIT = 107
 _CREDENTIALS = struct.Struct("3i")
 
@@ -29,26 +31,29 @@ Elevate = Callable[[str, tuple[str, ...], Origin, Prompter], Awaitable[Answer]]
 
 
 class ControlServer:
-    """Serves attempts and status. Callers are who the kernel of the system says; what they send is bounded."""
+    """Serves attempts and status. Callers are who the kernel of the system says; what they send is bounded.
 
-    def __init__(self, elevate: Elevate, status: Callable[[], dict[str, Any]], identities: Identities) -> None:
+    Without `elevate` the server shows the status alone: that is what the agent's own user reaches where no component is.
+    """
+
+    def __init__(self, elevate: Elevate | None, status: Callable[[], dict[str, Any]], identities: Identities) -> None:
         self._elevate = elevate
         self._status = status
         self._identities = identities
-        self._callers: set[asyncio.Task[None]] = set()
+        self._callers: dict[asyncio.Task[None], int] = {}
 
     @asynccontextmanager
-    async def listening(self, path: Path) -> AsyncIterator[None]:
+    async def listening(self, path: Path, mode: int = EVERYBODY) -> AsyncIterator[None]:
         """Accept callers at the path while the block runs; raise StateError where that is not possible."""
-        _prepare(path)
+        prepare(path)
         try:
             server = await asyncio.start_unix_server(self._accept, path, limit=LINE_LIMIT)
+            _admit(path, mode)
         except OSError as error:
             raise StateError(
                 f"socket {path}: cannot be opened ({error.strerror}); choose another with --socket"
             ) from error
         try:
-            _open_to_everybody(path)
             yield
         finally:
             server.close()
@@ -58,13 +63,15 @@ class ControlServer:
             _remove(path)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._callers) >= CALLERS_AT_ONCE:
+        uid = _peer(writer).uid
+        own = sum(1 for other in self._callers.values() if other == uid)
+        if own >= CALLERS_OF_A_USER or len(self._callers) >= CALLERS_AT_ONCE:
             writer.write(line({"error": "the agent serves too many callers; try again"}))
             writer.close()
             return
         task = asyncio.create_task(self._serve(reader, writer))
-        self._callers.add(task)
-        task.add_done_callback(self._callers.discard)
+        self._callers[task] = uid
+        task.add_done_callback(self._callers.pop)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -78,7 +85,8 @@ class ControlServer:
             answer = {"error": "internal error of the agent; its log says more"}
         with suppress(OSError):
             writer.write(line(answer))
-            await writer.drain()
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await writer.drain()
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
@@ -89,6 +97,8 @@ class ControlServer:
         request = parse_request(fields or {})
         if not isinstance(request, ElevateRequest):
             return self._status()
+        if self._elevate is None:
+            raise RefusedError("this socket shows the status alone")
         origin = self._identities.origin(_peer(writer), request.stated)
         return present_answer(
             await self._elevate(request.file, request.arguments, origin, _SocketPrompter(reader, writer))
@@ -123,26 +133,35 @@ class _SocketPrompter:
         return fields["answer"] if fields is not None and set(fields) == {"answer"} else None
 
 
-def _prepare(path: Path) -> None:
+def prepare(path: Path) -> None:
+    """Make room for a socket; raise StateError for a place where none can be."""
     if len(str(path).encode()) > SOCKET_PATH_LIMIT:
         raise StateError(
             f"socket {path}: the path is longer than {SOCKET_PATH_LIMIT} bytes; choose another with --socket"
         )
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # The state folder is held by one agent alone, so what lies there is left over from a crash.
-        path.unlink(missing_ok=True)
+        if path.is_socket() and not _answers(path):
+            path.unlink()  # left over from a crash
+        taken = path.exists()
     except OSError as error:
         raise StateError(f"socket {path}: cannot be opened ({error.strerror}); choose another with --socket") from error
+    if taken:
+        raise StateError(f"socket {path}: another agent or file is there; choose another with --socket")
 
 
-def _open_to_everybody(path: Path) -> None:
-    """Let every user connect; the kernel of the system says who they are."""
-    path.chmod(0o666)
+def _admit(path: Path, mode: int) -> None:
+    path.chmod(mode)
 
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(REQUEST_SECONDS)
+        return connection.connect_ex(str(path)) == 0
 
 
 def _peer(writer: asyncio.StreamWriter) -> Peer:

@@ -104,18 +104,21 @@ def _linux_evidence(file: OpenedFile, report: Report) -> FileEvidence:
 
 async def _run_child(file: OpenedFile, timeout_seconds: float) -> bytes:
     arguments = [str(file.descriptor), str(file.stamp.size)] + ([file.path] if file.root_only else [])
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *_CHILD,
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        pass_fds=(file.descriptor,),
-        limit=REPORT_LIMIT,
-        cwd="/",
-        env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-    )
+    try:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *_CHILD,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            pass_fds=(file.descriptor,),
+            limit=REPORT_LIMIT,
+            cwd="/",
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+        )
+    except OSError as error:
+        raise EvidenceError("its inspection could not be started") from error
     try:
         async with asyncio.timeout(timeout_seconds):
             return await _answer(child)

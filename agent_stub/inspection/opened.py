@@ -18,6 +18,8 @@ _NETWORK_FILE_SYSTEMS = frozenset(
         "cifs",
         "coda",
         "fuse.glusterfs",
+        "fuse.rclone",
+        "fuse.s3fs",
         "fuse.sshfs",
         "gfs2",
         "lustre",
@@ -137,16 +139,28 @@ def only_root_writes(path: str) -> bool:
 
 
 def _is_local(device: int) -> bool:
+    if sys.platform != "linux":
+        return True
     number = f"{os.major(device)}:{os.minor(device)}"
     try:
         lines = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return True
+        return False
     for line in lines:
         fields, _, source = line.partition(" - ")
         if fields.split(" ")[2] == number:
-            return source.split(" ")[0] not in _NETWORK_FILE_SYSTEMS
-    return True
+            return keeps_files_here(source)
+    return True  # a subvolume has a number of its own, which no mount shows
+
+
+def keeps_files_here(mounted: str) -> bool:
+    """Tell whether a mount (type, source and options, as the system lists it) keeps its files on this machine.
+
+    Behind a FUSE mount is a program; one of a user's own may answer every read differently.
+    """
+    kind, _, rest = mounted.partition(" ")
+    of_a_user = kind.startswith("fuse") and "user_id=0" not in rest.rpartition(" ")[2].split(",")
+    return kind not in _NETWORK_FILE_SYSTEMS and not of_a_user
 
 
 def _stamp(status: os.stat_result) -> Stamp:

@@ -56,7 +56,7 @@ def parse_report(line: bytes, expected_size: int) -> Report:
         if fields.pop("size") != expected_size:
             raise EvidenceError("it changed while it was read")
         return _report(fields)
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
         raise EvidenceError("its inspection gave no usable answer") from error
 
 

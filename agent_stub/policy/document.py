@@ -1,6 +1,7 @@
 """The document of this device, ready to decide by."""
 
 from collections import OrderedDict
+from datetime import datetime
 
 from google.protobuf.message import DecodeError
 
@@ -30,6 +31,18 @@ class DevicePolicy:
     def grants(self) -> tuple[Grant, ...]:
         """Give the approvals in force."""
         return self._document.grants
+
+    @property
+    def deprovision_time(self) -> datetime | None:
+        """Give the time at which the component is to go where no settings policy applies; None if it is not to go."""
+        return self._document.deprovision_time
+
+    def keeps_component(self, now: datetime) -> bool:
+        """Tell whether the component is to stand: settings apply to somebody, or the time of its removal is ahead."""
+        users = (self._document.any_user, *self._document.users)
+        if any(user.settings is not None for user in users):
+            return True
+        return self.deprovision_time is not None and now < self.deprovision_time
 
     def revision_of(self, policy: str | None) -> int:
         """Give the revision of a rules policy; 0 for none."""

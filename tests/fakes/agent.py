@@ -263,12 +263,13 @@ class FakeDelays:
 
     def __init__(self) -> None:
         self.bounds: list[float] = []
+        self.pauses: list[float] = []
         self.waiting = asyncio.Semaphore(0)
         self._go = asyncio.Semaphore(0)
 
     async def pause(self, seconds: float) -> None:
         """Wait for the test."""
-        del seconds
+        self.pauses.append(seconds)
         self.waiting.release()
         await self._go.acquire()
 
