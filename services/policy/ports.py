@@ -1,14 +1,18 @@
 """What the verbs need from the outside."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from elevation.model import RulesPolicy
 from services._chassis.paging import Page, PageRequest
+from services.policy.model.delivery import Delivery, SettingsState
 from services.policy.model.directory import Directory
 from services.policy.model.objects import Change, Content, Corpus, Stored
 from services.policy.model.states import DevicePolicyState
+
+DeliveryStep: TypeAlias = "Callable[[Delivery], Delivery]"
+"""Takes a delivery as it stands to what it is to be; the same one changes nothing."""
 
 
 class Work(Protocol):
@@ -78,4 +82,32 @@ class DeviceStates(Protocol):
 
     async def page(self, request: PageRequest, visible: frozenset[str] | None) -> Page[DevicePolicyState]:
         """Return states by (device name, device id), of the devices that carry one of the tags; None: of all."""
+        ...
+
+
+class Deliveries(Protocol):
+    """Keep how far the policy of each device has come."""
+
+    async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
+        """Take each step for its device, in order, all or none, and return what each led to."""
+        ...
+
+    async def many(self, device_ids: Collection[str]) -> Mapping[str, Delivery]:
+        """Return what is known of the devices, by id; an empty delivery where nothing is."""
+        ...
+
+
+class DeliveryChanges(Protocol):
+    """Change deliveries one by one; many that come at once are kept together."""
+
+    async def change(self, device_id: str, step: DeliveryStep) -> Delivery:
+        """Take the step and return, once it is durable, what it led to. Raises UnavailableError if it was not kept."""
+        ...
+
+
+class SettingsReceiver(Protocol):
+    """Hear what settings policies want of devices, and whether the devices know."""
+
+    async def report(self, states: Sequence[SettingsState]) -> None:
+        """Take in states, at most 1000. Raises UnavailableError if they were not taken in."""
         ...

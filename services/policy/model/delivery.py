@@ -1,0 +1,136 @@
+"""How far the policy of one device has come: which document is the newest, and what the device said to it.
+
+- `revision` only grows. It moves when another document than the last one is prepared, and past any revision that the device
+  claims to hold and nobody here remembers.
+- A document that the device refused stays refused under its revision; only another document is offered again.
+- `stream` names the newest stream of the device. Whoever holds an older one finds another name here.
+"""
+
+import enum
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from services.policy.model.states import DeliveryState
+
+LARGEST_REVISION = 2**63 - 2
+MOST_REASONS = 20
+LONGEST_REASON = 500
+LEASE = timedelta(seconds=90)
+"""A stream that no process has held for so long is gone: its process ended without a word."""
+
+
+class Desired(enum.Enum):
+    """Say what the settings policies that apply to a device want."""
+
+    ON = "ON"
+    OFF = "OFF"
+    NONE = "NONE"
+
+
+class GoAwayReason(enum.Enum):
+    """Say why a stream is to be closed."""
+
+    SUPERSEDED = "SUPERSEDED"
+    DRAINING = "DRAINING"
+    RETIRED = "RETIRED"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Hold what is known of one device's policy."""
+
+    device_id: str
+    revision: int = 0
+    """Revision of the newest document; 0: none was made."""
+    sha256: bytes = b""
+    """Digest of the newest document; empty: it is not known here."""
+    desired: Desired = Desired.NONE
+    """What the newest document wants."""
+    offered: datetime | None = None
+    """When the newest document was offered first. None: it was not."""
+    applied_revision: int = 0
+    applied_desired: Desired | None = None
+    """What the document wants that the device applied. None: it applied none, or one that is not known here."""
+    rejected_revision: int = 0
+    rejections: tuple[str, ...] = ()
+    confirmed: datetime | None = None
+    """When the device last answered or was confirmed. None: never."""
+    stream: str = ""
+    """The newest stream; empty: it was closed."""
+    seen: datetime | None = None
+    """When a process last held the stream. None: never."""
+
+    @property
+    def state(self) -> DeliveryState:
+        """Say how far the newest document has come."""
+        if self.revision == 0:
+            return DeliveryState.PENDING
+        if self.rejected_revision == self.revision:
+            return DeliveryState.REJECTED
+        if self.applied_revision == self.revision:
+            return DeliveryState.APPLIED
+        return DeliveryState.PENDING if self.offered is None else DeliveryState.OFFERED
+
+    def connected(self, now: datetime) -> bool:
+        """Tell whether a stream is open."""
+        return bool(self.stream) and self.seen is not None and now - self.seen < LEASE
+
+    def acknowledged(self, desired: Desired) -> bool:
+        """Tell whether the device applied a document that wants this."""
+        return self.applied_desired is desired
+
+    def opened(self, stream: str, *, revision: int, sha256: bytes, now: datetime) -> "Delivery":
+        """Begin a stream of a device that holds this revision and digest (0 and empty: none)."""
+        begun = replace(self, stream=stream, seen=now)
+        if revision and (revision, sha256) == (self.revision, self.sha256):
+            return begun.applied(revision, self.desired, now)
+        if revision >= max(self.revision, 1):
+            # The device is ahead: these data were restored from an older state. Nobody here knows what it holds.
+            begun = replace(begun, revision=revision, sha256=b"", desired=Desired.NONE, offered=None)
+        if revision == self.applied_revision:
+            return begun
+        return replace(begun, applied_revision=revision, applied_desired=None)
+
+    def prepared(self, sha256: bytes, desired: Desired) -> "Delivery":
+        """Make the document with this digest the newest one, under a new revision if it is another one than before."""
+        if self.revision and sha256 == self.sha256:
+            return self
+        revision = self.revision + 1
+        return replace(self, revision=revision, sha256=sha256, desired=desired, offered=None, rejections=())
+
+    def sent(self, now: datetime) -> "Delivery":
+        """Note that the newest document is being offered."""
+        if self.offered is not None or self.state is not DeliveryState.PENDING:
+            return self
+        return replace(self, offered=now)
+
+    def applied(self, revision: int, desired: Desired, now: datetime) -> "Delivery":
+        """Note that the device holds this revision."""
+        return replace(self, applied_revision=revision, applied_desired=desired, confirmed=now)
+
+    def rejected(self, revision: int, reasons: tuple[str, ...], now: datetime) -> "Delivery":
+        """Note that the device refused this revision."""
+        kept = tuple(reason.replace("\0", "")[:LONGEST_REASON] for reason in reasons[:MOST_REASONS])
+        rejections = kept if revision == self.revision else self.rejections
+        return replace(self, rejected_revision=revision, rejections=rejections, confirmed=now)
+
+    def held(self, stream: str, now: datetime, *, confirmed: bool) -> "Delivery":
+        """Note that the stream is open still, and whether it confirmed the document since it was noted last."""
+        if self.stream != stream:
+            return self
+        return replace(self, seen=now, confirmed=now if confirmed else self.confirmed)
+
+    def closed(self, stream: str) -> "Delivery":
+        """End the stream, unless a newer one has begun."""
+        return replace(self, stream="") if self.stream == stream else self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsState:
+    """Tell what settings policies want of a device, and whether the device applied a document that says so."""
+
+    device_id: str
+    desired: Desired
+    acknowledged: bool
+    revision: int
+    """Revision of what is authored that this was worked out from."""

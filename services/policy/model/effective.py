@@ -1,0 +1,136 @@
+"""From everything that is authored to the document of one device.
+
+- What applies is decided by the kernel, once for each set of memberships: devices of the same groups share the work.
+- A device that is not enrolled gets a document without settings and rules.
+- A group whose filter cannot be read is treated as one that nobody knows: it includes nobody and excludes everybody.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from elevation.assignment import Memberships, applicable
+from elevation.document import PolicyDocument, UserPolicy
+from elevation.filters import FilterError, Test, compile_filter
+from elevation.model import Attributes, Device, Group, GroupType, RulesPolicy, SettingsPolicy, User
+from elevation.settings import merge
+from services.policy.model.delivery import Desired
+from services.policy.model.directory import DirectoryDevice
+from services.policy.model.objects import Corpus
+
+
+class EffectivePolicies:
+    """Work out documents from one state of policies and groups."""
+
+    def __init__(self, corpus: Corpus, groups: Mapping[str, Group]) -> None:
+        self._policies: tuple[SettingsPolicy | RulesPolicy, ...] = (
+            *(stored.content for stored in corpus.settings_policies),
+            *(stored.content for stored in corpus.rules_policies),
+        )
+        self._rules_policies = {stored.name: stored.content for stored in corpus.rules_policies}
+        self._revisions = {stored.name: stored.about.revision for stored in corpus.rules_policies}
+        self._certificates = {stored.name: stored.content for stored in corpus.certificates}
+        self._groups = _Groups(groups.values())
+        self._filters = _filters(include.filter for policy in self._policies for include in policy.assignments.include)
+        self._shared: dict[tuple[object, ...], UserPolicy] = {}
+
+    def document(self, device: DirectoryDevice) -> PolicyDocument:
+        """Return the document of a device, everything in it sorted."""
+        if not device.enrolled:
+            return PolicyDocument(device.device_id, device.name, UserPolicy("", None))
+        attributes = {**device.attributes, "name": device.name}
+        known = Device(device.name, self._groups.of_device(device.name, attributes), attributes)
+        any_user = self._user_policy(known, None)
+        users = tuple(self._user_policy(known, User(name, self._groups.of_user(name))) for name in sorted(device.users))
+        rules_policies = tuple(self._named((any_user, *users)))
+        provisioned = any(user.settings is not None for user in (any_user, *users))
+        return PolicyDocument(
+            device_id=device.device_id,
+            device_name=device.name,
+            any_user=any_user,
+            users=users,
+            rules_policies=rules_policies,
+            revisions={policy.name: self._revisions[policy.name] for policy in rules_policies},
+            certificates=tuple(self._certificates[name] for name in self._certificates_of(rules_policies)),
+            deprovision_time=None if provisioned else device.deprovision_time,
+        )
+
+    def _user_policy(self, device: Device, user: User | None) -> UserPolicy:
+        memberships = Memberships.of(device, user)
+        holding = frozenset(text for text, test in self._filters.items() if test(memberships.attributes))
+        key = (memberships.device_groups, memberships.user_groups, holding)
+        if key not in self._shared:
+            self._shared[key] = self._work_out(memberships)
+        return self._shared[key] if user is None else replace(self._shared[key], user=user.name)
+
+    def _work_out(self, memberships: Memberships) -> UserPolicy:
+        found = applicable(self._policies, self._groups.types, memberships)
+        return UserPolicy(
+            user="",
+            settings=merge(found.settings),
+            device_targeted=tuple(sorted(policy.name for policy, user_targeted in found.rules if not user_targeted)),
+            user_targeted=tuple(sorted(policy.name for policy, user_targeted in found.rules if user_targeted)),
+        )
+
+    def _named(self, users: Iterable[UserPolicy]) -> Iterator[RulesPolicy]:
+        names = {name for user in users for name in (*user.device_targeted, *user.user_targeted)}
+        return (self._rules_policies[name] for name in sorted(names))
+
+    def _certificates_of(self, policies: Iterable[RulesPolicy]) -> list[str]:
+        conditions = (rule.detection.certificate for policy in policies for rule in policy.rules)
+        named = {condition.reusable for condition in conditions if condition is not None and condition.reusable}
+        return sorted(named & self._certificates.keys())
+
+
+def desired_of(document: PolicyDocument) -> Desired:
+    """Say what the settings in a document want of the device."""
+    settings = [user.settings for user in (document.any_user, *document.users) if user.settings is not None]
+    if not settings:
+        return Desired.NONE
+    return Desired.ON if any(found.enabled for found in settings) else Desired.OFF
+
+
+@dataclass(frozen=True, slots=True)
+class _Dynamic:
+    """Find the devices of a group by a filter."""
+
+    name: str
+    holds: Test
+
+
+class _Groups:
+    """Know who is in which group."""
+
+    def __init__(self, groups: Iterable[Group]) -> None:
+        self.types: dict[str, GroupType] = {}
+        self._dynamic: list[_Dynamic] = []
+        members: dict[tuple[GroupType, str], set[str]] = {}
+        for group in groups:
+            if group.filter:
+                self._add_dynamic(group)
+                continue
+            self.types[group.name] = group.type
+            for member in group.members:
+                members.setdefault((group.type, member), set()).add(group.name)
+        self._of = {member: frozenset(names) for member, names in members.items()}
+
+    def of_device(self, name: str, attributes: Attributes) -> frozenset[str]:
+        """Return the groups that list the device or find it."""
+        found = frozenset(group.name for group in self._dynamic if group.holds(attributes))
+        return self._of.get((GroupType.DEVICE, name), frozenset()) | found
+
+    def of_user(self, name: str) -> frozenset[str]:
+        """Return the groups that list the user."""
+        return self._of.get((GroupType.USER, name), frozenset())
+
+    def _add_dynamic(self, group: Group) -> None:
+        try:
+            holds = compile_filter(group.filter)
+        except FilterError:
+            return
+        self.types[group.name] = group.type
+        if group.type is GroupType.DEVICE:
+            self._dynamic.append(_Dynamic(group.name, holds))
+
+
+def _filters(texts: Iterable[str]) -> dict[str, Test]:
+    return {text: compile_filter(text) for text in set(texts) if text}
