@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from elevation.model import Assignments, ReusableCertificate, RulesPolicy, SettingsPolicy
 
-Content = TypeVar("Content", bound=SettingsPolicy | RulesPolicy | ReusableCertificate)
+AnyContent: TypeAlias = SettingsPolicy | RulesPolicy | ReusableCertificate
+# Covariant, so that one list may hold objects of several kinds.
+Content = TypeVar("Content", bound=AnyContent, covariant=True)  # noqa: PLC0105 - the name is read everywhere
+Item = TypeVar("Item", bound=AnyContent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +127,12 @@ def action_between(before: Stored[Content] | None, after: Stored[Content]) -> Ac
     return Action.ASSIGNED if kept and moved == after.content else Action.UPDATED
 
 
-def assignments_of(content: SettingsPolicy | RulesPolicy | ReusableCertificate) -> Assignments:
+def assignments_of(content: AnyContent) -> Assignments:
     """Return who gets the object; nobody gets a certificate by itself."""
     return Assignments() if isinstance(content, ReusableCertificate) else content.assignments
 
 
-def with_assignments(content: Content, assignments: Assignments) -> Content:
+def with_assignments(content: Item, assignments: Assignments) -> Item:
     """Return the object for other groups; a certificate stays as it is."""
     if isinstance(content, ReusableCertificate):
         return content
@@ -149,7 +152,7 @@ def moved_targets(before: Assignments, after: Assignments) -> frozenset[str]:
     return targets_of(Assignments(tuple(included), tuple(excluded)))
 
 
-def certificates_named(content: SettingsPolicy | RulesPolicy | ReusableCertificate) -> frozenset[str]:
+def certificates_named(content: AnyContent) -> frozenset[str]:
     """Return the reusable certificates that the rules name."""
     if not isinstance(content, RulesPolicy):
         return frozenset()

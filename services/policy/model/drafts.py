@@ -1,0 +1,132 @@
+"""What administrators hand in, and everything that can be wrong with it."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic
+
+import elevation.model
+from elevation import checks, texts
+from elevation.model import Assignments, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
+from services._chassis.errors import Problem
+from services.policy.model.objects import About, AnyContent, Content, Stored, kind_of, with_assignments
+from services.policy.model.spelling import below, in_contract_spelling, without_echoes
+
+MOST_SCOPE_TAGS = 100
+MOST_LABELS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft(Generic[Content]):
+    """Hold one object as it was handed in.
+
+    INVARIANT: a draft with `flaws` is never written; what could not be read of it stands there as something harmless.
+    """
+
+    place: str
+    """Where the request holds the object, for example `rules_policies[3]`."""
+    content: Content
+    scope_tags: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    etag: str = ""
+    flaws: tuple[Problem, ...] = ()
+    """What could not be read, below the place."""
+
+    @property
+    def kind(self) -> type[Content]:
+        """Return the kind of the object."""
+        return type(self.content)
+
+    @property
+    def title(self) -> str:
+        """Name the object in a sentence."""
+        return f'the {kind_of(self.kind).noun} "{self.content.name}"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAssignments:
+    """Hold the assignments that a policy is to get."""
+
+    name: str
+    etag: str
+    assignments: Assignments
+    flaws: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Say what a draft may refer to."""
+
+    groups: Mapping[str, GroupType] = field(default_factory=dict)
+    certificates: Collection[str] = ()
+
+
+def check_draft(draft: Draft[Content], known: Known, existing: Stored[Content] | None = None) -> Iterator[Problem]:
+    """Find everything that is wrong with a draft, by itself and by what it refers to or replaces."""
+    found = [
+        *in_contract_spelling(draft.kind, _check_content(draft.content, known)),
+        *_check_about(draft),
+        *_check_platform(draft.content, existing.content if existing else None),
+    ]
+    yield from below(draft.place, [*draft.flaws, *without_echoes(found, draft.flaws)])
+
+
+def check_assignments(new: NewAssignments, existing: Stored[Content], known: Known) -> Iterator[Problem]:
+    """Find everything that is wrong with the assignments alone; the policy was checked when it was written."""
+    content = with_assignments(existing.content, new.assignments)
+    found = in_contract_spelling(type(content), _check_content(content, known))
+    own = [problem for problem in found if problem.field.startswith("assignments")]
+    yield from (*new.flaws, *without_echoes(own, new.flaws))
+
+
+def revised(
+    draft: Draft[Content], existing: Stored[Content] | None, *, tags: frozenset[str], actor: str, now: datetime
+) -> Stored[Content]:
+    """Return the object that a checked draft asks for, as yet under the revision and the etag of the existing one."""
+    about = About(
+        scope_tags=tags,
+        labels=dict(draft.labels),
+        revision=existing.about.revision if existing else 0,
+        etag=existing.about.etag if existing else "",
+        created=existing.about.created if existing else now,
+        updated=now,
+        updated_by=actor,
+    )
+    return Stored(draft.content, about)
+
+
+def _check_content(content: AnyContent, known: Known) -> Iterator[elevation.model.Problem]:
+    match content:
+        case SettingsPolicy():
+            yield from checks.check_settings_policy(content)
+            yield from checks.check_references(content, known.groups, known.certificates)
+        case RulesPolicy():
+            yield from checks.check_rules_policy(content)
+            yield from checks.check_references(content, known.groups, known.certificates)
+        case ReusableCertificate():
+            yield from checks.check_reusable_certificate(content)
+
+
+def _check_about(draft: Draft[Content]) -> Iterator[Problem]:
+    if len(draft.scope_tags) > MOST_SCOPE_TAGS:
+        yield Problem("metadata.scope_tags", f"has {len(draft.scope_tags)} tags; at most {MOST_SCOPE_TAGS} are allowed")
+    if len(draft.labels) > MOST_LABELS:
+        yield Problem("metadata.labels", f"has {len(draft.labels)} labels; at most {MOST_LABELS} are allowed")
+    for tag in sorted(draft.scope_tags):
+        yield from _plain(texts.check_name("metadata.scope_tags", tag))
+    for label, value in sorted(draft.labels.items()):
+        place = f'metadata.labels["{label}"]'
+        yield from _plain(texts.check_name(place, label))
+        yield from _plain(texts.check_text(place, value, texts.MAX_FACT))
+
+
+def _check_platform(wanted: object, present: object) -> Iterator[Problem]:
+    if isinstance(wanted, RulesPolicy) and isinstance(present, RulesPolicy) and wanted.platform != present.platform:
+        yield Problem(
+            "platform",
+            f"cannot be changed from {present.platform.value}; make another policy for {wanted.platform.value}",
+        )
+
+
+def _plain(problems: Iterator[elevation.model.Problem]) -> Iterator[Problem]:
+    return (Problem(problem.path, problem.message) for problem in problems)
