@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from epmctl.errors import CommandError
+from epmctl.errors import BadInputError
 from epmctl.servesettings import SETTINGS, read_settings
 from services.allinone import SERVICES, ServiceSettings, serve_all, serve_one
 
@@ -66,7 +66,7 @@ def serve(service: str | None, config: str | None, **flags: Any) -> int:
         problem = (
             f"epm serve needs {error.name}, which is not installed; install openepm with its extra: openepm[server]"
         )
-        raise CommandError(problem) from error
+        raise BadInputError(problem) from error
 
 
 def announce(settings: ServiceSettings, service: str | None, bound: ServiceSettings) -> None:
