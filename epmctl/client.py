@@ -4,9 +4,13 @@ Every call has a deadline. What the server refuses with field violations is bad 
 fails is exit 1.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeVar
+
+# What went wrong is said by us, once; gRPC would add lines of its own to standard error.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 from google.protobuf import any_pb2
@@ -14,7 +18,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from epmctl.errors import BadInputError, CommandError
-from epmctl.profile import Profile
+from epmctl.profile import Profile, find_profile
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -38,6 +42,41 @@ _FORMS: Final = {
     grpc.StatusCode.UNIMPLEMENTED: "{server} does not know this call; is it the public address of an OpenEPM server?",
     grpc.StatusCode.PERMISSION_DENIED: "not allowed: {details}",
 }
+_UNCLEAR: Final = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+
+
+class CallError(CommandError):
+    """The server, or the way to it, failed a call."""
+
+    def __init__(self, line: str, code: grpc.StatusCode) -> None:
+        super().__init__(line)
+        self.code = code
+
+    @property
+    def absent(self) -> bool:
+        """Tell whether the server says that there is no such thing."""
+        return self.code is grpc.StatusCode.NOT_FOUND
+
+    @property
+    def unclear(self) -> bool:
+        """Tell whether the call may have done its work all the same."""
+        return self.code in _UNCLEAR
+
+
+class RefusedInputError(BadInputError):
+    """The server finds fault with fields of the request; `violations` are pairs of field and description."""
+
+    def __init__(self, violations: Sequence[tuple[str, str]]) -> None:
+        super().__init__(*(f"{field}: {said}" if field else said for field, said in violations))
+        self.violations = tuple(violations)
 
 
 class Client:
@@ -68,6 +107,13 @@ class Client:
 
 
 @contextmanager
+def logged_in() -> Iterator[Client]:
+    """Open a connection to the server of the profile; raise BadInputError where nobody is logged in."""
+    with connected(find_profile(os.environ)) as client:
+        yield client
+
+
+@contextmanager
 def connected(profile: Profile) -> Iterator[Client]:
     """Open a connection for the time of a block; the only roots are those of the profile."""
     credentials = grpc.composite_channel_credentials(
@@ -80,20 +126,20 @@ def connected(profile: Profile) -> Iterator[Client]:
 
 def explain_error(error: grpc.RpcError, server: str) -> CommandError:
     """Turn the failure of a call into what to print."""
-    if not isinstance(error, grpc.Call):
+    call: object = error  # the errors of blocking calls are calls too, which their types do not say
+    if not isinstance(call, grpc.Call):
         return CommandError(f"the call to {server} failed: {error}")
-    code, details = error.code(), error.details() or "no reason given"
-    answers = _details(error)
+    code, details = call.code(), call.details() or "no reason given"
+    answers = _details(call)
     violations = list(_violations(answers))
     if violations or code is grpc.StatusCode.INVALID_ARGUMENT:
-        return BadInputError(*(violations or [details]))
+        return RefusedInputError(violations or [("", details)])
     # A service that answers says so in an ErrorInfo; without one, the way to it failed.
     if code is grpc.StatusCode.UNAVAILABLE and not any(
         answer.Is(error_details_pb2.ErrorInfo.DESCRIPTOR) for answer in answers
     ):
-        return CommandError(_unreachable(details, server))
-    form = _FORMS.get(code, "{details}")
-    return CommandError(form.format(details=details, server=server))
+        return CallError(_unreachable(details, server), code)
+    return CallError(_FORMS.get(code, "{details}").format(details=details, server=server), code)
 
 
 def _unreachable(details: str, server: str) -> str:
@@ -118,12 +164,12 @@ def _last(details: str) -> str:
     return details.rpartition("last error: ")[2] or "no reason given"
 
 
-def _violations(answers: Iterable[any_pb2.Any]) -> Iterator[str]:
+def _violations(answers: Iterable[any_pb2.Any]) -> Iterator[tuple[str, str]]:
     for answer in answers:
         bad_request = error_details_pb2.BadRequest()
         if answer.Unpack(bad_request):
             for violation in bad_request.field_violations:
-                yield f"{violation.field}: {violation.description}" if violation.field else violation.description
+                yield violation.field, violation.description
 
 
 def _details(error: grpc.Call) -> Sequence[any_pb2.Any]:

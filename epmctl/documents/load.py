@@ -79,7 +79,9 @@ def read_documents(places: Iterable[str], flaws: list[Flaw], *, closed: bool) ->
     if found:
         flaws.extend(found)
         return None
-    return DocumentSet(tuple(Document(d.kind, d.metadata, d.spec) for d in drafts if d.spec is not None))
+    return DocumentSet(
+        tuple(Document(d.kind, d.metadata, d.spec, f"{d.file}:{d.node.line}") for d in drafts if d.spec is not None)
+    )
 
 
 def _read_source(source: Source, flaws: list[Flaw]) -> list[Draft]:

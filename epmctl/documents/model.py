@@ -83,6 +83,8 @@ class Document:
     kind: Kind
     metadata: Metadata
     spec: Spec
+    place: str = ""
+    """Where it stands, as FILE:LINE."""
 
     @property
     def name(self) -> str:

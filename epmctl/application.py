@@ -1,0 +1,192 @@
+"""Make a server hold what documents say: everything is checked first, then written service by service.
+
+Each service takes its part whole or not at all. rbac comes first, then device, then policy, which is told the revision
+of the directory that it has to see. What one service has taken stands, whatever becomes of the next; doing it all again
+leads to the same end.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.message import Message
+
+from epm.device.v1 import groups_pb2, groups_pb2_grpc
+from epm.policy.v1 import policies_pb2, policies_pb2_grpc
+from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
+from epmctl.client import APPLY_DEADLINE, CallError, Client, RefusedInputError
+from epmctl.documents.model import Document, Kind
+from epmctl.documents.wire import Requests, pending_groups
+from epmctl.errors import BadInputError, CommandError
+from epmctl.plain import word_of
+
+LARGEST_REQUEST: Final = 4 * 1024 * 1024
+"""Bytes that a server takes in one message."""
+
+_FIELD: Final = re.compile(r"([a-z_]+)\[(\d+)\]\.?(.*)")
+_KINDS: Final[Mapping[str, Kind]] = {
+    "roles": Kind.Role,
+    "principal_groups": Kind.PrincipalGroup,
+    "role_assignments": Kind.RoleAssignment,
+    "scope_tags": Kind.ScopeTag,
+    "groups": Kind.Group,
+    "reusable_certificates": Kind.ReusableCertificate,
+    "settings_policies": Kind.ElevationSettingsPolicy,
+    "rules_policies": Kind.ElevationRulesPolicy,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one object: CREATED, UPDATED or UNCHANGED."""
+
+    kind: str
+    name: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one service is asked to hold, and how it is sent."""
+
+    title: str
+    request: Message
+    send: Callable[[], list[Outcome]]
+    check: Callable[[], list[Outcome]]
+
+
+class PartialError(CommandError):
+    """Some of the services have taken their part, and one has not."""
+
+
+class Application:
+    """Documents on their way to a server."""
+
+    def __init__(self, client: Client, requests: Requests, documents: Sequence[Document]) -> None:
+        self._client = client
+        self._requests = requests
+        self._places = {(document.kind, document.name): document.place for document in documents}
+        self._directory_revision = 0
+        parts = (
+            _Part("access", requests.access, self._apply_access, self._check_access),
+            _Part("groups", requests.groups, self._apply_groups, self._check_groups),
+            _Part("policies", requests.policies, self._apply_policies, self._check_policies),
+        )
+        self._parts = tuple(part for part in parts if part.request.ByteSize())
+
+    def check(self) -> list[Outcome]:
+        """Ask every service what would become of its part; raise CommandError with all problems, nothing being written."""
+        outcomes: list[Outcome] = []
+        refused: list[str] = []
+        for part in self._parts:
+            _check_size(part)
+            try:
+                outcomes += part.check()
+            except RefusedInputError as error:
+                refused += self._explain(part, error)
+            except CallError as error:
+                raise CommandError(*refused, *error.lines, "nothing was applied") from None
+        if refused:
+            raise BadInputError(*refused, "nothing was applied")
+        return outcomes
+
+    def write(self) -> Iterator[list[Outcome]]:
+        """Write part by part and give what became of each; raise PartialError that names what stands."""
+        for number, part in enumerate(self._parts):
+            try:
+                outcomes = part.send()
+            except RefusedInputError as error:
+                raise PartialError(*self._explain(part, error), self._standing(number, unclear=False)) from None
+            except CallError as error:
+                raise PartialError(*error.lines, self._standing(number, unclear=error.unclear)) from None
+            except KeyboardInterrupt:
+                raise PartialError("interrupted", self._standing(number, unclear=True)) from None
+            yield outcomes
+
+    def _standing(self, failed: int, *, unclear: bool) -> str:
+        """Say which parts stand when the one at `failed` did not get through."""
+        titles = [part.title for part in self._parts]
+        said = [
+            ("applied", titles[:failed]),
+            ("perhaps applied", titles[failed : failed + 1] if unclear else []),
+            ("not applied", titles[failed + 1 :] if unclear else titles[failed:]),
+        ]
+        text = "; ".join(f"{what}: {', '.join(names)}" for what, names in said if names)
+        return f"{text}; running epm apply again carries on from there"
+
+    def _explain(self, part: _Part, error: RefusedInputError) -> list[str]:
+        """Name the documents that a service refuses, in place of positions in a request."""
+        return [self._explain_one(part.request, field, said) for field, said in error.violations]
+
+    def _explain_one(self, request: Message, field: str, said: str) -> str:
+        matched = _FIELD.fullmatch(field)
+        kind = _KINDS.get(matched[1]) if matched else None
+        entries = getattr(request, matched[1], ()) if matched and kind else ()
+        if matched is None or kind is None or int(matched[2]) >= len(entries):
+            return f"{field}: {said}" if field else said
+        entry = entries[int(matched[2])]
+        name = entry.name if hasattr(entry, "name") else entry.metadata.name
+        where = f'{self._places[kind, name]}: {kind.name} "{name}"'
+        return f"{where}: {matched[3]}: {said}" if matched[3] else f"{where}: {said}"
+
+    def _check_access(self) -> list[Outcome]:
+        request = rbac_pb2.ApplyAccessRequest(validate_only=True)
+        request.MergeFrom(self._requests.access)
+        return self._send_access(request)
+
+    def _apply_access(self) -> list[Outcome]:
+        return self._send_access(self._requests.access)
+
+    def _send_access(self, request: rbac_pb2.ApplyAccessRequest) -> list[Outcome]:
+        stub = rbac_pb2_grpc.RbacServiceStub(self._client.channel)
+        answer = self._client.call(stub.ApplyAccess, request, deadline=APPLY_DEADLINE)
+        return [
+            Outcome(applied.kind, applied.name, word_of(rbac_pb2.ApplyAction.DESCRIPTOR, applied.action) or "")
+            for applied in answer.objects
+        ]
+
+    def _check_groups(self) -> list[Outcome]:
+        request = groups_pb2.ApplyGroupsRequest(validate_only=True)
+        request.MergeFrom(self._requests.groups)
+        return self._outcomes_of_groups(self._send_groups(request))
+
+    def _apply_groups(self) -> list[Outcome]:
+        answer = self._send_groups(self._requests.groups)
+        self._directory_revision = answer.directory_revision
+        return self._outcomes_of_groups(answer)
+
+    def _send_groups(self, request: groups_pb2.ApplyGroupsRequest) -> groups_pb2.ApplyGroupsResponse:
+        stub = groups_pb2_grpc.GroupServiceStub(self._client.channel)
+        return self._client.call(stub.ApplyGroups, request, deadline=APPLY_DEADLINE)
+
+    def _outcomes_of_groups(self, answer: groups_pb2.ApplyGroupsResponse) -> list[Outcome]:
+        vocabulary = groups_pb2.ApplyAction.DESCRIPTOR
+        return [Outcome("Group", applied.name, word_of(vocabulary, applied.action) or "") for applied in answer.groups]
+
+    def _check_policies(self) -> list[Outcome]:
+        request = policies_pb2.ApplyPoliciesRequest(
+            validate_only=True, pending_groups=pending_groups(self._requests.groups)
+        )
+        request.MergeFrom(self._requests.policies)
+        return self._send_policies(request)
+
+    def _apply_policies(self) -> list[Outcome]:
+        request = policies_pb2.ApplyPoliciesRequest(directory_revision=self._directory_revision)
+        request.MergeFrom(self._requests.policies)
+        return self._send_policies(request)
+
+    def _send_policies(self, request: policies_pb2.ApplyPoliciesRequest) -> list[Outcome]:
+        stub = policies_pb2_grpc.PolicyServiceStub(self._client.channel)
+        answer = self._client.call(stub.ApplyPolicies, request, deadline=APPLY_DEADLINE)
+        return [
+            Outcome(applied.kind, applied.name, word_of(policies_pb2.ApplyAction.DESCRIPTOR, applied.action) or "")
+            for applied in answer.objects
+        ]
+
+
+def _check_size(part: _Part) -> None:
+    size = part.request.ByteSize()
+    if size > LARGEST_REQUEST:
+        message = f"the {part.title} are {size} bytes, more than the {LARGEST_REQUEST} that a server takes at once"
+        raise BadInputError(f"{message}; apply fewer documents at a time", "nothing was applied")

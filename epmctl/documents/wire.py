@@ -1,0 +1,172 @@
+"""Encode documents as the requests that carry them, one for each service."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from elevation.certificates import to_pem
+from elevation.codec.rules import encode_platform, encode_rule
+from elevation.codec.settings import encode_settings
+from elevation.model import Assignments, Group, Include, ReusableCertificate, RulesPolicy, SettingsPolicy
+from elevation.words import FilterMode, GroupType, ReportingScope
+from epm.device.v1 import groups_pb2
+from epm.elevation.v1 import settings_pb2
+from epm.policy.v1 import policies_pb2
+from epm.rbac.v1 import rbac_pb2
+from epmctl.documents.model import Document, Kind, PrincipalGroup, Role, RoleAssignment, ScopeTag
+from epmctl.plain import to_timestamp
+
+_GROUP_TYPES: Final = {
+    GroupType.DEVICE: groups_pb2.GROUP_TYPE_DEVICE,
+    GroupType.USER: groups_pb2.GROUP_TYPE_USER,
+}
+_PENDING_TYPES: Final = {
+    GroupType.DEVICE: policies_pb2.PENDING_GROUP_TYPE_DEVICE,
+    GroupType.USER: policies_pb2.PENDING_GROUP_TYPE_USER,
+}
+_FILTER_MODES: Final = {
+    FilterMode.INCLUDE: policies_pb2.FILTER_MODE_INCLUDE,
+    FilterMode.EXCLUDE: policies_pb2.FILTER_MODE_EXCLUDE,
+}
+_KEPT: Final[dict[Kind, frozenset[str]]] = {
+    Kind.ElevationSettingsPolicy: frozenset({"description", "scopeTags", "labels"}),
+    Kind.ElevationRulesPolicy: frozenset({"description", "scopeTags", "labels"}),
+    Kind.ReusableCertificate: frozenset({"description", "scopeTags", "labels"}),
+    Kind.Group: frozenset({"description", "scopeTags"}),
+    Kind.Role: frozenset({"description"}),
+    Kind.ScopeTag: frozenset({"description"}),
+    Kind.PrincipalGroup: frozenset(),
+    Kind.RoleAssignment: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What each service is asked to hold."""
+
+    access: rbac_pb2.ApplyAccessRequest
+    groups: groups_pb2.ApplyGroupsRequest
+    policies: policies_pb2.ApplyPoliciesRequest
+
+
+def to_requests(documents: Iterable[Document]) -> Requests:
+    """Encode documents."""
+    requests = Requests(
+        rbac_pb2.ApplyAccessRequest(), groups_pb2.ApplyGroupsRequest(), policies_pb2.ApplyPoliciesRequest()
+    )
+    for document in documents:
+        _add(document, requests)
+    return requests
+
+
+def pending_groups(request: groups_pb2.ApplyGroupsRequest) -> list[policies_pb2.PendingGroup]:
+    """Name the groups of a request as ones that are about to exist."""
+    types = {_GROUP_TYPES[group_type]: pending for group_type, pending in _PENDING_TYPES.items()}
+    return [policies_pb2.PendingGroup(name=group.name, type=types[group.type]) for group in request.groups]
+
+
+def not_kept(documents: Iterable[Document]) -> Iterator[str]:
+    """Say which metadata of which document no server keeps."""
+    for document in documents:
+        metadata = document.metadata
+        given = {"description": metadata.description, "scopeTags": metadata.scope_tags, "labels": metadata.labels}
+        lost = [key for key, value in given.items() if value and key not in _KEPT[document.kind]]
+        if lost:
+            yield f'{document.place}: {document.kind.name} "{document.name}": the server keeps no {" and no ".join(lost)} of this kind'
+
+
+def _add(document: Document, requests: Requests) -> None:
+    match document.spec:
+        case SettingsPolicy() as policy:
+            requests.policies.settings_policies.append(_settings_policy(document, policy))
+        case RulesPolicy() as policy:
+            requests.policies.rules_policies.append(_rules_policy(document, policy))
+        case ReusableCertificate() as reusable:
+            pem = to_pem(reusable.certificate)
+            message = policies_pb2.ReusableCertificate(metadata=_metadata(document), pem=pem)
+            requests.policies.reusable_certificates.append(message)
+        case Group() as group:
+            requests.groups.groups.append(_group(document, group))
+        case _:
+            _add_access(document, requests.access)
+
+
+def _add_access(document: Document, request: rbac_pb2.ApplyAccessRequest) -> None:
+    name, description = document.name, document.metadata.description
+    match document.spec:
+        case Role(rights=rights):
+            request.roles.append(rbac_pb2.Role(name=name, description=description, rights=rights))
+        case PrincipalGroup(members=members):
+            request.principal_groups.append(rbac_pb2.PrincipalGroup(name=name, members=members))
+        case RoleAssignment() as assignment:
+            request.role_assignments.append(_role_assignment(assignment))
+        case ScopeTag():
+            request.scope_tags.append(rbac_pb2.ScopeTag(name=name, description=description))
+
+
+def _metadata(document: Document) -> policies_pb2.Metadata:
+    metadata = document.metadata
+    return policies_pb2.Metadata(
+        name=metadata.name,
+        description=metadata.description,
+        scope_tags=metadata.scope_tags,
+        labels=metadata.labels,
+    )
+
+
+def _settings_policy(document: Document, policy: SettingsPolicy) -> policies_pb2.SettingsPolicy:
+    return policies_pb2.SettingsPolicy(
+        metadata=_metadata(document),
+        settings=_settings(policy),
+        assignments=_assignments(policy.assignments),
+    )
+
+
+def _settings(policy: SettingsPolicy) -> settings_pb2.ElevationSettings:
+    """Encode settings; a document may leave out the scope that the contract has stated where data is sent."""
+    if policy.send_reporting_data and policy.reporting_scope is None:
+        policy = replace(policy, reporting_scope=ReportingScope.ALL)
+    return encode_settings(policy)
+
+
+def _rules_policy(document: Document, policy: RulesPolicy) -> policies_pb2.RulesPolicy:
+    return policies_pb2.RulesPolicy(
+        metadata=_metadata(document),
+        platform=encode_platform(policy.platform),
+        rules=map(encode_rule, policy.rules),
+        assignments=_assignments(policy.assignments),
+    )
+
+
+def _assignments(assignments: Assignments) -> policies_pb2.Assignments:
+    return policies_pb2.Assignments(
+        include=map(_included, assignments.include),
+        exclude=[policies_pb2.ExcludedGroup(group=excluded.group) for excluded in assignments.exclude],
+    )
+
+
+def _included(include: Include) -> policies_pb2.IncludedGroup:
+    mode = _FILTER_MODES[include.filter_mode] if include.filter else policies_pb2.FILTER_MODE_UNSPECIFIED
+    return policies_pb2.IncludedGroup(group=include.group, filter=include.filter, filter_mode=mode)
+
+
+def _group(document: Document, group: Group) -> groups_pb2.Group:
+    return groups_pb2.Group(
+        name=group.name,
+        description=group.description,
+        type=_GROUP_TYPES[group.type],
+        members=group.members,
+        filter=group.filter,
+        scope_tags=document.metadata.scope_tags,
+    )
+
+
+def _role_assignment(assignment: RoleAssignment) -> rbac_pb2.RoleAssignment:
+    return rbac_pb2.RoleAssignment(
+        name=assignment.name,
+        role=assignment.role,
+        members=assignment.members,
+        scope_groups=assignment.scope_groups,
+        scope_tags=assignment.scope_tags,
+        expires=to_timestamp(assignment.expires),
+    )

@@ -1,0 +1,74 @@
+"""`epm get`: show the objects that the server holds, many in a table or one of them whole."""
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import click
+
+from epmctl.client import logged_in
+from epmctl.documents.written import to_document
+from epmctl.kinds.model import ObjectKind
+from epmctl.kinds.registry import KINDS, each_object, find_kind, find_object
+from epmctl.output import Plain, Record, print_json, print_table, print_yaml
+
+_KINDS_HELP = "Kinds: " + ", ".join(kind.name for kind in KINDS) + "; their singulars will do."
+_OUTPUT_HELP = "How to print it; a table for many, YAML for one."
+
+
+@click.command(epilog=_KINDS_HELP)
+@click.argument("kind")
+@click.argument("name", required=False)
+@click.option("--output", type=click.Choice(("table", "json", "yaml")), help=_OUTPUT_HELP)
+def get(kind: str, name: str | None, output: str | None) -> None:
+    """Show objects that the server holds: all of a KIND, or the one called NAME.
+
+    What a document can describe is printed as the document, ready for epm apply; in JSON with a status beside it.
+    """
+    wanted = find_kind(kind)
+    with logged_in() as client:
+        if name is None:
+            print_objects(wanted, each_object(client, wanted), output or "table")
+        else:
+            print_object(wanted, find_object(client, wanted, name), output or "yaml")
+
+
+def print_objects(kind: ObjectKind, objects: Iterable[Record], output: str) -> None:
+    """Print many objects of a kind."""
+    found = list(objects)
+    if output == "json":
+        print_json([_form(kind, one) for one in found])
+    elif output == "yaml":
+        print_yaml([_remarked(kind, one) for one in found])
+    else:
+        print_table(list(kind.columns), [_row(kind, one) for one in found])
+
+
+def print_object(kind: ObjectKind, one: Record, output: str) -> None:
+    """Print one object, whole where it is not asked for as a table."""
+    if output == "json":
+        print_json(_form(kind, one))
+    elif output == "yaml":
+        print_yaml([_remarked(kind, one)])
+    else:
+        print_table(list(kind.columns), [_row(kind, one)])
+
+
+def _row(kind: ObjectKind, one: Record) -> Sequence[Plain]:
+    return [column(one) for column in kind.columns.values()]
+
+
+def _form(kind: ObjectKind, one: Record) -> Record:
+    return one if kind.document is None else to_document(kind.document, one)
+
+
+def _remarked(kind: ObjectKind, one: Record) -> tuple[str, Record]:
+    """Give a document without what the server adds, which is said in a remark above it."""
+    document = dict(_form(kind, one))
+    if kind.document is None:
+        return "", document
+    added = cast("Record", document.pop("status", {}))
+    if added.get("builtIn"):
+        return "built in: it cannot be changed", document
+    if added.get("revision"):
+        return f"revision {added['revision']}, changed {added['updated']} by {added['updatedBy']}", document
+    return "", document

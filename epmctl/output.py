@@ -1,0 +1,119 @@
+"""Print what a command found: a table for people, JSON or YAML for programs.
+
+Values come from the server in the end, and from devices before that: a table shows control characters as escapes, so
+that no file name moves a terminal's cursor.
+"""
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
+
+import click
+
+Plain = bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"] | None
+"""What JSON can say."""
+
+Record = Mapping[str, Plain]
+"""One object, by the names of its JSON form."""
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_GAP: Final = "  "
+_NOTHING: Final = "-"
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
+_WIDE: Final = frozenset({"W", "F"})
+
+
+def output_option(command: F) -> F:
+    """Give a command the option `--output table|json`."""
+    option = click.option(
+        "--output", type=click.Choice(("table", "json")), default="table", show_default=True, help="How to print it."
+    )
+    return option(command)
+
+
+def print_json(value: Plain) -> None:
+    """Print a value as indented JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[Plain]]) -> None:
+    """Print rows under their headings, each column as wide as its widest value; numbers stand to the right."""
+    body = list(rows)
+    cells = [list(headings), *([show(value) for value in row] for row in body)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    numeric = [bool(column) and all(_is_number(value) for value in column) for column in _columns(body, len(headings))]
+    for row in cells:
+        padded = (_pad(cell, width, right) for cell, width, right in zip(row, widths, numeric, strict=True))
+        click.echo(_GAP.join(padded).rstrip())
+
+
+def print_yaml(documents: Iterable[tuple[str, Record]]) -> None:
+    """Print documents, each under a remark of its own (empty: none), separated by `---`."""
+    for number, (remark, document) in enumerate(documents):
+        if number:
+            click.echo("---")
+        if remark:
+            click.echo(f"# {show(remark)}")
+        click.echo(_to_yaml(document), nl=False)
+
+
+def show(value: Plain) -> str:
+    """Say a value in one cell of a table."""
+    if value is None or value in ("", [], {}):
+        return _NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return _visible(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_visible(key)}={show(item)}" for key, item in value.items())
+    if isinstance(value, Sequence):
+        return ", ".join(show(item) for item in value)
+    return str(value)
+
+
+def _visible(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def _is_number(value: Plain) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _columns(rows: Sequence[Sequence[Plain]], count: int) -> list[list[Plain]]:
+    return [[row[index] for row in rows] for index in range(count)]
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in _WIDE else 1 for c in text)
+
+
+def _pad(text: str, width: int, right: bool) -> str:  # noqa: FBT001 - private, and called in one place
+    space = " " * (width - _width(text))
+    return space + text if right else text + space
+
+
+def _to_yaml(document: Record) -> str:
+    import yaml  # noqa: PLC0415 - tables and JSON do without
+
+    class Dumper(yaml.SafeDumper):
+        """Writes texts of several lines as blocks."""
+
+    def block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+    Dumper.add_representer(str, block)
+    text: str = yaml.dump(
+        document, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=1_000_000
+    )
+    return text
