@@ -68,7 +68,7 @@ async def list_devices(store: Store, *, permit: Permit, page_size: int, page_tok
 
 
 async def update_device(store: Store, change: DeviceChange, *, permit: Permit, now: datetime) -> Device:
-    """Replace what administrators say of a device; what it is already changes nothing.
+    """Replace what administrators say of a device, in lists that are sorted; what it is already changes nothing.
 
     Raises NotFoundError, InvalidError with all problems, DeniedError for scope tags out of the caller's scope, and
     ConflictError for a stale etag.
@@ -76,13 +76,11 @@ async def update_device(store: Store, change: DeviceChange, *, permit: Permit, n
     async with store.transaction() as work:
         device = _visible(await work.devices.get(change.device_id), permit)
         _check_change(change)
-        if change.etag != device.etag:
-            raise ConflictError(
-                "the device was changed since; read it again and repeat the change", reason="STALE_ETAG", stale=True
-            )
-        refuse_foreign_tags(permit, change.attested.scope_tags, device.attested.scope_tags)
         if change.attested == device.attested:
-            return device
+            return device  # also when a change is repeated whose answer was lost, and whose etag is old by now
+        if change.etag != device.etag:
+            raise ConflictError("the device was changed since; read it again and repeat the change", stale=True)
+        refuse_foreign_tags(permit, change.attested.scope_tags, device.attested.scope_tags)
         updated = replace(
             device, attested=change.attested, version=device.version + 1, revision=await work.next_revision()
         )

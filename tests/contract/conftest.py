@@ -1,0 +1,27 @@
+"""The stores of the device service, for the suites that every one of them passes."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.device.ports import Store
+from services.device.store.sql import SqlStore
+from tests.builders.device_database import device_database
+from tests.fakes.device import MemoryStore
+from tests.postgres import Cluster
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def device_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """Give the test an empty store: in memory, on SQLite and on PostgreSQL."""
+    if request.param == "memory":
+        yield MemoryStore()
+    elif request.param == "sqlite":
+        async with device_database(f"sqlite:///{tmp_path / 'device.db'}") as database:
+            yield SqlStore(database)
+    else:
+        cluster: Cluster = request.getfixturevalue("postgres")
+        with cluster.fresh_database() as url:
+            async with device_database(url) as database:
+                yield SqlStore(database)

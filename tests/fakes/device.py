@@ -1,0 +1,201 @@
+"""The device service's store in memory; it passes the same contract as the one in SQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
+
+from services._chassis.access import DEFAULT_TAG
+from services._chassis.audit import AuditEntry
+from services._chassis.errors import ConflictError
+from services._chassis.paging import Page, PageRequest, cut
+from services.device.model.devices import Device
+from services.device.model.groups import Group
+from services.device.model.lifecycle import is_due
+from services.device.model.tokens import EnrolmentToken
+from services.device.ports import DirectoryChanges, Tags
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Shelves:
+    """Hold one state of the data."""
+
+    devices: Mapping[str, Device] = field(default_factory=dict)
+    tokens: Mapping[str, EnrolmentToken] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    revision: int = 0
+    audit: tuple[AuditEntry, ...] = ()
+
+
+class MemoryStore:
+    """Keep the newest state; a transaction works on one of its own, and writing ones wait for one another."""
+
+    def __init__(self) -> None:
+        self.kept = Shelves()
+        self._writer = asyncio.Lock()
+
+    @property
+    def actions(self) -> list[str]:
+        """Return what the audit record says was done, in its order."""
+        return [entry.action for entry in self.kept.audit]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["MemoryWork"]:
+        """Keep what the block did if it is left cleanly."""
+        async with self._writer:
+            work = MemoryWork(self.kept)
+            yield work
+            self.kept = work.own
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator["MemoryWork"]:
+        """Keep nothing."""
+        yield MemoryWork(self.kept)
+
+
+class MemoryWork:
+    """Look at and change one state."""
+
+    def __init__(self, kept: Shelves) -> None:
+        self.own = kept
+        self._before = kept.revision
+        self.devices = MemoryDevices(self)
+        self.tokens = MemoryTokens(self)
+        self.groups = MemoryGroups(self)
+
+    async def next_revision(self) -> int:
+        """Return the one after the revision at the beginning."""
+        self.own = replace(self.own, revision=self._before + 1)
+        return self.own.revision
+
+    async def current_revision(self) -> int:
+        """Return the newest revision."""
+        return self.own.revision
+
+    async def changes(self, after: int) -> DirectoryChanges:
+        """Return what changed after the revision."""
+        devices = sorted(self.own.devices.values(), key=lambda device: (device.revision, device.device_id))
+        groups = sorted(self.own.groups.values(), key=lambda group: (group.revision, group.name))
+        return DirectoryChanges(
+            self.own.revision,
+            tuple(device for device in devices if device.revision > after),
+            tuple(group for group in groups if group.revision > after),
+        )
+
+    async def audit(self, entry: AuditEntry, *, now: datetime) -> None:
+        """Note the entry; like every record it has a revision."""
+        assert now.tzinfo is not None
+        await self.next_revision()
+        self.own = replace(self.own, audit=(*self.own.audit, entry))
+
+
+class MemoryDevices:
+    """Keep devices."""
+
+    def __init__(self, work: MemoryWork) -> None:
+        self._work = work
+
+    @property
+    def _all(self) -> Mapping[str, Device]:
+        return self._work.own.devices
+
+    async def get(self, device_id: str) -> Device | None:
+        """Return the device of this id."""
+        return self._all.get(device_id)
+
+    async def named(self, name: str) -> Device | None:
+        """Return the enrolled device of this name."""
+        return next((device for device in self._all.values() if device.is_enrolled and device.name == name), None)
+
+    async def enrolled_with(self, token_id: str, key_digest: str) -> Device | None:
+        """Return the enrolled device that came with this token and key."""
+        wanted = (token_id, key_digest)
+        origins = {(d.origin.token_id, d.origin.key_digest): d for d in self._all.values() if d.is_enrolled}
+        return origins.get(wanted)
+
+    async def many(self, device_ids: Iterable[str]) -> Mapping[str, Device]:
+        """Return those that exist."""
+        return {device_id: self._all[device_id] for device_id in device_ids if device_id in self._all}
+
+    async def page(self, request: PageRequest, tags: Tags) -> Page[Device]:
+        """Return a page, by name."""
+        seen = [device for device in self._all.values() if _visible(device.attested.scope_tags, tags)]
+        return _page(seen, request, lambda device: (device.name, device.device_id))
+
+    async def save(self, device: Device) -> None:
+        """Keep the device, unless another enrolled one has its name."""
+        owner = await self.named(device.name)
+        if device.is_enrolled and owner is not None and owner.device_id != device.device_id:
+            raise ConflictError("the name is taken", reason="DEVICE_NAME_TAKEN")
+        own = self._work.own
+        self._work.own = replace(own, devices={**own.devices, device.device_id: device})
+
+    async def due(self, now: datetime, *, limit: int) -> Sequence[Device]:
+        """Return devices whose component is to go by now."""
+        due = [device for device in self._all.values() if is_due(device.lifecycle, now)]
+        return sorted(due, key=lambda device: (device.lifecycle.deprovision_time or now, device.device_id))[:limit]
+
+
+class MemoryTokens:
+    """Keep enrolment tokens."""
+
+    def __init__(self, work: MemoryWork) -> None:
+        self._work = work
+
+    async def get(self, token_id: str) -> EnrolmentToken | None:
+        """Return the token of this id."""
+        return self._work.own.tokens.get(token_id)
+
+    async def known_by(self, digest: bytes) -> EnrolmentToken | None:
+        """Return the token whose text has this digest."""
+        return next((token for token in self._work.own.tokens.values() if token.digest == digest), None)
+
+    async def page(self, request: PageRequest, tags: Tags) -> Page[EnrolmentToken]:
+        """Return a page, newest first."""
+        newest = sorted(self._work.own.tokens.values(), key=lambda token: token.token_id, reverse=True)
+        seen = [token for token in newest if _visible(token.scope_tags, tags)]
+        left = [token for token in seen if not request.after or token.token_id < str(request.after[0])]
+        return cut(left[: request.size + 1], request, key=lambda token: (token.token_id,))
+
+    async def save(self, token: EnrolmentToken) -> None:
+        """Keep the token."""
+        own = self._work.own
+        self._work.own = replace(own, tokens={**own.tokens, token.token_id: token})
+
+
+class MemoryGroups:
+    """Keep groups and tombstones."""
+
+    def __init__(self, work: MemoryWork) -> None:
+        self._work = work
+
+    async def many(self, names: Iterable[str]) -> Mapping[str, Group]:
+        """Return those that exist."""
+        wanted = set(names)
+        return {
+            group.name: group for group in self._work.own.groups.values() if group.name in wanted and not group.deleted
+        }
+
+    async def page(self, request: PageRequest, tags: Tags) -> Page[Group]:
+        """Return a page, by name."""
+        groups = self._work.own.groups.values()
+        seen = [group for group in groups if not group.deleted and _visible(group.scope_tags, tags)]
+        return _page(seen, request, lambda group: (group.name,))
+
+    async def save(self, group: Group) -> None:
+        """Keep the group or its tombstone."""
+        own = self._work.own
+        self._work.own = replace(own, groups={**own.groups, group.name: group})
+
+
+def _visible(carried: tuple[str, ...], tags: Tags) -> bool:
+    return tags is None or not tags.isdisjoint(carried or (DEFAULT_TAG,))
+
+
+def _page(items: list[Item], request: PageRequest, key: Callable[[Item], tuple[str, ...]]) -> Page[Item]:
+    left = sorted((item for item in items if key(item) > request.after), key=key)
+    return cut(left[: request.size + 1], request, key=key)
