@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +21,6 @@ from tests.fakes.clock import NOW
 from tests.fakes.reporting import SHA256, batch, decided, enrolled, unmanaged
 
 MINUTE = timedelta(minutes=1)
-Store = Callable[..., Awaitable[object]]
 
 
 @pytest.fixture
@@ -157,11 +157,12 @@ async def test_a_report_on_nothing_counts_nothing(reports: SqlReports) -> None:
     assert (await usecases.list_users(reports, question(), page_size=0, page_token="")).items == ()
 
 
-async def pages(ask: Callable[[str], Awaitable[Page[object]]]) -> list[object]:
-    found: list[object] = []
+async def pages(ask: Callable[..., Awaitable[Page[Any]]]) -> list[Any]:
+    """Return everything that a list has, page by page."""
+    found: list[Any] = []
     token = ""
     while True:
-        page = await ask(token)
+        page = await ask(page_token=token)
         found += page.items
         if not (token := page.next_token):
             return found
@@ -170,8 +171,8 @@ async def pages(ask: Callable[[str], Awaitable[Page[object]]]) -> list[object]:
 async def test_users_are_counted_most_first_and_page_by_page(reports: SqlReports, sink: DurableSink) -> None:
     events = [decided(1, user="bob"), decided(2, user="Bob"), decided(3, user="alice"), unmanaged(4, user="alice")]
     await sink.store([batch([*events, decided(5, user="carol"), unmanaged(6, user="dave")])])
-    found = await pages(lambda token: usecases.list_users(reports, question(), page_size=2, page_token=token))  # type: ignore[arg-type,return-value]
-    told = [(count.user, count.managed, count.unmanaged, count.total) for count in found]  # type: ignore[attr-defined]
+    found = await pages(partial(usecases.list_users, reports, question(), page_size=2))
+    told = [(count.user, count.managed, count.unmanaged, count.total) for count in found]
     assert told == [("alice", 1, 1, 2), ("Bob", 1, 0, 1), ("bob", 1, 0, 1), ("carol", 1, 0, 1), ("dave", 0, 1, 1)]
 
 
@@ -180,8 +181,8 @@ async def test_applications_are_counted_by_what_they_are_and_how_they_were_eleva
 ) -> None:
     other = {"path": "C:/Tools/other.exe", "company_name": ""}
     await sink.store([batch([decided(1), decided(2), unmanaged(3), decided(4, file=other)])])
-    found = await pages(lambda token: usecases.list_applications(reports, question(), page_size=1, page_token=token))  # type: ignore[arg-type,return-value]
-    told = [(one.file_name, one.version, one.sha256, one.elevation_type, one.count) for one in found]  # type: ignore[attr-defined]
+    found = await pages(partial(usecases.list_applications, reports, question(), page_size=1))
+    told = [(one.file_name, one.version, one.sha256, one.elevation_type, one.count) for one in found]
     assert told == [
         ("setup.exe", "1.2", SHA256, "AUTOMATIC", 2),
         ("other.exe", "1.2", SHA256, "AUTOMATIC", 1),
@@ -192,9 +193,31 @@ async def test_applications_are_counted_by_what_they_are_and_how_they_were_eleva
 async def test_a_publisher_is_the_signer_or_else_the_company(reports: SqlReports, sink: DurableSink) -> None:
     signed, bare = {"publisher": "CN=Example Ltd"}, {"company_name": ""}
     await sink.store([batch([decided(1, file=signed), decided(2, file=signed), decided(3), decided(4, file=bare)])])
-    found = await pages(lambda token: usecases.list_publishers(reports, question(), page_size=1, page_token=token))  # type: ignore[arg-type,return-value]
-    told = [(one.publisher, one.elevation_type, one.count) for one in found]  # type: ignore[attr-defined]
+    found = await pages(partial(usecases.list_publishers, reports, question(), page_size=1))
+    told = [(one.publisher, one.elevation_type, one.count) for one in found]
     assert told == [("CN=Example Ltd", "AUTOMATIC", 2), ("", "AUTOMATIC", 1), ("Example", "AUTOMATIC", 1)]
+
+
+@pytest.mark.parametrize("name", ["applications", "publishers", "users"])
+async def test_a_walk_over_counts_leaves_nothing_out_while_attempts_come_in(
+    reports: SqlReports, sink: DurableSink, name: str
+) -> None:
+    ask = getattr(usecases, f"list_{name}")
+
+    def made_by(letter: str, number: int) -> event_pb2.ElevationEvent:
+        return decided(number, user=letter, file={"path": f"C:/{letter}.exe", "publisher": letter})
+
+    letters = ["a", "a", "a", "b", "b", "c", "d"]
+    await sink.store([batch([made_by(letter, number) for number, letter in enumerate(letters, 1)])])
+    found, token = [], ""
+    for round_ in range(10):
+        page = await ask(reports, question(), page_size=1, page_token=token)
+        found += page.items
+        late = [made_by("d", 100 * (round_ + 1) + number) for number in range(5)]
+        await sink.store([batch(late, device=f"new-{round_}", received=NOW + MINUTE)])
+        if not (token := page.next_token):
+            break
+    assert [getattr(one, "count", None) or one.total for one in found] == [3, 2, 1, 1]
 
 
 async def test_a_page_token_belongs_to_its_list_and_filter(reports: SqlReports, sink: DurableSink) -> None:
