@@ -1,6 +1,7 @@
 """Files that nobody else may read, written whole or not at all; and the lock that keeps a second process out."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import tempfile
@@ -18,7 +19,7 @@ def make_private_folder(path: Path) -> None:
     theirs too (`--data-dir /tmp`).
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folders(path)
         if path.stat().st_mode & OPEN_TO_OTHERS:
             if any(path.iterdir()):
                 raise StateError(
@@ -34,7 +35,7 @@ def make_private_folder(path: Path) -> None:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write the file, readable by its owner alone, so that a crash leaves the old content or the new one."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folders(path.parent)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -76,6 +77,15 @@ def lock(data_dir: Path, service: str) -> Lock:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     return Lock(descriptor)
+
+
+def _make_folders(path: Path) -> None:
+    """Make the folder and those above it that are missing, each for its owner alone."""
+    for folder in reversed([path, *path.parents]):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
 
 
 def _sync_folder(folder: Path) -> None:
