@@ -9,39 +9,35 @@ aside for examination, and the entries that are whole begin a new journal, becau
 """
 
 import os
-import struct
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
-from google.protobuf.message import DecodeError
-
-from agent_stub.files import PRIVATE_FILE, write_private
+from agent_stub.events.frames import (
+    ID_MARK,
+    Damage,
+    Frame,
+    damage_of,
+    entry_in,
+    frame_at,
+    framed,
+    framed_entry,
+    frames_in,
+    is_journal,
+    is_torn,
+)
+from agent_stub.files import PRIVATE_FILE, StateError, write_private
 from epm.elevation.v1 import event_pb2
 from epm.reporting.v1 import agent_pb2
 
-MARK = b"EPMJ"
-ID_MARK = b"journal:"
 REWRITE_BYTES = 1024 * 1024
-_HEAD = struct.Struct(">4sII")
 
 
 class SpoolError(Exception):
     """An event cannot be made durable; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """What was lost with a damaged file, in its own numbering; `count` 0: not known."""
-
-    count: int
-    first_seq: int
-    last_seq: int
-    kept_as: str
 
 
 class Disk(Protocol):
@@ -100,6 +96,7 @@ class Journal:
         self._limit = limit
         self._waiting: deque[_Place] = deque()
         self._size = 0
+        self._torn = False
         self._next = 1
         self.id = ""
         self.damage: Damage | None = None
@@ -111,16 +108,17 @@ class Journal:
 
     def append(self, event: event_pb2.ElevationEvent) -> int:
         """Make an event durable and give its sequence number; raise SpoolError, which leaves the journal as it was."""
-        frame = _entry_frame(self._next, event)
+        self._repair()
+        frame = framed_entry(self._next, event)
         if self._size + len(frame) > self._limit:
             raise SpoolError(f"the spool is full ({self._limit} bytes wait for the server)")
         try:
             self._disk.append(self._path, frame)
         except OSError as error:
-            self._take_back()
-            raise SpoolError(
-                f"the spool cannot be written ({(error.strerror or 'input/output error').lower()})"
-            ) from error
+            self._torn = True
+            with suppress(SpoolError):  # what counts is why the event is refused
+                self._repair()
+            raise SpoolError(f"the spool cannot be written ({_why(error)})") from error
         seq = self._next
         self._waiting.append(_Place(seq, self._size, len(frame)))
         self._size += len(frame)
@@ -128,7 +126,10 @@ class Journal:
         return seq
 
     def entries(self, after: int, most: int, most_bytes: int) -> list[agent_pb2.JournalEntry]:
-        """Read waiting entries behind a sequence number, as many as allowed but at least one where there is one."""
+        """Read waiting entries behind a sequence number, as many as allowed but at least one where there is one.
+
+        Raise SpoolError where the file was damaged meanwhile; the journal has begun anew then, under another id.
+        """
         found: list[agent_pb2.JournalEntry] = []
         size = 0
         with self._path.open("rb") as file:
@@ -138,9 +139,12 @@ class Journal:
                 size += place.length
                 if len(found) >= most or (found and size > most_bytes):
                     break
-                file.seek(place.offset + _HEAD.size)
-                payload = file.read(place.length - _HEAD.size)
-                found.append(agent_pb2.JournalEntry.FromString(payload))
+                file.seek(place.offset)
+                whole = frame_at(file.read(place.length), 0)
+                if whole is None:
+                    self._take_up()
+                    raise SpoolError(f"the journal {self._path.name} was damaged and has begun anew")
+                found.append(agent_pb2.JournalEntry.FromString(whole.payload))
         return found
 
     def acknowledge(self, through: int) -> None:
@@ -153,7 +157,7 @@ class Journal:
 
     def _head(self) -> bytes:
         # The entry without an event carries the number that the journal goes on with.
-        return _frame(ID_MARK + self.id.encode()) + _frame(
+        return framed(ID_MARK + self.id.encode()) + framed(
             agent_pb2.JournalEntry(seq=self._first()).SerializeToString()
         )
 
@@ -173,28 +177,42 @@ class Journal:
             return  # the old file serves as well, and the next acknowledgement tries again
         self._waiting, self._size = places, len(content)
 
-    def _take_back(self) -> None:
+    def _repair(self) -> None:
+        """Cut off what a failed write left: an event behind it would be lost with it."""
+        if not self._torn:
+            return
         try:
             self._disk.truncate(self._path, self._size)
         except OSError as error:
-            raise SpoolError("the spool is damaged and cannot be repaired now") from error
+            raise SpoolError(f"the spool cannot be repaired ({_why(error)})") from error
+        self._torn = False
 
     def _open(self) -> None:
+        try:
+            self._take_up()
+        except OSError as error:
+            raise StateError(
+                f"{self._path}: cannot be used ({_why(error)}); make room or repair the disk, then start again"
+            ) from error
+
+    def _take_up(self) -> None:
+        self._waiting.clear()
+        self._next = 1
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
             self._begin([])
             return
-        frames = list(_frames(content))
+        frames = list(frames_in(content))
         end = frames[-1].end if frames else 0
         whole = all(frame.start == (frames[at - 1].end if at else 0) for at, frame in enumerate(frames))
-        entries = [entry for frame in frames if (entry := _entry(frame.payload)) is not None]
-        if whole and _is_journal(frames, entries) and _is_torn(content[end:]):
+        entries = [entry for frame in frames if (entry := entry_in(frame.payload)) is not None]
+        if whole and is_journal(frames, entries) and is_torn(content[end:]):
             self._resume(frames, entries, end, len(content))
         else:
             self._salvage(content, entries, content[end:])
 
-    def _resume(self, frames: "list[_Frame]", entries: list[agent_pb2.JournalEntry], end: int, size: int) -> None:
+    def _resume(self, frames: "list[Frame]", entries: list[agent_pb2.JournalEntry], end: int, size: int) -> None:
         self.id = frames[0].payload.removeprefix(ID_MARK).decode()
         for frame, entry in zip(frames[2:], entries[1:], strict=True):
             self._waiting.append(_Place(entry.seq, frame.start, frame.end - frame.start))
@@ -208,14 +226,14 @@ class Journal:
         write_private(kept_as, content)
         survivors = [entry for entry in entries if entry.HasField("event")]
         before = next((entry.seq - 1 for entry in entries if not entry.HasField("event")), None)
-        self.damage = _damage(before, [entry.seq for entry in survivors], tail, kept_as.name)
+        self.damage = damage_of(before, [entry.seq for entry in survivors], tail, kept_as.name)
         self._begin([entry.event for entry in survivors])
 
     def _begin(self, events: list[event_pb2.ElevationEvent]) -> None:
         self.id = self._new_id()
         content = bytearray(self._head())
         for seq, event in enumerate(events, start=1):
-            frame = _entry_frame(seq, event)
+            frame = framed_entry(seq, event)
             self._waiting.append(_Place(seq, len(content), len(frame)))
             content += frame
         self._next = len(events) + 1
@@ -223,76 +241,5 @@ class Journal:
         self._disk.replace(self._path, bytes(content))
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    start: int
-    end: int
-    payload: bytes
-
-
-def _frame(payload: bytes) -> bytes:
-    return _HEAD.pack(MARK, len(payload), zlib.crc32(payload)) + payload
-
-
-def _entry_frame(seq: int, event: event_pb2.ElevationEvent) -> bytes:
-    return _frame(agent_pb2.JournalEntry(seq=seq, event=event).SerializeToString())
-
-
-def _frames(content: bytes) -> Iterator[_Frame]:
-    """Find every frame that is whole, going on behind damage at the next mark that holds."""
-    at = content.find(MARK)
-    while at >= 0:
-        frame = _frame_at(content, at)
-        if frame is not None:
-            yield frame
-        at = content.find(MARK, at + 1 if frame is None else frame.end)
-
-
-def _frame_at(content: bytes, at: int) -> _Frame | None:
-    if at + _HEAD.size > len(content):
-        return None
-    _, length, checksum = _HEAD.unpack_from(content, at)
-    start, end = at + _HEAD.size, at + _HEAD.size + length
-    payload = content[start:end]
-    return _Frame(at, end, payload) if len(payload) == length and zlib.crc32(payload) == checksum else None
-
-
-def _entry(payload: bytes) -> agent_pb2.JournalEntry | None:
-    if payload.startswith(ID_MARK):
-        return None
-    try:
-        return agent_pb2.JournalEntry.FromString(payload)
-    except DecodeError:
-        return None
-
-
-def _is_journal(frames: list[_Frame], entries: list[agent_pb2.JournalEntry]) -> bool:
-    """Tell whether frames are an id, a first number, and entries without gaps."""
-    if len(frames) != len(entries) + 1 or not entries or not frames[0].payload.startswith(ID_MARK):
-        return False
-    first = entries[0].seq
-    events = entries[1:]
-    return not entries[0].HasField("event") and all(
-        entry.seq == first + at and entry.HasField("event") for at, entry in enumerate(events)
-    )
-
-
-def _is_torn(rest: bytes) -> bool:
-    """Tell what a crash left from damage: a last frame that was not written to its end, or nothing."""
-    if len(rest) < _HEAD.size:
-        return MARK.startswith(rest[: len(MARK)]) or not rest.strip(b"\x00")
-    mark, length, _ = _HEAD.unpack_from(rest)
-    return (mark == MARK and _HEAD.size + length > len(rest)) or not rest.strip(b"\x00")
-
-
-def _damage(before: int | None, survivors: list[int], tail: bytes, kept_as: str) -> Damage:
-    """Count the gaps between the entries that are left, and the frames behind the last one.
-
-    `before` is the number ahead of the first entry, None where that cannot be read any more.
-    """
-    numbers = [*([] if before is None else [before]), *survivors]
-    numbers += [numbers[-1] + tail.count(MARK) + 1] if numbers else []
-    gaps = [(low + 1, high - 1) for low, high in pairwise(numbers) if high > low + 1]
-    if not gaps:
-        return Damage(0, 0, 0, kept_as)
-    return Damage(sum(last - first + 1 for first, last in gaps), gaps[0][0], gaps[-1][1], kept_as)
+def _why(error: OSError) -> str:
+    return (error.strerror or "input/output error").lower()

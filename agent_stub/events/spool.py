@@ -34,7 +34,7 @@ class Spool:
         self._held_back: deque[Diagnostic] = deque(maxlen=HELD_BACK)
         self._health_leaves: bool | None = None
         self._listener: Callable[[], None] = _nobody
-        self._report_damage()
+        self.report_damage()
 
     @property
     def journals(self) -> tuple[Journal, Journal]:
@@ -88,10 +88,12 @@ class Spool:
         log.warning("events_lost", count=count)
         self.diagnose(Diagnostic("EVENTS_LOST", f"{count} events could not be written to the spool", count))
 
-    def _report_damage(self) -> None:
+    def report_damage(self) -> None:
+        """Report what the journals lost to damaged files, once."""
         for name, journal in (("security", self._security), ("diagnostic", self._diagnostic)):
             if (damage := journal.damage) is None:
                 continue
+            journal.damage = None
             log.warning("journal_damaged", journal=name, lost=damage.count, kept_as=damage.kept_as)
             message = f"the {name} journal was damaged; its file is kept as {damage.kept_as}"
             self.diagnose(Diagnostic("EVENTS_LOST", message, damage.count, damage.first_seq, damage.last_seq))

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import grpc.aio
 import structlog
 
-from agent_stub.events.journal import Journal
+from agent_stub.events.journal import Journal, SpoolError
 from agent_stub.events.spool import Spool
 from agent_stub.links import End, Link, SessionError
 from epm.reporting.v1 import agent_pb2, agent_pb2_grpc
@@ -34,12 +34,15 @@ class Uploader:
 
     async def session(self, link: Link) -> End:
         """Hold one stream until it ends."""
+        self._spool.report_damage()
         call = self._stub.StreamEvents()
         try:
             await call.write(agent_pb2.StreamEventsRequest(hello=self._hello))
             credit = _credit(await call.read())
             link.answered()
             return await self._converse(call, credit)
+        except SpoolError as error:
+            raise SessionError(str(error)) from error
         finally:
             call.cancel()
 
@@ -113,7 +116,9 @@ class _Flight:
 
 
 async def _first(sender: "asyncio.Task[None]", receiver: "asyncio.Task[End]") -> End:
-    """Give the receiver the word on why the sender could not go on, for a moment."""
+    """Give the receiver the word on why the sender could not go on, for a moment; not where the spool is the reason."""
+    if isinstance(fault := sender.exception(), SpoolError):
+        raise fault
     done, _ = await asyncio.wait({receiver}, timeout=DRAIN_SECONDS)
     if receiver in done:
         return await receiver

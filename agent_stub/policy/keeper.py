@@ -13,10 +13,17 @@ from pathlib import Path
 import structlog
 from google.protobuf.message import DecodeError
 
-from agent_stub.files import write_private
+from agent_stub.files import StateError, write_private
 from agent_stub.model import Identity
 from agent_stub.policy.document import DevicePolicy, read_document
-from agent_stub.policy.manifest import Manifest, PolicyRefusedError, check_bytes, verify
+from agent_stub.policy.manifest import (
+    Manifest,
+    PolicyRefusedError,
+    digest_problems,
+    expiry_problems,
+    read_manifest,
+    verify,
+)
 from epm.policy.v1 import agent_pb2
 
 log = structlog.get_logger()
@@ -59,14 +66,20 @@ class PolicyKeeper:
         return self._contact.confirmed
 
     def load(self) -> list[str]:
-        """Take up what was stored; say what could not be."""
+        """Take up what was stored; say what could not be. Raise StateError where the disk does not give it out."""
         problems = self._load_contact()
         try:
-            offer = agent_pb2.Offer.FromString((self._folder / POLICY).read_bytes())
-            manifest = verify(offer.signed_manifest, self._identity)
-            self.held = self._held(manifest, offer.document)
+            content = (self._folder / POLICY).read_bytes()
         except FileNotFoundError:
             return problems
+        except OSError as error:
+            raise StateError(
+                f"{self._folder / POLICY}: cannot be read ({error.strerror}); repair the disk, or move the file away"
+            ) from error
+        try:
+            offer = agent_pb2.Offer.FromString(content)
+            manifest = verify(offer.signed_manifest, self._identity)
+            self.held = self._held(manifest, offer.document)
         except DecodeError:
             problems.append(self._set_aside("it cannot be read"))
         except PolicyRefusedError as error:
@@ -77,11 +90,14 @@ class PolicyKeeper:
 
     def apply(self, offer: agent_pb2.Offer, now: datetime) -> int:
         """Put an offer in force and give its revision; raise PolicyRefusedError with all reasons, the old one stays."""
-        manifest = verify(offer.signed_manifest, self._identity)
-        self._check_order(manifest)
-        if manifest.expires <= now:
-            raise PolicyRefusedError([f"the manifest expired at {manifest.expires.isoformat()}"])
-        held = self._held(manifest, offer.document)
+        manifest, reasons = read_manifest(offer.signed_manifest, self._identity)
+        reasons += expiry_problems(manifest, now)
+        rollback = self._order_problems(manifest)
+        policy, problems = self._read(manifest, offer.document)
+        reasons += rollback + problems
+        if policy is None or reasons:
+            raise PolicyRefusedError(reasons, code="POLICY_ROLLBACK_REFUSED" if rollback else "POLICY_REFUSED")
+        held = Held(manifest.revision, manifest.sha256, policy)
         if self.held is None or self.held.revision != manifest.revision:
             self._store(offer)
         self.held = held
@@ -94,26 +110,30 @@ class PolicyKeeper:
         manifest = verify(signed, self._identity)
         if self.held is None or (manifest.revision, manifest.sha256) != (self.held.revision, self.held.sha256):
             raise PolicyRefusedError([f"revision {manifest.revision} was confirmed, which this device does not hold"])
-        if manifest.expires <= now:
-            raise PolicyRefusedError([f"the manifest expired at {manifest.expires.isoformat()}"])
+        if problems := expiry_problems(manifest, now):
+            raise PolicyRefusedError(problems)
         self._contact = Contact(manifest.revision, manifest.sha256, now)
         self._save_contact()
 
-    def _check_order(self, manifest: Manifest) -> None:
+    def _order_problems(self, manifest: Manifest) -> list[str]:
         contact = self._contact
-        if manifest.revision < contact.highest:
-            reason = f"revision {manifest.revision} is older than revision {contact.highest}, which the device has had"
-            raise PolicyRefusedError([reason], code="POLICY_ROLLBACK_REFUSED")
-        if manifest.revision == contact.highest and contact.highest_sha256 not in {b"", manifest.sha256}:
-            reason = f"revision {manifest.revision} was another document before"
-            raise PolicyRefusedError([reason], code="POLICY_ROLLBACK_REFUSED")
+        if 0 < manifest.revision < contact.highest:
+            return [f"revision {manifest.revision} is older than revision {contact.highest}, which the device has had"]
+        if 0 < manifest.revision == contact.highest and contact.highest_sha256 not in {b"", manifest.sha256}:
+            return [f"revision {manifest.revision} was another document before"]
+        return []
 
     def _held(self, manifest: Manifest, content: bytes) -> Held:
-        check_bytes(manifest, content)
-        policy, reasons = read_document(content, self._identity.device_id)
+        policy, reasons = self._read(manifest, content)
         if policy is None:
             raise PolicyRefusedError(reasons)
         return Held(manifest.revision, manifest.sha256, policy)
+
+    def _read(self, manifest: Manifest, content: bytes) -> tuple[DevicePolicy | None, list[str]]:
+        """Read the document that the manifest is of; any other is not looked into."""
+        if problems := digest_problems(manifest, content):
+            return None, problems
+        return read_document(content, self._identity.device_id)
 
     def _store(self, offer: agent_pb2.Offer) -> None:
         kept = agent_pb2.Offer(signed_manifest=offer.signed_manifest, document=offer.document)
@@ -156,6 +176,11 @@ class PolicyKeeper:
     def _set_aside(self, reason: str) -> str:
         path = self._folder / POLICY
         aside = path.with_name("policy.damaged")
-        path.replace(aside)
+        try:
+            path.replace(aside)
+        except OSError as error:
+            raise StateError(
+                f"{path}: is damaged ({reason}) and cannot be set aside ({error.strerror}); move it away"
+            ) from error
         log.warning("policy_cache_damaged", reason=reason, kept_as=str(aside))
         return f"the stored policy is not usable and was set aside: {reason}"

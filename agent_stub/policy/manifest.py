@@ -26,29 +26,47 @@ class PolicyRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest whose signature is right."""
+    """What a manifest says."""
 
     revision: int
     sha256: bytes
-    expires: datetime
+    expires: datetime | None
+    """None: it does not say, which is a problem of its own."""
 
 
 def verify(signed: agent_pb2.SignedManifest, identity: Identity) -> Manifest:
-    """Check signature, tenant and device; raise PolicyRefusedError with all reasons."""
+    """Give a manifest whose signature, tenant and device are right; raise PolicyRefusedError with all reasons."""
+    manifest, reasons = read_manifest(signed, identity)
+    if reasons:
+        raise PolicyRefusedError(reasons)
+    return manifest
+
+
+def read_manifest(signed: agent_pb2.SignedManifest, identity: Identity) -> tuple[Manifest, list[str]]:
+    """Read a manifest, and say all that is wrong with it; raise PolicyRefusedError where it cannot be read."""
     try:
         manifest = agent_pb2.Manifest.FromString(signed.manifest)
-    except DecodeError:
+        expires = manifest.expires.ToDatetime(tzinfo=UTC) if manifest.HasField("expires") else None
+    except (DecodeError, ValueError, OverflowError):
         raise PolicyRefusedError(["the manifest cannot be read"]) from None
-    if reasons := list(_problems(manifest, signed, identity)):
-        raise PolicyRefusedError(reasons)
-    expires = manifest.expires.ToDatetime(tzinfo=UTC)
-    return Manifest(manifest.revision, manifest.document_sha256, expires)
+    return (
+        Manifest(manifest.revision, manifest.document_sha256, expires),
+        list(_problems(manifest, signed, identity)),
+    )
 
 
-def check_bytes(manifest: Manifest, document: bytes) -> None:
-    """Check that the document is the one that was signed; raise PolicyRefusedError."""
+def expiry_problems(manifest: Manifest, now: datetime) -> list[str]:
+    """Say whether the manifest has expired."""
+    if manifest.expires is not None and manifest.expires <= now:
+        return [f"the manifest expired at {manifest.expires.isoformat()}"]
+    return []
+
+
+def digest_problems(manifest: Manifest, document: bytes) -> list[str]:
+    """Say whether the document is another one than the manifest is of."""
     if hashlib.sha256(document).digest() != manifest.sha256:
-        raise PolicyRefusedError(["the document's SHA-256 is not the one of the manifest"])
+        return ["the document's SHA-256 is not the one of the manifest"]
+    return []
 
 
 def _problems(manifest: agent_pb2.Manifest, signed: agent_pb2.SignedManifest, identity: Identity) -> Iterator[str]:

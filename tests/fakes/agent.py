@@ -288,6 +288,7 @@ class FakeDisk(LocalDisk):
 
     def __init__(self) -> None:
         self.full = False
+        self.broken = False
 
     def append(self, path: Path, content: bytes) -> None:
         """Write half of what does not fit, as file systems do."""
@@ -301,6 +302,12 @@ class FakeDisk(LocalDisk):
         if self.full:
             raise OSError(errno.ENOSPC, "No space left on device")
         super().replace(path, content)
+
+    def truncate(self, path: Path, size: int) -> None:
+        """Refuse where nothing can be changed any more."""
+        if self.broken:
+            raise OSError(errno.EIO, "Input/output error")
+        super().truncate(path, size)
 
 
 class FakeInspector:

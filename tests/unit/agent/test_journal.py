@@ -1,12 +1,32 @@
+import subprocess
+import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from agent_stub.events.journal import MARK, REWRITE_BYTES, Journal, SpoolError
+from agent_stub.events.frames import MARK, framed_entry
+from agent_stub.events.journal import REWRITE_BYTES, Journal, SpoolError
+from agent_stub.files import StateError
 from epm.elevation.v1 import event_pb2
 from tests.fakes.agent import FakeDisk, Numbers
 
 LIMIT = 1 << 20
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from agent_stub.events.journal import Journal, LocalDisk, SpoolError
+from epm.elevation.v1 import event_pb2
+path = Path(sys.argv[1])
+journal = Journal(path, LocalDisk(), lambda: "id", 1 << 20)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+size = path.stat().st_size + 20
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+try:
+    journal.append(event_pb2.ElevationEvent(event_id="e4", boot_id="x" * 100))
+except SpoolError as error:
+    print(error)
+"""
 
 
 def event(name: str, padding: int = 0) -> event_pb2.ElevationEvent:
@@ -114,6 +134,32 @@ def test_damage_to_the_first_and_the_last_event_is_counted(tmp_path: Path) -> No
     assert (journal.damage.count, journal.damage.first_seq, journal.damage.last_seq) == (2, 1, 4)
 
 
+def test_what_a_user_wrote_into_a_damaged_event_does_not_become_an_event(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    frames = (framed_entry(7, event(f"forged{number}")) for number in count())
+    forged = next(frame for frame in frames if frame.isascii()).decode("ascii")
+    journal = opened(path)
+    journal.append(event_pb2.ElevationEvent(event_id="e1", attempt_id=forged))
+    journal.append(event("e2"))
+    path.write_bytes(path.read_bytes().replace(b"e1", b"XX"))
+    assert forged.encode() in path.read_bytes()
+    assert names(opened(path)) == ["e2"]
+
+
+def test_an_event_that_is_damaged_while_the_agent_runs_is_noticed_before_it_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    journal = filled(path, 3)
+    identity = journal.id
+    path.write_bytes(path.read_bytes().replace(b"e2", b"XX"))
+    with pytest.raises(SpoolError, match="was damaged and has begun anew"):
+        names(journal)
+    assert journal.id != identity
+    assert names(journal) == ["e1", "e3"]
+    assert journal.damage is not None
+    assert (journal.damage.count, journal.damage.first_seq) == (1, 2)
+    assert journal.append(event("e4")) == 3
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense", MARK, bytes(100)], ids=["empty", "text", "mark", "zeros"])
 def test_a_file_that_is_no_journal_is_set_aside(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "j"
@@ -134,6 +180,43 @@ def test_a_full_disk_refuses_the_event_and_leaves_the_journal_whole(tmp_path: Pa
     disk.full = False
     assert journal.append(event("e3")) == 2
     assert names(opened(tmp_path / "j")) == ["e1", "e3"]
+
+
+def test_what_a_full_disk_left_half_written_is_cut_off_before_the_next_event(tmp_path: Path) -> None:
+    disk = FakeDisk()
+    journal = opened(tmp_path / "j", disk)
+    journal.append(event("e1"))
+    disk.full, disk.broken = True, True
+    with pytest.raises(SpoolError, match="no space left on device"):
+        journal.append(event("e2"))
+    disk.full = False
+    with pytest.raises(SpoolError, match="cannot be repaired"):
+        journal.append(event("e2"))
+    disk.broken = False
+    assert journal.append(event("e3")) == 2
+    assert names(journal) == names(opened(tmp_path / "j")) == ["e1", "e3"]
+
+
+def test_a_disk_that_is_full_at_the_start_is_a_refused_start(tmp_path: Path) -> None:
+    disk = FakeDisk()
+    disk.full = True
+    with pytest.raises(StateError, match=r"j: cannot be used \(no space left on device\); make room"):
+        opened(tmp_path / "j", disk)
+
+
+def test_a_disk_that_takes_no_more_bytes_refuses_the_event_and_keeps_the_others(tmp_path: Path) -> None:
+    """The same with the real file system: a process that may write no file longer than this one is."""
+    path = tmp_path / "j"
+    filled(path, 3)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (
+        0,
+        "the spool cannot be written (file too large)",
+        "",
+    )
+    assert names(opened(path)) == ["e1", "e2", "e3"]
 
 
 def test_a_full_disk_keeps_acknowledged_events_in_the_file_and_out_of_the_way(tmp_path: Path) -> None:

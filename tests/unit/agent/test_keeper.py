@@ -3,7 +3,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from agent_stub.files import StateError
 from agent_stub.policy.keeper import NEVER, PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
 from elevation.codec.document import encode_document
@@ -86,6 +88,52 @@ def test_all_that_is_wrong_with_a_manifest_is_said_at_once(keeper: PolicyKeeper,
     offer = house.offer(CONTENT, 1, tenant="other", device_id="other")
     offer.signed_manifest.signature = bytes(64)
     assert len(reasons(keeper, offer)) == 3
+
+
+def test_an_offer_that_is_wrong_in_every_way_is_refused_with_every_reason(
+    keeper: PolicyKeeper, house: Installation
+) -> None:
+    keeper.apply(house.offer(CONTENT, 5), NOW)
+    offer = house.offer(CONTENT, 4, tenant="other", device_id="other", expires=NOW, document_sha256=bytes(32))
+    offer.signed_manifest.signature = bytes(64)
+    assert reasons(keeper, offer) == [
+        "the signature of the manifest is wrong",
+        f"the manifest is for the installation 'other', not '{TENANT}'",
+        "the manifest is for the device 'other', not 'device-17'",
+        "the manifest expired at 2026-11-23T12:00:00+00:00",
+        "revision 4 is older than revision 5, which the device has had",
+        "the document's SHA-256 is not the one of the manifest",
+    ]
+    assert keeper.held is not None
+    assert keeper.held.revision == 5
+
+
+def test_what_is_wrong_with_manifest_and_document_is_said_together(keeper: PolicyKeeper, house: Installation) -> None:
+    message = encode_document(CONTENT)
+    message.any_user.settings.default_response = 99  # type: ignore[assignment]
+    found = reasons(keeper, house.offer(message.SerializeToString(), tenant="other"))
+    assert len(found) == 2
+    assert found[1].startswith("any_user.settings.default_response")
+
+
+def test_a_time_that_no_calendar_has_is_a_manifest_that_cannot_be_read(
+    keeper: PolicyKeeper, house: Installation
+) -> None:
+    offer = house.offer(CONTENT, expires=Timestamp(seconds=1 << 60))
+    assert reasons(keeper, offer) == ["the manifest cannot be read"]
+
+
+def test_a_policy_that_the_disk_does_not_give_out_is_a_refused_start(tmp_path: Path, house: Installation) -> None:
+    (tmp_path / "policy").mkdir()
+    with pytest.raises(StateError, match=r"policy: cannot be read .*; repair the disk, or move the file away"):
+        restarted(tmp_path, house)
+
+
+def test_a_damaged_policy_that_cannot_be_set_aside_is_a_refused_start(tmp_path: Path, house: Installation) -> None:
+    (tmp_path / "policy").write_bytes(b"no policy")
+    (tmp_path / "policy.damaged").mkdir()
+    with pytest.raises(StateError, match="cannot be set aside"):
+        restarted(tmp_path, house)
 
 
 def test_the_signature_of_another_key_is_refused(keeper: PolicyKeeper) -> None:

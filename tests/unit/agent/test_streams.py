@@ -14,7 +14,7 @@ from agent_stub.checkin import CheckIn
 from agent_stub.events.records import Diagnostic, EventFactory
 from agent_stub.events.spool import Spool
 from agent_stub.events.upload import Uploader
-from agent_stub.links import MESSAGE_LIMIT, Channels, End, Link
+from agent_stub.links import MESSAGE_LIMIT, Channels, End, Link, SessionError
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
 from agent_stub.policy.stream import PolicyStream, introduction
@@ -81,6 +81,10 @@ async def device(tmp_path: Path) -> AsyncIterator[Device]:
         spool.policy_changed(health_leaves=True)
         yield Device(servers, channels, PolicyKeeper(tmp_path, house.identity()), spool)
         await channels.close()
+
+
+def damage(path: Path, old: bytes, new: bytes) -> None:
+    path.write_bytes(path.read_bytes().replace(old, new))
 
 
 @asynccontextmanager
@@ -186,6 +190,17 @@ async def test_a_rejected_event_counts_as_committed_and_blocks_nothing(device: D
         await device.batch()
         device.spool.diagnose(Diagnostic("TWO", "two"))
         assert [entry.seq for entry in (await device.batch()).entries] == [2]
+
+
+async def test_a_journal_that_was_damaged_meanwhile_loses_one_event_and_says_so(device: Device, tmp_path: Path) -> None:
+    for name in ("ONE", "TWO"):
+        device.spool.diagnose(Diagnostic(name, name))
+    damage(tmp_path / "diagnostic.journal", b"ONE", b"XXX")
+    with pytest.raises(SessionError, match=r"diagnostic\.journal was damaged and has begun anew"):
+        await asyncio.wait_for(device.uploader().session(device.link), PATIENCE)
+    async with session(asyncio.create_task(device.uploader().session(device.link))):
+        codes = [entry.event.diagnostic.code for entry in (await device.batch()).entries]
+    assert codes == ["TWO", "EVENTS_LOST"]
 
 
 async def test_a_drained_event_stream_comes_back_soon(device: Device) -> None:
