@@ -1,6 +1,6 @@
 """What the verbs need from the outside."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeAlias
 
@@ -100,8 +100,8 @@ class Deliveries(Protocol):
 class DeliveryChanges(Protocol):
     """Change deliveries one by one; many that come at once are kept together."""
 
-    async def change(self, device_id: str, step: DeliveryStep) -> Delivery:
-        """Take the step and return, once it is durable, what it led to. Raises UnavailableError if it was not kept."""
+    def change(self, device_id: str, step: DeliveryStep) -> Awaitable[Delivery]:
+        """Queue the step at once; what it led to comes once it is durable. UnavailableError says that it was not kept."""
         ...
 
 

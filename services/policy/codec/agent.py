@@ -1,0 +1,88 @@
+"""Documents, manifests and what is said on policy streams, on their way to devices and back."""
+
+from typing import assert_never
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from elevation.codec.document import encode_document
+from elevation.document import PolicyDocument
+from epm.policy.v1 import agent_pb2
+from services._chassis.pki import policy_key_id
+from services.policy.model.delivery import GoAwayReason
+from services.policy.model.manifest import Manifest
+from services.policy.usecases.delivery import GoAway, Hello, Offer, Saying, UpToDate
+
+DOMAIN_TAG = b"openepm-policy-manifest-v1\x00"
+_REASONS = {
+    GoAwayReason.SUPERSEDED: agent_pb2.GO_AWAY_REASON_SUPERSEDED,
+    GoAwayReason.DRAINING: agent_pb2.GO_AWAY_REASON_DRAINING,
+    GoAwayReason.RETIRED: agent_pb2.GO_AWAY_REASON_RETIRED,
+}
+
+
+def encode(document: PolicyDocument) -> bytes:
+    """Return the bytes of a document; the same content gives the same bytes."""
+    return encode_document(document).SerializeToString(deterministic=True)
+
+
+def hello_from_proto(message: agent_pb2.Hello) -> Hello:
+    """Read a hello."""
+    return Hello(
+        device_id=message.device_id,
+        agent_version=message.agent_version,
+        capabilities=frozenset(message.capabilities),
+        revision=message.revision,
+        sha256=message.document_sha256,
+    )
+
+
+class Speaker:
+    """Write what is said, and sign it in the name of the installation."""
+
+    def __init__(self, key: Ed25519PrivateKey, *, tenant: str) -> None:
+        self._key = key
+        self._key_id = policy_key_id(key.public_key())
+        self._tenant = tenant
+
+    def say(self, saying: Saying) -> agent_pb2.StreamPolicyResponse:
+        """Return the message."""
+        match saying:
+            case Offer():
+                offer = agent_pb2.Offer(
+                    nonce=saying.nonce, signed_manifest=self.sign(saying.manifest), document=saying.document
+                )
+                return agent_pb2.StreamPolicyResponse(offer=offer)
+            case UpToDate():
+                confirmation = agent_pb2.UpToDate(signed_manifest=self.sign(saying.manifest))
+                return agent_pb2.StreamPolicyResponse(up_to_date=confirmation)
+            case GoAway():
+                return agent_pb2.StreamPolicyResponse(go_away=_go_away(saying))
+            case _:
+                assert_never(saying)
+
+    def sign(self, manifest: Manifest) -> agent_pb2.SignedManifest:
+        """Sign a manifest; the bytes that are signed are the bytes that are sent."""
+        issued, expires = Timestamp(), Timestamp()
+        issued.FromDatetime(manifest.issued)
+        expires.FromDatetime(manifest.expires)
+        content = agent_pb2.Manifest(
+            tenant=self._tenant,
+            device_id=manifest.device_id,
+            revision=manifest.revision,
+            document_sha256=manifest.sha256,
+            issued=issued,
+            expires=expires,
+            key_id=self._key_id,
+        ).SerializeToString(deterministic=True)
+        return agent_pb2.SignedManifest(manifest=content, signature=self._key.sign(DOMAIN_TAG + content))
+
+
+def _go_away(saying: GoAway) -> agent_pb2.GoAway:
+    message = agent_pb2.GoAway(reason=_REASONS[saying.reason])
+    if saying.reconnect_within is not None:
+        within = Duration()
+        within.FromTimedelta(saying.reconnect_within)
+        message.reconnect_within.CopyFrom(within)
+    return message

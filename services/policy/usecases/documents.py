@@ -1,0 +1,80 @@
+"""Make documents of devices, from the newest policies and the newest directory."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from elevation.document import PolicyDocument
+from elevation.model import Group
+from services._chassis.errors import UnavailableError
+from services.policy.model.delivery import Desired
+from services.policy.model.directory import DirectoryDevice
+from services.policy.model.effective import EffectivePolicies, desired_of
+from services.policy.model.objects import Corpus
+from services.policy.ports import Directories
+
+Encode = Callable[[PolicyDocument], bytes]
+"""Turns a document into the bytes that are sent; the same document gives the same bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Hold all that the document of one device rests on; an equal basis makes an equal document."""
+
+    effective: EffectivePolicies
+    device: DirectoryDevice
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Hold a document as it is sent, its digest, and what its settings want."""
+
+    document: bytes
+    sha256: bytes
+    desired: Desired
+
+
+class PolicyBook:
+    """Know what applies to each device now; work is shared until policies or groups change."""
+
+    def __init__(self, directories: Directories, encode: Encode) -> None:
+        self._directories = directories
+        self._encode = encode
+        self._corpus: Corpus | None = None
+        self._groups: Mapping[str, Group] | None = None
+        self._effective: EffectivePolicies | None = None
+
+    @property
+    def revision(self) -> int:
+        """Return the revision of what is authored; 0 if it was not read yet."""
+        return 0 if self._corpus is None else self._corpus.revision
+
+    def put(self, corpus: Corpus) -> None:
+        """Take up what is authored now."""
+        self._corpus, self._effective = corpus, None
+
+    def enrolled(self) -> tuple[str, ...]:
+        """Return all devices that have credentials, sorted. Raises UnavailableError before the first directory."""
+        devices = self._directories.directory().devices
+        return tuple(sorted(device_id for device_id, device in devices.items() if device.enrolled))
+
+    def basis(self, device_id: str) -> Basis:
+        """Return what the device's document rests on. Raises UnavailableError while anything of it is not known."""
+        directory = self._directories.directory()
+        device = directory.devices.get(device_id)
+        if device is None:
+            raise UnavailableError("the directory does not show this device; try again", reason="DEVICE_NOT_KNOWN_YET")
+        return Basis(self._effective_with(directory.groups), device)
+
+    def make(self, basis: Basis) -> Made:
+        """Make the document."""
+        document = basis.effective.document(basis.device)
+        content = self._encode(document)
+        return Made(content, hashlib.sha256(content).digest(), desired_of(document))
+
+    def _effective_with(self, groups: Mapping[str, Group]) -> EffectivePolicies:
+        if self._corpus is None:
+            raise UnavailableError("the policies were not read yet; try again", reason="POLICIES_NOT_READ")
+        if self._effective is None or self._groups is not groups:
+            self._effective, self._groups = EffectivePolicies(self._corpus, groups), groups
+        return self._effective

@@ -1,0 +1,203 @@
+"""What runs beside the streams: the reader of policies, the writer of deliveries, the reporter of settings states."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from services._chassis.changes import ChangeFeed
+from services._chassis.errors import UnavailableError
+from services._chassis.logging import get_logger
+from services._chassis.workers import Worker
+from services.policy.model.delivery import Delivery, SettingsState
+from services.policy.ports import CorpusReader, Deliveries, DeliveryStep, SettingsReceiver
+from services.policy.usecases.documents import PolicyBook
+from services.policy.usecases.settings_states import survey
+
+LARGEST_GROUP = 500
+LARGEST_REPORT = 1000
+SURVEYED_AT_ONCE = 100
+SURVEY_PERIOD = 60.0
+"""Seconds after which everything is looked at again: other processes hear answers of devices that we do not."""
+
+log = get_logger("policy.workers")
+Answer = asyncio.Future[Delivery]
+Item = TypeVar("Item")
+
+
+class CorpusFollower:
+    """Keep the book at the newest policies, and tell when they changed."""
+
+    def __init__(self, reader: CorpusReader, changes: ChangeFeed, book: PolicyBook) -> None:
+        self.on_change: list[Callable[[], None]] = []
+        self._reader = reader
+        self._changes = changes
+        self._book = book
+
+    def worker(self) -> Worker:
+        """Return the worker that follows."""
+        return Worker("follow_policies", self.run)
+
+    async def run(self) -> None:
+        """Read after every change, for ever."""
+        while True:
+            announced = self._changes.revision
+            await self._changes.wait(max(announced, await self.read()))
+
+    async def read(self) -> int:
+        """Read once, and return the revision that was read."""
+        corpus = await self._reader.corpus()
+        if corpus.revision != self._book.revision:
+            self._book.put(corpus)
+            for listener in self.on_change:
+                listener()
+        return corpus.revision
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A step on its way to the disk, and who waits for it."""
+
+    device_id: str
+    step: DeliveryStep
+    answer: Answer
+
+
+class DeliveryWriter:
+    """Take steps of all streams and commit them in groups, in the order they came; `worker` does the work.
+
+    While one group is being committed the next collects. INVARIANT: `change` returns only after the commit.
+    """
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
+        self._waiting: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._ended = False
+
+    def change(self, device_id: str, step: DeliveryStep) -> Answer:
+        """Queue the step at once, and return the promise of what it leads to, which UnavailableError may break."""
+        answer: Answer = asyncio.get_running_loop().create_future()
+        if self._ended:
+            answer.set_exception(_not_kept())
+            return answer
+        self._waiting.append(_Waiting(device_id, step, answer))
+        self._arrived.set()
+        return answer
+
+    def worker(self) -> Worker:
+        """Return the worker that commits."""
+        return Worker("commit_deliveries", self.run)
+
+    async def run(self) -> None:
+        """Commit group after group for ever."""
+        while True:
+            await self._arrived.wait()
+            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
+            if not self._waiting:
+                self._arrived.clear()
+            await self._commit(group)
+
+    async def close(self) -> None:
+        """Take nothing more, and tell everyone who still waits that nothing was kept."""
+        self._ended = True
+        _fail(self._waiting, _not_kept())
+        self._waiting.clear()
+
+    async def _commit(self, group: Sequence[_Waiting]) -> None:
+        try:
+            found = await self._deliveries.change([(waiting.device_id, waiting.step) for waiting in group])
+        except UnavailableError as error:
+            _fail(group, error)
+        except BaseException:
+            _fail(group, _not_kept())
+            raise
+        else:
+            for waiting, delivery in zip(group, found, strict=True):
+                if not waiting.answer.done():
+                    waiting.answer.set_result(delivery)
+
+
+class SettingsReporter:
+    """Tell the device service what settings policies want of every device, connected or not; only what is news.
+
+    Everything is told again after a failure and after `forget`: the receiver may have lost what it heard.
+    """
+
+    def __init__(self, book: PolicyBook, deliveries: Deliveries, receiver: SettingsReceiver) -> None:
+        self._book = book
+        self._deliveries = deliveries
+        self._receiver = receiver
+        self._told: dict[str, SettingsState] = {}
+        self._devices: set[str] = set()
+        self._everything = True
+        self._woken = asyncio.Event()
+
+    def worker(self) -> Worker:
+        """Return the worker that reports."""
+        return Worker("report_settings_states", self.run)
+
+    def look_at(self, device_ids: Iterable[str] | None) -> None:
+        """Look at these devices again soon; None: at all."""
+        if device_ids is None:
+            self._everything = True
+        else:
+            self._devices.update(device_ids)
+        self._woken.set()
+
+    def forget(self) -> None:
+        """Tell everything again."""
+        self._told.clear()
+        self.look_at(None)
+
+    async def run(self) -> None:
+        """Report for ever."""
+        self.forget()
+        while True:
+            await self.report()
+            try:
+                async with asyncio.timeout(SURVEY_PERIOD):
+                    await self._woken.wait()
+            except TimeoutError:
+                self._everything = True
+
+    async def report(self) -> None:
+        """Look at what is waiting to be looked at, and tell what is news. Raises UnavailableError if it was not heard."""
+        self._woken.clear()
+        enrolled = self._book.enrolled()
+        everything, devices = self._everything, self._devices
+        self._everything, self._devices = False, set()
+        wanted = enrolled if everything else [device_id for device_id in enrolled if device_id in devices]
+        if everything:
+            self._told = {device_id: self._told[device_id] for device_id in enrolled if device_id in self._told}
+        told = 0
+        for part in _parts(wanted, SURVEYED_AT_ONCE):
+            states = await survey(self._book, self._deliveries, part)
+            told += await self._tell([state for state in states if self._is_news(state)])
+        if told:
+            log.info("settings_states_reported", devices=told, revision=self._book.revision)
+
+    async def _tell(self, states: Sequence[SettingsState]) -> int:
+        for part in _parts(states, LARGEST_REPORT):
+            await self._receiver.report(part)
+            self._told.update((state.device_id, state) for state in part)
+        return len(states)
+
+    def _is_news(self, state: SettingsState) -> bool:
+        told = self._told.get(state.device_id)
+        return told is None or (told.desired, told.acknowledged) != (state.desired, state.acknowledged)
+
+
+def _parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _fail(group: Iterable[_Waiting], error: UnavailableError) -> None:
+    for waiting in group:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)
+
+
+def _not_kept() -> UnavailableError:
+    return UnavailableError("what devices say cannot be kept now; try again later", reason="STORE_UNAVAILABLE")
