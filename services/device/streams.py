@@ -30,22 +30,24 @@ class DirectoryStreams:
 
     async def follow(self, known: int) -> AsyncIterator[lifecycle_pb2.WatchDirectoryResponse]:
         """Give what is newer than `known` at once, then every change, and a heartbeat while nothing changes."""
+        held = known or None
         while not self._closed.is_set():
-            changes, reset = await self._newer_than(known)
+            changes, reset = await self._newer_than(held)
             for message in transfer(changes, held=0 if reset else known, reset=reset):
                 yield message
-            known = changes.revision
+            held = known = changes.revision
             await self._next(known)
 
     async def drain(self) -> None:
         """End the streams, because this process ends."""
         self._closed.set()
 
-    async def _newer_than(self, known: int) -> tuple[DirectoryChanges, bool]:
+    async def _newer_than(self, held: int | None) -> tuple[DirectoryChanges, bool]:
         """Return the changes, and whether they are everything."""
         async with self._store.read() as work:
-            reset = known == 0 or known > await work.current_revision()
-            return await work.changes(0 if reset else known), reset
+            if held is None or held > await work.current_revision():
+                return await work.changes(0), True
+            return await work.changes(held), False
 
     async def _next(self, known: int) -> None:
         """Wait for a newer revision, the time of the next heartbeat, or the end."""

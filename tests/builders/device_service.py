@@ -107,7 +107,12 @@ class DeviceService:
     async def as_service(self, name: str = "policy") -> AsyncIterator["DirectoryServiceAsyncStub"]:
         """Reach the directory as a service."""
         async with self.doors.mesh(service_identity(name)) as channel:
-            yield lifecycle_pb2_grpc.DirectoryServiceStub(channel)
+            yield self.directory_stub(channel)
+
+    @staticmethod
+    def directory_stub(channel: grpc.aio.Channel) -> "DirectoryServiceAsyncStub":
+        """Call the directory on a channel to the mesh door."""
+        return lifecycle_pb2_grpc.DirectoryServiceStub(channel)
 
 
 @asynccontextmanager
