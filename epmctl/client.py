@@ -151,9 +151,9 @@ def _unreachable(details: str, server: str) -> str:
         return (
             f"the certificate of {server} is not signed by the given CA; give the CA file of this server (--ca, EPM_CA)"
         )
-    if "wrong_version_number" in text or "handshake failed" in text or "invalid root certs" in text:
-        return f"no TLS connection to {server}; is it the public address of the server? ({_last(details)})"
-    if "dns" in text or "name resolution" in text:
+    if "handshake failed" in text or "socket closed" in text:
+        return f"{server} talks no TLS that we understand; is it the public address of an OpenEPM server?"
+    if "errors resolving" in text or "dns" in text:
         return f"the name in {server} cannot be resolved; check the address"
     if "connection refused" in text:
         return f"{server} refuses connections; is the server running there?"

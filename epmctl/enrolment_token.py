@@ -13,7 +13,7 @@ from epmctl.client import logged_in
 from epmctl.get import print_objects
 from epmctl.kinds.registry import each_object, find_kind
 from epmctl.moments import METAVAR, future
-from epmctl.output import output_option, print_json
+from epmctl.output import output_option, print_json, whole_seconds
 from epmctl.plain import to_plain, to_timestamp
 
 
@@ -54,10 +54,8 @@ def create(*, expires: datetime | None, output: str, **fields: object) -> None:
         print_json(to_plain(answer))
         return
     made = answer.enrolment_token
-    until = made.expires.ToJsonString()
-    click.echo(
-        f"enrolment token {made.token_id} for {made.quota} devices, good until {until}; shown this once:", err=True
-    )
+    until = whole_seconds(made.expires.ToJsonString())
+    click.echo(f"enrolment token {made.token_id}, quota {made.quota}, good until {until}; shown this once:", err=True)
     click.echo(answer.secret)
 
 

@@ -11,7 +11,7 @@ from epmctl.kinds.model import ObjectKind
 from epmctl.kinds.registry import KINDS, each_object, find_kind, find_object
 from epmctl.output import Plain, Record, print_json, print_table, print_yaml
 
-_KINDS_HELP = "Kinds: " + ", ".join(kind.name for kind in KINDS) + "; their singulars will do."
+_KINDS_HELP = "\b\nKinds (their singulars will do):\n" + "\n".join(f"  {kind.name}" for kind in KINDS)
 _OUTPUT_HELP = "How to print it; a table for many, YAML for one."
 
 
@@ -38,7 +38,10 @@ def print_objects(kind: ObjectKind, objects: Iterable[Record], output: str) -> N
     if output == "json":
         print_json([_form(kind, one) for one in found])
     elif output == "yaml":
-        print_yaml([_remarked(kind, one) for one in found])
+        own = [one for one in found if not one.get("builtIn")]
+        print_yaml([_remarked(kind, one) for one in own])
+        if len(own) < len(found):
+            click.echo(f"left out what is built in, which cannot be applied: {len(found) - len(own)}", err=True)
     else:
         print_table(list(kind.columns), [_row(kind, one) for one in found])
 

@@ -5,6 +5,7 @@ that no file name moves a terminal's cursor.
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
@@ -19,6 +20,7 @@ Record = Mapping[str, Plain]
 
 F = TypeVar("F", bound=Callable[..., object])
 
+_FRACTION: Final = re.compile(r"\.\d+(?=Z$)")
 _GAP: Final = "  "
 _NOTHING: Final = "-"
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
@@ -57,6 +59,11 @@ def print_yaml(documents: Iterable[tuple[str, Record]]) -> None:
         if remark:
             click.echo(f"# {show(remark)}")
         click.echo(_to_yaml(document), nl=False)
+
+
+def whole_seconds(time: str) -> str:
+    """Give an RFC 3339 time in UTC without fractions of a second."""
+    return _FRACTION.sub("", time)
 
 
 def show(value: Plain) -> str:

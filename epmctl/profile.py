@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from epmctl.documents.files import STDIN, reason
+from epmctl.documents.files import STDIN, reason, shown
 from epmctl.errors import BadInputError
 from epmctl.jsontext import JsonError, parse_json
 
@@ -94,15 +94,20 @@ def check_server(server: str) -> str:
 
 def read_ca(place: str) -> str:
     """Read the PEM text of a CA; raise BadInputError where it is none."""
+    import ssl  # noqa: PLC0415 - a CA is read when logging in, and hardly ever after
+
     text = _read_small(place)
-    if "-----BEGIN CERTIFICATE-----" not in text:
-        raise BadInputError(f"{place}: holds no PEM certificate; give the CA of the server, for example DATA/ca/ca.crt")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):
+        message = f"{shown(place)}: holds no PEM certificate; give the CA of the server, for example DATA/ca/ca.crt"
+        raise BadInputError(message) from None
     return text
 
 
 def read_token(place: str) -> str:
     """Read a token from a file or, for `-`, from standard input; raise BadInputError where there is none."""
-    return check_token(_read_small(place), place)
+    return check_token(_read_small(place), shown(place))
 
 
 def check_token(text: str, place: str) -> str:
@@ -127,13 +132,13 @@ def _read_small(place: str) -> str:
             with Path(place).open("rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise BadInputError(f"{place}: cannot be read: {reason(error)}") from None
+        raise BadInputError(f"{shown(place)}: cannot be read: {reason(error)}") from None
     if len(data) > MAX_FILE_BYTES:
-        raise BadInputError(f"{place}: larger than {MAX_FILE_BYTES} bytes")
+        raise BadInputError(f"{shown(place)}: larger than {MAX_FILE_BYTES} bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise BadInputError(f"{place}: not UTF-8 text") from None
+        raise BadInputError(f"{shown(place)}: not UTF-8 text") from None
 
 
 def _read_kept(path: Path) -> dict[str, str]:

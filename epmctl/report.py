@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
 from epmctl.client import Client, logged_in
-from epmctl.kinds.model import Column, at
+from epmctl.kinds.model import Column, at, time_at
 from epmctl.output import Plain, Record, output_option, print_json, print_table
 from epmctl.plain import to_plain
 from epmctl.reportfilter import filter_options
@@ -105,7 +105,7 @@ _list_report(
             reports_pb2.ListElevationsRequest(filter=asked, page_size=size, page_token=token),
         ),
         {
-            "OCCURRED": at("occurred"),
+            "OCCURRED": time_at("occurred"),
             "DEVICE": at("deviceName"),
             "USER": at("decided.user"),
             "RESULT": at("decided.result"),

@@ -13,7 +13,7 @@ from epmctl.client import logged_in
 from epmctl.get import print_objects
 from epmctl.kinds.registry import each_object, find_kind
 from epmctl.moments import METAVAR, future
-from epmctl.output import output_option, print_json
+from epmctl.output import output_option, print_json, whole_seconds
 from epmctl.plain import to_plain, to_timestamp
 
 
@@ -39,7 +39,7 @@ def create(principal: str, description: str, expires: datetime | None, output: s
         print_json(to_plain(answer))
         return
     made = answer.token
-    until = made.expires.ToJsonString() if made.HasField("expires") else "revoked"
+    until = whole_seconds(made.expires.ToJsonString()) if made.HasField("expires") else "revoked"
     click.echo(f"token {made.token_id} for {made.principal}, good until {until}; shown this once:", err=True)
     click.echo(answer.secret)
 

@@ -5,7 +5,7 @@ from typing import Final
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from epmctl.client import Client
 from epmctl.documents.model import Kind
-from epmctl.kinds.model import ObjectKind, at, count_at
+from epmctl.kinds.model import ObjectKind, at, count_at, time_at
 
 
 def _rbac(client: Client) -> rbac_pb2_grpc.RbacServiceStub:
@@ -37,7 +37,7 @@ ACCESS_KINDS: Final = (
             "MEMBERS": at("members"),
             "SCOPE GROUPS": at("scopeGroups"),
             "SCOPE TAGS": at("scopeTags"),
-            "EXPIRES": at("expires"),
+            "EXPIRES": time_at("expires"),
         },
         page=lambda client, size, token: client.call(
             _rbac(client).ListRoleAssignments,
@@ -70,9 +70,9 @@ ACCESS_KINDS: Final = (
         columns={
             "ID": at("tokenId"),
             "PRINCIPAL": at("principal"),
-            "CREATED": at("created"),
-            "EXPIRES": at("expires"),
-            "REVOKED": at("revoked"),
+            "CREATED": time_at("created"),
+            "EXPIRES": time_at("expires"),
+            "REVOKED": time_at("revoked"),
             "DESCRIPTION": at("description"),
         },
         page=lambda client, size, token: client.call(

@@ -6,7 +6,7 @@ from typing import Final, cast
 from epm.device.v1 import devices_pb2, devices_pb2_grpc, groups_pb2, groups_pb2_grpc
 from epmctl.client import Client
 from epmctl.documents.model import Kind
-from epmctl.kinds.model import ObjectKind, at
+from epmctl.kinds.model import ObjectKind, at, time_at
 from epmctl.output import Plain, Record
 
 
@@ -51,7 +51,7 @@ DEVICE_KINDS: Final = (
                 *cast("Sequence[str]", record["reportedUsers"]),
             ],
             "TAGS": at("tags"),
-            "LAST CHECK-IN": at("lastCheckIn"),
+            "LAST CHECK-IN": time_at("lastCheckIn"),
             "ID": at("deviceId"),
         },
         page=lambda client, size, token: client.call(
@@ -66,8 +66,8 @@ DEVICE_KINDS: Final = (
         columns={
             "ID": at("tokenId"),
             "USED": lambda record: f"{record['used']} of {record['quota']}",
-            "EXPIRES": at("expires"),
-            "REVOKED": at("revoked"),
+            "EXPIRES": time_at("expires"),
+            "REVOKED": time_at("revoked"),
             "USERS": at("users"),
             "GROUPS": at("groups"),
             "DESCRIPTION": at("description"),

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from epmctl.client import Client
 from epmctl.documents.model import Kind
-from epmctl.output import Plain, Record
+from epmctl.output import Plain, Record, whole_seconds
 
 ListPage = Callable[[Client, int, str], Message]
 """Asks for a page: of at most so many objects, from this page token on."""
@@ -44,6 +44,12 @@ def at(path: str) -> Column:
         return value
 
     return column
+
+
+def time_at(path: str) -> Column:
+    """Make a column of the time at a dotted path, to the second."""
+    read = at(path)
+    return lambda record: whole_seconds(cast("str", read(record) or ""))
 
 
 def count_at(path: str) -> Column:

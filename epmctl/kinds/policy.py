@@ -6,7 +6,7 @@ from typing import Final, cast
 from epm.policy.v1 import policies_pb2, policies_pb2_grpc
 from epmctl.client import Client
 from epmctl.documents.model import Kind
-from epmctl.kinds.model import Column, ObjectKind, at, count_at
+from epmctl.kinds.model import Column, ObjectKind, at, count_at, time_at
 from epmctl.output import Plain, Record
 
 _A_PAGE: Final = 25
@@ -27,7 +27,7 @@ _POLICY_ENDS: Final[Mapping[str, Column]] = {
     "ASSIGNED TO": _assigned,
     "SCOPE TAGS": at("metadata.scopeTags"),
     "REVISION": at("metadata.revision"),
-    "UPDATED": at("metadata.updated"),
+    "UPDATED": time_at("metadata.updated"),
 }
 
 POLICY_KINDS: Final = (
@@ -78,7 +78,7 @@ POLICY_KINDS: Final = (
             "DESCRIPTION": at("metadata.description"),
             "SCOPE TAGS": at("metadata.scopeTags"),
             "REVISION": at("metadata.revision"),
-            "UPDATED": at("metadata.updated"),
+            "UPDATED": time_at("metadata.updated"),
         },
         page=lambda client, size, token: client.call(
             _policies(client).ListReusableCertificates,
@@ -99,7 +99,7 @@ POLICY_KINDS: Final = (
             "CONNECTED": at("connected"),
             "OFFERED": at("offeredRevision"),
             "APPLIED": at("appliedRevision"),
-            "CONFIRMED": at("confirmed"),
+            "CONFIRMED": time_at("confirmed"),
             "REJECTIONS": at("rejections"),
         },
         page=lambda client, size, token: client.call(
