@@ -1,9 +1,13 @@
 """Devices that report, and the ports of reporting without a database."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+
+import grpc.aio
 
 from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import agent_pb2
@@ -107,11 +111,53 @@ def enrolled(device_id: str, *tags: str) -> Device:
     return Device(device_id, f"name-of-{device_id}", enrolled=True, scope_tags=frozenset(tags))
 
 
+class DeviceStream:
+    """The device's end of an event stream."""
+
+    def __init__(
+        self, call: "grpc.aio.StreamStreamCall[agent_pb2.StreamEventsRequest, agent_pb2.StreamEventsResponse]"
+    ) -> None:
+        self.call = call
+
+    async def hello(self, device_id: str = "") -> agent_pb2.EventsWelcome:
+        """Introduce the device, and return how it is greeted."""
+        hello = agent_pb2.EventsHello(device_id=device_id, agent_version="0.1.0")
+        with suppress(asyncio.InvalidStateError):
+            await self.call.write(agent_pb2.StreamEventsRequest(hello=hello))
+        return (await self.read()).welcome
+
+    async def send(self, events: Iterable[event_pb2.ElevationEvent], *, first: int = 1) -> None:
+        """Send a batch. A stream that is over swallows it: why it ended is told by `failure`."""
+        with suppress(asyncio.InvalidStateError):
+            await self.call.write(agent_pb2.StreamEventsRequest(batch=message(events, first=first)))
+
+    async def read(self) -> agent_pb2.StreamEventsResponse:
+        """Return what the server says next. Raises EOFError at the end of the stream."""
+        response = await self.call.read()
+        if response is grpc.aio.EOF:
+            code = await self.call.code()
+            raise EOFError(code.name)
+        assert isinstance(response, agent_pb2.StreamEventsResponse)
+        return response
+
+    async def acknowledged(self, through: int) -> None:
+        """Return once the server has acknowledged so far."""
+        while (await self.read()).ack.committed_through < through:
+            pass
+
+    async def failure(self) -> tuple[str, str]:
+        """Return the status with which the stream ends, and its message."""
+        with suppress(grpc.aio.AioRpcError, EOFError):
+            while True:
+                await self.read()
+        return (await self.call.code()).name, await self.call.details() or ""
+
+
 @dataclass
 class FakeSink:
-    """Keep events in memory by the law of the store: each once, by id and by place."""
+    """Keep events in memory by the law of the store: each once, by id and by its kind's place."""
 
-    events: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    events: dict[str, tuple[type, str, str, int]] = field(default_factory=dict)
     dead_letters: list[tuple[str, Rejection]] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)
     failure: Exception | None = None
@@ -133,13 +179,13 @@ class FakeSink:
         rejected = [Rejection(letter.seq, letter.reason) for letter in batch.dead_letters]
         for records in (batch.attempts, batch.completions, batch.diagnostics):
             for record in records:
-                place = (batch.device_id, batch.journal_id, record[0])
+                place = (type(record), batch.device_id, batch.journal_id, record[0])
                 owner = self.events.get(record[1])
                 if owner is None and place not in self.events.values():
                     self.events[record[1]] = place
                 elif owner is None:
                     rejected.append(Rejection(record[0], "another event has this place in the journal"))
-                elif owner[0] != batch.device_id:
+                elif owner[1] != batch.device_id:
                     rejected.append(Rejection(record[0], "another event has this id"))
         self.dead_letters += [(batch.device_id, one) for one in rejected]
         return tuple(rejected)

@@ -1,5 +1,4 @@
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +7,6 @@ import grpc
 import grpc.aio
 import pytest
 
-from epm.elevation.v1 import event_pb2
 from epm.reporting.v1 import agent_pb2, agent_pb2_grpc
 from services._chassis.server import ServiceParts
 from services.reporting.agent_servicer import EventStreamServicer
@@ -19,7 +17,7 @@ from services.reporting.workers import GroupCommitWriter
 from tests.builders.doors import OpenDoors, device_identity, open_doors, service_identity
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import NOW, FakeClock
-from tests.fakes.reporting import FakeSink, decided, enrolled, message, uuid7
+from tests.fakes.reporting import DeviceStream, FakeSink, decided, enrolled, uuid7
 
 CREDIT = 10
 
@@ -50,42 +48,9 @@ class World:
         )
 
     @asynccontextmanager
-    async def stream(self, device_id: str = "d1") -> AsyncIterator["Stream"]:
+    async def stream(self, device_id: str = "d1") -> AsyncIterator[DeviceStream]:
         async with self.doors.mesh(device_identity(device_id)) as channel:
-            yield Stream(agent_pb2_grpc.EventStreamServiceStub(channel).StreamEvents())
-
-
-class Stream:
-    """The device's end of an event stream."""
-
-    def __init__(
-        self, call: "grpc.aio.StreamStreamCall[agent_pb2.StreamEventsRequest, agent_pb2.StreamEventsResponse]"
-    ) -> None:
-        self.call = call
-
-    async def hello(self, device_id: str = "") -> agent_pb2.EventsWelcome:
-        hello = agent_pb2.EventsHello(device_id=device_id, agent_version="0.1.0")
-        with suppress(asyncio.InvalidStateError):
-            await self.call.write(agent_pb2.StreamEventsRequest(hello=hello))
-        return (await self.read()).welcome
-
-    async def send(self, events: Iterable[event_pb2.ElevationEvent], *, first: int = 1) -> None:
-        with suppress(asyncio.InvalidStateError):
-            await self.call.write(agent_pb2.StreamEventsRequest(batch=message(events, first=first)))
-
-    async def read(self) -> agent_pb2.StreamEventsResponse:
-        response = await self.call.read()
-        if response is grpc.aio.EOF:
-            code = await self.call.code()
-            raise EOFError(code.name)
-        assert isinstance(response, agent_pb2.StreamEventsResponse)
-        return response
-
-    async def failure(self) -> tuple[str, str]:
-        with suppress(grpc.aio.AioRpcError, EOFError):
-            while True:
-                await self.read()
-        return (await self.call.code()).name, await self.call.details() or ""
+            yield DeviceStream(agent_pb2_grpc.EventStreamServiceStub(channel).StreamEvents())
 
 
 @pytest.fixture
@@ -169,7 +134,7 @@ async def test_a_device_that_the_directory_does_not_show_yet_is_asked_to_come_ba
 
 async def test_a_service_is_not_a_device(world: World) -> None:
     async with world.doors.mesh(service_identity("policy")) as channel:
-        stream = Stream(agent_pb2_grpc.EventStreamServiceStub(channel).StreamEvents())
+        stream = DeviceStream(agent_pb2_grpc.EventStreamServiceStub(channel).StreamEvents())
         assert (await stream.failure())[0] == "PERMISSION_DENIED"
 
 
