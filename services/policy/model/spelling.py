@@ -25,7 +25,7 @@ def in_contract_spelling(kind: type[Content], problems: Iterable[elevation.model
 def below(place: str, problems: Iterable[Problem]) -> Iterator[Problem]:
     """Put the place of the object before the fields."""
     for problem in problems:
-        yield Problem(f"{place}.{problem.field}" if place else problem.field, problem.message)
+        yield Problem(".".join(filter(None, (place, problem.field))), problem.message)
 
 
 def without_echoes(problems: Iterable[Problem], flaws: Iterable[Problem]) -> Iterator[Problem]:

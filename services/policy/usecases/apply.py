@@ -47,8 +47,6 @@ class Application:
     validate_only: bool = False
     pending_groups: Sequence[PendingGroup] = ()
     directory_revision: int = 0
-    flaws: Sequence[Problem] = ()
-    """What could not be read, apart from the drafts' own flaws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +161,6 @@ def _refuse_update(draft: AnyDraft, existing: AnyStored, wanted: AnyStored, auth
 
 
 def _check_call(application: Application) -> Iterator[Problem]:
-    yield from application.flaws
     if len(application.drafts) > MOST_OBJECTS:
         yield Problem("", f"holds {len(application.drafts)} objects; at most {MOST_OBJECTS} are allowed in one call")
     first: dict[Key, str] = {}

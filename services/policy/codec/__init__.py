@@ -1,0 +1,1 @@
+"""Policy to the contracts and back: one side for administrators, one for devices."""

@@ -1,0 +1,129 @@
+"""Authored objects to the contract."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from elevation.certificates import to_pem
+from elevation.codec.rules import encode_platform, encode_rule
+from elevation.codec.settings import encode_settings
+from elevation.model import (
+    Assignments,
+    FilterMode,
+    Include,
+    ReportingScope,
+    ReusableCertificate,
+    RulesPolicy,
+    SettingsPolicy,
+)
+from epm.policy.v1 import policies_pb2
+from services.policy.model.objects import About, Action, AnyContent, kind_of
+from services.policy.model.states import DeliveryState, DevicePolicyState
+from services.policy.usecases.apply import Applied
+
+_FILTER_MODES = {
+    FilterMode.INCLUDE: policies_pb2.FILTER_MODE_INCLUDE,
+    FilterMode.EXCLUDE: policies_pb2.FILTER_MODE_EXCLUDE,
+}
+_ACTIONS = {
+    Action.CREATED: policies_pb2.APPLY_ACTION_CREATED,
+    Action.UPDATED: policies_pb2.APPLY_ACTION_UPDATED,
+    Action.UNCHANGED: policies_pb2.APPLY_ACTION_UNCHANGED,
+}
+_STATES = {
+    DeliveryState.PENDING: policies_pb2.DELIVERY_STATE_PENDING,
+    DeliveryState.OFFERED: policies_pb2.DELIVERY_STATE_OFFERED,
+    DeliveryState.APPLIED: policies_pb2.DELIVERY_STATE_APPLIED,
+    DeliveryState.REJECTED: policies_pb2.DELIVERY_STATE_REJECTED,
+}
+
+
+def settings_policy_to_proto(content: SettingsPolicy, about: About | None = None) -> policies_pb2.SettingsPolicy:
+    """Write a settings policy, with what is known about it where that is asked for."""
+    return policies_pb2.SettingsPolicy(
+        metadata=_metadata(content, about),
+        settings=encode_settings(_with_scope(content)),
+        assignments=_assignments(content.assignments),
+    )
+
+
+def rules_policy_to_proto(content: RulesPolicy, about: About | None = None) -> policies_pb2.RulesPolicy:
+    """Write a rules policy, with what is known about it where that is asked for."""
+    return policies_pb2.RulesPolicy(
+        metadata=_metadata(content, about),
+        platform=encode_platform(content.platform),
+        rules=[encode_rule(rule) for rule in content.rules],
+        assignments=_assignments(content.assignments),
+    )
+
+
+def certificate_to_proto(content: ReusableCertificate, about: About | None = None) -> policies_pb2.ReusableCertificate:
+    """Write a reusable certificate, with what is known about it where that is asked for."""
+    return policies_pb2.ReusableCertificate(metadata=_metadata(content, about), pem=to_pem(content.certificate))
+
+
+def applied_to_proto(applied: Applied) -> policies_pb2.ApplyPoliciesResponse:
+    """Write what became of applied objects."""
+    objects = [
+        policies_pb2.AppliedObject(kind=kind_of(draft.kind).document, name=draft.content.name, action=_ACTIONS[action])
+        for draft, action in applied.actions
+    ]
+    return policies_pb2.ApplyPoliciesResponse(objects=objects, revision=applied.revision)
+
+
+def state_to_proto(state: DevicePolicyState) -> policies_pb2.DevicePolicyState:
+    """Write how far the policy of a device has come."""
+    return policies_pb2.DevicePolicyState(
+        device_id=state.device_id,
+        device_name=state.device_name,
+        state=_STATES[state.state],
+        offered_revision=state.offered_revision,
+        applied_revision=state.applied_revision,
+        confirmed=None if state.confirmed is None else _timestamp(state.confirmed),
+        rejections=state.rejections,
+        connected=state.connected,
+    )
+
+
+def _with_scope(content: SettingsPolicy) -> SettingsPolicy:
+    """Say the scope that a policy leaves open, as the contract wants it where data is sent."""
+    if content.send_reporting_data and content.reporting_scope is None:
+        return replace(content, reporting_scope=ReportingScope.ALL)
+    return content
+
+
+def _metadata(content: AnyContent, about: About | None) -> policies_pb2.Metadata:
+    if about is None:
+        return policies_pb2.Metadata(name=content.name, description=content.description)
+    return policies_pb2.Metadata(
+        name=content.name,
+        description=content.description,
+        scope_tags=sorted(about.scope_tags),
+        labels=dict(about.labels),
+        revision=about.revision,
+        etag=about.etag,
+        created=_timestamp(about.created),
+        updated=_timestamp(about.updated),
+        updated_by=about.updated_by,
+    )
+
+
+def _assignments(assignments: Assignments) -> policies_pb2.Assignments:
+    return policies_pb2.Assignments(
+        include=[_include(target) for target in assignments.include],
+        exclude=[policies_pb2.ExcludedGroup(group=target.group) for target in assignments.exclude],
+    )
+
+
+def _include(target: Include) -> policies_pb2.IncludedGroup:
+    message = policies_pb2.IncludedGroup(group=target.group, filter=target.filter)
+    if target.filter:
+        message.filter_mode = _FILTER_MODES[target.filter_mode]
+    return message
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp

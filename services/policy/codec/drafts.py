@@ -1,0 +1,81 @@
+"""What administrators send: drafts of objects, and what is to be done with them."""
+
+from elevation.model import GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
+from epm.policy.v1 import policies_pb2
+from services.policy.codec.reading import Reader
+from services.policy.model.drafts import Draft, NewAssignments
+from services.policy.model.objects import AnyContent, Item
+from services.policy.usecases.apply import Application, PendingGroup
+
+_PENDING_TYPES = {
+    policies_pb2.PENDING_GROUP_TYPE_DEVICE: GroupType.DEVICE,
+    policies_pb2.PENDING_GROUP_TYPE_USER: GroupType.USER,
+}
+
+
+def settings_policy_from_proto(
+    message: policies_pb2.SettingsPolicy, place: str = "settings_policy"
+) -> Draft[SettingsPolicy]:
+    """Read a settings policy; `place` is where the request holds it."""
+    reader = Reader(message)
+    return _draft(reader.settings_policy(message), message.metadata, reader, place)
+
+
+def rules_policy_from_proto(message: policies_pb2.RulesPolicy, place: str = "rules_policy") -> Draft[RulesPolicy]:
+    """Read a rules policy; `place` is where the request holds it."""
+    reader = Reader(message)
+    return _draft(reader.rules_policy(message), message.metadata, reader, place)
+
+
+def certificate_from_proto(
+    message: policies_pb2.ReusableCertificate, place: str = "reusable_certificate"
+) -> Draft[ReusableCertificate]:
+    """Read a reusable certificate; `place` is where the request holds it."""
+    reader = Reader(message)
+    certificate = reader.certificate(message.pem, "pem")
+    content = ReusableCertificate(message.metadata.name, certificate, message.metadata.description)
+    return _draft(content, message.metadata, reader, place)
+
+
+def assignments_from_proto(
+    request: policies_pb2.AssignSettingsPolicyRequest | policies_pb2.AssignRulesPolicyRequest,
+) -> NewAssignments:
+    """Read whom a policy is to reach."""
+    reader = Reader(request)
+    assignments = reader.assignments(request.assignments)
+    return NewAssignments(name=request.name, etag=request.etag, assignments=assignments, flaws=tuple(reader.flaws))
+
+
+def application_from_proto(request: policies_pb2.ApplyPoliciesRequest) -> Application:
+    """Read the objects of a request, in its order."""
+    drafts: list[Draft[AnyContent]] = [
+        *(
+            certificate_from_proto(message, f"reusable_certificates[{number}]")
+            for number, message in enumerate(request.reusable_certificates)
+        ),
+        *(
+            settings_policy_from_proto(message, f"settings_policies[{number}]")
+            for number, message in enumerate(request.settings_policies)
+        ),
+        *(
+            rules_policy_from_proto(message, f"rules_policies[{number}]")
+            for number, message in enumerate(request.rules_policies)
+        ),
+    ]
+    return Application(
+        drafts=drafts,
+        validate_only=request.validate_only,
+        pending_groups=[PendingGroup(group.name, _PENDING_TYPES.get(group.type)) for group in request.pending_groups],
+        directory_revision=request.directory_revision,
+    )
+
+
+def _draft(content: Item, metadata: policies_pb2.Metadata, reader: Reader, place: str) -> Draft[Item]:
+    return Draft(
+        place=place,
+        content=content,
+        scope_tags=frozenset(metadata.scope_tags),
+        labels=dict(metadata.labels),
+        etag=metadata.etag,
+        flaws=tuple(reader.flaws),
+    )

@@ -1,0 +1,1 @@
+"""The schema of the policy service, one change a revision."""

@@ -1,0 +1,167 @@
+"""What is authored, in SQL."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import accumulate, takewhile
+from typing import Any
+
+import sqlalchemy as sa
+
+from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
+from services._chassis.audit_store import record
+from services._chassis.db import Database, Transaction
+from services._chassis.paging import LARGEST_SIZE, Page, PageRequest, cut
+from services.policy.codec.kept import from_bytes, to_bytes
+from services.policy.model.audit import entry_of
+from services.policy.model.objects import About, Change, Content, Corpus, Stored, certificates_named, kind_of
+from services.policy.store.tables import AUDIT, HISTORY, OBJECT, OBJECT_TAG
+
+LARGEST_PAGE = 3 * 1024 * 1024
+"""Bytes of content on one page; with what is written beside it a page stays below the limit on a message."""
+_O, _T = OBJECT.c, OBJECT_TAG.c
+Row = Mapping[str, Any]
+
+
+class SqlStore:
+    """Open transactions on the policy service's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator["SqlWork"]:
+        """Open a writing transaction and hold it against others, since every verb looks before it writes."""
+        async with self._database.transaction() as tx:
+            await tx.hold()
+            yield SqlWork(tx)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator["SqlWork"]:
+        """Open a reading transaction."""
+        async with self._database.read() as tx:
+            yield SqlWork(tx)
+
+    async def corpus(self) -> Corpus:
+        """Read everything in one transaction."""
+        async with self.reading() as work:
+            return Corpus(
+                revision=await work.revision(),
+                settings_policies=await work.all(SettingsPolicy),
+                rules_policies=await work.all(RulesPolicy),
+                certificates=await work.all(ReusableCertificate),
+            )
+
+
+class SqlWork:
+    """Read and write the tables within one transaction."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    async def find(self, kind: type[Content], names: Iterable[str]) -> Mapping[str, Stored[Content]]:
+        """Read the objects of these names; a name with a NUL, which PostgreSQL cannot even ask for, is nobody's."""
+        asked = [name for name in names if "\x00" not in name]
+        found = await self._read(kind, sa.select(OBJECT).where(_O.name.in_(asked)))
+        return {stored.name: stored for stored in found}
+
+    async def page(
+        self, kind: type[Content], request: PageRequest, visible: frozenset[str] | None
+    ) -> Page[Stored[Content]]:
+        """Read the objects after a name."""
+        statement = sa.select(OBJECT).order_by(_O.name).limit(request.size + 1)
+        if request.after:
+            statement = statement.where(_O.name > request.after[0])
+        if visible is not None:
+            tagged = sa.select(_T.tag).where(_T.kind == _O.kind, _T.name == _O.name, _T.tag.in_(visible))
+            statement = statement.where(tagged.exists())
+        rows = await self._rows(kind, statement)
+        fitting = replace(request, size=min(request.size, _that_fit(rows)))
+        return cut(await self._stored(kind, rows), fitting, key=lambda stored: (stored.name,))
+
+    async def naming(self, certificate: str) -> Sequence[Stored[RulesPolicy]]:
+        """Look through the rules: a certificate is deleted rarely, and nothing else asks who names it."""
+        return [stored for stored in await self.all(RulesPolicy) if certificate in certificates_named(stored.content)]
+
+    async def all(self, kind: type[Content]) -> tuple[Stored[Content], ...]:
+        """Read all objects of a kind, by name."""
+        return tuple(await self._read(kind, sa.select(OBJECT).order_by(_O.name)))
+
+    async def save(self, change: Change[Content]) -> None:
+        """Replace the object's rows, and add to history and audit record."""
+        key = {"kind": kind_of(type(change.subject.content)).one, "name": change.subject.name}
+        for table in (OBJECT, OBJECT_TAG):
+            await self._tx.execute(sa.delete(table).where(table.c.kind == key["kind"], table.c.name == key["name"]))
+        if change.after is not None:
+            await self._tx.execute(sa.insert(OBJECT), {**key, **_row(change.after)})
+            tags = [{**key, "tag": tag} for tag in sorted(change.after.about.scope_tags)]
+            await self._tx.execute(sa.insert(OBJECT_TAG), tags)
+        await self._tx.execute(sa.insert(HISTORY), {**key, **_history_row(change)})
+        await record(self._tx, AUDIT, entry_of(change), now=change.now)
+
+    async def next_revision(self) -> int:
+        """Take the next revision, once."""
+        return await self._tx.next_revision()
+
+    async def revision(self) -> int:
+        """Return the revision that was taken, or else the one that stands."""
+        return self._tx.revision or await self._tx.current_revision()
+
+    async def _read(self, kind: type[Content], statement: sa.Select[Any]) -> list[Stored[Content]]:
+        return await self._stored(kind, await self._rows(kind, statement))
+
+    async def _rows(self, kind: type[Content], statement: sa.Select[Any]) -> list[Row]:
+        result = await self._tx.execute(statement.where(_O.kind == kind_of(kind).one))
+        return [dict(row) for row in result.mappings()]
+
+    async def _stored(self, kind: type[Content], rows: Sequence[Row]) -> list[Stored[Content]]:
+        tags = await self._tags(kind, [row["name"] for row in rows])
+        return [_stored(kind, row, tags.get(row["name"], frozenset())) for row in rows]
+
+    async def _tags(self, kind: type[Content], names: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        if not names:
+            return {}
+        asked = sa.select(_T.name, _T.tag).where(_T.kind == kind_of(kind).one)
+        if len(names) <= LARGEST_SIZE:
+            asked = asked.where(_T.name.in_(names))
+        tags: dict[str, set[str]] = {}
+        for row in await self._tx.execute(asked):
+            tags.setdefault(row.name, set()).add(row.tag)
+        return {name: frozenset(found) for name, found in tags.items()}
+
+
+def _stored(kind: type[Content], row: Row, tags: frozenset[str]) -> Stored[Content]:
+    known = {name: row[name] for name in ("labels", "revision", "etag", "created", "updated", "updated_by")}
+    return Stored(from_bytes(kind, row["content"]), About(scope_tags=tags, **known))
+
+
+def _row(stored: Stored[Content]) -> dict[str, Any]:
+    about = stored.about
+    return {
+        "content": to_bytes(stored.content),
+        "labels": dict(about.labels),
+        "revision": about.revision,
+        "etag": about.etag,
+        "created": about.created,
+        "updated": about.updated,
+        "updated_by": about.updated_by,
+    }
+
+
+def _history_row(change: Change[Content]) -> dict[str, Any]:
+    subject = change.subject
+    return {
+        "revision": change.revision,
+        "action": change.action.value,
+        "content": to_bytes(subject.content),
+        "labels": dict(subject.about.labels),
+        "scope_tags": sorted(subject.about.scope_tags),
+        "recorded": change.now,
+        "actor": change.actor,
+    }
+
+
+def _that_fit(rows: Sequence[Row]) -> int:
+    """Count the rows that go onto one page, at least one."""
+    sizes = accumulate(len(row["content"]) for row in rows)
+    return max(1, sum(1 for _ in takewhile(lambda size: size <= LARGEST_PAGE, sizes)))

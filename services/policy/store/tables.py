@@ -1,0 +1,55 @@
+"""The tables of what is authored; `migrations` creates what is declared here.
+
+- One table for all kinds of objects: they differ in their content alone, which is the message of the contract.
+- Tags stand in a table of their own, so that pages are narrowed by them before they are cut.
+- History rows are only ever added: each holds an object as one revision left it.
+"""
+
+import sqlalchemy as sa
+
+from services._chassis.audit_store import audit_table
+from services._chassis.db import revision_table
+from services._chassis.tables import UtcDateTime
+
+METADATA = sa.MetaData()
+Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Text in the order of its code points on both databases: pages continue by comparing it."""
+
+REVISION = revision_table(METADATA, "policy")
+AUDIT = audit_table(METADATA, "policy")
+
+OBJECT = sa.Table(
+    "policy_object",
+    METADATA,
+    sa.Column("kind", Text, primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("etag", Text, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("updated", UtcDateTime, nullable=False),
+    sa.Column("updated_by", Text, nullable=False),
+)
+
+OBJECT_TAG = sa.Table(
+    "policy_object_tag",
+    METADATA,
+    sa.Column("kind", Text, primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("tag", Text, primary_key=True),
+)
+
+HISTORY = sa.Table(
+    "policy_history",
+    METADATA,
+    sa.Column("kind", Text, primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("action", Text, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("scope_tags", sa.JSON, nullable=False),
+    sa.Column("recorded", UtcDateTime, nullable=False),
+    sa.Column("actor", Text, nullable=False),
+)
