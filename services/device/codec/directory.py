@@ -16,6 +16,7 @@ LARGEST_MESSAGE = 512 * 1024
 """Bytes after which a transfer goes on in the next message; far below what a receiver takes."""
 
 MOST_ENTRIES = 1000
+LARGEST_REVISION = 2**63 - 1
 _DESIRED = {
     lifecycle_pb2.DESIRED_STATE_ON: Desired.ON,
     lifecycle_pb2.DESIRED_STATE_OFF: Desired.OFF,
@@ -46,13 +47,10 @@ def transfer(changes: DirectoryChanges, *, held: int, reset: bool) -> Iterator[l
 
 
 def reports_from_proto(states: Sequence[lifecycle_pb2.SettingsState]) -> list[SettingsReport]:
-    """Read settings states. Raises InvalidError with every one that does not say what is desired."""
-    problems = [
-        Problem(f"states[{number}].desired", "must be ON, OFF or NONE")
-        for number, state in enumerate(states)
-        if state.desired not in _DESIRED
-    ]
-    if problems:
+    """Read settings states. Raises InvalidError with everything in them that means nothing."""
+    if problems := [
+        problem for number, state in enumerate(states) for problem in _problems(f"states[{number}]", state)
+    ]:
         raise InvalidError(problems)
     return [
         SettingsReport(
@@ -63,6 +61,13 @@ def reports_from_proto(states: Sequence[lifecycle_pb2.SettingsState]) -> list[Se
         )
         for state in states
     ]
+
+
+def _problems(at: str, state: lifecycle_pb2.SettingsState) -> Iterator[Problem]:
+    if state.desired not in _DESIRED:
+        yield Problem(f"{at}.desired", "must be ON, OFF or NONE")
+    if state.revision > LARGEST_REVISION:
+        yield Problem(f"{at}.revision", f"must be at most {LARGEST_REVISION}; send one of the policy service's data")
 
 
 def _device(device: Device) -> lifecycle_pb2.DirectoryDevice:
