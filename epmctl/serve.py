@@ -58,6 +58,8 @@ def serve(service: str | None, config: str | None, **flags: Any) -> int:
     """
     flags["server_name"] = flags["server_name"] or None
     settings = read_settings(flags, os.environ, config)
+    # Its native lines on stderr fit no log format; it reads this once, when `services.allinone` imports it to serve.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         if service is None:
             return serve_all(settings, partial(announce, settings, None))

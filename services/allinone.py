@@ -1,21 +1,24 @@
 """All four services in one process, or one of them alone: what `epm serve` and `epm ca` start from.
 
-A service is imported only when it is built: a process that runs one of them does not load the others.
+A service is imported only when it is built: a process that runs one of them does not load the others. What serves is
+imported only to serve: `epm serve --help` and `epm ca` need no gRPC.
 """
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from services._chassis import datadir, pki
 from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import SERVICES, CertificateFiles, ServiceSettings
 from services._chassis.errors import InvalidError, ServiceError, StateError
-from services._chassis.run import Build, run_until_signalled
-from services._chassis.server import ServiceParts
+
+if TYPE_CHECKING:
+    from services._chassis.run import Build
+    from services._chassis.server import ServiceParts
 
 __all__ = [
     "SERVICES",
@@ -33,7 +36,7 @@ __all__ = [
 OnReady = Callable[[ServiceSettings], None]
 
 
-def builds(services: Iterable[str] = SERVICES) -> dict[str, Build]:
+def builds(services: Iterable[str] = SERVICES) -> dict[str, "Build"]:
     """Return what builds each of the services, by name, in the order in which they need one another."""
     wanted = set(services)
     return {name: partial(_build, name) for name in SERVICES if name in wanted}
@@ -49,13 +52,13 @@ def init_data_dir(settings: ServiceSettings, services: Sequence[str] = SERVICES,
 
 def serve_all(settings: ServiceSettings, on_ready: OnReady | None = None) -> int:
     """Run all four services until the process is asked to end; return its exit code."""
-    return run_until_signalled(settings, builds(), on_ready, partial(init_data_dir, settings))
+    return _serve(settings, builds(), on_ready, partial(init_data_dir, settings))
 
 
 def serve_one(settings: ServiceSettings, service: str, on_ready: OnReady | None = None) -> int:
     """Run one service until the process is asked to end; return its exit code."""
     prepare = partial(init_data_dir, settings, (service,))
-    return run_until_signalled(alone(settings, service), builds((service,)), on_ready, prepare)
+    return _serve(alone(settings, service), builds((service,)), on_ready, prepare)
 
 
 def alone(settings: ServiceSettings, service: str) -> ServiceSettings:
@@ -97,6 +100,14 @@ def ca_issue_service(
     return files
 
 
-async def _build(service: str, settings: ServiceSettings) -> ServiceParts:
+def _serve(
+    settings: ServiceSettings, wanted: "Mapping[str, Build]", on_ready: OnReady | None, prepare: Callable[[], None]
+) -> int:
+    from services._chassis.run import run_until_signalled  # noqa: PLC0415 - see the top
+
+    return run_until_signalled(settings, wanted, on_ready, prepare)
+
+
+async def _build(service: str, settings: ServiceSettings) -> "ServiceParts":
     module = importlib.import_module(f"services.{service}.__main__")
     return await cast("Build", module.build)(settings)
