@@ -1,8 +1,9 @@
-"""The tables of what is authored; `migrations` creates what is declared here.
+"""The tables of what is authored and of how far it has come; `migrations` creates what is declared here.
 
 - One table for all kinds of objects: they differ in their content alone, which is the message of the contract.
 - Tags stand in a table of their own, so that pages are narrowed by them before they are cut.
 - History rows are only ever added: each holds an object as one revision left it.
+- A delivery is one device's row; what was never heard is empty or 0.
 """
 
 import sqlalchemy as sa
@@ -52,4 +53,21 @@ HISTORY = sa.Table(
     sa.Column("scope_tags", sa.JSON, nullable=False),
     sa.Column("recorded", UtcDateTime, nullable=False),
     sa.Column("actor", Text, nullable=False),
+)
+
+DELIVERY = sa.Table(
+    "policy_delivery",
+    METADATA,
+    sa.Column("device_id", Text, primary_key=True),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.LargeBinary, nullable=False),
+    sa.Column("desired", Text, nullable=False),
+    sa.Column("offered", UtcDateTime, nullable=True),
+    sa.Column("applied_revision", sa.BigInteger, nullable=False),
+    sa.Column("applied_desired", Text, nullable=False),
+    sa.Column("rejected_revision", sa.BigInteger, nullable=False),
+    sa.Column("rejections", sa.JSON, nullable=False),
+    sa.Column("confirmed", UtcDateTime, nullable=True),
+    sa.Column("stream", Text, nullable=False),
+    sa.Column("seen", UtcDateTime, nullable=True),
 )

@@ -1,0 +1,104 @@
+"""What everything that keeps deliveries promises: in memory, on SQLite and on PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+
+import pytest
+
+from services._chassis.db import Database
+from services._chassis.migrate import differences, upgrade
+from services.policy.model.delivery import Delivery, Desired
+from services.policy.model.states import DeliveryState
+from services.policy.ports import Deliveries
+from services.policy.store import tables
+from services.policy.store.deliveries import SqlDeliveries
+from tests.fakes.clock import NOW
+from tests.fakes.policy_delivery import MemoryDeliveries
+
+ONE, TWO = b"1" * 32, b"2" * 32
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = await Database.connect(database_url, service="policy")
+    await upgrade(opened)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=["memory", "sql"])
+async def deliveries(request: pytest.FixtureRequest, database: Database) -> Deliveries:
+    return MemoryDeliveries() if request.param == "memory" else SqlDeliveries(database)
+
+
+def preparing(sha256: bytes, desired: Desired = Desired.ON) -> Callable[[Delivery], Delivery]:
+    return lambda old: old.prepared(sha256, desired)
+
+
+async def test_the_schema_is_what_the_code_declares(database: Database) -> None:
+    assert await differences(database, tables.METADATA) == []
+
+
+async def test_a_device_that_nobody_heard_of_has_an_empty_delivery(deliveries: Deliveries) -> None:
+    assert await deliveries.many(["d1"]) == {"d1": Delivery("d1")}
+    assert await deliveries.many([]) == {}
+    assert list(await deliveries.change([])) == []
+
+
+async def test_every_fact_comes_back_as_it_was_kept(deliveries: Deliveries) -> None:
+    full = Delivery(
+        device_id="d1",
+        revision=2**62,
+        sha256=ONE,
+        desired=Desired.OFF,
+        offered=NOW,
+        applied_revision=3,
+        applied_desired=Desired.ON,
+        rejected_revision=4,
+        rejections=("first \N{SNOWMAN}", "second"),
+        confirmed=NOW + timedelta(microseconds=1),
+        stream="stream-1",
+        seen=NOW + timedelta(seconds=1),
+    )
+    assert list(await deliveries.change([("d1", lambda _: full)])) == [full]
+    assert await deliveries.many(["d1", "d2"]) == {"d1": full, "d2": Delivery("d2")}
+
+
+async def test_steps_of_one_device_are_taken_one_after_the_other(deliveries: Deliveries) -> None:
+    led_to = await deliveries.change([("d2", preparing(ONE)), ("d1", preparing(ONE)), ("d2", preparing(TWO))])
+    assert [(found.device_id, found.revision) for found in led_to] == [("d2", 1), ("d1", 1), ("d2", 2)]
+    assert (await deliveries.many(["d2"]))["d2"].sha256 == TWO
+
+
+async def test_a_step_sees_what_an_earlier_change_kept(deliveries: Deliveries) -> None:
+    await deliveries.change([("d1", preparing(ONE))])
+    [again] = await deliveries.change([("d1", preparing(ONE))])
+    assert again.revision == 1
+    [other] = await deliveries.change([("d1", lambda old: preparing(TWO)(old).sent(NOW))])
+    assert (other.revision, other.state) == (2, DeliveryState.OFFERED)
+
+
+async def test_of_steps_that_fail_nothing_is_kept(deliveries: Deliveries) -> None:
+    def fail(_: Delivery) -> Delivery:
+        raise RuntimeError("a step that fails")
+
+    with pytest.raises(RuntimeError):
+        await deliveries.change([("d1", preparing(ONE)), ("d1", fail)])
+    assert await deliveries.many(["d1"]) == {"d1": Delivery("d1")}
+
+
+async def test_changes_at_the_same_time_lose_nothing(deliveries: Deliveries) -> None:
+    def one_more(old: Delivery) -> Delivery:
+        return old.prepared(bytes(31) + bytes([old.revision + 1]), Desired.ON)
+
+    devices = [f"d{number}" for number in range(5)]
+    orders = [devices if turn % 2 else devices[::-1] for turn in range(10)]
+    await asyncio.gather(*(deliveries.change([(name, one_more) for name in order]) for order in orders))
+    assert {found.revision for found in (await deliveries.many(devices)).values()} == {10}
+
+
+async def test_many_devices_go_the_same_way_as_few(deliveries: Deliveries) -> None:
+    devices = [f"d{number:04}" for number in range(1200)]
+    await deliveries.change([(name, preparing(ONE)) for name in devices])
+    assert {found.revision for found in (await deliveries.many(devices)).values()} == {1}
