@@ -1,4 +1,8 @@
-"""Errors as gRPC answers: google.rpc.Status with ErrorInfo, and BadRequest where fields are wrong."""
+"""Errors as gRPC answers: google.rpc.Status with ErrorInfo, and BadRequest where fields are wrong.
+
+An answer travels in the trailing metadata, of which clients take 8 KiB. What is longer is cut, and says so: an answer that is
+too long never arrives.
+"""
 
 import grpc
 from google.protobuf import any_pb2
@@ -19,6 +23,13 @@ from services._chassis.errors import (
 )
 
 DOMAIN = "openepm"
+LONGEST_MESSAGE = 1200
+"""Bytes of the message, as they are sent."""
+
+LARGEST_PROBLEMS = 3000
+"""Bytes of all problems together; a third is added when they are sent."""
+
+LONGEST_DESCRIPTION = 400
 _CODES: dict[type[ServiceError], int] = {
     InvalidError: code_pb2.INVALID_ARGUMENT,
     NotFoundError: code_pb2.NOT_FOUND,
@@ -48,7 +59,7 @@ def status_of(error: BaseException, request_id: str) -> grpc.Status:
     details = [_packed(info)]
     if isinstance(error, InvalidError):
         details.append(_packed(_bad_request(error)))
-    message = str(error) if known else "internal error"
+    message = _cut(str(error), LONGEST_MESSAGE) if known else "internal error"
     return rpc_status.to_status(status_pb2.Status(code=code_of(error), message=message, details=details))
 
 
@@ -58,10 +69,27 @@ def name_of(code: int) -> str:
 
 
 def _bad_request(error: InvalidError) -> error_details_pb2.BadRequest:
-    violation = error_details_pb2.BadRequest.FieldViolation
-    return error_details_pb2.BadRequest(
-        field_violations=[violation(field=problem.field, description=problem.message) for problem in error.problems]
-    )
+    bad = error_details_pb2.BadRequest()
+    for number, problem in enumerate(error.problems):
+        field, description = (_cut(text, LONGEST_DESCRIPTION) for text in (problem.field, problem.message))
+        violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=description)
+        if bad.ByteSize() + violation.ByteSize() > LARGEST_PROBLEMS:
+            left = len(error.problems) - number
+            bad.field_violations.add(description=f"there are {left} more problems; correct these first")
+            break
+        bad.field_violations.append(violation)
+    return bad
+
+
+def _cut(text: str, limit: int) -> str:
+    """Shorten the text to so many bytes as gRPC sends them: percent-encoded where they are not printable ASCII."""
+    size = 0
+    for index, character in enumerate(text):
+        plain = " " <= character <= "~" and character != "%"
+        size += 1 if plain else 3 * len(character.encode())
+        if size > limit:
+            return f"{text[:index]} ..."
+    return text
 
 
 def _packed(message: Message) -> any_pb2.Any:
