@@ -1,0 +1,96 @@
+"""A server's public door with nothing behind it: it records what it is asked and answers what a test says."""
+
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from typing import Final, TypeVar, cast
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+
+from epm.device.v1 import devices_pb2, groups_pb2
+from epm.policy.v1 import policies_pb2
+from epm.rbac.v1 import rbac_pb2
+from epm.reporting.v1 import reports_pb2
+from services._chassis.errors import ServiceError, UnauthenticatedError
+from services._chassis.status import status_of
+from tests.builders.doors import server_identity
+
+TOKEN: Final = "epmadm_a-token-of-the-tests"
+REQUEST_ID: Final = "request-1"
+
+Asked = TypeVar("Asked", bound=Message)
+Answer = Message | ServiceError | grpc.StatusCode
+"""What a call comes to: a message, an error of a service, or a bare status, as when the way there breaks."""
+
+_SERVICES: Final = (
+    rbac_pb2.DESCRIPTOR.services_by_name["RbacService"],
+    groups_pb2.DESCRIPTOR.services_by_name["GroupService"],
+    devices_pb2.DESCRIPTOR.services_by_name["DeviceService"],
+    policies_pb2.DESCRIPTOR.services_by_name["PolicyService"],
+    reports_pb2.DESCRIPTOR.services_by_name["ReportingService"],
+)
+
+
+class FakeServer:
+    """Answers administrators; what no test spoke of gets an empty answer."""
+
+    def __init__(self) -> None:
+        self.asked: list[Message] = []
+        self.address = ""
+        self._answers: dict[type[Message], Callable[[Message], Answer]] = {}
+
+    def on(self, request: type[Asked], answer: Callable[[Asked], Answer] | Answer) -> None:
+        """Say what comes of a request of this type."""
+        if isinstance(answer, Message | ServiceError | grpc.StatusCode):
+            fixed = answer
+            self._answers[request] = lambda _: fixed
+        else:
+            self._answers[request] = cast("Callable[[Message], Answer]", answer)  # gets requests of this type alone
+
+    def requests(self, kind: type[Asked]) -> list[Asked]:
+        """Give the requests of one type, in their order."""
+        return [request for request in self.asked if isinstance(request, kind)]
+
+    def handler(self, method: MethodDescriptor) -> "grpc.RpcMethodHandler[Message, Message]":
+        """Make what answers one method."""
+        request_class = message_factory.GetMessageClass(method.input_type)
+        response_class = message_factory.GetMessageClass(method.output_type)
+
+        def answer(request: Message, context: grpc.ServicerContext) -> Message:
+            self.asked.append(request)
+            known = ("authorization", f"Bearer {TOKEN}") in list(context.invocation_metadata())
+            make = self._answers.get(request_class)
+            given: Answer = make(request) if make else response_class()
+            if not known:
+                given = UnauthenticatedError("the bearer token is not known")
+            if isinstance(given, ServiceError):
+                context.abort_with_status(status_of(given, REQUEST_ID))
+            if isinstance(given, grpc.StatusCode):
+                context.abort(given, "the way broke")
+            assert isinstance(given, Message)
+            return given
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer, request_deserializer=request_class.FromString, response_serializer=response_class.SerializeToString
+        )
+
+
+@contextmanager
+def serving() -> Iterator[FakeServer]:
+    """Run a fake server on loopback, with TLS and a certificate of the tests' CA."""
+    fake = FakeServer()
+    identity = server_identity()
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
+    for service in _SERVICES:
+        handlers = {method.name: fake.handler(method) for method in service.methods}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+    credentials = grpc.ssl_server_credentials([(identity.key, identity.certificate)])
+    fake.address = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
+    server.start()
+    try:
+        yield fake
+    finally:
+        server.stop(None).wait()
