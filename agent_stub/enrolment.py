@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -146,8 +146,8 @@ def _problems(response: agent_pb2.EnrollResponse, key: ec.EllipticCurvePrivateKe
 
 def _certificate_problems(response: agent_pb2.EnrollResponse, key: ec.EllipticCurvePrivateKey) -> Iterator[str]:
     try:
-        leaf = x509.load_pem_x509_certificates(response.certificate_pem.encode())[0]
-        x509.load_pem_x509_certificates(response.ca_pem.encode())
+        leaf, *rest = x509.load_pem_x509_certificates(response.certificate_pem.encode())
+        authorities = x509.load_pem_x509_certificates(response.ca_pem.encode())
         alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound):
         yield "certificate_pem or ca_pem cannot be read"
@@ -157,6 +157,16 @@ def _certificate_problems(response: agent_pb2.EnrollResponse, key: ec.EllipticCu
     expected = f"spiffe://{response.trust_domain}/device/{response.device_id}"
     if alternative.get_values_for_type(x509.UniformResourceIdentifier) != [expected]:
         yield f"the certificate does not name {expected}"
+    if not any(_issued(leaf, issuer) for issuer in (*rest, *authorities)):
+        yield "the certificate is of another authority than ca_pem"
+
+
+def _issued(leaf: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        leaf.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _identity(response: agent_pb2.EnrollResponse, device_name: str) -> Identity:

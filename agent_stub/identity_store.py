@@ -4,6 +4,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+
 from agent_stub.files import StateError, write_private
 from agent_stub.model import Credentials, Identity
 
@@ -36,11 +40,20 @@ def load(folder: Path) -> tuple[Identity, Credentials]:
             certificate=(folder / CERTIFICATE).read_bytes(),
             ca=(folder / AUTHORITIES).read_bytes(),
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        _check(credentials)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm) as error:
         raise StateError(
             f"state folder {folder}: the identity is damaged; move the folder away and enrol the device anew"
         ) from error
     return identity, credentials
+
+
+def _check(credentials: Credentials) -> None:
+    """Raise ValueError for what no connection can be made with: said here, where it can be told what to do."""
+    key = serialization.load_pem_private_key(credentials.key, password=None)
+    x509.load_pem_x509_certificates(credentials.ca)
+    if x509.load_pem_x509_certificates(credentials.certificate)[0].public_key() != key.public_key():
+        raise ValueError("the certificate is for another key")
 
 
 def _text(value: object) -> str:

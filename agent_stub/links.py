@@ -4,7 +4,9 @@ Every conversation runs by itself, so that one that fails holds up no other. Wai
 zero and a bound that doubles from 1 s to 300 s, back to 1 s once the server has answered.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import grpc
@@ -19,10 +21,13 @@ log = structlog.get_logger()
 BASE_SECONDS = 1.0
 CAP_SECONDS = 300.0
 MESSAGE_LIMIT = 4 * 1024 * 1024
+WELCOME_SECONDS = 30.0
 VERSION_CAPABILITY = "policy-document/1"
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    # A stream without news for hours is the usual case; two unanswered-for pings are not enough for it.
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
     # The loop below waits between tries; the channel itself must not be slower than that.
@@ -32,6 +37,16 @@ _OPTIONS = (
 
 class SessionError(Exception):
     """The server broke the rules of the conversation."""
+
+
+@asynccontextmanager
+async def greeting() -> AsyncIterator[None]:
+    """Bound the time that a server may take to greet; raise SessionError where it does not."""
+    try:
+        async with asyncio.timeout(WELCOME_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise SessionError(f"the server did not answer the hello within {WELCOME_SECONDS:.0f} s") from error
 
 
 @dataclass(frozen=True, slots=True)

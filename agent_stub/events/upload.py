@@ -8,7 +8,7 @@ import structlog
 
 from agent_stub.events.journal import Journal, SpoolError
 from agent_stub.events.spool import Spool
-from agent_stub.links import End, Link, SessionError
+from agent_stub.links import End, Link, SessionError, greeting
 from epm.reporting.v1 import agent_pb2, agent_pb2_grpc
 
 log = structlog.get_logger()
@@ -37,8 +37,9 @@ class Uploader:
         self._spool.report_damage()
         call = self._stub.StreamEvents()
         try:
-            await call.write(agent_pb2.StreamEventsRequest(hello=self._hello))
-            credit = _credit(await call.read())
+            async with greeting():
+                await call.write(agent_pb2.StreamEventsRequest(hello=self._hello))
+                credit = _credit(await call.read())
             link.answered()
             return await self._converse(call, credit)
         except SpoolError as error:

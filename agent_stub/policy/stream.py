@@ -6,7 +6,7 @@ from datetime import datetime
 import structlog
 from google.protobuf.message import DecodeError
 
-from agent_stub.links import VERSION_CAPABILITY, End, Link, SessionError
+from agent_stub.links import VERSION_CAPABILITY, End, Link, SessionError, greeting
 from agent_stub.model import Identity
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
@@ -39,8 +39,9 @@ class PolicyStream:
         """Hold one stream until it ends."""
         call = self._stub.StreamPolicy()
         try:
-            await call.write(agent_pb2.StreamPolicyRequest(hello=self._hello()))
-            first = await call.read()
+            async with greeting():
+                await call.write(agent_pb2.StreamPolicyRequest(hello=self._hello()))
+                first = await call.read()
             if not isinstance(first, agent_pb2.StreamPolicyResponse) or not first.HasField("welcome"):
                 raise SessionError("the server did not answer the hello with a welcome")
             link.answered()

@@ -176,6 +176,7 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
         self.changes: dict[str, object] = {}
         self.check_ins: asyncio.Queue[device_pb2.CheckInRequest] = asyncio.Queue()
         self.address = "localhost:1"
+        self.refusal: tuple[grpc.StatusCode, str] | None = None
 
     async def Enroll(
         self,
@@ -185,6 +186,8 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
         self.requests.append(request)
         if request.token != self.token:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the enrolment token is not known")
+        if self.refusal is not None:
+            await context.abort(*self.refusal)
         response = device_pb2.EnrollResponse(
             device_id=DEVICE_ID,
             certificate_pem=self.installation.sign_device(request.csr_pem.encode()).decode(),

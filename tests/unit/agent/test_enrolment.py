@@ -1,8 +1,10 @@
 import asyncio
 import stat
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
 
 from agent_stub import identity_store
@@ -63,6 +65,28 @@ async def test_a_wrong_token_is_refused_with_a_remedy_and_without_showing_it(
     assert not identity_store.is_enrolled(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("code", "details", "remedy"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, "the enrolment token has expired", "ask for a new enrolment token"),
+        (grpc.StatusCode.ALREADY_EXISTS, "an enrolled device has the name ws-17", "choose another --name"),
+        (grpc.StatusCode.INVALID_ARGUMENT, "device_name: too long", "correct what it names and try again"),
+    ],
+)
+async def test_what_the_server_refuses_is_passed_on_with_a_remedy(
+    tmp_path: Path, servers: FakeServers, *, code: grpc.StatusCode, details: str, remedy: str
+) -> None:
+    servers.device.refusal = (code, details)
+    with pytest.raises(EnrolmentError, match=f"did not enrol the device: {details}; {remedy}"):
+        await enrolled(tmp_path, request(servers))
+
+
+async def test_a_server_that_is_not_there_is_named_with_what_to_check(tmp_path: Path, servers: FakeServers) -> None:
+    nowhere = replace(request(servers), server="localhost:1")
+    with pytest.raises(EnrolmentError, match=r"the server localhost:1 did not enrol the device: .* check the address"):
+        await enrolled(tmp_path, nowhere)
+
+
 async def test_a_server_of_another_authority_gets_no_token(tmp_path: Path, servers: FakeServers) -> None:
     stranger = Installation().authority.pem
     with pytest.raises(EnrolmentError, match="--ca is the authority of its certificate"):
@@ -81,10 +105,11 @@ async def test_an_authority_that_is_no_certificate_is_refused(tmp_path: Path, se
         ({"device_id": "another"}, "the certificate does not name spiffe://epm.test/device/another"),
         ({"certificate_pem": "broken"}, "certificate_pem or ca_pem cannot be read"),
         ({"ca_pem": ""}, "certificate_pem or ca_pem cannot be read"),
+        ({"ca_pem": Installation().authority.pem.decode()}, "the certificate is of another authority than ca_pem"),
         ({"policy_address": "", "device_address": ""}, "policy_address is missing; device_address is missing"),
         (
             {"certificate_pem": Installation().credentials().certificate.decode()},
-            "the certificate is for another key",
+            "the certificate is for another key; the certificate is of another authority than ca_pem",
         ),
     ],
 )
@@ -115,6 +140,25 @@ def test_a_damaged_identity_is_a_refused_start_with_a_remedy(tmp_path: Path) -> 
     (tmp_path / identity_store.KEY).write_bytes(credentials.key)
     identity_store.save(tmp_path, house.identity(), credentials)
     (tmp_path / identity_store.IDENTITY).write_text('{"policy_keys": 7}', encoding="utf-8")
+    with pytest.raises(StateError, match="the identity is damaged"):
+        identity_store.load(tmp_path)
+
+
+@pytest.mark.parametrize("damaged", [identity_store.KEY, identity_store.CERTIFICATE, identity_store.AUTHORITIES])
+def test_damaged_credentials_are_a_refused_start_and_not_a_connection_that_fails(tmp_path: Path, damaged: str) -> None:
+    house = Installation()
+    credentials = house.credentials()
+    (tmp_path / identity_store.KEY).write_bytes(credentials.key)
+    identity_store.save(tmp_path, house.identity(), credentials)
+    (tmp_path / damaged).write_bytes((tmp_path / damaged).read_bytes()[:80])
+    with pytest.raises(StateError, match="move the folder away and enrol the device anew"):
+        identity_store.load(tmp_path)
+
+
+def test_a_certificate_for_another_key_is_a_refused_start(tmp_path: Path) -> None:
+    house = Installation()
+    (tmp_path / identity_store.KEY).write_bytes(house.credentials().key)
+    identity_store.save(tmp_path, house.identity(), house.credentials())
     with pytest.raises(StateError, match="the identity is damaged"):
         identity_store.load(tmp_path)
 
