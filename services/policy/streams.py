@@ -48,7 +48,7 @@ class PolicyStream:
         speaker: Speaker,
         clock: Clock,
         on_answer: Callable[[str], None],
-        heartbeat: timedelta = HEARTBEAT,
+        heartbeat: timedelta,
     ) -> None:
         self.conversation = conversation
         self._speaker = speaker
