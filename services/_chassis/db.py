@@ -5,6 +5,7 @@
 - Every change that others must hear of takes the service's next revision inside its transaction. Taking it locks the
   revision until the commit, so that revisions become visible in their order.
 - A database that cannot be reached is UnavailableError; its message holds no password.
+- A value that the database cannot hold, such as a text with a NUL on PostgreSQL, is InvalidError.
 """
 
 import asyncio
@@ -17,11 +18,11 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from services._chassis.changes import ChangeFeed
-from services._chassis.errors import UnavailableError
+from services._chassis.errors import InvalidError, Problem, UnavailableError
 
 BUSY_SECONDS = 10
 _WRITE = "openepm_write"
@@ -155,6 +156,9 @@ class Database:
                 yield await connection.execution_options(**options) if options else connection
         except (OperationalError, InterfaceError) as error:
             raise UnavailableError(_cause(error), reason="DATABASE_UNAVAILABLE") from error
+        except DataError as error:
+            problem = Problem("request", "holds a text or a number that cannot be stored, such as a NUL; remove it")
+            raise InvalidError([problem], reason="VALUE_UNSTORABLE") from error
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from services._chassis.audit import AuditEntry
 from services._chassis.audit_store import audit_table, record
 from services._chassis.db import Database, revision_table
-from services._chassis.errors import UnavailableError
+from services._chassis.errors import InvalidError, UnavailableError
 from services._chassis.tables import UtcDateTime
 from tests.fakes.access import calling_as
 from tests.fakes.clock import NOW
+from tests.postgres import Cluster
 
 METADATA = sa.MetaData()
 REVISION = revision_table(METADATA, "demo")
@@ -136,6 +137,17 @@ async def test_a_worker_acts_as_its_service(db: Database) -> None:
         await record(tx, AUDIT, AuditEntry(action="thing_swept", target_kind="Thing", target="t"), now=NOW)
     async with db.read() as tx:
         assert (await tx.execute(sa.select(AUDIT.c.actor))).scalar_one() == "service:demo"
+
+
+async def test_a_value_that_postgresql_cannot_hold_is_the_callers_problem(postgres: Cluster) -> None:
+    with postgres.fresh_database() as url:
+        database = await Database.connect(url, service="demo")
+        async with database.transaction() as tx:
+            await tx.connection.run_sync(METADATA.create_all)
+        with pytest.raises(InvalidError, match="cannot be stored"):
+            async with database.read() as tx:
+                await tx.execute(sa.select(THINGS.c.name).where(THINGS.c.name == "a\0b"))
+        await database.close()
 
 
 async def test_the_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
