@@ -174,3 +174,22 @@ async def test_groups_are_listed_by_name_in_pages(service: DeviceService) -> Non
     second = await service.groups.ListGroups(request, metadata=service.owner)
     assert [[found.name for found in page.groups] for page in (first, second)] == [["a", "b"], ["c"]]
     assert second.next_page_token == ""
+
+
+async def test_groups_that_are_too_large_for_one_message_come_in_smaller_pages(service: DeviceService) -> None:
+    members = [f"{'x' * 60}-{number:04}" for number in range(8000)]
+    for name in ("a", "b", "c", "d", "e", "f", "g", "h"):
+        await apply(service, group(name, *members))
+    found, request = list[str](), groups_pb2.ListGroupsRequest()
+    while not found or request.page_token:
+        page = await service.groups.ListGroups(request, metadata=service.owner)
+        found += [one.name for one in page.groups]
+        request.page_token = page.next_page_token
+    assert found == ["a", "b", "c", "d", "e", "f", "g", "h"]
+
+
+async def test_an_input_with_very_many_problems_is_refused_legibly(service: DeviceService) -> None:
+    refusal = await refusal_of(apply(service, *(group(f" {number} ") for number in range(1000))))
+    assert refusal.code == "INVALID_ARGUMENT"
+    assert refusal.problems["groups[0].name"] == "begins or ends with a blank; remove it"
+    assert "more problems" in refusal.problems[""]
