@@ -9,14 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from epmctl.main import run
 from epmctl.serve import READY, announce
 from services.allinone import ServiceSettings
 
 EPM = Path(sys.executable).parent / "epm"
 ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("EPM_")}
+PUBLIC_SERVICES = {
+    "epm.device.v1.DeviceService",
+    "epm.policy.v1.PolicyService",
+    "epm.rbac.v1.RbacService",
+    "epm.reporting.v1.ReportingService",
+}
 PORTS = ("--public-port", "0", "--mesh-port", "0")
 
 
@@ -55,6 +64,23 @@ def folder(tmp_path: Path) -> Path:
     """Give a data folder with a CA, in which a service can run alone."""
     assert run(["ca", "init", "--dir", str(tmp_path / "data" / "ca")]) == 0
     return tmp_path / "data"
+
+
+def test_a_first_start_serves_all_four_services_to_the_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with serving(folder, "--reflection") as (process, printed):
+        assert printed[0] == f"{READY} all four services on {folder}"
+        credentials = grpc.ssl_channel_credentials((folder / "ca" / "ca.crt").read_bytes())
+        with grpc.secure_channel(printed[1].split()[2], credentials) as channel:
+            token = (folder / "owner-token").read_text().strip()
+            who = rbac_pb2_grpc.RbacServiceStub(channel).WhoAmI(
+                rbac_pb2.WhoAmIRequest(), metadata=(("authorization", f"Bearer {token}"),)
+            )
+            assert (who.principal, list(who.role_assignments)) == ("user:owner", ["owner"])
+            assert set(ProtoReflectionDescriptorDatabase(channel).get_services()) >= PUBLIC_SERVICES
+        assert folder.stat().st_mode & 0o777 == 0o700
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
 
 
 def test_a_first_start_prints_both_addresses_and_the_next_command(folder: Path) -> None:
