@@ -1,0 +1,91 @@
+"""A place to author policies in: a store in memory, a directory, and administrators with their scopes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from elevation.model import GroupType
+from services.policy.model.drafts import Draft
+from services.policy.model.objects import AnyContent, Item, Stored, kind_of
+from services.policy.usecases import authoring
+from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE, Author
+from tests.builders.policy import creation, stored
+from tests.fakes.access import FakeAccess
+from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.policy import FakeDirectories, MemoryStore
+
+DELETE = "policy_authoring.delete"
+AUTHORING = (CREATE, READ, UPDATE, DELETE, ASSIGN)
+GROUPS = {"developers": GroupType.USER, "laptops": GroupType.DEVICE, "kiosks": GroupType.DEVICE}
+
+
+@dataclass
+class Desk:
+    """Author policies as somebody."""
+
+    store: MemoryStore = field(default_factory=MemoryStore)
+    directories: FakeDirectories = field(default_factory=lambda: FakeDirectories(GROUPS))
+    access: FakeAccess = field(default_factory=lambda: FakeAccess(FakeClock()))
+
+    def hire(
+        self,
+        name: str,
+        rights: Iterable[str] = AUTHORING,
+        *,
+        tags: Iterable[str] = (),
+        groups: Iterable[str] = (*GROUPS, "all-devices", "all-users"),
+    ) -> None:
+        """Give somebody rights within a scope."""
+        self.access.grant(f"user:{name}", rights, scope_tags=tags, scope_groups=groups)
+
+    def author(self, name: str, right: str, *, now: datetime = NOW) -> Author:
+        """Act as somebody, in a call that needs the right. Raises DeniedError if they lack it."""
+        principal = f"user:{name}"
+        check = partial(self.access.control.check, principal)
+        return Author(principal=principal, permit=check(right), check=check, now=now)
+
+    async def keep(self, content: Item, *tags: str) -> Stored[Item]:
+        """Have an object in the store, whoever made it."""
+        async with self.store.writing() as work:
+            item = stored(content, *tags, revision=await work.next_revision())
+            await work.save(creation(item))
+        return item
+
+    async def create(self, content: Item, *, by: str = "root", tags: Iterable[str] = ()) -> Stored[Item]:
+        """Create an object."""
+        wanted = draft(content, tags=tags)
+        return await authoring.create_object(self.store, self.directories, wanted, author=self.author(by, CREATE))
+
+    async def update(
+        self, content: Item, *, etag: str, by: str = "root", tags: Iterable[str] = (), now: datetime = NOW
+    ) -> Stored[Item]:
+        """Replace an object."""
+        wanted = draft(content, tags=tags, etag=etag)
+        return await authoring.update_object(self.store, wanted, author=self.author(by, UPDATE, now=now))
+
+    async def read(self, kind: type[Item], name: str, *, by: str = "root") -> Stored[Item]:
+        """Read an object."""
+        return await authoring.get_object(self.store, kind, name, permit=self.author(by, READ).permit)
+
+    async def delete(self, kind: type[AnyContent], name: str, *, etag: str = "", by: str = "root") -> int:
+        """Delete an object."""
+        return await authoring.delete_object(self.store, kind, name, etag=etag, author=self.author(by, DELETE))
+
+
+def desk() -> Desk:
+    """Make a desk with `root`, who sees and may do everything."""
+    made = Desk()
+    made.access.owner("user:root")
+    return made
+
+
+def draft(content: Item, *, tags: Iterable[str] = (), etag: str = "") -> Draft[Item]:
+    """Hand in an object, labelled the way `stored` labels what it makes."""
+    return Draft(
+        place=kind_of(type(content)).one,
+        content=content,
+        scope_tags=frozenset(tags),
+        labels={"owner": "team"},
+        etag=etag,
+    )
