@@ -75,6 +75,12 @@ class ControlServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            await self._talk(reader, writer)
+        finally:
+            writer.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
             answer: dict[str, Any] = {"answer": await self._answer(reader, writer)}
         except (WireError, RefusedError) as error:
             answer = {"error": str(error)}
@@ -87,9 +93,6 @@ class ControlServer:
             writer.write(line(answer))
             async with asyncio.timeout(REQUEST_SECONDS):
                 await writer.drain()
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> dict[str, Any]:
         async with asyncio.timeout(REQUEST_SECONDS):

@@ -90,13 +90,16 @@ def _stated(fields: object) -> Stated:
     user, administrator = fields.get("user", ""), fields.get("administrator")
     if not isinstance(user, str) or not isinstance(administrator, bool | None):
         raise WireError("stated.user must be a text and stated.administrator true or false")
+    parent = fields.get("parent")
+    if isinstance(parent, dict) and not all(isinstance(value, str) for value in parent.values()):
+        raise WireError("stated.parent must name a policy and a rule")
     try:
         return Stated(
             user=user,
             administrator=administrator,
             platform=Platform[fields["platform"]] if "platform" in fields else None,
             trigger=Trigger[fields["trigger"]] if "trigger" in fields else None,
-            parent=Parent(**fields["parent"]) if "parent" in fields else None,
+            parent=Parent(**parent) if parent is not None else None,
         )
     except (KeyError, TypeError) as error:
         raise WireError("stated.platform, trigger or parent is none that this agent knows") from error
