@@ -1,6 +1,7 @@
 """What surrounds the delivery of policies: policies, a directory and deliveries in memory."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from elevation.model import (
@@ -23,6 +24,8 @@ from services.policy.model.objects import About, Corpus, Item, Stored
 from services.policy.ports import DeliveryStep
 from tests.builders.elevation import HASH, policy, rule
 from tests.fakes.clock import NOW
+
+Authored = SettingsPolicy | RulesPolicy | ReusableCertificate
 
 
 def assigned(*groups: str, exclude: Iterable[str] = (), where: str = "") -> Assignments:
@@ -57,7 +60,7 @@ def stored(content: Item, revision: int = 1) -> Stored[Item]:
     return Stored(content, about)
 
 
-def corpus(*contents: SettingsPolicy | RulesPolicy | ReusableCertificate, revision: int = 1) -> Corpus:
+def corpus(*contents: Authored, revision: int = 1) -> Corpus:
     """Collect what is authored; everything in it is as old as the whole."""
     return Corpus(
         revision,
@@ -134,6 +137,7 @@ class MemoryDeliveries:
         self.kept: dict[str, Delivery] = {}
         self.groups: list[int] = []
         self.failure: UnavailableError | None = None
+        self._changed = asyncio.Event()
 
     async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
         """Take the steps, all or none."""
@@ -145,7 +149,15 @@ class MemoryDeliveries:
             led_to.append(kept[device_id])
         self.kept = kept
         self.groups.append(len(steps))
+        self._changed.set()
+        self._changed = asyncio.Event()
         return led_to
+
+    async def until(self, device_id: str, reached: Callable[[Delivery], bool]) -> None:
+        """Wait until the device's delivery is as the test wants it."""
+        async with asyncio.timeout(10):
+            while not reached(self.kept.get(device_id, Delivery(device_id))):
+                await self._changed.wait()
 
     async def many(self, device_ids: Collection[str]) -> Mapping[str, Delivery]:
         """Return what is kept."""

@@ -1,1 +1,1 @@
-"""Test the reporting service."""
+"""Test the policy service."""

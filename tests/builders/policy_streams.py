@@ -1,0 +1,191 @@
+"""A policy service's streams behind real doors, and a device's end of one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from itertools import count
+
+import grpc.aio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent_stub.model import Identity
+from agent_stub.policy.manifest import Manifest, digest_problems, verify
+from elevation.codec.document import parse_document
+from elevation.document import PolicyDocument
+from epm.policy.v1 import agent_pb2, agent_pb2_grpc
+from services._chassis.pki import policy_key_id
+from services._chassis.server import ServiceParts
+from services.policy.agent_servicer import PolicyStreamServicer
+from services.policy.codec.agent import DocumentEncoder, Speaker
+from services.policy.model.directory import DirectoryDevice
+from services.policy.ports import Deliveries
+from services.policy.streams import OpenStreams
+from services.policy.usecases.delivery import CAPABILITY, Conversation, admit
+from services.policy.usecases.documents import PolicyBook
+from services.policy.workers import DeliveryWriter
+from tests.builders.doors import OpenDoors, device_identity
+from tests.fakes.access import FakeAccess
+from tests.fakes.clock import FakeClock
+from tests.fakes.policy_delivery import Authored, FakeDirectories, MemoryDeliveries, corpus, device, settings
+
+KEY = Ed25519PrivateKey.generate()
+TENANT = "openepm"
+SOON = timedelta(milliseconds=20)
+LATER = timedelta(hours=1)
+
+
+class World:
+    """One process of the policy service; several share deliveries, directories and the names of streams."""
+
+    def __init__(
+        self,
+        deliveries: Deliveries | None = None,
+        directories: FakeDirectories | None = None,
+        *,
+        heartbeat: timedelta = LATER,
+        numbers: "count[int] | None" = None,
+    ) -> None:
+        self.clock = FakeClock()
+        self.deliveries = deliveries or MemoryDeliveries()
+        self.directories = directories or FakeDirectories(device("d1", "alice"), device("d2"))
+        self.book = PolicyBook(self.directories, DocumentEncoder().encode)
+        self.writer = DeliveryWriter(self.deliveries)
+        self.streams = OpenStreams(self.deliveries, self.clock)
+        self.answered: list[str] = []
+        self.doors: OpenDoors
+        self._heartbeat = heartbeat
+        self._numbers = numbers or count(1)
+        self.publish(settings())
+
+    def publish(self, *contents: Authored) -> None:
+        """Make this all that is authored, as the worker that follows the database does."""
+        self.book.put(corpus(*contents, revision=self.book.revision + 1))
+        self.streams.wake(None)
+
+    def parts(self) -> ServiceParts:
+        """Return what the doors need."""
+        servicer = PolicyStreamServicer(
+            self._admitted,
+            self._conversation,
+            self.streams,
+            speaker=Speaker(KEY, tenant=TENANT),
+            on_answer=self.answered.append,
+            clock=self.clock,
+            heartbeat=self._heartbeat,
+        )
+        return ServiceParts(
+            name="policy",
+            access=FakeAccess().control,
+            mesh=[lambda server: agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server(servicer, server)],
+            workers=[self.writer.worker()],
+            on_drain=[self.streams.drain],
+            close=self.writer.close,
+        )
+
+    @asynccontextmanager
+    async def stream(self, device_id: str = "d1") -> AsyncIterator["Stream"]:
+        """Open a device's stream, without having said anything."""
+        async with self.doors.mesh(device_identity(device_id)) as channel:
+            yield Stream(device_id, agent_pb2_grpc.PolicyStreamServiceStub(channel).StreamPolicy())
+
+    async def _admitted(self, device_id: str) -> DirectoryDevice:
+        return admit(self.directories.directory(), device_id)
+
+    def _conversation(self, device_id: str) -> Conversation:
+        number = next(self._numbers)
+        return Conversation(
+            device_id,
+            f"stream-{number}",
+            book=self.book,
+            deliveries=self.writer,
+            new_nonce=lambda: b"nonce-%d" % next(self._numbers),
+        )
+
+
+class Stream:
+    """The device's end of a policy stream; it believes nothing that is not signed for it."""
+
+    def __init__(
+        self,
+        device_id: str,
+        call: "grpc.aio.StreamStreamCall[agent_pb2.StreamPolicyRequest, agent_pb2.StreamPolicyResponse]",
+    ) -> None:
+        self.call = call
+        keys = {policy_key_id(KEY.public_key()): KEY.public_key().public_bytes_raw()}
+        self._identity = Identity(device_id, device_id.upper(), TENANT, "", "", "", keys)
+
+    async def hello(
+        self,
+        held: Manifest | None = None,
+        *,
+        device_id: str = "",
+        capabilities: Iterable[str] = (CAPABILITY,),
+        revision: int = 0,
+        sha256: bytes = b"",
+    ) -> agent_pb2.Welcome:
+        """Introduce the device, which holds what was verified earlier or what the test says; return the welcome."""
+        hello = agent_pb2.Hello(
+            device_id=device_id,
+            agent_version="0.1.0",
+            capabilities=capabilities,
+            revision=held.revision if held else revision,
+            document_sha256=held.sha256 if held else sha256,
+        )
+        await self.say(agent_pb2.StreamPolicyRequest(hello=hello))
+        return (await self.read()).welcome
+
+    async def say(self, request: agent_pb2.StreamPolicyRequest) -> None:
+        """Send a message; a stream that has ended says so when it is read."""
+        with suppress(asyncio.InvalidStateError):
+            await self.call.write(request)
+
+    async def read(self) -> agent_pb2.StreamPolicyResponse:
+        """Return the next message. Raises EOFError where the server ended the stream."""
+        response = await self.call.read()
+        if response is grpc.aio.EOF:
+            raise EOFError((await self.call.code()).name)
+        assert isinstance(response, agent_pb2.StreamPolicyResponse)
+        return response
+
+    async def offer(self) -> tuple[agent_pb2.Offer, Manifest, PolicyDocument]:
+        """Return the next message, which must be an offer, verified as the agent does."""
+        response = await self.read()
+        assert response.WhichOneof("message") == "offer", response
+        manifest = verify(response.offer.signed_manifest, self._identity)
+        assert digest_problems(manifest, response.offer.document) == []
+        return response.offer, manifest, parse_document(response.offer.document)
+
+    async def apply(self) -> Manifest:
+        """Take the next offer and acknowledge it."""
+        offer, manifest, _ = await self.offer()
+        await self.acknowledge(offer, manifest.revision)
+        return manifest
+
+    async def acknowledge(self, offer: agent_pb2.Offer, revision: int) -> None:
+        """Say that the offer is in force."""
+        await self.say(agent_pb2.StreamPolicyRequest(ack=agent_pb2.Ack(nonce=offer.nonce, revision=revision)))
+
+    async def refuse(self, offer: agent_pb2.Offer, *reasons: str) -> None:
+        """Say that the offer is refused."""
+        await self.say(agent_pb2.StreamPolicyRequest(nack=agent_pb2.Nack(nonce=offer.nonce, reasons=reasons)))
+
+    async def confirmed(self) -> Manifest:
+        """Return the next message, which must confirm what the device holds."""
+        response = await self.read()
+        assert response.WhichOneof("message") == "up_to_date", response
+        return verify(response.up_to_date.signed_manifest, self._identity)
+
+    async def sent_away(self) -> agent_pb2.GoAway:
+        """Return the next message, which must be the last one."""
+        farewell = await self.read()
+        assert farewell.WhichOneof("message") == "go_away", farewell
+        assert await self.failure() == ("OK", "")
+        return farewell.go_away
+
+    async def failure(self) -> tuple[str, str]:
+        """Read to the end; return how it ended."""
+        with suppress(grpc.aio.AioRpcError, EOFError):
+            while True:
+                await self.read()
+        return (await self.call.code()).name, await self.call.details() or ""
