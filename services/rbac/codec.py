@@ -1,11 +1,12 @@
 """Access objects to the contract and back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.rbac.v1 import rbac_pb2
+from services._chassis.errors import InvalidError, Problem
 from services.rbac.model.documents import kind_of
 from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
 from services.rbac.usecases import Action, Applied
@@ -18,7 +19,14 @@ _ACTIONS = {
 
 
 def objects_from_proto(request: rbac_pb2.ApplyAccessRequest) -> Sequence[AccessObject]:
-    """Read the objects of a request: roles, groups, assignments, tags, in this order."""
+    """Read the objects of a request: roles, groups, assignments, tags, in this order. Raises InvalidError for bad times."""
+    problems = [
+        problem
+        for index, assignment in enumerate(request.role_assignments)
+        for problem in _time_problems(f"role_assignments[{index}].expires", assignment)
+    ]
+    if problems:
+        raise InvalidError(problems)
     return [
         *(Role(role.name, role.description, frozenset(role.rights)) for role in request.roles),
         *(PrincipalGroup(group.name, frozenset(group.members)) for group in request.principal_groups),
@@ -78,8 +86,17 @@ def token_to_proto(token: Token) -> rbac_pb2.Token:
 
 
 def time_from_proto(message: rbac_pb2.IssueTokenRequest | rbac_pb2.RoleAssignment) -> datetime | None:
-    """Read the end of a token or an assignment; absent means none was given."""
+    """Read the end of a token or an assignment; absent means none was given. Raises InvalidError for a bad time."""
+    if problems := list(_time_problems("expires", message)):
+        raise InvalidError(problems)
     return message.expires.ToDatetime(tzinfo=UTC) if message.HasField("expires") else None
+
+
+def _time_problems(path: str, message: rbac_pb2.IssueTokenRequest | rbac_pb2.RoleAssignment) -> Iterator[Problem]:
+    try:
+        message.expires.ToDatetime(tzinfo=UTC)
+    except ValueError:
+        yield Problem(path, "is no time between the years 1 and 9999")
 
 
 def _assignment_from_proto(message: rbac_pb2.RoleAssignment) -> RoleAssignment:

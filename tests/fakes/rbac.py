@@ -18,6 +18,10 @@ class MemoryStore:
         self.kept_revision = 0
         self.audit: list[AuditEntry] = []
 
+    def written_down(self) -> list[tuple[str, str, str]]:
+        """Return what the audit record holds: action, kind and name of the target."""
+        return [(entry.action, entry.target_kind, entry.target) for entry in self.audit]
+
     @asynccontextmanager
     async def writing(self) -> AsyncIterator["MemoryWork"]:
         """Keep what the block did if it is left cleanly."""

@@ -57,6 +57,8 @@ def description_problems(path: str, text: str) -> Iterator[Problem]:
     """Say what is wrong with a description."""
     if len(text) > LONGEST_DESCRIPTION:
         yield Problem(path, f"must have at most {LONGEST_DESCRIPTION} characters")
+    if not all(character.isprintable() or character in "\n\t" for character in text):
+        yield Problem(path, "must not hold control characters")
 
 
 def _own_problems(path: str, item: AccessObject, after: AccessState) -> Iterator[Problem]:
