@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PATIENCE = 30
-_ENTRY = ("-c", "from agent_stub.main import main; main()")
+ENTRY = ("-c", "from agent_stub.main import main; main()")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def environment(**more: str) -> Mapping[str, str]:
 async def started(*arguments: str | Path, **more: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        *_ENTRY,
+        *ENTRY,
         *map(str, arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
