@@ -27,6 +27,9 @@ from epm.elevation.v1 import rules_pb2, settings_pb2
 from epm.policy.v1 import policies_pb2
 from services._chassis.errors import Problem
 
+LONGEST_SPAN = 315_576_000_000
+"""Seconds, about 10,000 years either way: what a Duration may hold by its own definition."""
+NANOS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNREADABLE = Certificate(b"", "", "", b"", b"", _EPOCH, _EPOCH)
 _PLATFORMS = {
@@ -59,7 +62,7 @@ class Reader:
         """Read a rules policy; without a platform its rules mean nothing and are left out."""
         platform = _PLATFORMS.get(message.platform)
         if platform is None:
-            self._note("platform", "is missing; say WINDOWS, LINUX or MACOS")
+            self._note_missing("platform", message.platform)
         rules = tuple(self._rule(rule, f"rules[{number}]") for number, rule in enumerate(message.rules))
         return RulesPolicy(
             name=message.metadata.name,
@@ -157,8 +160,5 @@ def _is_word(message: Message, field: str) -> bool:
 
 
 def _is_span(duration: Duration) -> bool:
-    try:
-        duration.ToTimedelta()
-    except (ValueError, OverflowError):
-        return False
-    return True
+    seconds, nanos = duration.seconds, duration.nanos
+    return abs(seconds) <= LONGEST_SPAN and abs(nanos) < NANOS and seconds * nanos >= 0
