@@ -48,8 +48,7 @@ class CorpusFollower:
     async def read(self) -> int:
         """Read once, and return the revision that was read."""
         corpus = await self._reader.corpus()
-        if corpus.revision != self._book.revision:
-            self._book.put(corpus)
+        if self._book.put(corpus):
             for listener in self.on_change:
                 listener()
         return corpus.revision
@@ -152,10 +151,12 @@ class SettingsReporter:
         self.look_at(None)
 
     async def run(self) -> None:
-        """Report for ever."""
+        """Report for ever, as soon as there is something to work from."""
         self.forget()
         while True:
-            await self.report()
+            self._woken.clear()
+            if self._book.ready:
+                await self.report()
             try:
                 async with asyncio.timeout(SURVEY_PERIOD):
                     await self._woken.wait()
@@ -164,7 +165,6 @@ class SettingsReporter:
 
     async def report(self) -> None:
         """Look at what is waiting to be looked at, and tell what is news. Raises UnavailableError if it was not heard."""
-        self._woken.clear()
         enrolled = self._book.enrolled()
         everything, devices = self._everything, self._devices
         self._everything, self._devices = False, set()

@@ -169,6 +169,7 @@ class FakeReceiver:
 
     def __init__(self) -> None:
         self.heard: list[SettingsState] = []
+        self.told = asyncio.Event()
         self.failure: UnavailableError | None = None
 
     async def report(self, states: Sequence[SettingsState]) -> None:
@@ -176,3 +177,4 @@ class FakeReceiver:
         if self.failure:
             raise self.failure
         self.heard.extend(states)
+        self.told.set()

@@ -49,9 +49,21 @@ class PolicyBook:
         """Return the revision of what is authored; 0 if it was not read yet."""
         return 0 if self._corpus is None else self._corpus.revision
 
-    def put(self, corpus: Corpus) -> None:
-        """Take up what is authored now."""
+    @property
+    def ready(self) -> bool:
+        """Tell whether policies and a directory were received."""
+        try:
+            self._directories.directory()
+        except UnavailableError:
+            return False
+        return self._corpus is not None
+
+    def put(self, corpus: Corpus) -> bool:
+        """Take up what is authored now; tell whether that is news."""
+        if self._corpus is not None and self._corpus.revision == corpus.revision:
+            return False
         self._corpus, self._effective = corpus, None
+        return True
 
     def enrolled(self) -> tuple[str, ...]:
         """Return all devices that have credentials, sorted. Raises UnavailableError before the first directory."""

@@ -1,0 +1,323 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from elevation.model import GroupType
+from services._chassis.changes import ChangeFeed
+from services._chassis.errors import UnavailableError
+from services.policy.codec.agent import DocumentEncoder
+from services.policy.model.delivery import Delivery, Desired, SettingsState
+from services.policy.model.objects import Corpus
+from services.policy.model.states import DeliveryState
+from services.policy.ports import DeliveryStep
+from services.policy.usecases.documents import PolicyBook
+from services.policy.workers import LARGEST_GROUP, LARGEST_REPORT, CorpusFollower, DeliveryWriter, SettingsReporter
+from tests.fakes.clock import NOW
+from tests.fakes.policy_delivery import (
+    Authored,
+    FakeDirectories,
+    FakeReceiver,
+    MemoryDeliveries,
+    corpus,
+    device,
+    group,
+    rules,
+    settings,
+)
+
+ON, OFF, NONE = Desired.ON, Desired.OFF, Desired.NONE
+DEVELOPERS = group("developers", "alice", kind=GroupType.USER)
+
+
+@asynccontextmanager
+async def working(run: Callable[[], Awaitable[None]]) -> AsyncIterator["asyncio.Future[None]"]:
+    task = asyncio.ensure_future(run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class SlowDeliveries(MemoryDeliveries):
+    """Deliveries that are kept when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
+        self.reached.set()
+        await self.released.wait()
+        return await super().change(steps)
+
+
+def preparing(old: Delivery) -> Delivery:
+    return old.prepared(bytes([old.revision + 1]) * 32, ON)
+
+
+async def test_what_comes_while_a_group_is_committed_becomes_the_next_group() -> None:
+    deliveries = SlowDeliveries()
+    writer = DeliveryWriter(deliveries)
+    async with working(writer.run):
+        first = writer.change("d1", preparing)
+        await deliveries.reached.wait()
+        rest = [writer.change("d1", preparing) for _ in range(5)]
+        assert not first.done()
+        deliveries.released.set()
+        assert [(await answer).revision for answer in (first, *rest)] == [1, 2, 3, 4, 5, 6]
+    assert deliveries.groups == [1, 5]
+
+
+async def test_a_group_does_not_grow_beyond_its_limit() -> None:
+    deliveries = MemoryDeliveries()
+    writer = DeliveryWriter(deliveries)
+    answers = [writer.change(f"d{number}", preparing) for number in range(LARGEST_GROUP + 1)]
+    async with working(writer.run):
+        await asyncio.gather(*answers)
+    assert deliveries.groups == [LARGEST_GROUP, 1]
+
+
+async def test_everyone_in_a_group_that_was_not_kept_is_told_and_the_next_group_goes_on() -> None:
+    deliveries = MemoryDeliveries()
+    deliveries.failure = UnavailableError("the disk is full")
+    writer = DeliveryWriter(deliveries)
+    answers = [writer.change("d1", preparing) for _ in range(2)]
+    async with working(writer.run):
+        assert [type(found) for found in await asyncio.gather(*answers, return_exceptions=True)] == [
+            UnavailableError
+        ] * 2
+        deliveries.failure = None
+        assert (await writer.change("d1", preparing)).revision == 1
+
+
+async def test_a_step_that_fails_breaks_its_group_and_is_told_to_all() -> None:
+    def fail(_: Delivery) -> Delivery:
+        raise RuntimeError("a step that fails")
+
+    writer = DeliveryWriter(MemoryDeliveries())
+    answers = [writer.change("d1", preparing), writer.change("d1", fail)]
+    async with working(writer.run) as running:
+        with pytest.raises(RuntimeError):
+            await running
+    assert [type(found) for found in await asyncio.gather(*answers, return_exceptions=True)] == [UnavailableError] * 2
+
+
+async def test_a_writer_that_is_closed_leaves_nobody_waiting() -> None:
+    writer = DeliveryWriter(MemoryDeliveries())
+    waiting = writer.change("d1", preparing)
+    await writer.close()
+    for answer in (waiting, writer.change("d1", preparing)):
+        with pytest.raises(UnavailableError):
+            await answer
+
+
+class Office:
+    """A settings reporter with everything around it in memory."""
+
+    def __init__(self, directories: FakeDirectories | None = None) -> None:
+        self.directories = directories or FakeDirectories(device("d1", "alice"), device("d2"), groups=[DEVELOPERS])
+        self.book = PolicyBook(self.directories, DocumentEncoder().encode)
+        self.deliveries = MemoryDeliveries()
+        self.receiver = FakeReceiver()
+        self.reporter = SettingsReporter(self.book, self.deliveries, self.receiver)
+
+    def publish(self, *contents: Authored) -> None:
+        self.book.put(corpus(*contents, revision=self.book.revision + 1))
+        self.reporter.look_at(None)
+
+    async def told(self) -> dict[str, tuple[Desired, bool]]:
+        """Report once, and return what the receiver heard by it."""
+        self.receiver.heard.clear()
+        await self.reporter.report()
+        return {state.device_id: (state.desired, state.acknowledged) for state in self.receiver.heard}
+
+    async def apply(self, device_id: str) -> None:
+        """Have the device apply its newest document."""
+
+        def applied(old: Delivery) -> Delivery:
+            return old.applied(old.revision, old.desired, NOW)
+
+        await self.deliveries.change([(device_id, applied)])
+        self.reporter.look_at([device_id])
+
+
+async def test_the_state_of_every_device_is_told_once() -> None:
+    office = Office()
+    office.publish(settings("own", "developers"))
+    assert await office.told() == {"d1": (ON, False), "d2": (NONE, False)}
+    assert office.receiver.heard[0].revision == 1
+    assert await office.told() == {}
+    office.publish(settings("own", "developers"), rules())
+    assert await office.told() == {}
+
+
+async def test_an_acknowledged_document_is_told() -> None:
+    office = Office()
+    office.publish(settings())
+    await office.told()
+    await office.apply("d1")
+    assert await office.told() == {"d1": (ON, True)}
+
+
+async def test_a_device_that_applied_another_wish_has_not_acknowledged_this_one() -> None:
+    office = Office()
+    office.publish(settings())
+    await office.told()
+    await office.apply("d1")
+    await office.told()
+    office.publish(settings(enabled=False))
+    assert await office.told() == {"d1": (OFF, False), "d2": (OFF, False)}
+    await office.apply("d1")
+    assert await office.told() == {"d1": (OFF, True)}
+    office.publish()
+    assert await office.told() == {"d1": (NONE, False), "d2": (NONE, False)}
+
+
+async def test_another_document_that_wishes_the_same_stays_acknowledged() -> None:
+    office = Office()
+    office.publish(settings())
+    await office.told()
+    await office.apply("d1")
+    await office.told()
+    office.publish(settings(), rules())
+    assert await office.told() == {}
+
+
+async def test_a_change_of_the_directory_is_told() -> None:
+    office = Office()
+    office.publish(settings("own", "developers"))
+    await office.told()
+    office.directories.put(device("d2", "alice"), device("d3", "alice"))
+    office.reporter.look_at(["d2", "d3"])
+    assert await office.told() == {"d2": (ON, False), "d3": (ON, False)}
+
+
+async def test_a_device_without_credentials_is_not_told_of() -> None:
+    office = Office(FakeDirectories(device("d1"), device("gone", enrolled=False)))
+    office.publish(settings())
+    assert (await office.told()).keys() == {"d1"}
+
+
+async def test_everything_is_told_again_after_a_failure_and_when_the_receiver_comes_back() -> None:
+    office = Office()
+    office.publish(settings())
+    office.receiver.failure = UnavailableError("the device service is away")
+    async with working(office.reporter.run) as running:
+        with pytest.raises(UnavailableError):
+            await running
+    office.receiver.failure = None
+    office.reporter.forget()
+    assert (await office.told()).keys() == {"d1", "d2"}
+    office.reporter.forget()
+    assert (await office.told()).keys() == {"d1", "d2"}
+
+
+async def test_states_go_in_batches_and_none_is_lost() -> None:
+    class CountingReceiver(FakeReceiver):
+        sizes: list[int] = []  # noqa: RUF012 - one test, one receiver
+
+        async def report(self, states: Sequence[SettingsState]) -> None:
+            self.sizes.append(len(states))
+            await super().report(states)
+
+    office = Office(FakeDirectories(*(device(f"d{number}") for number in range(1234))))
+    office.receiver = CountingReceiver()
+    office.reporter = SettingsReporter(office.book, office.deliveries, office.receiver)
+    office.publish(settings())
+    assert len(await office.told()) == 1234
+    assert max(CountingReceiver.sizes) <= LARGEST_REPORT
+
+
+async def test_a_document_waits_for_a_device_that_is_away() -> None:
+    office = Office()
+    office.publish(settings())
+    await office.told()
+    await office.apply("d1")
+    assert office.deliveries.kept["d1"].state is DeliveryState.APPLIED
+    office.publish(settings(), rules())
+    await office.told()
+    assert (office.deliveries.kept["d1"].revision, office.deliveries.kept["d1"].state) == (2, DeliveryState.PENDING)
+    office.publish(settings(), rules())
+    await office.told()
+    assert office.deliveries.kept["d1"].revision == 3
+
+
+async def test_the_reporter_waits_for_policies_and_directory_and_then_goes_by_itself() -> None:
+    office = Office()
+    office.directories.known, directory = None, office.directories.known
+    async with working(office.reporter.run):
+        office.publish(settings())
+        await asyncio.sleep(0)
+        assert office.receiver.heard == []
+        office.directories.known = directory
+        office.reporter.look_at(None)
+        await office.receiver.told.wait()
+    assert {state.device_id for state in office.receiver.heard} == {"d1", "d2"}
+
+
+class FakeReader:
+    """Hand out what the test publishes, by the feed that tells of it."""
+
+    def __init__(self) -> None:
+        self.newest = Corpus(0)
+        self.reads = 0
+        self.changes = ChangeFeed(self._revision, None, "unused")
+
+    def publish(self, revision: int) -> None:
+        self.newest = corpus(settings(), revision=revision)
+        self.changes.announce(revision)
+
+    async def corpus(self) -> Corpus:
+        self.reads += 1
+        return self.newest
+
+    async def _revision(self) -> int:
+        return self.newest.revision
+
+
+async def test_the_book_follows_what_is_authored_and_reads_only_after_a_change() -> None:
+    reader, book, changed = FakeReader(), PolicyBook(FakeDirectories(), DocumentEncoder().encode), asyncio.Event()
+    follower = CorpusFollower(reader, reader.changes, book)
+    follower.on_change.append(changed.set)
+    async with working(follower.run):
+        for revision in (5, 9):
+            reader.publish(revision)
+            await changed.wait()
+            changed.clear()
+            assert book.revision == revision
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert reader.reads <= 3
+
+
+async def test_that_nothing_was_ever_authored_is_news_too() -> None:
+    reader, book = FakeReader(), PolicyBook(FakeDirectories(device("d1")), DocumentEncoder().encode)
+    assert not book.ready
+    await CorpusFollower(reader, reader.changes, book).read()
+    assert book.ready
+    assert book.make(book.basis("d1")).desired is NONE
+
+
+async def test_an_unchanged_book_wakes_nobody() -> None:
+    reader, book = FakeReader(), PolicyBook(FakeDirectories(), DocumentEncoder().encode)
+    follower, woken = CorpusFollower(reader, reader.changes, book), list[int]()
+    follower.on_change.append(lambda: woken.append(book.revision))
+    reader.publish(5)
+    for _ in range(2):
+        assert await follower.read() == 5
+    assert woken == [5]
+
+
+def test_a_stream_that_nobody_holds_any_more_is_not_connected() -> None:
+    opened = Delivery("d1").opened("stream-1", revision=0, sha256=b"", now=NOW)
+    assert opened.connected(NOW)
+    assert not opened.connected(NOW + timedelta(minutes=2))
+    assert opened.held("stream-1", NOW + timedelta(minutes=2), confirmed=False).connected(NOW + timedelta(minutes=2))
+    assert opened.held("stream-2", NOW + timedelta(minutes=2), confirmed=True) == opened
+    assert opened.closed("stream-2") == opened
+    assert not opened.closed("stream-1").connected(NOW)
