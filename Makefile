@@ -61,7 +61,7 @@ baseline: $(STAMP) ## Accept the contracts as they are: what `buf breaking` comp
 
 .PHONY: test
 test: $(STAMP) ## Run the tests (make test TESTS=tests/unit ARGS='-k words')
-	@$(BIN)/pytest -q -n $(JOBS) $(ARGS) $(TESTS)
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadgroup $(ARGS) $(TESTS)
 
 .PHONY: lint
 lint: lint-python lint-protos lint-deploy ## Run every static check: style, types, import rules, contracts, deployment files

@@ -1,0 +1,239 @@
+"""A whole installation for the journeys: `epm serve` and agents as processes, as an operator starts them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tenacity
+
+PATIENCE = 30.0
+"""Seconds that anything here may take on a busy machine."""
+
+Found = TypeVar("Found")
+_ENTRIES = {"epm": "from epmctl.main import main; main()", "epm-agent": "from agent_stub.main import main; main()"}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command printed and how it ended."""
+
+    code: int
+    output: str
+    errors: str
+
+    def json(self) -> Any:
+        """Return what it printed, parsed."""
+        return json.loads(self.output)
+
+
+@dataclass(slots=True)
+class Program:
+    """A process that goes on until it is ended."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+    log: Path
+
+    def end(self) -> int:
+        """Ask it to end and return its exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass(slots=True)
+class Installation:
+    """A folder with everything of one installation, and the processes that work on it."""
+
+    folder: Path
+    server: str = ""
+    mesh: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further `EPM_*` settings of the server."""
+    programs: dict[str, Program] = field(default_factory=dict)
+
+    @property
+    def data_dir(self) -> Path:
+        """Return the data folder of the server."""
+        return self.folder / "data"
+
+    @property
+    def ca(self) -> Path:
+        """Return the certificate of the CA."""
+        return self.data_dir / "ca" / "ca.crt"
+
+    def serve(self, *arguments: str, name: str = "server") -> None:
+        """Start the server, on the ports that it had before if it had some, and wait until it serves."""
+        ports = [address.rpartition(":")[2] or "0" for address in (self.server, self.mesh)]
+        self.start(
+            name,
+            "epm",
+            "serve",
+            "--data-dir",
+            self.data_dir,
+            "--public-port",
+            ports[0],
+            "--mesh-port",
+            ports[1],
+            *arguments,
+        )
+        output = self.wait_for("the server", lambda: self.said(name))
+        self.server = _address("public", output)
+        self.mesh = _address("mesh", output)
+
+    def said(self, name: str) -> str:
+        """Return what a program printed so far; empty before its last line, which says what to do next."""
+        text = self.programs[name].output.read_text(encoding="utf-8")
+        return text if "mesh address" in text else ""
+
+    def log_in(self) -> None:
+        """Be the first Owner."""
+        token = self.data_dir / "owner-token"
+        self.must("epm", "login", "--server", self.server, "--ca", self.ca, "--token-file", token)
+
+    def apply(self, documents: str, *, name: str = "documents.yaml") -> Done:
+        """Apply documents."""
+        path = self.folder / name
+        path.write_text(documents, encoding="utf-8")
+        return self.must("epm", "apply", "-f", path)
+
+    def enrol(self, name: str, *users: str, platform: str = "LINUX") -> None:
+        """Enrol a device with a token for its users."""
+        bound = [word for user in users for word in ("--user", user)]
+        created = self.must("epm", "enrolment-token", "create", "--quota", "1", *bound, "--output", "json").json()
+        arguments: list[str | Path] = ["--server", self.server, "--ca", self.ca, "--token-file", "-", "--name", name]
+        arguments += ["--unsafe-platform", platform, "--state-dir", self.state(name)]
+        self.must("epm-agent", "enroll", *arguments, text=created["secret"])
+
+    def run_agent(self, name: str, *, platform: str = "LINUX") -> None:
+        """Start the agent of an enrolled device."""
+        state = self.state(name)
+        self.start(
+            name, "epm-agent", "run", "--state-dir", state, "--unsafe-stated-identity", "--unsafe-platform", platform
+        )
+
+    def elevate(self, name: str, user: str, file: str | Path, *arguments: str, options: Sequence[str] = ()) -> Any:
+        """Make an attempt on a device and return what was decided."""
+        words = [*options, "--as", user, "--state-dir", self.state(name), "--output", "json", file, "--", *arguments]
+        done = self.run("epm-agent", "elevate", *words)
+        assert done.code in {0, 1, 3}, done.errors
+        return done.json()
+
+    def status(self, name: str) -> Any:
+        """Return what an agent says of itself."""
+        return self.must("epm-agent", "status", "--state-dir", self.state(name), "--output", "json").json()
+
+    def state(self, name: str) -> Path:
+        """Return the state folder of a device."""
+        return self.folder / f"agent-{name}"
+
+    def run(self, program: str, *arguments: str | Path, text: str = "", **settings: str) -> Done:
+        """Run a command to its end, with further settings in its environment."""
+        done = subprocess.run(
+            [*_command(program), *map(str, arguments)],
+            env=self.environ() | settings,
+            cwd=self.folder,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def must(self, program: str, *arguments: str | Path, text: str = "", **settings: str) -> Done:
+        """Run a command that has to succeed."""
+        done = self.run(program, *arguments, text=text, **settings)
+        assert done.code == 0, f"{program} {arguments}: {done.code}: {done.errors or done.output}"
+        return done
+
+    def start(self, name: str, program: str, *arguments: str | Path) -> Program:
+        """Start a process under a name."""
+        output, log = self.folder / f"{name}.out", self.folder / f"{name}.log"
+        with output.open("wb") as out, log.open("ab") as errors:
+            process = subprocess.Popen(
+                [*_command(program), *map(str, arguments)],
+                env=self.environ(),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=errors,
+            )
+        self.programs[name] = Program(process, output, log)
+        return self.programs[name]
+
+    def end(self, name: str) -> int:
+        """End a process as an operator does, and return its exit code."""
+        return self.programs.pop(name).end()
+
+    def close(self) -> None:
+        """End everything."""
+        for name in list(self.programs):
+            self.end(name)
+
+    def environ(self) -> dict[str, str]:
+        """Return an environment in which no OpenEPM of the user's own counts."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("EPM_")}
+        own = {"EPM_CONFIG_DIR": str(self.folder / "config"), "EPM_AGENT_UNSAFE": "1"}
+        return kept | own | self.settings
+
+    def wait_for(self, what: str, find: Callable[[], Found]) -> Found:
+        """Return what `find` gives as soon as it gives something."""
+        waiting = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda found: not found),
+            wait=tenacity.wait_fixed(0.1),
+            stop=tenacity.stop_after_delay(PATIENCE),
+        )
+        try:
+            found: Found = waiting(self._look, find)
+        except tenacity.RetryError as error:
+            raise AssertionError(f"{what} did not come\n{self._logs()}") from error
+        return found
+
+    def _look(self, find: Callable[[], Found]) -> Found:
+        dead = [name for name, program in self.programs.items() if program.process.poll() is not None]
+        assert not dead, f"{dead} ended early\n{self._logs()}"
+        return find()
+
+    def _logs(self) -> str:
+        return "\n".join(f"{name}: {program.log.read_text()[-3000:]}" for name, program in self.programs.items())
+
+
+@contextmanager
+def installation(folder: Path, **settings: str) -> Iterator[Installation]:
+    """Serve a fresh installation, logged in as its first Owner, and end everything that was started in it."""
+    built = Installation(folder, settings=settings)
+    try:
+        built.serve()
+        built.log_in()
+        yield built
+    finally:
+        built.close()
+
+
+def _address(kind: str, output: str) -> str:
+    found = re.search(rf"{kind} address\s+(\S+)", output)
+    assert found is not None, output
+    return found[1]
+
+
+def _command(program: str) -> list[str]:
+    return [sys.executable, "-c", _ENTRIES[program]]
