@@ -35,10 +35,11 @@ class DirectoryWatch:
     `on_change` hears which devices changed, None for all (groups changed); `on_connect` that a watch begins anew.
     """
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, patience: float = PATIENCE) -> None:
         self.on_change: list[Callable[[Iterable[str] | None], None]] = []
         self.on_connect: list[Callable[[], None]] = []
         self._stub = lifecycle_pb2_grpc.DirectoryServiceStub(channel)
+        self._patience = patience
         self._directory: Directory | None = None
         self._partial: _Partial | None = None
         self._changed = asyncio.Event()
@@ -100,7 +101,7 @@ class DirectoryWatch:
 
     async def _wait(self, reached: Callable[[], bool]) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 while not reached():
                     await self._changed.wait()
         except TimeoutError:

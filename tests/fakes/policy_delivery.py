@@ -71,7 +71,11 @@ def corpus(*contents: Authored, revision: int = 1) -> Corpus:
 
 
 def device(
-    device_id: str = "d1", *users: str, enrolled: bool = True, **attributes: str | Sequence[str]
+    device_id: str = "d1",
+    *users: str,
+    enrolled: bool = True,
+    scope_tags: Iterable[str] = (),
+    **attributes: str | Sequence[str],
 ) -> DirectoryDevice:
     """Make an enrolled device that is called as its id in capitals."""
     name = device_id.upper()
@@ -81,6 +85,7 @@ def device(
         enrolled=enrolled,
         attributes={"name": name, "os": "windows", **attributes},
         users=frozenset(users),
+        scope_tags=frozenset(scope_tags),
     )
 
 

@@ -297,9 +297,9 @@ async def test_the_book_follows_what_is_authored_and_reads_only_after_a_change()
 
 async def test_that_nothing_was_ever_authored_is_news_too() -> None:
     reader, book = FakeReader(), PolicyBook(FakeDirectories(device("d1")), DocumentEncoder().encode)
-    assert not book.ready
+    before = book.ready
     await CorpusFollower(reader, reader.changes, book).read()
-    assert book.ready
+    assert (before, book.ready) == (False, True)
     assert book.make(book.basis("d1")).desired is NONE
 
 
