@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Generic, TypeVar
 
 from elevation.model import GroupType
 from services.policy.model.drafts import Draft
 from services.policy.model.objects import AnyContent, Item, Stored, kind_of
+from services.policy.ports import Store
 from services.policy.usecases import authoring
 from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE, Author
 from tests.builders.policy import creation, stored
@@ -15,16 +17,17 @@ from tests.fakes.access import FakeAccess
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.policy import FakeDirectories, MemoryStore
 
+AnyStore = TypeVar("AnyStore", bound=Store)
 DELETE = "policy_authoring.delete"
 AUTHORING = (CREATE, READ, UPDATE, DELETE, ASSIGN)
 GROUPS = {"developers": GroupType.USER, "laptops": GroupType.DEVICE, "kiosks": GroupType.DEVICE}
 
 
 @dataclass
-class Desk:
+class Desk(Generic[AnyStore]):
     """Author policies as somebody."""
 
-    store: MemoryStore = field(default_factory=MemoryStore)
+    store: AnyStore
     directories: FakeDirectories = field(default_factory=lambda: FakeDirectories(GROUPS))
     access: FakeAccess = field(default_factory=lambda: FakeAccess(FakeClock()))
 
@@ -73,9 +76,14 @@ class Desk:
         return await authoring.delete_object(self.store, kind, name, etag=etag, author=self.author(by, DELETE))
 
 
-def desk() -> Desk:
-    """Make a desk with `root`, who sees and may do everything."""
-    made = Desk()
+def desk() -> Desk[MemoryStore]:
+    """Make a desk in memory with `root`, who sees and may do everything."""
+    return desk_at(MemoryStore())
+
+
+def desk_at(store: AnyStore) -> Desk[AnyStore]:
+    """Make a desk at a store with `root`, who sees and may do everything."""
+    made = Desk(store)
     made.access.owner("user:root")
     return made
 

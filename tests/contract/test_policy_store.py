@@ -1,5 +1,6 @@
 """What every store of authored objects does: in memory, on SQLite and on PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,12 +14,14 @@ import sqlalchemy as sa
 from elevation.model import FilterMode, Include, ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.client import MESSAGE_LIMIT
 from services._chassis.db import Database
+from services._chassis.errors import ConflictError
 from services._chassis.migrate import differences, upgrade
 from services._chassis.paging import PageRequest
 from services.policy.model.objects import AnyContent, Change, Stored
 from services.policy.ports import CorpusReader, Store
 from services.policy.store.objects import LARGEST_PAGE, SqlStore
 from services.policy.store.tables import AUDIT, HISTORY, METADATA, OBJECT
+from tests.builders.authoring import desk_at
 from tests.builders.policy import creation, deletion, included, reusable, rule, rules_policy, settings_policy, stored
 from tests.fakes.clock import NOW
 from tests.fakes.policy import MemoryStore
@@ -304,6 +307,29 @@ async def test_content_that_this_version_does_not_know_is_not_read(tmp_path: Pat
             await tx.execute(sa.update(OBJECT).values(content=kept + UNKNOWN_FIELD))
         with pytest.raises(ValueError, match="newer version"):
             await SqlStore(database).corpus()
+
+
+async def test_of_two_who_create_the_same_at_once_one_is_refused(database_url: str) -> None:
+    async with opened(database_url) as database:
+        at = desk_at(SqlStore(database))
+        outcomes = await asyncio.gather(
+            *(at.create(settings_policy(description=text)) for text in ("one", "other")), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)] == [ConflictError]
+        assert await database.current_revision() == 1
+
+
+async def test_a_certificate_is_not_deleted_while_a_rule_begins_to_name_it(database_url: str) -> None:
+    async with opened(database_url) as database:
+        at = desk_at(SqlStore(database))
+        await at.create(reusable())
+        await asyncio.gather(
+            at.create(rules_policy("tools", rule(reusable="vendor"))),
+            at.delete(ReusableCertificate, "vendor"),
+            return_exceptions=True,
+        )
+        corpus = await SqlStore(database).corpus()
+        assert bool(corpus.rules_policies) == bool(corpus.certificates)
 
 
 async def test_the_migrations_make_the_tables_that_the_code_declares(database_url: str) -> None:

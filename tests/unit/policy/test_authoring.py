@@ -26,12 +26,15 @@ from tests.builders.authoring import Desk, desk, draft
 from tests.builders.elevation import HASH
 from tests.builders.policy import included, reusable, rule, rules_policy, settings_policy
 from tests.fakes.clock import NOW
+from tests.fakes.policy import MemoryStore
 
 LATER = NOW + timedelta(hours=1)
 EVERY_KIND: list[AnyContent] = [settings_policy(), rules_policy(), reusable()]
 
 
-async def assign(at: Desk, name: str, assignments: Assignments, *, etag: str = "") -> Stored[SettingsPolicy]:
+async def assign(
+    at: Desk[MemoryStore], name: str, assignments: Assignments, *, etag: str = ""
+) -> Stored[SettingsPolicy]:
     new = NewAssignments(name=name, etag=etag, assignments=assignments)
     return await authoring.assign_policy(
         at.store, at.directories, SettingsPolicy, new, author=at.author("root", ASSIGN, now=LATER)

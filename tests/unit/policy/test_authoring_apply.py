@@ -16,6 +16,7 @@ from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE
 from tests.builders.authoring import DELETE, Desk, desk, draft
 from tests.builders.policy import included, reusable, rule, rules_policy, settings_policy
 from tests.fakes.clock import NOW
+from tests.fakes.policy import MemoryStore
 
 
 def drafts(*contents: AnyContent, tags: Sequence[str] = ()) -> list[Draft[AnyContent]]:
@@ -26,7 +27,7 @@ def drafts(*contents: AnyContent, tags: Sequence[str] = ()) -> list[Draft[AnyCon
 
 
 async def applied(
-    at: Desk,
+    at: Desk[MemoryStore],
     *contents: AnyContent,
     by: str = "root",
     tags: Sequence[str] = (),

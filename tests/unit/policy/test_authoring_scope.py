@@ -10,14 +10,15 @@ from services.policy.usecases import authoring
 from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE
 from tests.builders.authoring import AUTHORING, DELETE, Desk, desk
 from tests.builders.policy import included, reusable, rule, rules_policy, settings_policy
+from tests.fakes.policy import MemoryStore
 
 
-async def assign(at: Desk, assignments: Assignments, *, by: str) -> Stored[SettingsPolicy]:
+async def assign(at: Desk[MemoryStore], assignments: Assignments, *, by: str) -> Stored[SettingsPolicy]:
     new = NewAssignments(name="workstations", etag="", assignments=assignments)
     return await authoring.assign_policy(at.store, at.directories, SettingsPolicy, new, author=at.author(by, ASSIGN))
 
 
-async def listed(at: Desk, by: str) -> list[str]:
+async def listed(at: Desk[MemoryStore], by: str) -> list[str]:
     permit = at.author(by, READ).permit
     page = await authoring.list_objects(at.store, SettingsPolicy, permit=permit, page_size=10, page_token="")
     return [item.name for item in page.items]
