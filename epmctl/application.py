@@ -17,8 +17,9 @@ from epm.policy.v1 import policies_pb2, policies_pb2_grpc
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from epmctl.client import APPLY_DEADLINE, CallError, Client, RefusedInputError
 from epmctl.documents.model import Document, Kind
+from epmctl.documents.places import key_of, line_of
 from epmctl.documents.wire import Requests, pending_groups
-from epmctl.errors import BadInputError, CommandError
+from epmctl.errors import BadInputError, CommandError, Flaw
 from epmctl.plain import word_of
 
 LARGEST_REQUEST: Final = 4 * 1024 * 1024
@@ -66,7 +67,7 @@ class Application:
     def __init__(self, client: Client, requests: Requests, documents: Sequence[Document]) -> None:
         self._client = client
         self._requests = requests
-        self._places = {(document.kind, document.name): document.place for document in documents}
+        self._documents = {(document.kind, document.name): document for document in documents}
         self._directory_revision = 0
         parts = (
             _Part("access", requests.access, self._apply_access, self._check_access),
@@ -116,7 +117,7 @@ class Application:
         return f"{text}; running epm apply again carries on from there"
 
     def _explain(self, part: _Part, error: RefusedInputError) -> list[str]:
-        """Name the documents that a service refuses, in place of positions in a request."""
+        """Name the places in the documents that a service finds fault with, instead of fields of a request."""
         return [self._explain_one(part.request, field, said) for field, said in error.violations]
 
     def _explain_one(self, request: Message, field: str, said: str) -> str:
@@ -127,8 +128,8 @@ class Application:
             return f"{field}: {said}" if field else said
         entry = entries[int(matched[2])]
         name = entry.name if hasattr(entry, "name") else entry.metadata.name
-        where = f'{self._places[kind, name]}: {kind.name} "{name}"'
-        return f"{where}: {matched[3]}: {said}" if matched[3] else f"{where}: {said}"
+        document, key = self._documents[kind, name], key_of(kind, matched[3])
+        return str(Flaw(document.file, line_of(document.node, key), key, said))
 
     def _check_access(self) -> list[Outcome]:
         request = rbac_pb2.ApplyAccessRequest(validate_only=True)

@@ -28,8 +28,8 @@ def apply(places: tuple[str, ...], *, dry_run: bool, output: str) -> None:
     documents = load(places, closed=False).documents
     if not documents:
         raise BadInputError(f"{', '.join(places)}: no documents in there; nothing was applied")
-    for line in not_kept(documents):
-        click.echo(line, err=True)
+    for flaw in not_kept(documents):
+        click.echo(str(flaw), err=True)
     with logged_in() as client:
         application = Application(client, to_requests(documents), documents)
         checked = application.check()

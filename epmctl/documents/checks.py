@@ -1,6 +1,5 @@
 """Check what documents mean, each by itself and all together, and say where in the files a problem stands."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -8,10 +7,9 @@ from elevation import checks, texts
 from elevation.model import Group, Problem, ReusableCertificate, RulesPolicy, SettingsPolicy
 from elevation.words import GroupType
 from epmctl.documents.model import Draft, Kind
-from epmctl.documents.nodes import ListNode, MapNode, Node
+from epmctl.documents.places import line_of
 from epmctl.errors import Flaw
 
-_STEP: Final = re.compile(r"[^.\[\]]+|\[\d+\]")
 _OF_METADATA: Final = frozenset({"name", "description"})
 
 
@@ -26,7 +24,7 @@ def check_drafts(drafts: Sequence[Draft], known: Collection[Flaw], *, closed: bo
             key = problem.path if problem.path in _OF_METADATA else f"spec.{problem.path}"
             key = f"metadata.{key}" if problem.path in _OF_METADATA else key
             if not any(_covers(flaw, key) for flaw in said):
-                yield Flaw(draft.file, _line_of(draft.node, key), key, problem.message)
+                yield Flaw(draft.file, line_of(draft.node, key), key, problem.message)
 
 
 def _check_duplicates(drafts: Sequence[Draft]) -> Iterator[Flaw]:
@@ -36,9 +34,9 @@ def _check_duplicates(drafts: Sequence[Draft]) -> Iterator[Flaw]:
             continue
         earlier = first.setdefault((draft.kind, draft.metadata.name), draft)
         if earlier is not draft:
-            place = f"{earlier.file}:{_line_of(earlier.node, 'metadata.name')}"
+            place = f"{earlier.file}:{line_of(earlier.node, 'metadata.name')}"
             message = f'{draft.kind.name} "{draft.metadata.name}" stands in {place} too; keep one'
-            yield Flaw(draft.file, _line_of(draft.node, "metadata.name"), "metadata.name", message)
+            yield Flaw(draft.file, line_of(draft.node, "metadata.name"), "metadata.name", message)
 
 
 def _check_alone(draft: Draft) -> list[Problem]:
@@ -81,20 +79,3 @@ def _covers(said: str, key: str) -> bool:
     """Tell whether a flaw at `said` speaks of `key`, of what holds it, or of what is in it."""
     shorter, longer = sorted((said, key), key=len)
     return longer == shorter or (longer.startswith(shorter) and longer[len(shorter)] in ".[") or not shorter
-
-
-def _line_of(root: MapNode, key: str) -> int:
-    """Give the line of `key`, or of the innermost thing around it that is there."""
-    node: Node | None = root
-    line = root.line
-    for step in _STEP.findall(key):
-        if isinstance(node, MapNode):
-            line = node.key_lines.get(step, line)
-            node = node.entries.get(step)
-        elif isinstance(node, ListNode) and step.startswith("["):
-            index = int(step[1:-1])
-            node = node.items[index] if index < len(node.items) else None
-            line = node.line if node is not None else line
-        else:
-            break
-    return line

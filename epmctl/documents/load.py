@@ -80,7 +80,7 @@ def read_documents(places: Iterable[str], flaws: list[Flaw], *, closed: bool) ->
         flaws.extend(found)
         return None
     return DocumentSet(
-        tuple(Document(d.kind, d.metadata, d.spec, f"{d.file}:{d.node.line}") for d in drafts if d.spec is not None)
+        tuple(Document(d.kind, d.metadata, d.spec, d.file, d.node) for d in drafts if d.spec is not None)
     )
 
 

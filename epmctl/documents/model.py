@@ -83,8 +83,9 @@ class Document:
     kind: Kind
     metadata: Metadata
     spec: Spec
-    place: str = ""
-    """Where it stands, as FILE:LINE."""
+    file: str
+    node: MapNode = field(compare=False, repr=False)
+    """As it was read, for the lines of its keys."""
 
     @property
     def name(self) -> str:

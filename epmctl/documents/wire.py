@@ -14,6 +14,8 @@ from epm.elevation.v1 import settings_pb2
 from epm.policy.v1 import policies_pb2
 from epm.rbac.v1 import rbac_pb2
 from epmctl.documents.model import Document, Kind, PrincipalGroup, Role, RoleAssignment, ScopeTag
+from epmctl.documents.places import line_of
+from epmctl.errors import Flaw
 from epmctl.plain import to_timestamp
 
 _GROUP_TYPES: Final = {
@@ -65,14 +67,16 @@ def pending_groups(request: groups_pb2.ApplyGroupsRequest) -> list[policies_pb2.
     return [policies_pb2.PendingGroup(name=group.name, type=types[group.type]) for group in request.groups]
 
 
-def not_kept(documents: Iterable[Document]) -> Iterator[str]:
+def not_kept(documents: Iterable[Document]) -> Iterator[Flaw]:
     """Say which metadata of which document no server keeps."""
     for document in documents:
         metadata = document.metadata
         given = {"description": metadata.description, "scopeTags": metadata.scope_tags, "labels": metadata.labels}
-        lost = [key for key, value in given.items() if value and key not in _KEPT[document.kind]]
-        if lost:
-            yield f'{document.place}: {document.kind.name} "{document.name}": the server keeps no {" and no ".join(lost)} of this kind'
+        for key, value in given.items():
+            if value and key not in _KEPT[document.kind]:
+                place = f"metadata.{key}"
+                message = f"not applied: the server keeps none for a {document.kind.name}"
+                yield Flaw(document.file, line_of(document.node, place), place, message)
 
 
 def _add(document: Document, requests: Requests) -> None:

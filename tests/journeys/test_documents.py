@@ -69,7 +69,7 @@ kind: ElevationRulesPolicy
 metadata: {{name: linux-tools}}
 spec:
   platform: LINUX
-  rules: [{{name: id, childProcesses: DENY, detection: {{fileName: id, filePath: /usr/bin}}}}]
+  rules: [{{name: id, elevationType: USER_CONFIRMED, childProcesses: DENY, detection: {{fileName: id, filePath: /usr/bin}}}}]
 ---
 apiVersion: openepm/v1
 kind: ReusableCertificate
@@ -188,7 +188,7 @@ def test_a_policy_for_a_group_that_is_not_there_writes_nothing_anywhere(house: H
 
     looked_for = house.installed.run("epm", "get", "group", "newcomers")
     assert (refused.code, refused.output) == (2, "")
-    assert "<stdin>:9: spec.assignments.include[0].group: " in refused.errors
+    assert "<stdin>:10: spec.assignments.include[0].group: " in refused.errors
     assert refused.errors.endswith("nothing was applied\n")
     assert looked_for.code == 1
 

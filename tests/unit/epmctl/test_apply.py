@@ -126,7 +126,7 @@ def test_a_policy_that_the_server_refuses_writes_nothing_anywhere(console: Conso
     file = console.folder / "documents" / "documents.yaml"
     assert outcome.code == 2
     assert outcome.err.splitlines() == [
-        f'{file}:6: ElevationRulesPolicy "developer-tools": rules[0].detection.file_hash: must be 64 hexadecimal digits',
+        f"{file}:14: spec.rules[0].detection.fileHash: must be 64 hexadecimal digits",
         "nothing was applied",
     ]
     assert all(validate_only for _, validate_only in asked(applied))
@@ -141,8 +141,8 @@ def test_the_problems_that_all_services_find_come_together(console: Console, app
 
     said = [line.partition("documents.yaml:")[2] or line for line in outcome.err.splitlines()]
     assert said == [
-        '23: Role "Tier 2": rights: no right',
-        '18: Group "developers": no group',
+        "26: spec.rights: no right",
+        "18: no group",
         "elsewhere: no policy",
         "nothing was applied",
     ]
@@ -178,7 +178,7 @@ def test_a_later_problem_is_a_failure_and_no_bad_input(console: Console, applied
     outcome = apply(console, *EVERYTHING)
 
     assert outcome.code == 1
-    assert 'ElevationRulesPolicy "developer-tools": assignments: the group is gone' in outcome.err
+    assert "documents.yaml:16: spec.assignments: the group is gone" in outcome.err
     assert outcome.err.splitlines()[-1] == f"applied: access, groups; not applied: policies; {LATER}"
 
 
@@ -233,7 +233,7 @@ def test_metadata_that_no_server_keeps_is_named(console: Console) -> None:
     outcome = apply(console, GROUP.replace("{name: developers}", "{name: developers, labels: {owner: me}}"))
 
     assert outcome.code == 0
-    assert 'documents.yaml:1: Group "developers": the server keeps no labels of this kind' in outcome.err
+    assert "documents.yaml:3: metadata.labels: not applied: the server keeps none for a Group" in outcome.err
 
 
 def test_more_than_a_server_takes_at_once_is_refused_here(console: Console, applied: FakeServer) -> None:

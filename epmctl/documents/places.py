@@ -1,0 +1,49 @@
+"""Find the place in a file that a problem is about, whoever found the problem.
+
+The checks name keys as documents spell them; a service names the fields of its contract.
+"""
+
+import re
+from typing import Final
+
+from epmctl.documents.model import Kind
+from epmctl.documents.nodes import ListNode, MapNode, Node
+
+_STEP: Final = re.compile(r"[^.\[\]]+|\[\d+\]")
+_SNAKE: Final = re.compile(r"_([a-z])")
+_OF_METADATA: Final = re.compile(r"(name|description|scopeTags)\b")
+_SPELLINGS: Final = (
+    (re.compile(r"^settings\."), ""),
+    (re.compile(r"\.lintIgnores\b"), ".lint"),
+    (re.compile(r"(\.lint\[\d+\])\.finding$"), r"\1.ignore"),
+    (re.compile(r"\.arguments\.commandLines\b"), ".arguments"),
+)
+
+
+def key_of(kind: Kind, field: str) -> str:
+    """Give the key of a document of `kind` that becomes `field` in the contract."""
+    key = _SNAKE.sub(lambda letter: letter[1].upper(), field)
+    if not key or key.startswith("metadata."):
+        return key
+    if _OF_METADATA.match(key) and not (kind is Kind.RoleAssignment and key.startswith("scopeTags")):
+        return f"metadata.{key}"
+    for contract, document in _SPELLINGS:
+        key = contract.sub(document, key)
+    return f"spec.{key}"
+
+
+def line_of(root: MapNode, key: str) -> int:
+    """Give the line of `key`, or of the innermost thing around it that is there."""
+    node: Node | None = root
+    line = root.line
+    for step in _STEP.findall(key):
+        if isinstance(node, MapNode):
+            line = node.key_lines.get(step, line)
+            node = node.entries.get(step)
+        elif isinstance(node, ListNode) and step.startswith("["):
+            index = int(step[1:-1])
+            node = node.items[index] if index < len(node.items) else None
+            line = node.line if node is not None else line
+        else:
+            break
+    return line
