@@ -12,7 +12,7 @@ from services._chassis.errors import ConflictError
 from services._chassis.migrate import differences, upgrade
 from services._chassis.paging import Page, PageRequest, page_request
 from services.device.model.devices import Attested, Device, EnrolmentState, Facts, Origin, Ownership
-from services.device.model.groups import Group
+from services.device.model.groups import MOST_MEMBERS, Group
 from services.device.model.lifecycle import Desired, EpmState, Lifecycle
 from services.device.model.tokens import EnrolmentToken
 from services.device.ports import DirectoryChanges, Store
@@ -256,6 +256,17 @@ async def test_visibility_follows_a_change_of_scope_tags(device_store: Store) ->
     async with device_store.read() as work:
         assert (await work.devices.page(PageRequest(9), frozenset({"emea"}))).items == ()
         assert len((await work.devices.page(PageRequest(9), frozenset({"apac"}))).items) == 1
+
+
+async def test_a_page_of_large_objects_is_cut_to_what_a_message_takes(device_store: Store) -> None:
+    members = tuple(f"{number:0120}" for number in range(MOST_MEMBERS))
+    await keep(device_store, *(a_group(name, *members) for name in ("a", "b", "c")))
+    async with device_store.read() as work:
+        first = await work.groups.page(PageRequest(9), None)
+        rest = await work.groups.page(page_request(page_size=9, page_token=first.next_token), None)
+    assert [group.name for group in first.items] == ["a"]
+    assert [group.name for group in rest.items] == ["b"]
+    assert rest.next_token
 
 
 async def test_a_transaction_takes_one_revision_however_often_it_asks(device_store: Store) -> None:

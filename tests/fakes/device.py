@@ -5,19 +5,17 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
 
 from services._chassis.access import DEFAULT_TAG
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import ConflictError
-from services._chassis.paging import Page, PageRequest, cut
+from services._chassis.paging import Page, PageRequest
 from services.device.model.devices import Device
 from services.device.model.groups import Group
 from services.device.model.lifecycle import is_due
+from services.device.model.pages import Item, fitting_page
 from services.device.model.tokens import EnrolmentToken
 from services.device.ports import DirectoryChanges, Tags
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ class MemoryTokens:
         newest = sorted(self._work.own.tokens.values(), key=lambda token: token.token_id, reverse=True)
         seen = [token for token in newest if _visible(token.scope_tags, tags)]
         left = [token for token in seen if not request.after or token.token_id < str(request.after[0])]
-        return cut(left[: request.size + 1], request, key=lambda token: (token.token_id,))
+        return fitting_page(left[: request.size + 1], request, key=lambda token: (token.token_id,))
 
     async def save(self, token: EnrolmentToken) -> None:
         """Keep the token."""
@@ -198,4 +196,4 @@ def _visible(carried: tuple[str, ...], tags: Tags) -> bool:
 
 def _page(items: list[Item], request: PageRequest, key: Callable[[Item], tuple[str, ...]]) -> Page[Item]:
     left = sorted((item for item in items if key(item) > request.after), key=key)
-    return cut(left[: request.size + 1], request, key=key)
+    return fitting_page(left[: request.size + 1], request, key=key)

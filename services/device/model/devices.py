@@ -15,6 +15,7 @@ from datetime import datetime
 from services._chassis.errors import Problem
 from services.device.model import texts
 from services.device.model.lifecycle import Lifecycle, settle_platform
+from services.device.model.pages import weigh
 
 LONGEST_FACT = 128
 _OS = re.compile(r"[a-z0-9._-]{1,32}")
@@ -95,6 +96,11 @@ class Device:
     def bound_users(self) -> tuple[str, ...]:
         """Return the users that policies reach on this device, sorted."""
         return tuple(sorted({*self.attested.users, *self.facts.users}))
+
+    @property
+    def weight(self) -> int:
+        """Return about how many bytes the device takes in a message."""
+        return weigh(self.attested.users, self.attested.tags, self.attested.scope_tags, self.facts.users)
 
     def with_facts(self, facts: Facts) -> "Device":
         """Return the device with what its agent reports now; users only where they are allowed."""

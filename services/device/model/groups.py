@@ -12,6 +12,7 @@ from elevation.checks import check_group
 from elevation.model import GroupType
 from services._chassis.errors import Problem
 from services.device.model import texts
+from services.device.model.pages import weigh
 
 MOST_GROUPS_A_CALL = 1000
 MOST_MEMBERS = 10_000
@@ -41,6 +42,11 @@ class Group:
     scope_tags: tuple[str, ...] = ()
     deleted: bool = False
     revision: int = 0
+
+    @property
+    def weight(self) -> int:
+        """Return about how many bytes the group takes in a message."""
+        return weigh(self.members, self.scope_tags, (self.filter, self.description))
 
     @property
     def lists_devices(self) -> bool:

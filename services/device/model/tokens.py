@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from services._chassis.errors import Problem
 from services.device.model import texts
+from services.device.model.pages import weigh
 
 TOKEN_PREFIX = "epmenr_"  # noqa: S105 - marks tokens for people and for scanners of leaked secrets
 DEFAULT_LIFETIME = timedelta(days=7)
@@ -68,6 +69,11 @@ class EnrolmentToken:
     def used_up(self) -> bool:
         """Tell whether as many devices as allowed have enrolled."""
         return self.used >= self.quota
+
+    @property
+    def weight(self) -> int:
+        """Return about how many bytes the token takes in a message."""
+        return weigh(self.users, self.groups, self.tags, self.scope_tags)
 
     def shown(self) -> dict[str, object]:
         """Return the token as an audit record keeps it."""

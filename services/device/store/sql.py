@@ -13,10 +13,11 @@ from services._chassis.audit import AuditEntry
 from services._chassis.audit_store import record
 from services._chassis.db import Database, Transaction
 from services._chassis.errors import ConflictError
-from services._chassis.paging import Page, PageRequest, cut
+from services._chassis.paging import Page, PageRequest
 from services.device.model.devices import Device
 from services.device.model.groups import Group
 from services.device.model.lifecycle import EpmState
+from services.device.model.pages import fitting_page
 from services.device.model.tokens import EnrolmentToken
 from services.device.ports import DirectoryChanges, Tags
 from services.device.store.rows import Row, device_of, device_row, group_of, group_row, token_of, token_row
@@ -106,7 +107,9 @@ class SqlDevices:
             shown = sa.tuple_(*(sa.literal(part, Text) for part in request.after))
             question = question.where(sa.tuple_(DEVICES.c.name, DEVICES.c.device_id) > shown)
         rows = await _rows(self._tx, question.limit(request.size + 1))
-        return cut([device_of(row) for row in rows], request, key=lambda device: (device.name, device.device_id))
+        return fitting_page(
+            [device_of(row) for row in rows], request, key=lambda device: (device.name, device.device_id)
+        )
 
     async def save(self, device: Device) -> None:
         """Write the device. Raises ConflictError if another enrolled device has its name."""
@@ -149,7 +152,7 @@ class SqlTokens:
         if request.after:
             question = question.where(TOKENS.c.token_id < request.after[0])
         rows = await _rows(self._tx, question.limit(request.size + 1))
-        return cut([token_of(row) for row in rows], request, key=lambda token: (token.token_id,))
+        return fitting_page([token_of(row) for row in rows], request, key=lambda token: (token.token_id,))
 
     async def save(self, token: EnrolmentToken) -> None:
         """Write the token as it is, new or not."""
@@ -177,7 +180,7 @@ class SqlGroups:
         if request.after:
             alive = alive.where(GROUPS.c.name > request.after[0])
         rows = await _rows(self._tx, alive.limit(request.size + 1))
-        return cut([group_of(row) for row in rows], request, key=lambda group: (group.name,))
+        return fitting_page([group_of(row) for row in rows], request, key=lambda group: (group.name,))
 
     async def save(self, group: Group) -> None:
         """Write the group as it is, new or not, or its tombstone."""

@@ -39,7 +39,8 @@ async def report_settings(
 async def sweep(store: Store, *, now: datetime) -> int:
     """Move a batch of the devices whose time has come to DEPROVISIONING; return how many there were to look at.
 
-    A device that changed between the look and the move is left for the next look: its revision differs.
+    A device is moved only if it is due still, in the transaction that moves it: a policy may have returned meanwhile, and
+    another replica may have been faster.
     """
     async with store.read() as work:
         seen = await work.devices.due(now, limit=SWEEP_BATCH)
@@ -49,7 +50,7 @@ async def sweep(store: Store, *, now: datetime) -> int:
         current = await work.devices.many(device.device_id for device in seen)
         for device in seen:
             found = current.get(device.device_id)
-            if found is not None and found.revision == device.revision and is_due(found.lifecycle, now):
+            if found is not None and is_due(found.lifecycle, now):
                 await _move(work, found, (settle_time(found.lifecycle, now),), now)
     return len(seen)
 
