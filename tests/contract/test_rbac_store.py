@@ -74,7 +74,8 @@ async def test_a_new_store_holds_the_built_in_roles_and_nothing_else(store: Stor
         state = await work.state()
         assert await work.revision() == 0
     assert dict(state.roles) == BUILT_IN_ROLES
-    assert not (state.principal_groups or state.role_assignments or state.scope_tags or state.tokens)
+    shelves = (state.principal_groups, state.role_assignments, state.scope_tags, state.tokens)
+    assert [dict(shelf) for shelf in shelves] == [{}, {}, {}, {}]
 
 
 async def test_every_kind_of_object_comes_back_as_it_went_in(store: Store) -> None:

@@ -20,7 +20,16 @@ from epm.policy.v1 import agent_pb2, agent_pb2_grpc
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from services._chassis import pki
 from services._chassis.caller import current_caller, current_permit
-from services._chassis.errors import ConflictError, InvalidError, NotFoundError, Problem, UnavailableError
+from services._chassis.errors import (
+    ConflictError,
+    DeniedError,
+    InvalidError,
+    LimitError,
+    NotFoundError,
+    Problem,
+    StateError,
+    UnavailableError,
+)
 from services._chassis.server import ServiceParts
 from tests.builders.doors import OpenDoors, bearer, device_identity, open_doors, service_identity
 from tests.fakes.access import FakeAccess
@@ -75,7 +84,7 @@ class House:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.access = FakeAccess(self.clock)
-        self.roles = Roles()
+        self.roles = Roles()  # type: ignore[abstract]  # what is not overridden answers UNIMPLEMENTED
 
     def parts(self) -> ServiceParts:
         """Return the small servicers as a service."""
@@ -212,7 +221,8 @@ async def test_a_malformed_message_is_the_callers_mistake(house: House, doors: O
 
 async def garbage(doors: OpenDoors, *metadata: tuple[str, str]) -> None:
     async with doors.public() as channel:
-        await channel.unary_unary("/epm.rbac.v1.RbacService/ListRoles")(b"\xff\xff", metadata=metadata)
+        call: Any = channel.unary_unary("/epm.rbac.v1.RbacService/ListRoles")
+        await call(b"\xff\xff", metadata=metadata)
 
 
 async def test_anyone_may_call_what_is_declared_anonymous(doors: OpenDoors) -> None:
@@ -222,24 +232,27 @@ async def test_anyone_may_call_what_is_declared_anonymous(doors: OpenDoors) -> N
 
 
 @pytest.mark.parametrize(
-    ("failure", "code", "reason", "message"),
+    ("failure", "answer"),
     [
-        (NotFoundError("no policy p"), grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "no policy p"),
-        (ConflictError("there is one"), grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS", "there is one"),
-        (ConflictError("changed", stale=True), grpc.StatusCode.ABORTED, "STALE_ETAG", "changed"),
-        (UnavailableError("later"), grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE", "later"),
-        (RuntimeError("secret"), grpc.StatusCode.INTERNAL, "INTERNAL", "internal error"),
+        (NotFoundError("no policy p"), (grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "no policy p")),
+        (ConflictError("there is one"), (grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS", "there is one")),
+        (ConflictError("changed", stale=True), (grpc.StatusCode.ABORTED, "STALE_ETAG", "changed")),
+        (StateError("not now"), (grpc.StatusCode.FAILED_PRECONDITION, "FAILED_PRECONDITION", "not now")),
+        (DeniedError("not you"), (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED", "not you")),
+        (LimitError("too many"), (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED", "too many")),
+        (UnavailableError("later"), (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE", "later")),
+        (RuntimeError("secret"), (grpc.StatusCode.INTERNAL, "INTERNAL", "internal error")),
     ],
 )
 async def test_an_error_becomes_a_status_with_a_reason(
-    house: House, doors: OpenDoors, failure: Exception, code: grpc.StatusCode, reason: str, message: str
+    house: House, doors: OpenDoors, failure: Exception, answer: tuple[grpc.StatusCode, str, str]
 ) -> None:
     house.roles.failure = failure
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await who_am_i(doors, *bearer(house.access.owner()), ("x-request-id", "r-1"))
-    assert (refused.value.code(), refused.value.details()) == (code, message)
     info = info_of(refused.value)
-    assert (info.reason, info.domain, info.metadata["request_id"]) == (reason, "openepm", "r-1")
+    assert (refused.value.code(), info.reason, refused.value.details()) == answer
+    assert (info.domain, info.metadata["request_id"]) == ("openepm", "r-1")
 
 
 async def test_all_problems_of_an_input_are_told_by_field(house: House, doors: OpenDoors) -> None:
@@ -321,7 +334,7 @@ async def test_a_device_streams_both_ways(doors: OpenDoors) -> None:
     assert answer.HasField("welcome")
 
 
-async def test_a_message_over_the_limit_is_told_so(house: House, doors: OpenDoors) -> None:
+async def test_a_message_over_the_limit_is_told_so(doors: OpenDoors) -> None:
     async with doors.public() as channel:
         stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)
         with pytest.raises(grpc.aio.AioRpcError, match="larger than max") as refused:
@@ -333,15 +346,15 @@ async def test_health_answers_without_a_token_once_access_is_known(house: House,
     house.access.owner()
     await doors.host.wait_until_serving()
     async with doors.public() as channel:
-        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest())
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_nothing_serves_before_access_is_known(doors: OpenDoors) -> None:
     async with doors.public() as channel:
-        health = health_pb2_grpc.HealthStub(channel).Watch(
-            health_pb2.HealthCheckRequest(service="epm.rbac.v1.RbacService")
-        )
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        health = stub.Watch(health_pb2.HealthCheckRequest(service="epm.rbac.v1.RbacService"))
         answer = await anext(aiter(health))
         health.cancel()
     assert answer.status != health_pb2.HealthCheckResponse.SERVING
