@@ -221,6 +221,20 @@ async def test_the_corpus_holds_everything_by_name_at_one_revision(store: Readab
     assert corpus.certificates == (stored(reusable()),)
 
 
+async def test_every_corpus_is_the_newest(store: ReadableStore) -> None:
+    kept, gone, changing = stored(reusable("kept")), stored(reusable("gone")), stored(settings_policy())
+    await put(store, kept, gone, changing)
+    await store.corpus()
+    changed = stored(settings_policy(enabled=False))
+    async with store.writing() as work:
+        revision = await work.next_revision()
+        await work.save(deletion(gone, revision))
+        await work.save(Change(before=changing, after=changed, revision=revision, actor="user:bob", now=NOW))
+    for _ in range(2):
+        corpus = await store.corpus()
+        assert (corpus.revision, corpus.settings_policies, corpus.certificates) == (2, (changed,), (kept,))
+
+
 async def test_an_empty_corpus_is_at_revision_zero(store: ReadableStore) -> None:
     corpus = await store.corpus()
     assert (corpus.revision, corpus.settings_policies, corpus.rules_policies, corpus.certificates) == (0, (), (), ())

@@ -14,13 +14,24 @@ from services._chassis.db import Database, Transaction
 from services._chassis.paging import LARGEST_SIZE, Page, PageRequest, cut
 from services.policy.codec.kept import from_bytes, to_bytes
 from services.policy.model.audit import entry_of
-from services.policy.model.objects import About, Change, Content, Corpus, Stored, certificates_named, kind_of
+from services.policy.model.objects import (
+    About,
+    AnyContent,
+    Change,
+    Content,
+    Corpus,
+    Stored,
+    certificates_named,
+    kind_of,
+)
 from services.policy.store.tables import AUDIT, HISTORY, OBJECT, OBJECT_TAG
 
 LARGEST_PAGE = 3 * 1024 * 1024
 """Bytes of content on one page; with what is written beside it a page stays below the limit on a message."""
 _O, _T = OBJECT.c, OBJECT_TAG.c
 Row = Mapping[str, Any]
+Decoded = dict[tuple[str, str], tuple[bytes, AnyContent]]
+"""Content by kind and name, with the bytes that it was read from."""
 
 
 class SqlStore:
@@ -28,6 +39,7 @@ class SqlStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._decoded: Decoded = {}
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator["SqlWork"]:
@@ -43,21 +55,26 @@ class SqlStore:
             yield SqlWork(tx)
 
     async def corpus(self) -> Corpus:
-        """Read everything in one transaction."""
-        async with self.reading() as work:
-            return Corpus(
+        """Read everything in one transaction, and decode what has changed since the last time."""
+        async with self._database.read() as tx:
+            work = SqlWork(tx, self._decoded)
+            corpus = Corpus(
                 revision=await work.revision(),
                 settings_policies=await work.all(SettingsPolicy),
                 rules_policies=await work.all(RulesPolicy),
                 certificates=await work.all(ReusableCertificate),
             )
+        self._decoded = work.decoded
+        return corpus
 
 
 class SqlWork:
     """Read and write the tables within one transaction."""
 
-    def __init__(self, tx: Transaction) -> None:
+    def __init__(self, tx: Transaction, decoded_before: Decoded | None = None) -> None:
+        self.decoded: Decoded = {}
         self._tx = tx
+        self._decoded_before = decoded_before or {}
 
     async def find(self, kind: type[Content], names: Iterable[str]) -> Mapping[str, Stored[Content]]:
         """Read the objects of these names; a name with a NUL, which PostgreSQL cannot even ask for, is nobody's."""
@@ -116,7 +133,15 @@ class SqlWork:
 
     async def _stored(self, kind: type[Content], rows: Sequence[Row]) -> list[Stored[Content]]:
         tags = await self._tags(kind, [row["name"] for row in rows])
-        return [_stored(kind, row, tags.get(row["name"], frozenset())) for row in rows]
+        return [Stored(self._content(kind, row), _about(row, tags.get(row["name"], frozenset()))) for row in rows]
+
+    def _content(self, kind: type[Content], row: Row) -> Content:
+        key, kept = (row["kind"], row["name"]), row["content"]
+        bytes_before, content = self._decoded_before.get(key, (b"", None))
+        if bytes_before != kept or not isinstance(content, kind):
+            content = from_bytes(kind, kept)
+        self.decoded[key] = (kept, content)
+        return content
 
     async def _tags(self, kind: type[Content], names: Sequence[str]) -> Mapping[str, frozenset[str]]:
         if not names:
@@ -130,9 +155,9 @@ class SqlWork:
         return {name: frozenset(found) for name, found in tags.items()}
 
 
-def _stored(kind: type[Content], row: Row, tags: frozenset[str]) -> Stored[Content]:
+def _about(row: Row, tags: frozenset[str]) -> About:
     known = {name: row[name] for name in ("labels", "revision", "etag", "created", "updated", "updated_by")}
-    return Stored(from_bytes(kind, row["content"]), About(scope_tags=tags, **known))
+    return About(scope_tags=tags, **known)
 
 
 def _row(stored: Stored[Content]) -> dict[str, Any]:
