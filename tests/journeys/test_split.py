@@ -1,7 +1,6 @@
 """Four services in four processes, each on a PostgreSQL database of its own, as `deploy/compose.yaml` runs them."""
 
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders.installation import Done, Installation
+from tests.builders.installation import Done, Installation, free_ports
 from tests.journeys.test_main_job import CONFIRMED, RULES, SETTINGS, enabled
 from tests.postgres import Cluster
 
@@ -67,12 +66,6 @@ class Split:
                 place = data / ("ca" if key.startswith("ca.") else "keys")
                 place.mkdir(exist_ok=True)
                 shutil.copy2(authority / key, place)
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        listeners = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
 
 
 @pytest.fixture(scope="module")
