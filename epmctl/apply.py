@@ -40,16 +40,13 @@ def apply(places: tuple[str, ...], *, dry_run: bool, output: str) -> None:
 
 
 def _write(application: Application, output: str) -> None:
-    """Write, and print each part as it stands; JSON comes whole, even where a part fails."""
+    """Write, and only then print what stands: a reader that goes away must not stop a part from being written."""
     written: list[Outcome] = []
     try:
         for outcomes in application.write():
             written += outcomes
-            if output == "table":
-                _print(outcomes, output, dry_run=False)
     finally:
-        if output == "json":
-            _print(written, output, dry_run=False)
+        _print(written, output, dry_run=False)
 
 
 def _print(outcomes: Sequence[Outcome], output: str, *, dry_run: bool) -> None:

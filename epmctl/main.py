@@ -83,6 +83,9 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except SystemExit:
+        # Outside its standalone mode click ends the process for one reason alone: the reader of our output went away.
+        raise BrokenPipeError from None
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return 130

@@ -59,6 +59,10 @@ class Console:
             code = run([str(argument) for argument in arguments])
         return Outcome(code, *self._capsys.readouterr())
 
+    def printed(self) -> str:
+        """Give what the command that runs has printed so far."""
+        return self._capsys.readouterr().out
+
     @contextmanager
     def _standard_input(self, text: str) -> Iterator[None]:
         with self.monkeypatch.context() as patched:

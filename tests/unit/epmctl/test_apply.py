@@ -68,6 +68,23 @@ def test_what_became_of_each_object_is_printed(console: Console) -> None:
     ]
 
 
+def test_nothing_is_printed_before_all_is_written_so_that_no_reader_can_stop_it(
+    console: Console, applied: FakeServer
+) -> None:
+    printed: list[str] = []
+
+    def take(request: policies_pb2.ApplyPoliciesRequest) -> Answer:
+        printed.append(console.printed())
+        return _take_policies(request)
+
+    applied.on(policies_pb2.ApplyPoliciesRequest, take)
+
+    outcome = apply(console, *EVERYTHING)
+
+    assert printed == ["", ""]
+    assert len(outcome.out.splitlines()) == 5
+
+
 @pytest.mark.usefixtures("applied")
 def test_json_lists_the_objects(console: Console) -> None:
     outcome = apply(console, GROUP, arguments=("--output", "json"))

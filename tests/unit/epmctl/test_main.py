@@ -44,3 +44,18 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     )
 
     assert done.stderr == ""
+
+
+def test_a_reader_that_goes_away_early_leaves_exit_code_zero() -> None:
+    script = "import sys, click\nfrom epmctl import main\n@click.command()\ndef many():\n"
+    script += "    for n in range(100_000):\n        click.echo('line')\n"
+    script += "main.cli.get_command = lambda ctx, name: many\nsys.argv[1:] = ['many']\nmain.main()"
+
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+
+    assert (process.returncode, errors) == (0, b"")
