@@ -313,6 +313,17 @@ async def test_a_page_stays_below_the_limit_on_a_message(
     assert LARGEST_PAGE < MESSAGE_LIMIT
 
 
+async def test_labels_and_tags_count_towards_the_limit_on_a_message(tmp_path: Path) -> None:
+    async with opened(f"sqlite:///{tmp_path / 'policy.db'}") as database:
+        store = SqlStore(database)
+        labels = {f"l{number}": "ä" * 8000 for number in range(100)}
+        for name in "abc":
+            item = stored(reusable(name), *(f"{number}" * 100 for number in range(100)))
+            await put(store, replace(item, about=replace(item.about, labels=labels)))
+        assert await names(store, ReusableCertificate, PageRequest(50)) == ["a"]
+        assert await names(store, ReusableCertificate, PageRequest(50, ("a",))) == ["b"]
+
+
 async def test_content_that_this_version_does_not_know_is_not_read(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path / 'policy.db'}") as database:
         await put(SqlStore(database), stored(settings_policy()))

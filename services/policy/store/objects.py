@@ -27,7 +27,7 @@ from services.policy.model.objects import (
 from services.policy.store.tables import AUDIT, HISTORY, OBJECT, OBJECT_TAG
 
 LARGEST_PAGE = 3 * 1024 * 1024
-"""Bytes of content on one page; with what is written beside it a page stays below the limit on a message."""
+"""Bytes of objects on one page; with what is written beside it a page stays below the limit on a message."""
 _O, _T = OBJECT.c, OBJECT_TAG.c
 Row = Mapping[str, Any]
 Decoded = dict[tuple[str, str], tuple[bytes, AnyContent]]
@@ -93,8 +93,10 @@ class SqlWork:
             tagged = sa.select(_T.tag).where(_T.kind == _O.kind, _T.name == _O.name, _T.tag.in_(visible))
             statement = statement.where(tagged.exists())
         rows = await self._rows(kind, statement)
-        fitting = replace(request, size=min(request.size, _that_fit(rows)))
-        return cut(await self._stored(kind, rows), fitting, key=lambda stored: (stored.name,))
+        stored = await self._stored(kind, rows)
+        weights = (_weight(row, item.about.scope_tags) for row, item in zip(rows, stored, strict=True))
+        fitting = replace(request, size=min(request.size, _that_fit(weights)))
+        return cut(stored, fitting, key=lambda item: (item.name,))
 
     async def naming(self, certificate: str) -> Sequence[Stored[RulesPolicy]]:
         """Look through the rules: a certificate is deleted rarely, and nothing else asks who names it."""
@@ -186,7 +188,12 @@ def _history_row(change: Change[Content]) -> dict[str, Any]:
     }
 
 
-def _that_fit(rows: Sequence[Row]) -> int:
-    """Count the rows that go onto one page, at least one."""
-    sizes = accumulate(len(row["content"]) for row in rows)
-    return max(1, sum(1 for _ in takewhile(lambda size: size <= LARGEST_PAGE, sizes)))
+def _weight(row: Row, tags: frozenset[str]) -> int:
+    """Count the bytes that an object takes on a page, about."""
+    texts = (*row["labels"].keys(), *row["labels"].values(), *tags)
+    return len(row["content"]) + sum(len(text.encode()) for text in texts)
+
+
+def _that_fit(weights: Iterable[int]) -> int:
+    """Count the objects that go onto one page, at least one."""
+    return max(1, sum(1 for _ in takewhile(lambda size: size <= LARGEST_PAGE, accumulate(weights))))
