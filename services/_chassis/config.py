@@ -4,7 +4,7 @@ import ipaddress
 import re
 import urllib.parse
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -63,7 +63,6 @@ class ServiceSettings:
     access_heartbeat: timedelta = timedelta(seconds=5)
     deprovision_after: timedelta = timedelta(days=7)
     device_certificate_lifetime: timedelta = timedelta(days=90)
-    options: dict[str, str] = field(default_factory=dict)
 
     @property
     def ca(self) -> Path:
