@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from agent_stub.config import JUSTIFICATION_LIMIT
 from agent_stub.events.journal import SpoolError
 from agent_stub.events.records import Decided, Diagnostic
 from agent_stub.events.spool import Spool
 from agent_stub.inspection.inspector import Inspection
 from agent_stub.inspection.opened import EvidenceError, OpenedFile, opened
-from agent_stub.model import JUSTIFICATION_LIMIT, Answer, Moment, Origin, Question, Result, Subject
+from agent_stub.model import Answer, Moment, Origin, Question, Result, Subject
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.ports import Identities, Inspector, Launcher, Prompter
 from elevation.decision import decide

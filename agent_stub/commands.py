@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from agent_stub.config import default_socket, default_state_dir, status_socket
+from agent_stub.config import JUSTIFICATION_LIMIT, default_socket, default_state_dir, status_socket
 from agent_stub.control.client import AgentError, UnreachableError, ask
-from agent_stub.model import JUSTIFICATION_LIMIT
 
 ELEVATED, NOT_ELEVATED, BAD_INPUT, NOT_MANAGED, NO_AGENT = 0, 1, 2, 3, 4
 _CODES = {"ELEVATED": ELEVATED, "NOT_MANAGED": NOT_MANAGED}

@@ -10,6 +10,9 @@ from elevation.words import Platform
 
 SYSTEM_STATE = Path("/var/lib/openepm-agent")
 SYSTEM_SOCKET = Path("/run/openepm-agent/agent.sock")
+DEFAULT_ADMINISTRATOR_GROUPS = ("sudo", "wheel")
+JUSTIFICATION_LIMIT = 256
+"""Longest justification, in characters."""
 DEFAULT_SPOOL_LIMIT = 64 * 1024 * 1024
 _PLATFORMS = {"linux": Platform.LINUX, "darwin": Platform.MACOS, "win32": Platform.WINDOWS}
 

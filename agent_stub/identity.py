@@ -6,10 +6,9 @@ import pwd
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
+from agent_stub.config import DEFAULT_ADMINISTRATOR_GROUPS
 from agent_stub.model import Origin, Peer, Stated, Subject
 from elevation.model import Platform, Trigger
-
-DEFAULT_ADMINISTRATOR_GROUPS = ("sudo", "wheel")
 
 
 class RefusedError(Exception):

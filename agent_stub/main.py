@@ -7,8 +7,14 @@ from typing import NoReturn
 
 import click
 
-from agent_stub.config import AgentSettings, UnsafeSettings, default_socket, default_state_dir, host_platform
-from agent_stub.identity import DEFAULT_ADMINISTRATOR_GROUPS
+from agent_stub.config import (
+    DEFAULT_ADMINISTRATOR_GROUPS,
+    AgentSettings,
+    UnsafeSettings,
+    default_socket,
+    default_state_dir,
+    host_platform,
+)
 from elevation.words import Platform, Trigger
 
 ELEVATED, NOT_ELEVATED, BAD_INPUT, NOT_MANAGED, NO_AGENT = 0, 1, 2, 3, 4
@@ -152,6 +158,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     socket_path: Path | None,
 ) -> None:
     """Run the agent in the foreground until SIGTERM."""
+    # structlog loads rich wherever it finds it: 5 MB for tracebacks with the values of variables, which no log may show.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     import asyncio  # noqa: PLC0415 - see above
 
     from agent_stub import log  # noqa: PLC0415 - same

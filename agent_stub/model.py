@@ -6,8 +6,6 @@ from enum import Enum
 
 from elevation.model import Decision, FileEvidence, Parent, Platform, Trigger, Validation
 
-JUSTIFICATION_LIMIT = 256
-
 
 @dataclass(frozen=True, slots=True)
 class Subject:

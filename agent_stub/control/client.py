@@ -6,10 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from agent_stub.control.wire import LINE_LIMIT, line
-
-ANSWER_LIMIT = 16 * 1024 * 1024
-"""An answer names every rule that lost, so it may be longer than any request."""
+from agent_stub.control.lines import ANSWER_LIMIT, LINE_LIMIT, line
 
 
 class UnreachableError(Exception):

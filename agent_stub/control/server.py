@@ -10,8 +10,9 @@ from typing import Any
 
 import structlog
 
+from agent_stub.control.lines import LINE_LIMIT, line
 from agent_stub.control.present import present_answer
-from agent_stub.control.wire import LINE_LIMIT, ElevateRequest, WireError, line, parse_request, read_line
+from agent_stub.control.wire import ElevateRequest, WireError, parse_request, read_line
 from agent_stub.files import StateError
 from agent_stub.identity import RefusedError
 from agent_stub.model import Answer, Origin, Peer, Question

@@ -11,10 +11,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from agent_stub.control.lines import LINE_LIMIT
 from agent_stub.model import Stated
 from elevation.model import Parent, Platform, Trigger
 
-LINE_LIMIT = 256 * 1024
 ARGUMENT_LIMIT = 4096
 _STATED = frozenset({"user", "administrator", "platform", "trigger", "parent"})
 
@@ -54,11 +54,6 @@ async def read_line(reader: asyncio.StreamReader) -> dict[str, Any] | None:
     if not isinstance(found, dict):
         raise WireError("the line is no JSON object")
     return found
-
-
-def line(content: dict[str, Any]) -> bytes:
-    """Write one object."""
-    return json.dumps(content).encode("ascii") + b"\n"
 
 
 def parse_request(fields: dict[str, Any]) -> ElevateRequest | StatusRequest:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from agent_stub import main as program
+from agent_stub.control.lines import LINE_LIMIT
 from agent_stub.control.server import ControlServer
-from agent_stub.control.wire import LINE_LIMIT
 from agent_stub.identity import SystemIdentity, UnsafeStatedIdentity
 from agent_stub.model import Answer, Origin, Question, Result
 from agent_stub.ports import Prompter
@@ -263,3 +263,10 @@ async def test_a_start_that_cannot_be_is_refused_in_one_line(
 async def test_the_version_is_that_of_the_distribution() -> None:
     done = await agent("--version")
     assert done.output.split()[-1] == VERSION
+
+
+async def test_asking_loads_none_of_the_libraries_that_running_needs() -> None:
+    heavy = "{'asyncio', 'grpc', 'cryptography', 'google', 'structlog', 'elevation.model'}"
+    code = f"import sys, agent_stub.main, agent_stub.commands; sys.exit(bool({heavy} & set(sys.modules)))"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    assert await process.wait() == 0

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from agent_stub.control import server as control
+from agent_stub.control.lines import LINE_LIMIT
 from agent_stub.control.server import OWNER_ALONE, ControlServer
-from agent_stub.control.wire import LINE_LIMIT
 from agent_stub.files import StateError
 from agent_stub.identity import RefusedError, SystemIdentity, UnsafeStatedIdentity
 from agent_stub.model import Answer, Origin, Peer, Question, Result, Stated, Subject
