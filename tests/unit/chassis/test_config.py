@@ -1,0 +1,140 @@
+"""What a service is told at start, and everything that is wrong with it."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services._chassis.config import CertificateFiles, ServiceSettings, is_host, reachable
+from services._chassis.errors import InvalidError
+
+D = Path("d")
+PAIR = CertificateFiles(Path("x.crt"), Path("x.key"))
+
+
+def settings(**values: Any) -> ServiceSettings:
+    return ServiceSettings(data_dir=D, **values)
+
+
+def fields(**values: Any) -> list[str]:
+    with pytest.raises(InvalidError) as raised:
+        settings(**values).check()
+    assert raised.value.reason == "SETTINGS_INVALID"
+    return [problem.field for problem in raised.value.problems]
+
+
+def test_what_is_not_said_lies_in_the_data_folder() -> None:
+    own = settings()
+    own.check()
+    assert (own.ca, own.ca_key) == (D / "ca" / "ca.crt", D / "ca" / "ca.key")
+    assert (own.signing_key, own.policy_public_keys) == (
+        D / "keys" / "policy-signing.key",
+        D / "keys" / "policy-signing.pub",
+    )
+    server = CertificateFiles(D / "certs" / "server.crt", D / "certs" / "server.key")
+    assert (own.public_files, own.mesh_files) == (server, server)
+    assert own.identity_of("policy") == CertificateFiles(D / "certs" / "policy.crt", D / "certs" / "policy.key")
+    assert own.database_of("policy") == "sqlite:///d/policy.db"
+
+
+def test_what_is_said_counts() -> None:
+    own = settings(
+        database_url="postgresql://h/n", ca_file=D, ca_key_file=D, signing_key_file=D, policy_public_keys_file=D
+    )
+    assert own.database_of("policy") == "postgresql://h/n"
+    assert {own.ca, own.ca_key, own.signing_key, own.policy_public_keys} == {D}
+    assert settings(public_certificate=PAIR).public_files == PAIR
+    assert settings(mesh_certificate=PAIR).mesh_files == PAIR
+
+
+def test_a_services_own_certificate_is_shown_on_the_mesh_and_to_others() -> None:
+    own = settings(service_certificate=PAIR)
+    assert (own.mesh_files, own.identity_of("rbac")) == (PAIR, PAIR)
+    assert own.public_files != PAIR
+
+
+def test_in_one_process_the_services_meet_on_the_loopback_of_the_mesh_door() -> None:
+    own = settings(mesh_host="0.0.0.0", mesh_port=0).bound(public_port=7001, mesh_port=7002)
+    assert own.rbac == own.device == own.mesh_address == "127.0.0.1:7002"
+    assert own.public_address == "127.0.0.1:7001"
+    assert settings(rbac_address="rbac:1", device_address="device:2").rbac == "rbac:1"
+    assert settings(rbac_address="rbac:1", device_address="device:2").device == "device:2"
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("", "127.0.0.1:1"),
+        ("0.0.0.0", "127.0.0.1:1"),
+        ("::", "[::1]:1"),
+        ("[::]", "[::1]:1"),
+        ("fd00::1", "[fd00::1]:1"),
+        ("[fd00::1]", "[fd00::1]:1"),
+        ("epm.example", "epm.example:1"),
+    ],
+)
+def test_an_address_to_listen_on_is_reached_from_this_machine(host: str, address: str) -> None:
+    assert reachable(host, 1) == address
+
+
+def test_all_problems_come_at_once() -> None:
+    assert fields(
+        public_port=-1,
+        mesh_port=65536,
+        advertised_policy="nowhere",
+        rbac_address="rbac:0",
+        drain_grace=timedelta(seconds=-1),
+        access_bound=timedelta(),
+        deprovision_after=timedelta(),
+        database_url="mysql://h/n",
+        server_names=("two words",),
+        trust_domain="a/b",
+        log_level="loud",
+        log_format="xml",
+    ) == [
+        "public_port",
+        "mesh_port",
+        "advertised_policy",
+        "rbac_address",
+        "access_bound",
+        "deprovision_after",
+        "drain_grace",
+        "access_heartbeat",
+        "database_url",
+        "server_names",
+        "trust_domain",
+        "log_level",
+        "log_format",
+    ]
+
+
+def test_ports_must_differ_unless_the_system_chooses() -> None:
+    settings(public_port=0, mesh_port=0, health_port=0).check()
+    assert fields(public_port=9000, mesh_port=9001, health_port=9000) == ["public_port, mesh_port, health_port"]
+
+
+def test_a_heartbeat_must_come_within_the_bound() -> None:
+    assert fields(access_heartbeat=timedelta(seconds=60)) == ["access_heartbeat"]
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:///x.db", "postgresql://u:p@h:5432/n", "postgresql+psycopg://h/n"])
+def test_these_databases_are_known(url: str) -> None:
+    settings(database_url=url).check()
+
+
+@pytest.mark.parametrize("url", ["x", "mysql://h/n", "postgresql://[h/n", "postgresql://u:hunter2@h:port/n"])
+def test_any_other_database_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(InvalidError) as raised:
+        settings(database_url=url).check()
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["a", "epm.example.com", "*.example.com", "10.0.0.1", "fd00::1", "my_host-1"])
+def test_a_certificate_may_carry_these_names(name: str) -> None:
+    assert is_host(name)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "ü.example", "-a", "a-", "https://a", "a:1", "x" * 256])
+def test_a_certificate_carries_no_other(name: str) -> None:
+    assert not is_host(name)
