@@ -32,9 +32,11 @@ def audit_table(metadata: sa.MetaData, service: str) -> sa.Table:
     )
 
 
-async def record(tx: Transaction, table: sa.Table, entry: AuditEntry, *, now: datetime) -> None:
-    """Write the entry with who acts, from where and in which call; a worker acts as `service:NAME` of its table."""
-    await tx.execute(sa.insert(table), _row(entry, now, await tx.next_revision(), table.name.removesuffix("_audit")))
+async def record(tx: Transaction, table: sa.Table, *entries: AuditEntry, now: datetime) -> None:
+    """Write the entries with who acts, from where and in which call; a worker acts as `service:NAME` of its table."""
+    if entries:
+        revision, service = await tx.next_revision(), table.name.removesuffix("_audit")
+        await tx.execute(sa.insert(table), [_row(entry, now, revision, service) for entry in entries])
 
 
 def _row(entry: AuditEntry, now: datetime, revision: int, service: str) -> dict[str, Any]:
