@@ -39,8 +39,8 @@ class Devices(Protocol):
         """Return a page of the visible devices, by name."""
         ...
 
-    async def save(self, device: Device) -> None:
-        """Write the device as it is, new or not. Raises ConflictError if another enrolled device has its name."""
+    async def save(self, *devices: Device) -> None:
+        """Write the devices as they are, new or not. Raises ConflictError if another enrolled device has a name of theirs."""
         ...
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[Device]:
@@ -79,8 +79,8 @@ class Groups(Protocol):
         """Return a page of the visible groups, by name."""
         ...
 
-    async def save(self, group: Group) -> None:
-        """Write the group as it is, new or not, or its tombstone."""
+    async def save(self, *groups: Group) -> None:
+        """Write the groups as they are, new or not, or their tombstones."""
         ...
 
 
@@ -123,7 +123,7 @@ class Work(Protocol):
         """Return every device and group, tombstones included, that changed after the revision."""
         ...
 
-    async def audit(self, entry: AuditEntry, *, now: datetime) -> None:
+    async def audit(self, *entries: AuditEntry, now: datetime) -> None:
         """Record what was done, with the change."""
         ...
 

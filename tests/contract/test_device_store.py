@@ -100,6 +100,34 @@ async def test_a_device_that_is_saved_again_is_replaced(device_store: Store) -> 
         assert (await work.devices.page(PageRequest(10), None)).items == (changed,)
 
 
+async def test_many_devices_are_saved_together_new_ones_and_known_ones(device_store: Store) -> None:
+    await keep(device_store, a_device("d1", scope_tags=("emea",)), a_device("d2", scope_tags=("emea",)))
+    wanted = [
+        a_device("d1", scope_tags=("apac",), revision=2),
+        a_device("d2", scope_tags=("emea",), revision=2),
+        a_device("d3", scope_tags=("apac",)),
+    ]
+    async with device_store.transaction() as work:
+        await work.devices.save(*wanted)
+        await work.groups.save(a_group("g1"), a_group("g2"))
+        await work.devices.save()
+        await work.groups.save()
+    async with device_store.read() as work:
+        assert await work.devices.many(["d1", "d2", "d3"]) == {device.device_id: device for device in wanted}
+        apac = await work.devices.page(PageRequest(9), frozenset({"apac"}))
+        assert [device.device_id for device in apac.items] == ["d1", "d3"]
+        assert len(await work.groups.many(["g1", "g2"])) == 2
+
+
+async def test_nothing_of_a_batch_is_kept_if_one_name_is_taken(device_store: Store) -> None:
+    await keep(device_store, a_device("d1", "ws"))
+    with pytest.raises(ConflictError):
+        async with device_store.transaction() as work:
+            await work.devices.save(a_device("d2", "other"), a_device("d3", "ws"))
+    async with device_store.read() as work:
+        assert await work.devices.many(["d2", "d3"]) == {}
+
+
 async def test_an_enrolment_token_comes_back_as_it_went_in_and_is_replaced(device_store: Store) -> None:
     await keep(device_store, FULL_TOKEN)
     async with device_store.read() as work:
@@ -331,10 +359,16 @@ async def test_the_audit_record_shares_the_fate_of_its_change(database_url: str)
         with pytest.raises(LookupError):
             await record_and_fail(SqlStore(database))
         async with SqlStore(database).transaction() as work:
-            await work.audit(AuditEntry(action="device_retired", target_kind="device", target="kept"), now=NOW)
+            entry = AuditEntry(action="device_retired", target_kind="device", target="kept")
+            await work.audit(entry, replace(entry, target="too", before={"name": "ws"}), now=NOW)
+            await work.audit(now=NOW)
         async with database.read() as tx:
-            rows = (await tx.execute(sa.select(AUDIT.c.target, AUDIT.c.actor, AUDIT.c.revision))).all()
-    assert [tuple(row) for row in rows] == [("kept", "service:device", 1)]
+            columns = (AUDIT.c.target, AUDIT.c.actor, AUDIT.c.revision, AUDIT.c.before)
+            rows = (await tx.execute(sa.select(*columns).order_by(AUDIT.c.id))).all()
+    assert [tuple(row) for row in rows] == [
+        ("kept", "service:device", 1, None),
+        ("too", "service:device", 1, {"name": "ws"}),
+    ]
 
 
 async def record_and_fail(store: Store) -> None:

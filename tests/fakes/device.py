@@ -84,11 +84,12 @@ class MemoryWork:
             tuple(group for group in groups if group.revision > after),
         )
 
-    async def audit(self, entry: AuditEntry, *, now: datetime) -> None:
-        """Note the entry; like every record it has a revision."""
+    async def audit(self, *entries: AuditEntry, now: datetime) -> None:
+        """Note the entries; like every record they have a revision."""
         assert now.tzinfo is not None
-        await self.next_revision()
-        self.own = replace(self.own, audit=(*self.own.audit, entry))
+        if entries:
+            await self.next_revision()
+            self.own = replace(self.own, audit=(*self.own.audit, *entries))
 
 
 class MemoryDevices:
@@ -124,13 +125,14 @@ class MemoryDevices:
         seen = [device for device in self._all.values() if _visible(device.attested.scope_tags, tags)]
         return _page(seen, request, lambda device: (device.name, device.device_id))
 
-    async def save(self, device: Device) -> None:
-        """Keep the device, unless another enrolled one has its name."""
-        owner = await self.named(device.name)
-        if device.is_enrolled and owner is not None and owner.device_id != device.device_id:
-            raise ConflictError("the name is taken", reason="DEVICE_NAME_TAKEN")
+    async def save(self, *devices: Device) -> None:
+        """Keep the devices, unless another enrolled one has a name of theirs."""
         own = self._work.own
-        self._work.own = replace(own, devices={**own.devices, device.device_id: device})
+        kept = {**own.devices, **{device.device_id: device for device in devices}}
+        names = [device.name for device in kept.values() if device.is_enrolled]
+        if len(set(names)) < len(names):
+            raise ConflictError("the name is taken", reason="DEVICE_NAME_TAKEN")
+        self._work.own = replace(own, devices=kept)
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[Device]:
         """Return devices whose component is to go by now."""
@@ -184,10 +186,10 @@ class MemoryGroups:
         seen = [group for group in groups if not group.deleted and _visible(group.scope_tags, tags)]
         return _page(seen, request, lambda group: (group.name,))
 
-    async def save(self, group: Group) -> None:
-        """Keep the group or its tombstone."""
+    async def save(self, *groups: Group) -> None:
+        """Keep the groups or their tombstones."""
         own = self._work.own
-        self._work.own = replace(own, groups={**own.groups, group.name: group})
+        self._work.own = replace(own, groups={**own.groups, **{group.name: group for group in groups}})
 
 
 def _visible(carried: tuple[str, ...], tags: Tags) -> bool:

@@ -71,9 +71,9 @@ class SqlWork:
             tuple(group_of(row) for row in await _rows(self._tx, groups)),
         )
 
-    async def audit(self, entry: AuditEntry, *, now: datetime) -> None:
-        """Add a row to the audit table."""
-        await record(self._tx, AUDIT, entry, now=now)
+    async def audit(self, *entries: AuditEntry, now: datetime) -> None:
+        """Add rows to the audit table."""
+        await record(self._tx, AUDIT, *entries, now=now)
 
 
 class SqlDevices:
@@ -111,13 +111,14 @@ class SqlDevices:
             [device_of(row) for row in rows], request, key=lambda device: (device.name, device.device_id)
         )
 
-    async def save(self, device: Device) -> None:
-        """Write the device. Raises ConflictError if another enrolled device has its name."""
+    async def save(self, *devices: Device) -> None:
+        """Write the devices. Raises ConflictError if another enrolled device has a name of theirs."""
         try:
-            await _write(self._tx, DEVICES, device_row(device))
+            await _write(self._tx, DEVICES, [device_row(device) for device in devices])
         except IntegrityError as error:
+            names = ", ".join(device.name for device in devices)
             raise ConflictError(
-                f'an enrolled device is named "{device.name}" already', reason="DEVICE_NAME_TAKEN"
+                f"another enrolled device has this name already: {names}", reason="DEVICE_NAME_TAKEN"
             ) from error
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[Device]:
@@ -156,7 +157,7 @@ class SqlTokens:
 
     async def save(self, token: EnrolmentToken) -> None:
         """Write the token as it is, new or not."""
-        await _write(self._tx, TOKENS, token_row(token))
+        await _write(self._tx, TOKENS, [token_row(token)])
 
     async def _one(self, condition: sa.ColumnElement[bool]) -> EnrolmentToken | None:
         rows = await _rows(self._tx, sa.select(TOKENS).where(condition).limit(1))
@@ -182,28 +183,41 @@ class SqlGroups:
         rows = await _rows(self._tx, alive.limit(request.size + 1))
         return fitting_page([group_of(row) for row in rows], request, key=lambda group: (group.name,))
 
-    async def save(self, group: Group) -> None:
-        """Write the group as it is, new or not, or its tombstone."""
-        await _write(self._tx, GROUPS, group_row(group))
+    async def save(self, *groups: Group) -> None:
+        """Write the groups as they are, new or not, or their tombstones."""
+        await _write(self._tx, GROUPS, [group_row(group) for group in groups])
 
 
 async def _rows(tx: Transaction, question: sa.Select[Any]) -> Sequence[Row]:
     return [dict(row) for row in (await tx.execute(question)).mappings()]
 
 
-async def _write(tx: Transaction, table: sa.Table, row: Row) -> None:
-    """Insert or update the row; its scope tags are written only where they differ."""
+async def _write(tx: Transaction, table: sa.Table, rows: Sequence[Row]) -> None:
+    """Insert or update the rows, in few statements; their scope tags are written only where they differ."""
     key = next(iter(table.primary_key.columns))
-    tags = list(row["scope_tags"])
-    known = (await tx.execute(sa.select(table.c.scope_tags).where(key == row[key.name]))).first()
-    if known is None:
-        await tx.execute(sa.insert(table).values(**row))
-    else:
-        await tx.execute(sa.update(table).where(key == row[key.name]).values(**row))
-    if known is None or known.scope_tags != tags:
-        mine = {"of": table.name, "key": row[key.name]}
-        await tx.execute(sa.delete(SCOPE_TAGS).where(SCOPE_TAGS.c.of == mine["of"], SCOPE_TAGS.c.key == mine["key"]))
-        await tx.execute(sa.insert(SCOPE_TAGS), [{**mine, "tag": tag} for tag in tags or [DEFAULT_TAG]])
+    known = await _known_tags(tx, key, [row[key.name] for row in rows])
+    if new := [row for row in rows if row[key.name] not in known]:
+        await tx.execute(sa.insert(table), new)
+    if old := [row for row in rows if row[key.name] in known]:
+        mine = key == sa.bindparam("of_key")
+        await tx.execute(sa.update(table).where(mine), [{**row, "of_key": row[key.name]} for row in old])
+    retagged = {row[key.name]: row["scope_tags"] for row in rows if known.get(row[key.name]) != [*row["scope_tags"]]}
+    await _write_tags(tx, table, retagged)
+
+
+async def _known_tags(tx: Transaction, key: sa.Column[Any], keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Return the scope tags of those of the objects that are there already."""
+    question = sa.select(key.label("key"), key.table.c.scope_tags).where(key.in_(keys))
+    return {row["key"]: row["scope_tags"] for row in await _rows(tx, question)}
+
+
+async def _write_tags(tx: Transaction, table: sa.Table, tags: Mapping[str, Sequence[str]]) -> None:
+    if not tags:
+        return
+    rows = [{"of": table.name, "key": key, "tag": tag} for key, own in tags.items() for tag in own or [DEFAULT_TAG]]
+    mine = sa.and_(SCOPE_TAGS.c.of == table.name, SCOPE_TAGS.c.key.in_(list(tags)))
+    await tx.execute(sa.delete(SCOPE_TAGS).where(mine))
+    await tx.execute(sa.insert(SCOPE_TAGS), rows)
 
 
 def _visible(table: sa.Table, tags: Tags) -> list[sa.ColumnElement[bool]]:

@@ -60,9 +60,11 @@ async def apply_groups(
         existing = await work.groups.many(draft.name for draft in drafts)
         planned = [_plan(draft, existing.get(draft.name), check) for draft in drafts]
         _refuse_other_types(planned, existing.get)
-        if not validate_only:
-            for group, action in planned:
-                await _write(work, group, action, before=existing.get(group.name), now=now)
+        changed = [(group, action) for group, action in planned if action is not Action.UNCHANGED]
+        if changed and not validate_only:
+            revision = await work.next_revision()
+            await work.groups.save(*(replace(group, revision=revision) for group, _ in changed))
+            await work.audit(*(_entry(group, action, existing.get(group.name)) for group, action in changed), now=now)
         revision = await work.current_revision()
     return Applied(tuple((group.name, action) for group, action in planned), revision)
 
@@ -117,15 +119,11 @@ def _refuse_other_types(planned: Sequence[tuple[Group, Action]], existing: Calla
         )
 
 
-async def _write(work: Work, group: Group, action: Action, *, before: Group | None, now: datetime) -> None:
-    if action is Action.UNCHANGED:
-        return
-    await work.groups.save(replace(group, revision=await work.next_revision()))
-    entry = AuditEntry(
+def _entry(group: Group, action: Action, before: Group | None) -> AuditEntry:
+    return AuditEntry(
         action=f"group_{action.value}",
         target_kind="group",
         target=group.name,
         before=before.shown() if before else None,
         after=group.shown(),
     )
-    await work.audit(entry, now=now)

@@ -1,6 +1,6 @@
 """Move the EPM state of devices: by what the policy service reports, and by the time."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -26,14 +26,15 @@ async def report_settings(
     if problems := list(_problems(reports)):
         raise InvalidError(problems)
     async with store.transaction() as work:
-        devices = dict(await work.devices.many({report.device_id for report in reports}))
+        moves = _Moves(await work.devices.many({report.device_id for report in reports}))
         for report in reports:
-            device = devices.get(report.device_id)
+            device = moves.after.get(report.device_id)
             if device is None:
                 log.info("settings_state_passed_over", device_id=report.device_id)
                 continue
             steps = settle(device.lifecycle, report, now=now, deprovision_after=deprovision_after)
-            devices[report.device_id] = await _move(work, device, steps, now)
+            moves.take(device, steps)
+        await moves.keep(work, now)
 
 
 async def sweep(store: Store, *, now: datetime) -> int:
@@ -47,27 +48,41 @@ async def sweep(store: Store, *, now: datetime) -> int:
     if not seen:
         return 0
     async with store.transaction() as work:
-        current = await work.devices.many(device.device_id for device in seen)
-        for device in seen:
-            found = current.get(device.device_id)
-            if found is not None and is_due(found.lifecycle, now):
-                await _move(work, found, (settle_time(found.lifecycle, now),), now)
+        moves = _Moves(await work.devices.many(device.device_id for device in seen))
+        for device in moves.before.values():
+            if is_due(device.lifecycle, now):
+                moves.take(device, (settle_time(device.lifecycle, now),))
+        await moves.keep(work, now)
     return len(seen)
 
 
-async def _move(work: Work, device: Device, steps: Iterable[Lifecycle], now: datetime) -> Device:
-    """Keep the last step and record each that entered another state."""
-    moved = device
-    for step in steps:
-        if step.state is not moved.lifecycle.state:
-            await work.audit(_entry(device.device_id, moved.lifecycle, step), now=now)
-        moved = replace(moved, lifecycle=step)
-    if moved is device:
-        return device
-    if moved.seen_by_others() != device.seen_by_others():
-        moved = replace(moved, revision=await work.next_revision())
-    await work.devices.save(moved)
-    return moved
+class _Moves:
+    """Collect what becomes of devices, and write it in few statements."""
+
+    def __init__(self, devices: Mapping[str, Device]) -> None:
+        self.before = devices
+        self.after = dict(devices)
+        self._entries: list[AuditEntry] = []
+
+    def take(self, device: Device, steps: Iterable[Lifecycle]) -> None:
+        """Lead the device through the steps, and record each that enters another state."""
+        for step in steps:
+            if step.state is not device.lifecycle.state:
+                self._entries.append(_entry(device.device_id, device.lifecycle, step))
+            device = replace(device, lifecycle=step)
+        self.after[device.device_id] = device
+
+    async def keep(self, work: Work, now: datetime) -> None:
+        """Write the devices that differ; what others see of one takes a revision."""
+        changed: list[Device] = []
+        for device_id, device in self.after.items():
+            before = self.before[device_id]
+            if device.seen_by_others() != before.seen_by_others():
+                changed.append(replace(device, revision=await work.next_revision()))
+            elif device != before:
+                changed.append(device)
+        await work.devices.save(*changed)
+        await work.audit(*self._entries, now=now)
 
 
 def _entry(device_id: str, before: Lifecycle, after: Lifecycle) -> AuditEntry:
