@@ -44,9 +44,9 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     device = open_channel(settings.device, ca=settings.ca, identity=identity)
     store, deliveries, directory = SqlStore(database), SqlDeliveries(database), DirectoryWatch(device)
     writer, streams = DeliveryWriter(deliveries), OpenStreams(deliveries, clock)
-    book = PolicyBook(directory, DocumentEncoder().encode)
+    book = PolicyBook(directory, DocumentEncoder().encode, deprovision_after=settings.deprovision_after)
     corpus = CorpusFollower(store, database.changes, book)
-    reporter = SettingsReporter(book, deliveries, SettingsReports(device))
+    reporter = SettingsReporter(book, deliveries, SettingsReports(device), clock)
     corpus.on_change += [partial(streams.wake, None), partial(reporter.look_at, None)]
     directory.on_change += [streams.wake, reporter.look_at]
     directory.on_connect.append(reporter.forget)

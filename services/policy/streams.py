@@ -32,6 +32,7 @@ FAREWELL = 5.0
 """Seconds that a device has to answer its last offer, and to read why its stream ends."""
 
 HELD_AT_ONCE = 500
+_LEAVE = GoAway(GoAwayReason.DRAINING, RECONNECT_WITHIN)
 Send = Callable[[agent_pb2.StreamPolicyResponse], Awaitable[None]]
 Requests = AsyncIterator[agent_pb2.StreamPolicyRequest]
 
@@ -57,7 +58,7 @@ class PolicyStream:
         self._heartbeat = heartbeat
         self._woken = asyncio.Event()
         self._closing = asyncio.Event()
-        self._farewell = GoAway(GoAwayReason.DRAINING)
+        self._farewell = _LEAVE
 
     def wake(self) -> None:
         """Look soon whether there is something to say."""
@@ -156,6 +157,7 @@ class OpenStreams:
         self._clock = clock
         self._heartbeat = heartbeat
         self._streams: dict[str, PolicyStream] = {}
+        self._draining = False
 
     @contextmanager
     def entered(self, stream: PolicyStream) -> Iterator[None]:
@@ -164,6 +166,8 @@ class OpenStreams:
         if older := self._streams.get(device_id):
             older.close(GoAway(GoAwayReason.SUPERSEDED))
         self._streams[device_id] = stream
+        if self._draining:
+            stream.close(_LEAVE)
         try:
             yield
         finally:
@@ -177,9 +181,10 @@ class OpenStreams:
                 stream.wake()
 
     async def drain(self) -> None:
-        """Send everyone away, because this process ends."""
+        """Send everyone away, and everyone who comes yet, because this process ends."""
+        self._draining = True
         for stream in list(self._streams.values()):
-            stream.close(GoAway(GoAwayReason.DRAINING, RECONNECT_WITHIN))
+            stream.close(_LEAVE)
 
     def worker(self) -> Worker:
         """Return the worker that keeps the data true."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from services._chassis.changes import ChangeFeed
+from services._chassis.clock import Clock
 from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
@@ -124,10 +125,11 @@ class SettingsReporter:
     Everything is told again after a failure and after `forget`: the receiver may have lost what it heard.
     """
 
-    def __init__(self, book: PolicyBook, deliveries: Deliveries, receiver: SettingsReceiver) -> None:
+    def __init__(self, book: PolicyBook, deliveries: Deliveries, receiver: SettingsReceiver, clock: Clock) -> None:
         self._book = book
         self._deliveries = deliveries
         self._receiver = receiver
+        self._clock = clock
         self._told: dict[str, SettingsState] = {}
         self._devices: set[str] = set()
         self._everything = True
@@ -173,7 +175,7 @@ class SettingsReporter:
             self._told = {device_id: self._told[device_id] for device_id in enrolled if device_id in self._told}
         told = 0
         for part in _parts(wanted, SURVEYED_AT_ONCE):
-            states = await survey(self._book, self._deliveries, part)
+            states = await survey(self._book, self._deliveries, part, now=self._clock.now())
             told += await self._tell([state for state in states if self._is_news(state)])
         if told:
             log.info("settings_states_reported", devices=told, revision=self._book.revision)

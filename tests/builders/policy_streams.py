@@ -17,17 +17,24 @@ from epm.policy.v1 import agent_pb2, agent_pb2_grpc
 from services._chassis.pki import policy_key_id
 from services._chassis.server import ServiceParts
 from services.policy.agent_servicer import PolicyStreamServicer
-from services.policy.codec.agent import DocumentEncoder, Speaker
+from services.policy.codec.agent import Speaker
 from services.policy.model.directory import DirectoryDevice
 from services.policy.ports import Deliveries
 from services.policy.streams import OpenStreams
 from services.policy.usecases.delivery import CAPABILITY, Conversation, admit
-from services.policy.usecases.documents import PolicyBook
 from services.policy.workers import DeliveryWriter
 from tests.builders.doors import OpenDoors, device_identity
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import FakeClock
-from tests.fakes.policy_delivery import Authored, FakeDirectories, MemoryDeliveries, corpus, device, settings
+from tests.fakes.policy_delivery import (
+    Authored,
+    FakeDirectories,
+    MemoryDeliveries,
+    corpus,
+    device,
+    policy_book,
+    settings,
+)
 
 KEY = Ed25519PrivateKey.generate()
 TENANT = "openepm"
@@ -49,7 +56,7 @@ class World:
         self.clock = FakeClock()
         self.deliveries = deliveries or MemoryDeliveries()
         self.directories = directories or FakeDirectories(device("d1", "alice"), device("d2"))
-        self.book = PolicyBook(self.directories, DocumentEncoder().encode)
+        self.book = policy_book(self.directories)
         self.writer = DeliveryWriter(self.deliveries)
         self.streams = OpenStreams(self.deliveries, self.clock)
         self.answered: list[str] = []

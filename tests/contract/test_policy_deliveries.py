@@ -58,6 +58,7 @@ async def test_every_fact_comes_back_as_it_was_kept(deliveries: Deliveries) -> N
         rejected_revision=4,
         rejections=("first \N{SNOWMAN}", "second"),
         confirmed=NOW + timedelta(microseconds=1),
+        lost=NOW - timedelta(days=1),
         stream="stream-1",
         seen=NOW + timedelta(seconds=1),
     )

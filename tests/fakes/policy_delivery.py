@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from elevation.model import (
     ALL_DEVICES,
@@ -18,13 +19,16 @@ from elevation.model import (
     SettingsPolicy,
 )
 from services._chassis.errors import UnavailableError
+from services.policy.codec.agent import DocumentEncoder
 from services.policy.model.delivery import Delivery, SettingsState
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.objects import About, Corpus, Item, Stored
-from services.policy.ports import DeliveryStep
+from services.policy.ports import DeliveryStep, Directories
+from services.policy.usecases.documents import PolicyBook
 from tests.builders.elevation import HASH, policy, rule
 from tests.fakes.clock import NOW
 
+DEPROVISION_AFTER = timedelta(days=7)
 Authored = SettingsPolicy | RulesPolicy | ReusableCertificate
 
 
@@ -92,6 +96,11 @@ def device(
 def group(name: str, *members: str, kind: GroupType = GroupType.DEVICE, where: str = "") -> Group:
     """Make a group of devices, or of users, by name or by a filter."""
     return Group(name, kind, members, where)
+
+
+def policy_book(directories: Directories) -> PolicyBook:
+    """Make a book that works with real bytes."""
+    return PolicyBook(directories, DocumentEncoder().encode, deprovision_after=DEPROVISION_AFTER)
 
 
 class FakeDirectories:

@@ -55,6 +55,8 @@ class Delivery:
     rejections: tuple[str, ...] = ()
     confirmed: datetime | None = None
     """When the device last answered or was confirmed. None: never."""
+    lost: datetime | None = None
+    """When settings policies ceased to apply. None: they apply, or never did."""
     stream: str = ""
     """The newest stream; empty: it was closed."""
     seen: datetime | None = None
@@ -79,6 +81,15 @@ class Delivery:
         """Tell whether the device applied a document that wants this."""
         return self.applied_desired is desired
 
+    def loses(self, desired: Desired) -> bool:
+        """Tell whether this wish would take away settings that the device may have, for the first time."""
+        held = self.desired is not Desired.NONE or (self.applied_revision and self.applied_desired is not Desired.NONE)
+        return desired is Desired.NONE and self.lost is None and bool(held)
+
+    def losing(self, now: datetime) -> "Delivery":
+        """Note that settings policies have ceased to apply, unless that is known."""
+        return replace(self, lost=self.lost or now)
+
     def opened(self, stream: str, *, revision: int, sha256: bytes, now: datetime) -> "Delivery":
         """Begin a stream of a device that holds this revision and digest (0 and empty: none)."""
         begun = replace(self, stream=stream, seen=now)
@@ -95,8 +106,15 @@ class Delivery:
         """Make the document with this digest the newest one, under a new revision if it is another one than before."""
         if self.revision and sha256 == self.sha256:
             return self
-        revision = self.revision + 1
-        return replace(self, revision=revision, sha256=sha256, desired=desired, offered=None, rejections=())
+        return replace(
+            self,
+            revision=self.revision + 1,
+            sha256=sha256,
+            desired=desired,
+            offered=None,
+            rejections=(),
+            lost=self.lost if desired is Desired.NONE else None,
+        )
 
     def sent(self, now: datetime) -> "Delivery":
         """Note that the newest document is being offered."""

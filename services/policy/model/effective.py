@@ -7,6 +7,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from elevation.assignment import Memberships, applicable
 from elevation.document import PolicyDocument, UserPolicy
@@ -33,8 +34,11 @@ class EffectivePolicies:
         self._filters = _filters(include.filter for policy in self._policies for include in policy.assignments.include)
         self._shared: dict[tuple[object, ...], UserPolicy] = {}
 
-    def document(self, device: DirectoryDevice) -> PolicyDocument:
-        """Return the document of a device, everything in it sorted."""
+    def document(self, device: DirectoryDevice, *, leaves: datetime | None = None) -> PolicyDocument:
+        """Return the document of a device, everything in it sorted.
+
+        Without settings it says when the component is to go: as the directory says, or else at `leaves`.
+        """
         if not device.enrolled:
             return PolicyDocument(device.device_id, device.name, UserPolicy("", None))
         attributes = {**device.attributes, "name": device.name}
@@ -51,7 +55,7 @@ class EffectivePolicies:
             rules_policies=rules_policies,
             revisions={policy.name: self._revisions[policy.name] for policy in rules_policies},
             certificates=tuple(self._certificates[name] for name in self._certificates_of(rules_policies)),
-            deprovision_time=None if provisioned else device.deprovision_time,
+            deprovision_time=None if provisioned else device.deprovision_time or leaves,
         )
 
     def _user_policy(self, device: Device, user: User | None) -> UserPolicy:

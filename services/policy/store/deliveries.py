@@ -22,6 +22,7 @@ _EMPTY = {
     "rejected_revision": 0,
     "rejections": [],
     "confirmed": None,
+    "lost": None,
     "stream": "",
     "seen": None,
 }
@@ -90,6 +91,7 @@ def _row(delivery: Delivery) -> dict[str, Any]:
         "rejected_revision": delivery.rejected_revision,
         "rejections": list(delivery.rejections),
         "confirmed": delivery.confirmed,
+        "lost": delivery.lost,
         "stream": delivery.stream,
         "seen": delivery.seen,
     }
@@ -108,6 +110,7 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
         rejected_revision=row["rejected_revision"],
         rejections=tuple(row["rejections"]),
         confirmed=row["confirmed"],
+        lost=row["lost"],
         stream=row["stream"],
         seen=row["seen"],
     )

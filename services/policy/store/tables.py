@@ -68,6 +68,7 @@ DELIVERY = sa.Table(
     sa.Column("rejected_revision", sa.BigInteger, nullable=False),
     sa.Column("rejections", sa.JSON, nullable=False),
     sa.Column("confirmed", UtcDateTime, nullable=True),
+    sa.Column("lost", UtcDateTime, nullable=True),
     sa.Column("stream", Text, nullable=False),
     sa.Column("seen", UtcDateTime, nullable=True),
 )

@@ -162,14 +162,14 @@ class Conversation:
         await self._deliveries.change(self.device_id, lambda old: old.closed(self.stream))
 
     async def _next(self, now: datetime) -> Saying | None:
-        basis = self._book.basis(self.device_id)
+        basis = self._book.basis(self._delivery)
         self.leaving = not basis.device.enrolled
         farewell = GoAway(GoAwayReason.RETIRED) if self.leaving else None
         if self._unanswered is not None:
             return None
         if not self._understands:
             return farewell
-        made = await self._catch_up(basis, now)
+        basis, made = await self._catch_up(basis, now)
         match self._delivery.state:
             case DeliveryState.APPLIED:
                 self._confirmed = True
@@ -179,16 +179,23 @@ class Conversation:
             case _:
                 return await self._offer(made or self._book.make(basis), now)
 
-    async def _catch_up(self, basis: Basis, now: datetime) -> Made | None:
-        """Make the document of this basis the newest one, if it is another; return it if it had to be made for that."""
+    async def _catch_up(self, basis: Basis, now: datetime) -> tuple[Basis, Made | None]:
+        """Make the document of this basis the newest one, if it is another.
+
+        Return the basis of the newest document, and the document if it had to be made for that.
+        """
         made = None
         if basis != self._basis:
             made = self._book.make(basis)
+            if basis.device.enrolled and self._delivery.loses(made.desired):
+                await self._change(lambda old: old.losing(now))
+                basis = self._book.basis(self._delivery)
+                made = self._book.make(basis)
             self._basis, self._wanted = basis, (made.sha256, made.desired)
         sha256, desired = self._wanted
         if self._delivery.sha256 != sha256 or self._delivery.state is DeliveryState.PENDING:
             await self._change(lambda old: old.prepared(sha256, desired).sent(now))
-        return made
+        return basis, made
 
     async def _offer(self, made: Made, now: datetime) -> Offer | None:
         revision = self._delivery.revision

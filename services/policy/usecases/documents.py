@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from elevation.document import PolicyDocument
 from elevation.model import Group
 from services._chassis.errors import UnavailableError
-from services.policy.model.delivery import Desired
+from services.policy.model.delivery import Delivery, Desired
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.effective import EffectivePolicies, desired_of
 from services.policy.model.objects import Corpus
@@ -23,6 +24,8 @@ class Basis:
 
     effective: EffectivePolicies
     device: DirectoryDevice
+    lost: datetime | None
+    """When settings policies ceased to apply. None: they apply, or never did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,10 @@ class Made:
 class PolicyBook:
     """Know what applies to each device now; work is shared until policies or groups change."""
 
-    def __init__(self, directories: Directories, encode: Encode) -> None:
+    def __init__(self, directories: Directories, encode: Encode, *, deprovision_after: timedelta) -> None:
         self._directories = directories
         self._encode = encode
+        self._deprovision_after = deprovision_after
         self._corpus: Corpus | None = None
         self._groups: Mapping[str, Group] | None = None
         self._effective: EffectivePolicies | None = None
@@ -70,17 +74,22 @@ class PolicyBook:
         devices = self._directories.directory().devices
         return tuple(sorted(device_id for device_id, device in devices.items() if device.enrolled))
 
-    def basis(self, device_id: str) -> Basis:
+    def basis(self, delivery: Delivery) -> Basis:
         """Return what the device's document rests on. Raises UnavailableError while anything of it is not known."""
         directory = self._directories.directory()
-        device = directory.devices.get(device_id)
+        device = directory.devices.get(delivery.device_id)
         if device is None:
             raise UnavailableError("the directory does not show this device; try again", reason="DEVICE_NOT_KNOWN_YET")
-        return Basis(self._effective_with(directory.groups), device)
+        return Basis(self._effective_with(directory.groups), device, delivery.lost)
 
     def make(self, basis: Basis) -> Made:
-        """Make the document."""
-        document = basis.effective.document(basis.device)
+        """Make the document.
+
+        A device that loses its settings is told at once when its component goes, long before the directory says it: a
+        document that named no time would have it removed now.
+        """
+        leaves = None if basis.lost is None else basis.lost + self._deprovision_after
+        document = basis.effective.document(basis.device, leaves=leaves)
         content = self._encode(document)
         return Made(content, hashlib.sha256(content).digest(), desired_of(document))
 

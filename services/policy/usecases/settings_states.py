@@ -1,41 +1,50 @@
 """Work out what settings policies want of devices, and whether the devices know; prepare the documents that say so."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from services._chassis.errors import UnavailableError
 from services.policy.model.delivery import Delivery, SettingsState
-from services.policy.ports import Deliveries
+from services.policy.ports import Deliveries, DeliveryStep
 from services.policy.usecases.documents import Made, PolicyBook
 
 
-async def survey(book: PolicyBook, deliveries: Deliveries, device_ids: Sequence[str]) -> list[SettingsState]:
+async def survey(
+    book: PolicyBook, deliveries: Deliveries, device_ids: Sequence[str], *, now: datetime
+) -> list[SettingsState]:
     """Return the states of the devices; for each whose document is another one now, a new revision waits afterwards.
 
     Devices that the directory has lost meanwhile are passed over.
     """
     revision = book.revision
-    made = _make(book, device_ids)
-    known = dict(await deliveries.many(made.keys()))
-    behind = [device_id for device_id, delivery in known.items() if _differs(delivery, made[device_id])]
-    if behind:
-        changed = await deliveries.change([(device_id, _preparing(made[device_id])) for device_id in behind])
-        known.update(zip(behind, changed, strict=True))
+    known = dict(await deliveries.many(device_ids))
+    made = _make(book, known)
+    if losing := [device_id for device_id, found in made.items() if known[device_id].loses(found.desired)]:
+        await _change(deliveries, known, {device_id: lambda old: old.losing(now) for device_id in losing})
+        made |= _make(book, {device_id: known[device_id] for device_id in losing})
+    behind = {device_id: _preparing(found) for device_id, found in made.items() if _differs(known[device_id], found)}
+    await _change(deliveries, known, behind)
     return [
         SettingsState(
             device_id=device_id,
-            desired=made[device_id].desired,
-            acknowledged=delivery.acknowledged(made[device_id].desired),
+            desired=found.desired,
+            acknowledged=known[device_id].acknowledged(found.desired),
             revision=revision,
         )
-        for device_id, delivery in known.items()
+        for device_id, found in made.items()
     ]
 
 
-def _make(book: PolicyBook, device_ids: Sequence[str]) -> dict[str, Made]:
+async def _change(deliveries: Deliveries, known: dict[str, Delivery], steps: Mapping[str, DeliveryStep]) -> None:
+    if steps:
+        known.update((found.device_id, found) for found in await deliveries.change(list(steps.items())))
+
+
+def _make(book: PolicyBook, known: Mapping[str, Delivery]) -> dict[str, Made]:
     made: dict[str, Made] = {}
-    for device_id in device_ids:
+    for device_id, delivery in known.items():
         try:
-            made[device_id] = book.make(book.basis(device_id))
+            made[device_id] = book.make(book.basis(delivery))
         except UnavailableError:
             continue
     return made
@@ -45,5 +54,5 @@ def _differs(delivery: Delivery, made: Made) -> bool:
     return delivery.revision == 0 or delivery.sha256 != made.sha256
 
 
-def _preparing(made: Made) -> Callable[[Delivery], Delivery]:
+def _preparing(made: Made) -> DeliveryStep:
     return lambda old: old.prepared(made.sha256, made.desired)

@@ -8,14 +8,12 @@ import pytest
 from elevation.model import GroupType
 from services._chassis.changes import ChangeFeed
 from services._chassis.errors import UnavailableError
-from services.policy.codec.agent import DocumentEncoder
 from services.policy.model.delivery import Delivery, Desired, SettingsState
 from services.policy.model.objects import Corpus
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryStep
-from services.policy.usecases.documents import PolicyBook
 from services.policy.workers import LARGEST_GROUP, LARGEST_REPORT, CorpusFollower, DeliveryWriter, SettingsReporter
-from tests.fakes.clock import NOW
+from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.policy_delivery import (
     Authored,
     FakeDirectories,
@@ -24,6 +22,7 @@ from tests.fakes.policy_delivery import (
     corpus,
     device,
     group,
+    policy_book,
     rules,
     settings,
 )
@@ -121,10 +120,10 @@ class Office:
 
     def __init__(self, directories: FakeDirectories | None = None) -> None:
         self.directories = directories or FakeDirectories(device("d1", "alice"), device("d2"), groups=[DEVELOPERS])
-        self.book = PolicyBook(self.directories, DocumentEncoder().encode)
+        self.book = policy_book(self.directories)
         self.deliveries = MemoryDeliveries()
         self.receiver = FakeReceiver()
-        self.reporter = SettingsReporter(self.book, self.deliveries, self.receiver)
+        self.reporter = SettingsReporter(self.book, self.deliveries, self.receiver, FakeClock())
 
     def publish(self, *contents: Authored) -> None:
         self.book.put(corpus(*contents, revision=self.book.revision + 1))
@@ -227,7 +226,7 @@ async def test_states_go_in_batches_and_none_is_lost() -> None:
 
     office = Office(FakeDirectories(*(device(f"d{number}") for number in range(1234))))
     office.receiver = CountingReceiver()
-    office.reporter = SettingsReporter(office.book, office.deliveries, office.receiver)
+    office.reporter = SettingsReporter(office.book, office.deliveries, office.receiver, FakeClock())
     office.publish(settings())
     assert len(await office.told()) == 1234
     assert max(CountingReceiver.sizes) <= LARGEST_REPORT
@@ -245,6 +244,19 @@ async def test_a_document_waits_for_a_device_that_is_away() -> None:
     office.publish(settings(), rules())
     await office.told()
     assert office.deliveries.kept["d1"].revision == 3
+
+
+async def test_a_device_that_is_away_keeps_the_time_at_which_its_component_goes() -> None:
+    office = Office()
+    office.publish(settings())
+    await office.told()
+    office.publish()
+    assert (await office.told())["d1"] == (NONE, False)
+    lost = office.deliveries.kept["d1"]
+    assert (lost.revision, lost.lost) == (2, NOW)
+    office.publish(rules("unrelated", "nobody"))
+    await office.told()
+    assert office.deliveries.kept["d1"] == lost
 
 
 async def test_the_reporter_waits_for_policies_and_directory_and_then_goes_by_itself() -> None:
@@ -281,7 +293,7 @@ class FakeReader:
 
 
 async def test_the_book_follows_what_is_authored_and_reads_only_after_a_change() -> None:
-    reader, book, changed = FakeReader(), PolicyBook(FakeDirectories(), DocumentEncoder().encode), asyncio.Event()
+    reader, book, changed = FakeReader(), policy_book(FakeDirectories()), asyncio.Event()
     follower = CorpusFollower(reader, reader.changes, book)
     follower.on_change.append(changed.set)
     async with working(follower.run):
@@ -296,15 +308,15 @@ async def test_the_book_follows_what_is_authored_and_reads_only_after_a_change()
 
 
 async def test_that_nothing_was_ever_authored_is_news_too() -> None:
-    reader, book = FakeReader(), PolicyBook(FakeDirectories(device("d1")), DocumentEncoder().encode)
+    reader, book = FakeReader(), policy_book(FakeDirectories(device("d1")))
     before = book.ready
     await CorpusFollower(reader, reader.changes, book).read()
     assert (before, book.ready) == (False, True)
-    assert book.make(book.basis("d1")).desired is NONE
+    assert book.make(book.basis(Delivery("d1"))).desired is NONE
 
 
 async def test_an_unchanged_book_wakes_nobody() -> None:
-    reader, book = FakeReader(), PolicyBook(FakeDirectories(), DocumentEncoder().encode)
+    reader, book = FakeReader(), policy_book(FakeDirectories())
     follower, woken = CorpusFollower(reader, reader.changes, book), list[int]()
     follower.on_change.append(lambda: woken.append(book.revision))
     reader.publish(5)

@@ -20,7 +20,7 @@ from services.policy.store.deliveries import SqlDeliveries
 from tests.builders.doors import open_doors, service_identity
 from tests.builders.policy_streams import SOON, Stream, World
 from tests.fakes.clock import NOW
-from tests.fakes.policy_delivery import MemoryDeliveries, device, group, rules, settings
+from tests.fakes.policy_delivery import DEPROVISION_AFTER, MemoryDeliveries, device, group, rules, settings
 
 
 @pytest.fixture
@@ -373,6 +373,44 @@ async def test_a_device_that_is_retired_gets_a_document_without_settings_and_is_
         farewell = await stream.sent_away()
         assert farewell.reason == agent_pb2.GO_AWAY_REASON_RETIRED
         assert not farewell.HasField("reconnect_within")
+
+
+async def test_a_device_that_loses_its_settings_is_told_when_its_component_goes_before_the_directory_knows(
+    world: World,
+) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.apply()
+        await stream.confirmed()
+        world.publish()
+        offer, manifest, document = await stream.offer()
+        assert (document.any_user.settings, document.deprovision_time) == (None, NOW + DEPROVISION_AFTER)
+        await stream.acknowledge(offer, manifest.revision)
+        await stream.confirmed()
+        world.clock.advance(timedelta(days=1))
+        world.publish(rules("unrelated", "nobody"))
+        assert (await stream.confirmed()).revision == 2
+        world.directories.put(replace(device("d1", "alice"), deprovision_time=NOW + timedelta(days=3)))
+        world.streams.wake(["d1"])
+        offer, manifest, document = await stream.offer()
+        assert document.deprovision_time == NOW + timedelta(days=3)
+        await stream.acknowledge(offer, manifest.revision)
+        await stream.confirmed()
+        world.publish(settings())
+        assert (await stream.offer())[2].deprovision_time is None
+    assert (await known(world)).lost is None
+
+
+async def test_a_device_that_never_had_settings_is_told_of_no_removal(world: World) -> None:
+    world.publish()
+    async with world.stream() as stream:
+        await stream.hello()
+        for contents in ([rules()], []):
+            offer, manifest, document = await stream.offer()
+            assert document.deprovision_time is None
+            await stream.acknowledge(offer, manifest.revision)
+            await stream.confirmed()
+            world.publish(*contents)
 
 
 async def test_a_process_that_ends_sends_its_streams_away(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("rejected_revision", sa.BigInteger(), nullable=False),
         sa.Column("rejections", sa.JSON(), nullable=False),
         sa.Column("confirmed", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lost", sa.DateTime(timezone=True), nullable=True),
         sa.Column("stream", _TEXT, nullable=False),
         sa.Column("seen", sa.DateTime(timezone=True), nullable=True),
     )
