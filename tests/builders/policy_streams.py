@@ -1,7 +1,7 @@
 """A policy service's streams behind real doors, and a device's end of one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from itertools import count
@@ -18,6 +18,7 @@ from services._chassis.pki import policy_key_id
 from services._chassis.server import ServiceParts
 from services.policy.agent_servicer import PolicyStreamServicer
 from services.policy.codec.agent import Speaker
+from services.policy.model.delivery import Delivery
 from services.policy.model.directory import DirectoryDevice
 from services.policy.ports import Deliveries
 from services.policy.streams import OpenStreams
@@ -69,6 +70,15 @@ class World:
         """Make this all that is authored, as the worker that follows the database does."""
         self.book.put(corpus(*contents, revision=self.book.revision + 1))
         self.streams.wake(None)
+
+    async def known(self, device_id: str = "d1") -> Delivery:
+        """Return what is kept of a device."""
+        return (await self.deliveries.many([device_id]))[device_id]
+
+    async def until(self, reached: Callable[[Delivery], bool]) -> None:
+        """Wait until what is kept of d1, in memory, is as the test wants it."""
+        assert isinstance(self.deliveries, MemoryDeliveries)
+        await self.deliveries.until("d1", reached)
 
     def parts(self) -> ServiceParts:
         """Return what the doors need."""

@@ -51,6 +51,13 @@ def rules(name: str = "rules", *groups: str, certificate: str = "", **values: ob
     return replace(made, **values)  # type: ignore[arg-type]
 
 
+def huge(number: int) -> RulesPolicy:
+    """Make a policy of about a megabyte."""
+    [rule] = rules().rules
+    described = tuple(replace(rule, name=f"rule-{index}", description="x" * 1000) for index in range(1000))
+    return rules(f"huge-{number}", rules=described)
+
+
 def stored(content: Item, revision: int = 1) -> Stored[Item]:
     """Keep an object as it was at a revision."""
     about = About(
