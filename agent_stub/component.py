@@ -48,8 +48,12 @@ class Component:
     async def keep(self) -> None:
         """Bring and remove the component as the policy says, until cancelled."""
         while True:
-            if self._is_due():
-                await self._stand()
+            try:
+                if self._is_due():
+                    await self._stand()
+            except Exception:  # without the component the agent still gets policy; the log has the traceback
+                log.exception("component_broken")
+                self.problem = "internal error of the agent; its log says more"
             await self._next_look()
 
     async def _stand(self) -> None:

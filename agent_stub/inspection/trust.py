@@ -64,10 +64,14 @@ def load_trust_store(folder: Path | None) -> TrustStore:
     """Read all `*.pem` and `*.crt` of a folder as trusted roots; None gives a store that trusts nothing."""
     if folder is None:
         return TrustStore(())
-    if not folder.is_dir():
-        raise TrustStoreError(f"trusted signers {folder}: is no folder; create it, or leave the option away")
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix in {".pem", ".crt"})
+    except OSError as error:
+        raise TrustStoreError(
+            f"trusted signers {folder}: is no readable folder; create it, or leave the option away"
+        ) from error
     roots: list[x509.Certificate] = []
-    for file in sorted(file for file in folder.iterdir() if file.suffix in {".pem", ".crt"}):
+    for file in files:
         try:
             roots += x509.load_pem_x509_certificates(file.read_bytes())
         except (OSError, ValueError) as error:

@@ -14,6 +14,9 @@ from epm.policy.v1 import agent_pb2, agent_pb2_grpc
 
 log = structlog.get_logger()
 
+REASONS_LIMIT = 1000
+LOGGED_REASONS = 20
+
 
 class PolicyStream:
     """The device's side of `StreamPolicy`. `changed` is called after an offer was applied, `refused` after one was not."""
@@ -78,9 +81,10 @@ class PolicyStream:
         try:
             revision = self._keeper.apply(offer, self._now())
         except PolicyRefusedError as error:
-            log.warning("policy_refused", reasons=error.reasons)
+            log.warning("policy_refused", reasons=error.reasons[:LOGGED_REASONS], count=len(error.reasons))
             self._refused(error)
-            nack = agent_pb2.Nack(nonce=offer.nonce, revision=_claimed_revision(offer), reasons=error.reasons)
+            reasons = _bounded(error.reasons)
+            nack = agent_pb2.Nack(nonce=offer.nonce, revision=_claimed_revision(offer), reasons=reasons)
             return agent_pb2.StreamPolicyRequest(nack=nack)
         log.info("policy_applied", revision=revision)
         self._changed()
@@ -97,6 +101,12 @@ class PolicyStream:
 def introduction(identity: Identity, agent_version: str, boot_id: str) -> agent_pb2.Hello:
     """Say who speaks; what the device holds is added at every connect."""
     return agent_pb2.Hello(device_id=identity.device_id, agent_version=agent_version, boot_id=boot_id)
+
+
+def _bounded(reasons: list[str]) -> list[str]:
+    """Keep the answer below the limit of a message: an answer that cannot be sent would bring the offer back for ever."""
+    rest = len(reasons) - REASONS_LIMIT
+    return reasons if rest <= 0 else [*reasons[:REASONS_LIMIT], f"and {rest} more"]
 
 
 def _claimed_revision(offer: agent_pb2.Offer) -> int:

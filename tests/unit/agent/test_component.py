@@ -28,6 +28,7 @@ class Place:
         self.delays = FakeDelays()
         self.changes: asyncio.Queue[str] = asyncio.Queue()
         self.fault = ""
+        self.bug: Exception | None = None
         self.revision = 0
         self.component = Component(self.keeper, self.bring, lambda: self.clock.wall, self.delays)
 
@@ -35,6 +36,8 @@ class Place:
     async def bring(self) -> AsyncIterator[None]:
         if self.fault:
             raise StateError(self.fault)
+        if self.bug is not None:
+            raise self.bug
         self.changes.put_nowait("came")
         yield
         self.changes.put_nowait("went")
@@ -143,3 +146,13 @@ async def test_a_component_that_cannot_stand_says_why_and_is_tried_again(place: 
     assert await place.change() == "came"
     await place.looked()
     assert place.component.problem == ""
+
+
+async def test_a_bug_in_the_component_does_not_end_the_watch_over_it(place: Place) -> None:
+    place.bug = ZeroDivisionError("bug")
+    place.receives(document())
+    await place.looked()
+    assert place.component.problem == "internal error of the agent; its log says more"
+    place.bug = None
+    place.delays.go_on()
+    assert await place.change() == "came"

@@ -18,6 +18,7 @@ from agent_stub.links import MESSAGE_LIMIT, Channels, End, Link, SessionError
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
 from agent_stub.policy.stream import PolicyStream, introduction
+from elevation.codec.document import encode_document
 from epm.device.v1 import agent_pb2 as device_pb2
 from epm.device.v1 import agent_pb2_grpc as device_grpc
 from epm.policy.v1 import agent_pb2 as policy_pb2
@@ -119,6 +120,17 @@ async def test_a_refused_offer_is_answered_with_all_reasons_and_the_stream_goes_
         assert [error.reasons for error in device.refusals] == [list(nack.reasons)]
         device.servers.policy.offer(device.servers.installation.offer(CONTENT, 4))
         assert (await device.said()).ack.revision == 4
+
+
+async def test_an_answer_with_very_many_reasons_still_fits_into_a_message(device: Device) -> None:
+    message = encode_document(CONTENT)
+    for number in range(2000):
+        message.users.add(user=f"user-{number}").settings.default_response = 99  # type: ignore[assignment]
+    async with session(asyncio.create_task(device.policy().session(device.link))):
+        await device.said()
+        device.servers.policy.offer(device.servers.installation.offer(message.SerializeToString(), 3))
+        nack = (await device.said()).nack
+        assert (len(nack.reasons), nack.reasons[-1]) == (1001, "and 1000 more")
 
 
 async def test_a_confirmation_moves_the_time_of_the_last_contact(device: Device) -> None:

@@ -111,7 +111,7 @@ def test_a_broken_trust_store_is_a_refused_start(tmp_path: Path) -> None:
     (tmp_path / "root.pem").write_text("broken", encoding="utf-8")
     with pytest.raises(TrustStoreError, match=r"root\.pem: is no readable PEM certificate; repair or remove it"):
         load_trust_store(tmp_path)
-    with pytest.raises(TrustStoreError, match="is no folder"):
+    with pytest.raises(TrustStoreError, match="is no readable folder"):
         load_trust_store(tmp_path / "nothing")
 
 
