@@ -10,7 +10,6 @@ import grpc
 import grpc.aio
 import pytest
 from google.rpc import error_details_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from epm.access.v1 import access_pb2, access_pb2_grpc
@@ -340,21 +339,3 @@ async def test_a_message_over_the_limit_is_told_so(doors: OpenDoors) -> None:
         with pytest.raises(grpc.aio.AioRpcError, match="larger than max") as refused:
             await stub.Enroll(enrolment_pb2.EnrollRequest(csr_pem="x" * 5_000_000))
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-async def test_health_answers_without_a_token_once_access_is_known(house: House, doors: OpenDoors) -> None:
-    house.access.owner()
-    await doors.host.wait_until_serving()
-    async with doors.public() as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        answer = await stub.Check(health_pb2.HealthCheckRequest())
-    assert answer.status == health_pb2.HealthCheckResponse.SERVING
-
-
-async def test_nothing_serves_before_access_is_known(doors: OpenDoors) -> None:
-    async with doors.public() as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        health = stub.Watch(health_pb2.HealthCheckRequest(service="epm.rbac.v1.RbacService"))
-        answer = await anext(aiter(health))
-        health.cancel()
-    assert answer.status != health_pb2.HealthCheckResponse.SERVING
