@@ -115,8 +115,7 @@ async def _groups(directories: Directories, application: Application) -> Mapping
 
 
 def _pending(application: Application) -> Mapping[str, GroupType]:
-    pending = application.pending_groups if application.validate_only else ()
-    return {group.name: group.type for group in pending if group.type is not None}
+    return {group.name: group.type for group in application.pending_groups if group.type is not None}
 
 
 async def _present(work: Work, drafts: Sequence[AnyDraft]) -> dict[Key, AnyStored]:
