@@ -54,15 +54,15 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def shared_cluster(run_folder: Path) -> Iterator[Cluster]:
+def shared_cluster(run_folder: Path, *, durable: bool = False) -> Iterator[Cluster]:
     """Use the cluster of this run, which is known by the folder that all of its workers share.
 
-    Raises PostgresMissingError with the reason if there are no usable binaries.
+    Only a durable one waits for the disk, which a benchmark needs and a test does not. Raises PostgresMissingError with the reason if there are no usable binaries.
     """
     users = run_folder / "postgres.users"
     with _counted(users, +1) as first:
         if first:
-            (run_folder / "postgres.folder").write_text(str(_start()))
+            (run_folder / "postgres.folder").write_text(str(_start(durable=durable)))
     folder = Path((run_folder / "postgres.folder").read_text())
     try:
         yield Cluster(folder)
@@ -84,7 +84,7 @@ def _counted(path: Path, step: int) -> Iterator[bool]:
         file.write(str(before + step))
 
 
-def _start() -> Path:
+def _start(*, durable: bool) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="openepm-pg-"))
     try:
         _give_away(folder)
@@ -102,7 +102,9 @@ def _start() -> Path:
             "-E",
             "UTF8",
         )
-        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c max_connections=200"
+        options = (
+            f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync={durable} -c max_connections=200"
+        )
         _run(programs / "pg_ctl", "-D", folder / "data", "-o", options, "-l", folder / "log", "-w", "start")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -118,10 +120,15 @@ def _stop(folder: Path) -> None:
 
 
 def _run(program: Path, *arguments: str | Path) -> None:
-    user = ACCOUNT if os.getuid() == 0 else None
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     done = subprocess.run(
-        [program, *arguments], user=user, cwd="/", stderr=subprocess.PIPE, text=True, check=False, **quiet
+        [program, *arguments],
+        user=ACCOUNT if os.getuid() == 0 else None,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise PostgresMissingError(f"{program} ended with {done.returncode}: {done.stderr.strip()}")
