@@ -3,7 +3,6 @@
 This is the hot path: plain attribute access and dictionaries, no reflection.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +20,7 @@ from services.reporting.model.events import (
     DiagnosticRecord,
     Envelope,
     Rejection,
+    all_of,
     attempt_problem,
     completion_problem,
     diagnostic_problem,
@@ -29,7 +29,6 @@ from services.reporting.model.events import (
 )
 
 _NANOS = 1_000_000_000
-_SEPARATORS = re.compile(r"[\\/]")
 
 
 def words(enum: Sequence[tuple[str, int]], prefix: str) -> dict[int, str]:
@@ -134,9 +133,9 @@ def _sort_decided(entry: agent_pb2.JournalEntry, result: _Sorted, occurred: int,
     )
     problem = attempt_problem(record, justification=decided.justification)
     if decided.platform not in PLATFORMS:
-        problem = "; ".join(filter(None, (problem, "platform must be a value that this server knows")))
-    if any(loser.lost_at not in LOSSES for loser in decided.losers):
-        problem = "; ".join(filter(None, (problem, "lost_at must be a value that this server knows")))
+        problem = all_of(problem, "platform must be a value that this server knows")
+    if not LOSSES.keys() >= {loser.lost_at for loser in decided.losers}:
+        problem = all_of(problem, "lost_at must be a value that this server knows")
     if not problem:
         result.attempts.append(record)
     return problem
@@ -172,9 +171,10 @@ def _sort_diagnostic(entry: agent_pb2.JournalEntry, result: _Sorted, occurred: i
 
 def file_name(path: str, platform: int) -> str:
     """Return the last part of a path in the platform's spelling."""
+    start = path.rfind("/")
     if platform == rules_pb2.PLATFORM_WINDOWS:
-        return _SEPARATORS.split(path)[-1]
-    return path.rpartition("/")[2]
+        start = max(start, path.rfind("\\"))
+    return path[start + 1 :]
 
 
 def time_of(stamp: Timestamp) -> int | None:

@@ -14,7 +14,6 @@ times as much, and the database drivers take a tuple as it is.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -176,8 +175,7 @@ _EARLIEST = microseconds(EARLIEST)
 _TOLERANCE = CLOCK_TOLERANCE // _MICROSECOND
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What every event must have, whatever it tells."""
 
     seq: int
@@ -189,81 +187,105 @@ class Envelope:
 
 def envelope_problem(envelope: Envelope, received: int) -> str:
     """Say what keeps any event of this envelope from being stored; empty if nothing does."""
-    return "; ".join(_envelope_problems(envelope, received))
+    return all_of(
+        "" if 0 < envelope.seq <= LARGEST_NUMBER else "seq must be from 1 to 2^63-1",
+        "" if _UUID7.fullmatch(envelope.event_id) else "event_id must be a UUIDv7 in small letters",
+        _time_problem(envelope.occurred, received),
+        "" if envelope.size <= LARGEST_EVENT else f"the event must not be larger than {LARGEST_EVENT} bytes",
+    )
 
 
 def attempt_problem(record: AttemptRecord, *, justification: str) -> str:
     """Say what keeps the attempt from being stored; empty if nothing does."""
-    return "; ".join(_attempt_problems(record, justification))
+    return all_of(
+        _id_problem("attempt_id", record.attempt_id),
+        _word_problem(record),
+        _management_problem(record),
+        "" if 0 < len(record.user_name) <= LONGEST_USER else f"user must have 1 to {LONGEST_USER} characters",
+        ""
+        if len(justification) <= LONGEST_JUSTIFICATION
+        else f"justification must have at most {LONGEST_JUSTIFICATION} characters",
+        "" if _SHA256.fullmatch(record.sha256) else "file.sha256 must be 64 hexadecimal digits, or empty",
+        _text_problem(record),
+    )
 
 
 def completion_problem(record: CompletionRecord) -> str:
     """Say what keeps the completion from being stored; empty if nothing does."""
-    return "; ".join(_id_problems("attempt_id", record.attempt_id))
+    return _id_problem("attempt_id", record.attempt_id)
 
 
 def diagnostic_problem(record: DiagnosticRecord) -> str:
     """Say what keeps the diagnostic from being stored; empty if nothing does."""
-    return "; ".join(_diagnostic_problems(record))
+    text_fits = len(record.message) <= LONGEST_TEXT and "\0" not in record.message
+    numbers_fit = max(record.event_count, record.first_seq, record.last_seq) <= LARGEST_NUMBER
+    return all_of(
+        _id_problem("code", record.code),
+        "" if text_fits else f"message must have at most {LONGEST_TEXT} characters and no NUL",
+        "" if numbers_fit else "count, first_seq and last_seq must be at most 2^63-1",
+    )
 
 
 def journal_problem(journal_id: str) -> str:
     """Say what is wrong with the name of a journal; empty if nothing is."""
-    return "; ".join(_id_problems("journal_id", journal_id))
+    return _id_problem("journal_id", journal_id)
 
 
-def _envelope_problems(envelope: Envelope, received: int) -> Iterator[str]:
-    if not 0 < envelope.seq <= LARGEST_NUMBER:
-        yield "seq must be from 1 to 2^63-1"
-    if not _UUID7.fullmatch(envelope.event_id):
-        yield "event_id must be a UUIDv7 in small letters"
-    if envelope.occurred is None:
-        yield "occurred must be a time"
-    elif envelope.occurred < _EARLIEST:
-        yield "occurred must not be before the year 2000; the device's clock is wrong"
-    elif envelope.occurred > received + _TOLERANCE:
-        yield "occurred must not be more than a day ahead of the server; the device's clock is wrong"
-    if envelope.size > LARGEST_EVENT:
-        yield f"the event must not be larger than {LARGEST_EVENT} bytes"
+def all_of(*problems: str) -> str:
+    """Say all the problems in one text; empty where there are none."""
+    return "; ".join(filter(None, problems)) if any(problems) else ""
 
 
-def _attempt_problems(record: AttemptRecord, justification: str) -> Iterator[str]:
-    yield from _id_problems("attempt_id", record.attempt_id)
-    for name in ("trigger", "outcome", "source", "result", "elevation_type"):
-        if getattr(record, name) == UNKNOWN:
-            yield f"{name} must be a value that this server knows"
-    if record.managed == (record.outcome == "NOT_MANAGED"):
-        yield "managed must be false for the outcome NOT_MANAGED and true for any other"
-    if record.managed == (record.result == "NOT_MANAGED"):
-        yield "result must be NOT_MANAGED for an unmanaged attempt and only for one"
-    if not record.managed and (record.policy or record.rule):
-        yield "policy and rule must be empty for an unmanaged attempt"
-    if not 0 < len(record.user_name) <= LONGEST_USER:
-        yield f"user must have 1 to {LONGEST_USER} characters"
-    if len(justification) > LONGEST_JUSTIFICATION:
-        yield f"justification must have at most {LONGEST_JUSTIFICATION} characters"
-    if not _SHA256.fullmatch(record.sha256):
-        yield "file.sha256 must be 64 hexadecimal digits, or empty"
-    yield from _text_problems(record)
+def _time_problem(occurred: int | None, received: int) -> str:
+    if occurred is None:
+        return "occurred must be a time"
+    if occurred < _EARLIEST:
+        return "occurred must not be before the year 2000; the device's clock is wrong"
+    if occurred > received + _TOLERANCE:
+        return "occurred must not be more than a day ahead of the server; the device's clock is wrong"
+    return ""
 
 
-def _text_problems(record: AttemptRecord) -> Iterator[str]:
+def _word_problem(record: AttemptRecord) -> str:
+    words = (record.trigger, record.outcome, record.source, record.result, record.elevation_type)
+    if UNKNOWN not in words:
+        return ""
+    names = ("trigger", "outcome", "source", "result", "elevation_type")
+    unknown = [name for name, word in zip(names, words, strict=True) if word == UNKNOWN]
+    return all_of(*(f"{name} must be a value that this server knows" for name in unknown))
+
+
+def _management_problem(record: AttemptRecord) -> str:
+    if record.managed and record.outcome != "NOT_MANAGED" != record.result:
+        return ""
+    unmanaged = not record.managed
+    return all_of(
+        ""
+        if unmanaged == (record.outcome == "NOT_MANAGED")
+        else "managed must be false for the outcome NOT_MANAGED and true for any other",
+        ""
+        if unmanaged == (record.result == "NOT_MANAGED")
+        else "result must be NOT_MANAGED for an unmanaged attempt and only for one",
+        "policy and rule must be empty for an unmanaged attempt"
+        if unmanaged and (record.policy or record.rule)
+        else "",
+    )
+
+
+def _text_problem(record: AttemptRecord) -> str:
     facts = (record.file_name, record.internal_name, record.version, record.company_name, record.publisher)
     texts = (record.policy, record.rule, *facts)
-    if max(map(len, texts)) > LONGEST_TEXT:
-        yield f"policy, rule and the facts of the file must have at most {LONGEST_TEXT} characters each"
-    if "\0" in record.user_name or any("\0" in text for text in texts):
-        yield "texts must not hold NUL"
+    whole = "".join((record.user_name, *texts))
+    if len(whole) <= LONGEST_TEXT and "\0" not in whole:
+        return ""
+    too_long = f"policy, rule and the facts of the file must have at most {LONGEST_TEXT} characters each"
+    return all_of(
+        too_long if max(map(len, texts)) > LONGEST_TEXT else "",
+        "texts must not hold NUL" if "\0" in whole else "",
+    )
 
 
-def _diagnostic_problems(record: DiagnosticRecord) -> Iterator[str]:
-    yield from _id_problems("code", record.code)
-    if len(record.message) > LONGEST_TEXT or "\0" in record.message:
-        yield f"message must have at most {LONGEST_TEXT} characters and no NUL"
-    if max(record.event_count, record.first_seq, record.last_seq) > LARGEST_NUMBER:
-        yield "count, first_seq and last_seq must be at most 2^63-1"
-
-
-def _id_problems(name: str, value: str) -> Iterator[str]:
-    if not 0 < len(value) <= LONGEST_ID or not value.isprintable():
-        yield f"{name} must have 1 to {LONGEST_ID} printable characters"
+def _id_problem(name: str, value: str) -> str:
+    if 0 < len(value) <= LONGEST_ID and value.isprintable():
+        return ""
+    return f"{name} must have 1 to {LONGEST_ID} printable characters"
