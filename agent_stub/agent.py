@@ -25,12 +25,13 @@ from agent_stub.inspection.inspector import ChildInspector
 from agent_stub.inspection.trust import load_trust_store
 from agent_stub.launcher import RecordingLauncher
 from agent_stub.links import Channels, Link, Session, keep
-from agent_stub.model import Credentials, Identity
+from agent_stub.model import Answer, Credentials, Identity, Origin
 from agent_stub.policy.keeper import NEVER, PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
 from agent_stub.policy.stream import PolicyStream, introduction
-from agent_stub.ports import Clock, Delays, Identities
+from agent_stub.ports import Clock, Delays, Identities, Prompter
 from agent_stub.system import VERSION, SystemClock, SystemDelays, boot_id, facts, new_id
+from agent_stub.users import SeenUsers, login_accounts
 from elevation.words import Platform
 from epm.device.v1 import agent_pb2_grpc as device_grpc
 from epm.policy.v1 import agent_pb2_grpc as policy_grpc
@@ -65,6 +66,7 @@ class Agent:
         self._keeper = PolicyKeeper(settings.state_dir, identity)
         self._spool = self._open_spool()
         self._identities = _identities(settings, self._platform)
+        self._users = SeenUsers(login_accounts)
         self._component = Component(
             self._keeper, self._control_socket, lambda: surroundings.clock.now().wall, surroundings.delays
         )
@@ -83,8 +85,12 @@ class Agent:
         log.info("agent_stopped")
 
     def _control_socket(self) -> AbstractAsyncContextManager[None]:
-        server = ControlServer(self._broker.elevate, self.status, self._identities)
+        server = ControlServer(self._elevate, self.status, self._identities)
         return server.listening(self._settings.socket)
+
+    async def _elevate(self, path: str, arguments: tuple[str, ...], origin: Origin, prompter: Prompter) -> Answer:
+        self._users.saw(origin.subject.name)
+        return await self._broker.elevate(path, arguments, origin, prompter)
 
     def _open_broker(self) -> Broker:
         return Broker(
@@ -133,7 +139,7 @@ class Agent:
         check_in = CheckIn(
             device_grpc.DeviceAgentServiceStub(channels.to(identity.device_address)),
             identity.device_id,
-            facts(self._platform),
+            lambda: facts(self._platform, self._users.report()),
         )
         return {"policy": policy.session, "events": events.session, "check-in": check_in.session}
 

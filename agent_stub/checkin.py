@@ -1,5 +1,7 @@
 """Tell the device service now and then that the device is alive."""
 
+from collections.abc import Callable
+
 from agent_stub.links import End, Link
 from epm.device.v1 import agent_pb2, agent_pb2_grpc
 
@@ -12,14 +14,19 @@ class CheckIn:
     """The device's side of `CheckIn`: each session is one call."""
 
     def __init__(
-        self, stub: "agent_pb2_grpc.DeviceAgentServiceAsyncStub", device_id: str, facts: agent_pb2.DeviceFacts
+        self,
+        stub: "agent_pb2_grpc.DeviceAgentServiceAsyncStub",
+        device_id: str,
+        facts: Callable[[], agent_pb2.DeviceFacts],
     ) -> None:
         self._stub = stub
-        self._request = agent_pb2.CheckInRequest(device_id=device_id, facts=facts)
+        self._device_id = device_id
+        self._facts = facts
 
     async def session(self, link: Link) -> End:
         """Call once, and come back when the server says."""
-        response = await self._stub.CheckIn(self._request, timeout=DEADLINE_SECONDS)
+        request = agent_pb2.CheckInRequest(device_id=self._device_id, facts=self._facts())
+        response = await self._stub.CheckIn(request, timeout=DEADLINE_SECONDS)
         if not link.connected:
             link.answered()
         wait = response.next_check_in.ToTimedelta().total_seconds() if response.HasField("next_check_in") else 0.0

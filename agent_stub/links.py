@@ -93,6 +93,7 @@ async def keep(link: Link, session: Session, delays: Delays) -> None:
             log.warning("link_closed", link=link.name, reason=end.reason)
             return
         else:
+            link.problem = "" if end.still_connected else f"the server asked to come back: {end.reason}"
             bound = end.come_back_within
         await delays.pause(delays.jitter(bound))
 

@@ -88,6 +88,7 @@ def enroll(
     from agent_stub import enrolment as enrolling  # noqa: PLC0415 - see above
     from agent_stub.files import StateError  # noqa: PLC0415 - same
     from agent_stub.system import facts  # noqa: PLC0415 - same
+    from agent_stub.users import SeenUsers, login_accounts  # noqa: PLC0415 - same
 
     if unsafe_platform:
         _require_unsafe("--unsafe-platform")
@@ -96,7 +97,9 @@ def enroll(
         ca=_read(ca),
         token=_token(token_file),
         device_name=name,
-        facts=facts(Platform[unsafe_platform] if unsafe_platform else host_platform()),
+        facts=facts(
+            Platform[unsafe_platform] if unsafe_platform else host_platform(), SeenUsers(login_accounts).report()
+        ),
     )
     try:
         identity = enrolling.enroll(state_dir or default_state_dir(), enrolment)

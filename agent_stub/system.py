@@ -4,6 +4,7 @@ import asyncio
 import platform
 import random
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -54,11 +55,12 @@ def boot_id() -> str:
         return new_id()
 
 
-def facts(kind: Platform) -> agent_pb2.DeviceFacts:
-    """Describe the device."""
+def facts(kind: Platform, users: Iterable[str]) -> agent_pb2.DeviceFacts:
+    """Describe the device and who uses it."""
     return agent_pb2.DeviceFacts(
         os=kind.name.lower(),
         os_version=platform.release(),
         architecture=platform.machine(),
         agent_version=VERSION,
+        users=users,
     )

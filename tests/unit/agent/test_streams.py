@@ -59,7 +59,7 @@ class Device:
 
     def check_in(self) -> CheckIn:
         stub = device_grpc.DeviceAgentServiceStub(self.channels.to(self.servers.mesh_address))
-        return CheckIn(stub, DEVICE_ID, device_pb2.DeviceFacts(os="linux"))
+        return CheckIn(stub, DEVICE_ID, lambda: device_pb2.DeviceFacts(os="linux"))
 
     async def said(self) -> policy_pb2.StreamPolicyRequest:
         return await asyncio.wait_for(self.servers.policy.said.get(), PATIENCE)
