@@ -8,7 +8,7 @@ from services._chassis.audit import AuditEntry
 from services._chassis.errors import InvalidError, Problem
 from services._chassis.logging import get_logger
 from services.device.model.devices import Device
-from services.device.model.lifecycle import Lifecycle, SettingsReport, is_due, settle, settle_time
+from services.device.model.lifecycle import Lifecycle, SettingsReport, settle, settle_time
 from services.device.ports import Store, Work
 
 log = get_logger("device.lifecycle")
@@ -50,8 +50,7 @@ async def sweep(store: Store, *, now: datetime) -> int:
     async with store.transaction() as work:
         moves = _Moves(await work.devices.many(device.device_id for device in seen))
         for device in moves.before.values():
-            if is_due(device.lifecycle, now):
-                moves.take(device, (settle_time(device.lifecycle, now),))
+            moves.take(device, (settle_time(device.lifecycle, now),))
         await moves.keep(work, now)
     return len(seen)
 
