@@ -6,7 +6,6 @@ imported only to serve: `epm serve --help` and `epm ca` need no gRPC.
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -58,13 +57,7 @@ def serve_all(settings: ServiceSettings, on_ready: OnReady | None = None) -> int
 def serve_one(settings: ServiceSettings, service: str, on_ready: OnReady | None = None) -> int:
     """Run one service until the process is asked to end; return its exit code."""
     prepare = partial(init_data_dir, settings, (service,))
-    return _serve(alone(settings, service), builds((service,)), on_ready, prepare)
-
-
-def alone(settings: ServiceSettings, service: str) -> ServiceSettings:
-    """Return the settings of a service that runs by itself: both of its doors show its own certificate."""
-    own = settings.identity_of(service)
-    return replace(settings, service_certificate=own, public_certificate=settings.public_certificate or own)
+    return _serve(settings.alone(service), builds((service,)), on_ready, prepare)
 
 
 def ca_init(folder: Path, *, clock: Clock | None = None) -> None:

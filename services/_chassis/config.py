@@ -126,6 +126,11 @@ class ServiceSettings:
         """Return the settings with the ports that the doors really have."""
         return replace(self, public_port=public_port, mesh_port=mesh_port)
 
+    def alone(self, service: str) -> "ServiceSettings":
+        """Return the settings of a service that runs by itself: both of its doors show its own certificate."""
+        own = self.identity_of(service)
+        return replace(self, service_certificate=own, public_certificate=self.public_certificate or own)
+
     def check(self) -> None:
         """Raise InvalidError with all problems of all values."""
         if problems := list(_problems(self)):

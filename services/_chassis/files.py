@@ -34,20 +34,14 @@ def make_private_folder(path: Path) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write the file, readable by its owner alone, so that a crash leaves the old content or the new one."""
-    _make_folders(path.parent)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write the file, readable by its owner alone, so that a crash leaves the old content or the new one.
+
+    Raises StateError, which names the file, where it cannot be written.
+    """
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
-    _sync_folder(path.parent)
+        _write_whole(path, content)
+    except OSError as error:
+        raise StateError(f"{path} cannot be written: {error.strerror}", reason="FILE_UNWRITABLE") from error
 
 
 class Lock:
@@ -64,7 +58,10 @@ class Lock:
 def lock(data_dir: Path, service: str) -> Lock:
     """Take the lock of one service on one data folder. Raises StateError that names the process which holds it."""
     path = data_dir / f"{service}.lock"
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(f"{path} cannot be written: {error.strerror}", reason="FILE_UNWRITABLE") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -77,6 +74,22 @@ def lock(data_dir: Path, service: str) -> Lock:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     return Lock(descriptor)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    _make_folders(path.parent)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+    _sync_folder(path.parent)
 
 
 def _make_folders(path: Path) -> None:

@@ -4,11 +4,13 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
-from services._chassis import logging
+from services._chassis import datadir, logging
+from services._chassis.clock import SystemClock
 from services._chassis.config import ServiceSettings
 from services._chassis.errors import ServiceError
 from services._chassis.files import lock, make_private_folder
@@ -82,8 +84,10 @@ def run_until_signalled(
 
 
 def run(builds: Mapping[str, Build]) -> None:
-    """Run services with default settings on the folder that the one argument names; `epm serve` knows all settings."""
+    """Run one service with default settings on the folder that the one argument names; `epm serve` knows all settings."""
     if len(sys.argv) != 2:  # noqa: PLR2004 - the program and its argument
         sys.stderr.write("usage: python -m services.NAME DATA_DIR (see `epm serve --help` for all settings)\n")
         sys.exit(REFUSED)
-    sys.exit(run_until_signalled(ServiceSettings(data_dir=Path(sys.argv[1])), builds))
+    settings, (service,) = ServiceSettings(data_dir=Path(sys.argv[1])), builds
+    prepare = partial(datadir.prepare, settings, (service,), now=SystemClock().now())
+    sys.exit(run_until_signalled(settings.alone(service), builds, prepare=prepare))

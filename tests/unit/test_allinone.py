@@ -9,7 +9,7 @@ import pytest
 
 from services._chassis.errors import StateError
 from services._chassis.run import running
-from services.allinone import SERVICES, CertificateFiles, ServiceSettings, alone, builds, init_data_dir
+from services.allinone import SERVICES, ServiceSettings, builds, init_data_dir
 
 
 def test_services_are_built_in_the_order_in_which_they_need_one_another() -> None:
@@ -31,19 +31,6 @@ def test_one_service_loads_no_other(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_a_service_alone_shows_its_own_certificate_on_both_doors(tmp_path: Path) -> None:
-    own = CertificateFiles(tmp_path / "certs" / "rbac.crt", tmp_path / "certs" / "rbac.key")
-    settings = alone(ServiceSettings(data_dir=tmp_path), "rbac")
-    assert (settings.public_files, settings.mesh_files, settings.identity_of("rbac")) == (own, own, own)
-
-
-def test_a_service_alone_may_show_a_public_certificate_of_the_operators(tmp_path: Path) -> None:
-    given = CertificateFiles(tmp_path / "public.crt", tmp_path / "public.key")
-    settings = alone(ServiceSettings(data_dir=tmp_path, public_certificate=given), "rbac")
-    assert settings.public_files == given
-    assert settings.mesh_files.certificate == tmp_path / "certs" / "rbac.crt"
 
 
 async def test_nothing_is_prepared_on_a_folder_that_another_process_serves(tmp_path: Path) -> None:

@@ -54,6 +54,19 @@ def test_a_services_own_certificate_is_shown_on_the_mesh_and_to_others() -> None
     assert own.public_files != PAIR
 
 
+def test_a_service_alone_shows_its_own_certificate_on_both_doors() -> None:
+    own = CertificateFiles(D / "certs" / "rbac.crt", D / "certs" / "rbac.key")
+    apart = settings().alone("rbac")
+    assert (apart.public_files, apart.mesh_files, apart.identity_of("rbac")) == (own, own, own)
+
+
+def test_a_service_alone_may_show_a_public_certificate_of_the_operators() -> None:
+    given = CertificateFiles(D / "public.crt", D / "public.key")
+    apart = settings(public_certificate=given).alone("rbac")
+    assert apart.public_files == given
+    assert apart.mesh_files.certificate == D / "certs" / "rbac.crt"
+
+
 def test_in_one_process_the_services_meet_on_the_loopback_of_the_mesh_door() -> None:
     own = settings(mesh_host="0.0.0.0", mesh_port=0).bound(public_port=7001, mesh_port=7002)
     assert own.rbac == own.device == own.mesh_address == "127.0.0.1:7002"

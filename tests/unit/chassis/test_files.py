@@ -60,7 +60,7 @@ def test_a_file_is_its_owners_alone_whatever_stood_there(tmp_path: Path) -> None
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(StateError, match="x cannot be written: Is a directory"):
         write_private(tmp_path / "x", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
@@ -77,6 +77,11 @@ def test_the_lock_keeps_a_second_process_out_and_names_the_first(tmp_path: Path)
     assert done.stderr.strip() == (
         f"the rbac service already runs on {tmp_path} (process {os.getpid()}); stop it, or use another data folder"
     )
+
+
+def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match=r"rbac\.lock cannot be written: No such file"):
+        lock(tmp_path / "none", "rbac")
 
 
 def test_a_released_lock_can_be_taken_again_and_services_do_not_keep_one_another_out(tmp_path: Path) -> None:

@@ -142,3 +142,13 @@ def test_a_program_of_one_service_wants_its_folder(
         run({})
     assert ended.value.code == 2
     assert "usage: python -m services.NAME DATA_DIR" in capfd.readouterr().err
+
+
+def test_a_program_of_one_service_prepares_its_folder_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["rbac", str(tmp_path / "data")])
+    with pytest.raises(SystemExit) as ended:
+        run(Services().builds("rbac"))
+    assert ended.value.code == 2
+    assert "the certificate of the installation's CA is missing" in capfd.readouterr().err

@@ -5,10 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from epmctl.errors import BadInputError
 from epmctl.servesettings import SETTINGS, Setting, read_settings
-from services.allinone import CertificateFiles, ServiceSettings
+from services.allinone import SERVICES, CertificateFiles, ServiceSettings
 
 D = {"data_dir": "d"}
 
@@ -189,3 +190,16 @@ def test_a_certificate_and_its_key_make_a_pair() -> None:
 def test_a_certificate_without_its_key_is_refused() -> None:
     (problem,) = problems(D, {"EPM_MESH_CERTIFICATE_FILE": "/c"})
     assert problem == "EPM_MESH_CERTIFICATE_FILE: needs mesh_key_file (or EPM_MESH_KEY_FILE) beside it"
+
+
+def test_compose_gives_no_setting_and_no_flag_that_is_not_there() -> None:
+    compose = yaml.safe_load((Path(__file__).parents[3] / "deploy" / "compose.yaml").read_text())
+    served = {name: each for name, each in compose["services"].items() if name in SERVICES}
+    assert set(served) == set(SERVICES)
+    for name, each in served.items():
+        assert set(each["environment"]) <= {setting.variable for setting in SETTINGS}
+        service, *words = each["command"]
+        assert service == name
+        assert set(words[::2]) <= {setting.option for setting in SETTINGS if setting.flag}
+        environ = {variable: str(value) for variable, value in each["environment"].items()}
+        assert read({}, environ).data_dir == Path("/var/lib/openepm")
