@@ -20,7 +20,7 @@ from services._chassis.errors import InvalidError, Problem, UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
 from services.policy.codec.agent import Speaker, hello_from_proto
-from services.policy.model.delivery import GoAwayReason
+from services.policy.model.delivery import LEASE, GoAwayReason
 from services.policy.ports import Deliveries
 from services.policy.usecases.delivery import Conversation, GoAway, Hello, check_hello
 
@@ -32,6 +32,7 @@ FAREWELL = 5.0
 """Seconds that a device has to answer its last offer, and to read why its stream ends."""
 
 HELD_AT_ONCE = 500
+HOLD_EVERY = LEASE / 3
 _LEAVE = GoAway(GoAwayReason.DRAINING, RECONNECT_WITHIN)
 Send = Callable[[agent_pb2.StreamPolicyResponse], Awaitable[None]]
 Requests = AsyncIterator[agent_pb2.StreamPolicyRequest]
@@ -152,10 +153,9 @@ class PolicyStream:
 class OpenStreams:
     """Know the one open stream of each device, and keep the data showing that it is open."""
 
-    def __init__(self, deliveries: Deliveries, clock: Clock, *, heartbeat: timedelta = HEARTBEAT) -> None:
+    def __init__(self, deliveries: Deliveries, clock: Clock) -> None:
         self._deliveries = deliveries
         self._clock = clock
-        self._heartbeat = heartbeat
         self._streams: dict[str, PolicyStream] = {}
         self._draining = False
 
@@ -191,9 +191,9 @@ class OpenStreams:
         return Worker("hold_policy_streams", self.run)
 
     async def run(self) -> None:
-        """Hold all streams at every heartbeat, for ever."""
+        """Hold all streams well before their lease ends, for ever."""
         while True:
-            await asyncio.sleep(self._heartbeat.total_seconds())
+            await asyncio.sleep(HOLD_EVERY.total_seconds())
             await self.hold()
 
     async def hold(self) -> None:

@@ -18,7 +18,7 @@ from services.policy.usecases.settings_states import survey
 
 LARGEST_GROUP = 500
 LARGEST_REPORT = 1000
-SURVEYED_AT_ONCE = 100
+SURVEYED_AT_ONCE = 200
 SURVEY_PERIOD = 60.0
 """Seconds after which everything is looked at again: other processes hear answers of devices that we do not."""
 

@@ -15,7 +15,7 @@ from services.policy.model.states import DeliveryState
 LARGEST_REVISION = 2**63 - 2
 MOST_REASONS = 20
 LONGEST_REASON = 500
-LEASE = timedelta(seconds=90)
+LEASE = timedelta(minutes=3)
 """A stream that no process has held for so long is gone: its process ended without a word."""
 
 

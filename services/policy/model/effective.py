@@ -12,7 +12,7 @@ from datetime import datetime
 from elevation.assignment import Memberships, applicable
 from elevation.document import PolicyDocument, UserPolicy
 from elevation.filters import FilterError, Test, compile_filter
-from elevation.model import Attributes, Device, Group, GroupType, RulesPolicy, SettingsPolicy, User
+from elevation.model import Attributes, Device, Group, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy, User
 from elevation.settings import merge
 from services.policy.model.delivery import Desired
 from services.policy.model.directory import DirectoryDevice
@@ -30,6 +30,7 @@ class EffectivePolicies:
         self._rules_policies = {stored.name: stored.content for stored in corpus.rules_policies}
         self._revisions = {stored.name: stored.about.revision for stored in corpus.rules_policies}
         self._certificates = {stored.name: stored.content for stored in corpus.certificates}
+        self._certificates_of = {name: _certificates_of(policy) for name, policy in self._rules_policies.items()}
         self._groups = _Groups(groups.values())
         self._filters = _filters(include.filter for policy in self._policies for include in policy.assignments.include)
         self._shared: dict[tuple[object, ...], UserPolicy] = {}
@@ -54,7 +55,7 @@ class EffectivePolicies:
             users=users,
             rules_policies=rules_policies,
             revisions={policy.name: self._revisions[policy.name] for policy in rules_policies},
-            certificates=tuple(self._certificates[name] for name in self._certificates_of(rules_policies)),
+            certificates=tuple(self._certificates_named_by(rules_policies)),
             deprovision_time=None if provisioned else device.deprovision_time or leaves,
         )
 
@@ -79,10 +80,9 @@ class EffectivePolicies:
         names = {name for user in users for name in (*user.device_targeted, *user.user_targeted)}
         return (self._rules_policies[name] for name in sorted(names))
 
-    def _certificates_of(self, policies: Iterable[RulesPolicy]) -> list[str]:
-        conditions = (rule.detection.certificate for policy in policies for rule in policy.rules)
-        named = {condition.reusable for condition in conditions if condition is not None and condition.reusable}
-        return sorted(named & self._certificates.keys())
+    def _certificates_named_by(self, policies: Iterable[RulesPolicy]) -> Iterator[ReusableCertificate]:
+        named = frozenset[str]().union(*(self._certificates_of[policy.name] for policy in policies))
+        return (self._certificates[name] for name in sorted(named & self._certificates.keys()))
 
 
 def desired_of(document: PolicyDocument) -> Desired:
@@ -134,6 +134,11 @@ class _Groups:
         self.types[group.name] = group.type
         if group.type is GroupType.DEVICE:
             self._dynamic.append(_Dynamic(group.name, holds))
+
+
+def _certificates_of(policy: RulesPolicy) -> frozenset[str]:
+    conditions = (rule.detection.certificate for rule in policy.rules)
+    return frozenset(condition.reusable for condition in conditions if condition is not None and condition.reusable)
 
 
 def _filters(texts: Iterable[str]) -> dict[str, Test]:

@@ -50,16 +50,25 @@ class SqlDeliveries:
 
     async def many(self, device_ids: Collection[str]) -> Mapping[str, Delivery]:
         """Return what is known of the devices, by id; an empty delivery where nothing is."""
+        asked = sorted(device_ids)
         async with self._database.read() as tx:
-            return await _read(tx, sorted(device_ids), lock=False)
+            found = await _read(tx, asked, lock=False)
+        return {device_id: found.get(device_id, Delivery(device_id)) for device_id in asked}
 
     async def _locked(self, tx: Transaction, device_ids: Sequence[str]) -> dict[str, Delivery]:
-        """Read the rows, in one order for everybody, so that two replicas wait for one another and never for both."""
-        dialect = postgresql if self._database.on_postgresql else sqlite
-        for part in _parts(device_ids):
-            rows = [{"device_id": device_id, **_EMPTY} for device_id in part]
+        """Read the rows, made where they are missing.
+
+        On PostgreSQL they are locked, in one order for everybody. Where others are about to make the same rows a deadlock
+        is possible still: the database then lets one of the two go on, and the other is told that nothing was kept.
+        """
+        found = await _read(tx, device_ids, lock=self._database.on_postgresql)
+        missing = [device_id for device_id in device_ids if device_id not in found]
+        if missing:
+            dialect = postgresql if self._database.on_postgresql else sqlite
+            rows = [{"device_id": device_id, **_EMPTY} for device_id in missing]
             await tx.execute(dialect.insert(DELIVERY).on_conflict_do_nothing(), rows)
-        return await _read(tx, device_ids, lock=self._database.on_postgresql)
+            found |= await _read(tx, missing, lock=self._database.on_postgresql)
+        return found
 
 
 async def _read(tx: Transaction, device_ids: Sequence[str], *, lock: bool) -> dict[str, Delivery]:
@@ -68,7 +77,7 @@ async def _read(tx: Transaction, device_ids: Sequence[str], *, lock: bool) -> di
         asked = sa.select(*DELIVERY.columns).where(DELIVERY.c.device_id.in_(part)).order_by(DELIVERY.c.device_id)
         rows = await tx.execute(asked.with_for_update() if lock else asked)
         found.update((row["device_id"], _delivery(dict(row))) for row in rows.mappings())
-    return {device_id: found.get(device_id, Delivery(device_id)) for device_id in device_ids}
+    return found
 
 
 async def _write(tx: Transaction, deliveries: Sequence[Delivery]) -> None:

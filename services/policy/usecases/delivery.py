@@ -10,7 +10,7 @@ from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.manifest import Manifest
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryChanges, DeliveryStep
-from services.policy.usecases.documents import Basis, Made, PolicyBook
+from services.policy.usecases.documents import Basis, PolicyBook
 
 CAPABILITY = "policy-document/1"
 LARGEST_DOCUMENT = 4 * 1024 * 1024 - 4096
@@ -119,8 +119,6 @@ class Conversation:
         self._new_nonce = new_nonce
         self._understands = False
         self._delivery = Delivery(device_id)
-        self._basis: Basis | None = None
-        self._wanted = (b"", Desired.NONE)
         self._unanswered: _Unanswered | None = None
         self._confirmed = False
         self._superseded = False
@@ -162,14 +160,13 @@ class Conversation:
         await self._deliveries.change(self.device_id, lambda old: old.closed(self.stream))
 
     async def _next(self, now: datetime) -> Saying | None:
-        basis = self._book.basis(self._delivery)
-        self.leaving = not basis.device.enrolled
+        self.leaving = not self._book.basis(self._delivery).device.enrolled
         farewell = GoAway(GoAwayReason.RETIRED) if self.leaving else None
         if self._unanswered is not None:
             return None
         if not self._understands:
             return farewell
-        basis, made = await self._catch_up(basis, now)
+        basis = await self._catch_up(now)
         match self._delivery.state:
             case DeliveryState.APPLIED:
                 self._confirmed = True
@@ -177,34 +174,28 @@ class Conversation:
             case DeliveryState.REJECTED:
                 return farewell
             case _:
-                return await self._offer(made or self._book.make(basis), now)
+                return await self._offer(self._book.content(basis), now)
 
-    async def _catch_up(self, basis: Basis, now: datetime) -> tuple[Basis, Made | None]:
-        """Make the document of this basis the newest one, if it is another.
+    async def _catch_up(self, now: datetime) -> Basis:
+        """Make the document that the device is to have now the newest one; return what it rests on."""
+        basis = self._book.basis(self._delivery)
+        mark = self._book.mark(basis)
+        if basis.device.enrolled and self._delivery.loses(mark.desired):
+            await self._change(lambda old: old.losing(now))
+            basis = self._book.basis(self._delivery)
+            mark = self._book.mark(basis)
+        if self._delivery.sha256 != mark.sha256 or self._delivery.state is DeliveryState.PENDING:
+            await self._change(lambda old: old.prepared(mark.sha256, mark.desired).sent(now))
+        return basis
 
-        Return the basis of the newest document, and the document if it had to be made for that.
-        """
-        made = None
-        if basis != self._basis:
-            made = self._book.make(basis)
-            if basis.device.enrolled and self._delivery.loses(made.desired):
-                await self._change(lambda old: old.losing(now))
-                basis = self._book.basis(self._delivery)
-                made = self._book.make(basis)
-            self._basis, self._wanted = basis, (made.sha256, made.desired)
-        sha256, desired = self._wanted
-        if self._delivery.sha256 != sha256 or self._delivery.state is DeliveryState.PENDING:
-            await self._change(lambda old: old.prepared(sha256, desired).sent(now))
-        return basis, made
-
-    async def _offer(self, made: Made, now: datetime) -> Offer | None:
+    async def _offer(self, content: bytes, now: datetime) -> Offer | None:
         revision = self._delivery.revision
-        if len(made.document) > LARGEST_DOCUMENT:
-            reason = f"the document has {len(made.document)} bytes, and {LARGEST_DOCUMENT} can be sent; assign less"
+        if len(content) > LARGEST_DOCUMENT:
+            reason = f"the document has {len(content)} bytes, and {LARGEST_DOCUMENT} can be sent; assign less"
             await self._change(lambda old: old.rejected(revision, (reason,), now))
             return None
-        self._unanswered = _Unanswered(self._new_nonce(), revision, made.desired)
-        return Offer(self._unanswered.nonce, self._manifest(now), made.document)
+        self._unanswered = _Unanswered(self._new_nonce(), revision, self._delivery.desired)
+        return Offer(self._unanswered.nonce, self._manifest(now), content)
 
     def _manifest(self, now: datetime) -> Manifest:
         delivery = self._delivery

@@ -29,10 +29,9 @@ class Basis:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """Hold a document as it is sent, its digest, and what its settings want."""
+class Mark:
+    """Know a document by the digest of its bytes, and what its settings want."""
 
-    document: bytes
     sha256: bytes
     desired: Desired
 
@@ -47,6 +46,7 @@ class PolicyBook:
         self._corpus: Corpus | None = None
         self._groups: Mapping[str, Group] | None = None
         self._effective: EffectivePolicies | None = None
+        self._marks: dict[str, tuple[Basis, Mark]] = {}
 
     @property
     def revision(self) -> int:
@@ -82,16 +82,27 @@ class PolicyBook:
             raise UnavailableError("the directory does not show this device; try again", reason="DEVICE_NOT_KNOWN_YET")
         return Basis(self._effective_with(directory.groups), device, delivery.lost)
 
-    def make(self, basis: Basis) -> Made:
-        """Make the document.
+    def mark(self, basis: Basis) -> Mark:
+        """Return what the document is known by; it is made only if the device's basis is another one than the last time."""
+        known = self._marks.get(basis.device.device_id)
+        if known is None or known[0] != basis:
+            document = self._document(basis)
+            mark = Mark(hashlib.sha256(self._encode(document)).digest(), desired_of(document))
+            known = self._marks[basis.device.device_id] = basis, mark
+        return known[1]
+
+    def content(self, basis: Basis) -> bytes:
+        """Make the document as it is sent."""
+        return self._encode(self._document(basis))
+
+    def _document(self, basis: Basis) -> PolicyDocument:
+        """Work out the document.
 
         A device that loses its settings is told at once when its component goes, long before the directory says it: a
         document that named no time would have it removed now.
         """
         leaves = None if basis.lost is None else basis.lost + self._deprovision_after
-        document = basis.effective.document(basis.device, leaves=leaves)
-        content = self._encode(document)
-        return Made(content, hashlib.sha256(content).digest(), desired_of(document))
+        return basis.effective.document(basis.device, leaves=leaves)
 
     def _effective_with(self, groups: Mapping[str, Group]) -> EffectivePolicies:
         if self._corpus is None:

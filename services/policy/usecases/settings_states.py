@@ -6,7 +6,7 @@ from datetime import datetime
 from services._chassis.errors import UnavailableError
 from services.policy.model.delivery import Delivery, SettingsState
 from services.policy.ports import Deliveries, DeliveryStep
-from services.policy.usecases.documents import Made, PolicyBook
+from services.policy.usecases.documents import Mark, PolicyBook
 
 
 async def survey(
@@ -18,20 +18,20 @@ async def survey(
     """
     revision = book.revision
     known = dict(await deliveries.many(device_ids))
-    made = _make(book, known)
-    if losing := [device_id for device_id, found in made.items() if known[device_id].loses(found.desired)]:
+    marks = _marks(book, known)
+    if losing := [device_id for device_id, mark in marks.items() if known[device_id].loses(mark.desired)]:
         await _change(deliveries, known, {device_id: lambda old: old.losing(now) for device_id in losing})
-        made |= _make(book, {device_id: known[device_id] for device_id in losing})
-    behind = {device_id: _preparing(found) for device_id, found in made.items() if _differs(known[device_id], found)}
+        marks |= _marks(book, {device_id: known[device_id] for device_id in losing})
+    behind = {device_id: _preparing(mark) for device_id, mark in marks.items() if _differs(known[device_id], mark)}
     await _change(deliveries, known, behind)
     return [
         SettingsState(
             device_id=device_id,
-            desired=found.desired,
-            acknowledged=known[device_id].acknowledged(found.desired),
+            desired=mark.desired,
+            acknowledged=known[device_id].acknowledged(mark.desired),
             revision=revision,
         )
-        for device_id, found in made.items()
+        for device_id, mark in marks.items()
     ]
 
 
@@ -40,19 +40,19 @@ async def _change(deliveries: Deliveries, known: dict[str, Delivery], steps: Map
         known.update((found.device_id, found) for found in await deliveries.change(list(steps.items())))
 
 
-def _make(book: PolicyBook, known: Mapping[str, Delivery]) -> dict[str, Made]:
-    made: dict[str, Made] = {}
+def _marks(book: PolicyBook, known: Mapping[str, Delivery]) -> dict[str, Mark]:
+    marks: dict[str, Mark] = {}
     for device_id, delivery in known.items():
         try:
-            made[device_id] = book.make(book.basis(delivery))
+            marks[device_id] = book.mark(book.basis(delivery))
         except UnavailableError:
             continue
-    return made
+    return marks
 
 
-def _differs(delivery: Delivery, made: Made) -> bool:
-    return delivery.revision == 0 or delivery.sha256 != made.sha256
+def _differs(delivery: Delivery, mark: Mark) -> bool:
+    return delivery.revision == 0 or delivery.sha256 != mark.sha256
 
 
-def _preparing(made: Made) -> DeliveryStep:
-    return lambda old: old.prepared(made.sha256, made.desired)
+def _preparing(mark: Mark) -> DeliveryStep:
+    return lambda old: old.prepared(mark.sha256, mark.desired)

@@ -312,7 +312,7 @@ async def test_that_nothing_was_ever_authored_is_news_too() -> None:
     before = book.ready
     await CorpusFollower(reader, reader.changes, book).read()
     assert (before, book.ready) == (False, True)
-    assert book.make(book.basis(Delivery("d1"))).desired is NONE
+    assert book.mark(book.basis(Delivery("d1"))).desired is NONE
 
 
 async def test_an_unchanged_book_wakes_nobody() -> None:
@@ -328,8 +328,8 @@ async def test_an_unchanged_book_wakes_nobody() -> None:
 def test_a_stream_that_nobody_holds_any_more_is_not_connected() -> None:
     opened = Delivery("d1").opened("stream-1", revision=0, sha256=b"", now=NOW)
     assert opened.connected(NOW)
-    assert not opened.connected(NOW + timedelta(minutes=2))
-    assert opened.held("stream-1", NOW + timedelta(minutes=2), confirmed=False).connected(NOW + timedelta(minutes=2))
-    assert opened.held("stream-2", NOW + timedelta(minutes=2), confirmed=True) == opened
+    assert not opened.connected(NOW + timedelta(minutes=4))
+    assert opened.held("stream-1", NOW + timedelta(minutes=4), confirmed=False).connected(NOW + timedelta(minutes=4))
+    assert opened.held("stream-2", NOW + timedelta(minutes=4), confirmed=True) == opened
     assert opened.closed("stream-2") == opened
     assert not opened.closed("stream-1").connected(NOW)
