@@ -97,7 +97,7 @@ def _has_policy(stage: Stage, name: str) -> bool:
         status = stage.run_json("epm-agent", "status", "--state-dir", stage.state_dir(name), "--output", "json")
     except CommandError:
         return False
-    return status["policy"]["revision"] is not None and bool(status["policy"]["enabled"])
+    return bool(status["policy"]["enabled"] and status["component"]["stands"])
 
 
 def _attempt(stage: Stage, steps: Sequence[Step]) -> list[str]:
