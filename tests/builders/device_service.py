@@ -116,9 +116,14 @@ class DeviceService:
 
 
 @asynccontextmanager
-async def device_service(folder: Path, **values: object) -> AsyncIterator[DeviceService]:
-    """Run the service until the block ends; its clock begins at the real time, which certificates are checked by."""
-    clock = FakeClock(datetime.now(UTC))
+async def device_service(
+    folder: Path, *, clock: FakeClock | None = None, **values: object
+) -> AsyncIterator[DeviceService]:
+    """Run the service until the block ends; its clock begins at the real time, which certificates are checked by.
+
+    Two on one folder are two replicas, or the same service before and after a restart.
+    """
+    clock = clock or FakeClock(datetime.now(UTC))
     settings = settings_for(folder, **{**_files(folder), "access_bound": FOR_EVER, **values})
     host = Host(settings, clock=clock)
     parts = await build(host.bind(), clock)
@@ -136,9 +141,10 @@ async def device_service(folder: Path, **values: object) -> AsyncIterator[Device
 
 def _files(folder: Path) -> dict[str, object]:
     keys = folder / "keys"
-    keys.mkdir()
-    (keys / "ca.key").write_bytes(pki.private_pem(authority().key))
-    (keys / "signing.key").write_bytes(pki.create_signing_key())
-    signing = pki.load_signing_key(keys / "signing.key")
-    (keys / "signing.pub").write_bytes(pki.public_pem(signing.public_key()))
+    if not keys.exists():
+        keys.mkdir()
+        (keys / "ca.key").write_bytes(pki.private_pem(authority().key))
+        (keys / "signing.key").write_bytes(pki.create_signing_key())
+        signing = pki.load_signing_key(keys / "signing.key")
+        (keys / "signing.pub").write_bytes(pki.public_pem(signing.public_key()))
     return {"ca_key_file": keys / "ca.key", "policy_public_keys_file": keys / "signing.pub"}

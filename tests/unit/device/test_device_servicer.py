@@ -1,11 +1,14 @@
 """What administrators see and say of devices and enrolment tokens."""
 
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import UTC, timedelta
+from pathlib import Path
 
 import pytest
 
-from epm.device.v1 import agent_pb2, devices_pb2
+from epm.device.v1 import agent_pb2, devices_pb2, groups_pb2
 from epm.elevation.v1 import document_pb2
 from tests.builders.device_service import DeviceService
 from tests.builders.refusals import refusal_of
@@ -141,6 +144,17 @@ async def test_retiring_again_changes_nothing(service: DeviceService) -> None:
     assert await service.device(enrolled.device_id) == retired
 
 
+async def test_who_retired_a_device_and_why_is_recorded(service: DeviceService, tmp_path: Path) -> None:
+    enrolled = await service.enrol()
+    request = devices_pb2.RetireDeviceRequest(device_id=enrolled.device_id, reason="stolen")
+    await service.devices.RetireDevice(request, metadata=service.owner)
+    with closing(sqlite3.connect(tmp_path / "device.db")) as database:
+        rows = database.execute(
+            "SELECT actor, target, reason FROM device_audit WHERE action = ?", ("device_retired",)
+        ).fetchall()
+    assert rows == [("user:owner", enrolled.device_id, "stolen")]
+
+
 async def test_what_may_not_be_seen_looks_like_what_is_not_there(service: DeviceService) -> None:
     enrolled = await service.enrol("ws-17", token=await service.token(scope_tags=["apac"]))
     emea = service.may("devices.read", "devices.update", "devices.retire", tags=("emea",))
@@ -192,18 +206,27 @@ async def test_a_page_token_of_another_list_is_refused(service: DeviceService) -
 
 
 async def test_a_token_is_shown_once_and_counts_its_devices(service: DeviceService) -> None:
-    expires = service.clock.now() + timedelta(hours=1)
-    wanted = devices_pb2.EnrolmentToken(description="lab", quota=2)
-    wanted.expires.FromDatetime(expires)
+    group = groups_pb2.Group(name="laptops", type=groups_pb2.GROUP_TYPE_DEVICE)
+    await service.groups.ApplyGroups(groups_pb2.ApplyGroupsRequest(groups=[group]), metadata=service.owner)
+    wanted = devices_pb2.EnrolmentToken(
+        description="lab",
+        quota=2,
+        users=["alice"],
+        allow_reported_users=True,
+        groups=["laptops"],
+        tags=["lab"],
+        scope_tags=["emea"],
+    )
+    wanted.expires.FromDatetime(service.clock.now() + timedelta(hours=1))
     made = await service.devices.CreateEnrolmentToken(
         devices_pb2.CreateEnrolmentTokenRequest(enrolment_token=wanted), metadata=service.owner
     )
     assert made.secret.startswith("epmenr_")
     await service.enrol(token=made.secret)
     listed = await service.devices.ListEnrolmentTokens(devices_pb2.ListEnrolmentTokensRequest(), metadata=service.owner)
-    (token,) = listed.enrolment_tokens
-    assert (token.token_id, token.description, token.quota, token.used) == (made.enrolment_token.token_id, "lab", 2, 1)
-    assert token.expires.ToDatetime(tzinfo=UTC) == expires
+    wanted.token_id, wanted.used = made.enrolment_token.token_id, 1
+    wanted.created.FromDatetime(service.clock.now())
+    assert list(listed.enrolment_tokens) == [wanted]
     assert made.secret not in str(listed)
 
 

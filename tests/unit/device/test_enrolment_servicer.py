@@ -2,6 +2,7 @@
 
 from datetime import UTC, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -35,15 +36,22 @@ async def test_a_device_enrols_and_checks_in_with_its_certificate(service: Devic
     assert known.last_check_in == answer.server_time
 
 
-async def test_a_new_device_is_told_all_that_it_has_to_know(tmp_path: Path) -> None:
-    async with device_service(tmp_path, advertised_policy="policy.example.com:443") as service:
+@pytest.mark.parametrize("name", ["policy", "reporting", "device"])
+async def test_a_new_device_is_told_where_the_services_are(tmp_path: Path, name: str) -> None:
+    elsewhere: dict[str, Any] = {f"advertised_{name}": f"{name}.example.com:443"}
+    async with device_service(tmp_path, **elsewhere) as service:
         answer = (await service.enrol()).answer
         mesh = service.doors.settings.mesh_address
-        assert (answer.policy_address, answer.reporting_address, answer.device_address) == (
-            "policy.example.com:443",
-            mesh,
-            mesh,
-        )
+    addresses = {
+        "policy": answer.policy_address,
+        "reporting": answer.reporting_address,
+        "device": answer.device_address,
+    }
+    assert addresses == {"policy": mesh, "reporting": mesh, "device": mesh, name: f"{name}.example.com:443"}
+
+
+async def test_a_new_device_is_told_whom_to_trust(service: DeviceService, tmp_path: Path) -> None:
+    answer = (await service.enrol()).answer
     assert answer.trust_domain == "openepm"
     assert answer.ca_pem.encode() == authority().pem
     (signing,) = pki.load_policy_public_keys(tmp_path / "keys" / "signing.pub")

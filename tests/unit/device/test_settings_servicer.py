@@ -1,12 +1,13 @@
 """The EPM state of a device follows what the policy service reports."""
 
 from datetime import UTC, timedelta
+from pathlib import Path
 
 import pytest
 
 from epm.device.v1 import devices_pb2, lifecycle_pb2
 from epm.elevation.v1 import document_pb2
-from tests.builders.device_service import DeviceService
+from tests.builders.device_service import DeviceService, device_service
 from tests.builders.refusals import refusal_of
 
 ON, OFF, NONE = (
@@ -26,6 +27,13 @@ def state(
     return lifecycle_pb2.SettingsState(
         device_id=device_id, desired=desired, acknowledged=acknowledged, revision=revision
     )
+
+
+async def newest_revision(service: DeviceService) -> int:
+    async with service.as_service() as directory:
+        async for message in directory.WatchDirectory(lifecycle_pb2.WatchDirectoryRequest()):
+            return message.revision
+    raise AssertionError("the directory ended")
 
 
 async def epm_state(service: DeviceService) -> str:
@@ -75,6 +83,23 @@ async def test_a_lost_policy_leaves_the_component_seven_days(service: DeviceServ
     seen = await service.device()
     assert await epm_state(service) == "DEPROVISION_PENDING"
     assert seen.deprovision_time.ToDatetime(tzinfo=UTC) == lost + timedelta(days=7)
+
+
+async def test_the_removal_is_due_after_seven_days_also_for_a_service_that_was_down(tmp_path: Path) -> None:
+    async with device_service(tmp_path) as service:
+        device = await service.enrol()
+        await service.report(state(device.device_id, acknowledged=True, revision=1))
+        await service.report(state(device.device_id, NONE, revision=2))
+        revision = await newest_revision(service)
+    service.clock.advance(timedelta(days=7))
+    async with device_service(tmp_path, clock=service.clock) as service, service.as_service() as directory:
+        watch = directory.WatchDirectory(lifecycle_pb2.WatchDirectoryRequest(revision=revision))
+        async for message in watch:
+            if message.revision > revision:  # the sweep has recorded something
+                break
+        seen = await service.device()
+    assert seen.epm_state == document_pb2.EPM_STATE_DEPROVISIONING
+    assert not seen.HasField("deprovision_time")
 
 
 async def test_a_policy_that_returns_in_time_cancels_the_removal(service: DeviceService) -> None:

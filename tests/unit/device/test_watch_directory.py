@@ -73,7 +73,12 @@ async def test_a_new_reader_gets_everything(service: DeviceService) -> None:
     token = await service.token(users=["alice"], tags=["finance"], scope_tags=["emea"], allow_reported_users=True)
     facts = agent_pb2.DeviceFacts(os="linux", os_version="6.1", architecture="x86_64", users=["bob"])
     enrolled = await service.enrol("ws-17", token=token, facts=facts)
-    revision = await apply_groups(service, device_group("laptops", "ws-17"))
+    device = await service.device("ws-17")
+    device.ownership = devices_pb2.OWNERSHIP_CORPORATE
+    await service.devices.UpdateDevice(devices_pb2.UpdateDeviceRequest(device=device), metadata=service.owner)
+    finance = groups_pb2.Group(name="finance", type=groups_pb2.GROUP_TYPE_DEVICE, filter='tag = "finance"')
+    people = groups_pb2.Group(name="people", type=groups_pb2.GROUP_TYPE_USER, members=["alice"])
+    revision = await apply_groups(service, finance, people)
     async with watching(service) as watch:
         (message,) = await watch.transfer()
     assert message == Message(
@@ -87,12 +92,16 @@ async def test_a_new_reader_gets_everything(service: DeviceService) -> None:
                 os="linux",
                 os_version="6.1",
                 architecture="x86_64",
+                ownership=devices_pb2.OWNERSHIP_CORPORATE,
                 tags=["finance"],
                 users=["alice", "bob"],
                 scope_tags=["emea"],
             )
         ],
-        groups=[lifecycle_pb2.DirectoryGroup(name="laptops", type=groups_pb2.GROUP_TYPE_DEVICE, members=["ws-17"])],
+        groups=[
+            lifecycle_pb2.DirectoryGroup(name="finance", type=groups_pb2.GROUP_TYPE_DEVICE, filter='tag = "finance"'),
+            lifecycle_pb2.DirectoryGroup(name="people", type=groups_pb2.GROUP_TYPE_USER, members=["alice"]),
+        ],
     )
 
 
@@ -110,6 +119,14 @@ async def test_every_change_follows_at_once_and_alone(service: DeviceService) ->
         revision = await apply_groups(service, device_group("laptops"))
         changed = await watch.change()
         assert ([group.name for group in changed.groups], changed.revision) == (["laptops"], revision)
+
+
+async def test_a_change_by_another_replica_follows_too(service: DeviceService, tmp_path: Path) -> None:
+    async with device_service(tmp_path) as other, watching(service) as watch:
+        await watch.transfer()
+        await other.enrol("ws-1")
+        async with asyncio.timeout(4):  # less than a heartbeat: it is the change itself that was heard
+            assert [device.name for device in (await watch.change()).devices] == ["ws-1"]
 
 
 async def test_a_deleted_group_is_told_as_deleted(service: DeviceService) -> None:
