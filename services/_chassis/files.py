@@ -60,20 +60,27 @@ def lock(data_dir: Path, service: str) -> Lock:
     path = data_dir / f"{service}.lock"
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            _take(descriptor, data_dir, service)
+        except BaseException:
+            os.close(descriptor)
+            raise
     except OSError as error:
         raise StateError(f"{path} cannot be written: {error.strerror}", reason="FILE_UNWRITABLE") from error
+    return Lock(descriptor)
+
+
+def _take(descriptor: int, data_dir: Path, service: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
-        os.close(descriptor)
         raise StateError(
             f"the {service} service already runs on {data_dir} (process {holder}); stop it, or use another data folder",
             reason="ALREADY_RUNNING",
         ) from error
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
-    return Lock(descriptor)
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from epmctl.main import run
 from epmctl.serve import READY, announce
-from services.allinone import ServiceSettings
+from services.allinone import ServiceSettings, init_data_dir
 
 EPM = Path(sys.executable).parent / "epm"
 ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("EPM_")}
@@ -143,6 +143,24 @@ def test_a_database_that_cannot_be_reached_is_refused_without_its_password(folde
     line = refused("rbac", "--data-dir", str(folder), *PORTS, environ={"EPM_DATABASE_URL": url})
     assert line.startswith("error: the database of the rbac service")
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize("room", [0, 100, 600, 3000])
+def test_a_full_disk_is_a_refused_start_and_the_next_one_goes_on(tmp_path: Path, room: int) -> None:
+    folder = tmp_path / "data"
+    script = (
+        "import resource, signal, sys\n"
+        "from epmctl.main import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, resource.RLIM_INFINITY))\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", script, "serve", "--data-dir", str(folder), *PORTS]
+    done = subprocess.run(command, env=ENVIRON, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert line.startswith("error: ")
+    init_data_dir(ServiceSettings(data_dir=folder))
 
 
 def test_bad_settings_are_refused_before_anything_is_made(tmp_path: Path) -> None:
