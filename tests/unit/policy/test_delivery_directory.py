@@ -8,43 +8,23 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from elevation.model import Group, GroupType
-from epm.device.v1 import devices_pb2, groups_pb2, lifecycle_pb2, lifecycle_pb2_grpc
+from epm.device.v1 import groups_pb2, lifecycle_pb2
 from services._chassis.errors import DeniedError, InvalidError, UnavailableError
 from services._chassis.paging import PageRequest
-from services._chassis.server import ServiceParts
 from services.policy.clients import DirectoryWatch, SettingsReports
 from services.policy.model.delivery import Desired, SettingsState
 from services.policy.model.states import DeliveryState, DevicePolicyState
 from services.policy.store.device_states import DeliveryStates
-from tests.builders.doors import open_doors, service_identity
-from tests.fakes.access import FakeAccess
+from tests.builders.doors import open_doors, service_identity, settings_for
 from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.device_directory import REVISION, FakeDeviceService, entry
 from tests.fakes.policy_delivery import FakeDirectories, MemoryDeliveries, device
-
-ENROLLED, RETIRED = devices_pb2.ENROLMENT_STATE_ENROLLED, devices_pb2.ENROLMENT_STATE_RETIRED
 
 
 @pytest.fixture
 async def watch() -> AsyncIterator[DirectoryWatch]:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         yield DirectoryWatch(channel)
-
-
-def entry(
-    device_id: str, *users: str, enrolled: bool = True, tags: Iterable[str] = ()
-) -> lifecycle_pb2.DirectoryDevice:
-    return lifecycle_pb2.DirectoryDevice(
-        device_id=device_id,
-        name=device_id.upper(),
-        enrolment_state=ENROLLED if enrolled else RETIRED,
-        os="windows",
-        os_version="10.0",
-        architecture="x86_64",
-        ownership=devices_pb2.OWNERSHIP_CORPORATE,
-        tags=tags,
-        users=users,
-        scope_tags=["emea"],
-    )
 
 
 def lab(*members: str, deleted: bool = False) -> lifecycle_pb2.DirectoryGroup:
@@ -179,41 +159,14 @@ async def test_a_revision_is_waited_for(watch: DirectoryWatch) -> None:
     assert (await watch.at_least(2)).revision == 3
 
 
-class FakeDeviceService(lifecycle_pb2_grpc.DirectoryServiceServicer):
-    """Tells one directory and ends the stream; hears settings states."""
-
-    def __init__(self) -> None:
-        self.asked: list[int] = []
-        self.heard: list[lifecycle_pb2.SettingsState] = []
-
-    async def WatchDirectory(
-        self,
-        request: lifecycle_pb2.WatchDirectoryRequest,
-        context: grpc.aio.ServicerContext[lifecycle_pb2.WatchDirectoryRequest, lifecycle_pb2.WatchDirectoryResponse],
-    ) -> AsyncIterator[lifecycle_pb2.WatchDirectoryResponse]:
-        self.asked.append(request.revision)
-        yield told(entry("d1"), reset=True, revision=5)
-
-    async def ReportSettingsStates(
-        self,
-        request: lifecycle_pb2.ReportSettingsStatesRequest,
-        context: grpc.aio.ServicerContext[
-            lifecycle_pb2.ReportSettingsStatesRequest, lifecycle_pb2.ReportSettingsStatesResponse
-        ],
-    ) -> lifecycle_pb2.ReportSettingsStatesResponse:
-        self.heard.extend(request.states)
-        return lifecycle_pb2.ReportSettingsStatesResponse()
-
-
 async def test_the_device_service_is_followed_and_told_by_the_policy_service(tmp_path: Path) -> None:
-    service = FakeDeviceService()
-    parts = ServiceParts(
-        name="device",
-        access=FakeAccess().control,
-        mesh=[lambda server: lifecycle_pb2_grpc.add_DirectoryServiceServicer_to_server(service, server)],
-    )
+    service = FakeDeviceService(entry("d1"), stays=False)
+    settings = settings_for(tmp_path)
     connected: list[int] = []
-    async with open_doors(tmp_path, parts) as doors, doors.mesh(service_identity("policy")) as channel:
+    async with (
+        open_doors(tmp_path, await service.build(settings)) as doors,
+        doors.mesh(service_identity("policy")) as channel,
+    ):
         watch = DirectoryWatch(channel)
         watch.on_connect.append(lambda: connected.append(1))
         for _ in range(2):
@@ -224,11 +177,10 @@ async def test_the_device_service_is_followed_and_told_by_the_policy_service(tmp
             for desired in Desired
         ]
         await SettingsReports(channel).report(states)
-    assert (service.asked, connected) == ([0, 5], [1, 1])
-    assert [(found.device_id, lifecycle_pb2.DesiredState.Name(found.desired)) for found in service.heard] == [
-        (desired.value, f"DESIRED_STATE_{desired.value}") for desired in Desired
-    ]
-    assert [(found.acknowledged, found.revision) for found in service.heard] == [(True, 4), (False, 4), (False, 4)]
+    assert (service.asked, connected) == ([0, REVISION], [1, 1])
+    assert [found.device_id for found in service.heard] == ["ON", "OFF", "NONE"]
+    assert service.states() == [("ON", True), ("OFF", False), ("NONE", False)]
+    assert {found.revision for found in service.heard} == {4}
 
 
 async def test_a_device_service_that_is_away_is_unavailable(watch: DirectoryWatch) -> None:
