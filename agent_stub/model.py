@@ -66,19 +66,6 @@ class Result(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptRecord:
-    """An attempt and its decision, for the report."""
-
-    attempt_id: str
-    origin: Origin
-    file: FileEvidence
-    arguments: tuple[str, ...]
-    decision: Decision
-    policy_revision: int = 0
-    document_revision: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What the user is told."""
 

@@ -18,14 +18,6 @@ class Clock(Protocol):
         ...
 
 
-class NewId(Protocol):
-    """Makes identifiers that sort by time."""
-
-    def __call__(self) -> str:
-        """Make one."""
-        ...
-
-
 class Delays(Protocol):
     """Waits between two tries."""
 
