@@ -69,7 +69,7 @@ def _status_text(found: dict[str, Any]) -> str:
         f"policy          {_policy_text(policy)}",
         f"last confirmed  {policy['confirmed'] or 'never'}",
         f"component       {_component_text(found['component'])}",
-        *(f"{name:<15} {_link_text(link)}" for name, link in found["links"].items()),
+        *(f"{f'{name} link':<15} {_link_text(link)}" for name, link in found["links"].items()),
         f"events waiting  {found['eventsWaiting']}",
     ]
     if found["unsafeStatedIdentity"]:

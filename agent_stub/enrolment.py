@@ -78,7 +78,9 @@ def _check_authorities(ca: bytes) -> None:
     try:
         x509.load_pem_x509_certificates(ca)
     except ValueError as error:
-        raise EnrolmentError("--ca holds no PEM certificate; give the file ca.pem of the installation") from error
+        raise EnrolmentError(
+            "--ca holds no PEM certificate; give the certificate of the installation's CA, `ca/ca.crt` of its server"
+        ) from error
 
 
 def _key(path: Path) -> ec.EllipticCurvePrivateKey:

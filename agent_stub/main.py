@@ -1,6 +1,7 @@
 """The command `epm-agent`. Libraries are loaded by the command that needs them, so that `--help` answers at once."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +21,7 @@ from elevation.words import Platform, Trigger
 ELEVATED, NOT_ELEVATED, BAD_INPUT, NOT_MANAGED, NO_AGENT = 0, 1, 2, 3, 4
 TOKEN_VARIABLE = "EPM_ENROLMENT_TOKEN"  # noqa: S105 - the name of a variable
 UNSAFE_VARIABLE = "EPM_AGENT_UNSAFE"
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 _PLATFORMS = click.Choice([platform.name for platform in Platform])
 _STATE = click.option(
     "--state-dir",
@@ -62,7 +64,7 @@ def main() -> None:
     show_envvar=True,
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The installation's ca.pem.",
+    help="Certificate of the installation's CA, PEM; `ca/ca.crt` in the data folder of its server.",
 )
 @click.option(
     "--token-file",
@@ -92,6 +94,8 @@ def enroll(
 
     if unsafe_platform:
         _require_unsafe("--unsafe-platform")
+    if not _ADDRESS.fullmatch(server):
+        _fail(f"--server: {server!r} is no address; give it as HOST:PORT, an IPv6 host in brackets", BAD_INPUT)
     enrolment = enrolling.Enrolment(
         server=server,
         ca=_read(ca),

@@ -170,7 +170,7 @@ async def test_the_status_is_shown_to_people_and_to_programs(fake: Fake) -> None
         "policy          revision 3, elevation on",
         "last confirmed  never",
         "component       provisioned",
-        "policy          not connected: UNAVAILABLE: gone",
+        "policy link     not connected: UNAVAILABLE: gone",
         "events waiting  2",
     ]
     as_json = await agent("status", "--socket", fake.socket, "--output", "json")
@@ -222,6 +222,8 @@ async def test_the_token_comes_from_standard_input_a_file_or_the_environment(
         ([], program.BAD_INPUT, "no enrolment token; give --token-file or EPM_ENROLMENT_TOKEN"),
         (["--token-file", "-"], program.BAD_INPUT, "no enrolment token"),
         (["--token-file", "/nowhere/token"], program.BAD_INPUT, "/nowhere/token: cannot be read"),
+        (["--server", "host"], program.BAD_INPUT, "--server: 'host' is no address; give it as HOST:PORT"),
+        (["--server", ""], program.BAD_INPUT, "--server: '' is no address"),
         (["--ca", "/nowhere/ca.pem"], program.BAD_INPUT, "/nowhere/ca.pem: cannot be read"),
         (["--unsafe-platform", "WINDOWS"], program.BAD_INPUT, "it needs EPM_AGENT_UNSAFE=1 in the environment too"),
     ],
