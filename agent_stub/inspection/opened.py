@@ -33,6 +33,8 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _MOUNTS = Path("/proc/self/mountinfo")
+# Without O_NONBLOCK a named pipe would hold the agent until somebody writes.
+_READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | getattr(os, "O_NOCTTY", 0)
 
 
 class EvidenceError(Exception):
@@ -78,8 +80,15 @@ def opened(path: str) -> Iterator[OpenedFile]:
 
 def _open(path: str) -> int:
     try:
-        # Without O_NONBLOCK a named pipe would hold the agent until somebody writes.
-        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | getattr(os, "O_NOCTTY", 0))
+        if sys.platform != "linux":
+            return os.open(path, _READING)
+        # A device may act on being opened (a watchdog starts to count), so the place is looked at first.
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            _require_file(os.fstat(place).st_mode)
+            return os.open(f"/proc/self/fd/{place}", _READING)
+        finally:
+            os.close(place)
     except ValueError as error:
         raise EvidenceError("its path holds a zero byte") from error
     except OSError as error:
@@ -96,13 +105,12 @@ def _open_problem(error: OSError) -> str:
 
 def _describe(descriptor: int, asked: str) -> OpenedFile:
     status = os.fstat(descriptor)
-    if stat.S_ISDIR(status.st_mode):
-        raise EvidenceError("it is a folder")
-    if not stat.S_ISREG(status.st_mode):
-        raise EvidenceError("it is not a regular file")
+    _require_file(status.st_mode)
     if status.st_size > SIZE_LIMIT:
         raise EvidenceError(f"it is larger than {SIZE_LIMIT} bytes")
     path = _canonical(descriptor, asked)
+    if not _leads_to(path, status):
+        raise EvidenceError("it was deleted meanwhile, or lies where the agent does not see it")
     return OpenedFile(
         descriptor=descriptor,
         path=path,
@@ -116,10 +124,27 @@ def _describe(descriptor: int, asked: str) -> OpenedFile:
 def _canonical(descriptor: int, asked: str) -> str:
     if sys.platform != "linux":
         return os.path.realpath(asked)
-    path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
-    if path.endswith(" (deleted)") and not Path(path).exists():
-        raise EvidenceError("it was deleted meanwhile")
-    return path
+    return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+
+def _leads_to(path: str, status: os.stat_result) -> bool:
+    """Tell whether the path is this file's for the agent too.
+
+    The system names a file of another mount namespace by its path there, where users mount what they like: theirs would
+    pass for the file of that name that root alone can write.
+    """
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino)
+
+
+def _require_file(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise EvidenceError("it is a folder")
+    if not stat.S_ISREG(mode):
+        raise EvidenceError("it is not a regular file")
 
 
 def only_root_writes(path: str) -> bool:

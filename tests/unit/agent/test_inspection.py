@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -92,6 +93,39 @@ def test_what_is_no_file_is_refused_by_what_it_is(tmp_path: Path) -> None:
     assert refused(tmp_path / "nothing" / "below") == "it does not exist"
     assert refused(tmp_path / "loop").startswith("it cannot be opened")
     assert refused(tmp_path / ("x" * 300)).startswith("it cannot be opened")
+
+
+def test_what_is_no_file_is_not_even_opened(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        # To open it would fail, and say so.
+        assert refused(tmp_path / "socket") == "it is not a regular file"
+
+
+def test_a_deleted_file_does_not_pass_for_one_that_has_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"mine")
+    with path.open("rb") as file:
+        path.unlink()
+        (tmp_path / "file (deleted)").write_bytes(b"another's")
+        assert "deleted meanwhile" in refused(Path(f"/proc/self/fd/{file.fileno()}"))
+
+
+@as_root
+def test_a_file_of_another_mount_namespace_does_not_pass_for_the_file_of_its_name(tmp_path: Path) -> None:
+    mounts = f"mount -t tmpfs none {tmp_path} && touch {tmp_path}/tool && echo mounted && read _"
+    (tmp_path / "tool").write_bytes(b"of root")
+    with subprocess.Popen(
+        [shutil.which("unshare") or "/usr/bin/unshare", "--mount", "sh", "-c", mounts],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        if other.stdout.readline() != b"mounted\n":
+            pytest.skip("this system lets nobody mount")
+        assert "where the agent does not see it" in refused(Path(f"/proc/{other.pid}/root{tmp_path}/tool"))
+        other.stdin.close()
 
 
 def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
