@@ -171,6 +171,11 @@ def test_a_stronger_source_decides_about_the_database_in_either_way(tmp_path: Pa
     assert read(flags, {"EPM_DATABASE_URL": "postgresql://environment/n"}).database_url == "postgresql://file/n"
 
 
+def test_a_url_goes_before_a_file_that_a_weaker_source_names(config: Path) -> None:
+    config.write_text('database_url_file = "none"\n')
+    assert read(D, {"EPM_DATABASE_URL": "postgresql://h/n"}, config).database_url == "postgresql://h/n"
+
+
 def test_the_database_is_named_once_a_source(tmp_path: Path) -> None:
     (tmp_path / "url").write_text("postgresql://file/n")
     flags = {**D, "database_url_file": str(tmp_path / "url"), "database_url": "postgresql://h/n"}
