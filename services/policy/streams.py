@@ -88,6 +88,12 @@ class PolicyStream:
     async def run(self, hello: Hello, requests: Requests, send: Send) -> None:
         """Talk until the device or the server ends the stream. Raises a ServiceError for a device that breaks the rules."""
         await self.conversation.begin(hello, self._clock.now())
+        log.info(
+            "policy_stream_opened",
+            device_id=self.conversation.device_id,
+            agent_version=hello.agent_version[:64],
+            revision=hello.revision,
+        )
         reader = asyncio.create_task(self._read(requests))
         talker = asyncio.create_task(self._talk(send))
         closer = asyncio.create_task(self._say_farewell(send, talker))
@@ -112,6 +118,7 @@ class PolicyStream:
             match request.WhichOneof("message"):
                 case "ack":
                     await self.conversation.acknowledge(request.ack.nonce, request.ack.revision, now)
+                    log.info("policy_applied", device_id=self.conversation.device_id, revision=request.ack.revision)
                 case "nack":
                     await self.conversation.refuse(request.nack.nonce, tuple(request.nack.reasons), now)
                     log.warning("policy_refused", device_id=self.conversation.device_id, revision=request.nack.revision)
