@@ -22,7 +22,8 @@ class EventSink(Protocol):
     async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
         """Commit the batches as one, each event once, and return what was rejected of each.
 
-        Returns only when everything is durable. Raises UnavailableError if nothing was stored.
+        Returns only when everything is durable. Raises UnavailableError where that cannot be said; what was stored all the
+        same is passed over when it comes again.
         """
         ...
 

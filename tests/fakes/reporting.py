@@ -160,6 +160,7 @@ class FakeSink:
     events: dict[str, tuple[type, str, str, int]] = field(default_factory=dict)
     dead_letters: list[tuple[str, Rejection]] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)
+    device_names: list[str] = field(default_factory=list)
     failure: Exception | None = None
 
     async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
@@ -167,6 +168,7 @@ class FakeSink:
         if self.failure is not None:
             raise self.failure
         self.groups.append(len(batches))
+        self.device_names += [batch.device_name for batch in batches]
         return [self._store(batch) for batch in batches]
 
     def fail(self) -> None:

@@ -65,7 +65,10 @@ class DurableSink:
         return cls(SqliteDriver(url.database or ""))
 
     async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
-        """Commit the batches as one and return what was rejected of each. Raises UnavailableError if nothing was stored."""
+        """Commit the batches as one and return what was rejected of each.
+
+        Raises UnavailableError where not everything is durable; what is nevertheless is passed over when it comes again.
+        """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._store, batches)
         except LostError as error:

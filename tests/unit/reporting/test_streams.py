@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -11,13 +12,13 @@ from epm.reporting.v1 import agent_pb2, agent_pb2_grpc
 from services._chassis.server import ServiceParts
 from services.reporting.agent_servicer import EventStreamServicer
 from services.reporting.model.devices import Device, Directory
-from services.reporting.streams import OpenStreams
+from services.reporting.streams import EventStream, OpenStreams
 from services.reporting.usecases import admit
 from services.reporting.workers import GroupCommitWriter
 from tests.builders.doors import OpenDoors, device_identity, open_doors, service_identity
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import NOW, FakeClock
-from tests.fakes.reporting import DeviceStream, FakeSink, decided, enrolled, uuid7
+from tests.fakes.reporting import DeviceStream, FakeSink, decided, enrolled, message, uuid7
 
 CREDIT = 10
 
@@ -31,9 +32,11 @@ class World:
         self.directory = Directory({"d1": enrolled("d1"), "d2": enrolled("d2")})
         self.directory.devices["gone"] = Device("gone", "gone", enrolled=False)
         self.writer = GroupCommitWriter(self.sink)
+        self.asked = asyncio.Event()
         self.doors: OpenDoors
 
     async def admitted(self, device_id: str) -> Device:
+        self.asked.set()
         return admit(self.directory, device_id)
 
     def parts(self) -> ServiceParts:
@@ -193,6 +196,63 @@ async def test_a_device_that_is_retired_loses_its_stream_at_once(world: World) -
         await stream.hello()
         world.streams.follow(Device("d1", "d1", enrolled=False))
         assert (await stream.failure())[0] == "PERMISSION_DENIED"
+
+
+async def test_a_device_that_is_retired_before_it_says_hello_is_refused(world: World) -> None:
+    async with world.stream() as stream:
+        await world.asked.wait()
+        world.directory.devices["d1"] = Device("d1", "d1", enrolled=False)
+        with suppress(grpc.aio.AioRpcError, EOFError, asyncio.InvalidStateError):
+            await stream.hello()
+            await stream.call.done_writing()
+        assert (await stream.failure())[0] == "PERMISSION_DENIED"
+
+
+async def test_events_carry_the_name_that_the_device_has_when_they_come(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.send([decided(1)])
+        await stream.acknowledged(1)
+        world.streams.follow(Device("d1", "renamed", enrolled=True))
+        await stream.send([decided(2)], first=2)
+        await stream.acknowledged(2)
+    assert world.sink.device_names == ["name-of-d1", "renamed"]
+
+
+async def test_bytes_that_are_no_message_end_the_stream_and_store_nothing(world: World) -> None:
+    async with world.doors.mesh(device_identity("d1")) as channel:
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(
+            "/epm.reporting.v1.EventStreamService/StreamEvents"
+        )()
+        await call.write(agent_pb2.StreamEventsRequest(hello=agent_pb2.EventsHello()).SerializeToString())
+        await call.read()
+        await call.write(b"\xff\xff\xff")
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert world.sink.events == {}
+
+
+async def test_a_farewell_waits_for_an_acknowledgement_that_is_being_written(world: World) -> None:
+    said: list[str | None] = []
+    writing, written = asyncio.Event(), asyncio.Event()
+
+    async def batches() -> AsyncIterator[agent_pb2.StreamEventsRequest]:
+        yield agent_pb2.StreamEventsRequest(batch=message([decided(1)]))
+        await asyncio.Event().wait()
+
+    async def send(response: agent_pb2.StreamEventsResponse) -> None:
+        writing.set()
+        await written.wait()
+        said.append(response.WhichOneof("message"))
+
+    stream = EventStream(enrolled("d1"), writer=world.writer, clock=FakeClock())
+    running = asyncio.create_task(stream.run(batches(), send))
+    await writing.wait()
+    stream.close("DRAINING")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    written.set()
+    await running
+    assert said == ["ack", "go_away"]
 
 
 async def test_a_process_that_ends_sends_its_streams_away(tmp_path: Path) -> None:
