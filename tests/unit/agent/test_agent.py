@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from agent_stub.system import VERSION
+from agent_stub.users import SeenUsers, login_accounts
 from elevation.document import PolicyDocument
 from elevation.model import DefaultResponse, Settings
 from epm.policy.v1 import agent_pb2 as policy_pb2
@@ -106,6 +108,14 @@ async def test_a_policy_is_enough_to_elevate_and_the_event_arrives(device: Devic
         (entry,) = (await device.batch()).entries
         assert (entry.event.decided.user, len(entry.event.decided.file.sha256)) == ("alice", 64)
         assert (await process.ends(), (device.state / "agent.sock").exists()) == (0, False)
+
+
+async def test_a_device_tells_what_it_is_and_who_uses_it(device: Device) -> None:
+    async with device.runs():
+        check_in = await asyncio.wait_for(device.servers.device.check_ins.get(), PATIENCE)
+    (request,) = device.servers.device.requests
+    assert (check_in.device_id, check_in.facts.os, check_in.facts.agent_version) == (DEVICE_ID, "linux", VERSION)
+    assert list(check_in.facts.users) == list(request.facts.users) == SeenUsers(login_accounts).report()
 
 
 async def test_the_launcher_records_what_it_would_start(device: Device) -> None:
