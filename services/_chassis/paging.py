@@ -12,6 +12,8 @@ from services._chassis.errors import InvalidError, Problem
 
 DEFAULT_SIZE = 50
 LARGEST_SIZE = 1000
+LONGEST_TOKEN = 64 * 1024
+LARGEST_NUMBER = 2**63 - 1
 Item = TypeVar("Item")
 
 
@@ -37,12 +39,14 @@ class Page(Generic[Item]):
     next_token: str = ""
 
 
-def page_request(*, page_size: int, page_token: str, question: str = "") -> PageRequest:
-    """Read what a List call asks for; `question` is the list's name with its filter and order.
+def page_request(
+    *, page_size: int, page_token: str, question: str = "", shape: tuple[type, ...] = (str,)
+) -> PageRequest:
+    """Read what a List call asks for; `question` is the list's name with its filter and order, `shape` that of its keys.
 
-    Raises InvalidError for a negative size, and for a token that another question gave.
+    Raises InvalidError for a negative size, and for a token that this question never gave: callers can forge them.
     """
-    after = _after(page_token, question) if page_token else ()
+    after = _after(page_token, question, shape) if page_token else ()
     problems = [] if page_size >= 0 else [Problem("page_size", "must not be negative; leave it 0 for the default")]
     if after is None:
         message = "is not a token that this list with this filter gave; start again without it"
@@ -59,16 +63,25 @@ def cut(rows: Sequence[Item], request: PageRequest, *, key: Callable[[Item], tup
     return Page(items, request.next_token(key(items[-1])) if more else "")
 
 
-def _after(token: str, question: str) -> tuple[str | int, ...] | None:
+def _after(token: str, question: str, shape: tuple[type, ...]) -> tuple[str | int, ...] | None:
     """Return the key in the token; None if this question did not give it."""
+    if len(token) > LONGEST_TOKEN:
+        return None
     try:
         text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         fingerprint, *key = json.loads(text)
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         return None
-    if fingerprint != _fingerprint(question) or not all(type(part) in (str, int) for part in key) or not key:
+    if fingerprint != _fingerprint(question) or tuple(map(type, key)) != shape or not all(map(_is_storable, key)):
         return None
     return tuple(key)
+
+
+def _is_storable(part: str | int) -> bool:
+    """Tell whether a database can hold the part; what it cannot hold was never the key of anything."""
+    if isinstance(part, int):
+        return abs(part) <= LARGEST_NUMBER
+    return "\0" not in part and part.encode(errors="ignore").decode() == part
 
 
 def _fingerprint(question: str) -> str:

@@ -141,7 +141,9 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
 
     async def ListTokens(self, request: rbac_pb2.ListTokensRequest, context: Any) -> rbac_pb2.ListTokensResponse:
         """List tokens, newest first."""
-        wanted = page_request(page_size=request.page_size, page_token=request.page_token, question="tokens")
+        wanted = page_request(
+            page_size=request.page_size, page_token=request.page_token, question="tokens", shape=(int, str)
+        )
         state, _ = await usecases.read_state(self._store)
         tokens = sorted(state.tokens.values(), key=_newest_first)
         rest = [token for token in tokens if not wanted.after or _newest_first(token) > wanted.after]

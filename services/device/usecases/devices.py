@@ -62,7 +62,7 @@ async def get_device(store: Store, device: str, *, permit: Permit) -> Device:
 
 async def list_devices(store: Store, *, permit: Permit, page_size: int, page_token: str) -> Page[Device]:
     """Return a page of the devices that the caller may see, by name."""
-    request = page_request(page_size=page_size, page_token=page_token, question="devices")
+    request = page_request(page_size=page_size, page_token=page_token, question="devices", shape=(str, str))
     async with store.read() as work:
         return await work.devices.page(request, permit.visible_tags())
 

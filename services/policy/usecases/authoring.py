@@ -8,7 +8,7 @@ from dataclasses import replace
 from elevation.model import Assignments, ReusableCertificate
 from services._chassis.access import Permit
 from services._chassis.errors import ConflictError, InvalidError, Problem, StateError
-from services._chassis.paging import Page, PageRequest, page_request
+from services._chassis.paging import Page, page_request
 from services.policy.model.drafts import Draft, Known, NewAssignments, check_assignments, check_draft, revised
 from services.policy.model.objects import (
     Action,
@@ -47,7 +47,6 @@ async def list_objects(
 ) -> Page[Stored[Content]]:
     """Return a page of the objects that the caller may see, by name."""
     request = page_request(page_size=page_size, page_token=page_token, question=kind_of(kind).many)
-    _refuse_foreign_key(request)
     async with store.reading() as work:
         return await work.page(kind, request, permit.visible_tags())
 
@@ -164,9 +163,3 @@ async def _refuse_in_use(work: Work, certificate: str, permit: Permit) -> None:
         f'the reusable certificate "{certificate}" is named by {users}; change those rules first',
         reason="CERTIFICATE_IN_USE",
     )
-
-
-def _refuse_foreign_key(request: PageRequest) -> None:
-    if request.after and not (len(request.after) == 1 and isinstance(request.after[0], str)):
-        message = "is not a token that this list gave; start again without it"
-        raise InvalidError([Problem("page_token", message)], reason="PAGE_TOKEN_INVALID")

@@ -10,5 +10,7 @@ async def list_device_states(
     states: DeviceStates, *, permit: Permit, page_size: int, page_token: str
 ) -> Page[DevicePolicyState]:
     """Return a page of the states of devices that the caller may see, by device name."""
-    request = page_request(page_size=page_size, page_token=page_token, question="device_policy_states")
+    request = page_request(
+        page_size=page_size, page_token=page_token, question="device_policy_states", shape=(str, str)
+    )
     return await states.page(request, permit.visible_tags())

@@ -10,8 +10,8 @@ from services._chassis.paging import DEFAULT_SIZE, LARGEST_SIZE, Page, PageReque
 ROWS = [f"name-{number:03}" for number in range(120)]
 
 
-def ask(size: int = 0, token: str = "", question: str = "roles") -> PageRequest:
-    return page_request(page_size=size, page_token=token, question=question)
+def ask(size: int = 0, token: str = "", question: str = "roles", shape: tuple[type, ...] = (str,)) -> PageRequest:
+    return page_request(page_size=size, page_token=token, question=question, shape=shape)
 
 
 def page(request: PageRequest) -> Page[str]:
@@ -50,7 +50,7 @@ def test_pages_hold_every_item_once_and_the_last_has_no_token(size: int) -> None
 
 def test_keys_of_several_parts_come_back_as_they_went_in() -> None:
     token = ask().next_token((-5, "ü", "x"))
-    assert ask(token=token).after == (-5, "ü", "x")
+    assert ask(token=token, shape=(int, str, str)).after == (-5, "ü", "x")
     assert not set(token) & set("+/=")
 
 
@@ -75,6 +75,8 @@ def forged(text: str) -> str:
         forged('["f"]'),
         forged("7"),
         forged('["f", null]'),
+        forged("[" * 40_000),
+        forged("x" * 4_000_000),
     ],
 )
 def test_what_this_list_never_gave_is_no_token(token: str) -> None:
@@ -85,3 +87,14 @@ def test_what_this_list_never_gave_is_no_token(token: str) -> None:
 def test_a_key_is_made_of_texts_and_numbers(part: object) -> None:
     token = ask().next_token(("a", part))  # type: ignore[arg-type]
     assert refused(token=token) == "page_token"
+
+
+@pytest.mark.parametrize("key", [(7,), ("a", "b"), ("a\0",), ("\ud800",)])
+def test_a_forged_key_that_no_item_of_the_list_has_is_no_token(key: tuple[str | int, ...]) -> None:
+    assert refused(token=ask().next_token(key)) == "page_token"
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**64), True])
+def test_a_forged_number_that_no_database_holds_is_no_token(number: int) -> None:
+    with pytest.raises(InvalidError, match="page_token"):
+        ask(token=ask().next_token((number,)), shape=(int,))

@@ -9,12 +9,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from elevation.model import Group, GroupType
 from epm.device.v1 import groups_pb2, lifecycle_pb2
+from services._chassis.access import EVERYTHING, Permit
 from services._chassis.errors import DeniedError, InvalidError, UnavailableError
 from services._chassis.paging import PageRequest
 from services.policy.clients import DirectoryWatch, SettingsReports
 from services.policy.model.delivery import Desired, SettingsState
 from services.policy.model.states import DeliveryState, DevicePolicyState
 from services.policy.store.device_states import DeliveryStates
+from services.policy.usecases.states import list_device_states
 from tests.builders.doors import open_doors, service_identity, settings_for
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.device_directory import REVISION, FakeDeviceService, entry
@@ -218,5 +220,6 @@ async def test_devices_that_the_caller_may_not_see_are_not_listed() -> None:
 
 async def test_a_page_token_of_another_shape_is_refused() -> None:
     states = DeliveryStates(FakeDirectories(device()), MemoryDeliveries(), FakeClock())
-    with pytest.raises(InvalidError):
-        await states.page(PageRequest(9, (1, "d1")), None)
+    forged = PageRequest(9, question="device_policy_states").next_token((1, "d1"))
+    with pytest.raises(InvalidError, match="page_token"):
+        await list_device_states(states, permit=Permit(scopes=(EVERYTHING,)), page_size=9, page_token=forged)
