@@ -7,7 +7,7 @@ device goes on without one; the highest revision still keeps an older document o
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 POLICY, CONTACT = "policy", "contact.json"
 NEVER = datetime.min.replace(tzinfo=UTC)
+SAVE_EVERY = timedelta(minutes=5)
+"""Servers confirm twice a minute; disks need not hear of each. After a restart a policy is at most this much staler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class PolicyKeeper:
         self._folder = folder
         self._identity = identity
         self._contact = Contact()
+        self._saved = NEVER
         self.held: Held | None = None
         """None: no policy is in force, so nothing is elevated."""
 
@@ -113,7 +116,8 @@ class PolicyKeeper:
         if problems := expiry_problems(manifest, now):
             raise PolicyRefusedError(problems)
         self._contact = Contact(manifest.revision, manifest.sha256, now)
-        self._save_contact()
+        if abs(now - self._saved) >= SAVE_EVERY:
+            self._save_contact()
 
     def _order_problems(self, manifest: Manifest) -> list[str]:
         contact = self._contact
@@ -153,6 +157,7 @@ class PolicyKeeper:
             fields = json.loads((self._folder / CONTACT).read_bytes())
             confirmed = datetime.fromisoformat(fields["confirmed"]).astimezone(UTC)
             self._contact = Contact(int(fields["highest"]), bytes.fromhex(fields["highest_sha256"]), confirmed)
+            self._saved = confirmed
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError, KeyError, OverflowError):
@@ -172,6 +177,8 @@ class PolicyKeeper:
         except OSError as error:
             # Counts until the agent stops; after that the device is as stale as the file says.
             log.warning("policy_contact_not_stored", error=error.strerror)
+        else:
+            self._saved = contact.confirmed
 
     def _set_aside(self, reason: str) -> str:
         path = self._folder / POLICY

@@ -258,6 +258,19 @@ def test_a_confirmation_is_remembered(tmp_path: Path, keeper: PolicyKeeper, hous
     assert restarted(tmp_path, house)[0].confirmed == later
 
 
+def test_confirmations_that_come_fast_count_at_once_and_are_written_now_and_then(
+    tmp_path: Path, keeper: PolicyKeeper, house: Installation
+) -> None:
+    keeper.apply(house.offer(CONTENT, 1), NOW)
+    assert keeper.held is not None
+    signed = house.signed(keeper.held.sha256, 1)
+    keeper.confirm(signed, NOW + timedelta(minutes=4))
+    assert keeper.confirmed == NOW + timedelta(minutes=4)
+    assert restarted(tmp_path, house)[0].confirmed == NOW
+    keeper.confirm(signed, NOW + timedelta(minutes=5))
+    assert restarted(tmp_path, house)[0].confirmed == NOW + timedelta(minutes=5)
+
+
 @pytest.mark.parametrize("revision", [1, 2])
 def test_a_confirmation_of_what_the_device_does_not_hold_counts_for_nothing(
     keeper: PolicyKeeper, house: Installation, revision: int
