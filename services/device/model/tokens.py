@@ -19,12 +19,12 @@ MOST_GROUPS = 100
 
 
 class Refusal(enum.Enum):
-    """Say why a token lets nobody in; for the log alone."""
+    """Say why a token lets nobody in, and what to do."""
 
-    UNKNOWN = "UNKNOWN"
-    REVOKED = "REVOKED"
-    EXPIRED = "EXPIRED"
-    USED_UP = "USED_UP"
+    UNKNOWN = "is not known here; check that it is whole, or ask for a new one"
+    REVOKED = "was revoked; ask for a new one"
+    EXPIRED = "has expired; ask for a new one"
+    USED_UP = "is used up; ask for a new one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,8 +42,7 @@ async def enrol(
 ) -> Enrolled:
     """Make a device of the caller, with `new_id`, or return the one that the same token and key made before.
 
-    Raises UnauthenticatedError for a token that lets nobody in, looking the same whatever the cause; InvalidError with all
-    problems; ConflictError where an enrolled device has the name or this device has another one.
+    Raises UnauthenticatedError for a token that lets nobody in; InvalidError with all problems; ConflictError where an enrolled device has the name or this device has another one.
     """
     async with store.read() as work:  # strangers without a token never reach the lock of the writers
         _admitted(await work.tokens.known_by(enrolment.token_digest), now)
@@ -65,18 +64,17 @@ async def enrol(
 
 
 def _admitted(token: EnrolmentToken | None, now: datetime) -> EnrolmentToken:
-    refusal = Refusal.UNKNOWN if token is None else token.refusal(now)
-    if token is None or refusal is not None:
+    if token is None:
+        raise _refused(None, Refusal.UNKNOWN)
+    if refusal := token.refusal(now):
         raise _refused(token, refusal)
     return token
 
 
-def _refused(token: EnrolmentToken | None, refusal: Refusal | None) -> UnauthenticatedError:
-    """Tell the log why; the caller learns nothing that helps to guess."""
-    log.warning("enrolment_refused", cause=refusal.value if refusal else "", token_id=token.token_id if token else "")
-    return UnauthenticatedError(
-        "the enrolment token lets nobody in; ask for a new one", reason="ENROLMENT_TOKEN_REFUSED"
-    )
+def _refused(token: EnrolmentToken | None, refusal: Refusal) -> UnauthenticatedError:
+    """Say why: nobody guesses a token, so who shows one that was good may know what became of it."""
+    log.warning("enrolment_refused", cause=refusal.name, token_id=token.token_id if token else "")
+    return UnauthenticatedError(f"the enrolment token {refusal.value}", reason="ENROLMENT_TOKEN_REFUSED")
 
 
 def _checked(enrolment: Enrolment) -> str:
