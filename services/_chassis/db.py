@@ -4,7 +4,8 @@
 - On SQLite a writing transaction begins IMMEDIATE and waits its turn; a reading one sees one state of the data.
 - Every change that others must hear of takes the service's next revision inside its transaction. Taking it locks the
   revision until the commit, so that revisions become visible in their order.
-- A database that cannot be reached is UnavailableError; its message holds no password.
+- A database that cannot be reached is UnavailableError. Callers are not told its words, which name hosts, users and tables;
+  the log and the operator who starts the service are, without the password.
 - A value that the database cannot hold, such as a text with a NUL on PostgreSQL, is InvalidError.
 """
 
@@ -23,7 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from services._chassis.changes import ChangeFeed
 from services._chassis.errors import InvalidError, Problem, UnavailableError
+from services._chassis.logging import get_logger
 
+log = get_logger("db")
 BUSY_SECONDS = 10
 _WRITE = "openepm_write"
 
@@ -97,8 +100,9 @@ class Database:
         except UnavailableError as error:
             await database.close()
             shown = normalised(url).render_as_string(hide_password=True)
+            cause = _words(error.__cause__) or str(error)
             raise UnavailableError(
-                f"the database of the {service} service, {shown}, cannot be opened: {error}"
+                f"the database of the {service} service, {shown}, cannot be opened: {cause}"
             ) from error
         return database
 
@@ -155,14 +159,21 @@ class Database:
             async with self.engine.connect() as connection:
                 yield await connection.execution_options(**options) if options else connection
         except (OperationalError, InterfaceError) as error:
-            raise UnavailableError(_cause(error), reason="DATABASE_UNAVAILABLE") from error
+            raise self._unavailable(error) from error
         except DataError as error:
             problem = Problem("request", "holds a text or a number that cannot be stored, such as a NUL; remove it")
             raise InvalidError([problem], reason="VALUE_UNSTORABLE") from error
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            raise UnavailableError(_cause(error), reason="DATABASE_UNAVAILABLE") from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: DBAPIError) -> UnavailableError:
+        log.warning("database_unavailable", service=self.service, error=_words(error))
+        return UnavailableError(
+            f"the database of the {self.service} service does not answer; try again later",
+            reason="DATABASE_UNAVAILABLE",
+        )
 
 
 def normalised(url: str) -> URL:
@@ -206,5 +217,6 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
-def _cause(error: DBAPIError) -> str:
-    return f"the database does not answer: {str(error.orig).splitlines()[0] if str(error.orig) else 'no reason given'}"
+def _words(error: BaseException | None) -> str:
+    """Return the first line of what the driver says."""
+    return next(iter(str(error.orig).splitlines()), "no reason given") if isinstance(error, DBAPIError) else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from services._chassis.audit import AuditEntry
 from services._chassis.audit_store import audit_table, record
@@ -165,3 +166,15 @@ async def test_an_unreachable_database_is_told_without_its_password() -> None:
 async def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="cannot be opened"):
         await Database.connect(f"sqlite:///{tmp_path / 'missing' / 'x.db'}", service="demo")
+
+
+async def test_a_caller_does_not_learn_what_the_database_says(tmp_path: Path) -> None:
+    database = await Database.connect(f"sqlite:///{tmp_path / 'x.db'}", service="demo")
+    try:
+        with capture_logs() as logs, pytest.raises(UnavailableError) as refused:
+            async with database.read() as tx:
+                await tx.execute(sa.text("SELECT secret FROM hidden"))
+    finally:
+        await database.close()
+    assert str(refused.value) == "the database of the demo service does not answer; try again later"
+    assert "hidden" in logs[0]["error"]
