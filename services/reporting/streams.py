@@ -174,6 +174,7 @@ class OpenStreams:
 
     def __init__(self) -> None:
         self._streams: dict[str, EventStream] = {}
+        self._draining = False
 
     @contextmanager
     def entered(self, stream: EventStream) -> Iterator[None]:
@@ -182,6 +183,8 @@ class OpenStreams:
         if older := self._streams.get(device_id):
             older.close("SUPERSEDED")
         self._streams[device_id] = stream
+        if self._draining:
+            stream.close("DRAINING")
         try:
             yield
         finally:
@@ -199,7 +202,8 @@ class OpenStreams:
             stream.close("RETIRED", not_enrolled())
 
     async def drain(self) -> None:
-        """Send everyone away, because this process ends."""
+        """Send everyone away, and everyone who still comes, because this process ends."""
+        self._draining = True
         for stream in list(self._streams.values()):
             stream.close("DRAINING")
 

@@ -194,7 +194,8 @@ async def test_the_newest_stream_of_a_device_wins(world: World) -> None:
 async def test_a_device_that_is_retired_loses_its_stream_at_once(world: World) -> None:
     async with world.stream() as stream:
         await stream.hello()
-        world.streams.follow(Device("d1", "d1", enrolled=False))
+        world.directory.devices["d1"] = Device("d1", "d1", enrolled=False)
+        world.streams.follow(world.directory.devices["d1"])
         assert (await stream.failure())[0] == "PERMISSION_DENIED"
 
 
@@ -253,6 +254,23 @@ async def test_a_farewell_waits_for_an_acknowledgement_that_is_being_written(wor
     written.set()
     await running
     assert said == ["ack", "go_away"]
+
+
+async def test_a_stream_that_opens_while_the_process_ends_is_sent_away_too(world: World) -> None:
+    said: list[agent_pb2.StreamEventsResponse] = []
+
+    async def silence() -> AsyncIterator[agent_pb2.StreamEventsRequest]:
+        await asyncio.Event().wait()
+        yield agent_pb2.StreamEventsRequest()
+
+    async def send(response: agent_pb2.StreamEventsResponse) -> None:
+        said.append(response)
+
+    stream = EventStream(enrolled("d1"), writer=world.writer, clock=FakeClock())
+    await world.streams.drain()
+    with world.streams.entered(stream):
+        await asyncio.wait_for(stream.run(silence(), send), timeout=5)
+    assert [one.go_away.reason for one in said] == ["DRAINING"]
 
 
 async def test_a_process_that_ends_sends_its_streams_away(tmp_path: Path) -> None:
