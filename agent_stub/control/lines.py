@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-LINE_LIMIT = 256 * 1024
-"""Longest request or reply, in bytes."""
+LINE_LIMIT = 128 * 1024
+"""Longest request or reply, in bytes: half of what an event may have, which repeats it."""
 ANSWER_LIMIT = 16 * 1024 * 1024
 """Longest answer, in bytes: it names every rule that lost, so it may be longer than any request."""
 

@@ -48,7 +48,7 @@ async def read_line(reader: asyncio.StreamReader) -> dict[str, Any] | None:
     except asyncio.LimitOverrunError as error:
         raise WireError(f"the line is longer than {LINE_LIMIT} bytes") from error
     try:
-        found = json.loads(line)
+        found = json.loads(line.decode())  # other encodings would come out longer than they went in
     except (ValueError, RecursionError) as error:
         raise WireError("the line is no JSON") from error
     if not isinstance(found, dict):

@@ -11,6 +11,10 @@ from elevation.codec.events import encode_decided
 from elevation.model import Attempt, Decision
 from epm.elevation.v1 import event_pb2
 
+LOSERS_LIMIT = 100
+TEXT_LIMIT = 1024
+"""Longest fact of a file, in characters, that the server stores."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decided:
@@ -45,8 +49,11 @@ class EventFactory:
         self._new_id = new_id
 
     def decided(self, record: Decided) -> event_pb2.ElevationEvent:
-        """Report an attempt and its decision."""
-        body = encode_decided(_printable(record.attempt), record.decision)
+        """Report an attempt and its decision, within the limits of what the server stores: nobody hides by excess."""
+        decision = replace(record.decision, losers=record.decision.losers[:LOSERS_LIMIT])
+        body = encode_decided(_printable(record.attempt), decision)
+        # Whoever signs a file writes this name.
+        body.file.publisher = body.file.publisher.replace("\0", "")[:TEXT_LIMIT]
         body.result = event_pb2.AttemptResult.Value(f"ATTEMPT_RESULT_{record.result.name}")
         body.justification = record.justification
         body.policy_revision = record.policy_revision

@@ -18,6 +18,9 @@ from epm.elevation.v1 import event_pb2
 log = structlog.get_logger()
 
 HELD_BACK = 100
+EVENT_LIMIT = 256 * 1024
+"""Largest event that the server stores, in bytes."""
+
 _ATTEMPT_SCOPES = frozenset({ReportingScope.MANAGED, ReportingScope.ALL})
 
 
@@ -74,6 +77,7 @@ class Spool:
 
     def _append(self, journal: Journal, event: event_pb2.ElevationEvent) -> None:
         try:
+            _check_size(event)
             journal.append(event)
         except SpoolError:
             self._lost += 1
@@ -97,6 +101,11 @@ class Spool:
             log.warning("journal_damaged", journal=name, lost=damage.count, kept_as=damage.kept_as)
             message = f"the {name} journal was damaged; its file is kept as {damage.kept_as}"
             self.diagnose(Diagnostic("EVENTS_LOST", message, damage.count, damage.first_seq, damage.last_seq))
+
+
+def _check_size(event: event_pb2.ElevationEvent) -> None:
+    if event.ByteSize() > EVENT_LIMIT:
+        raise SpoolError(f"it is larger than the {EVENT_LIMIT} bytes that the server stores")
 
 
 def _nobody() -> None:

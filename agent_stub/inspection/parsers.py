@@ -140,4 +140,4 @@ def _script_interpreter(content: bytes) -> str:
 
 def _bounded(text: str | bytes) -> str:
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    return text[:TEXT_LIMIT].strip("\x00")
+    return text.lstrip("\x00").partition("\x00")[0][:TEXT_LIMIT]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent_stub.broker import Broker
+from agent_stub.control.lines import LINE_LIMIT
 from agent_stub.events.records import EventFactory
 from agent_stub.events.spool import Spool
 from agent_stub.identity import SystemIdentity
@@ -30,7 +31,8 @@ from elevation.model import (
     Validation,
 )
 from epm.elevation.v1 import event_pb2
-from tests.builders.elevation import policy, rule
+from services.reporting.model.events import LARGEST_EVENT
+from tests.builders.elevation import policy, rule, signer
 from tests.fakes.agent import (
     NOW,
     FakeDisk,
@@ -364,3 +366,32 @@ async def test_the_moment_of_the_attempt_is_the_device_s(desk: Desk) -> None:
     moment: Moment = desk.clock.now()
     assert entry.event.occurred.ToDatetime() == moment.wall.replace(tzinfo=None)
     assert entry.event.boot_id == "boot"
+
+
+async def test_the_largest_request_makes_an_event_that_the_server_stores(desk: Desk) -> None:
+    desk.holds(document(rules(ElevationType.AUTOMATIC)))
+    assert (await desk.ask("x" * LINE_LIMIT)).result is Result.ELEVATED
+    (entry,) = desk.spool.journals[0].entries(0, 100, 1 << 20)
+    assert entry.event.ByteSize() < LARGEST_EVENT
+
+
+async def test_what_the_server_would_not_store_is_not_elevated(desk: Desk) -> None:
+    desk.holds(document(rules(ElevationType.AUTOMATIC)))
+    answer = await desk.ask("x" * LARGEST_EVENT)
+    assert (answer.result, desk.launcher.launched, desk.events()) == (Result.REFUSED, [], [])
+    assert "larger than" in answer.message
+
+
+async def test_rules_that_lost_do_not_crowd_out_the_event(desk: Desk) -> None:
+    many = [rule(f"{number}", file_name="tool", file_hash=HASH, children=ChildProcesses.DENY) for number in range(90)]
+    desk.holds(document(*(policy(*many, name=name, platform=Platform.LINUX) for name in ("p", "q"))))
+    await desk.ask()
+    assert len(desk.events()[0].losers) == 100
+
+
+async def test_the_name_of_a_signer_does_not_crowd_out_the_event(desk: Desk) -> None:
+    desk.holds(document(rules(ElevationType.AUTOMATIC)))
+    signed = signer(trusted=False)
+    desk.inspector.facts["signers"] = (replace(signed, leaf=replace(signed.leaf, subject="CN=" + "x\0" * 3000)),)
+    await desk.ask()
+    assert desk.events()[0].file.publisher == "CN=" + "x" * 1021

@@ -145,6 +145,7 @@ async def test_the_status_is_shown(desk: Desk) -> None:
     [
         (b"no json\n", "the line is no JSON"),
         (b"[" * 5000 + b"\n", "the line is no JSON"),
+        ('{"do": "status"}\n'.encode("utf-16-be"), "the line is no JSON"),
         (b"[]\n", "the line is no JSON object"),
         (b"", "the request is none that this agent knows"),
         (b'{"do": "status"', "the line does not end"),

@@ -235,3 +235,7 @@ def test_a_child_that_was_taken_over_says_nothing_the_agent_believes(line: bytes
 def test_the_agent_itself_never_loads_the_parser() -> None:
     code = "import sys, agent_stub.agent; sys.exit('lief' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_text_of_a_file_ends_at_its_first_nul() -> None:
+    assert facts_of("script", b"#!/bin/sh\0-x\n") == {"interpreter": "/bin/sh"}
