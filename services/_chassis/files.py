@@ -15,12 +15,18 @@ OPEN_TO_OTHERS = 0o077
 def make_private_folder(path: Path) -> None:
     """Create the folder for its owner alone, or close an empty one to others.
 
-    Raises StateError for one that cannot be made, and for one that others may enter and that holds something: it may be
-    theirs too (`--data-dir /tmp`).
+    Raises StateError for one that cannot be made, for one of another user, who could replace what is in it, and for one
+    that others may enter and that holds something: it may be theirs too (`--data-dir /tmp`).
     """
     try:
         _make_folders(path)
-        if path.stat().st_mode & OPEN_TO_OTHERS:
+        status = path.stat()
+        if status.st_uid not in (0, os.geteuid()):
+            raise StateError(
+                f"the data folder {path} belongs to another user; run chown on it, or name another folder",
+                reason="FOLDER_NOT_PRIVATE",
+            )
+        if status.st_mode & OPEN_TO_OTHERS:
             if any(path.iterdir()):
                 raise StateError(
                     f"the data folder {path} is open to other users; run chmod 700 {path}, or name another folder",

@@ -43,6 +43,14 @@ def test_a_folder_that_others_may_use_too_is_refused_as_it_is(tmp_path: Path, op
     assert mode(tmp_path / "a") == open_to
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_folder_of_another_user_is_refused_for_its_owner_could_replace_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir(mode=0o700)
+    os.chown(tmp_path / "a", 65534, 65534)
+    with pytest.raises(StateError, match="belongs to another user"):
+        make_private_folder(tmp_path / "a")
+
+
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_what_is_no_folder_is_named(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
