@@ -1,26 +1,51 @@
 """Split a command line of a rule into the arguments it allows.
 
 A rule says its arguments as people write them; an attempt brings them as a list. LINUX and MACOS follow the words of a
-POSIX shell (quotes and backslashes, nothing is expanded). WINDOWS follows CommandLineToArgvW for what comes after the
-program's name: blanks separate, `"` quotes, 2n backslashes before a quote stand for n and 2n+1 for n and a literal
-quote, and every third of a run of quotes inside quotes is literal.
+POSIX shell: quotes and backslashes, between double quotes only before `$`, a backquote, `"` and a backslash; nothing is
+expanded. WINDOWS follows CommandLineToArgvW for what comes after the program's name: blanks separate, `"` quotes, 2n
+backslashes before a quote stand for n and 2n+1 for n and a literal quote, and every third of a run of quotes inside
+quotes is literal.
 """
 
-import shlex
+import re
+from collections.abc import Iterator
+from typing import Final
 
 from elevation.model import Platform
 
 _QUOTES_FOR_A_LITERAL = 3
+_POSIX_PART: Final = re.compile(
+    r"""(?P<blank>[ \t\r\n]+)|'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*+)"|\\(?P<escaped>.)"""
+    r"""|(?P<plain>[^ \t\r\n'"\\]+)""",
+    re.DOTALL,
+)
+_ESCAPED_IN_QUOTES: Final = re.compile(r'\\([$`"\\])')
 
 
 def split(line: str, platform: Platform) -> tuple[str, ...]:
     """Split one allowed command line; raise ValueError, naming what is open, where that is not possible."""
     if platform is Platform.WINDOWS:
         return _split_windows(line)
-    try:
-        return tuple(shlex.split(line))
-    except ValueError as error:
-        raise ValueError(str(error).lower()) from None
+    return tuple(_split_posix(line))
+
+
+def _split_posix(line: str) -> Iterator[str]:
+    word: str | None = None
+    at = 0
+    while at < len(line):
+        part = _POSIX_PART.match(line, at)
+        if part is None or part.lastgroup is None:
+            raise ValueError("no escaped character" if line[at] == "\\" else "no closing quotation")
+        at = part.end()
+        if part.lastgroup == "blank":
+            if word is not None:
+                yield word
+            word = None
+            continue
+        text = part[part.lastgroup]
+        word = (word or "") + (_ESCAPED_IN_QUOTES.sub(r"\1", text) if part.lastgroup == "double" else text)
+    if word is not None:
+        yield word
 
 
 def _split_windows(line: str) -> tuple[str, ...]:

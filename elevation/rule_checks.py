@@ -168,7 +168,7 @@ def _check_arguments(path: str, rule: Rule, platform: Platform) -> Iterator[Prob
         yield Problem(path, f"has {len(rule.arguments)} command lines; at most {MAX_COMMAND_LINES} are allowed")
     for number, line in enumerate(rule.arguments):
         place = f"{path}[{number}]"
-        yield from texts.check_text(place, line, MAX_COMMAND_LINE)
+        yield from texts.check_text(place, line.replace("\t", " "), MAX_COMMAND_LINE)  # a tab separates like a blank
         try:
             commandline.split(line, platform)
         except ValueError as error:

@@ -4,8 +4,9 @@ import re
 from functools import lru_cache
 
 _FOUR = 4
-_VERSION = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18}){0,3}")
-_DOTTED = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})*")
+# A number has as many digits as int() reads: a version says nothing about the width of a counter.
+_VERSION = re.compile(r"[0-9]{1,4300}(?:\.[0-9]{1,4300}){0,3}")
+_DOTTED = re.compile(r"[0-9]{1,4300}(?:\.[0-9]{1,4300})*")
 
 Version = tuple[int, ...]
 
