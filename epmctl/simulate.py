@@ -17,20 +17,24 @@ from epmctl.documents.load import read_documents
 from epmctl.errors import BadInputError, Flaw
 
 _PLACES_HELP: Final = (
-    "Documents to decide by: a file, or the *.yaml and *.yml of a folder; again for more; - for stdin."
+    "Documents to decide by: a file, or the *.yaml and *.yml of a folder; more may follow; - for stdin."
 )
 
 
 @click.command()
 @click.option("-f", "--file", "places", multiple=True, required=True, metavar="DIR|FILE", help=_PLACES_HELP)
+@click.argument("more_places", nargs=-1, metavar="[DIR|FILE]...")
 @click.option("--attempt", metavar="FILE", help="One attempt, as JSON; - for stdin.")
 @click.option("--attempts", metavar="FILE", help="Many attempts, a JSON object a line; - for stdin.")
 @click.option("--explain", "explained", is_flag=True, help="Add the rules that lost and those that nearly matched.")
-def simulate(places: tuple[str, ...], attempt: str | None, attempts: str | None, *, explained: bool) -> None:
+def simulate(
+    places: tuple[str, ...], more_places: tuple[str, ...], attempt: str | None, attempts: str | None, *, explained: bool
+) -> None:
     """Decide elevation attempts offline, with the kernel of the agent.
 
     Prints each decision as JSON: the one of --attempt indented, those of --attempts a line each, in their order.
     """
+    places += more_places
     given = [name for name in (attempt, attempts) if name is not None]
     if len(given) != 1:
         raise click.UsageError("give either --attempt or --attempts")

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+_NO_DURATION: Final = "must be an ISO 8601 duration such as P30D or PT12H"
 
 
 @lru_cache(maxsize=1024)
@@ -26,10 +27,12 @@ def parse_duration(text: str) -> timedelta:
     """
     import isodate  # noqa: PLC0415 - most documents carry no duration, and the start has to be quick
 
+    if text.startswith("+") or text.endswith("T"):  # isodate takes both
+        raise ValueError(_NO_DURATION)
     try:
         duration = isodate.parse_duration(text)
     except (ValueError, OverflowError, TypeError):
-        raise ValueError("must be an ISO 8601 duration such as P30D or PT12H") from None
+        raise ValueError(_NO_DURATION) from None
     if not isinstance(duration, timedelta):
         message = "must not count in years or months, whose length is not certain; count in days, such as P30D"
         raise ValueError(message)  # noqa: TRY004 - the type is isodate's; for us it is a value

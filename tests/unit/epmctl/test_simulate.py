@@ -72,6 +72,15 @@ def test_explain_adds_losers_and_near_misses(simulation: Simulation) -> None:
     assert decision["nearMisses"] == [{"policy": "developer-tools", "rule": "vscode-setup", "failed": "fileName"}]
 
 
+def test_several_places_may_follow_one_option(simulation: Simulation) -> None:
+    more = write_documents(simulation.folder / "more", document("Group", "a", "{type: USER}"), "x", name="more.yaml")
+
+    code, out, err = simulation.run(str(more), "--attempt", "attempt.json")
+
+    assert (code, out) == (2, "")
+    assert f"{more}:" in err
+
+
 def test_a_denied_attempt_is_exit_zero_too(simulation: Simulation) -> None:
     code, out, _ = simulation.one(attempt_json(arguments=["/leave"]))
 
