@@ -1,7 +1,6 @@
 """Evidence of real files, read by real children."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from tests.fakes.agent import NOW
 
 LAUNCHER = Path(pip.__file__).parent / "_vendor" / "distlib" / "t64.exe"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+UNSHARE = Path("/usr/bin/unshare")
 SYSTEM = Path("/usr/bin/id")
 HAS_DPKG = Path("/var/lib/dpkg").exists()
 
@@ -112,11 +112,12 @@ def test_a_deleted_file_does_not_pass_for_one_that_has_its_name(tmp_path: Path) 
 
 
 @as_root
+@pytest.mark.skipif(not UNSHARE.exists(), reason="unshare is not installed")
 def test_a_file_of_another_mount_namespace_does_not_pass_for_the_file_of_its_name(tmp_path: Path) -> None:
     mounts = f"mount -t tmpfs none {tmp_path} && touch {tmp_path}/tool && echo mounted && read _"
     (tmp_path / "tool").write_bytes(b"of root")
     with subprocess.Popen(
-        [shutil.which("unshare") or "/usr/bin/unshare", "--mount", "sh", "-c", mounts],
+        [UNSHARE, "--mount", "sh", "-c", mounts],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as other:
@@ -172,7 +173,7 @@ async def test_a_file_that_others_may_write_is_read_every_time(tmp_path: Path) -
 
 @as_root
 def test_a_path_is_as_safe_as_its_weakest_folder(tmp_path: Path) -> None:
-    assert only_root_writes("/usr/bin/env") == (shutil.os.stat("/usr/bin").st_mode & 0o022 == 0)  # type: ignore[attr-defined]
+    assert only_root_writes("/usr/bin/env") == (Path("/usr/bin").stat().st_mode & 0o022 == 0)
     target = tmp_path / "file"
     target.touch(mode=0o755)
     assert not only_root_writes(str(target)), "the folder for temporary files is open to all"
