@@ -75,10 +75,6 @@ class Transaction:
         table = self._database.revisions
         return int((await self.connection.execute(sa.select(table.c.value).where(table.c.id == 1))).scalar_one())
 
-    async def driver_connection(self) -> Any:
-        """Return the driver's own connection (aiosqlite or psycopg), inside this transaction, for the one hot path."""
-        return (await self.connection.get_raw_connection()).driver_connection
-
 
 class Database:
     """Open transactions on the database of one service."""
