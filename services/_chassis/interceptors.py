@@ -21,7 +21,7 @@ from services._chassis.clock import Clock
 from services._chassis.errors import InvalidError, Problem, ServiceError
 from services._chassis.logging import get_logger
 from services._chassis.rules import HEALTH, REFLECTION_PREFIX, MethodRule
-from services._chassis.status import code_of, name_of, status_of
+from services._chassis.status import code_of, name_of, status_of, unknown_method
 
 log = get_logger("rpc")
 REQUEST_ID = "x-request-id"
@@ -50,9 +50,11 @@ class ChassisInterceptor(grpc.aio.ServerInterceptor):
         if path in self._guarded:
             return self._guarded[path]
         handler = await continuation(handler_call_details)
+        if handler is None:
+            return _UNKNOWN  # never remembered: callers may think of any number of paths
         rule = self._rules.get(path)
-        if handler is None or (rule is None and self._exempt(path)):
-            return handler  # gRPC answers UNIMPLEMENTED for None
+        if rule is None and self._exempt(path):
+            return handler
         self._guarded[path] = _guard(_Method(path, rule, handler, self._clock, self._trust_domain))
         return self._guarded[path]
 
@@ -179,6 +181,16 @@ def _stream_of_answers(method: _Method, own: Any) -> Any:
             await call.end(None)
 
     return answer
+
+
+async def _answer_unknown(_incoming: Any, context: Any) -> None:
+    """Say that this door has no such method; gRPC's own answer carries no details."""
+    request_id = _request_id(_by_key(context.invocation_metadata()))
+    context.set_trailing_metadata(((REQUEST_ID, request_id),))
+    await context.abort_with_status(unknown_method(request_id))
+
+
+_UNKNOWN: Handler = grpc.stream_stream_rpc_method_handler(_answer_unknown)
 
 
 def _by_key(metadata: Any) -> Metadata:

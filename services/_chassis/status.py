@@ -55,17 +55,27 @@ def status_of(error: BaseException, request_id: str) -> grpc.Status:
     """Return the whole answer to `error`; what is unforeseen tells nothing but the id under which it was logged."""
     known = isinstance(error, ServiceError) and code_of(error) != code_pb2.INTERNAL
     reason = error.reason if known and isinstance(error, ServiceError) else "INTERNAL"
-    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata={"request_id": request_id})
-    details = [_packed(info)]
+    details = [_info(reason, request_id)]
     if isinstance(error, InvalidError):
         details.append(_packed(_bad_request(error)))
     message = _cut(str(error), LONGEST_MESSAGE) if known else "internal error"
     return rpc_status.to_status(status_pb2.Status(code=code_of(error), message=message, details=details))
 
 
+def unknown_method(request_id: str) -> grpc.Status:
+    """Return the answer to a call of a method that the door does not have."""
+    message = "this door has no such method; generate the client from the same contracts, or use the other door"
+    details = [_info("METHOD_UNKNOWN", request_id)]
+    return rpc_status.to_status(status_pb2.Status(code=code_pb2.UNIMPLEMENTED, message=message, details=details))
+
+
 def name_of(code: int) -> str:
     """Return the name of a status code, for logs."""
     return str(code_pb2.Code.Name(code))
+
+
+def _info(reason: str, request_id: str) -> any_pb2.Any:
+    return _packed(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata={"request_id": request_id}))
 
 
 def _bad_request(error: InvalidError) -> error_details_pb2.BadRequest:

@@ -321,6 +321,7 @@ async def test_a_device_certificate_opens_no_administrators_call(doors: OpenDoor
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await rbac_pb2_grpc.RbacServiceStub(channel).WhoAmI(rbac_pb2.WhoAmIRequest())
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert info_of(refused.value).reason == "METHOD_UNKNOWN"
 
 
 async def test_a_device_streams_both_ways(doors: OpenDoors) -> None:
