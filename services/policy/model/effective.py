@@ -132,8 +132,7 @@ class _Groups:
         except FilterError:
             return
         self.types[group.name] = group.type
-        if group.type is GroupType.DEVICE:
-            self._dynamic.append(_Dynamic(group.name, holds))
+        self._dynamic.append(_Dynamic(group.name, holds))
 
 
 def _certificates_of(policy: RulesPolicy) -> frozenset[str]:

@@ -1,7 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
 import pytest
 
@@ -323,13 +322,3 @@ async def test_an_unchanged_book_wakes_nobody() -> None:
     for _ in range(2):
         assert await follower.read() == 5
     assert woken == [5]
-
-
-def test_a_stream_that_nobody_holds_any_more_is_not_connected() -> None:
-    opened = Delivery("d1").opened("stream-1", revision=0, sha256=b"", now=NOW)
-    assert opened.connected(NOW)
-    assert not opened.connected(NOW + timedelta(minutes=4))
-    assert opened.held("stream-1", NOW + timedelta(minutes=4), confirmed=False).connected(NOW + timedelta(minutes=4))
-    assert opened.held("stream-2", NOW + timedelta(minutes=4), confirmed=True) == opened
-    assert opened.closed("stream-2") == opened
-    assert not opened.closed("stream-1").connected(NOW)

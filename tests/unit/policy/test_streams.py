@@ -110,11 +110,16 @@ async def test_a_change_that_changes_nothing_for_the_device_makes_no_revision(wo
 
 
 async def test_changes_before_an_answer_are_one_change_after_it(world: World) -> None:
-    async with world.stream() as stream:
+    async with world.stream() as stream, world.stream("d2") as other:
         await stream.hello()
         offer, _, _ = await stream.offer()
+        await other.hello()
+        await other.apply()
+        await other.confirmed()
         world.publish(settings(), rules("one"))
+        assert (await other.apply()).revision == 2
         world.publish(settings(), rules("one"), rules("two"))
+        assert (await world.known()).revision == 1
         await stream.acknowledge(offer, 1)
         _, manifest, document = await stream.offer()
         assert (manifest.revision, len(document.rules_policies)) == (2, 2)
@@ -214,9 +219,10 @@ async def test_an_ack_of_another_revision_is_refused(world: World) -> None:
 async def test_an_agent_that_does_not_understand_the_document_gets_none(world: World) -> None:
     async with world.stream() as stream:
         await stream.hello(capabilities=["policy-document/2"])
-        world.publish(settings(), rules())
-        await world.streams.drain()
-        assert (await stream.sent_away()).reason == agent_pb2.GO_AWAY_REASON_DRAINING
+        await world.until(lambda delivery: delivery.connected(NOW))
+        world.directories.put(device("d1", enrolled=False))
+        world.streams.wake(["d1"])
+        assert (await stream.sent_away()).reason == agent_pb2.GO_AWAY_REASON_RETIRED
     assert (await world.known()).state is DeliveryState.PENDING
 
 

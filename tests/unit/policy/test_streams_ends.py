@@ -174,6 +174,13 @@ async def test_a_process_that_ends_sends_its_streams_away(tmp_path: Path) -> Non
     assert not (await world.known()).connected(NOW)
 
 
+async def test_a_stream_that_begins_while_the_process_ends_is_sent_away(world: World) -> None:
+    await world.streams.drain()
+    async with world.stream() as stream:
+        await stream.hello()
+        assert (await stream.sent_away()).reason == agent_pb2.GO_AWAY_REASON_DRAINING
+
+
 async def test_a_device_that_reads_nothing_holds_nobody_up(world: World) -> None:
     world.publish(settings(), huge(1))
     async with world.stream("d1") as slow, world.stream("d2") as quick:
