@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
+import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import OVERALL_HEALTH
@@ -12,15 +14,35 @@ from services._chassis.access import AccessControl
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+MOST_WATCHERS = 1000
+LONGEST_SERVICE = 256
 LOOK_AGAIN = 1.0
 """Seconds after which staleness is looked for; freshness is heard of at once."""
+
+
+class BoundedHealthServicer(health_aio.HealthServicer):
+    """Answer as grpc.health.v1 says, to so many watchers at once: anybody may watch, and each is held for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watching = 0
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802 - the contract's name
+        """Tell every change."""
+        if self._watching >= MOST_WATCHERS or len(request.service) > LONGEST_SERVICE:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too much to watch; call Check, or try again later")
+        self._watching += 1
+        try:
+            await super().Watch(request, context)
+        finally:
+            self._watching -= 1
 
 
 class HealthBoard:
     """Show each proto service as serving while its access snapshot is fresh, and none of them while draining."""
 
     def __init__(self) -> None:
-        self._servicer = health_aio.HealthServicer()
+        self._servicer = BoundedHealthServicer()
         self._services: dict[str, AccessControl] = {}
         self._changed = asyncio.Event()
         self._serving = asyncio.Event()

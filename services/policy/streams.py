@@ -28,6 +28,9 @@ HEARTBEAT = timedelta(seconds=30)
 RECONNECT_WITHIN = timedelta(seconds=30)
 """How far the devices of a process that ends spread their return."""
 
+PATIENCE = 30.0
+"""Seconds that a device has to say hello: until then its streams do not supersede one another."""
+
 FAREWELL = 5.0
 """Seconds that a device has to answer its last offer, and to read why its stream ends."""
 
@@ -71,9 +74,15 @@ class PolicyStream:
             self._farewell = farewell
             self._closing.set()
 
-    async def greet(self, requests: Requests, send: Send) -> Hello:
-        """Hear the hello and answer it. Raises InvalidError where anything else comes first, DeniedError for another device."""
-        first = await anext(requests, None)
+    async def greet(self, requests: Requests, send: Send, *, patience: float = PATIENCE) -> Hello:
+        """Hear the hello and answer it.
+
+        Raises InvalidError where anything else comes first, or nothing in time; DeniedError for another device.
+        """
+        first = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                first = await anext(requests, None)
         if first is None or first.WhichOneof("message") != "hello":
             raise InvalidError([Problem("hello", "must be the first message of the stream")], reason="HELLO_MISSING")
         hello = hello_from_proto(first.hello)

@@ -9,7 +9,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -25,6 +25,9 @@ from services.reporting.usecases import not_enrolled
 from services.reporting.workers import Answer, GroupCommitWriter
 
 CREDIT = 1000
+PATIENCE = 30.0
+"""Seconds that a device has to say hello: until then its streams do not supersede one another."""
+
 Send = Callable[[agent_pb2.StreamEventsResponse], Awaitable[None]]
 Requests = AsyncIterator[agent_pb2.StreamEventsRequest]
 
@@ -90,9 +93,15 @@ class EventStream:
             await asyncio.gather(reader, acker, closer, return_exceptions=True)
             self._forget()
 
-    async def greet(self, requests: Requests, send: Send) -> None:
-        """Hear the hello and answer it. Raises InvalidError where anything else comes first, DeniedError for another device."""
-        first = await anext(requests, None)
+    async def greet(self, requests: Requests, send: Send, *, patience: float = PATIENCE) -> None:
+        """Hear the hello and answer it.
+
+        Raises InvalidError where anything else comes first, or nothing in time; DeniedError for another device.
+        """
+        first = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                first = await anext(requests, None)
         if first is None or first.WhichOneof("message") != "hello":
             raise InvalidError([Problem("hello", "must be the first message of the stream")], reason="HELLO_MISSING")
         if first.hello.device_id not in ("", self.device.device_id):

@@ -18,6 +18,7 @@ from epm.access.v1 import access_pb2, access_pb2_grpc
 from epm.device.v1 import agent_pb2, agent_pb2_grpc
 from services._chassis.config import CertificateFiles
 from services._chassis.errors import InvalidError, StateError
+from services._chassis.health import MOST_WATCHERS
 from services._chassis.server import Host, ServiceParts
 from services._chassis.workers import Worker
 from tests.builders.doors import OpenDoors, open_doors, service_identity, settings_for
@@ -166,6 +167,27 @@ async def test_a_server_serves_while_it_knows_who_may_do_what(running: Running, 
         await become(doors, NOT_SERVING, service)
         running.access.control.confirm()
         await become(doors, SERVING, service)
+
+
+async def may_watch(doors: OpenDoors, service: str) -> bool:
+    try:
+        await anext(health_of(doors, service))
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # noqa: PT017 - one of two ways to end
+        return False
+    return True
+
+
+async def test_strangers_cannot_fill_the_memory_by_watching_the_health(running: Running, tmp_path: Path) -> None:
+    async with open_doors(tmp_path, running.parts()) as doors, doors.public() as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        watches = [stub.Watch(health_pb2.HealthCheckRequest(service=NAME)) for _ in range(MOST_WATCHERS)]
+        await asyncio.gather(*(watch.read() for watch in watches))
+        assert not await may_watch(doors, NAME)
+        watches[0].cancel()
+        while not await may_watch(doors, NAME):
+            pass
+        assert not await may_watch(doors, "x" * 257)
 
 
 async def test_the_port_for_health_checks_needs_no_certificate(running: Running, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import grpc.aio
 import pytest
 
 from epm.reporting.v1 import agent_pb2, agent_pb2_grpc
+from services._chassis.errors import InvalidError
 from services._chassis.server import ServiceParts
 from services.reporting.agent_servicer import EventStreamServicer
 from services.reporting.model.devices import Device, Directory
@@ -280,3 +281,16 @@ async def test_a_process_that_ends_sends_its_streams_away(tmp_path: Path) -> Non
         await stream.hello()
         await world.streams.drain()
         assert (await stream.read()).go_away.reason == "DRAINING"
+
+
+async def test_a_device_that_never_says_hello_holds_no_stream() -> None:
+    async def silence() -> AsyncIterator[agent_pb2.StreamEventsRequest]:
+        await asyncio.Event().wait()
+        yield agent_pb2.StreamEventsRequest()
+
+    async def send(_: agent_pb2.StreamEventsResponse) -> None:
+        pytest.fail("nothing is to be said")
+
+    stream = EventStream(enrolled("d1"), writer=GroupCommitWriter(FakeSink()), clock=FakeClock())
+    with pytest.raises(InvalidError, match="must be the first message"):
+        await stream.greet(silence(), send, patience=0)

@@ -1,0 +1,34 @@
+"""Devices that open a stream and say nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from epm.policy.v1 import agent_pb2
+from services._chassis.errors import InvalidError
+from services.policy.codec.agent import Speaker
+from services.policy.streams import PolicyStream
+from services.policy.usecases.delivery import Conversation
+from tests.builders.policy_streams import KEY, LATER, TENANT, World
+from tests.fakes.clock import FakeClock
+
+
+async def test_a_device_that_never_says_hello_holds_no_stream() -> None:
+    async def silence() -> AsyncIterator[agent_pb2.StreamPolicyRequest]:
+        await asyncio.Event().wait()
+        yield agent_pb2.StreamPolicyRequest()
+
+    async def send(_: agent_pb2.StreamPolicyResponse) -> None:
+        pytest.fail("nothing is to be said")
+
+    world = World()
+    stream = PolicyStream(
+        Conversation("d1", "stream-1", book=world.book, deliveries=world.writer, new_nonce=lambda: b""),
+        speaker=Speaker(KEY, tenant=TENANT),
+        clock=FakeClock(),
+        on_answer=lambda _: None,
+        heartbeat=LATER,
+    )
+    with pytest.raises(InvalidError, match="must be the first message"):
+        await stream.greet(silence(), send, patience=0)
