@@ -58,12 +58,12 @@ def make_samples(folder: Path, *, now: datetime) -> Samples:
 
 def _windows_files(drive: Path) -> dict[str, Path]:
     spec = importlib.util.find_spec("pip")
-    if spec is None or spec.origin is None:
+    source = Path(spec.origin if spec and spec.origin else "").parent / "_vendor" / "distlib"
+    if not all((source / launcher).exists() for launcher, _ in LAUNCHERS.values()):
         message = (
-            "the demo is made of the launchers that pip carries, and pip is not installed here; run it by make demo"
+            "the demo is made of the launchers that pip carries, and this environment has none; run it by make demo"
         )
         raise CommandError(message)
-    source = Path(spec.origin).parent / "_vendor" / "distlib"
     files: dict[str, Path] = {}
     for name, (launcher, place) in LAUNCHERS.items():
         files[name] = drive / place
