@@ -4,15 +4,19 @@ Limits hold for any user. A child of root also becomes `nobody` and moves to an 
 there is nothing to give up but the limits, and the child keeps the network of its user.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
 import sys
+from pathlib import Path
 
 CPU_SECONDS = 30
 MEMORY_BASE = 1 << 30
 MEMORY_PER_BYTE = 4
 NOBODY = 65534
+_OUT_OF_MEMORY = Path("/proc/self/oom_score_adj")
+_FIRST = "1000"
 _CLONE_NEWNET = 0x40000000
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -20,6 +24,9 @@ _PR_SET_NO_NEW_PRIVS = 38
 def lock_down(file_size: int) -> None:
     """Drop rights and set limits, never to be raised again; raise OSError where that fails."""
     if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # a hardened system may not let it; the limits below hold all the same
+            # Several large files at once may be more than the machine has: then these children end, and nobody's work.
+            _OUT_OF_MEMORY.write_text(_FIRST, encoding="ascii")
         _leave_privileges()
     memory = MEMORY_BASE + MEMORY_PER_BYTE * file_size
     _limit(resource.RLIMIT_CPU, CPU_SECONDS)

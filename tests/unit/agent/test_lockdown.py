@@ -32,6 +32,7 @@ print(json.dumps({
     "limits": [resource.getrlimit(kind)[1] for kind in (resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_FSIZE)],
     "root": tries(lambda: os.setuid(0)), "secret": tries(lambda: open("/etc/shadow")),
     "raise": tries(lambda: resource.setrlimit(resource.RLIMIT_CPU, (60, 60))),
+    "first_to_go": open("/proc/self/oom_score_adj").read(),
     "memory": tries(lambda: bytearray(2 << 30)), "network": tries(network),
     "privileges": [line.split()[1] for line in open("/proc/self/status") if line.startswith("NoNewPrivs")],
 }))
@@ -70,6 +71,10 @@ def listening_port() -> Iterator[int]:
 def test_time_memory_and_writing_are_limited_for_good(found: dict[str, Any]) -> None:
     assert found["limits"] == [CPU_SECONDS, MEMORY_BASE + MEMORY_PER_BYTE * 1000, 0]
     assert (found["memory"], found["raise"], found["privileges"]) == ("MemoryError", "ValueError", ["1"])
+
+
+def test_a_machine_that_runs_out_of_memory_ends_the_child_first(found: dict[str, Any]) -> None:
+    assert found["first_to_go"] == "1000\n"
 
 
 @as_root
