@@ -216,7 +216,7 @@ async def test_devices_come_in_pages_by_name_each_once(device_store: Store) -> N
     token = ""
     while not pages or token:
         async with device_store.read() as work:
-            page = await work.devices.page(page_request(page_size=2, page_token=token), None)
+            page = await work.devices.page(page_request(page_size=2, page_token=token, shape=(str, str)), None)
         pages.append([device.device_id for device in page.items])
         token = page.next_token
     assert pages == [["d6", "d2"], ["d3", "d4"], ["d5", "d1"]]
@@ -273,7 +273,8 @@ async def test_hidden_objects_leave_no_gap_in_a_page(device_store: Store) -> Non
     await keep(device_store, *(a_device(f"d{n}", scope_tags=("emea",) if n % 2 else ("apac",)) for n in range(6)))
     async with device_store.read() as work:
         page = await work.devices.page(PageRequest(2), frozenset({"apac"}))
-        rest = await work.devices.page(page_request(page_size=2, page_token=page.next_token), frozenset({"apac"}))
+        following = page_request(page_size=2, page_token=page.next_token, shape=(str, str))
+        rest = await work.devices.page(following, frozenset({"apac"}))
     assert [device.device_id for device in (*page.items, *rest.items)] == ["d0", "d2", "d4"]
     assert len(page.items) == 2
 
