@@ -10,6 +10,7 @@ from pathlib import Path
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 _OTHERS = 0o077
+_OTHERS_WRITE = 0o022
 
 
 class StateError(Exception):
@@ -17,12 +18,20 @@ class StateError(Exception):
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder that only its owner can enter, or close an existing one; raise StateError for another's."""
+    """Make a folder that only its owner can enter, or close an existing one; raise StateError for another's.
+
+    Folders above it that are missing are as private: who may write there could put another in its place.
+    """
     try:
-        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        for missing in reversed([part for part in (folder, *folder.parents) if not part.exists()]):
+            missing.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         status = folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             raise StateError(f"state folder {folder}: is not a folder of this user; choose another with --state-dir")
+        if status.st_mode & _OTHERS_WRITE and any(folder.iterdir()):
+            raise StateError(
+                f"state folder {folder}: others may have put files there; look at them, then run chmod 700 on it"
+            )
         if status.st_mode & _OTHERS:
             folder.chmod(PRIVATE_FOLDER)
     except OSError as error:

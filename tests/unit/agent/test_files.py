@@ -1,3 +1,4 @@
+import os
 import stat
 from pathlib import Path
 
@@ -10,6 +11,22 @@ def test_a_folder_that_others_can_enter_is_closed(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir(mode=0o755)
     assert stat.S_IMODE(private_folder(folder).stat().st_mode) == 0o700
+
+
+def test_a_folder_that_others_may_have_filled_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "identity.json").touch()
+    tmp_path.chmod(0o770)
+    with pytest.raises(StateError, match="others may have put files there"):
+        private_folder(tmp_path)
+
+
+def test_folders_above_are_as_private_whatever_the_mask(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        private_folder(tmp_path / "a" / "b")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
 
 
 def test_a_link_is_no_state_folder(tmp_path: Path) -> None:
