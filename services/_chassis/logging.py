@@ -13,7 +13,9 @@ Logger = structlog.typing.FilteringBoundLogger
 def configure(*, level: str = "info", as_json: bool | None = None, stream: TextIO = sys.stderr) -> None:
     """Set up logging for this process; `as_json` None decides by whether `stream` is a terminal."""
     json_lines = not stream.isatty() if as_json is None else as_json
-    renderer = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer()
+    # Where rich is installed, structlog would show the values of variables too: tokens and justifications among them.
+    on_terminal = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderer = structlog.processors.JSONRenderer() if json_lines else on_terminal
     tracebacks = [structlog.processors.format_exc_info] if json_lines else []
     structlog.configure(
         processors=[
