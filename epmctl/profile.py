@@ -62,7 +62,8 @@ def save_profile(profile: Profile, environ: Mapping[str, str]) -> Path:
     path = profile_path(environ)
     text = json.dumps({"server": profile.server, "ca": profile.ca, "token": profile.token}, indent=2)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([folder for folder in path.parents if not folder.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)  # one by one: `parents` would leave those above to the mask
         descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".profile-")  # made 0600
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

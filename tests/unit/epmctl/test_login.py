@@ -1,6 +1,7 @@
 """`epm login` keeps a server and a token that work, and every command says what is wrong with the way there."""
 
 import json
+import os
 import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import grpc
 import pytest
 
 from epm.rbac.v1 import rbac_pb2
+from epmctl.profile import Profile, save_profile
 from services._chassis.errors import DeniedError
 from tests.builders.console import Console, Outcome
 from tests.builders.elevation import pem
@@ -35,6 +37,15 @@ def test_a_login_says_who_one_is_and_is_remembered(stranger: Console, server: Fa
         f"kept in {stranger.profile}",
     ]
     assert stranger.run("get", "roles").code == 0
+
+
+def test_folders_of_the_profile_are_for_its_owner_alone_whatever_the_mask(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        save_profile(Profile("localhost:1", "", TOKEN), {"EPM_CONFIG_DIR": str(tmp_path / "a" / "b")})
+    finally:
+        os.umask(mask)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "a", tmp_path / "a" / "b")] == [0o700, 0o700]
 
 
 def test_the_profile_is_for_its_owner_alone(stranger: Console, server: FakeServer) -> None:
