@@ -94,7 +94,7 @@ async def keep(link: Link, session: Session, delays: Delays) -> None:
             return
         else:
             link.problem = "" if end.still_connected else f"the server asked to come back: {end.reason}"
-            bound = end.come_back_within
+            bound = max(BASE_SECONDS, end.come_back_within)  # a server that says "at once" for ever is not obeyed
         await delays.pause(delays.jitter(bound))
 
 

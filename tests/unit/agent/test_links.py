@@ -44,6 +44,10 @@ async def test_a_server_that_says_when_to_come_back_is_heard() -> None:
     assert await bounds_of(End("DRAINING", 30), STOP) == [30]
 
 
+async def test_no_server_makes_the_agent_come_back_without_a_pause() -> None:
+    assert await bounds_of(End("DRAINING", 0), End("DRAINING", -5), STOP) == [1, 1]
+
+
 async def test_a_broken_session_does_not_take_the_agent_down() -> None:
     assert await bounds_of(ZeroDivisionError("bug"), STOP) == [1]
 
