@@ -82,6 +82,9 @@ class Broker:
             if fault and decision.source is Source.ERROR:
                 decision = replace(decision, detail=fault)
             ending = await self._settle(attempt, decision, prompter)
+            if ending.result is Result.ELEVATED and file is not None and not file.unchanged():
+                # A user has minutes to answer, and may own the file.
+                ending = replace(ending, result=Result.REFUSED, message="not elevated: the file changed meanwhile")
             ending = self._spooled(attempt_id, attempt, decision, ending)
             if ending.result is Result.ELEVATED and file is not None:
                 ending = await self._launched(attempt_id, file, attempt, ending)

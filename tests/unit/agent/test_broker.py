@@ -395,3 +395,16 @@ async def test_the_name_of_a_signer_does_not_crowd_out_the_event(desk: Desk) -> 
     desk.inspector.facts["signers"] = (replace(signed, leaf=replace(signed.leaf, subject="CN=" + "x\0" * 3000)),)
     await desk.ask()
     assert desk.events()[0].file.publisher == "CN=" + "x" * 1021
+
+
+async def test_a_file_that_changes_while_its_user_is_asked_is_not_elevated(desk: Desk) -> None:
+    class Swapper(FakePrompter):
+        async def confirm(self, question: Question) -> bool | None:
+            desk.file.write_bytes(b"another tool")
+            return await super().confirm(question)
+
+    desk.holds(document(rules(ElevationType.USER_CONFIRMED)))
+    answer = await desk.ask(prompter=Swapper())
+    assert (answer.result, desk.launcher.launched) == (Result.REFUSED, [])
+    assert answer.message == "not elevated: the file changed meanwhile"
+    assert desk.events()[0].result == event_pb2.ATTEMPT_RESULT_REFUSED
