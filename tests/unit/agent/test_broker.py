@@ -1,23 +1,15 @@
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from agent_stub.broker import Broker
-from agent_stub.control.lines import LINE_LIMIT
-from agent_stub.events.records import EventFactory
-from agent_stub.events.spool import Spool
-from agent_stub.identity import SystemIdentity
 from agent_stub.inspection.opened import OpenedFile
 from agent_stub.launcher import Recorded
-from agent_stub.model import Answer, Moment, Origin, Question, Result, Subject
-from agent_stub.policy.keeper import PolicyKeeper
-from elevation.document import PolicyDocument
+from agent_stub.model import Moment, Origin, Question, Result, Subject
 from elevation.model import (
-    ChildProcesses,
     DefaultResponse,
     ElevationType,
     Outcome,
@@ -31,80 +23,13 @@ from elevation.model import (
     Validation,
 )
 from epm.elevation.v1 import event_pb2
-from services.reporting.model.events import LARGEST_EVENT
-from tests.builders.elevation import policy, rule, signer
+from tests.builders.desk import ALICE, HASH, JUSTIFIED, Desk, rules
 from tests.fakes.agent import (
     NOW,
-    FakeDisk,
-    FakeInspector,
     FakeLauncher,
-    FakeMoments,
     FakePrompter,
-    Installation,
-    Numbers,
     document,
 )
-
-HASH = "a" * 64
-ALICE = Subject("alice", administrator=False)
-JUSTIFIED = frozenset({Validation.BUSINESS_JUSTIFICATION})
-
-
-def rules(elevation_type: ElevationType, validations: frozenset[Validation] = frozenset()) -> RulesPolicy:
-    found = rule("r", elevation_type, file_name="tool", file_hash=HASH, children=ChildProcesses.DENY)
-    return policy(replace(found, validations=validations), name="p", platform=Platform.LINUX)
-
-
-@dataclass
-class Desk:
-    """A broker and all that surrounds it."""
-
-    folder: Path
-    house: Installation = field(default_factory=Installation)
-    disk: FakeDisk = field(default_factory=FakeDisk)
-    clock: FakeMoments = field(default_factory=FakeMoments)
-    inspector: FakeInspector = field(default_factory=FakeInspector)
-    launcher: FakeLauncher = field(default_factory=FakeLauncher)
-    revision: int = 0
-
-    def __post_init__(self) -> None:
-        factory = EventFactory("boot", self.clock.now, Numbers())
-        self.keeper = PolicyKeeper(self.folder, self.house.identity())
-        self.spool = Spool(self.folder, self.disk, Numbers(), limit=1 << 20, factory=factory)
-        self.file = self.folder / "tool"
-        self.file.write_bytes(b"tool")
-        self.broker = Broker(
-            keeper=self.keeper,
-            inspector=self.inspector,
-            identities=SystemIdentity(Platform.LINUX),
-            launcher=self.launcher,
-            spool=self.spool,
-            now=self.clock.now,
-            new_id=Numbers(),
-        )
-
-    def holds(self, content: PolicyDocument) -> None:
-        self.revision += 1
-        self.keeper.apply(self.house.offer(content, self.revision), NOW)
-        self.spool.policy_changed(health_leaves=True)
-
-    async def ask(
-        self,
-        *arguments: str,
-        prompter: FakePrompter | None = None,
-        subject: Subject = ALICE,
-        trigger: Trigger = Trigger.REQUEST,
-        parent: Parent | None = None,
-        path: str = "",
-    ) -> Answer:
-        origin = Origin(subject, Platform.LINUX, trigger, parent)
-        return await self.broker.elevate(path or str(self.file), arguments, origin, prompter or FakePrompter())
-
-    def events(self) -> list[event_pb2.Decided]:
-        return [entry.event.decided for entry in self.spool.journals[0].entries(0, 100, 1 << 20)]
-
-    def diagnostics(self) -> list[event_pb2.Diagnostic]:
-        return [entry.event.diagnostic for entry in self.spool.journals[1].entries(0, 100, 1 << 20)]
 
 
 @pytest.fixture
@@ -366,45 +291,3 @@ async def test_the_moment_of_the_attempt_is_the_device_s(desk: Desk) -> None:
     moment: Moment = desk.clock.now()
     assert entry.event.occurred.ToDatetime() == moment.wall.replace(tzinfo=None)
     assert entry.event.boot_id == "boot"
-
-
-async def test_the_largest_request_makes_an_event_that_the_server_stores(desk: Desk) -> None:
-    desk.holds(document(rules(ElevationType.AUTOMATIC)))
-    assert (await desk.ask("x" * LINE_LIMIT)).result is Result.ELEVATED
-    (entry,) = desk.spool.journals[0].entries(0, 100, 1 << 20)
-    assert entry.event.ByteSize() < LARGEST_EVENT
-
-
-async def test_what_the_server_would_not_store_is_not_elevated(desk: Desk) -> None:
-    desk.holds(document(rules(ElevationType.AUTOMATIC)))
-    answer = await desk.ask("x" * LARGEST_EVENT)
-    assert (answer.result, desk.launcher.launched, desk.events()) == (Result.REFUSED, [], [])
-    assert "larger than" in answer.message
-
-
-async def test_rules_that_lost_do_not_crowd_out_the_event(desk: Desk) -> None:
-    many = [rule(f"{number}", file_name="tool", file_hash=HASH, children=ChildProcesses.DENY) for number in range(90)]
-    desk.holds(document(*(policy(*many, name=name, platform=Platform.LINUX) for name in ("p", "q"))))
-    await desk.ask()
-    assert len(desk.events()[0].losers) == 100
-
-
-async def test_the_name_of_a_signer_does_not_crowd_out_the_event(desk: Desk) -> None:
-    desk.holds(document(rules(ElevationType.AUTOMATIC)))
-    signed = signer(trusted=False)
-    desk.inspector.facts["signers"] = (replace(signed, leaf=replace(signed.leaf, subject="CN=" + "x\0" * 3000)),)
-    await desk.ask()
-    assert desk.events()[0].file.publisher == "CN=" + "x" * 1021
-
-
-async def test_a_file_that_changes_while_its_user_is_asked_is_not_elevated(desk: Desk) -> None:
-    class Swapper(FakePrompter):
-        async def confirm(self, question: Question) -> bool | None:
-            desk.file.write_bytes(b"another tool")
-            return await super().confirm(question)
-
-    desk.holds(document(rules(ElevationType.USER_CONFIRMED)))
-    answer = await desk.ask(prompter=Swapper())
-    assert (answer.result, desk.launcher.launched) == (Result.REFUSED, [])
-    assert answer.message == "not elevated: the file changed meanwhile"
-    assert desk.events()[0].result == event_pb2.ATTEMPT_RESULT_REFUSED
