@@ -4,7 +4,7 @@
 - On SQLite a writing transaction begins IMMEDIATE and waits its turn; a reading one sees one state of the data.
 - Every change that others must hear of takes the service's next revision inside its transaction. Taking it locks the
   revision until the commit, so that revisions become visible in their order.
-- A database that cannot be reached is UnavailableError. Callers are not told its words, which name hosts, users and tables;
+- A database that cannot be reached or read is UnavailableError. Callers are not told its words, which name hosts, users and tables;
   the log and the operator who starts the service are, without the password.
 - A value that the database cannot hold, such as a text with a NUL on PostgreSQL, is InvalidError.
 """
@@ -19,7 +19,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from services._chassis.changes import ChangeFeed
@@ -160,7 +160,8 @@ class Database:
             problem = Problem("request", "holds a text or a number that cannot be stored, such as a NUL; remove it")
             raise InvalidError([problem], reason="VALUE_UNSTORABLE") from error
         except DBAPIError as error:
-            if not error.connection_invalidated:
+            # SQLite says of a damaged file, or of one that is no database, no more than that much.
+            if not error.connection_invalidated and type(error) is not DatabaseError:
                 raise
             raise self._unavailable(error) from error
 

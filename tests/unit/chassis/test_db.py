@@ -157,6 +157,14 @@ async def test_the_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
     assert (tmp_path / "private.db").stat().st_mode & 0o777 == 0o600
 
 
+async def test_a_file_that_is_no_database_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "rbac.db"
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(UnavailableError, match=r"rbac\.db, cannot be opened: file is not a database"):
+        await Database.connect(f"sqlite:///{path}", service="rbac")
+    assert path.read_bytes() == b"not a database" * 100
+
+
 async def test_an_unreachable_database_is_told_without_its_password() -> None:
     with pytest.raises(UnavailableError, match="demo service") as refused:
         await Database.connect("postgresql://epm:hunter2@127.0.0.1:1/epm", service="demo")
