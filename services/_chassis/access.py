@@ -182,6 +182,16 @@ class CompiledAccess:
         )
         return Permit(right, scopes) if scopes else None
 
+    def excess_over(self, group: str, principal: str, now: datetime) -> tuple[str, ...]:
+        """Name the rights that somebody has over the scope group and the principal has not, sorted; none for an Owner.
+
+        Whoever changes who is in the group gives these rights over whoever joins it.
+        """
+        own = self.grants(principal, now)
+        held = _masked(own, lambda scope: scope.targets(group))
+        everybody = (grant for grants in self._grants.values() for grant in grants if grant.counts(now))
+        return names_of(_masked(everybody, lambda scope: group in scope.groups) & ~held)
+
     def is_owner(self, principal: str, now: datetime) -> bool:
         """Tell whether the principal is an Owner."""
         return any(grant.role == OWNER for grant in self.grants(principal, now))
@@ -245,6 +255,15 @@ class AccessControl:
                 f"{principal} needs the right {right}; no role assignment grants it", reason="RIGHT_MISSING"
             )
         return permit
+
+
+def _masked(grants: Iterable[Grant], reaches: Callable[[Scope], bool]) -> int:
+    """Return the rights of those of the grants whose scope reaches far enough."""
+    mask = 0
+    for grant in grants:
+        if reaches(grant.scope):
+            mask |= grant.mask
+    return mask
 
 
 def _carried(tags: Iterable[str]) -> frozenset[str]:

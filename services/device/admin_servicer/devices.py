@@ -1,6 +1,6 @@
 """Devices and enrolment tokens: decode, call one use case, encode."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from services.device.model.devices import Device
 from services.device.model.tokens import EnrolmentToken
 from services.device.ports import Store
 from services.device.usecases import devices, tokens
+from services.device.usecases.visibility import Standing
 
 
 class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
@@ -43,7 +44,7 @@ class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
             self._store,
             codec.token_draft_from_proto(request.enrolment_token),
             permit=current_permit(),
-            check=self._check,
+            standing=Standing(self._check, self._excess),
             now=self._now(),
             token_id=self._new_id(),
             secret=secret,
@@ -112,6 +113,9 @@ class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
             self._store, request.device_id, reason=request.reason, permit=current_permit(), now=self._now()
         )
         return devices_pb2.RetireDeviceResponse(device=codec.device_to_proto(device))
+
+    def _excess(self, group: str) -> Sequence[str]:
+        return self._access.access().excess_over(group, current_caller().principal, self._now())
 
     def _check(self, right: str) -> Permit:
         return self._access.check(current_caller().principal, right)

@@ -1,6 +1,6 @@
 """Groups: decode, call one use case, encode."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from services.device.codec import groups as codec
 from services.device.model.groups import Group
 from services.device.ports import Store
 from services.device.usecases import groups
+from services.device.usecases.visibility import Standing
 
 
 class GroupServicer(groups_pb2_grpc.GroupServiceServicer):
@@ -48,7 +49,7 @@ class GroupServicer(groups_pb2_grpc.GroupServiceServicer):
         applied = await groups.apply_groups(
             self._store,
             [codec.draft_from_proto(group) for group in request.groups],
-            check=self._check,
+            standing=Standing(self._check, self._excess),
             validate_only=request.validate_only,
             now=self._now(),
         )
@@ -58,6 +59,9 @@ class GroupServicer(groups_pb2_grpc.GroupServiceServicer):
         """Delete a group."""
         revision = await groups.delete_group(self._store, request.name, permit=current_permit(), now=self._now())
         return groups_pb2.DeleteGroupResponse(directory_revision=revision)
+
+    def _excess(self, group: str) -> Sequence[str]:
+        return self._access.access().excess_over(group, current_caller().principal, self._now())
 
     def _check(self, right: str) -> Permit:
         return self._access.check(current_caller().principal, right)

@@ -11,7 +11,7 @@ from services._chassis.errors import DeniedError, InvalidError, NotFoundError, S
 from services._chassis.paging import Page, page_request
 from services.device.model.groups import Group, GroupDraft, check_drafts, wanted
 from services.device.ports import Store, Work
-from services.device.usecases.visibility import refuse_foreign_tags
+from services.device.usecases.visibility import Standing, refuse_excess, refuse_foreign_tags
 
 Check = Callable[[str], Permit]
 """Returns the caller's permit for a right; raises DeniedError where there is none."""
@@ -47,19 +47,22 @@ async def list_groups(store: Store, *, permit: Permit, page_size: int, page_toke
 
 
 async def apply_groups(
-    store: Store, drafts: Sequence[GroupDraft], *, check: Check, validate_only: bool, now: datetime
+    store: Store, drafts: Sequence[GroupDraft], *, standing: Standing, validate_only: bool, now: datetime
 ) -> Applied:
     """Create or replace the groups, all or none; with `validate_only` say what would become of them.
 
     Raises DeniedError, InvalidError with all problems, StateError for another type of an existing group.
     """
-    _refuse_strangers(check)
+    _refuse_strangers(standing.check)
     if problems := list(check_drafts(drafts)):
         raise InvalidError(problems)
     async with store.read() if validate_only else store.transaction() as work:
         existing = await work.groups.many(draft.name for draft in drafts)
-        planned = [_plan(draft, existing.get(draft.name), check) for draft in drafts]
+        planned = [_plan(draft, existing.get(draft.name), standing.check) for draft in drafts]
         _refuse_other_types(planned, existing.get)
+        for group, _ in planned:
+            if _moves_members(existing.get(group.name), group):
+                refuse_excess(standing, group.name)
         changed = [(group, action) for group, action in planned if action is not Action.UNCHANGED]
         if changed and not validate_only:
             revision = await work.next_revision()
@@ -106,6 +109,11 @@ def _plan(draft: GroupDraft, existing: Group | None, check: Check) -> tuple[Grou
     refuse_foreign_tags(permit, draft.scope_tags, existing.scope_tags)
     group = wanted(draft, existing, own_tags=frozenset())
     return group, Action.UNCHANGED if group == existing else Action.UPDATED
+
+
+def _moves_members(before: Group | None, after: Group) -> bool:
+    held = (before.members, before.filter) if before else ((), "")
+    return held != (after.members, after.filter)
 
 
 def _refuse_other_types(planned: Sequence[tuple[Group, Action]], existing: Callable[[str], Group | None]) -> None:

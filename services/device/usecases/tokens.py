@@ -1,6 +1,5 @@
 """Make, list and revoke enrolment tokens."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,7 +10,7 @@ from services._chassis.errors import InvalidError, NotFoundError, Problem
 from services._chassis.paging import Page, page_request
 from services.device.model.tokens import DEFAULT_LIFETIME, MOST_GROUPS, EnrolmentToken, TokenDraft, check_draft
 from services.device.ports import Store, Work
-from services.device.usecases.visibility import refuse_foreign_tags
+from services.device.usecases.visibility import Standing, refuse_excess, refuse_foreign_tags
 
 
 async def create_token(
@@ -19,21 +18,23 @@ async def create_token(
     draft: TokenDraft,
     *,
     permit: Permit,
-    check: Callable[[str], Permit],
+    standing: Standing,
     now: datetime,
     token_id: str,
     secret: str,
 ) -> EnrolmentToken:
-    """Keep a new token whose text is `secret`; `check` returns the caller's permit for another right.
+    """Keep a new token whose text is `secret`.
 
     Devices of the token join its groups, so the caller needs `groups.update` for them. Raises DeniedError for that and
-    for scope tags out of the caller's scope, InvalidError with all problems.
+    for scope tags out of the caller's scope and for groups that give others their reach, InvalidError with all problems.
     """
-    may_update = check("groups.update") if draft.groups else Permit()
+    may_update = standing.check("groups.update") if draft.groups else Permit()
     refuse_foreign_tags(permit, draft.scope_tags)
     async with store.transaction() as work:
         if problems := [*check_draft(draft, now), *await _group_problems(work, draft, may_update)]:
             raise InvalidError(problems)
+        for group in draft.groups:
+            refuse_excess(standing, group)
         token = EnrolmentToken(
             token_id=token_id,
             digest=digest_of(secret),

@@ -1,9 +1,30 @@
-"""Who may put which scope tags on what."""
+"""Who may put which scope tags on what, and who may change a group that gives others their reach."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from services._chassis.access import Permit
 from services._chassis.errors import DeniedError
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Know what a caller may do beside the right that its call asked for."""
+
+    check: Callable[[str], Permit]
+    """Returns the permit for another right; raises DeniedError where there is none."""
+    excess: Callable[[str], Collection[str]]
+    """Returns the rights that others have over a scope group and the caller has not."""
+
+
+def refuse_excess(standing: Standing, group: str) -> None:
+    """Raise DeniedError if a change of the group would give others rights that the caller lacks."""
+    if rights := standing.excess(group):
+        raise DeniedError(
+            f'"{group}" is a scope group of role assignments, and whoever joins it comes under {", ".join(rights)}, which'
+            " you lack there; only an Owner may change it",
+            reason="GRANT_EXCEEDS_OWN_RIGHTS",
+        )
 
 
 def refuse_foreign_tags(permit: Permit, wanted: Collection[str], present: Collection[str] = ()) -> None:

@@ -245,3 +245,20 @@ def test_who_listens_hears_of_every_snapshot_and_confirmation() -> None:
     here.load(3)
     here.control.confirm()
     assert heard == [3, 3]
+
+
+def test_who_changes_a_scope_group_has_every_right_that_it_gives() -> None:
+    held = access(
+        given("w", "writer", "user:w", scope_groups=["kiosks"]),
+        given("gone", "writer", "user:x", scope_groups=["old"], expires=NOW),
+        given("r", "reader", "user:r", scope_groups=["kiosks"]),
+        given("far", "writer", "user:f", scope_groups=["labs"]),
+        given("o", "Owner", "user:o"),
+    )
+    assert held.excess_over("kiosks", "user:w", NOW) == ()
+    assert held.excess_over("kiosks", "user:o", NOW) == ()
+    assert held.excess_over("kiosks", "user:r", NOW) == (WRITE,)
+    assert held.excess_over("kiosks", "user:f", NOW) == (READ, WRITE)
+    assert held.excess_over("kiosks", "user:nobody", NOW) == (READ, WRITE)
+    assert held.excess_over("old", "user:nobody", NOW) == ()
+    assert held.excess_over("free", "user:nobody", NOW) == ()

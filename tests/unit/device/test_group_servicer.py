@@ -193,3 +193,13 @@ async def test_an_input_with_very_many_problems_is_refused_legibly(service: Devi
     assert refusal.code == "INVALID_ARGUMENT"
     assert refusal.problems["groups[0].name"] == "begins or ends with a blank; remove it"
     assert "more problems" in refusal.problems[""]
+
+
+async def test_who_may_change_groups_does_not_widen_what_others_may_target(service: DeviceService) -> None:
+    await apply(service, group("kiosks", "k-1"))
+    service.access.grant("user:author", ["policy_authoring.assign"], scope_groups=["kiosks"])
+    keeper = service.may("groups.create", "groups.update")
+    refusal = await refusal_of(apply(service, group("kiosks", "k-1", "ws-1"), who=keeper))
+    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "GRANT_EXCEEDS_OWN_RIGHTS")
+    await apply(service, group("kiosks", "k-1", "ws-1"))
+    assert list((await get(service, "kiosks")).members) == ["k-1", "ws-1"]

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,6 +8,7 @@ from services._chassis.access import Permit
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, StateError
 from services.device.model.groups import MOST_GROUPS_A_CALL, MOST_MEMBERS, Group, GroupDraft
 from services.device.usecases.groups import Action, Applied, apply_groups, delete_group, get_group, list_groups
+from services.device.usecases.visibility import Standing
 from tests.builders.device_database import keep
 from tests.builders.devices import a_group
 from tests.fakes.access import permit
@@ -45,8 +46,43 @@ async def store_with(*groups: Group) -> MemoryStore:
     return store
 
 
-async def apply(store: MemoryStore, *drafts: GroupDraft, check: Check = BOTH, validate_only: bool = False) -> Applied:
-    return await apply_groups(store, drafts, check=check, validate_only=validate_only, now=NOW)
+async def apply(
+    store: MemoryStore,
+    *drafts: GroupDraft,
+    check: Check = BOTH,
+    excess: Callable[[str], Sequence[str]] = lambda _: (),
+    validate_only: bool = False,
+) -> Applied:
+    return await apply_groups(store, drafts, standing=Standing(check, excess), validate_only=validate_only, now=NOW)
+
+
+def beyond(group: str) -> Sequence[str]:
+    """Return what others have over the group `reach`, and the caller has not."""
+    return ("policy_authoring.assign",) if group == "reach" else ()
+
+
+@pytest.mark.parametrize("validate_only", [True, False])
+@pytest.mark.parametrize("changed", [draft("reach", "a", "b"), draft("reach", filter='os = "linux"')])
+async def test_who_is_in_a_scope_group_is_changed_only_by_who_has_the_rights_it_gives(
+    changed: GroupDraft, *, validate_only: bool
+) -> None:
+    store = await store_with(a_group("reach", "a"))
+    before = store.kept
+    with pytest.raises(DeniedError, match="comes under") as refused:
+        await apply(store, changed, excess=beyond, validate_only=validate_only)
+    assert (refused.value.reason, store.kept) == ("GRANT_EXCEEDS_OWN_RIGHTS", before)
+
+
+async def test_a_group_that_scopes_name_already_is_made_only_by_who_has_the_rights_it_gives() -> None:
+    store = await store_with()
+    with pytest.raises(DeniedError, match="scope group"):
+        await apply(store, draft("reach", "a"), excess=beyond)
+
+
+async def test_what_else_a_scope_group_is_may_be_changed() -> None:
+    store = await store_with(a_group("reach", "a"))
+    await apply(store, draft("reach", "a", description="all of them"), draft("other", "b"), excess=beyond)
+    assert store.kept.groups["reach"].description == "all of them"
 
 
 async def test_groups_are_created_updated_and_left_alone_in_one_revision() -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
@@ -9,6 +9,7 @@ from services._chassis.auth import digest_of
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError
 from services.device.model.tokens import EnrolmentToken, TokenDraft
 from services.device.usecases.tokens import create_token, list_tokens, revoke_token
+from services.device.usecases.visibility import Standing
 from tests.builders.device_database import keep
 from tests.builders.devices import a_group, a_token
 from tests.fakes.access import permit
@@ -29,10 +30,25 @@ async def create(
     *,
     allowed: Permit = OWNER,
     check: Callable[[str], Permit] = lambda _: OWNER,
+    excess: Callable[[str], Sequence[str]] = lambda _: (),
 ) -> EnrolmentToken:
     return await create_token(
-        store, draft or TokenDraft(), permit=allowed, check=check, now=NOW, token_id="t1", secret="epmenr_x"
+        store,
+        draft or TokenDraft(),
+        permit=allowed,
+        standing=Standing(check, excess),
+        now=NOW,
+        token_id="t1",
+        secret="epmenr_x",
     )
+
+
+async def test_a_token_leads_into_no_scope_group_whose_rights_its_maker_lacks() -> None:
+    store = MemoryStore()
+    await keep(store, a_group("reach"))
+    with pytest.raises(DeniedError, match="scope group"):
+        await create(store, TokenDraft(groups=("reach",)), excess=lambda _: ("policy_authoring.assign",))
+    assert store.kept.tokens == {}
 
 
 async def problems_of(draft: TokenDraft, *, check: Callable[[str], Permit] = lambda _: OWNER) -> list[str]:

@@ -77,7 +77,8 @@ class GroupServiceServicer:
 
     def ApplyGroups(self, request, context):
         """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
-        Needs `groups.create` and `groups.update`, each where the call does it.
+        Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
+        scope group is changed only by callers who have all rights that these give there, and by Owners.
         Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

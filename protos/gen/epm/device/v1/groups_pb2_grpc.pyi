@@ -39,7 +39,8 @@ class GroupServiceStub:
     """Lists groups by name. Needs `groups.read`."""
     ApplyGroups: _grpc.UnaryUnaryMultiCallable[_groups_pb2.ApplyGroupsRequest, _groups_pb2.ApplyGroupsResponse]
     """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
-    Needs `groups.create` and `groups.update`, each where the call does it.
+    Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
+    scope group is changed only by callers who have all rights that these give there, and by Owners.
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
     """
     DeleteGroup: _grpc.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]
@@ -56,7 +57,8 @@ class GroupServiceAsyncStub(GroupServiceStub):
     """Lists groups by name. Needs `groups.read`."""
     ApplyGroups: _aio.UnaryUnaryMultiCallable[_groups_pb2.ApplyGroupsRequest, _groups_pb2.ApplyGroupsResponse]  # type: ignore[assignment]
     """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
-    Needs `groups.create` and `groups.update`, each where the call does it.
+    Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
+    scope group is changed only by callers who have all rights that these give there, and by Owners.
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
     """
     DeleteGroup: _aio.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]  # type: ignore[assignment]
@@ -88,7 +90,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_groups_pb2.ApplyGroupsResponse, _abc.Awaitable[_groups_pb2.ApplyGroupsResponse]]:
         """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
-        Needs `groups.create` and `groups.update`, each where the call does it.
+        Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
+        scope group is changed only by callers who have all rights that these give there, and by Owners.
         Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
         """
 
