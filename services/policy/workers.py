@@ -125,11 +125,20 @@ class SettingsReporter:
     Everything is told again after a failure and after `forget`: the receiver may have lost what it heard.
     """
 
-    def __init__(self, book: PolicyBook, deliveries: Deliveries, receiver: SettingsReceiver, clock: Clock) -> None:
+    def __init__(
+        self,
+        book: PolicyBook,
+        deliveries: Deliveries,
+        receiver: SettingsReceiver,
+        clock: Clock,
+        *,
+        period: float = SURVEY_PERIOD,
+    ) -> None:
         self._book = book
         self._deliveries = deliveries
         self._receiver = receiver
         self._clock = clock
+        self._period = period
         self._told: dict[str, SettingsState] = {}
         self._devices: set[str] = set()
         self._everything = True
@@ -160,7 +169,7 @@ class SettingsReporter:
             if self._book.ready:
                 await self.report()
             try:
-                async with asyncio.timeout(SURVEY_PERIOD):
+                async with asyncio.timeout(self._period):
                     await self._woken.wait()
             except TimeoutError:
                 self._everything = True

@@ -61,6 +61,7 @@ class World:
         self.writer = DeliveryWriter(self.deliveries)
         self.streams = OpenStreams(self.deliveries, self.clock)
         self.answered: list[str] = []
+        self.admitted = asyncio.Event()
         self.doors: OpenDoors
         self._heartbeat = heartbeat
         self._numbers = numbers or count(1)
@@ -107,7 +108,9 @@ class World:
             yield Stream(device_id, agent_pb2_grpc.PolicyStreamServiceStub(channel).StreamPolicy())
 
     async def _admitted(self, device_id: str) -> DirectoryDevice:
-        return admit(self.directories.directory(), device_id)
+        device = admit(self.directories.directory(), device_id)
+        self.admitted.set()
+        return device
 
     def _conversation(self, device_id: str) -> Conversation:
         number = next(self._numbers)

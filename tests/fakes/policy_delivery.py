@@ -157,6 +157,7 @@ class MemoryDeliveries:
     def __init__(self) -> None:
         self.kept: dict[str, Delivery] = {}
         self.groups: list[int] = []
+        self.asked: list[str] = []
         self.failure: UnavailableError | None = None
         self._changed = asyncio.Event()
 
@@ -182,6 +183,7 @@ class MemoryDeliveries:
 
     async def many(self, device_ids: Collection[str]) -> Mapping[str, Delivery]:
         """Return what is kept."""
+        self.asked.extend(device_ids)
         return {device_id: self.kept.get(device_id, Delivery(device_id)) for device_id in sorted(device_ids)}
 
 

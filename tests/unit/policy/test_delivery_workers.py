@@ -201,18 +201,51 @@ async def test_a_device_without_credentials_is_not_told_of() -> None:
     assert (await office.told()).keys() == {"d1"}
 
 
-async def test_everything_is_told_again_after_a_failure_and_when_the_receiver_comes_back() -> None:
+async def test_everything_is_told_again_after_a_failure() -> None:
     office = Office()
     office.publish(settings())
+    await office.told()
     office.receiver.failure = UnavailableError("the device service is away")
-    async with working(office.reporter.run) as running:
-        with pytest.raises(UnavailableError):
-            await running
+    await office.apply("d1")
+    with pytest.raises(UnavailableError):
+        await office.reporter.report()
     office.receiver.failure = None
-    office.reporter.forget()
-    assert (await office.told()).keys() == {"d1", "d2"}
-    office.reporter.forget()
-    assert (await office.told()).keys() == {"d1", "d2"}
+    office.receiver.heard.clear()
+    office.receiver.told.clear()
+    async with working(office.reporter.run):
+        await office.receiver.told.wait()
+    assert {state.device_id for state in office.receiver.heard} == {"d1", "d2"}
+
+
+async def test_everything_is_told_again_to_a_receiver_that_comes_back() -> None:
+    office = Office()
+    office.publish(settings())
+    for _ in range(2):
+        assert (await office.told()).keys() == {"d1", "d2"}
+        office.reporter.forget()
+
+
+async def test_only_what_may_have_changed_is_looked_at() -> None:
+    office = Office()
+    office.publish(settings())
+    await office.told()
+    office.deliveries.asked.clear()
+    office.reporter.look_at(["d2", "unknown"])
+    await office.told()
+    assert office.deliveries.asked == ["d2"]
+
+
+async def test_what_another_process_heard_is_found_after_a_while() -> None:
+    office = Office()
+    office.reporter = SettingsReporter(office.book, office.deliveries, office.receiver, FakeClock(), period=0.01)
+    office.publish(settings())
+    await office.told()
+    await office.deliveries.change([("d1", lambda old: old.applied(old.revision, old.desired, NOW))])
+    async with working(office.reporter.run):
+        async with asyncio.timeout(10):
+            while not any(state.acknowledged for state in office.receiver.heard):
+                office.receiver.told.clear()
+                await office.receiver.told.wait()
 
 
 async def test_states_go_in_batches_and_none_is_lost() -> None:

@@ -66,6 +66,15 @@ async def test_a_retired_device_is_refused(world: World) -> None:
         assert (await stream.failure())[0] == "PERMISSION_DENIED"
 
 
+async def test_a_device_that_is_retired_before_it_says_hello_is_refused(world: World) -> None:
+    async with world.stream() as stream:
+        await world.admitted.wait()
+        world.directories.put(device("d1", enrolled=False))
+        await stream.hello()
+        assert (await stream.failure())[0] == "PERMISSION_DENIED"
+    assert await world.known() == Delivery("d1")
+
+
 async def test_a_device_that_the_directory_does_not_show_is_asked_to_come_back(world: World) -> None:
     async with world.stream("new") as stream:
         assert (await stream.failure())[0] == "UNAVAILABLE"
