@@ -96,6 +96,9 @@ class _Call:
     def __init__(self, method: _Method, context: Any) -> None:
         self._method = method
         self._context = context
+        # Asked for now: a stream whose message could not be sent ends after gRPC has freed the call, and to ask it then
+        # takes the process down.
+        self._source = str(context.peer())
         self._metadata = _by_key(context.invocation_metadata())
         self._request_id = _request_id(self._metadata)
         self._caller = "unknown"
@@ -128,7 +131,7 @@ class _Call:
             code=code,
             reason=error.reason if isinstance(error, ServiceError) else "",
             caller=self._caller,
-            source=str(self._context.peer()),
+            source=self._source,
             duration_ms=round((self._method.clock.monotonic() - self._since) * 1000, 2),
         )
         if code == "INTERNAL":

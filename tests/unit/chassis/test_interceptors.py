@@ -1,5 +1,6 @@
 """Every call goes through one interceptor; here on a real host with small servicers behind its doors."""
 
+import gc
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
@@ -34,6 +35,8 @@ from tests.builders.doors import OpenDoors, bearer, device_identity, open_doors,
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import FakeClock
 
+MORE_THAN_FITS = 9
+
 
 class Roles(rbac_pb2_grpc.RbacServiceServicer):
     """Answer with who called, or fail as the test says."""
@@ -63,6 +66,9 @@ class Access(access_pb2_grpc.AccessServiceServicer):
         self, request: access_pb2.WatchAccessRequest, context: Any
     ) -> AsyncIterator[access_pb2.WatchAccessResponse]:
         yield access_pb2.WatchAccessResponse(heartbeat=access_pb2.Heartbeat(revision=7))
+        if request.revision == MORE_THAN_FITS:
+            role = access_pb2.SnapshotRole(name="x" * 200 * 1024 * 1024)
+            yield access_pb2.WatchAccessResponse(snapshot=access_pb2.AccessSnapshot(roles=[role]))
         if request.revision:
             raise InvalidError([Problem("revision", "must be 0")])
 
@@ -340,3 +346,15 @@ async def test_a_message_over_the_limit_is_told_so(doors: OpenDoors) -> None:
         with pytest.raises(grpc.aio.AioRpcError, match="larger than max") as refused:
             await stub.Enroll(enrolment_pb2.EnrollRequest(csr_pem="x" * 5_000_000))
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_message_that_cannot_be_sent_ends_its_call_and_not_the_process(doors: OpenDoors) -> None:
+    async with doors.mesh(service_identity("policy")) as channel:
+        stub = access_pb2_grpc.AccessServiceStub(channel)
+        for _ in range(3):
+            with pytest.raises(grpc.aio.AioRpcError):
+                async for _ in stub.WatchAccess(access_pb2.WatchAccessRequest(revision=MORE_THAN_FITS)):
+                    pass
+        gc.collect()
+        async for message in stub.WatchAccess(access_pb2.WatchAccessRequest()):
+            assert message.heartbeat.revision == 7
