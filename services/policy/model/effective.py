@@ -2,6 +2,8 @@
 
 - What applies is decided by the kernel, once for each set of memberships: devices of the same groups share the work.
 - A device that is not enrolled gets a document without settings and rules.
+- Who is not bound to the device is still one of all users: a rule for everybody is for them too. They do not make a
+  device provisioned; that takes settings for the device itself or for a user who is bound to it.
 - A group whose filter cannot be read is treated as one that nobody knows: it includes nobody and excludes everybody.
 """
 
@@ -44,10 +46,12 @@ class EffectivePolicies:
             return PolicyDocument(device.device_id, device.name, UserPolicy("", None))
         attributes = {**device.attributes, "name": device.name}
         known = Device(device.name, self._groups.of_device(device.name, attributes), attributes)
-        any_user = self._user_policy(known, None)
         users = tuple(self._user_policy(known, User(name, self._groups.of_user(name))) for name in sorted(device.users))
+        provisioned = any(user.settings is not None for user in (self._user_policy(known, None), *users))
+        any_user = self._user_policy(known, User(""))
+        if not provisioned:
+            any_user = replace(any_user, settings=None)
         rules_policies = tuple(self._named((any_user, *users)))
-        provisioned = any(user.settings is not None for user in (any_user, *users))
         return PolicyDocument(
             device_id=device.device_id,
             device_name=device.name,
@@ -65,7 +69,7 @@ class EffectivePolicies:
         key = (memberships.device_groups, memberships.user_groups, holding)
         if key not in self._shared:
             self._shared[key] = self._work_out(memberships)
-        return self._shared[key] if user is None else replace(self._shared[key], user=user.name)
+        return replace(self._shared[key], user=user.name) if user and user.name else self._shared[key]
 
     def _work_out(self, memberships: Memberships) -> UserPolicy:
         found = applicable(self._policies, self._groups.types, memberships)

@@ -50,11 +50,21 @@ def test_what_is_for_a_user_reaches_that_user_alone() -> None:
     assert [policy.name for policy in made.rules_policies] == ["tools"]
 
 
-def test_all_users_are_all_bound_users_and_their_rules_are_user_targeted() -> None:
+def test_all_users_are_all_users_bound_or_not_and_their_rules_are_user_targeted() -> None:
     made = document(settings(), rules("tools", ALL_USERS), of=device("d1", "alice"))
-    assert made.user_policy("alice").user_targeted == ("tools",)
-    assert made.user_policy("alice").device_targeted == ()
-    assert made.any_user.user_targeted == ()
+    for who in (made.user_policy("alice"), made.any_user):
+        assert (who.user_targeted, who.device_targeted) == (("tools",), ())
+
+
+def test_settings_for_all_users_are_for_whoever_comes_to_a_device_with_bound_users() -> None:
+    made = document(settings("own", ALL_USERS), of=device("d1", "alice"))
+    assert made.any_user.settings == made.user_policy("alice").settings is not None
+
+
+def test_settings_for_all_users_provision_no_device_that_nobody_is_bound_to() -> None:
+    made = document(settings("own", ALL_USERS), rules("tools", ALL_USERS), of=device("d1"))
+    assert made.any_user.settings is None
+    assert desired_of(made) is Desired.NONE
 
 
 def test_a_policy_for_a_device_and_for_its_user_stands_in_one_list() -> None:
