@@ -14,11 +14,14 @@ DEADLINE = 10.0
 """Seconds that a unary call to another service may take."""
 
 MESSAGE_LIMIT = 4 * 1024 * 1024
+SNAPSHOT_LIMIT = 64 * 1024 * 1024
+"""Bytes that one service may tell another at once: the access snapshot is one message, and without it nobody gets in."""
+
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_receive_message_length", SNAPSHOT_LIMIT),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 10_000),

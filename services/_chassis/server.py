@@ -17,7 +17,7 @@ import grpc.aio
 
 from services._chassis.access import AccessControl
 from services._chassis.caller import CallerKind
-from services._chassis.client import MESSAGE_LIMIT
+from services._chassis.client import MESSAGE_LIMIT, SNAPSHOT_LIMIT
 from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import CertificateFiles, ServiceSettings
 from services._chassis.errors import StateError
@@ -32,7 +32,7 @@ AddServicer = Callable[[grpc.aio.Server], None]
 OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
-    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", SNAPSHOT_LIMIT),
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
     ("grpc.keepalive_time_ms", 60_000),

@@ -11,6 +11,8 @@ from services.rbac.model.nouns import AccessObject, AccessState, PrincipalGroup,
 LONGEST_NAME = 128
 LONGEST_DESCRIPTION = 256
 MOST_TAGS = 100
+MOST_MEMBERS = 10_000
+MOST_SCOPE_GROUPS = 1000
 _MEMBER = re.compile(r"(user|group):(.+)", re.DOTALL)
 
 
@@ -66,6 +68,9 @@ def _own_problems(path: str, item: AccessObject, after: AccessState) -> Iterator
         case Role():
             yield from _role_problems(path, item)
         case PrincipalGroup():
+            if len(item.members) > MOST_MEMBERS:
+                yield Problem(f"{path}.members", f"must be at most {MOST_MEMBERS}; make several groups")
+                return
             for member in sorted(item.members):
                 yield from principal_problems(f"{path}.members", member)
         case RoleAssignment():
@@ -87,6 +92,10 @@ def _assignment_problems(path: str, assignment: RoleAssignment, after: AccessSta
         yield Problem(f"{path}.role", f"there is no role {assignment.role!r}; create it first or in the same call")
     if not assignment.members:
         yield Problem(f"{path}.members", "must name at least one member, user:NAME or group:NAME")
+    if len(assignment.members) > MOST_MEMBERS or len(assignment.scope_groups) > MOST_SCOPE_GROUPS:
+        most = f"{MOST_MEMBERS} members and {MOST_SCOPE_GROUPS} scope groups"
+        yield Problem(path, f"must have at most {most}; make several assignments")
+        return
     for member in sorted(assignment.members):
         yield from _member_problems(f"{path}.members", member, after)
     yield from _scope_problems(path, assignment, after)

@@ -158,6 +158,16 @@ async def test_an_assignment_carries_at_most_a_hundred_tags() -> None:
     ]
 
 
+async def test_who_may_assign_roles_cannot_fill_the_snapshot_with_one_object() -> None:
+    store = store_with(HELPDESK)
+    many = frozenset(f"user:{number}" for number in range(10_001))
+    assert await problems(store, PrincipalGroup("big", many)) == [
+        ("principal_groups[0].members", "must be at most 10000; make several groups")
+    ]
+    for big in (assignment("a", "helpdesk", *many), assignment("a", "helpdesk", "user:bob", groups=many)):
+        assert [field for field, _ in await problems(store, big)] == ["role_assignments[0]"]
+
+
 async def test_the_tag_that_untagged_objects_carry_needs_no_making() -> None:
     store = store_with(HELPDESK)
     await apply(store, assignment("a", "helpdesk", "user:bob", tags=["default"]))

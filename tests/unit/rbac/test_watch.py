@@ -13,9 +13,11 @@ from epm.access.v1 import access_pb2, access_pb2_grpc
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from services._chassis import pki
 from services._chassis.access import AccessControl
-from services._chassis.access_client import snapshot_from_proto
+from services._chassis.access_client import snapshot_from_proto, watch
 from services._chassis.auth import digest_of
 from services._chassis.changes import ChangeFeed
+from services._chassis.client import open_channel
+from services._chassis.config import CertificateFiles
 from services._chassis.errors import UnavailableError
 from services.rbac.__main__ import build
 from services.rbac.model.nouns import ScopeTag
@@ -62,6 +64,28 @@ async def test_a_watch_begins_with_everything(doors: OpenDoors, service: str) ->
         ("owner", "Owner", frozenset({"user:owner"}))
     ]
     assert [(each.principal, each.digest) for each in snapshot.tokens] == [("user:owner", digest_of(token))]
+
+
+async def test_services_hear_a_snapshot_that_is_larger_than_any_other_message(doors: OpenDoors) -> None:
+    settings = doors.settings
+    folder = settings.data_dir / "certs"
+    pki.write_issued(service_identity("policy"), folder, "policy")
+    identity = CertificateFiles(folder / "policy.crt", folder / "policy.key")
+    token = (settings.data_dir / "owner-token").read_text().strip()
+    async with doors.public() as channel:
+        for name in "abcd":
+            members = [f"user:{name * 110}-{number}" for number in range(10_000)]
+            group = rbac_pb2.PrincipalGroup(name=name, members=members)
+            request = rbac_pb2.ApplyAccessRequest(principal_groups=[group])
+            await rbac_pb2_grpc.RbacServiceStub(channel).ApplyAccess(request, metadata=bearer(token))
+    control, heard = AccessControl(FakeClock()), asyncio.Event()
+    control.on_change.append(heard.set)
+    async with open_channel(settings.mesh_address, ca=settings.ca, identity=identity) as services:
+        tasks = {asyncio.create_task(watch(services, control)), asyncio.create_task(heard.wait())}
+        _, going_on = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in going_on:
+            task.cancel()
+    assert control.revision == 5
 
 
 async def test_every_change_follows_whole(doors: OpenDoors) -> None:
