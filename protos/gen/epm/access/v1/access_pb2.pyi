@@ -20,6 +20,75 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class ReportTokenUseRequest(_message.Message):
+    """Tokens that were shown to a service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenUse]:
+        """Uses, at most 1000; one per token."""
+
+    def __init__(
+        self,
+        *,
+        uses: _abc.Iterable[Global___TokenUse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["uses", b"uses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportTokenUseRequest: _TypeAlias = ReportTokenUseRequest  # noqa: Y015
+
+@_typing.final
+class TokenUse(_message.Message):
+    """The newest use of a token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.str
+    """Identifier of the token."""
+    @_builtins.property
+    def used(self) -> _timestamp_pb2.Timestamp:
+        """When it was shown."""
+
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.str = ...,
+        used: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["used", b"used"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token_id", b"token_id", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenUse: _TypeAlias = TokenUse  # noqa: Y015
+
+@_typing.final
+class ReportTokenUseResponse(_message.Message):
+    """The uses are taken in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportTokenUseResponse: _TypeAlias = ReportTokenUseResponse  # noqa: Y015
+
+@_typing.final
 class WatchAccessRequest(_message.Message):
     """Opens a watch."""
 
@@ -106,6 +175,7 @@ class AccessSnapshot(_message.Message):
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     PRINCIPAL_GROUPS_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    ISSUERS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the rbac service's data; only grows."""
     @_builtins.property
@@ -124,6 +194,10 @@ class AccessSnapshot(_message.Message):
     def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotToken]:
         """All tokens that are not revoked."""
 
+    @_builtins.property
+    def issuers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotIssuer]:
+        """All trusted issuers with their keys."""
+
     def __init__(
         self,
         *,
@@ -132,14 +206,95 @@ class AccessSnapshot(_message.Message):
         assignments: _abc.Iterable[Global___SnapshotAssignment] | None = ...,
         principal_groups: _abc.Iterable[Global___SnapshotPrincipalGroup] | None = ...,
         tokens: _abc.Iterable[Global___SnapshotToken] | None = ...,
+        issuers: _abc.Iterable[Global___SnapshotIssuer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "principal_groups", b"principal_groups", "revision", b"revision", "roles", b"roles", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "issuers", b"issuers", "principal_groups", b"principal_groups", "revision", b"revision", "roles", b"roles", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AccessSnapshot: _TypeAlias = AccessSnapshot  # noqa: Y015
+
+@_typing.final
+class SnapshotIssuer(_message.Message):
+    """An issuer of JSON Web Tokens that are believed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    AUDIENCES_FIELD_NUMBER: _builtins.int
+    JWKS_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_CLAIM_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_PREFIX_FIELD_NUMBER: _builtins.int
+    GROUPS_CLAIM_FIELD_NUMBER: _builtins.int
+    GROUP_MAPPINGS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Unique name."""
+    issuer: _builtins.str
+    """The `iss` of its tokens."""
+    jwks: _builtins.str
+    """Its JSON Web Key Set as JSON, as the rbac service last read it; empty if it could not yet: then its tokens are refused."""
+    principal_claim: _builtins.str
+    """Claim that names the principal."""
+    principal_prefix: _builtins.str
+    """Put before the claim's value."""
+    groups_claim: _builtins.str
+    """Claim that lists the caller's groups; empty if none is read."""
+    @_builtins.property
+    def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """A token must be meant for one of these."""
+
+    @_builtins.property
+    def group_mappings(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotGroupMapping]:
+        """Which of those groups count, and as what."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+        audiences: _abc.Iterable[_builtins.str] | None = ...,
+        jwks: _builtins.str = ...,
+        principal_claim: _builtins.str = ...,
+        principal_prefix: _builtins.str = ...,
+        groups_claim: _builtins.str = ...,
+        group_mappings: _abc.Iterable[Global___SnapshotGroupMapping] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "group_mappings", b"group_mappings", "groups_claim", b"groups_claim", "issuer", b"issuer", "jwks", b"jwks", "name", b"name", "principal_claim", b"principal_claim", "principal_prefix", b"principal_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotIssuer: _TypeAlias = SnapshotIssuer  # noqa: Y015
+
+@_typing.final
+class SnapshotGroupMapping(_message.Message):
+    """Makes the members of an issuer's group members of a principal group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_VALUE_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_GROUP_FIELD_NUMBER: _builtins.int
+    claim_value: _builtins.str
+    """Value in the groups claim, exactly."""
+    principal_group: _builtins.str
+    """Principal group."""
+    def __init__(
+        self,
+        *,
+        claim_value: _builtins.str = ...,
+        principal_group: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_value", b"claim_value", "principal_group", b"principal_group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotGroupMapping: _TypeAlias = SnapshotGroupMapping  # noqa: Y015
 
 @_typing.final
 class SnapshotRole(_message.Message):
@@ -231,7 +386,7 @@ class SnapshotPrincipalGroup(_message.Message):
     """Unique name."""
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Members as `user:NAME`."""
+        """Members: `user:NAME` or `group:NAME`."""
 
     def __init__(
         self,

@@ -40,6 +40,11 @@ class AccessServiceStub:
                 request_serializer=epm_dot_access_dot_v1_dot_access__pb2.WatchAccessRequest.SerializeToString,
                 response_deserializer=epm_dot_access_dot_v1_dot_access__pb2.WatchAccessResponse.FromString,
                 _registered_method=True)
+        self.ReportTokenUse = channel.unary_unary(
+                '/epm.access.v1.AccessService/ReportTokenUse',
+                request_serializer=epm_dot_access_dot_v1_dot_access__pb2.ReportTokenUseRequest.SerializeToString,
+                response_deserializer=epm_dot_access_dot_v1_dot_access__pb2.ReportTokenUseResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer:
@@ -55,6 +60,13 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportTokenUse(self, request, context):
+        """Takes in when tokens were last used, in batches; an older time than what is known is ignored. Idempotent. Called by services only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +74,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.WatchAccess,
                     request_deserializer=epm_dot_access_dot_v1_dot_access__pb2.WatchAccessRequest.FromString,
                     response_serializer=epm_dot_access_dot_v1_dot_access__pb2.WatchAccessResponse.SerializeToString,
+            ),
+            'ReportTokenUse': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportTokenUse,
+                    request_deserializer=epm_dot_access_dot_v1_dot_access__pb2.ReportTokenUseRequest.FromString,
+                    response_serializer=epm_dot_access_dot_v1_dot_access__pb2.ReportTokenUseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +109,33 @@ class AccessService:
             '/epm.access.v1.AccessService/WatchAccess',
             epm_dot_access_dot_v1_dot_access__pb2.WatchAccessRequest.SerializeToString,
             epm_dot_access_dot_v1_dot_access__pb2.WatchAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportTokenUse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.access.v1.AccessService/ReportTokenUse',
+            epm_dot_access_dot_v1_dot_access__pb2.ReportTokenUseRequest.SerializeToString,
+            epm_dot_access_dot_v1_dot_access__pb2.ReportTokenUseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,8 @@ class AccessServiceStub:
     A service whose last message is older than its bound refuses administrators' calls. Called by services only.
     Errors: PERMISSION_DENIED for any other caller.
     """
+    ReportTokenUse: _grpc.UnaryUnaryMultiCallable[_access_pb2.ReportTokenUseRequest, _access_pb2.ReportTokenUseResponse]
+    """Takes in when tokens were last used, in batches; an older time than what is known is ignored. Idempotent. Called by services only."""
 
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
@@ -49,6 +51,8 @@ class AccessServiceAsyncStub(AccessServiceStub):
     A service whose last message is older than its bound refuses administrators' calls. Called by services only.
     Errors: PERMISSION_DENIED for any other caller.
     """
+    ReportTokenUse: _aio.UnaryUnaryMultiCallable[_access_pb2.ReportTokenUseRequest, _access_pb2.ReportTokenUseResponse]  # type: ignore[assignment]
+    """Takes in when tokens were last used, in batches; an older time than what is known is ignored. Idempotent. Called by services only."""
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
     """Publishes who may do what, so that every service checks locally."""
@@ -63,5 +67,13 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         A service whose last message is older than its bound refuses administrators' calls. Called by services only.
         Errors: PERMISSION_DENIED for any other caller.
         """
+
+    @_abc_1.abstractmethod
+    def ReportTokenUse(
+        self,
+        request: _access_pb2.ReportTokenUseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.ReportTokenUseResponse, _abc.Awaitable[_access_pb2.ReportTokenUseResponse]]:
+        """Takes in when tokens were last used, in batches; an older time than what is known is ignored. Idempotent. Called by services only."""
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -96,7 +96,7 @@ class PrincipalGroup(_message.Message):
     """Unique name, 1 to 128 characters."""
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Members as `user:NAME`."""
+        """Members: `user:NAME` for a principal, `group:NAME` for another principal group. No group contains itself, by any way."""
 
     def __init__(
         self,
@@ -111,6 +111,96 @@ class PrincipalGroup(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PrincipalGroup: _TypeAlias = PrincipalGroup  # noqa: Y015
+
+@_typing.final
+class TrustedIssuer(_message.Message):
+    """An identity provider whose tokens are believed: OpenID Connect, or any issuer of signed JSON Web Tokens."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    AUDIENCES_FIELD_NUMBER: _builtins.int
+    JWKS_URI_FIELD_NUMBER: _builtins.int
+    JWKS_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_CLAIM_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_PREFIX_FIELD_NUMBER: _builtins.int
+    GROUPS_CLAIM_FIELD_NUMBER: _builtins.int
+    GROUP_MAPPINGS_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Unique name, 1 to 128 characters."""
+    issuer: _builtins.str
+    """The `iss` of its tokens, exactly; an https address."""
+    jwks_uri: _builtins.str
+    """Address of its JSON Web Key Set; fetched by the rbac service, kept, and fetched again when a key is not known."""
+    jwks: _builtins.str
+    """Its JSON Web Key Set itself, as JSON; at most 64 KiB."""
+    principal_claim: _builtins.str
+    """Claim that names the principal. Empty: `sub`."""
+    principal_prefix: _builtins.str
+    """Put before the claim's value to make the principal `user:PREFIX+VALUE`, so that two issuers cannot speak for one principal."""
+    groups_claim: _builtins.str
+    """Claim that lists the caller's groups. Empty: no groups are read."""
+    client_id: _builtins.str
+    """Client that `epm login --oidc` is at this issuer. Empty: it cannot log in here."""
+    @_builtins.property
+    def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """A token must be meant for one of these (`aud`); at least one."""
+
+    @_builtins.property
+    def group_mappings(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupMapping]:
+        """Which of those groups count, and as what. Others count for nothing."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+        audiences: _abc.Iterable[_builtins.str] | None = ...,
+        jwks_uri: _builtins.str = ...,
+        jwks: _builtins.str = ...,
+        principal_claim: _builtins.str = ...,
+        principal_prefix: _builtins.str = ...,
+        groups_claim: _builtins.str = ...,
+        group_mappings: _abc.Iterable[Global___GroupMapping] | None = ...,
+        client_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["jwks", b"jwks", "jwks_uri", b"jwks_uri", "keys", b"keys"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "client_id", b"client_id", "group_mappings", b"group_mappings", "groups_claim", b"groups_claim", "issuer", b"issuer", "jwks", b"jwks", "jwks_uri", b"jwks_uri", "keys", b"keys", "name", b"name", "principal_claim", b"principal_claim", "principal_prefix", b"principal_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_keys: _TypeAlias = _typing.Literal["jwks_uri", "jwks"]  # noqa: Y015
+    _WhichOneofArgType_keys: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_keys) -> _WhichOneofReturnType_keys | None: ...
+
+Global___TrustedIssuer: _TypeAlias = TrustedIssuer  # noqa: Y015
+
+@_typing.final
+class GroupMapping(_message.Message):
+    """Makes the members of an issuer's group members of a principal group, for as long as their token says so."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_VALUE_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_GROUP_FIELD_NUMBER: _builtins.int
+    claim_value: _builtins.str
+    """Value in the groups claim, exactly."""
+    principal_group: _builtins.str
+    """Principal group."""
+    def __init__(
+        self,
+        *,
+        claim_value: _builtins.str = ...,
+        principal_group: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_value", b"claim_value", "principal_group", b"principal_group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupMapping: _TypeAlias = GroupMapping  # noqa: Y015
 
 @_typing.final
 class RoleAssignment(_message.Message):
@@ -200,6 +290,7 @@ class Token(_message.Message):
     CREATED_FIELD_NUMBER: _builtins.int
     EXPIRES_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
+    LAST_USED_FIELD_NUMBER: _builtins.int
     token_id: _builtins.str
     """Identifier; no secret."""
     principal: _builtins.str
@@ -218,6 +309,10 @@ class Token(_message.Message):
     def revoked(self) -> _timestamp_pb2.Timestamp:
         """When it was revoked. Absent: it was not."""
 
+    @_builtins.property
+    def last_used(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it was last shown to a service; right to a minute. Absent: never."""
+
     def __init__(
         self,
         *,
@@ -227,10 +322,11 @@ class Token(_message.Message):
         created: _timestamp_pb2.Timestamp | None = ...,
         expires: _timestamp_pb2.Timestamp | None = ...,
         revoked: _timestamp_pb2.Timestamp | None = ...,
+        last_used: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "expires", b"expires", "revoked", b"revoked"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "expires", b"expires", "last_used", b"last_used", "revoked", b"revoked"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "description", b"description", "expires", b"expires", "principal", b"principal", "revoked", b"revoked", "token_id", b"token_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "description", b"description", "expires", b"expires", "last_used", b"last_used", "principal", b"principal", "revoked", b"revoked", "token_id", b"token_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -504,6 +600,174 @@ class ListScopeTagsResponse(_message.Message):
 Global___ListScopeTagsResponse: _TypeAlias = ListScopeTagsResponse  # noqa: Y015
 
 @_typing.final
+class ListTrustedIssuersRequest(_message.Message):
+    """Asks for a page of trusted issuers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Most issuers to return; 0 means 50, more than 1000 means 1000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before. Empty: the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTrustedIssuersRequest: _TypeAlias = ListTrustedIssuersRequest  # noqa: Y015
+
+@_typing.final
+class ListTrustedIssuersResponse(_message.Message):
+    """A page of trusted issuers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRUSTED_ISSUERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page. Empty: this was the last."""
+    @_builtins.property
+    def trusted_issuers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrustedIssuer]:
+        """Trusted issuers by name."""
+
+    def __init__(
+        self,
+        *,
+        trusted_issuers: _abc.Iterable[Global___TrustedIssuer] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "trusted_issuers", b"trusted_issuers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTrustedIssuersResponse: _TypeAlias = ListTrustedIssuersResponse  # noqa: Y015
+
+@_typing.final
+class GetLoginOptionsRequest(_message.Message):
+    """Asks how to log in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLoginOptionsRequest: _TypeAlias = GetLoginOptionsRequest  # noqa: Y015
+
+@_typing.final
+class LoginOption(_message.Message):
+    """One way to log in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the trusted issuer."""
+    issuer: _builtins.str
+    """Its address; `/.well-known/openid-configuration` below it tells the rest."""
+    client_id: _builtins.str
+    """Client to log in as."""
+    audience: _builtins.str
+    """Audience to ask for."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+        audience: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "client_id", b"client_id", "issuer", b"issuer", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoginOption: _TypeAlias = LoginOption  # noqa: Y015
+
+@_typing.final
+class GetLoginOptionsResponse(_message.Message):
+    """The ways to log in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def options(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoginOption]:
+        """Trusted issuers with a client, by name."""
+
+    def __init__(
+        self,
+        *,
+        options: _abc.Iterable[Global___LoginOption] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLoginOptionsResponse: _TypeAlias = GetLoginOptionsResponse  # noqa: Y015
+
+@_typing.final
+class DeleteTrustedIssuerRequest(_message.Message):
+    """Names a trusted issuer to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTrustedIssuerRequest: _TypeAlias = DeleteTrustedIssuerRequest  # noqa: Y015
+
+@_typing.final
+class DeleteTrustedIssuerResponse(_message.Message):
+    """The trusted issuer is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTrustedIssuerResponse: _TypeAlias = DeleteTrustedIssuerResponse  # noqa: Y015
+
+@_typing.final
 class AppliedObject(_message.Message):
     """One object that was applied."""
 
@@ -544,6 +808,7 @@ class ApplyAccessRequest(_message.Message):
     ROLE_ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     SCOPE_TAGS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    TRUSTED_ISSUERS_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """True checks everything and changes nothing."""
     @_builtins.property
@@ -562,6 +827,10 @@ class ApplyAccessRequest(_message.Message):
     def scope_tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScopeTag]:
         """Scope tags."""
 
+    @_builtins.property
+    def trusted_issuers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrustedIssuer]:
+        """Trusted issuers. They may speak for anybody, so that an Owner alone applies them."""
+
     def __init__(
         self,
         *,
@@ -570,10 +839,11 @@ class ApplyAccessRequest(_message.Message):
         role_assignments: _abc.Iterable[Global___RoleAssignment] | None = ...,
         scope_tags: _abc.Iterable[Global___ScopeTag] | None = ...,
         validate_only: _builtins.bool = ...,
+        trusted_issuers: _abc.Iterable[Global___TrustedIssuer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["principal_groups", b"principal_groups", "role_assignments", b"role_assignments", "roles", b"roles", "scope_tags", b"scope_tags", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["principal_groups", b"principal_groups", "role_assignments", b"role_assignments", "roles", b"roles", "scope_tags", b"scope_tags", "trusted_issuers", b"trusted_issuers", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

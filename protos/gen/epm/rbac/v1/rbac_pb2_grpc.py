@@ -60,6 +60,16 @@ class RbacServiceStub:
                 request_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListScopeTagsRequest.SerializeToString,
                 response_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListScopeTagsResponse.FromString,
                 _registered_method=True)
+        self.ListTrustedIssuers = channel.unary_unary(
+                '/epm.rbac.v1.RbacService/ListTrustedIssuers',
+                request_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListTrustedIssuersRequest.SerializeToString,
+                response_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListTrustedIssuersResponse.FromString,
+                _registered_method=True)
+        self.GetLoginOptions = channel.unary_unary(
+                '/epm.rbac.v1.RbacService/GetLoginOptions',
+                request_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.GetLoginOptionsRequest.SerializeToString,
+                response_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.GetLoginOptionsResponse.FromString,
+                _registered_method=True)
         self.ApplyAccess = channel.unary_unary(
                 '/epm.rbac.v1.RbacService/ApplyAccess',
                 request_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ApplyAccessRequest.SerializeToString,
@@ -74,6 +84,11 @@ class RbacServiceStub:
                 '/epm.rbac.v1.RbacService/DeleteRoleAssignment',
                 request_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeleteRoleAssignmentRequest.SerializeToString,
                 response_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeleteRoleAssignmentResponse.FromString,
+                _registered_method=True)
+        self.DeleteTrustedIssuer = channel.unary_unary(
+                '/epm.rbac.v1.RbacService/DeleteTrustedIssuer',
+                request_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeleteTrustedIssuerRequest.SerializeToString,
+                response_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeleteTrustedIssuerResponse.FromString,
                 _registered_method=True)
         self.DeletePrincipalGroup = channel.unary_unary(
                 '/epm.rbac.v1.RbacService/DeletePrincipalGroup',
@@ -136,8 +151,23 @@ class RbacServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTrustedIssuers(self, request, context):
+        """Lists trusted issuers by name. Needs `roles.read`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLoginOptions(self, request, context):
+        """Tells how to log in with an identity provider: what `epm login --oidc` needs to know before anybody is known. Anyone may call it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ApplyAccess(self, request, context):
-        """Creates or replaces roles, principal groups, role assignments and scope tags, all in one transaction. The same call twice changes nothing.
+        """Creates or replaces roles, principal groups, role assignments, scope tags and trusted issuers, all in one transaction. The same call twice
+        changes nothing.
         Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments and principal groups;
         `scope_tags.manage`. Only an Owner grants rights that it lacks.
         Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
@@ -156,6 +186,14 @@ class RbacServiceServicer:
 
     def DeleteRoleAssignment(self, request, context):
         """Deletes a role assignment. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION for the last Owner.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTrustedIssuer(self, request, context):
+        """Deletes a trusted issuer; its tokens are refused at once. An Owner alone may call it.
+        Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,6 +256,16 @@ def add_RbacServiceServicer_to_server(servicer, server):
                     request_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListScopeTagsRequest.FromString,
                     response_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListScopeTagsResponse.SerializeToString,
             ),
+            'ListTrustedIssuers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTrustedIssuers,
+                    request_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListTrustedIssuersRequest.FromString,
+                    response_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListTrustedIssuersResponse.SerializeToString,
+            ),
+            'GetLoginOptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLoginOptions,
+                    request_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.GetLoginOptionsRequest.FromString,
+                    response_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.GetLoginOptionsResponse.SerializeToString,
+            ),
             'ApplyAccess': grpc.unary_unary_rpc_method_handler(
                     servicer.ApplyAccess,
                     request_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ApplyAccessRequest.FromString,
@@ -232,6 +280,11 @@ def add_RbacServiceServicer_to_server(servicer, server):
                     servicer.DeleteRoleAssignment,
                     request_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeleteRoleAssignmentRequest.FromString,
                     response_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeleteRoleAssignmentResponse.SerializeToString,
+            ),
+            'DeleteTrustedIssuer': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTrustedIssuer,
+                    request_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeleteTrustedIssuerRequest.FromString,
+                    response_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeleteTrustedIssuerResponse.SerializeToString,
             ),
             'DeletePrincipalGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.DeletePrincipalGroup,
@@ -401,6 +454,60 @@ class RbacService:
             _registered_method=True)
 
     @staticmethod
+    def ListTrustedIssuers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.rbac.v1.RbacService/ListTrustedIssuers',
+            epm_dot_rbac_dot_v1_dot_rbac__pb2.ListTrustedIssuersRequest.SerializeToString,
+            epm_dot_rbac_dot_v1_dot_rbac__pb2.ListTrustedIssuersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLoginOptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.rbac.v1.RbacService/GetLoginOptions',
+            epm_dot_rbac_dot_v1_dot_rbac__pb2.GetLoginOptionsRequest.SerializeToString,
+            epm_dot_rbac_dot_v1_dot_rbac__pb2.GetLoginOptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ApplyAccess(request,
             target,
             options=(),
@@ -471,6 +578,33 @@ class RbacService:
             '/epm.rbac.v1.RbacService/DeleteRoleAssignment',
             epm_dot_rbac_dot_v1_dot_rbac__pb2.DeleteRoleAssignmentRequest.SerializeToString,
             epm_dot_rbac_dot_v1_dot_rbac__pb2.DeleteRoleAssignmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTrustedIssuer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.rbac.v1.RbacService/DeleteTrustedIssuer',
+            epm_dot_rbac_dot_v1_dot_rbac__pb2.DeleteTrustedIssuerRequest.SerializeToString,
+            epm_dot_rbac_dot_v1_dot_rbac__pb2.DeleteTrustedIssuerResponse.FromString,
             options,
             channel_credentials,
             insecure,

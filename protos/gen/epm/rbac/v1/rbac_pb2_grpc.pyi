@@ -43,8 +43,13 @@ class RbacServiceStub:
     """Lists role assignments by name. Needs `roles.read`."""
     ListScopeTags: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.ListScopeTagsRequest, _rbac_pb2.ListScopeTagsResponse]
     """Lists scope tags by name. Needs `scope_tags.read`."""
+    ListTrustedIssuers: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.ListTrustedIssuersRequest, _rbac_pb2.ListTrustedIssuersResponse]
+    """Lists trusted issuers by name. Needs `roles.read`."""
+    GetLoginOptions: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.GetLoginOptionsRequest, _rbac_pb2.GetLoginOptionsResponse]
+    """Tells how to log in with an identity provider: what `epm login --oidc` needs to know before anybody is known. Anyone may call it."""
     ApplyAccess: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.ApplyAccessRequest, _rbac_pb2.ApplyAccessResponse]
-    """Creates or replaces roles, principal groups, role assignments and scope tags, all in one transaction. The same call twice changes nothing.
+    """Creates or replaces roles, principal groups, role assignments, scope tags and trusted issuers, all in one transaction. The same call twice
+    changes nothing.
     Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments and principal groups;
     `scope_tags.manage`. Only an Owner grants rights that it lacks.
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
@@ -55,6 +60,10 @@ class RbacServiceStub:
     """
     DeleteRoleAssignment: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.DeleteRoleAssignmentRequest, _rbac_pb2.DeleteRoleAssignmentResponse]
     """Deletes a role assignment. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION for the last Owner."""
+    DeleteTrustedIssuer: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.DeleteTrustedIssuerRequest, _rbac_pb2.DeleteTrustedIssuerResponse]
+    """Deletes a trusted issuer; its tokens are refused at once. An Owner alone may call it.
+    Errors: NOT_FOUND.
+    """
     DeletePrincipalGroup: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.DeletePrincipalGroupRequest, _rbac_pb2.DeletePrincipalGroupResponse]
     """Deletes a principal group. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION where an assignment uses it."""
     IssueToken: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.IssueTokenRequest, _rbac_pb2.IssueTokenResponse]
@@ -81,8 +90,13 @@ class RbacServiceAsyncStub(RbacServiceStub):
     """Lists role assignments by name. Needs `roles.read`."""
     ListScopeTags: _aio.UnaryUnaryMultiCallable[_rbac_pb2.ListScopeTagsRequest, _rbac_pb2.ListScopeTagsResponse]  # type: ignore[assignment]
     """Lists scope tags by name. Needs `scope_tags.read`."""
+    ListTrustedIssuers: _aio.UnaryUnaryMultiCallable[_rbac_pb2.ListTrustedIssuersRequest, _rbac_pb2.ListTrustedIssuersResponse]  # type: ignore[assignment]
+    """Lists trusted issuers by name. Needs `roles.read`."""
+    GetLoginOptions: _aio.UnaryUnaryMultiCallable[_rbac_pb2.GetLoginOptionsRequest, _rbac_pb2.GetLoginOptionsResponse]  # type: ignore[assignment]
+    """Tells how to log in with an identity provider: what `epm login --oidc` needs to know before anybody is known. Anyone may call it."""
     ApplyAccess: _aio.UnaryUnaryMultiCallable[_rbac_pb2.ApplyAccessRequest, _rbac_pb2.ApplyAccessResponse]  # type: ignore[assignment]
-    """Creates or replaces roles, principal groups, role assignments and scope tags, all in one transaction. The same call twice changes nothing.
+    """Creates or replaces roles, principal groups, role assignments, scope tags and trusted issuers, all in one transaction. The same call twice
+    changes nothing.
     Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments and principal groups;
     `scope_tags.manage`. Only an Owner grants rights that it lacks.
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
@@ -93,6 +107,10 @@ class RbacServiceAsyncStub(RbacServiceStub):
     """
     DeleteRoleAssignment: _aio.UnaryUnaryMultiCallable[_rbac_pb2.DeleteRoleAssignmentRequest, _rbac_pb2.DeleteRoleAssignmentResponse]  # type: ignore[assignment]
     """Deletes a role assignment. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION for the last Owner."""
+    DeleteTrustedIssuer: _aio.UnaryUnaryMultiCallable[_rbac_pb2.DeleteTrustedIssuerRequest, _rbac_pb2.DeleteTrustedIssuerResponse]  # type: ignore[assignment]
+    """Deletes a trusted issuer; its tokens are refused at once. An Owner alone may call it.
+    Errors: NOT_FOUND.
+    """
     DeletePrincipalGroup: _aio.UnaryUnaryMultiCallable[_rbac_pb2.DeletePrincipalGroupRequest, _rbac_pb2.DeletePrincipalGroupResponse]  # type: ignore[assignment]
     """Deletes a principal group. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION where an assignment uses it."""
     IssueToken: _aio.UnaryUnaryMultiCallable[_rbac_pb2.IssueTokenRequest, _rbac_pb2.IssueTokenResponse]  # type: ignore[assignment]
@@ -148,12 +166,29 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists scope tags by name. Needs `scope_tags.read`."""
 
     @_abc_1.abstractmethod
+    def ListTrustedIssuers(
+        self,
+        request: _rbac_pb2.ListTrustedIssuersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rbac_pb2.ListTrustedIssuersResponse, _abc.Awaitable[_rbac_pb2.ListTrustedIssuersResponse]]:
+        """Lists trusted issuers by name. Needs `roles.read`."""
+
+    @_abc_1.abstractmethod
+    def GetLoginOptions(
+        self,
+        request: _rbac_pb2.GetLoginOptionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rbac_pb2.GetLoginOptionsResponse, _abc.Awaitable[_rbac_pb2.GetLoginOptionsResponse]]:
+        """Tells how to log in with an identity provider: what `epm login --oidc` needs to know before anybody is known. Anyone may call it."""
+
+    @_abc_1.abstractmethod
     def ApplyAccess(
         self,
         request: _rbac_pb2.ApplyAccessRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.ApplyAccessResponse, _abc.Awaitable[_rbac_pb2.ApplyAccessResponse]]:
-        """Creates or replaces roles, principal groups, role assignments and scope tags, all in one transaction. The same call twice changes nothing.
+        """Creates or replaces roles, principal groups, role assignments, scope tags and trusted issuers, all in one transaction. The same call twice
+        changes nothing.
         Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments and principal groups;
         `scope_tags.manage`. Only an Owner grants rights that it lacks.
         Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
@@ -176,6 +211,16 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.DeleteRoleAssignmentResponse, _abc.Awaitable[_rbac_pb2.DeleteRoleAssignmentResponse]]:
         """Deletes a role assignment. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION for the last Owner."""
+
+    @_abc_1.abstractmethod
+    def DeleteTrustedIssuer(
+        self,
+        request: _rbac_pb2.DeleteTrustedIssuerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rbac_pb2.DeleteTrustedIssuerResponse, _abc.Awaitable[_rbac_pb2.DeleteTrustedIssuerResponse]]:
+        """Deletes a trusted issuer; its tokens are refused at once. An Owner alone may call it.
+        Errors: NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def DeletePrincipalGroup(
