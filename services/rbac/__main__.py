@@ -18,7 +18,8 @@ from services._chassis.migrate import upgrade
 from services._chassis.run import run
 from services._chassis.server import ServiceParts
 from services.rbac import usecases
-from services.rbac.servicer import AccessServicer, RbacServicer
+from services.rbac.servicer.administrators import RbacServicer
+from services.rbac.servicer.services import AccessServicer
 from services.rbac.store import SqlStore
 from services.rbac.workers import AccessPublisher
 

@@ -1,13 +1,11 @@
-"""gRPC in: administrators on the public door, the other services on the mesh door."""
+"""Serve administrators on the public door."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from epm.access.v1 import access_pb2, access_pb2_grpc
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from services._chassis.access import AccessControl
-from services._chassis.access_client import snapshot_to_proto
 from services._chassis.auth import digest_of
 from services._chassis.caller import current_caller
 from services._chassis.paging import Page, cut, page_request
@@ -161,23 +159,6 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
     def _require(self, principal: str, rights: Iterable[str]) -> None:
         for right in rights:
             self._access.check(principal, right)
-
-
-class AccessServicer(access_pb2_grpc.AccessServiceServicer):
-    """Serve the other services."""
-
-    def __init__(self, publisher: AccessPublisher) -> None:
-        self._publisher = publisher
-
-    async def WatchAccess(
-        self, request: access_pb2.WatchAccessRequest, context: Any
-    ) -> AsyncIterator[access_pb2.WatchAccessResponse]:
-        """Stream the snapshot, every change of it, and heartbeats."""
-        async for update in self._publisher.follow(request.revision):
-            if isinstance(update, int):
-                yield access_pb2.WatchAccessResponse(heartbeat=access_pb2.Heartbeat(revision=update))
-            else:
-                yield access_pb2.WatchAccessResponse(snapshot=snapshot_to_proto(update))
 
 
 def _page(shelf: Mapping[str, Item], request: Any) -> Page[Item]:

@@ -1,0 +1,25 @@
+"""Serve the other services on the mesh door."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from epm.access.v1 import access_pb2, access_pb2_grpc
+from services._chassis.access_client import snapshot_to_proto
+from services.rbac.workers import AccessPublisher
+
+
+class AccessServicer(access_pb2_grpc.AccessServiceServicer):
+    """Serve the other services."""
+
+    def __init__(self, publisher: AccessPublisher) -> None:
+        self._publisher = publisher
+
+    async def WatchAccess(
+        self, request: access_pb2.WatchAccessRequest, context: Any
+    ) -> AsyncIterator[access_pb2.WatchAccessResponse]:
+        """Stream the snapshot, every change of it, and heartbeats."""
+        async for update in self._publisher.follow(request.revision):
+            if isinstance(update, int):
+                yield access_pb2.WatchAccessResponse(heartbeat=access_pb2.Heartbeat(revision=update))
+            else:
+                yield access_pb2.WatchAccessResponse(snapshot=snapshot_to_proto(update))
