@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from services._chassis.clock import Clock
 from services._chassis.errors import DeniedError, UnauthenticatedError, UnavailableError
 from services._chassis.rights import BITS, mask_of, names_of
+from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, TokenDigest
 
 OWNER = "Owner"
 DEFAULT_TAG = "default"
@@ -81,55 +82,6 @@ class Permit:
         """Tell whether an object may be given these tags: nobody hands an object to those whom they cannot see."""
         visible = self.visible_tags()
         return visible is None or _carried(tags) <= visible
-
-
-@dataclass(frozen=True, slots=True)
-class RoleGrant:
-    """Name the rights of a role."""
-
-    name: str
-    rights: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssignmentGrant:
-    """Give a role to members within a scope; members are `user:NAME` or `group:NAME`."""
-
-    name: str
-    role: str
-    members: frozenset[str]
-    scope_groups: frozenset[str] = frozenset()
-    scope_tags: frozenset[str] = frozenset()
-    expires: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PrincipalGroupMembers:
-    """Name the members of a principal group, as `user:NAME`."""
-
-    name: str
-    members: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenDigest:
-    """Know a bearer token by the SHA-256 of its text."""
-
-    token_id: str
-    digest: bytes
-    principal: str
-    expires: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessSnapshot:
-    """Hold everything that a check needs, at one revision."""
-
-    revision: int
-    roles: tuple[RoleGrant, ...] = ()
-    assignments: tuple[AssignmentGrant, ...] = ()
-    principal_groups: tuple[PrincipalGroupMembers, ...] = ()
-    tokens: tuple[TokenDigest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,10 @@ import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.access.v1 import access_pb2, access_pb2_grpc
-from services._chassis.access import (
-    AccessControl,
-    AccessSnapshot,
-    AssignmentGrant,
-    PrincipalGroupMembers,
-    RoleGrant,
-    TokenDigest,
-)
+from services._chassis.access import AccessControl
 from services._chassis.client import calling
 from services._chassis.errors import UnavailableError
+from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, PrincipalGroupMembers, RoleGrant, TokenDigest
 from services._chassis.workers import Worker
 
 

@@ -18,11 +18,15 @@ class CallerKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Know the caller; what does not belong to its kind is empty."""
+    """Know the caller; what does not belong to its kind is empty.
+
+    `groups` are the principal groups that an identity provider counts it into, beside those that the rbac service knows.
+    """
 
     kind: CallerKind
     source: str = ""
     principal: str = ""
+    groups: frozenset[str] = frozenset()
     token_id: str = ""
     device_id: str = ""
     service: str = ""
@@ -48,6 +52,8 @@ class CallContext:
     caller: Caller
     permit: Permit
     request_id: str
+    decision_id: str
+    """The access decision that let the call in, as its log line and its refusal name it."""
 
 
 _CURRENT: ContextVar[CallContext] = ContextVar("openepm_call")

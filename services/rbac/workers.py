@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-from services._chassis.access import AccessControl, AccessSnapshot
+from services._chassis.access import AccessControl
 from services._chassis.changes import ChangeFeed
+from services._chassis.snapshot import AccessSnapshot
 from services._chassis.workers import Worker
 from services.rbac.model.grants import snapshot_of
 from services.rbac.ports import Store

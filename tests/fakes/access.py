@@ -3,19 +3,12 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from services._chassis.access import (
-    AccessControl,
-    AccessSnapshot,
-    AssignmentGrant,
-    Permit,
-    RoleGrant,
-    Scope,
-    TokenDigest,
-)
+from services._chassis.access import AccessControl, Permit, Scope
 from services._chassis.auth import digest_of
 from services._chassis.caller import CallContext, Caller, CallerKind, set_call
 from services._chassis.clock import Clock, SystemClock
 from services._chassis.rights import RIGHT_NAMES
+from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, RoleGrant, TokenDigest
 
 
 class FakeAccess:

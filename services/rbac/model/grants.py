@@ -7,18 +7,9 @@ scope, its time.
 
 from datetime import UTC, datetime
 
-from services._chassis.access import (
-    OWNER,
-    AccessSnapshot,
-    AssignmentGrant,
-    CompiledAccess,
-    Grant,
-    PrincipalGroupMembers,
-    RoleGrant,
-    Scope,
-    TokenDigest,
-)
+from services._chassis.access import OWNER, CompiledAccess, Grant, Scope
 from services._chassis.rights import names_of
+from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, PrincipalGroupMembers, RoleGrant, TokenDigest
 from services.rbac.model.nouns import AccessState
 
 _NEVER = datetime.max.replace(tzinfo=UTC)

@@ -11,17 +11,11 @@ import grpc.aio
 import pytest
 
 from epm.access.v1 import access_pb2, access_pb2_grpc
-from services._chassis.access import (
-    AccessControl,
-    AccessSnapshot,
-    AssignmentGrant,
-    PrincipalGroupMembers,
-    RoleGrant,
-    TokenDigest,
-)
+from services._chassis.access import AccessControl
 from services._chassis.access_client import snapshot_from_proto, snapshot_to_proto, take, watch, watch_worker
 from services._chassis.errors import DeniedError, UnavailableError
 from services._chassis.server import ServiceParts
+from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, PrincipalGroupMembers, RoleGrant, TokenDigest
 from tests.builders.doors import open_doors, service_identity
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import NOW, FakeClock

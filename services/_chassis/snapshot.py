@@ -1,0 +1,53 @@
+"""What the rbac service tells every other one: all that a check needs, at one revision."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RoleGrant:
+    """Name the rights of a role."""
+
+    name: str
+    rights: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignmentGrant:
+    """Give a role to members within a scope; members are `user:NAME` or `group:NAME`."""
+
+    name: str
+    role: str
+    members: frozenset[str]
+    scope_groups: frozenset[str] = frozenset()
+    scope_tags: frozenset[str] = frozenset()
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalGroupMembers:
+    """Name the members of a principal group, as `user:NAME`."""
+
+    name: str
+    members: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenDigest:
+    """Know a bearer token by the SHA-256 of its text."""
+
+    token_id: str
+    digest: bytes
+    principal: str
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSnapshot:
+    """Hold everything that a check needs, at one revision."""
+
+    revision: int
+    roles: tuple[RoleGrant, ...] = ()
+    assignments: tuple[AssignmentGrant, ...] = ()
+    principal_groups: tuple[PrincipalGroupMembers, ...] = ()
+    tokens: tuple[TokenDigest, ...] = ()
