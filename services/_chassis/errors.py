@@ -6,6 +6,7 @@ caller as "internal error".
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import ClassVar
 
 
@@ -73,9 +74,13 @@ class UnauthenticatedError(ServiceError):
 
 
 class LimitError(ServiceError):
-    """Refuse what goes beyond a limit."""
+    """Refuse what goes beyond a limit; `retry_after` says when it is worth trying again, where that is known."""
 
     default_reason = "LIMIT_EXCEEDED"
+
+    def __init__(self, message: str, *, reason: str | None = None, retry_after: timedelta | None = None) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after = retry_after
 
 
 class UnavailableError(ServiceError):

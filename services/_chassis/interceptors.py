@@ -1,4 +1,4 @@
-"""The one interceptor under every call: request id, error boundary, who calls, access check, one log line.
+"""The one interceptor under every call: request id, error boundary, who calls, access decision, one log line.
 
 The access check comes before the request is even parsed. Handlers are async functions, or async generators where they answer
 with a stream; a handler that takes a stream iterates over its requests and does not call `context.read`.
@@ -15,10 +15,10 @@ import grpc
 import grpc.aio
 import structlog
 
-from services._chassis.admission import Metadata, admit
-from services._chassis.caller import CallContext, set_call
+from services._chassis.admission import Metadata, authorise, identify
+from services._chassis.caller import CallContext, Caller, set_call
 from services._chassis.clock import Clock
-from services._chassis.errors import InvalidError, Problem, ServiceError
+from services._chassis.errors import DeniedError, InvalidError, Problem, ServiceError
 from services._chassis.logging import get_logger
 from services._chassis.rules import HEALTH, REFLECTION_PREFIX, MethodRule
 from services._chassis.status import code_of, name_of, status_of, unknown_method
@@ -30,13 +30,21 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorManners:
+    """Hold what all calls at one door share."""
+
+    trust_domain: str
+    clock: Clock
+    new_decision_id: Callable[[], str]
+
+
 class ChassisInterceptor(grpc.aio.ServerInterceptor):
     """Guard one door by the rules of the proto services behind it."""
 
-    def __init__(self, rules: Mapping[str, MethodRule], *, trust_domain: str, clock: Clock, reflection: bool) -> None:
+    def __init__(self, rules: Mapping[str, MethodRule], door: "DoorManners", *, reflection: bool) -> None:
         self._rules = rules
-        self._trust_domain = trust_domain
-        self._clock = clock
+        self._door = door
         self._reflection = reflection
         self._guarded: dict[str, Handler] = {}
 
@@ -55,7 +63,7 @@ class ChassisInterceptor(grpc.aio.ServerInterceptor):
         rule = self._rules.get(path)
         if rule is None and self._exempt(path):
             return handler
-        self._guarded[path] = _guard(_Method(path, rule, handler, self._clock, self._trust_domain))
+        self._guarded[path] = _guard(_Method(path, rule, handler, self._door))
         return self._guarded[path]
 
     def _exempt(self, path: str) -> bool:
@@ -70,8 +78,7 @@ class _Method:
     path: str
     rule: MethodRule | None
     handler: Handler
-    clock: Clock
-    trust_domain: str
+    door: DoorManners
 
     def read(self, incoming: Any) -> Any:
         """Parse what came in: a message, or each message of a stream as it arrives."""
@@ -101,18 +108,22 @@ class _Call:
         self._source = str(context.peer())
         self._metadata = _by_key(context.invocation_metadata())
         self._request_id = _request_id(self._metadata)
-        self._caller = "unknown"
-        self._since = method.clock.monotonic()
+        self._decision_id = method.door.new_decision_id()
+        self._caller: Caller | None = None
+        self._since = method.door.clock.monotonic()
 
     def begin(self, incoming: Any) -> Any:
         """Check the caller, make the call current, and only then read the request."""
         structlog.contextvars.bind_contextvars(request_id=self._request_id)
         self._context.set_trailing_metadata(((REQUEST_ID, self._request_id),))
-        method = self._method
-        caller, permit = admit(method.rule, self._metadata, self._context, trust_domain=method.trust_domain)
-        self._caller = caller.name
-        set_call(CallContext(caller, permit, self._request_id))
-        return method.read(incoming)
+        rule = self._method.rule
+        if rule is None:
+            raise DeniedError("nobody may call this method", reason="NO_ACCESS_RULE")
+        trust_domain = self._method.door.trust_domain
+        caller = identify(rule, self._metadata, self._context, trust_domain=trust_domain, source=self._source)
+        self._caller = caller
+        set_call(CallContext(caller, authorise(rule, caller), self._request_id, self._decision_id))
+        return self._method.read(incoming)
 
     async def end(self, error: BaseException | None) -> None:
         """Write the log line and answer the error; a cancellation passes through."""
@@ -122,7 +133,7 @@ class _Call:
             return
         if not isinstance(error, Exception) or isinstance(error, grpc.aio.AbortError):
             raise error
-        await self._context.abort_with_status(status_of(error, self._request_id))
+        await self._context.abort_with_status(status_of(error, self._request_id, self._decision_id))
 
     def _log(self, code: str, error: BaseException | None) -> None:
         log.info(
@@ -130,9 +141,10 @@ class _Call:
             method=self._method.path,
             code=code,
             reason=error.reason if isinstance(error, ServiceError) else "",
-            caller=self._caller,
+            caller=self._caller.name if self._caller else "unknown",
             source=self._source,
-            duration_ms=round((self._method.clock.monotonic() - self._since) * 1000, 2),
+            decision_id=self._decision_id,
+            duration_ms=round((self._method.door.clock.monotonic() - self._since) * 1000, 2),
         )
         if code == "INTERNAL":
             log.error("rpc_failed", method=self._method.path, exc_info=error)

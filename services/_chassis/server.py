@@ -7,9 +7,11 @@ A proto service belongs to one door. Start is refused when an RPC does not decla
 """
 
 import asyncio
+import secrets
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import grpc
@@ -22,12 +24,13 @@ from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import CertificateFiles, ServiceSettings
 from services._chassis.errors import StateError
 from services._chassis.health import HealthBoard
-from services._chassis.interceptors import ChassisInterceptor
+from services._chassis.interceptors import ChassisInterceptor, DoorManners
 from services._chassis.logging import get_logger
 from services._chassis.rules import MESH_KINDS, PUBLIC_KINDS, MethodRule, rules_of
 from services._chassis.workers import Worker, supervise
 
 log = get_logger("server")
+DECISION_ID_BYTES = 8
 AddServicer = Callable[[grpc.aio.Server], None]
 OPTIONS = (
     ("grpc.so_reuseport", 0),
@@ -83,9 +86,12 @@ class _Door:
 class Host:
     """Run the doors and the workers of one or several services: `bind`, `add` each, `start`, `stop`."""
 
-    def __init__(self, settings: ServiceSettings, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: ServiceSettings, *, clock: Clock | None = None, new_decision_id: Callable[[], str] | None = None
+    ) -> None:
         self.settings = settings
         self._clock = clock or SystemClock()
+        self._new_decision_id = new_decision_id or partial(secrets.token_hex, DECISION_ID_BYTES)
         self._public = self._door(PUBLIC_KINDS)
         self._mesh = self._door(MESH_KINDS)
         self._health = HealthBoard()
@@ -156,9 +162,10 @@ class Host:
 
     def _door(self, kinds: frozenset[CallerKind]) -> _Door:
         rules: dict[str, MethodRule] = {}
-        interceptor = ChassisInterceptor(
-            rules, trust_domain=self.settings.trust_domain, clock=self._clock, reflection=self.settings.reflection
+        manners = DoorManners(
+            trust_domain=self.settings.trust_domain, clock=self._clock, new_decision_id=self._new_decision_id
         )
+        interceptor = ChassisInterceptor(rules, manners, reflection=self.settings.reflection)
         return _Door(grpc.aio.server(interceptors=[interceptor], options=OPTIONS), kinds, rules)
 
 

@@ -1,8 +1,10 @@
-"""Errors as gRPC answers: google.rpc.Status with ErrorInfo, and BadRequest where fields are wrong.
+"""Errors as gRPC answers: google.rpc.Status with ErrorInfo, BadRequest where fields are wrong, RetryInfo where waiting helps.
 
 An answer travels in the trailing metadata, of which clients take 8 KiB. What is longer is cut, and says so: an answer that is
 too long never arrives.
 """
+
+from datetime import timedelta
 
 import grpc
 from google.protobuf import any_pb2
@@ -51,11 +53,13 @@ def code_of(error: BaseException) -> int:
     )
 
 
-def status_of(error: BaseException, request_id: str) -> grpc.Status:
+def status_of(error: BaseException, request_id: str, decision_id: str = "") -> grpc.Status:
     """Return the whole answer to `error`; what is unforeseen tells nothing but the id under which it was logged."""
     known = isinstance(error, ServiceError) and code_of(error) != code_pb2.INTERNAL
     reason = error.reason if known and isinstance(error, ServiceError) else "INTERNAL"
-    details = [_info(reason, request_id)]
+    details = [_info(reason, request_id, decision_id)]
+    if isinstance(error, LimitError) and error.retry_after is not None:
+        details.append(_packed(_retry(error.retry_after)))
     if isinstance(error, InvalidError):
         details.append(_packed(_bad_request(error)))
     message = _cut(str(error), LONGEST_MESSAGE) if known else "internal error"
@@ -74,8 +78,15 @@ def name_of(code: int) -> str:
     return str(code_pb2.Code.Name(code))
 
 
-def _info(reason: str, request_id: str) -> any_pb2.Any:
-    return _packed(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata={"request_id": request_id}))
+def _info(reason: str, request_id: str, decision_id: str = "") -> any_pb2.Any:
+    metadata = {"request_id": request_id, **({"decision_id": decision_id} if decision_id else {})}
+    return _packed(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata))
+
+
+def _retry(after: timedelta) -> error_details_pb2.RetryInfo:
+    info = error_details_pb2.RetryInfo()
+    info.retry_delay.FromTimedelta(after)
+    return info
 
 
 def _bad_request(error: InvalidError) -> error_details_pb2.BadRequest:

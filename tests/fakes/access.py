@@ -90,8 +90,14 @@ def permit(
     return Permit(right, (Scope(frozenset(groups), frozenset(tags), everything),))
 
 
-def calling_as(principal: str = "user:owner", allowed: Permit | None = None, *, request_id: str = "test") -> Caller:
+def calling_as(
+    principal: str = "user:owner",
+    allowed: Permit | None = None,
+    *,
+    request_id: str = "test",
+    decision_id: str = "decision",
+) -> Caller:
     """Make the rest of this test's task run as a call of the administrator; return the caller."""
     caller = Caller(kind=CallerKind.ADMINISTRATOR, principal=principal, token_id="token-1", source="ipv4:127.0.0.1:1")
-    set_call(CallContext(caller, allowed or permit(everything=True), request_id))
+    set_call(CallContext(caller, allowed or permit(everything=True), request_id, decision_id))
     return caller

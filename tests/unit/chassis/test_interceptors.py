@@ -358,3 +358,16 @@ async def test_a_message_that_cannot_be_sent_ends_its_call_and_not_the_process(d
         gc.collect()
         async for message in stub.WatchAccess(access_pb2.WatchAccessRequest()):
             assert message.heartbeat.revision == 7
+
+
+async def test_a_refusal_names_the_decision_that_made_it(house: House, doors: OpenDoors) -> None:
+    token = house.access.grant("user:alice", ["devices.read"])
+    async with doors.public() as channel:
+        stub = rbac_pb2_grpc.RbacServiceStub(channel)
+        refused = []
+        for _ in range(2):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.ListRoles(rbac_pb2.ListRolesRequest(), metadata=bearer(token))
+            refused.append(info_of(caught.value).metadata["decision_id"])
+    assert [len(decision_id) for decision_id in refused] == [16, 16]
+    assert refused[0] != refused[1]
