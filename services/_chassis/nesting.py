@@ -1,0 +1,106 @@
+"""Principal groups in principal groups: what contains what, and what only goes round.
+
+A group that contains itself, by whatever way, would make the smallest of its groups as strong as the greatest. The rbac
+service refuses such groups; should a snapshot hold some all the same, the steps that lie on a cycle count for nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from services._chassis.snapshot import PrincipalGroupMembers
+
+GROUP = "group:"
+USER = "user:"
+
+
+class Nesting:
+    """Know the groups that directly contain each group, without the steps that lie on a cycle."""
+
+    def __init__(self, groups: Iterable[PrincipalGroupMembers]) -> None:
+        every = _containers(groups)
+        rounds = tuple(components(every))
+        of = {name: number for number, names in enumerate(rounds) for name in names}
+        self.containers: Mapping[str, tuple[str, ...]] = {
+            name: tuple(outer for outer in outers if of[outer] != of[name]) for name, outers in every.items()
+        }
+        self.outermost_first: tuple[str, ...] = tuple(name for names in rounds for name in names)
+
+    def ways_up(self, starts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Return the shortest way from one of the groups to each that contains it: outermost first, the start last."""
+        ways: dict[str, tuple[str, ...]] = {name: (name,) for name in sorted(starts) if name in self.containers}
+        line = list(ways)
+        for inner in line:
+            for outer in self.containers[inner]:
+                if outer not in ways:
+                    ways[outer] = (outer, *ways[inner])
+                    line.append(outer)
+        return ways
+
+
+def components(edges: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
+    """Gather what leads round to itself; each gathering comes after all to which it leads (Tarjan, without recursion)."""
+    numbers: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    open_ones: list[str] = []
+    is_open: set[str] = set()
+    for root in edges:
+        path = [] if root in numbers else [(root, iter(edges[root]))]
+        while path:
+            name, rest = path[-1]
+            if name not in numbers:
+                numbers[name] = lowest[name] = len(numbers)
+                open_ones.append(name)
+                is_open.add(name)
+            following = next((other for other in rest if other not in numbers or other in is_open), None)
+            if following is None:
+                path.pop()
+                if path:
+                    before = path[-1][0]
+                    lowest[before] = min(lowest[before], lowest[name])
+                if lowest[name] == numbers[name]:
+                    closed = _closed(open_ones, name)
+                    is_open.difference_update(closed)
+                    yield closed
+            elif following in numbers:
+                lowest[name] = min(lowest[name], numbers[following])
+            else:
+                path.append((following, iter(edges[following])))
+
+
+def cycles(groups: Iterable[PrincipalGroupMembers]) -> Iterator[tuple[str, ...]]:
+    """Give one way round for each gathering of groups that contain one another: from a group to itself, outermost first."""
+    every = _containers(groups)
+    for names in components(every):
+        start = min(names)
+        if len(names) > 1 or start in every[start]:
+            yield _way_round(every, start, frozenset(names))
+
+
+def _way_round(edges: Mapping[str, Sequence[str]], start: str, within: frozenset[str]) -> tuple[str, ...]:
+    ways: dict[str, tuple[str, ...]] = {start: (start,)}
+    line = [start]
+    for name in line:
+        for other in edges[name]:
+            if other == start:
+                return (start, *ways[name])
+            if other in within and other not in ways:
+                ways[other] = (other, *ways[name])
+                line.append(other)
+    raise LookupError(start)
+
+
+def _containers(groups: Iterable[PrincipalGroupMembers]) -> dict[str, tuple[str, ...]]:
+    """Return for each group those that name it as a member; a member that is no group counts for nothing."""
+    known = tuple(groups)
+    found: dict[str, list[str]] = {group.name: [] for group in known}
+    for group in known:
+        for member in group.members:
+            if member.startswith(GROUP) and (inner := found.get(member.removeprefix(GROUP))) is not None:
+                inner.append(group.name)
+    return {name: tuple(sorted(outers)) for name, outers in found.items()}
+
+
+def _closed(open_ones: list[str], last: str) -> list[str]:
+    closed = [open_ones.pop()]
+    while closed[-1] != last:
+        closed.append(open_ones.pop())
+    return closed
