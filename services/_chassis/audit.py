@@ -2,11 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Say who acted, from where, in which call, and by which access decision."""
+
+    actor: str
+    source: str = ""
+    request_id: str = ""
+    decision_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """State what was done to what: `action` in the past tense, for example `role_created`; states as plain documents.
+
+    `act` and `at` are for what is written down after the call, by a worker; otherwise it is the running call, now.
 
     INVARIANT: `before` and `after` hold no secret and no token.
     """
@@ -18,3 +31,5 @@ class AuditEntry:
     after: Mapping[str, object] | None = None
     reason: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
+    act: Act | None = None
+    at: datetime | None = None

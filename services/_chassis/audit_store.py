@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services._chassis.audit import AuditEntry
+from services._chassis.audit import Act, AuditEntry
 from services._chassis.caller import current_call
 from services._chassis.db import Transaction
 from services._chassis.tables import UtcDateTime
@@ -32,21 +32,24 @@ def audit_table(metadata: sa.MetaData, service: str) -> sa.Table:
     )
 
 
-async def record(tx: Transaction, table: sa.Table, *entries: AuditEntry, now: datetime) -> None:
-    """Write the entries with who acts, from where and in which call; a worker acts as `service:NAME` of its table."""
+async def record(tx: Transaction, table: sa.Table, *entries: AuditEntry, now: datetime, changing: bool = True) -> None:
+    """Write the entries with who acts, from where and in which call; a worker acts as `service:NAME` of its table.
+
+    What changes nothing, such as a refused call, takes no revision: nobody is woken to look at what is as it was.
+    """
     if entries:
-        revision, service = await tx.next_revision(), table.name.removesuffix("_audit")
+        revision, service = await tx.next_revision() if changing else 0, table.name.removesuffix("_audit")
         await tx.execute(sa.insert(table), [_row(entry, now, revision, service) for entry in entries])
 
 
 def _row(entry: AuditEntry, now: datetime, revision: int, service: str) -> dict[str, Any]:
-    call = current_call()
+    act = entry.act or _running(service)
     return {
-        "recorded": now,
+        "recorded": entry.at or now,
         "revision": revision,
-        "actor": call.caller.name if call else f"service:{service}",
-        "source": call.caller.source if call else "",
-        "request_id": call.request_id if call else "",
+        "actor": act.actor,
+        "source": act.source,
+        "request_id": act.request_id,
         "action": entry.action,
         "target_kind": entry.target_kind,
         "target": entry.target,
@@ -55,3 +58,15 @@ def _row(entry: AuditEntry, now: datetime, revision: int, service: str) -> dict[
         "reason": entry.reason,
         "details": dict(entry.details),
     }
+
+
+def _running(service: str) -> Act:
+    call = current_call()
+    if call is None:
+        return Act(actor=f"service:{service}")
+    return Act(
+        actor=call.caller.name,
+        source=call.caller.source,
+        request_id=call.request_id,
+        decision_id=call.decision_id,
+    )
