@@ -9,7 +9,14 @@ from epm.access.v1 import access_pb2, access_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.client import calling
 from services._chassis.errors import UnavailableError
-from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, PrincipalGroupMembers, RoleGrant, TokenDigest
+from services._chassis.snapshot import (
+    AccessSnapshot,
+    AssignmentGrant,
+    IssuerTrust,
+    PrincipalGroupMembers,
+    RoleGrant,
+    TokenDigest,
+)
 from services._chassis.workers import Worker
 
 
@@ -60,6 +67,7 @@ def snapshot_from_proto(message: access_pb2.AccessSnapshot) -> AccessSnapshot:
             )
             for token in message.tokens
         ),
+        issuers=tuple(_issuer_from_proto(issuer) for issuer in message.issuers),
     )
 
 
@@ -82,6 +90,7 @@ def snapshot_to_proto(snapshot: AccessSnapshot) -> access_pb2.AccessSnapshot:
             )
             for token in snapshot.tokens
         ],
+        issuers=[_issuer_to_proto(trust) for trust in snapshot.issuers],
     )
 
 
@@ -104,6 +113,39 @@ def _assignment_to_proto(assignment: AssignmentGrant) -> access_pb2.SnapshotAssi
         scope_groups=sorted(assignment.scope_groups),
         scope_tags=sorted(assignment.scope_tags),
         expires=_timestamp(assignment.expires),
+    )
+
+
+def _issuer_from_proto(message: access_pb2.SnapshotIssuer) -> IssuerTrust:
+    mappings: dict[str, frozenset[str]] = {}
+    for mapping in message.group_mappings:
+        mappings[mapping.claim_value] = mappings.get(mapping.claim_value, frozenset()) | {mapping.principal_group}
+    return IssuerTrust(
+        name=message.name,
+        issuer=message.issuer,
+        audiences=tuple(message.audiences),
+        key_set=message.jwks,
+        principal_claim=message.principal_claim,
+        principal_prefix=message.principal_prefix,
+        groups_claim=message.groups_claim,
+        group_mappings=mappings,
+    )
+
+
+def _issuer_to_proto(trust: IssuerTrust) -> access_pb2.SnapshotIssuer:
+    return access_pb2.SnapshotIssuer(
+        name=trust.name,
+        issuer=trust.issuer,
+        audiences=trust.audiences,
+        jwks=trust.key_set,
+        principal_claim=trust.principal_claim,
+        principal_prefix=trust.principal_prefix,
+        groups_claim=trust.groups_claim,
+        group_mappings=[
+            access_pb2.SnapshotGroupMapping(claim_value=value, principal_group=group)
+            for value, groups in trust.group_mappings.items()
+            for group in sorted(groups)
+        ],
     )
 
 

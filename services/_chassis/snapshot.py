@@ -1,6 +1,7 @@
 """What the rbac service tells every other one: all that a check needs, at one revision."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -43,6 +44,21 @@ class TokenDigest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerTrust:
+    """Say what is believed of one issuer's tokens; `key_set` is empty while its keys are not known."""
+
+    name: str
+    issuer: str
+    audiences: tuple[str, ...]
+    key_set: str = field(default="", repr=False)
+    principal_claim: str = "sub"
+    principal_prefix: str = ""
+    groups_claim: str = ""
+    group_mappings: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Principal groups by the value in the groups claim."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessSnapshot:
     """Hold everything that a check needs, at one revision."""
 
@@ -51,3 +67,4 @@ class AccessSnapshot:
     assignments: tuple[AssignmentGrant, ...] = ()
     principal_groups: tuple[PrincipalGroupMembers, ...] = ()
     tokens: tuple[TokenDigest, ...] = ()
+    issuers: tuple[IssuerTrust, ...] = ()

@@ -15,7 +15,14 @@ from services._chassis.access import AccessControl
 from services._chassis.access_client import snapshot_from_proto, snapshot_to_proto, take, watch, watch_worker
 from services._chassis.errors import DeniedError, UnavailableError
 from services._chassis.server import ServiceParts
-from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, PrincipalGroupMembers, RoleGrant, TokenDigest
+from services._chassis.snapshot import (
+    AccessSnapshot,
+    AssignmentGrant,
+    IssuerTrust,
+    PrincipalGroupMembers,
+    RoleGrant,
+    TokenDigest,
+)
 from tests.builders.doors import open_doors, service_identity
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import NOW, FakeClock
@@ -38,6 +45,18 @@ SNAPSHOT = AccessSnapshot(
     tokens=(
         TokenDigest(token_id="t", digest=b"d" * 32, principal="user:x", expires=NOW),
         TokenDigest(token_id="u", digest=b"e" * 32, principal="user:y"),
+    ),
+    issuers=(
+        IssuerTrust(
+            name="corp",
+            issuer="https://id.example.com",
+            audiences=("epm", "epm-cli"),
+            key_set='{"keys": []}',
+            principal_claim="email",
+            principal_prefix="corp:",
+            groups_claim="groups",
+            group_mappings={"epm-admins": frozenset({"admins", "readers"})},
+        ),
     ),
 )
 
