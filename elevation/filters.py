@@ -50,6 +50,14 @@ class FilterError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Restriction:
+    """One thing that a filter asks for, whatever joins it to the others."""
+
+    field: str
+    holds: Test
+
+
+@dataclass(frozen=True, slots=True)
 class _Token:
     kind: str
     text: str
@@ -59,9 +67,18 @@ class _Token:
 @lru_cache(maxsize=4096)
 def compile_filter(text: str) -> Test:
     """Compile a filter; raise FilterError naming the first thing that is wrong."""
-    if len(text) > MAX_LENGTH:
-        raise FilterError(MAX_LENGTH, f"is longer than {MAX_LENGTH} characters")
     return _Parser(text).parse()
+
+
+@lru_cache(maxsize=4096)
+def restrictions_of(text: str) -> tuple[Restriction, ...]:
+    """Take a filter apart; a change of attributes that changes no answer here does not change the filter's either.
+
+    Raises FilterError as `compile_filter` does.
+    """
+    parser = _Parser(text)
+    parser.parse()
+    return tuple(parser.restrictions)
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -80,6 +97,9 @@ class _Parser:
     """Read a filter by recursive descent."""
 
     def __init__(self, text: str) -> None:
+        if len(text) > MAX_LENGTH:
+            raise FilterError(MAX_LENGTH, f"is longer than {MAX_LENGTH} characters")
+        self.restrictions: list[Restriction] = []
         self._tokens = list(_tokens(text))
         self._at = 0
         self._depth = 0
@@ -130,7 +150,10 @@ class _Parser:
         operator = self._next()
         if operator.kind != "operator":
             raise FilterError(operator.position, "needs one of = != >= <= > < : after a field")
-        return _restriction(FIELDS[token.text], operator, self._next())
+        field = FIELDS[token.text]
+        restriction = Restriction(field, _restriction(field, operator, self._next()))
+        self.restrictions.append(restriction)
+        return restriction.holds
 
     def _keyword(self, word: str) -> bool:
         token = self._tokens[self._at]

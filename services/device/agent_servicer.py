@@ -10,7 +10,7 @@ from epm.device.v1 import agent_pb2, agent_pb2_grpc, lifecycle_pb2, lifecycle_pb
 from services._chassis.auth import digest_of
 from services._chassis.caller import current_caller
 from services.device.codec.devices import EPM_STATES, facts_from_proto
-from services.device.codec.directory import reports_from_proto
+from services.device.codec.directory import reports_from_proto, used_from_proto
 from services.device.codec.times import time_to_proto
 from services.device.model.installation import Installation
 from services.device.ports import Store
@@ -18,6 +18,7 @@ from services.device.streams import DirectoryStreams
 from services.device.usecases.devices import check_in
 from services.device.usecases.enrolment import Enrolment, enrol
 from services.device.usecases.lifecycle import report_settings
+from services.device.usecases.reach import report_used_groups
 
 Now = Callable[[], datetime]
 NEXT_CHECK_IN = timedelta(minutes=5)
@@ -99,3 +100,10 @@ class DirectoryServicer(lifecycle_pb2_grpc.DirectoryServiceServicer):
         reports = reports_from_proto(request.states)
         await report_settings(self._store, reports, now=self._now(), deprovision_after=self._deprovision_after)
         return lifecycle_pb2.ReportSettingsStatesResponse()
+
+    async def ReportUsedGroups(
+        self, request: lifecycle_pb2.ReportUsedGroupsRequest, context: Any
+    ) -> lifecycle_pb2.ReportUsedGroupsResponse:
+        """Take in which groups policies are assigned to."""
+        await report_used_groups(self._store, used_from_proto(request))
+        return lifecycle_pb2.ReportUsedGroupsResponse()

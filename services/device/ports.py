@@ -11,6 +11,7 @@ from services._chassis.paging import Page, PageRequest
 from services.device.model.devices import Device
 from services.device.model.groups import Group
 from services.device.model.tokens import EnrolmentToken
+from services.device.model.used_groups import UsedGroups
 
 Tags = frozenset[str] | None
 """Tags of which an object must carry one to be seen; None sees everything."""
@@ -81,6 +82,18 @@ class Groups(Protocol):
 
     async def save(self, *groups: Group) -> None:
         """Write the groups as they are, new or not, or their tombstones."""
+        ...
+
+    async def reaching(self, names: Iterable[str]) -> Mapping[str, Group]:
+        """Return those of the groups that exist and either list users or find devices by a filter, by name."""
+        ...
+
+    async def used(self) -> UsedGroups:
+        """Return the groups that policies are assigned to; none before the policy service has told them."""
+        ...
+
+    async def keep_used(self, used: UsedGroups) -> None:
+        """Replace the groups that policies are assigned to."""
         ...
 
 

@@ -8,6 +8,7 @@ from services._chassis.migrate import upgrade
 from services.device.model.devices import Device
 from services.device.model.groups import Group
 from services.device.model.tokens import EnrolmentToken
+from services.device.model.used_groups import UsedGroups
 from services.device.ports import Store
 
 
@@ -22,7 +23,7 @@ async def device_database(url: str) -> AsyncIterator[Database]:
         await database.close()
 
 
-async def keep(store: Store, *items: Device | EnrolmentToken | Group) -> None:
+async def keep(store: Store, *items: Device | EnrolmentToken | Group | UsedGroups) -> None:
     """Write the items as they are, in one transaction."""
     async with store.transaction() as work:
         for item in items:
@@ -33,3 +34,5 @@ async def keep(store: Store, *items: Device | EnrolmentToken | Group) -> None:
                     await work.tokens.save(item)
                 case Group():
                     await work.groups.save(item)
+                case UsedGroups():
+                    await work.groups.keep_used(item)

@@ -9,8 +9,12 @@ from services.device.model.devices import Attested, Device, EnrolmentState, Fact
 from services.device.model.groups import Group
 from services.device.model.lifecycle import Lifecycle
 from services.device.model.tokens import EnrolmentToken
+from services.device.usecases.visibility import Standing
+from tests.fakes.access import permit
 from tests.fakes.clock import NOW
 
+FREE = Standing(lambda right: permit(right, everything=True), lambda _: ())
+"""Stand as an Owner does, who lacks nothing."""
 LINUX = Facts(os="linux", os_version="6.1", architecture="x86_64", agent_version="0.1.0")
 
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from elevation.model import GroupType
 from services._chassis.access import DEFAULT_TAG
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import ConflictError
@@ -15,6 +16,7 @@ from services.device.model.groups import Group
 from services.device.model.lifecycle import is_due
 from services.device.model.pages import Item, fitting_page
 from services.device.model.tokens import EnrolmentToken
+from services.device.model.used_groups import UsedGroups
 from services.device.ports import DirectoryChanges, Tags
 
 
@@ -25,6 +27,7 @@ class Shelves:
     devices: Mapping[str, Device] = field(default_factory=dict)
     tokens: Mapping[str, EnrolmentToken] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
+    used: UsedGroups = field(default_factory=UsedGroups)
     revision: int = 0
     audit: tuple[AuditEntry, ...] = ()
 
@@ -190,6 +193,19 @@ class MemoryGroups:
         """Keep the groups or their tombstones."""
         own = self._work.own
         self._work.own = replace(own, groups={**own.groups, **{group.name: group for group in groups}})
+
+    async def reaching(self, names: Iterable[str]) -> Mapping[str, Group]:
+        """Return those of the groups that list users or have a filter."""
+        found = await self.many(names)
+        return {name: group for name, group in found.items() if group.filter or group.type is GroupType.USER}
+
+    async def used(self) -> UsedGroups:
+        """Return the groups that policies are assigned to."""
+        return self._work.own.used
+
+    async def keep_used(self, used: UsedGroups) -> None:
+        """Replace the groups that policies are assigned to."""
+        self._work.own = replace(self._work.own, used=used)
 
 
 def _visible(carried: tuple[str, ...], tags: Tags) -> bool:

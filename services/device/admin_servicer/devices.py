@@ -44,7 +44,7 @@ class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
             self._store,
             codec.token_draft_from_proto(request.enrolment_token),
             permit=current_permit(),
-            standing=Standing(self._check, self._excess),
+            standing=self._standing(),
             now=self._now(),
             token_id=self._new_id(),
             secret=secret,
@@ -102,7 +102,9 @@ class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
     ) -> devices_pb2.UpdateDeviceResponse:
         """Replace what administrators say of a device."""
         change = codec.change_from_proto(request.device)
-        device = await devices.update_device(self._store, change, permit=current_permit(), now=self._now())
+        device = await devices.update_device(
+            self._store, change, permit=current_permit(), standing=self._standing(), now=self._now()
+        )
         return devices_pb2.UpdateDeviceResponse(device=codec.device_to_proto(device))
 
     async def RetireDevice(
@@ -113,6 +115,9 @@ class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
             self._store, request.device_id, reason=request.reason, permit=current_permit(), now=self._now()
         )
         return devices_pb2.RetireDeviceResponse(device=codec.device_to_proto(device))
+
+    def _standing(self) -> Standing:
+        return Standing(self._check, self._excess)
 
     def _excess(self, group: str) -> Sequence[str]:
         return self._access.access().excess_over(group, current_caller().principal, self._now())

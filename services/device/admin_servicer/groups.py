@@ -49,7 +49,7 @@ class GroupServicer(groups_pb2_grpc.GroupServiceServicer):
         applied = await groups.apply_groups(
             self._store,
             [codec.draft_from_proto(group) for group in request.groups],
-            standing=Standing(self._check, self._excess),
+            standing=self._standing(),
             validate_only=request.validate_only,
             now=self._now(),
         )
@@ -57,8 +57,13 @@ class GroupServicer(groups_pb2_grpc.GroupServiceServicer):
 
     async def DeleteGroup(self, request: groups_pb2.DeleteGroupRequest, context: Any) -> groups_pb2.DeleteGroupResponse:
         """Delete a group."""
-        revision = await groups.delete_group(self._store, request.name, permit=current_permit(), now=self._now())
+        revision = await groups.delete_group(
+            self._store, request.name, permit=current_permit(), standing=self._standing(), now=self._now()
+        )
         return groups_pb2.DeleteGroupResponse(directory_revision=revision)
+
+    def _standing(self) -> Standing:
+        return Standing(self._check, self._excess)
 
     def _excess(self, group: str) -> Sequence[str]:
         return self._access.access().excess_over(group, current_caller().principal, self._now())

@@ -10,6 +10,7 @@ from services.device.codec.times import time_to_proto
 from services.device.model.devices import Device
 from services.device.model.groups import Group
 from services.device.model.lifecycle import Desired, SettingsReport
+from services.device.model.used_groups import UsedGroup, UsedGroups
 from services.device.ports import DirectoryChanges
 
 LARGEST_MESSAGE = 512 * 1024
@@ -61,6 +62,26 @@ def reports_from_proto(states: Sequence[lifecycle_pb2.SettingsState]) -> list[Se
         )
         for state in states
     ]
+
+
+def used_from_proto(request: lifecycle_pb2.ReportUsedGroupsRequest) -> UsedGroups:
+    """Read the groups that policies are assigned to, and sort them. Raises InvalidError with all problems."""
+    if problems := list(_used_problems(request)):
+        raise InvalidError(problems)
+    groups = (UsedGroup(each.name, tuple(sorted(each.filters)), each.any_filter) for each in request.groups)
+    return UsedGroups(request.revision, tuple(sorted(groups, key=lambda group: group.name)))
+
+
+def _used_problems(request: lifecycle_pb2.ReportUsedGroupsRequest) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for number, group in enumerate(request.groups):
+        if not group.name:
+            yield Problem(f"groups[{number}].name", "is missing; name the group")
+        elif group.name in seen:
+            yield Problem(f"groups[{number}].name", f'"{group.name}" stands twice in this call; remove one')
+        seen.add(group.name)
+    if request.revision > LARGEST_REVISION:
+        yield Problem("revision", f"must be at most {LARGEST_REVISION}; send one of the policy service's data")
 
 
 def _problems(at: str, state: lifecycle_pb2.SettingsState) -> Iterator[Problem]:

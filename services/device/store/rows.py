@@ -8,6 +8,7 @@ from services.device.model.devices import Attested, Device, EnrolmentState, Fact
 from services.device.model.groups import Group
 from services.device.model.lifecycle import Desired, EpmState, Lifecycle
 from services.device.model.tokens import EnrolmentToken
+from services.device.model.used_groups import UsedGroup, UsedGroups
 from services.device.store.tables import GROUPS, TOKENS
 
 Row = Mapping[str, Any]
@@ -94,3 +95,15 @@ def group_of(row: Row) -> Group:
     """Return the group of a row, or its tombstone."""
     lists = {name: tuple(row[name]) for name in ("members", "scope_tags")}
     return Group(**{**row, **lists, "type": GroupType(row["type"])})
+
+
+def used_row(used: UsedGroups) -> Row:
+    """Return the groups that policies are assigned to as their one row."""
+    groups = [{"name": each.name, "filters": each.filters, "any_filter": each.any_filter} for each in used.groups]
+    return {"id": 1, "revision": used.revision, "groups": groups}
+
+
+def used_of(row: Row) -> UsedGroups:
+    """Return the groups that policies are assigned to."""
+    groups = (UsedGroup(each["name"], tuple(each["filters"]), each["any_filter"]) for each in row["groups"])
+    return UsedGroups(row["revision"], tuple(groups))

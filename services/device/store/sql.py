@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from elevation.model import GroupType
 from services._chassis.access import DEFAULT_TAG
 from services._chassis.audit import AuditEntry
 from services._chassis.audit_store import record
@@ -19,9 +20,23 @@ from services.device.model.groups import Group
 from services.device.model.lifecycle import EpmState
 from services.device.model.pages import fitting_page
 from services.device.model.tokens import EnrolmentToken
+from services.device.model.used_groups import UsedGroups
 from services.device.ports import DirectoryChanges, Tags
-from services.device.store.rows import Row, device_of, device_row, group_of, group_row, token_of, token_row
-from services.device.store.tables import AUDIT, DEVICES, GROUPS, SCOPE_TAGS, TOKENS, Text
+from services.device.store.rows import (
+    Row,
+    device_of,
+    device_row,
+    group_of,
+    group_row,
+    token_of,
+    token_row,
+    used_of,
+    used_row,
+)
+from services.device.store.tables import AUDIT, DEVICES, GROUPS, SCOPE_TAGS, TOKENS, USED_GROUPS, Text
+
+MOST_ASKED = 1000
+"""Names in one question; a database takes some ten thousand."""
 
 
 class SqlStore:
@@ -186,6 +201,27 @@ class SqlGroups:
     async def save(self, *groups: Group) -> None:
         """Write the groups as they are, new or not, or their tombstones."""
         await _write(self._tx, GROUPS, [group_row(group) for group in groups])
+
+    async def reaching(self, names: Iterable[str]) -> Mapping[str, Group]:
+        """Return those of the groups that exist and either list users or find devices by a filter, by name."""
+        asked = sorted(set(names))
+        kind = sa.or_(GROUPS.c.type == GroupType.USER.value, GROUPS.c.filter != "")
+        found: dict[str, Group] = {}
+        for start in range(0, len(asked), MOST_ASKED):
+            part = asked[start : start + MOST_ASKED]
+            alive = sa.select(GROUPS).where(GROUPS.c.name.in_(part), GROUPS.c.deleted.is_(False), kind)
+            found.update((row["name"], group_of(row)) for row in await _rows(self._tx, alive))
+        return found
+
+    async def used(self) -> UsedGroups:
+        """Return the groups that policies are assigned to; none before the policy service has told them."""
+        rows = await _rows(self._tx, sa.select(USED_GROUPS))
+        return used_of(rows[0]) if rows else UsedGroups()
+
+    async def keep_used(self, used: UsedGroups) -> None:
+        """Replace the groups that policies are assigned to."""
+        await self._tx.execute(sa.delete(USED_GROUPS))
+        await self._tx.execute(sa.insert(USED_GROUPS), used_row(used))
 
 
 async def _rows(tx: Transaction, question: sa.Select[Any]) -> Sequence[Row]:

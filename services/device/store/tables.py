@@ -2,6 +2,7 @@
 
 - `enrolled_name` is the name of an enrolled device and NULL of any other, so that it can be unique.
 - Scope tags stand beside their objects in a table of their own, where pages narrow by them; what has none carries `default`.
+- The groups that policies are assigned to are told as a whole and kept as one row.
 """
 
 from typing import Any
@@ -74,6 +75,13 @@ GROUPS = sa.Table(
     sa.Column("deleted", sa.Boolean, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Index("device_groups_changed", "revision"),
+)
+USED_GROUPS = sa.Table(
+    "device_used_groups",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    *_lists("groups"),
 )
 SCOPE_TAGS = sa.Table(
     "device_scope_tags",

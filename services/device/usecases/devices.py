@@ -18,7 +18,8 @@ from services.device.model.devices import (
 )
 from services.device.model.texts import LONGEST_NOTE, check_text
 from services.device.ports import Store, Work
-from services.device.usecases.visibility import refuse_foreign_tags
+from services.device.usecases.reach import refuse_other_reach
+from services.device.usecases.visibility import Standing, refuse_foreign_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,13 @@ async def list_devices(store: Store, *, permit: Permit, page_size: int, page_tok
         return await work.devices.page(request, permit.visible_tags())
 
 
-async def update_device(store: Store, change: DeviceChange, *, permit: Permit, now: datetime) -> Device:
+async def update_device(
+    store: Store, change: DeviceChange, *, permit: Permit, standing: Standing, now: datetime
+) -> Device:
     """Replace what administrators say of a device, in lists that are sorted; what it is already changes nothing.
 
-    Raises NotFoundError, InvalidError with all problems, DeniedError for scope tags out of the caller's scope, and
-    ConflictError for a stale etag.
+    Raises NotFoundError, InvalidError with all problems, DeniedError for scope tags out of the caller's scope and for what
+    brings the device within reach of policies that are not the caller's to assign, and ConflictError for a stale etag.
     """
     async with store.transaction() as work:
         device = _visible(await work.devices.get(change.device_id), permit)
@@ -81,6 +84,7 @@ async def update_device(store: Store, change: DeviceChange, *, permit: Permit, n
         if change.etag != device.etag:
             raise ConflictError("the device was changed since; read it again and repeat the change", stale=True)
         refuse_foreign_tags(permit, change.attested.scope_tags, device.attested.scope_tags)
+        await refuse_other_reach(work, standing, before=device.attested, after=change.attested)
         updated = replace(
             device, attested=change.attested, version=device.version + 1, revision=await work.next_revision()
         )

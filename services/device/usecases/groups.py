@@ -1,7 +1,7 @@
 """Look at groups, apply and delete them."""
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from services._chassis.errors import DeniedError, InvalidError, NotFoundError, S
 from services._chassis.paging import Page, page_request
 from services.device.model.groups import Group, GroupDraft, check_drafts, wanted
 from services.device.ports import Store, Work
+from services.device.usecases.reach import refuse_other_members
 from services.device.usecases.visibility import Standing, refuse_excess, refuse_foreign_tags
 
 Check = Callable[[str], Permit]
@@ -63,6 +64,7 @@ async def apply_groups(
         for group, _ in planned:
             if _moves_members(existing.get(group.name), group):
                 refuse_excess(standing, group.name)
+        await refuse_other_members(work, standing, _reaching_otherwise(planned, existing))
         changed = [(group, action) for group, action in planned if action is not Action.UNCHANGED]
         if changed and not validate_only:
             revision = await work.next_revision()
@@ -72,10 +74,11 @@ async def apply_groups(
     return Applied(tuple((group.name, action) for group, action in planned), revision)
 
 
-async def delete_group(store: Store, name: str, *, permit: Permit, now: datetime) -> int:
-    """Delete a group and return the directory's revision after it. Raises NotFoundError."""
+async def delete_group(store: Store, name: str, *, permit: Permit, standing: Standing, now: datetime) -> int:
+    """Delete a group and return the directory's revision after it. Raises NotFoundError and DeniedError."""
     async with store.transaction() as work:
         group = await _visible(work, name, permit)
+        await refuse_other_members(work, standing, [name])
         revision = await work.next_revision()
         await work.groups.save(replace(group, members=(), filter="", deleted=True, revision=revision))
         entry = AuditEntry(action="group_deleted", target_kind="group", target=name, before=group.shown())
@@ -114,6 +117,13 @@ def _plan(draft: GroupDraft, existing: Group | None, check: Check) -> tuple[Grou
 def _moves_members(before: Group | None, after: Group) -> bool:
     held = (before.members, before.filter) if before else ((), "")
     return held != (after.members, after.filter)
+
+
+def _reaching_otherwise(planned: Sequence[tuple[Group, Action]], existing: Mapping[str, Group]) -> Iterator[str]:
+    """Name the groups that come to have other members; also those that are new, since a group that nobody knows excludes everybody."""
+    return (
+        group.name for group, _ in planned if group.name not in existing or _moves_members(existing[group.name], group)
+    )
 
 
 def _refuse_other_types(planned: Sequence[tuple[Group, Action]], existing: Callable[[str], Group | None]) -> None:

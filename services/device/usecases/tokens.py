@@ -8,8 +8,10 @@ from services._chassis.audit import AuditEntry
 from services._chassis.auth import digest_of
 from services._chassis.errors import InvalidError, NotFoundError, Problem
 from services._chassis.paging import Page, page_request
+from services.device.model.devices import Attested
 from services.device.model.tokens import DEFAULT_LIFETIME, MOST_GROUPS, EnrolmentToken, TokenDraft, check_draft
 from services.device.ports import Store, Work
+from services.device.usecases.reach import refuse_other_members, refuse_other_reach
 from services.device.usecases.visibility import Standing, refuse_excess, refuse_foreign_tags
 
 
@@ -26,7 +28,8 @@ async def create_token(
     """Keep a new token whose text is `secret`.
 
     Devices of the token join its groups, so the caller needs `groups.update` for them. Raises DeniedError for that and
-    for scope tags out of the caller's scope and for groups that give others their reach, InvalidError with all problems.
+    for scope tags out of the caller's scope, for groups that give others their reach and for what brings devices within
+    reach of policies that are not the caller's to assign, InvalidError with all problems.
     """
     may_update = standing.check("groups.update") if draft.groups else Permit()
     refuse_foreign_tags(permit, draft.scope_tags)
@@ -35,6 +38,7 @@ async def create_token(
             raise InvalidError(problems)
         for group in draft.groups:
             refuse_excess(standing, group)
+        await _refuse_reach(work, draft, standing)
         token = EnrolmentToken(
             token_id=token_id,
             digest=digest_of(secret),
@@ -82,6 +86,12 @@ async def revoke_token(store: Store, token_id: str, *, permit: Permit, now: date
         )
         await work.audit(entry, now=now)
     return revoked
+
+
+async def _refuse_reach(work: Work, draft: TokenDraft, standing: Standing) -> None:
+    await refuse_other_members(work, standing, draft.groups)
+    described = Attested(users=draft.users, tags=draft.tags)
+    await refuse_other_reach(work, standing, before=Attested(), after=described, anybody=draft.allow_reported_users)
 
 
 async def _group_problems(work: Work, draft: TokenDraft, may_update: Permit) -> list[Problem]:

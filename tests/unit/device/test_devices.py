@@ -15,7 +15,7 @@ from services.device.usecases.devices import (
     update_device,
 )
 from tests.builders.device_database import keep
-from tests.builders.devices import LINUX, a_device
+from tests.builders.devices import FREE, LINUX, a_device
 from tests.fakes.access import permit
 from tests.fakes.clock import NOW
 from tests.fakes.device import MemoryStore
@@ -134,7 +134,7 @@ async def test_a_device_that_is_hidden_looks_like_one_that_is_not_there(device: 
     change = DeviceChange(device, Attested(scope_tags=("emea",)), "1")
     calls = (
         get_device(store, device, permit=EMEA),
-        update_device(store, change, permit=EMEA, now=NOW),
+        update_device(store, change, permit=EMEA, standing=FREE, now=NOW),
         retire_device(store, device, reason="", permit=EMEA, now=NOW),
     )
     for call in calls:
@@ -154,7 +154,7 @@ async def test_a_list_shows_what_the_caller_may_see_retired_ones_included() -> N
 async def test_an_update_replaces_what_administrators_say_and_moves_the_etag() -> None:
     store = await store_with(a_device(attested=Attested(users=("alice",), tags=("old",))))
     wanted = Attested(users=("bob",), ownership=Ownership.PERSONAL, scope_tags=("emea",))
-    updated = await update_device(store, DeviceChange("d1", wanted, "1"), permit=OWNER, now=NOW)
+    updated = await update_device(store, DeviceChange("d1", wanted, "1"), permit=OWNER, standing=FREE, now=NOW)
     assert updated == store.kept.devices["d1"]
     assert updated.attested == wanted
     assert updated.etag == "2"
@@ -166,15 +166,17 @@ async def test_an_update_replaces_what_administrators_say_and_moves_the_etag() -
 async def test_an_update_that_is_repeated_with_its_old_etag_changes_nothing() -> None:
     store = await store_with(a_device())
     change = DeviceChange("d1", Attested(users=("bob",), scope_tags=("default",)), "1")
-    first = await update_device(store, change, permit=OWNER, now=NOW)
-    assert await update_device(store, change, permit=OWNER, now=NOW) == first
+    first = await update_device(store, change, permit=OWNER, standing=FREE, now=NOW)
+    assert await update_device(store, change, permit=OWNER, standing=FREE, now=NOW) == first
     assert store.actions == ["device_updated"]
 
 
 async def test_an_update_against_a_stale_etag_is_a_conflict() -> None:
     store = await store_with(replace(a_device(), version=2))
     with pytest.raises(ConflictError) as refused:
-        await update_device(store, DeviceChange("d1", Attested(scope_tags=("emea",)), "1"), permit=OWNER, now=NOW)
+        await update_device(
+            store, DeviceChange("d1", Attested(scope_tags=("emea",)), "1"), permit=OWNER, standing=FREE, now=NOW
+        )
     assert refused.value.stale
     assert refused.value.reason == "STALE_ETAG"
 
@@ -183,7 +185,7 @@ async def test_an_agents_report_leaves_the_etag_of_administrators_alone() -> Non
     store = await store_with(a_device())
     await check_in(store, "d1", "", replace(LINUX, os_version="6.2"), now=LATER)
     change = DeviceChange("d1", Attested(tags=("x",), scope_tags=("default",)), "1")
-    assert (await update_device(store, change, permit=OWNER, now=NOW)).attested.tags == ("x",)
+    assert (await update_device(store, change, permit=OWNER, standing=FREE, now=NOW)).attested.tags == ("x",)
 
 
 async def test_everything_that_is_wrong_with_an_update_is_told_at_once() -> None:
@@ -191,7 +193,7 @@ async def test_everything_that_is_wrong_with_an_update_is_told_at_once() -> None
     many = tuple(f"x{number:03}" for number in range(101))
     change = DeviceChange("d1", Attested(users=("a", "a"), tags=many), "")
     with pytest.raises(InvalidError) as refused:
-        await update_device(store, change, permit=OWNER, now=NOW)
+        await update_device(store, change, permit=OWNER, standing=FREE, now=NOW)
     fields = [problem.field for problem in refused.value.problems]
     assert fields == ["device.users", "device.tags", "device.scope_tags", "device.etag"]
 
@@ -202,16 +204,20 @@ async def test_everything_that_is_wrong_with_an_update_is_told_at_once() -> None
 async def test_scope_tags_out_of_the_callers_scope_are_neither_added_nor_taken_away(wanted: tuple[str, ...]) -> None:
     store = await store_with(a_device("d1", scope_tags=("emea",)), a_device("d2", scope_tags=("apac", "emea")))
     with pytest.raises(DeniedError) as refused:
-        await update_device(store, DeviceChange("d1", Attested(scope_tags=wanted), "1"), permit=EMEA, now=NOW)
+        await update_device(
+            store, DeviceChange("d1", Attested(scope_tags=wanted), "1"), permit=EMEA, standing=FREE, now=NOW
+        )
     assert refused.value.reason == "SCOPE_TAG_OUT_OF_SCOPE"
     with pytest.raises(DeniedError):
-        await update_device(store, DeviceChange("d2", Attested(scope_tags=("emea",)), "1"), permit=EMEA, now=NOW)
+        await update_device(
+            store, DeviceChange("d2", Attested(scope_tags=("emea",)), "1"), permit=EMEA, standing=FREE, now=NOW
+        )
 
 
 async def test_other_facts_of_a_device_with_foreign_scope_tags_may_be_changed_while_those_stay() -> None:
     store = await store_with(a_device(scope_tags=("apac", "emea")))
     change = DeviceChange("d1", Attested(tags=("x",), scope_tags=("apac", "emea")), "1")
-    assert (await update_device(store, change, permit=EMEA, now=NOW)).attested.tags == ("x",)
+    assert (await update_device(store, change, permit=EMEA, standing=FREE, now=NOW)).attested.tags == ("x",)
 
 
 async def test_a_device_is_retired_once_and_the_reason_is_in_the_audit_record() -> None:

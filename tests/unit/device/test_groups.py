@@ -10,7 +10,7 @@ from services.device.model.groups import MOST_GROUPS_A_CALL, MOST_MEMBERS, Group
 from services.device.usecases.groups import Action, Applied, apply_groups, delete_group, get_group, list_groups
 from services.device.usecases.visibility import Standing
 from tests.builders.device_database import keep
-from tests.builders.devices import a_group
+from tests.builders.devices import FREE, a_group
 from tests.fakes.access import permit
 from tests.fakes.clock import NOW
 from tests.fakes.device import MemoryStore
@@ -256,7 +256,7 @@ async def test_a_group_that_is_hidden_looks_like_one_that_is_not_there() -> None
         with pytest.raises(NotFoundError, match="there is no such group"):
             await get_group(store, name, permit=EMEA)
         with pytest.raises(NotFoundError, match="there is no such group"):
-            await delete_group(store, name, permit=EMEA, now=NOW)
+            await delete_group(store, name, permit=EMEA, standing=FREE, now=NOW)
     assert store.kept == before
 
 
@@ -270,11 +270,11 @@ async def test_a_list_shows_what_the_caller_may_see_by_name() -> None:
 
 async def test_a_deleted_group_leaves_a_tombstone_without_members() -> None:
     store = await store_with(a_group("g", "a", "b"))
-    assert await delete_group(store, "g", permit=OWNER, now=NOW) == 2
+    assert await delete_group(store, "g", permit=OWNER, standing=FREE, now=NOW) == 2
     assert store.kept.groups["g"] == a_group("g", deleted=True, revision=2)
     assert store.actions == ["group_deleted"]
     assert (store.kept.audit[0].before or {})["members"] == ["a", "b"]
     with pytest.raises(NotFoundError):
-        await delete_group(store, "g", permit=OWNER, now=NOW)
+        await delete_group(store, "g", permit=OWNER, standing=FREE, now=NOW)
     with pytest.raises(NotFoundError):
         await get_group(store, "g", permit=OWNER)

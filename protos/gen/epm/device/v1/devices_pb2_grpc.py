@@ -77,8 +77,10 @@ class DeviceServiceServicer:
     """
 
     def CreateEnrolmentToken(self, request, context):
-        """Creates an enrolment token and shows its text this once. Not idempotent. Needs `devices.enroll`.
-        Errors: INVALID_ARGUMENT with all problems.
+        """Creates an enrolment token and shows its text this once. Not idempotent. Needs `devices.enroll`; `groups.update` for its
+        groups; and `policy_authoring.assign` over groups that policies are assigned to, if those reach its devices because of
+        its groups, tags or users. Users that the agent reports may be in any such group of users.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,7 +116,9 @@ class DeviceServiceServicer:
 
     def UpdateDevice(self, request, context):
         """Replaces what administrators say of a device: its users, tags, ownership and scope tags. Idempotent. Needs `devices.update`.
-        Errors: NOT_FOUND; INVALID_ARGUMENT with all problems; ABORTED for a stale etag.
+        Where policies are assigned to groups, whoever changes a tag or the ownership that their filters ask for, or binds or
+        looses a user who is in them, needs `policy_authoring.assign` there.
+        Errors: NOT_FOUND; INVALID_ARGUMENT with all problems; ABORTED for a stale etag; PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

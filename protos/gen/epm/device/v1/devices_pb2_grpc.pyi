@@ -34,8 +34,10 @@ class DeviceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DeviceServiceAsyncStub: ...
     CreateEnrolmentToken: _grpc.UnaryUnaryMultiCallable[_devices_pb2.CreateEnrolmentTokenRequest, _devices_pb2.CreateEnrolmentTokenResponse]
-    """Creates an enrolment token and shows its text this once. Not idempotent. Needs `devices.enroll`.
-    Errors: INVALID_ARGUMENT with all problems.
+    """Creates an enrolment token and shows its text this once. Not idempotent. Needs `devices.enroll`; `groups.update` for its
+    groups; and `policy_authoring.assign` over groups that policies are assigned to, if those reach its devices because of
+    its groups, tags or users. Users that the agent reports may be in any such group of users.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
     """
     ListEnrolmentTokens: _grpc.UnaryUnaryMultiCallable[_devices_pb2.ListEnrolmentTokensRequest, _devices_pb2.ListEnrolmentTokensResponse]
     """Lists enrolment tokens, newest first, without their text. Needs `devices.enroll`."""
@@ -47,7 +49,9 @@ class DeviceServiceStub:
     """Lists the devices that the caller may see, by name. Needs `devices.read`."""
     UpdateDevice: _grpc.UnaryUnaryMultiCallable[_devices_pb2.UpdateDeviceRequest, _devices_pb2.UpdateDeviceResponse]
     """Replaces what administrators say of a device: its users, tags, ownership and scope tags. Idempotent. Needs `devices.update`.
-    Errors: NOT_FOUND; INVALID_ARGUMENT with all problems; ABORTED for a stale etag.
+    Where policies are assigned to groups, whoever changes a tag or the ownership that their filters ask for, or binds or
+    looses a user who is in them, needs `policy_authoring.assign` there.
+    Errors: NOT_FOUND; INVALID_ARGUMENT with all problems; ABORTED for a stale etag; PERMISSION_DENIED.
     """
     RetireDevice: _grpc.UnaryUnaryMultiCallable[_devices_pb2.RetireDeviceRequest, _devices_pb2.RetireDeviceResponse]
     """Retires a device: its certificate is refused from now on; it may enrol again with a token. Idempotent. Needs `devices.retire`.
@@ -60,8 +64,10 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateEnrolmentToken: _aio.UnaryUnaryMultiCallable[_devices_pb2.CreateEnrolmentTokenRequest, _devices_pb2.CreateEnrolmentTokenResponse]  # type: ignore[assignment]
-    """Creates an enrolment token and shows its text this once. Not idempotent. Needs `devices.enroll`.
-    Errors: INVALID_ARGUMENT with all problems.
+    """Creates an enrolment token and shows its text this once. Not idempotent. Needs `devices.enroll`; `groups.update` for its
+    groups; and `policy_authoring.assign` over groups that policies are assigned to, if those reach its devices because of
+    its groups, tags or users. Users that the agent reports may be in any such group of users.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
     """
     ListEnrolmentTokens: _aio.UnaryUnaryMultiCallable[_devices_pb2.ListEnrolmentTokensRequest, _devices_pb2.ListEnrolmentTokensResponse]  # type: ignore[assignment]
     """Lists enrolment tokens, newest first, without their text. Needs `devices.enroll`."""
@@ -73,7 +79,9 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     """Lists the devices that the caller may see, by name. Needs `devices.read`."""
     UpdateDevice: _aio.UnaryUnaryMultiCallable[_devices_pb2.UpdateDeviceRequest, _devices_pb2.UpdateDeviceResponse]  # type: ignore[assignment]
     """Replaces what administrators say of a device: its users, tags, ownership and scope tags. Idempotent. Needs `devices.update`.
-    Errors: NOT_FOUND; INVALID_ARGUMENT with all problems; ABORTED for a stale etag.
+    Where policies are assigned to groups, whoever changes a tag or the ownership that their filters ask for, or binds or
+    looses a user who is in them, needs `policy_authoring.assign` there.
+    Errors: NOT_FOUND; INVALID_ARGUMENT with all problems; ABORTED for a stale etag; PERMISSION_DENIED.
     """
     RetireDevice: _aio.UnaryUnaryMultiCallable[_devices_pb2.RetireDeviceRequest, _devices_pb2.RetireDeviceResponse]  # type: ignore[assignment]
     """Retires a device: its certificate is refused from now on; it may enrol again with a token. Idempotent. Needs `devices.retire`.
@@ -89,8 +97,10 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _devices_pb2.CreateEnrolmentTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_devices_pb2.CreateEnrolmentTokenResponse, _abc.Awaitable[_devices_pb2.CreateEnrolmentTokenResponse]]:
-        """Creates an enrolment token and shows its text this once. Not idempotent. Needs `devices.enroll`.
-        Errors: INVALID_ARGUMENT with all problems.
+        """Creates an enrolment token and shows its text this once. Not idempotent. Needs `devices.enroll`; `groups.update` for its
+        groups; and `policy_authoring.assign` over groups that policies are assigned to, if those reach its devices because of
+        its groups, tags or users. Users that the agent reports may be in any such group of users.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
         """
 
     @_abc_1.abstractmethod
@@ -132,7 +142,9 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_devices_pb2.UpdateDeviceResponse, _abc.Awaitable[_devices_pb2.UpdateDeviceResponse]]:
         """Replaces what administrators say of a device: its users, tags, ownership and scope tags. Idempotent. Needs `devices.update`.
-        Errors: NOT_FOUND; INVALID_ARGUMENT with all problems; ABORTED for a stale etag.
+        Where policies are assigned to groups, whoever changes a tag or the ownership that their filters ask for, or binds or
+        looses a user who is in them, needs `policy_authoring.assign` there.
+        Errors: NOT_FOUND; INVALID_ARGUMENT with all problems; ABORTED for a stale etag; PERMISSION_DENIED.
         """
 
     @_abc_1.abstractmethod

@@ -78,7 +78,8 @@ class GroupServiceServicer:
     def ApplyGroups(self, request, context):
         """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
         Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
-        scope group is changed only by callers who have all rights that these give there, and by Owners.
+        scope group is changed only by callers who have all rights that these give there, and by Owners; who is in a group that
+        policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners.
         Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -86,7 +87,8 @@ class GroupServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteGroup(self, request, context):
-        """Deletes a group; assignments that name it reach nobody by it. Needs `groups.delete`. Errors: NOT_FOUND.
+        """Deletes a group; assignments that name it reach nobody by it. Needs `groups.delete`, and `policy_authoring.assign` over
+        a group that policies are assigned to. Errors: NOT_FOUND; PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

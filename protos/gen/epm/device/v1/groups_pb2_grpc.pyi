@@ -40,11 +40,14 @@ class GroupServiceStub:
     ApplyGroups: _grpc.UnaryUnaryMultiCallable[_groups_pb2.ApplyGroupsRequest, _groups_pb2.ApplyGroupsResponse]
     """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
     Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
-    scope group is changed only by callers who have all rights that these give there, and by Owners.
+    scope group is changed only by callers who have all rights that these give there, and by Owners; who is in a group that
+    policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners.
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
     """
     DeleteGroup: _grpc.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]
-    """Deletes a group; assignments that name it reach nobody by it. Needs `groups.delete`. Errors: NOT_FOUND."""
+    """Deletes a group; assignments that name it reach nobody by it. Needs `groups.delete`, and `policy_authoring.assign` over
+    a group that policies are assigned to. Errors: NOT_FOUND; PERMISSION_DENIED.
+    """
 
 @_typing.type_check_only
 class GroupServiceAsyncStub(GroupServiceStub):
@@ -58,11 +61,14 @@ class GroupServiceAsyncStub(GroupServiceStub):
     ApplyGroups: _aio.UnaryUnaryMultiCallable[_groups_pb2.ApplyGroupsRequest, _groups_pb2.ApplyGroupsResponse]  # type: ignore[assignment]
     """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
     Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
-    scope group is changed only by callers who have all rights that these give there, and by Owners.
+    scope group is changed only by callers who have all rights that these give there, and by Owners; who is in a group that
+    policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners.
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
     """
     DeleteGroup: _aio.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]  # type: ignore[assignment]
-    """Deletes a group; assignments that name it reach nobody by it. Needs `groups.delete`. Errors: NOT_FOUND."""
+    """Deletes a group; assignments that name it reach nobody by it. Needs `groups.delete`, and `policy_authoring.assign` over
+    a group that policies are assigned to. Errors: NOT_FOUND; PERMISSION_DENIED.
+    """
 
 class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
     """Holds the groups that policies are assigned to. `all-devices` and `all-users` always exist and are not among them."""
@@ -91,7 +97,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_groups_pb2.ApplyGroupsResponse, _abc.Awaitable[_groups_pb2.ApplyGroupsResponse]]:
         """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
         Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
-        scope group is changed only by callers who have all rights that these give there, and by Owners.
+        scope group is changed only by callers who have all rights that these give there, and by Owners; who is in a group that
+        policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners.
         Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
         """
 
@@ -101,6 +108,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _groups_pb2.DeleteGroupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_groups_pb2.DeleteGroupResponse, _abc.Awaitable[_groups_pb2.DeleteGroupResponse]]:
-        """Deletes a group; assignments that name it reach nobody by it. Needs `groups.delete`. Errors: NOT_FOUND."""
+        """Deletes a group; assignments that name it reach nobody by it. Needs `groups.delete`, and `policy_authoring.assign` over
+        a group that policies are assigned to. Errors: NOT_FOUND; PERMISSION_DENIED.
+        """
 
 def add_GroupServiceServicer_to_server(servicer: GroupServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

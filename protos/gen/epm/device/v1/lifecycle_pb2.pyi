@@ -298,3 +298,80 @@ class ReportSettingsStatesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportSettingsStatesResponse: _TypeAlias = ReportSettingsStatesResponse  # noqa: Y015
+
+@_typing.final
+class UsedGroup(_message.Message):
+    """A group that assignments of policies include or exclude."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FILTERS_FIELD_NUMBER: _builtins.int
+    ANY_FILTER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name; `all-devices` and `all-users` too. Whether there is such a group does not matter."""
+    any_filter: _builtins.bool
+    """True instead of filters that are too many to be told: they may ask for anything."""
+    @_builtins.property
+    def filters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The filters by which assignments narrow the group, each once."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        filters: _abc.Iterable[_builtins.str] | None = ...,
+        any_filter: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_filter", b"any_filter", "filters", b"filters", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsedGroup: _TypeAlias = UsedGroup  # noqa: Y015
+
+@_typing.final
+class ReportUsedGroupsRequest(_message.Message):
+    """The groups that policies are assigned to, all of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the policy service's data that this rests on; an older one than what is known is ignored."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsedGroup]:
+        """Groups, each once."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[Global___UsedGroup] | None = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportUsedGroupsRequest: _TypeAlias = ReportUsedGroupsRequest  # noqa: Y015
+
+@_typing.final
+class ReportUsedGroupsResponse(_message.Message):
+    """The groups are taken in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportUsedGroupsResponse: _TypeAlias = ReportUsedGroupsResponse  # noqa: Y015

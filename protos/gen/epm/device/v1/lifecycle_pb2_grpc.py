@@ -45,6 +45,11 @@ class DirectoryServiceStub:
                 request_serializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportSettingsStatesRequest.SerializeToString,
                 response_deserializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportSettingsStatesResponse.FromString,
                 _registered_method=True)
+        self.ReportUsedGroups = channel.unary_unary(
+                '/epm.device.v1.DirectoryService/ReportUsedGroups',
+                request_serializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportUsedGroupsRequest.SerializeToString,
+                response_deserializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportUsedGroupsResponse.FromString,
+                _registered_method=True)
 
 
 class DirectoryServiceServicer:
@@ -66,6 +71,15 @@ class DirectoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportUsedGroups(self, request, context):
+        """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such
+        a group, change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
+        Errors: INVALID_ARGUMENT with all problems.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DirectoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +92,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.ReportSettingsStates,
                     request_deserializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportSettingsStatesRequest.FromString,
                     response_serializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportSettingsStatesResponse.SerializeToString,
+            ),
+            'ReportUsedGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportUsedGroups,
+                    request_deserializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportUsedGroupsRequest.FromString,
+                    response_serializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportUsedGroupsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +154,33 @@ class DirectoryService:
             '/epm.device.v1.DirectoryService/ReportSettingsStates',
             epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportSettingsStatesRequest.SerializeToString,
             epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportSettingsStatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportUsedGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.device.v1.DirectoryService/ReportUsedGroups',
+            epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportUsedGroupsRequest.SerializeToString,
+            epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportUsedGroupsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,11 @@ class DirectoryServiceStub:
     """
     ReportSettingsStates: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.ReportSettingsStatesRequest, _lifecycle_pb2.ReportSettingsStatesResponse]
     """Takes in what the policy service worked out of settings policies; moves the EPM state of the devices. Idempotent. Called by policy only."""
+    ReportUsedGroups: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.ReportUsedGroupsRequest, _lifecycle_pb2.ReportUsedGroupsResponse]
+    """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such
+    a group, change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
+    Errors: INVALID_ARGUMENT with all problems.
+    """
 
 @_typing.type_check_only
 class DirectoryServiceAsyncStub(DirectoryServiceStub):
@@ -51,6 +56,11 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """
     ReportSettingsStates: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.ReportSettingsStatesRequest, _lifecycle_pb2.ReportSettingsStatesResponse]  # type: ignore[assignment]
     """Takes in what the policy service worked out of settings policies; moves the EPM state of the devices. Idempotent. Called by policy only."""
+    ReportUsedGroups: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.ReportUsedGroupsRequest, _lifecycle_pb2.ReportUsedGroupsResponse]  # type: ignore[assignment]
+    """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such
+    a group, change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
+    Errors: INVALID_ARGUMENT with all problems.
+    """
 
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Publishes who the devices are and which groups there are."""
@@ -72,5 +82,16 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_lifecycle_pb2.ReportSettingsStatesResponse, _abc.Awaitable[_lifecycle_pb2.ReportSettingsStatesResponse]]:
         """Takes in what the policy service worked out of settings policies; moves the EPM state of the devices. Idempotent. Called by policy only."""
+
+    @_abc_1.abstractmethod
+    def ReportUsedGroups(
+        self,
+        request: _lifecycle_pb2.ReportUsedGroupsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.ReportUsedGroupsResponse, _abc.Awaitable[_lifecycle_pb2.ReportUsedGroupsResponse]]:
+        """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such
+        a group, change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
+        Errors: INVALID_ARGUMENT with all problems.
+        """
 
 def add_DirectoryServiceServicer_to_server(servicer: DirectoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,99 @@
+"""Keep whom policies reach to those who may assign policies.
+
+Who is in a group that policies are assigned to is a matter of policy: whoever changes it needs `policy_authoring.assign`
+over that group, as if the group were being assigned to anew. The scope tags of the policies do not matter. Before the
+policy service has told its groups there are none.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+
+from elevation.model import ALL_DEVICES, ALL_USERS
+from services._chassis.access import Permit
+from services._chassis.errors import DeniedError
+from services._chassis.logging import get_logger
+from services.device.model.devices import Attested
+from services.device.model.used_groups import UsedGroups, reached_otherwise
+from services.device.ports import Store, Work
+from services.device.usecases.visibility import Standing
+
+ASSIGN = "policy_authoring.assign"
+MOST_SHOWN = 5
+"""Groups that a refusal names; a call may concern a thousand."""
+
+log = get_logger("device.reach")
+
+
+async def report_used_groups(store: Store, used: UsedGroups) -> None:
+    """Take in the groups that policies are assigned to; again, or older than what is known, changes nothing."""
+    async with store.read() as work:
+        if not _is_news(used, await work.groups.used()):
+            return
+    async with store.transaction() as work:
+        if _is_news(used, await work.groups.used()):
+            await work.groups.keep_used(used)
+            log.info("used_groups_taken_in", groups=len(used.groups), policy_revision=used.revision)
+
+
+async def refuse_other_members(work: Work, standing: Standing, names: Iterable[str]) -> None:
+    """Raise DeniedError if policies are assigned to one of the groups, and the caller may not assign any there."""
+    used = (await work.groups.used()).names
+    if concerned := used.intersection(names):
+        may_assign = _may_assign(standing)
+        if beyond := [name for name in concerned if not may_assign(name)]:
+            raise _denied(f"who is in {_listed(beyond)} decides whom policies reach")
+
+
+async def refuse_other_reach(
+    work: Work, standing: Standing, *, before: Attested, after: Attested, anybody: bool = False
+) -> None:
+    """Raise DeniedError if a device so described is within reach of policies otherwise, by groups beyond the caller's scope.
+
+    With `anybody` its agent names users of the device, and they may be in any group.
+    """
+    used = (await work.groups.used()).groups
+    if not used:
+        return
+    may_assign = _may_assign(standing)
+    beyond = [group for group in used if not may_assign(group.name)]
+    groups = await work.groups.reaching(group.name for group in beyond)
+    if moved := [*reached_otherwise(beyond, groups, before=before, after=after, anybody=anybody)]:
+        raise _denied(f"this decides whether policies reach devices by {await _shown(work, standing, moved)}")
+
+
+def _is_news(told: UsedGroups, known: UsedGroups) -> bool:
+    return told != known and told.revision >= known.revision
+
+
+def _may_assign(standing: Standing) -> Callable[[str], bool]:
+    scopes = _permit(standing, ASSIGN).scopes
+    return lambda group: any(scope.targets(group) for scope in scopes)
+
+
+def _permit(standing: Standing, right: str) -> Permit:
+    try:
+        return standing.check(right)
+    except DeniedError:
+        return Permit(right)
+
+
+async def _shown(work: Work, standing: Standing, names: Collection[str]) -> str:
+    """List the groups that the caller may see, and say that there are others."""
+    permit = _permit(standing, "groups.read")
+    existing = await work.groups.many(names)
+    seen = [name for name, group in existing.items() if permit.sees(group.scope_tags)]
+    seen += [name for name in names if name in {ALL_DEVICES, ALL_USERS}]
+    return _listed(seen, others="groups that you do not see" if len(seen) < len(names) else "")
+
+
+def _listed(names: Collection[str], others: str = "") -> str:
+    shown = [f'"{name}"' for name in sorted(names)[:MOST_SHOWN]]
+    if more := len(names) - len(shown):
+        shown.append(f"{more} more")
+    return ", ".join([*shown, others] if others else shown)
+
+
+def _denied(what: str) -> DeniedError:
+    return DeniedError(
+        f"{what}, which needs {ASSIGN} there; leave it, or ask an Owner for a role assignment whose scope groups hold it",
+        reason="GRANT_EXCEEDS_OWN_RIGHTS",
+    )
