@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 from services._chassis.clock import Clock
 from services._chassis.errors import DeniedError, UnauthenticatedError, UnavailableError
+from services._chassis.jwt import TokenVerifier, VerifiedToken
 from services._chassis.nesting import GROUP, USER, Nesting
 from services._chassis.rights import BITS, mask_of, names_of
 from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, TokenDigest
@@ -210,6 +211,7 @@ class AccessControl:
     _access: CompiledAccess | None = None
     _confirmed: float = 0.0
     _replaced: asyncio.Event = field(default_factory=asyncio.Event)
+    _verifier: TokenVerifier = field(default_factory=TokenVerifier)
 
     @property
     def revision(self) -> int:
@@ -218,7 +220,7 @@ class AccessControl:
 
     def replace(self, snapshot: AccessSnapshot) -> None:
         """Put a new snapshot in force; it is fresh."""
-        self._access = CompiledAccess(snapshot)
+        self._access, self._verifier = CompiledAccess(snapshot), TokenVerifier(snapshot.issuers)
         self._replaced.set()
         self._replaced = asyncio.Event()
         self.confirm()
@@ -252,6 +254,11 @@ class AccessControl:
         if token.expires is not None and self.clock.now() >= token.expires:
             raise UnauthenticatedError("the bearer token has expired; ask for a new one", reason="TOKEN_EXPIRED")
         return token
+
+    def verify(self, token: str, digest: bytes) -> VerifiedToken:
+        """Return who brings the JSON Web Token. Raises UnauthenticatedError for one that is not to be believed."""
+        self.access()
+        return self._verifier.verify(token, digest, self.clock.now())
 
     async def at_least(self, revision: int, timeout: float) -> CompiledAccess:  # noqa: ASYNC109 - part of the question
         """Return the snapshot in force once it is as fresh as the revision. Raises UnavailableError if it does not come."""

@@ -28,4 +28,4 @@ def authorise(rule: MethodRule, caller: Caller) -> Permit:
     if caller.kind not in rule.callers or not known:
         raise DeniedError(f"{caller.name} may not call this method", reason="CALLER_NOT_ALLOWED")
     needs_right = caller.kind is CallerKind.ADMINISTRATOR and rule.right
-    return rule.access.check(caller.principal, rule.right) if needs_right else Permit()
+    return rule.access.check(caller.principal, rule.right, caller.groups) if needs_right else Permit()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from services._chassis.access import AccessControl
 from services._chassis.caller import Caller, CallerKind
 from services._chassis.errors import UnauthenticatedError
+from services._chassis.jwt import LONGEST_JWT, is_jwt
 
 TOKEN_PREFIX = "epm_"  # noqa: S105 - marks tokens for people and for scanners of leaked secrets
 LONGEST_TOKEN = 512
@@ -34,7 +35,14 @@ def bearer_token(authorization: Iterable[str]) -> str:
 
 def administrator(authorization: Iterable[str], access: AccessControl, *, source: str) -> Caller:
     """Return the administrator whom the token speaks for. Raises UnauthenticatedError."""
-    token = access.authenticate(digest_of(bearer_token(authorization)))
+    text = bearer_token(authorization)
+    digest = digest_of(text)
+    if is_jwt(text):
+        verified = access.verify(text, digest)
+        return Caller(
+            kind=CallerKind.ADMINISTRATOR, principal=verified.principal, groups=verified.groups, source=source
+        )
+    token = access.authenticate(digest)
     return Caller(kind=CallerKind.ADMINISTRATOR, principal=token.principal, token_id=token.token_id, source=source)
 
 
@@ -60,4 +68,5 @@ def mesh_caller(auth_context: Mapping[str, Iterable[bytes]], *, trust_domain: st
 
 
 def _looks_like_a_token(token: str) -> bool:
-    return 0 < len(token) <= LONGEST_TOKEN and token.isascii() and token.isprintable() and " " not in token
+    longest = LONGEST_JWT if is_jwt(token) else LONGEST_TOKEN
+    return 0 < len(token) <= longest and token.isascii() and token.isprintable() and " " not in token

@@ -35,10 +35,14 @@ AddServicer = Callable[[grpc.aio.Server], None]
 OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+METADATA_LIMIT = 16 * 1024
+"""Bytes of a call's metadata: one token of an identity provider, and a little beside it."""
     ("grpc.max_send_message_length", SNAPSHOT_LIMIT),
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
     ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.max_metadata_size", METADATA_LIMIT),
+    ("grpc.absolute_max_metadata_size", METADATA_LIMIT),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
