@@ -117,7 +117,7 @@ class CompiledAccess:
 
     def __init__(self, snapshot: AccessSnapshot) -> None:
         self.snapshot = snapshot
-        self.nesting = Nesting(snapshot.principal_groups)
+        self.nesting = Nesting({group.name: group.members for group in snapshot.principal_groups})
         self._tokens = {token.digest: token for token in snapshot.tokens}
         self._grants = _grants_of(snapshot)
         direct = _direct_bits(snapshot, self._grants)
@@ -299,7 +299,7 @@ def _carried(tags: Iterable[str]) -> frozenset[str]:
 def _grants_of(snapshot: AccessSnapshot) -> list[Grant]:
     masks = {role.name: mask_of(role.rights) for role in snapshot.roles}
     return [
-        Grant(given.name, given.role, masks.get(given.role, 0), _scope_of(given), given.expires)
+        Grant(given.name, given.role, masks.get(given.role, 0), scope_of(given), given.expires)
         for given in snapshot.assignments
     ]
 
@@ -338,5 +338,6 @@ def _bits_of_principals(snapshot: AccessSnapshot, direct: dict[str, int], groups
     return bits
 
 
-def _scope_of(assignment: AssignmentGrant) -> Scope:
+def scope_of(assignment: AssignmentGrant) -> Scope:
+    """Return the scope within which an assignment counts."""
     return EVERYTHING if assignment.role == OWNER else Scope(assignment.scope_groups, assignment.scope_tags)

@@ -6,16 +6,17 @@ service refuses such groups; should a snapshot hold some all the same, the steps
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from services._chassis.snapshot import PrincipalGroupMembers
-
 GROUP = "group:"
 USER = "user:"
 
 
 class Nesting:
-    """Know the groups that directly contain each group, without the steps that lie on a cycle."""
+    """Know the groups that directly contain each group, without the steps that lie on a cycle.
 
-    def __init__(self, groups: Iterable[PrincipalGroupMembers]) -> None:
+    Groups are given with their members, `user:NAME` and `group:NAME`.
+    """
+
+    def __init__(self, groups: Mapping[str, Iterable[str]]) -> None:
         every = _containers(groups)
         rounds = tuple(components(every))
         of = {name: number for number, names in enumerate(rounds) for name in names}
@@ -66,7 +67,7 @@ def components(edges: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
                 path.append((following, iter(edges[following])))
 
 
-def cycles(groups: Iterable[PrincipalGroupMembers]) -> Iterator[tuple[str, ...]]:
+def cycles(groups: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, ...]]:
     """Give one way round for each gathering of groups that contain one another: from a group to itself, outermost first."""
     every = _containers(groups)
     for names in components(every):
@@ -88,14 +89,13 @@ def _way_round(edges: Mapping[str, Sequence[str]], start: str, within: frozenset
     raise LookupError(start)
 
 
-def _containers(groups: Iterable[PrincipalGroupMembers]) -> dict[str, tuple[str, ...]]:
+def _containers(groups: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
     """Return for each group those that name it as a member; a member that is no group counts for nothing."""
-    known = tuple(groups)
-    found: dict[str, list[str]] = {group.name: [] for group in known}
-    for group in known:
-        for member in group.members:
+    found: dict[str, list[str]] = {name: [] for name in groups}
+    for name, members in groups.items():
+        for member in members:
             if member.startswith(GROUP) and (inner := found.get(member.removeprefix(GROUP))) is not None:
-                inner.append(group.name)
+                inner.append(name)
     return {name: tuple(sorted(outers)) for name, outers in found.items()}
 
 

@@ -9,10 +9,10 @@ from services._chassis.access import OWNER
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError
 from services.rbac.model.builtin import BUILT_IN_ROLES
+from services.rbac.model.changes import Change, excess_of_token
 from services.rbac.model.checks import description_problems, object_problems, principal_problems
 from services.rbac.model.documents import document_of, kind_of
-from services.rbac.model.grants import excess_of_change, excess_of_token, has_lasting_owner
-from services.rbac.model.nouns import AccessObject, AccessState, Role, RoleAssignment, Token
+from services.rbac.model.nouns import AccessObject, AccessState, Actor, Role, RoleAssignment, Token
 from services.rbac.ports import OwnerTokenFile, Store, Work
 
 TOKEN_LIFETIME = timedelta(days=90)
@@ -48,7 +48,7 @@ class NewToken:
 
 
 async def apply_access(
-    store: Store, items: Sequence[AccessObject], *, actor: str, now: datetime, validate_only: bool
+    store: Store, items: Sequence[AccessObject], *, actor: Actor, now: datetime, validate_only: bool
 ) -> Applied:
     """Create or replace objects, all or none; the same call again changes nothing.
 
@@ -60,9 +60,7 @@ async def apply_access(
         _refuse_built_in(item.name for item in items if isinstance(item, Role))
         if problems := list(object_problems(items, before)):
             raise InvalidError(problems)
-        after = before.having(items)
-        _refuse_excess(excess_of_change(before, after, actor, now), actor)
-        _refuse_without_owner(before, after)
+        _refuse(Change(before, before.having(items)), actor, now)
         actions = tuple((item, _action(before.find(item), item)) for item in items)
         if not validate_only:
             for item, action in actions:
@@ -86,34 +84,41 @@ async def delete_role(store: Store, name: str, *, now: datetime) -> int:
         return await _remove(work, role, now=now)
 
 
-async def delete_role_assignment(store: Store, name: str, *, now: datetime) -> int:
-    """Delete a role assignment unless it makes the last Owner; return the revision."""
+async def delete_role_assignment(store: Store, name: str, *, actor: Actor, now: datetime) -> int:
+    """Delete a role assignment within the actor's reach, unless it makes the last Owner; return the revision."""
     async with store.writing() as work:
         state = await work.state()
         assignment = state.role_assignments.get(name)
         if assignment is None:
             raise NotFoundError(f"there is no role assignment {name!r}")
-        _refuse_without_owner(state, state.without_assignment(name))
+        _refuse(Change(state, state.without_assignment(name)), actor, now)
         return await _remove(work, assignment, now=now)
 
 
 async def delete_principal_group(store: Store, name: str, *, now: datetime) -> int:
-    """Delete a principal group that no assignment uses; return the revision."""
+    """Delete a principal group that no assignment and no other group uses; return the revision."""
     async with store.writing() as work:
         state = await work.state()
         group = state.principal_groups.get(name)
         if group is None:
             raise NotFoundError(f"there is no principal group {name!r}")
-        users = sorted(a.name for a in state.role_assignments.values() if f"group:{name}" in a.members)
+        users = [
+            *sorted(
+                f"role assignment {a.name}" for a in state.role_assignments.values() if f"group:{name}" in a.members
+            ),
+            *sorted(
+                f"principal group {g.name}" for g in state.principal_groups.values() if f"group:{name}" in g.members
+            ),
+        ]
         if users:
             raise StateError(
-                f"the principal group is used by {', '.join(users)}; change those role assignments first",
+                f"the principal group is a member of {', '.join(users)}; take it out of those first",
                 reason="GROUP_IN_USE",
             )
         return await _remove(work, group, now=now)
 
 
-async def issue_token(store: Store, new: NewToken, *, actor: str, now: datetime) -> tuple[Token, int]:
+async def issue_token(store: Store, new: NewToken, *, actor: Actor, now: datetime) -> tuple[Token, int]:
     """Issue a token for a principal whose rights the actor has, for 90 days unless told otherwise."""
     expires = new.expires or now + TOKEN_LIFETIME
     problems = [
@@ -220,14 +225,20 @@ def _refuse_built_in(names: Iterable[str]) -> None:
         )
 
 
-def _refuse_excess(rights: tuple[str, ...], actor: str) -> None:
+def _refuse(change: Change, actor: Actor, now: datetime) -> None:
+    _refuse_excess(change.excess(actor, now), actor)
+    if outside := change.out_of_reach(actor, now):
+        raise DeniedError(
+            f"{actor.name} may give and take within its own scope alone, and out of it lies {', '.join(outside)}",
+            reason="OUT_OF_REACH",
+        )
+    if change.takes_the_last_owner():
+        raise StateError("nobody would be Owner without an end any more; make another Owner first", reason="LAST_OWNER")
+
+
+def _refuse_excess(rights: tuple[str, ...], actor: Actor) -> None:
     if rights:
         raise DeniedError(
-            f"{actor} would grant what it lacks within that scope and time: {', '.join(rights)}; only an Owner may",
+            f"{actor.name} would grant what it lacks within that scope and time: {', '.join(rights)}; only an Owner may",
             reason="GRANT_EXCEEDS_OWN_RIGHTS",
         )
-
-
-def _refuse_without_owner(before: AccessState, after: AccessState) -> None:
-    if has_lasting_owner(before) and not has_lasting_owner(after):
-        raise StateError("nobody would be Owner without an end any more; make another Owner first", reason="LAST_OWNER")

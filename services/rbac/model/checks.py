@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from services._chassis.access import DEFAULT_TAG, OWNER
 from services._chassis.errors import Problem
+from services._chassis.nesting import GROUP, cycles
 from services._chassis.rights import RIGHT_NAMES
 from services.rbac.model.nouns import AccessObject, AccessState, PrincipalGroup, Role, RoleAssignment, ScopeTag
 
@@ -36,6 +37,7 @@ def object_problems(items: Sequence[AccessObject], state: AccessState) -> Iterat
             yield Problem(f"{path}.name", f"{item.name!r} is given twice; give each name once")
         seen.add((type(item), item.name))
         yield from _own_problems(path, item, after)
+    yield from _cycle_problems([item for item in items if isinstance(item, PrincipalGroup)], after)
 
 
 def name_problems(path: str, name: str) -> Iterator[Problem]:
@@ -72,11 +74,24 @@ def _own_problems(path: str, item: AccessObject, after: AccessState) -> Iterator
                 yield Problem(f"{path}.members", f"must be at most {MOST_MEMBERS}; make several groups")
                 return
             for member in sorted(item.members):
-                yield from principal_problems(f"{path}.members", member)
+                yield from _member_problems(f"{path}.members", member, after)
         case RoleAssignment():
             yield from _assignment_problems(path, item, after)
         case ScopeTag():
             yield from description_problems(f"{path}.description", item.description)
+
+
+def _cycle_problems(items: Sequence[PrincipalGroup], after: AccessState) -> Iterator[Problem]:
+    """Name a way round for all groups that contain one another; what stood before contains none, so a new one takes part."""
+    if not any(member.startswith(GROUP) for item in items for member in item.members):
+        return
+    for way in cycles({name: group.members for name, group in after.principal_groups.items()}):
+        round_trip = " contains ".join(repr(name) for name in way)
+        index = next(index for index, item in enumerate(items) if item.name in way)
+        yield Problem(
+            f"principal_groups[{index}].members",
+            f"{round_trip}; no group may contain itself, take one of these members out",
+        )
 
 
 def _role_problems(path: str, role: Role) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """What the rbac service keeps.
 
-- A member is `user:NAME`, a principal, or `group:NAME`, a principal group; principal groups hold principals only.
+- A member is `user:NAME`, a principal, or `group:NAME`, a principal group; principal groups may hold others, and none
+  holds itself by any way.
 - A token is known by the SHA-256 of its text; the text is shown once and kept nowhere.
 """
 
@@ -8,6 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks, and the principal groups that an identity provider counts them into."""
+
+    name: str
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class PrincipalGroup:
-    """A named set of principals."""
+    """A named set of principals, and of principal groups with all who are in them."""
 
     name: str
     members: frozenset[str]

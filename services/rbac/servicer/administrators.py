@@ -10,7 +10,7 @@ from services._chassis.auth import digest_of
 from services._chassis.caller import current_caller
 from services._chassis.paging import Page, cut, page_request
 from services.rbac import codec, usecases
-from services.rbac.model.nouns import AccessObject, Token
+from services.rbac.model.nouns import AccessObject, Actor, Token
 from services.rbac.ports import Store
 from services.rbac.workers import AccessPublisher
 
@@ -45,12 +45,12 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
 
     async def WhoAmI(self, request: rbac_pb2.WhoAmIRequest, context: Any) -> rbac_pb2.WhoAmIResponse:
         """Return the caller with its rights."""
-        principal = current_caller().principal
+        actor = _actor()
         access, now = self._access.access(), self._now()
         return rbac_pb2.WhoAmIResponse(
-            principal=principal,
-            rights=access.rights(principal, now),
-            role_assignments=sorted(grant.assignment for grant in access.grants(principal, now)),
+            principal=actor.name,
+            rights=access.rights(actor.name, now, actor.groups),
+            role_assignments=sorted(grant.assignment for grant in access.grants(actor.name, now, actor.groups)),
         )
 
     async def ListRoles(self, request: rbac_pb2.ListRolesRequest, context: Any) -> rbac_pb2.ListRolesResponse:
@@ -91,7 +91,7 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
 
     async def ApplyAccess(self, request: rbac_pb2.ApplyAccessRequest, context: Any) -> rbac_pb2.ApplyAccessResponse:
         """Create or replace access objects, given the rights for each kind."""
-        actor = current_caller().principal
+        actor = _actor()
         for kind, rights in RIGHTS_PER_KIND.items():
             if getattr(request, kind):
                 self._require(actor, rights)
@@ -111,7 +111,8 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
         self, request: rbac_pb2.DeleteRoleAssignmentRequest, context: Any
     ) -> rbac_pb2.DeleteRoleAssignmentResponse:
         """Delete a role assignment."""
-        await self._publisher.reached(await usecases.delete_role_assignment(self._store, request.name, now=self._now()))
+        revision = await usecases.delete_role_assignment(self._store, request.name, actor=_actor(), now=self._now())
+        await self._publisher.reached(revision)
         return rbac_pb2.DeleteRoleAssignmentResponse()
 
     async def DeletePrincipalGroup(
@@ -131,9 +132,7 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
             description=request.description,
             expires=codec.time_from_proto(request),
         )
-        token, revision = await usecases.issue_token(
-            self._store, new, actor=current_caller().principal, now=self._now()
-        )
+        token, revision = await usecases.issue_token(self._store, new, actor=_actor(), now=self._now())
         await self._publisher.reached(revision)
         return rbac_pb2.IssueTokenResponse(token=codec.token_to_proto(token), secret=secret)
 
@@ -156,9 +155,14 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
         await self._publisher.reached(revision)
         return rbac_pb2.RevokeTokenResponse(token=codec.token_to_proto(token))
 
-    def _require(self, principal: str, rights: Iterable[str]) -> None:
+    def _require(self, actor: Actor, rights: Iterable[str]) -> None:
         for right in rights:
-            self._access.check(principal, right)
+            self._access.check(actor.name, right, actor.groups)
+
+
+def _actor() -> Actor:
+    caller = current_caller()
+    return Actor(caller.principal, caller.groups)
 
 
 def _page(shelf: Mapping[str, Item], request: Any) -> Page[Item]:

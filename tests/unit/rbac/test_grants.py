@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.rbac.model.grants import excess_of_change, excess_of_token, has_lasting_owner
-from services.rbac.model.nouns import AccessObject, AccessState, PrincipalGroup
+from services.rbac.model.changes import Change, excess_of_token
+from services.rbac.model.nouns import AccessObject, AccessState, Actor, PrincipalGroup
 from tests.builders.rbac import OWNERS, assignment, role, store_with
 from tests.fakes.clock import NOW
 
@@ -23,7 +23,7 @@ def state(*items: AccessObject) -> AccessState:
 
 def excess(*change: AccessObject, before: AccessState | None = None, actor: str = "user:admin") -> tuple[str, ...]:
     held = before or state(ADMIN)
-    return excess_of_change(held, held.having(change), actor, NOW)
+    return Change(held, held.having(change)).excess(Actor(actor), NOW)
 
 
 def grant(role: str = "readers", **scope: Any) -> AccessObject:
@@ -136,12 +136,12 @@ def test_a_token_speaks_only_for_those_who_may_no_more() -> None:
     bob = assignment("bob", "readers", "user:bob", groups=["laptops"], tags=["emea"], expires=SOON)
     carol = assignment("carol", "writers", "user:carol", tags=["emea"], expires=SOON)
     held = state(ADMIN, bob, carol)
-    assert excess_of_token(held, "user:bob", "user:admin", NOW) == ()
-    assert excess_of_token(held, "user:nobody", "user:admin", NOW) == ()
-    assert excess_of_token(held, "user:admin", "user:admin", NOW) == ()
-    assert excess_of_token(held, "user:carol", "user:admin", NOW) == (WRITE,)
-    assert len(excess_of_token(held, "user:owner", "user:admin", NOW)) == 28
-    assert excess_of_token(held, "user:carol", "user:owner", NOW) == ()
+    assert excess_of_token(held, "user:bob", Actor("user:admin"), NOW) == ()
+    assert excess_of_token(held, "user:nobody", Actor("user:admin"), NOW) == ()
+    assert excess_of_token(held, "user:admin", Actor("user:admin"), NOW) == ()
+    assert excess_of_token(held, "user:carol", Actor("user:admin"), NOW) == (WRITE,)
+    assert len(excess_of_token(held, "user:owner", Actor("user:admin"), NOW)) == 28
+    assert excess_of_token(held, "user:carol", Actor("user:owner"), NOW) == ()
 
 
 def test_a_lasting_owner_is_a_principal_without_an_end() -> None:
@@ -149,10 +149,18 @@ def test_a_lasting_owner_is_a_principal_without_an_end() -> None:
         return store_with(*items).kept.without_assignment("owner")
 
     empty, full = PrincipalGroup("owners", frozenset()), PrincipalGroup("owners", frozenset({"user:x"}))
-    by_group = assignment("by group", "Owner", "group:owners")
-    assert has_lasting_owner(held().having([OWNERS]))
-    assert has_lasting_owner(held(full, by_group))
-    assert not has_lasting_owner(held())
-    assert not has_lasting_owner(held(empty, by_group))
-    assert not has_lasting_owner(held(assignment("ending", "Owner", "user:x", expires=LATE)))
-    assert not has_lasting_owner(held(assignment("reader", "Auditor", "user:x")))
+    outer = PrincipalGroup("outer", frozenset({"group:owners"}))
+    by_group, by_outer = assignment("by group", "Owner", "group:owners"), assignment("by outer", "Owner", "group:outer")
+    before = held().having([OWNERS])
+
+    def takes_the_last(*items: AccessObject) -> bool:
+        return Change(before, held(*items)).takes_the_last_owner()
+
+    assert not takes_the_last(assignment("again", "Owner", "user:x"))
+    assert not takes_the_last(full, by_group)
+    assert not takes_the_last(full, outer, by_outer)
+    assert takes_the_last()
+    assert takes_the_last(empty, by_group)
+    assert takes_the_last(empty, outer, by_outer)
+    assert takes_the_last(assignment("ending", "Owner", "user:x", expires=LATE))
+    assert takes_the_last(assignment("reader", "Auditor", "user:x"))

@@ -8,7 +8,7 @@ import pytest
 from services._chassis.auth import digest_of
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, ServiceError, StateError
 from services.rbac import usecases
-from services.rbac.model.nouns import Token
+from services.rbac.model.nouns import Actor, Token
 from services.rbac.usecases import NewToken
 from tests.builders.rbac import OWNERS, assignment, store_with
 from tests.fakes.clock import NOW
@@ -22,16 +22,16 @@ def new(principal: str = "user:bob", **values: Any) -> NewToken:
 
 async def test_a_token_lasts_ninety_days_unless_told_otherwise() -> None:
     store = store_with()
-    token, revision = await usecases.issue_token(store, new(), actor="user:owner", now=NOW)
+    token, revision = await usecases.issue_token(store, new(), actor=Actor("user:owner"), now=NOW)
     assert (token.created, token.expires, revision) == (NOW, NOW + timedelta(days=90), 2)
     soon = NOW + timedelta(seconds=1)
-    token, _ = await usecases.issue_token(store, new(expires=soon), actor="user:owner", now=NOW)
+    token, _ = await usecases.issue_token(store, new(expires=soon), actor=Actor("user:owner"), now=NOW)
     assert token.expires == soon
 
 
 async def test_of_a_token_only_its_digest_is_kept_and_nothing_of_it_is_written_down() -> None:
     store = store_with()
-    await usecases.issue_token(store, new(), actor="user:owner", now=NOW)
+    await usecases.issue_token(store, new(), actor=Actor("user:owner"), now=NOW)
     assert store.kept.tokens["t1"].digest == digest_of("epm_s")
     (entry,) = store.audit
     assert (entry.action, entry.target, dict(entry.details)) == ("token_issued", "t1", {"principal": "user:bob"})
@@ -41,14 +41,14 @@ async def test_of_a_token_only_its_digest_is_kept_and_nothing_of_it_is_written_d
 async def test_all_problems_of_a_token_come_at_once() -> None:
     bad = new("group:tier2", description="d" * 257, expires=NOW)
     with pytest.raises(InvalidError) as raised:
-        await usecases.issue_token(store_with(), bad, actor="user:owner", now=NOW)
+        await usecases.issue_token(store_with(), bad, actor=Actor("user:owner"), now=NOW)
     assert [problem.field for problem in raised.value.problems] == ["principal", "description", "expires"]
 
 
 async def test_nobody_issues_a_token_for_one_who_may_more() -> None:
     store = store_with(assignment("eve", "Role Administrator", "user:eve"))
     with pytest.raises(DeniedError) as raised:
-        await usecases.issue_token(store, new("user:owner"), actor="user:eve", now=NOW)
+        await usecases.issue_token(store, new("user:owner"), actor=Actor("user:eve"), now=NOW)
     assert raised.value.reason == "GRANT_EXCEEDS_OWN_RIGHTS"
     assert dict(store.kept.tokens) == {}
 

@@ -3,13 +3,14 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, StateError
 from services.rbac import usecases
 from services.rbac.model.builtin import BUILT_IN_ROLES
-from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, ScopeTag
+from services.rbac.model.nouns import AccessObject, Actor, PrincipalGroup, Role, ScopeTag
 from services.rbac.usecases import Action, Applied
 from tests.builders.rbac import OWNERS, assignment, role, store_with
 from tests.fakes.clock import NOW
@@ -25,7 +26,7 @@ ALL = (HELPDESK, TIER2, GIVEN, EMEA)
 async def apply(
     store: MemoryStore, *items: AccessObject, actor: str = "user:owner", validate_only: bool = False
 ) -> Applied:
-    return await usecases.apply_access(store, items, actor=actor, now=NOW, validate_only=validate_only)
+    return await usecases.apply_access(store, items, actor=Actor(actor), now=NOW, validate_only=validate_only)
 
 
 def actions(applied: Applied) -> list[Action]:
@@ -201,13 +202,13 @@ async def test_the_last_owner_stays_in_the_group_that_makes_it_one() -> None:
 async def test_the_assignment_of_the_last_owner_cannot_be_deleted() -> None:
     store = store_with()
     with pytest.raises(StateError) as raised:
-        await usecases.delete_role_assignment(store, "owner", now=NOW)
+        await usecases.delete_role_assignment(store, "owner", actor=Actor("user:owner"), now=NOW)
     assert raised.value.reason == "LAST_OWNER"
 
 
 async def test_an_owner_goes_once_there_is_another() -> None:
     store = store_with(assignment("second", "Owner", "user:x"))
-    await usecases.delete_role_assignment(store, "owner", now=NOW)
+    await usecases.delete_role_assignment(store, "owner", actor=Actor("user:owner"), now=NOW)
     assert set(store.kept.role_assignments) == {"second"}
     assert store.written_down() == [("role_assignment_deleted", "RoleAssignment", "owner")]
 
@@ -217,17 +218,20 @@ async def test_a_role_that_is_used_cannot_be_deleted() -> None:
     with pytest.raises(StateError, match="used by given") as raised:
         await usecases.delete_role(store, "helpdesk", now=NOW)
     assert raised.value.reason == "ROLE_IN_USE"
-    await usecases.delete_role_assignment(store, "given", now=NOW)
+    await usecases.delete_role_assignment(store, "given", actor=Actor("user:owner"), now=NOW)
     assert await usecases.delete_role(store, "helpdesk", now=NOW) == 3
     assert "helpdesk" not in store.kept.roles
 
 
 async def test_a_principal_group_that_is_used_cannot_be_deleted() -> None:
-    store = store_with(*ALL)
-    with pytest.raises(StateError, match="used by given") as raised:
+    store = store_with(*ALL, PrincipalGroup("outer", frozenset({"group:tier2"})))
+    with pytest.raises(StateError, match="member of role assignment given, principal group outer") as raised:
         await usecases.delete_principal_group(store, "tier2", now=NOW)
     assert raised.value.reason == "GROUP_IN_USE"
-    await usecases.delete_role_assignment(store, "given", now=NOW)
+    await usecases.delete_role_assignment(store, "given", actor=Actor("user:owner"), now=NOW)
+    with pytest.raises(StateError, match="member of principal group outer"):
+        await usecases.delete_principal_group(store, "tier2", now=NOW)
+    await apply(store, PrincipalGroup("outer", frozenset()))
     await usecases.delete_principal_group(store, "tier2", now=NOW)
     assert "tier2" not in store.kept.principal_groups
 
@@ -238,7 +242,12 @@ async def test_a_built_in_role_cannot_be_deleted() -> None:
 
 
 @pytest.mark.parametrize(
-    "delete", [usecases.delete_role, usecases.delete_role_assignment, usecases.delete_principal_group]
+    "delete",
+    [
+        usecases.delete_role,
+        partial(usecases.delete_role_assignment, actor=Actor("user:owner")),
+        usecases.delete_principal_group,
+    ],
 )
 async def test_what_is_not_there_cannot_be_deleted(delete: Callable[..., Awaitable[int]]) -> None:
     store = store_with()
