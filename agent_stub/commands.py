@@ -146,7 +146,9 @@ class _Person:
         if problem:
             click.echo(problem, err=True)
         try:
-            text: str = click.prompt(f"Reason (up to {JUSTIFICATION_LIMIT} characters)", err=True)
+            question = f"Reason (up to {JUSTIFICATION_LIMIT} characters)"
+            # An empty line is answered by the broker, which says what is wrong; click would ask again without a word.
+            text: str = click.prompt(question, default="", show_default=False, err=True)
         except click.Abort:
             return None
         return text
