@@ -5,26 +5,18 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import grpc.aio
 import pytest
 
 from epm.access.v1 import options_pb2
-from epm.device.v1 import agent_pb2, agent_pb2_grpc, devices_pb2, devices_pb2_grpc
 from epm.rbac.v1 import rbac_pb2
 from services._chassis import pki
 from services._chassis.config import SERVICES
 from services._chassis.rights import RIGHT_NAMES
-from tests.builders.device_service import FACTS
-from tests.builders.doors import device_request
 from tests.builders.refusals import read_refusal
 from tests.builders.rpcs import Probe, empty, for_callers, label_of, methods, path_of, probes, rule_of
 from tests.builders.whole import Metadata, Whole, answer, whole
-
-if TYPE_CHECKING:
-    from epm.device.v1.agent_pb2_grpc import EnrolmentServiceAsyncStub
-    from epm.device.v1.devices_pb2_grpc import DeviceServiceAsyncStub
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "access-matrix.txt"
 ROLES = {
@@ -133,7 +125,10 @@ async def rights_of_roles(house: Whole) -> dict[str, frozenset[str]]:
 
 
 async def test_devices_and_services_get_as_far_as_the_golden_matrix_says(house: Whole) -> None:
-    identities = {"a device": await enrolled(house), **{name: service(house, name) for name in (*SERVICES, "stranger")}}
+    identities = {
+        "a device": (await house.enrol()).identity,
+        **{name: service(house, name) for name in (*SERVICES, "stranger")},
+    }
     lines: list[str] = []
     for method in for_callers(options_pb2.CALLER_DEVICE, options_pb2.CALLER_SERVICE):
         rule, cells = rule_of(method), []
@@ -171,17 +166,6 @@ async def test_no_method_answers_at_the_other_door(house: Whole) -> None:
     async with house.mesh(service(house, "policy")) as channel:
         for method in set(methods()) - mesh:
             assert (await verdict(channel, path_of(method), b"", house.owner)).startswith("UNIMPLEMENTED")
-
-
-async def enrolled(house: Whole) -> pki.Issued:
-    """Enrol a device, and return what it proves itself by."""
-    devices: DeviceServiceAsyncStub = devices_pb2_grpc.DeviceServiceStub(house.public)
-    wanted = devices_pb2.CreateEnrolmentTokenRequest(enrolment_token=devices_pb2.EnrolmentToken(quota=1))
-    token = (await devices.CreateEnrolmentToken(wanted, metadata=house.owner)).secret
-    key, csr = device_request()
-    enrolment: EnrolmentServiceAsyncStub = agent_pb2_grpc.EnrolmentServiceStub(house.public)
-    request = agent_pb2.EnrollRequest(token=token, csr_pem=csr.decode(), device_name="ws-17", facts=FACTS)
-    return pki.Issued((await enrolment.Enroll(request)).certificate_pem.encode(), key)
 
 
 def service(house: Whole, name: str) -> pki.Issued:

@@ -1,17 +1,20 @@
 """All four services in one process, as `epm serve` composes them, and administrators of any kind who call them over TLS."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from epm.device.v1 import agent_pb2, agent_pb2_grpc, devices_pb2, devices_pb2_grpc
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from services._chassis import pki
 from services._chassis.access import AccessControl
@@ -19,7 +22,12 @@ from services._chassis.config import ServiceSettings
 from services._chassis.run import running
 from services._chassis.server import Host
 from services.allinone import builds, init_data_dir
-from tests.builders.doors import bearer
+from tests.builders.device_service import FACTS, EnrolledDevice
+from tests.builders.doors import bearer, device_request
+
+if TYPE_CHECKING:
+    from epm.device.v1.agent_pb2_grpc import EnrolmentServiceAsyncStub
+    from epm.device.v1.devices_pb2_grpc import DeviceServiceAsyncStub
 
 Metadata = Sequence[tuple[str, str]]
 
@@ -32,6 +40,7 @@ class Whole:
     public: grpc.aio.Channel
     owner: Metadata
     tokens: dict[str, Metadata] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     @property
     def rbac(self) -> "rbac_pb2_grpc.RbacServiceAsyncStub":
@@ -87,6 +96,30 @@ class Whole:
             issued = await self.rbac.IssueToken(request, metadata=self.owner)
             self.tokens[name] = bearer(issued.secret)
         return self.tokens[name]
+
+    async def enrolment_token(
+        self, who: Metadata, *, quota: int = 1, **values: object
+    ) -> devices_pb2.CreateEnrolmentTokenResponse:
+        """Make an enrolment token as somebody."""
+        wanted = devices_pb2.EnrolmentToken(quota=quota, **values)  # type: ignore[arg-type]
+        request = devices_pb2.CreateEnrolmentTokenRequest(enrolment_token=wanted)
+        devices: DeviceServiceAsyncStub = devices_pb2_grpc.DeviceServiceStub(self.public)
+        return await devices.CreateEnrolmentToken(request, metadata=tuple(who))
+
+    async def enrol(
+        self, name: str = "ws-17", token: devices_pb2.CreateEnrolmentTokenResponse | None = None
+    ) -> EnrolledDevice:
+        """Enrol a device with a key of its own."""
+        secret = (token or await self.enrolment_token(self.owner)).secret
+        key, csr = device_request()
+        request = agent_pb2.EnrollRequest(token=secret, csr_pem=csr.decode(), device_name=name, facts=FACTS)
+        stub: EnrolmentServiceAsyncStub = agent_pb2_grpc.EnrolmentServiceStub(self.public)
+        found = await stub.Enroll(request)
+        return EnrolledDevice(found, pki.Issued(found.certificate_pem.encode(), key))
+
+    def next_number(self) -> int:
+        """Return a number that nobody had."""
+        return next(self._numbers)
 
     async def settled(self) -> None:
         """Return once every service checks by what the rbac service knows now."""
