@@ -18,7 +18,7 @@ from services._chassis.run import run
 from services._chassis.server import ServiceParts
 from services.policy.admin_servicer import PolicyServicer
 from services.policy.agent_servicer import PolicyStreamServicer
-from services.policy.clients import DirectoryWatch, SettingsReports
+from services.policy.clients import DirectoryWatch, SettingsReports, UsedGroupsReports
 from services.policy.codec.agent import DocumentEncoder, Speaker
 from services.policy.store.deliveries import SqlDeliveries
 from services.policy.store.device_states import DeliveryStates
@@ -26,7 +26,7 @@ from services.policy.store.objects import SqlStore
 from services.policy.streams import OpenStreams
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.documents import PolicyBook
-from services.policy.workers import CorpusFollower, DeliveryWriter, SettingsReporter
+from services.policy.workers import CorpusFollower, DeliveryWriter, SettingsReporter, UsedGroupsReporter
 
 SERVICE = "policy"
 NONCE_BYTES = 16
@@ -47,9 +47,10 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     book = PolicyBook(directory, DocumentEncoder().encode, deprovision_after=settings.deprovision_after)
     corpus = CorpusFollower(store, database.changes, book)
     reporter = SettingsReporter(book, deliveries, SettingsReports(device), clock)
-    corpus.on_change += [partial(streams.wake, None), partial(reporter.look_at, None)]
+    used = UsedGroupsReporter(book, UsedGroupsReports(device))
+    corpus.on_change += [partial(streams.wake, None), partial(reporter.look_at, None), used.wake]
     directory.on_change += [streams.wake, reporter.look_at]
-    directory.on_connect.append(reporter.forget)
+    directory.on_connect += [reporter.forget, used.wake]
     administrators = PolicyServicer(
         store, directory, DeliveryStates(directory, deliveries, clock), access, now=clock.now
     )
@@ -75,7 +76,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
         workers=[
             watch_worker(rbac, access),
-            *(part.worker() for part in (directory, database.changes, corpus, writer, streams, reporter)),
+            *(part.worker() for part in (directory, database.changes, corpus, writer, streams, reporter, used)),
         ],
         on_drain=[streams.drain],
         close=close,

@@ -1,4 +1,4 @@
-"""The device service: its directory, held in memory, and its ear for what settings policies want."""
+"""The device service: its directory, held in memory, and its ear for what settings policies want and which groups are used."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,10 +14,14 @@ from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
 from services.policy.model.delivery import Desired, SettingsState
 from services.policy.model.directory import Directory, DirectoryDevice
+from services.policy.model.used_groups import UsedGroups
 from services.policy.usecases.delivery import admit
 
 PATIENCE = 5.0
 """Seconds that a device which has only just enrolled, and a revision, are waited for; the directory follows within one."""
+
+LARGEST_FILTERS = 1024 * 1024
+"""Characters of filters that are told; a message takes four times as much, and names come first."""
 
 log = get_logger("policy.directory")
 _GROUP_TYPES = {groups_pb2.GROUP_TYPE_DEVICE: GroupType.DEVICE, groups_pb2.GROUP_TYPE_USER: GroupType.USER}
@@ -168,6 +172,26 @@ class SettingsReports:
         )
         with calling("device"):
             await self._stub.ReportSettingsStates(request, timeout=DEADLINE)
+
+
+class UsedGroupsReports:
+    """Tell the device service which groups policies are assigned to."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = lifecycle_pb2_grpc.DirectoryServiceStub(channel)
+
+    async def report(self, used: UsedGroups) -> None:
+        """Send all of them, and none of their filters if those are too many. Raises UnavailableError."""
+        size = sum(len(text) for filters in used.filters.values() for text in filters)
+        told = size <= LARGEST_FILTERS
+        groups = [
+            lifecycle_pb2.UsedGroup(name=name, filters=filters if told else (), any_filter=bool(filters) and not told)
+            for name, filters in used.filters.items()
+        ]
+        with calling("device"):
+            await self._stub.ReportUsedGroups(
+                lifecycle_pb2.ReportUsedGroupsRequest(groups=groups, revision=used.revision), timeout=DEADLINE
+            )
 
 
 def _device(message: lifecycle_pb2.DirectoryDevice) -> DirectoryDevice:

@@ -10,6 +10,7 @@ from services.policy.model.delivery import Delivery, SettingsState
 from services.policy.model.directory import Directory
 from services.policy.model.objects import Change, Content, Corpus, Stored
 from services.policy.model.states import DevicePolicyState
+from services.policy.model.used_groups import UsedGroups
 
 DeliveryStep: TypeAlias = "Callable[[Delivery], Delivery]"
 """Takes a delivery as it stands to what it is to be; the same one changes nothing."""
@@ -110,4 +111,12 @@ class SettingsReceiver(Protocol):
 
     async def report(self, states: Sequence[SettingsState]) -> None:
         """Take in states, at most 1000. Raises UnavailableError if they were not taken in."""
+        ...
+
+
+class UsedGroupsReceiver(Protocol):
+    """Hear which groups policies are assigned to."""
+
+    async def report(self, used: UsedGroups) -> None:
+        """Take in all of them. Raises UnavailableError if they were not taken in."""
         ...

@@ -1,4 +1,4 @@
-"""What runs beside the streams: the reader of policies, the writer of deliveries, the reporter of settings states."""
+"""What runs beside the streams: the reader of policies, the writer of deliveries, the reporters."""
 
 import asyncio
 from collections import deque
@@ -12,7 +12,8 @@ from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
 from services.policy.model.delivery import Delivery, SettingsState
-from services.policy.ports import CorpusReader, Deliveries, DeliveryStep, SettingsReceiver
+from services.policy.model.used_groups import used_groups
+from services.policy.ports import CorpusReader, Deliveries, DeliveryStep, SettingsReceiver, UsedGroupsReceiver
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.settings_states import survey
 
@@ -198,6 +199,34 @@ class SettingsReporter:
     def _is_news(self, state: SettingsState) -> bool:
         told = self._told.get(state.device_id)
         return told is None or (told.desired, told.acknowledged) != (state.desired, state.acknowledged)
+
+
+class UsedGroupsReporter:
+    """Tell the device service which groups policies are assigned to: after every change, and whenever it comes back."""
+
+    def __init__(self, book: PolicyBook, receiver: UsedGroupsReceiver) -> None:
+        self._book = book
+        self._receiver = receiver
+        self._woken = asyncio.Event()
+
+    def worker(self) -> Worker:
+        """Return the worker that reports."""
+        return Worker("report_used_groups", self.run)
+
+    def wake(self) -> None:
+        """Tell them again soon."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Report for ever, once policies were read and the device service has been heard. Raises UnavailableError."""
+        self.wake()
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            if self._book.ready and self._book.corpus is not None:
+                used = used_groups(self._book.corpus)
+                await self._receiver.report(used)
+                log.info("used_groups_reported", groups=len(used.filters), revision=used.revision)
 
 
 def _parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

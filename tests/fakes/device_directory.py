@@ -40,6 +40,7 @@ class FakeDeviceService(lifecycle_pb2_grpc.DirectoryServiceServicer):
     def __init__(self, *devices: lifecycle_pb2.DirectoryDevice, stays: bool = True) -> None:
         self.asked: list[int] = []
         self.heard: list[lifecycle_pb2.SettingsState] = []
+        self.used = lifecycle_pb2.ReportUsedGroupsRequest()
         self._devices = devices
         self._stays = stays
         self._told = asyncio.Event()
@@ -72,6 +73,13 @@ class FakeDeviceService(lifecycle_pb2_grpc.DirectoryServiceServicer):
         self._told.set()
         self._told = asyncio.Event()
         return lifecycle_pb2.ReportSettingsStatesResponse()
+
+    async def ReportUsedGroups(
+        self, request: lifecycle_pb2.ReportUsedGroupsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> lifecycle_pb2.ReportUsedGroupsResponse:
+        """Keep what was told last."""
+        self.used = request
+        return lifecycle_pb2.ReportUsedGroupsResponse()
 
     async def build(self, _settings: ServiceSettings) -> ServiceParts:
         """Hand the service over."""

@@ -54,6 +54,11 @@ class PolicyBook:
         return 0 if self._corpus is None else self._corpus.revision
 
     @property
+    def corpus(self) -> Corpus | None:
+        """Return what is authored; None if it was not read yet."""
+        return self._corpus
+
+    @property
     def ready(self) -> bool:
         """Tell whether policies and a directory were received."""
         try:
