@@ -200,6 +200,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("drain_grace", _duration, "How long calls may go on after SIGTERM [PT10S].", flag=False),
     Setting("access_bound", _duration, "How long access is checked without news of rbac [PT60S].", flag=False),
     Setting("access_heartbeat", _duration, "How often rbac confirms who may do what [PT5S].", flag=False),
+    Setting(
+        "authentication_failures_per_minute",
+        _number,
+        "How often an address may fail to prove who calls, before it is told to wait [30].",
+        flag=False,
+    ),
+    Setting(
+        "trusted_proxies", _names, "Addresses or networks of gateways whose x-forwarded-for is believed.", flag=False
+    ),
     Setting("deprovision_after", _duration, "How long a device without policy keeps the component [P7D].", flag=False),
     Setting("device_certificate_lifetime", _duration, "How long a device's certificate is good [P90D].", flag=False),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from services._chassis.errors import InvalidError, Problem
 from services._chassis.logging import LEVELS
+from services._chassis.sources import networks
 
 SERVICES = ("rbac", "device", "policy", "reporting")
 LOG_FORMATS = ("auto", "json", "text")
@@ -56,6 +57,8 @@ class ServiceSettings:
     signing_key_file: Path | None = None
     policy_public_keys_file: Path | None = None
     reflection: bool = False
+    authentication_failures_per_minute: int = 30
+    trusted_proxies: tuple[str, ...] = ()
     log_level: str = "info"
     log_format: str = "auto"
     drain_grace: timedelta = timedelta(seconds=10)
@@ -152,6 +155,7 @@ def _problems(settings: ServiceSettings) -> Iterator[Problem]:
     yield from _address_problems(settings)
     yield from _duration_problems(settings)
     yield from _database_problems(settings.database_url)
+    yield from _caller_problems(settings)
     for name in settings.server_names:
         if not is_host(name):
             yield Problem("server_names", f"must be host names or addresses, for example epm.example.com, not {name!r}")
@@ -161,6 +165,18 @@ def _problems(settings: ServiceSettings) -> Iterator[Problem]:
         yield Problem("log_level", f"must be one of {', '.join(LEVELS)}")
     if settings.log_format not in LOG_FORMATS:
         yield Problem("log_format", f"must be one of {', '.join(LOG_FORMATS)}")
+
+
+def _caller_problems(settings: ServiceSettings) -> Iterator[Problem]:
+    if settings.authentication_failures_per_minute < 1:
+        yield Problem("authentication_failures_per_minute", "must be at least 1")
+    for proxy in settings.trusted_proxies:
+        try:
+            networks([proxy])
+        except ValueError:
+            yield Problem(
+                "trusted_proxies", f"must be addresses or networks, for example 10.0.0.7 or 10.1.0.0/16, not {proxy!r}"
+            )
 
 
 def is_host(name: str) -> bool:

@@ -16,12 +16,16 @@ import grpc.aio
 import structlog
 
 from services._chassis.admission import Metadata, authorise, identify
-from services._chassis.caller import CallContext, Caller, set_call
+from services._chassis.audit import Act
+from services._chassis.caller import CallContext, Caller, CallerKind, set_call
 from services._chassis.clock import Clock
-from services._chassis.errors import DeniedError, InvalidError, Problem, ServiceError
+from services._chassis.errors import DeniedError, InvalidError, Problem, ServiceError, UnauthenticatedError
 from services._chassis.logging import get_logger
+from services._chassis.refusals import Refused
 from services._chassis.rules import HEALTH, REFLECTION_PREFIX, MethodRule
+from services._chassis.sources import FORWARDED_FOR, Network, origin_of, source_of
 from services._chassis.status import code_of, name_of, status_of, unknown_method
+from services._chassis.throttle import FailureThrottle, too_many_failures
 
 log = get_logger("rpc")
 REQUEST_ID = "x-request-id"
@@ -37,6 +41,8 @@ class DoorManners:
     trust_domain: str
     clock: Clock
     new_decision_id: Callable[[], str]
+    throttle: FailureThrottle
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 class ChassisInterceptor(grpc.aio.ServerInterceptor):
@@ -105,8 +111,9 @@ class _Call:
         self._context = context
         # Asked for now: a stream whose message could not be sent ends after gRPC has freed the call, and to ask it then
         # takes the process down.
-        self._source = str(context.peer())
         self._metadata = _by_key(context.invocation_metadata())
+        forwarded = self._metadata.get(FORWARDED_FOR, ())
+        self._source = source_of(str(context.peer()), forwarded, method.door.trusted_proxies)
         self._request_id = _request_id(self._metadata)
         self._decision_id = method.door.new_decision_id()
         self._caller: Caller | None = None
@@ -127,6 +134,7 @@ class _Call:
 
     async def end(self, error: BaseException | None) -> None:
         """Write the log line and answer the error; a cancellation passes through."""
+        error = self._told_of(error)
         code = "OK" if error is None else name_of(code_of(error)) if isinstance(error, Exception) else "CANCELLED"
         self._log(code, error)
         if error is None:
@@ -134,6 +142,34 @@ class _Call:
         if not isinstance(error, Exception) or isinstance(error, grpc.aio.AbortError):
             raise error
         await self._context.abort_with_status(status_of(error, self._request_id, self._decision_id))
+
+    def _told_of(self, error: BaseException | None) -> BaseException | None:
+        """Note a refusal; return what the caller is told of it."""
+        rule = self._method.rule
+        if rule is None or not isinstance(error, DeniedError | UnauthenticatedError):
+            return error
+        known = self._caller is not None and self._caller.kind is not CallerKind.ANONYMOUS
+        if known and isinstance(error, DeniedError):
+            rule.refusals.denied(self._refused(error, self._source))
+            return error
+        origin = origin_of(self._source)
+        rule.refusals.failed(origin, self._refused(error, origin))
+        wait = self._method.door.throttle.charge(origin)
+        return error if wait is None else too_many_failures(wait)
+
+    def _refused(self, error: ServiceError, source: str) -> Refused:
+        return Refused(
+            act=Act(
+                actor=self._caller.name if self._caller else CallerKind.ANONYMOUS.value,
+                source=source,
+                request_id=self._request_id,
+                decision_id=self._decision_id,
+            ),
+            method=self._method.path,
+            reason=error.reason,
+            message=error.message,
+            at=self._method.door.clock.now(),
+        )
 
     def _log(self, code: str, error: BaseException | None) -> None:
         log.info(

@@ -10,6 +10,7 @@ from epm.access.v1 import options_pb2
 from services._chassis.access import AccessControl
 from services._chassis.caller import CallerKind
 from services._chassis.errors import InvalidError, Problem
+from services._chassis.refusals import RefusalLog
 from services._chassis.rights import RIGHT_NAMES
 
 HEALTH = "grpc.health.v1.Health"
@@ -26,16 +27,19 @@ MESH_KINDS = frozenset({CallerKind.DEVICE, CallerKind.SERVICE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodRule:
-    """Say who may call one RPC, and whose snapshot decides."""
+    """Say who may call one RPC, whose snapshot decides, and who hears of the calls that were refused."""
 
     method: str
     callers: frozenset[CallerKind]
     right: str
     services: frozenset[str]
     access: AccessControl
+    refusals: RefusalLog
 
 
-def rules_of(service: str, access: AccessControl, door: frozenset[CallerKind]) -> dict[str, MethodRule]:
+def rules_of(
+    service: str, access: AccessControl, door: frozenset[CallerKind], refusals: RefusalLog
+) -> dict[str, MethodRule]:
     """Return the rules of a proto service by full method path. Raises InvalidError with everything left open."""
     descriptor: ServiceDescriptor = descriptor_pool.Default().FindServiceByName(service)
     problems = [
@@ -43,10 +47,10 @@ def rules_of(service: str, access: AccessControl, door: frozenset[CallerKind]) -
     ]
     if problems:
         raise InvalidError(problems, reason="ACCESS_RULE_MISSING")
-    return {f"/{service}/{method.name}": _rule(service, method, access) for method in descriptor.methods}
+    return {f"/{service}/{method.name}": _rule(service, method, access, refusals) for method in descriptor.methods}
 
 
-def _rule(service: str, method: MethodDescriptor, access: AccessControl) -> MethodRule:
+def _rule(service: str, method: MethodDescriptor, access: AccessControl, refusals: RefusalLog) -> MethodRule:
     declared = method.GetOptions().Extensions[options_pb2.access]
     return MethodRule(
         method=f"/{service}/{method.name}",
@@ -54,6 +58,7 @@ def _rule(service: str, method: MethodDescriptor, access: AccessControl) -> Meth
         right=declared.right,
         services=frozenset(declared.services),
         access=access,
+        refusals=refusals,
     )
 
 

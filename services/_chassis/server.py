@@ -26,23 +26,26 @@ from services._chassis.errors import StateError
 from services._chassis.health import HealthBoard
 from services._chassis.interceptors import ChassisInterceptor, DoorManners
 from services._chassis.logging import get_logger
+from services._chassis.refusals import RefusalLog
 from services._chassis.rules import MESH_KINDS, PUBLIC_KINDS, MethodRule, rules_of
+from services._chassis.sources import Network, networks
+from services._chassis.throttle import FailureThrottle
 from services._chassis.workers import Worker, supervise
 
 log = get_logger("server")
 DECISION_ID_BYTES = 8
 AddServicer = Callable[[grpc.aio.Server], None]
+METADATA_LIMIT = 16 * 1024
+"""Bytes of a call's metadata: one token of an identity provider, and a little beside it."""
 OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
-METADATA_LIMIT = 16 * 1024
-"""Bytes of a call's metadata: one token of an identity provider, and a little beside it."""
     ("grpc.max_send_message_length", SNAPSHOT_LIMIT),
+    ("grpc.max_metadata_size", METADATA_LIMIT),
+    ("grpc.absolute_max_metadata_size", METADATA_LIMIT),
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
     ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.max_metadata_size", METADATA_LIMIT),
-    ("grpc.absolute_max_metadata_size", METADATA_LIMIT),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
@@ -59,6 +62,8 @@ class ServiceParts:
 
     name: str
     access: AccessControl
+    refusals: RefusalLog = field(default_factory=RefusalLog)
+    """Hears of the refused calls; a worker of the service writes them down."""
     public: Sequence[AddServicer] = ()
     mesh: Sequence[AddServicer] = ()
     workers: Sequence[Worker] = ()
@@ -76,12 +81,12 @@ class _Door:
     rules: dict[str, MethodRule]
     services: list[str] = field(default_factory=list)
 
-    def add(self, add_servicer: AddServicer, access: AccessControl) -> list[str]:
+    def add(self, add_servicer: AddServicer, parts: ServiceParts) -> list[str]:
         """Put a servicer behind this door; return the names of its proto services."""
         recorder = _Recorder()
         add_servicer(cast("grpc.aio.Server", recorder))
         for name in recorder.names:
-            self.rules.update(rules_of(name, access, self.kinds))
+            self.rules.update(rules_of(name, parts.access, self.kinds, parts.refusals))
         add_servicer(self.server)
         self.services += recorder.names
         return recorder.names
@@ -96,8 +101,11 @@ class Host:
         self.settings = settings
         self._clock = clock or SystemClock()
         self._new_decision_id = new_decision_id or partial(secrets.token_hex, DECISION_ID_BYTES)
-        self._public = self._door(PUBLIC_KINDS)
-        self._mesh = self._door(MESH_KINDS)
+        self._throttle = FailureThrottle(
+            per_minute=settings.authentication_failures_per_minute, monotonic=self._clock.monotonic
+        )
+        self._public = self._door(PUBLIC_KINDS, networks(settings.trusted_proxies))
+        self._mesh = self._door(MESH_KINDS, ())
         self._health = HealthBoard()
         self._health_server: grpc.aio.Server | None = None
         self._parts: list[ServiceParts] = []
@@ -122,7 +130,7 @@ class Host:
         """Put a service behind the doors. Raises InvalidError if one of its RPCs does not say who may call."""
         for door, servicers in ((self._public, parts.public), (self._mesh, parts.mesh)):
             for add_servicer in servicers:
-                self._health.register(door.add(add_servicer, parts.access), parts.access)
+                self._health.register(door.add(add_servicer, parts), parts.access)
         self._parts.append(parts)
 
     async def start(self) -> None:
@@ -164,10 +172,14 @@ class Host:
         """Return once every service knows who may do what."""
         await self._health.wait_until_serving()
 
-    def _door(self, kinds: frozenset[CallerKind]) -> _Door:
+    def _door(self, kinds: frozenset[CallerKind], trusted_proxies: tuple[Network, ...]) -> _Door:
         rules: dict[str, MethodRule] = {}
         manners = DoorManners(
-            trust_domain=self.settings.trust_domain, clock=self._clock, new_decision_id=self._new_decision_id
+            trust_domain=self.settings.trust_domain,
+            clock=self._clock,
+            new_decision_id=self._new_decision_id,
+            throttle=self._throttle,
+            trusted_proxies=trusted_proxies,
         )
         interceptor = ChassisInterceptor(rules, manners, reflection=self.settings.reflection)
         return _Door(grpc.aio.server(interceptors=[interceptor], options=OPTIONS), kinds, rules)

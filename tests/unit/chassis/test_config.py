@@ -151,3 +151,11 @@ def test_a_certificate_may_carry_these_names(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "two words", "ü.example", "-a", "a-", "https://a", "a:1", "x" * 256])
 def test_a_certificate_carries_no_other(name: str) -> None:
     assert not is_host(name)
+
+
+def test_the_limit_of_failures_is_checked() -> None:
+    assert fields(authentication_failures_per_minute=0) == ["authentication_failures_per_minute"]
+
+
+def test_every_proxy_is_checked() -> None:
+    assert fields(trusted_proxies=("10.0.0.0/8", "gateway", "10.0.0.1/8")) == ["trusted_proxies"] * 2

@@ -89,6 +89,7 @@ class House:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.access = FakeAccess(self.clock)
+        self.streams = Access()  # type: ignore[abstract]  # same as below
         self.roles = Roles()  # type: ignore[abstract]  # what is not overridden answers UNIMPLEMENTED
 
     def parts(self) -> ServiceParts:
@@ -101,7 +102,7 @@ class House:
                 partial(enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server, Enrolment()),
             ],
             mesh=[
-                partial(access_pb2_grpc.add_AccessServiceServicer_to_server, Access()),
+                partial(access_pb2_grpc.add_AccessServiceServicer_to_server, self.streams),
                 partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, Policies()),
             ],
         )

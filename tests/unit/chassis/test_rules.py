@@ -10,6 +10,7 @@ from epm.access.v1 import options_pb2
 from services._chassis.access import AccessControl
 from services._chassis.caller import CallerKind
 from services._chassis.errors import InvalidError
+from services._chassis.refusals import RefusalLog
 from services._chassis.rules import MESH_KINDS, PUBLIC_KINDS, rules_of
 from tests.fakes.access import FakeAccess
 
@@ -45,14 +46,14 @@ def access() -> AccessControl:
 
 def problems(access: AccessControl, door: frozenset[CallerKind], *rules: options_pb2.AccessRule | None) -> list[str]:
     with pytest.raises(InvalidError) as raised:
-        rules_of(declared(*rules), access, door)
+        rules_of(declared(*rules), access, door, RefusalLog())
     assert raised.value.reason == "ACCESS_RULE_MISSING"
     return [problem.message for problem in raised.value.problems]
 
 
 def test_a_rule_is_read_as_it_was_declared(access: AccessControl) -> None:
     name = declared(rule(DEVICE, SERVICE, services=["policy"]))
-    (read,) = rules_of(name, access, MESH_KINDS).values()
+    (read,) = rules_of(name, access, MESH_KINDS, RefusalLog()).values()
     assert (read.method, read.callers) == (f"/{name}/Method0", frozenset({CallerKind.DEVICE, CallerKind.SERVICE}))
     assert (read.right, read.services, read.access) == ("", frozenset({"policy"}), access)
 
@@ -67,7 +68,7 @@ def test_a_rule_is_read_as_it_was_declared(access: AccessControl) -> None:
     ],
 )
 def test_what_says_who_may_call_is_served(access: AccessControl, good: options_pb2.AccessRule) -> None:
-    assert len(rules_of(declared(good), access, PUBLIC_KINDS)) == 1
+    assert len(rules_of(declared(good), access, PUBLIC_KINDS, RefusalLog())) == 1
 
 
 @pytest.mark.parametrize(
