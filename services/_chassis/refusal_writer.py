@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import Self
 
 import sqlalchemy as sa
 
@@ -39,10 +40,15 @@ class RefusalWriter:
     """
 
     def __init__(self, refusals: RefusalLog, write: Write, now: Callable[[], datetime]) -> None:
-        self._refusals = refusals
+        self.refusals = refusals
         self._write = write
         self._now = now
         self._batch: list[AuditEntry] = []
+
+    @classmethod
+    def on(cls, database: Database, table: sa.Table, now: Callable[[], datetime]) -> Self:
+        """Return a writer, with a log of its own, that writes to the service's audit table."""
+        return cls(RefusalLog(), writing_to(database, table, now), now)
 
     def worker(self) -> Worker:
         """Return the worker that writes."""
@@ -54,22 +60,22 @@ class RefusalWriter:
             await self.write_due()
             try:
                 async with asyncio.timeout(LOOK_AGAIN):
-                    await self._refusals.arrived.wait()
+                    await self.refusals.arrived.wait()
             except TimeoutError:
                 continue
 
     async def write_due(self) -> None:
         """Write what is ready, and what was counted in minutes that are over."""
-        while await self._write_batch(lambda: self._refusals.take(LARGEST_BATCH, self._now())):
+        while await self._write_batch(lambda: self.refusals.take(LARGEST_BATCH, self._now())):
             pass
 
     async def close(self) -> None:
         """Write everything that is left; where the database does not take it, the log says how many are lost."""
         try:
-            while await self._write_batch(lambda: self._refusals.take_all(LARGEST_BATCH)):
+            while await self._write_batch(lambda: self.refusals.take_all(LARGEST_BATCH)):
                 pass
         except UnavailableError as error:
-            left = len(self._batch) + self._refusals.waiting
+            left = len(self._batch) + self.refusals.waiting
             log.error("refusals_not_written", records=left, error=str(error))  # noqa: TRY400 - no traceback of a database that is gone
 
     async def _write_batch(self, take: Callable[[], list[AuditEntry]]) -> bool:

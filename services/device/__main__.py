@@ -14,6 +14,7 @@ from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import ServiceSettings
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
+from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
 from services._chassis.server import AddServicer, ServiceParts
 from services.device.admin_servicer.devices import DeviceServicer
@@ -23,6 +24,7 @@ from services.device.model.installation import Installation, PolicyKey
 from services.device.model.tokens import TOKEN_PREFIX
 from services.device.ports import Store
 from services.device.store.sql import SqlStore
+from services.device.store.tables import AUDIT
 from services.device.streams import DirectoryStreams
 from services.device.workers import DeprovisionSweep
 
@@ -39,16 +41,19 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     store = SqlStore(database)
     access = AccessControl(clock, bound=settings.access_bound)
     rbac = open_channel(settings.rbac, ca=settings.ca, identity=settings.identity_of(SERVICE))
+    refused = RefusalWriter.on(database, AUDIT, clock.now)
     streams = DirectoryStreams(store, database.changes)
     directory = DirectoryServicer(store, streams, now=clock.now, deprovision_after=settings.deprovision_after)
 
     async def close() -> None:
+        await refused.close()
         await rbac.close()
         await database.close()
 
     return ServiceParts(
         name=SERVICE,
         access=access,
+        refusals=refused.refusals,
         public=public_door(store, installation, access, clock),
         mesh=[
             partial(agent_pb2_grpc.add_DeviceAgentServiceServicer_to_server, DeviceAgentServicer(store, now=clock.now)),
@@ -57,6 +62,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         workers=[
             watch_worker(rbac, access),
             database.changes.worker(),
+            refused.worker(),
             DeprovisionSweep(store, clock).worker(),
         ],
         on_drain=[streams.drain],

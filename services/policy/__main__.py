@@ -14,6 +14,7 @@ from services._chassis.config import ServiceSettings
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services._chassis.pki import load_signing_key
+from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
 from services._chassis.server import ServiceParts
 from services.policy.admin_servicer import PolicyServicer
@@ -23,6 +24,7 @@ from services.policy.codec.agent import DocumentEncoder, Speaker
 from services.policy.store.deliveries import SqlDeliveries
 from services.policy.store.device_states import DeliveryStates
 from services.policy.store.objects import SqlStore
+from services.policy.store.tables import AUDIT
 from services.policy.streams import OpenStreams
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.documents import PolicyBook
@@ -40,6 +42,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     identity = settings.identity_of(SERVICE)
     database = await Database.connect(settings.database_of(SERVICE), service=SERVICE)
     await upgrade(database)
+    refused = RefusalWriter.on(database, AUDIT, clock.now)
     rbac = open_channel(settings.rbac, ca=settings.ca, identity=identity)
     device = open_channel(settings.device, ca=settings.ca, identity=identity)
     store, deliveries, directory = SqlStore(database), SqlDeliveries(database), DirectoryWatch(device)
@@ -65,6 +68,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
 
     async def close() -> None:
         await writer.close()
+        await refused.close()
         await rbac.close()
         await device.close()
         await database.close()
@@ -72,11 +76,15 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     return ServiceParts(
         name=SERVICE,
         access=access,
+        refusals=refused.refusals,
         public=[partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, administrators)],
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
         workers=[
             watch_worker(rbac, access),
-            *(part.worker() for part in (directory, database.changes, corpus, writer, streams, reporter, used)),
+            *(
+                part.worker()
+                for part in (directory, database.changes, corpus, writer, streams, reporter, used, refused)
+            ),
         ],
         on_drain=[streams.drain],
         close=close,

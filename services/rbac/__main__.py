@@ -15,12 +15,13 @@ from services._chassis.config import ServiceSettings
 from services._chassis.db import Database
 from services._chassis.files import write_private
 from services._chassis.migrate import upgrade
+from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
 from services._chassis.server import ServiceParts
 from services.rbac import usecases
 from services.rbac.servicer.administrators import RbacServicer
 from services.rbac.servicer.services import AccessServicer
-from services.rbac.store import SqlStore
+from services.rbac.store import AUDIT, SqlStore
 from services.rbac.workers import AccessPublisher
 
 SECRET_BYTES = 32
@@ -47,15 +48,22 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     access = AccessControl(clock, bound=settings.access_bound)
     publisher = AccessPublisher(store, database.changes, access, heartbeat=settings.access_heartbeat)
     await publisher.publish()
+    refused = RefusalWriter.on(database, AUDIT, clock.now)
     servicer = RbacServicer(store, publisher, access, now=clock.now, new_id=new_id, new_secret=new_secret)
+
+    async def close() -> None:
+        await refused.close()
+        await database.close()
+
     return ServiceParts(
         name="rbac",
         access=access,
+        refusals=refused.refusals,
         public=[partial(rbac_pb2_grpc.add_RbacServiceServicer_to_server, servicer)],
         mesh=[partial(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessServicer(publisher))],
-        workers=[publisher.worker(), database.changes.worker()],
+        workers=[publisher.worker(), database.changes.worker(), refused.worker()],
         on_drain=[publisher.close],
-        close=database.close,
+        close=close,
     )
 
 

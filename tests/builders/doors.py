@@ -1,6 +1,6 @@
 """A host on loopback with certificates of its own, and channels to its doors."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -104,10 +104,14 @@ class OpenDoors:
 
 @asynccontextmanager
 async def open_doors(
-    folder: Path, *parts: ServiceParts, clock: Clock | None = None, **values: object
+    folder: Path,
+    *parts: ServiceParts,
+    clock: Clock | None = None,
+    new_decision_id: Callable[[], str] | None = None,
+    **values: object,
 ) -> AsyncIterator[OpenDoors]:
     """Run a host with the parts until the block ends."""
-    host = Host(settings_for(folder, **values), clock=clock)
+    host = Host(settings_for(folder, **values), clock=clock, new_decision_id=new_decision_id)
     settings = host.bind()
     for part in parts:
         host.add(part)
