@@ -12,7 +12,7 @@
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -129,6 +129,11 @@ class CompiledAccess:
     def revision(self) -> int:
         """Return the revision of the snapshot."""
         return self.snapshot.revision
+
+    @property
+    def all_grants(self) -> Sequence[Grant]:
+        """Return a grant for each assignment of the snapshot, in its order; those of unknown roles hold no right."""
+        return self._grants
 
     def token(self, digest: bytes) -> TokenDigest | None:
         """Return the token with this digest, expired or not; None if there is none."""

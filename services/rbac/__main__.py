@@ -6,7 +6,7 @@ from pathlib import Path
 
 import uuid_utils
 
-from epm.access.v1 import access_pb2_grpc
+from epm.access.v1 import access_pb2_grpc, queries_pb2_grpc
 from epm.rbac.v1 import rbac_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.auth import TOKEN_PREFIX, digest_of
@@ -20,6 +20,7 @@ from services._chassis.run import run
 from services._chassis.server import ServiceParts
 from services.rbac import usecases
 from services.rbac.servicer.administrators import RbacServicer
+from services.rbac.servicer.queries import AccessQueryServicer
 from services.rbac.servicer.services import AccessServicer
 from services.rbac.store import AUDIT, SqlStore
 from services.rbac.workers import AccessPublisher
@@ -59,7 +60,12 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         name="rbac",
         access=access,
         refusals=refused.refusals,
-        public=[partial(rbac_pb2_grpc.add_RbacServiceServicer_to_server, servicer)],
+        public=[
+            partial(rbac_pb2_grpc.add_RbacServiceServicer_to_server, servicer),
+            partial(
+                queries_pb2_grpc.add_AccessQueryServiceServicer_to_server, AccessQueryServicer(access, now=clock.now)
+            ),
+        ],
         mesh=[partial(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessServicer(publisher))],
         workers=[publisher.worker(), database.changes.worker(), refused.worker()],
         on_drain=[publisher.close],

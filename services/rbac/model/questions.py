@@ -1,0 +1,120 @@
+"""Who may, and who can: questions about the compiled access data, answered the way every service checks."""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from services._chassis.access import CompiledAccess, Grant, Permit
+from services._chassis.nesting import GROUP
+from services._chassis.rights import BITS
+from services.rbac.model.nouns import Actor
+
+Way = tuple[str, ...]
+"""Principal groups from a role assignment to a principal, outermost first; empty where it names the principal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The object of a question: its scope tags, and the groups that must all be in scope."""
+
+    tags: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Say through which role assignment, and by what way, somebody may."""
+
+    principal: str
+    grant: Grant
+    way: Way
+
+
+def allows(permit: Permit | None, tags: Collection[str], groups: Collection[str]) -> bool:
+    """Tell whether the permit allows something with an object of these tags and groups."""
+    if permit is None or not permit.sees(tags):
+        return False
+    return not groups or permit.may_target(groups, tags=tags)
+
+
+def contributing(grants: Iterable[Grant], right: str, asked: Asked | None, now: datetime) -> tuple[Grant, ...]:
+    """Return those of the grants that together allow it: each holds the right, sees the object and targets one of the groups.
+
+    Empty where they do not.
+    """
+    holding = [grant for grant in grants if grant.mask & BITS[right] and grant.counts(now)]
+    if asked is None:
+        return tuple(holding)
+    permit = Permit(right, tuple(grant.scope for grant in holding))
+    if not allows(permit, asked.tags, asked.groups):
+        return ()
+    return tuple(grant for grant in holding if _contributes(right, grant, asked))
+
+
+def holders(
+    access: CompiledAccess, right: str, asked: Asked | None, now: datetime, *, after: tuple[str, str] | None, most: int
+) -> tuple[Holder, ...]:
+    """Return who may, by principal and role assignment, after the given pair; principal groups that an issuer maps, too."""
+    found: list[tuple[str, Grant]] = []
+    answers: dict[int, tuple[Grant, ...]] = {}
+    for principal in _candidates(access, after):
+        bits = _bits_of(access, principal)
+        if bits not in answers:
+            answers[bits] = contributing(access.of_bits(bits), right, asked, now)
+        pairs = [(principal, grant) for grant in sorted(answers[bits], key=lambda grant: grant.assignment)]
+        found += [pair for pair in pairs if after is None or (principal, pair[1].assignment) > after]
+        if len(found) >= most:
+            break
+    return tuple(_with_ways(access, found[:most]))
+
+
+def ways_of(access: CompiledAccess, actor: Actor) -> dict[str, Way]:
+    """Return every principal group that the actor is in, with the shortest way to it from the outside."""
+    inside = {group.name for group in access.snapshot.principal_groups if actor.name in group.members}
+    return access.nesting.ways_up(inside | actor.groups)
+
+
+def way_to(members: frozenset[str], principal: str, ways: dict[str, Way]) -> Way | None:
+    """Return the shortest way from an assignment's members to the principal; None if there is none."""
+    if principal in members:
+        return ()
+    reaching = [way for group, way in ways.items() if GROUP + group in members]
+    return min(reaching, key=lambda way: (len(way), way), default=None)
+
+
+def _contributes(right: str, grant: Grant, asked: Asked) -> bool:
+    permit = Permit(right, (grant.scope,))
+    return permit.sees(asked.tags) and (
+        not asked.groups or any(permit.may_target([group], tags=asked.tags) for group in asked.groups)
+    )
+
+
+def _candidates(access: CompiledAccess, after: tuple[str, str] | None) -> list[str]:
+    mapped = {
+        GROUP + name for issuer in access.snapshot.issuers for names in issuer.group_mappings.values() for name in names
+    }
+    return sorted(name for name in {*access.principals(), *mapped} if after is None or name >= after[0])
+
+
+def _bits_of(access: CompiledAccess, principal: str) -> int:
+    if principal.startswith(GROUP):
+        return access.bits("", frozenset({principal.removeprefix(GROUP)}))
+    return access.bits(principal)
+
+
+def _with_ways(access: CompiledAccess, pairs: list[tuple[str, Grant]]) -> Iterator[Holder]:
+    wanted = {principal for principal, _ in pairs}
+    users = {principal for principal in wanted if not principal.startswith(GROUP)}
+    inside: dict[str, set[str]] = {principal: set() for principal in users}
+    for group_principal in wanted - users:
+        inside[group_principal] = set(access.nesting.containers.get(group_principal.removeprefix(GROUP), ()))
+    for group in access.snapshot.principal_groups:
+        for principal in users & group.members:
+            inside[principal].add(group.name)
+    ways: dict[str, dict[str, Way]] = {}
+    members = {assignment.name: assignment.members for assignment in access.snapshot.assignments}
+    for principal, grant in pairs:
+        if principal not in ways:
+            ways[principal] = access.nesting.ways_up(inside[principal])
+        way = way_to(members[grant.assignment], principal, ways[principal])
+        yield Holder(principal, grant, way or ())
