@@ -16,12 +16,12 @@ from epm.access.v1 import options_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = ROOT / "protos" / "gen"
-CODE_ROOMS = ("elevation", "services", "agent_stub", "epmctl", "benchmarks", "tests", "protos")
+CODE_ROOMS = ("auditchain", "elevation", "services", "agent_stub", "epmctl", "benchmarks", "tests", "protos")
 FILE_LIMIT = 400
 FUNCTION_LIMIT = 60
 PUBLIC_CALLERS = {options_pb2.CALLER_ANONYMOUS, options_pb2.CALLER_ADMINISTRATOR}
 MESH_CALLERS = {options_pb2.CALLER_DEVICE, options_pb2.CALLER_SERVICE}
-INNER_ROOMS = re.compile(r"elevation/|services/(?!_)[a-z]+/(model|ports|usecases)\b")
+INNER_ROOMS = re.compile(r"auditchain/|elevation/|services/(?!_)[a-z]+/(model|ports|usecases)\b")
 IMPURE_CALLS = re.compile(
     r"(^|\.)(now|utcnow|today|time|monotonic|uuid[1-8]|urandom|getenv|token_\w+)$|^(random|os\.environ)\."
 )

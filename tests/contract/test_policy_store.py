@@ -1,6 +1,7 @@
 """What every store of authored objects does: in memory, on SQLite and on PostgreSQL."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -268,21 +269,22 @@ async def test_the_audit_record_holds_the_object_before_and_after(database_url: 
         async with SqlStore(database).writing() as work:
             await work.save(deletion(item, await work.next_revision()))
         async with database.read() as tx:
-            rows = (await tx.execute(sa.select(AUDIT).order_by(AUDIT.c.id))).mappings().all()
+            rows = (await tx.execute(sa.select(AUDIT).order_by(AUDIT.c.sequence))).mappings().all()
     assert [(row["action"], row["target_kind"], row["target"], row["revision"]) for row in rows] == [
         ("rules_policy_created", "ElevationRulesPolicy", "tools", 1),
         ("rules_policy_deleted", "ElevationRulesPolicy", "tools", 2),
     ]
-    assert rows[0]["before"] is None
-    assert rows[1]["after"] is None
+    assert rows[0]["before"] == ""
+    assert rows[1]["after"] == ""
     assert rows[0]["after"] == rows[1]["before"]
-    assert rows[0]["after"]["metadata"] == {
+    after = json.loads(rows[0]["after"])
+    assert after["metadata"] == {
         "name": "tools",
         "description": "",
         "scopeTags": ["emea"],
         "labels": {"owner": "team"},
     }
-    assert rows[0]["after"]["spec"]["rules"][0]["detection"]["certificate"] == {
+    assert after["spec"]["rules"][0]["detection"]["certificate"] == {
         "type": "PUBLISHER",
         "reusable": "vendor",
     }

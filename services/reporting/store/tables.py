@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from services._chassis.audit_store import audit_table
 from services._chassis.db import revision_table
 
 METADATA = sa.MetaData()
@@ -32,6 +33,7 @@ def _numbers(*names: str) -> list[sa.Column[Any]]:
 
 
 REVISION = revision_table(METADATA, "reporting")
+AUDIT = audit_table(METADATA, "reporting")
 
 JOURNAL = sa.Table(
     "reporting_journal",

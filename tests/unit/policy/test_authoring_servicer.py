@@ -276,7 +276,7 @@ async def test_the_audit_record_names_who_changed_what(service: Service) -> None
     await service.call("CreateReusableCertificate", "emil", reusable_certificate=certificate_to_proto(reusable()))
     await service.call("DeleteReusableCertificate", name="vendor")
     async with service.database.read() as tx:
-        rows = await tx.execute(sa.select(AUDIT.c.actor, AUDIT.c.action, AUDIT.c.target).order_by(AUDIT.c.id))
+        rows = await tx.execute(sa.select(AUDIT.c.actor, AUDIT.c.action, AUDIT.c.target).order_by(AUDIT.c.sequence))
         assert [tuple(row) for row in rows] == [
             ("user:emil", "reusable_certificate_created", "vendor"),
             ("user:root", "reusable_certificate_deleted", "vendor"),

@@ -230,7 +230,7 @@ async def test_who_changed_what_is_written_down_beside_the_change(house: House) 
     database = await Database.connect(f"sqlite:///{house.folder / 'rbac.db'}", service="rbac")
     async with database.read() as tx:
         columns = (AUDIT.c.actor, AUDIT.c.action, AUDIT.c.target, AUDIT.c.request_id)
-        rows = [tuple(row) for row in await tx.execute(sa.select(*columns).order_by(AUDIT.c.id))]
+        rows = [tuple(row) for row in await tx.execute(sa.select(*columns).order_by(AUDIT.c.sequence))]
         kept = [row.token_id for row in await tx.execute(sa.select(TOKENS.c.token_id).order_by(TOKENS.c.created))]
     await database.close()
     assert [row[:2] for row in rows] == [
