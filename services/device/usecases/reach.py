@@ -40,7 +40,7 @@ async def refuse_other_members(work: Work, standing: Standing, names: Iterable[s
     if concerned := used.intersection(names):
         may_assign = _may_assign(standing)
         if beyond := [name for name in concerned if not may_assign(name)]:
-            raise _denied(f"who is in {_listed(beyond)} decides whom policies reach")
+            raise _denied(_listed(beyond))
 
 
 async def refuse_other_reach(
@@ -57,7 +57,7 @@ async def refuse_other_reach(
     beyond = [group for group in used if not may_assign(group.name)]
     groups = await work.groups.reaching(group.name for group in beyond)
     if moved := [*reached_otherwise(beyond, groups, before=before, after=after, anybody=anybody)]:
-        raise _denied(f"this decides whether policies reach devices by {await _shown(work, standing, moved)}")
+        raise _denied(await _shown(work, standing, moved))
 
 
 def _is_news(told: UsedGroups, known: UsedGroups) -> bool:
@@ -89,11 +89,14 @@ def _listed(names: Collection[str], others: str = "") -> str:
     shown = [f'"{name}"' for name in sorted(names)[:MOST_SHOWN]]
     if more := len(names) - len(shown):
         shown.append(f"{more} more")
-    return ", ".join([*shown, others] if others else shown)
+    if others:
+        shown.append(others)
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
 
 
-def _denied(what: str) -> DeniedError:
+def _denied(groups: str) -> DeniedError:
     return DeniedError(
-        f"{what}, which needs {ASSIGN} there; leave it, or ask an Owner for a role assignment whose scope groups hold it",
+        f"policies are assigned to {groups}, and this changes whom they reach, which needs {ASSIGN} there; ask an Owner, or"
+        " for a role assignment whose scope groups hold them",
         reason="GRANT_EXCEEDS_OWN_RIGHTS",
     )
