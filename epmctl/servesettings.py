@@ -197,6 +197,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("service_key_file", _path, "Its key.", flag=False),
     Setting("signing_key_file", _path, "The key that signs policy.", flag=False),
     Setting("policy_public_keys_file", _path, "The public keys that devices verify policy with.", flag=False),
+    Setting(
+        "oidc_ca_file",
+        _path,
+        "The CAs by which trusted issuers are known, PEM; those of the system if not given.",
+        flag=False,
+    ),
+    Setting("oidc_key_refresh", _duration, "How often trusted issuers' keys are fetched [PT5M].", flag=False),
     Setting("drain_grace", _duration, "How long calls may go on after SIGTERM [PT10S].", flag=False),
     Setting("access_bound", _duration, "How long access is checked without news of rbac [PT60S].", flag=False),
     Setting("access_heartbeat", _duration, "How often rbac confirms who may do what [PT5S].", flag=False),

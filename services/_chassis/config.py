@@ -64,6 +64,8 @@ class ServiceSettings:
     drain_grace: timedelta = timedelta(seconds=10)
     access_bound: timedelta = timedelta(seconds=60)
     access_heartbeat: timedelta = timedelta(seconds=5)
+    oidc_ca_file: Path | None = None
+    oidc_key_refresh: timedelta = timedelta(minutes=5)
     deprovision_after: timedelta = timedelta(days=7)
     device_certificate_lifetime: timedelta = timedelta(days=90)
 
@@ -220,7 +222,13 @@ def _address_problems(settings: ServiceSettings) -> Iterator[Problem]:
 
 
 def _duration_problems(settings: ServiceSettings) -> Iterator[Problem]:
-    positive = ("access_bound", "access_heartbeat", "deprovision_after", "device_certificate_lifetime")
+    positive = (
+        "access_bound",
+        "access_heartbeat",
+        "oidc_key_refresh",
+        "deprovision_after",
+        "device_certificate_lifetime",
+    )
     for name in positive:
         if getattr(settings, name) <= timedelta():
             yield Problem(name, "must be longer than zero")

@@ -19,11 +19,12 @@ from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
 from services._chassis.server import ServiceParts
 from services.rbac import usecases
+from services.rbac.clients import HttpsKeySource
 from services.rbac.servicer.administrators import RbacServicer
 from services.rbac.servicer.queries import AccessQueryServicer
 from services.rbac.servicer.services import AccessServicer
 from services.rbac.store import AUDIT, SqlStore
-from services.rbac.workers import AccessPublisher
+from services.rbac.workers import AccessPublisher, KeyFetcher
 
 SECRET_BYTES = 32
 
@@ -50,6 +51,13 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     publisher = AccessPublisher(store, database.changes, access, heartbeat=settings.access_heartbeat)
     await publisher.publish()
     refused = RefusalWriter.on(database, AUDIT, clock.now)
+    keys = KeyFetcher(
+        store,
+        database.changes,
+        HttpsKeySource(settings.oidc_ca_file),
+        clock=clock,
+        every=settings.oidc_key_refresh,
+    )
     servicer = RbacServicer(store, publisher, access, now=clock.now, new_id=new_id, new_secret=new_secret)
 
     async def close() -> None:
@@ -67,7 +75,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             ),
         ],
         mesh=[partial(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessServicer(publisher))],
-        workers=[publisher.worker(), database.changes.worker(), refused.worker()],
+        workers=[publisher.worker(), keys.worker(), database.changes.worker(), refused.worker()],
         on_drain=[publisher.close],
         close=close,
     )

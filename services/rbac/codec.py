@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from epm.rbac.v1 import rbac_pb2
 from services._chassis.errors import InvalidError, Problem
 from services.rbac.model.documents import kind_of
+from services.rbac.model.issuers import GroupMapping, TrustedIssuer
 from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
 from services.rbac.usecases import Action, Applied
 
@@ -19,7 +20,7 @@ _ACTIONS = {
 
 
 def objects_from_proto(request: rbac_pb2.ApplyAccessRequest) -> Sequence[AccessObject]:
-    """Read the objects of a request: roles, groups, assignments, tags, in this order. Raises InvalidError for bad times."""
+    """Read the objects of a request: roles, groups, assignments, tags, issuers, in this order. Raises InvalidError for bad times."""
     problems = [
         problem
         for index, assignment in enumerate(request.role_assignments)
@@ -32,6 +33,7 @@ def objects_from_proto(request: rbac_pb2.ApplyAccessRequest) -> Sequence[AccessO
         *(PrincipalGroup(group.name, frozenset(group.members)) for group in request.principal_groups),
         *(_assignment_from_proto(assignment) for assignment in request.role_assignments),
         *(ScopeTag(tag.name, tag.description) for tag in request.scope_tags),
+        *(_issuer_from_proto(issuer) for issuer in request.trusted_issuers),
     ]
 
 
@@ -73,6 +75,32 @@ def tag_to_proto(tag: ScopeTag) -> rbac_pb2.ScopeTag:
     return rbac_pb2.ScopeTag(name=tag.name, description=tag.description)
 
 
+def issuer_to_proto(issuer: TrustedIssuer) -> rbac_pb2.TrustedIssuer:
+    """Write a trusted issuer."""
+    keys = {"jwks": issuer.jwks} if issuer.jwks else {"jwks_uri": issuer.jwks_uri} if issuer.jwks_uri else {}
+    return rbac_pb2.TrustedIssuer(
+        name=issuer.name,
+        issuer=issuer.issuer,
+        audiences=issuer.audiences,
+        **keys,
+        principal_claim=issuer.principal_claim,
+        principal_prefix=issuer.principal_prefix,
+        groups_claim=issuer.groups_claim,
+        group_mappings=[
+            rbac_pb2.GroupMapping(claim_value=mapping.claim_value, principal_group=mapping.principal_group)
+            for mapping in issuer.group_mappings
+        ],
+        client_id=issuer.client_id,
+    )
+
+
+def login_option_to_proto(issuer: TrustedIssuer) -> rbac_pb2.LoginOption:
+    """Write how to log in at an issuer: what anybody may know of it."""
+    return rbac_pb2.LoginOption(
+        name=issuer.name, issuer=issuer.issuer, client_id=issuer.client_id, audience=issuer.audiences[0]
+    )
+
+
 def token_to_proto(token: Token) -> rbac_pb2.Token:
     """Write a token; its digest stays here."""
     return rbac_pb2.Token(
@@ -107,6 +135,23 @@ def _assignment_from_proto(message: rbac_pb2.RoleAssignment) -> RoleAssignment:
         scope_groups=frozenset(message.scope_groups),
         scope_tags=frozenset(message.scope_tags),
         expires=time_from_proto(message),
+    )
+
+
+def _issuer_from_proto(message: rbac_pb2.TrustedIssuer) -> TrustedIssuer:
+    return TrustedIssuer(
+        name=message.name,
+        issuer=message.issuer,
+        audiences=tuple(message.audiences),
+        jwks_uri=message.jwks_uri,
+        jwks=message.jwks,
+        principal_claim=message.principal_claim,
+        principal_prefix=message.principal_prefix,
+        groups_claim=message.groups_claim,
+        group_mappings=tuple(
+            GroupMapping(mapping.claim_value, mapping.principal_group) for mapping in message.group_mappings
+        ),
+        client_id=message.client_id,
     )
 
 

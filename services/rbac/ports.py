@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Protocol
 
 from services._chassis.audit import AuditEntry
-from services.rbac.model.nouns import AccessObject, AccessState, Token
+from services.rbac.model.issuers import IssuerKeys, TrustedIssuer
+from services.rbac.model.nouns import AccessObject, AccessState, Kept
 
 
 class Work(Protocol):
@@ -15,11 +16,11 @@ class Work(Protocol):
         """Return everything, built-in roles included."""
         ...
 
-    async def put(self, item: AccessObject | Token) -> None:
+    async def put(self, item: Kept) -> None:
         """Create or replace an object."""
         ...
 
-    async def remove(self, item: AccessObject) -> None:
+    async def remove(self, item: AccessObject | IssuerKeys) -> None:
         """Delete an object."""
         ...
 
@@ -41,6 +42,14 @@ class Store(Protocol):
 
     def reading(self) -> AbstractAsyncContextManager[Work]:
         """Open a transaction that changes nothing."""
+        ...
+
+
+class KeySource(Protocol):
+    """Fetch what identity providers publish."""
+
+    async def key_set_of(self, issuer: TrustedIssuer) -> str:
+        """Return the issuer's key set as it is published now. Raises UnavailableError where it cannot be had or read."""
         ...
 
 

@@ -12,9 +12,11 @@ from services._chassis.audit_store import audit_table, record
 from services._chassis.db import Database, Transaction, revision_table
 from services._chassis.tables import UtcDateTime
 from services.rbac.model.builtin import BUILT_IN_ROLES
+from services.rbac.model.issuers import GroupMapping, IssuerKeys, TrustedIssuer
 from services.rbac.model.nouns import (
     AccessObject,
     AccessState,
+    Kept,
     PrincipalGroup,
     Role,
     RoleAssignment,
@@ -65,6 +67,36 @@ TOKENS = sa.Table(
     sa.Column("expires", UtcDateTime, nullable=True),
     sa.Column("revoked", UtcDateTime, nullable=True),
 )
+TRUSTED_ISSUERS = sa.Table(
+    "rbac_trusted_issuers",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("issuer", sa.Text, nullable=False),
+    sa.Column("audiences", sa.JSON, nullable=False),
+    sa.Column("jwks_uri", sa.Text, nullable=False),
+    sa.Column("jwks", sa.Text, nullable=False),
+    sa.Column("principal_claim", sa.Text, nullable=False),
+    sa.Column("principal_prefix", sa.Text, nullable=False),
+    sa.Column("groups_claim", sa.Text, nullable=False),
+    sa.Column("group_mappings", sa.JSON, nullable=False),
+    sa.Column("client_id", sa.Text, nullable=False),
+)
+ISSUER_KEYS = sa.Table(
+    "rbac_issuer_keys",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("jwks", sa.Text, nullable=False),
+)
+_TABLES: Mapping[type[Kept], sa.Table] = {
+    Role: ROLES,
+    PrincipalGroup: PRINCIPAL_GROUPS,
+    RoleAssignment: ROLE_ASSIGNMENTS,
+    ScopeTag: SCOPE_TAGS,
+    TrustedIssuer: TRUSTED_ISSUERS,
+    IssuerKeys: ISSUER_KEYS,
+    Token: TOKENS,
+}
 Row = Mapping[str, Any]
 
 
@@ -103,16 +135,18 @@ class SqlWork:
             role_assignments={row["name"]: _assignment(row) for row in await self._rows(ROLE_ASSIGNMENTS)},
             scope_tags={row["name"]: ScopeTag(row["name"], row["description"]) for row in await self._rows(SCOPE_TAGS)},
             tokens={row["token_id"]: Token(**row) for row in await self._rows(TOKENS)},
+            trusted_issuers={row["name"]: _issuer(row) for row in await self._rows(TRUSTED_ISSUERS)},
+            issuer_keys={row["name"]: IssuerKeys(**row) for row in await self._rows(ISSUER_KEYS)},
         )
 
-    async def put(self, item: AccessObject | Token) -> None:
+    async def put(self, item: Kept) -> None:
         """Delete the object's row, if there is one, and insert the new one."""
         await self._tx.next_revision()
         table, row = _row(item)
         await self._tx.execute(_deletion(table, row))
         await self._tx.execute(sa.insert(table), row)
 
-    async def remove(self, item: AccessObject) -> None:
+    async def remove(self, item: AccessObject | IssuerKeys) -> None:
         """Delete the object's row."""
         await self._tx.next_revision()
         await self._tx.execute(_deletion(*_row(item)))
@@ -135,25 +169,26 @@ def _deletion(table: sa.Table, row: Row) -> sa.Delete:
     return sa.delete(table).where(key == row[key.name])
 
 
-def _row(item: AccessObject | Token) -> tuple[sa.Table, dict[str, Any]]:
-    match item:
-        case Role():
-            return ROLES, {"name": item.name, "description": item.description, "rights": sorted(item.rights)}
-        case PrincipalGroup():
-            return PRINCIPAL_GROUPS, {"name": item.name, "members": sorted(item.members)}
-        case RoleAssignment():
-            return ROLE_ASSIGNMENTS, {
-                "name": item.name,
-                "role": item.role,
-                "members": sorted(item.members),
-                "scope_groups": sorted(item.scope_groups),
-                "scope_tags": sorted(item.scope_tags),
-                "expires": item.expires,
-            }
-        case ScopeTag():
-            return SCOPE_TAGS, {"name": item.name, "description": item.description}
-        case Token():
-            return TOKENS, {column.name: getattr(item, column.name) for column in TOKENS.columns}
+def _row(item: Kept) -> tuple[sa.Table, dict[str, Any]]:
+    table = _TABLES[type(item)]
+    return table, {column.name: _stored(getattr(item, column.name)) for column in table.columns}
+
+
+def _stored(value: object) -> object:
+    match value:
+        case frozenset():
+            return sorted(value)
+        case tuple():
+            return [_stored(part) for part in value]
+        case GroupMapping():
+            return [value.claim_value, value.principal_group]
+        case _:
+            return value
+
+
+def _issuer(row: dict[str, Any]) -> TrustedIssuer:
+    mappings = tuple(GroupMapping(*mapping) for mapping in row["group_mappings"])
+    return TrustedIssuer(**row | {"audiences": tuple(row["audiences"]), "group_mappings": mappings})
 
 
 def _role(row: Row) -> Role:

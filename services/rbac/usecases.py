@@ -8,10 +8,13 @@ from enum import Enum
 from services._chassis.access import OWNER
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError
+from services._chassis.jwks import read_key_set
 from services.rbac.model.builtin import BUILT_IN_ROLES
 from services.rbac.model.changes import Change, excess_of_token
 from services.rbac.model.checks import description_problems, object_problems, principal_problems
 from services.rbac.model.documents import document_of, kind_of
+from services.rbac.model.grants import compiled
+from services.rbac.model.issuers import IssuerKeys, TrustedIssuer
 from services.rbac.model.nouns import AccessObject, AccessState, Actor, Role, RoleAssignment, Token
 from services.rbac.ports import OwnerTokenFile, Store, Work
 
@@ -57,6 +60,8 @@ async def apply_access(
     """
     async with store.reading() if validate_only else store.writing() as work:
         before = await work.state()
+        if any(isinstance(item, TrustedIssuer) for item in items):
+            _refuse_all_but_owners(before, actor, now)
         _refuse_built_in(item.name for item in items if isinstance(item, Role))
         if problems := list(object_problems(items, before)):
             raise InvalidError(problems)
@@ -110,12 +115,46 @@ async def delete_principal_group(store: Store, name: str, *, now: datetime) -> i
                 f"principal group {g.name}" for g in state.principal_groups.values() if f"group:{name}" in g.members
             ),
         ]
+        users += sorted(
+            f"trusted issuer {issuer.name}"
+            for issuer in state.trusted_issuers.values()
+            if any(mapping.principal_group == name for mapping in issuer.group_mappings)
+        )
         if users:
             raise StateError(
-                f"the principal group is a member of {', '.join(users)}; take it out of those first",
+                f"the principal group is used by {', '.join(users)}; take it out of those first",
                 reason="GROUP_IN_USE",
             )
         return await _remove(work, group, now=now)
+
+
+async def delete_trusted_issuer(store: Store, name: str, *, actor: Actor, now: datetime) -> int:
+    """Delete a trusted issuer and the keys that were fetched for it; return the revision."""
+    async with store.writing() as work:
+        state = await work.state()
+        _refuse_all_but_owners(state, actor, now)
+        issuer = state.trusted_issuers.get(name)
+        if issuer is None:
+            raise NotFoundError(f"there is no trusted issuer {name!r}")
+        if keys := state.issuer_keys.get(name):
+            await work.remove(keys)
+        return await _remove(work, issuer, now=now)
+
+
+async def keep_keys(store: Store, keys: IssuerKeys, *, now: datetime) -> bool:
+    """Put keys that were fetched for an issuer in force; tell whether they are new and still those that it names."""
+    async with store.writing() as work:
+        state = await work.state()
+        issuer = state.trusted_issuers.get(keys.name)
+        if issuer is None or issuer.key_source != keys.source or state.issuer_keys.get(keys.name) == keys:
+            return False
+        await work.put(keys)
+        details = {"source": keys.source, "keys": ", ".join(key.kid for key in read_key_set(keys.jwks))}
+        entry = AuditEntry(
+            action="issuer_keys_replaced", target_kind="TrustedIssuer", target=keys.name, details=details
+        )
+        await work.record(entry, now)
+        return True
 
 
 async def issue_token(store: Store, new: NewToken, *, actor: Actor, now: datetime) -> tuple[Token, int]:
@@ -216,6 +255,14 @@ async def _put_token(work: Work, token: Token, action: str, *, now: datetime) ->
     details = {"principal": token.principal}
     await work.record(AuditEntry(action=action, target_kind="Token", target=token.token_id, details=details), now)
     return await work.revision()
+
+
+def _refuse_all_but_owners(state: AccessState, actor: Actor, now: datetime) -> None:
+    if not compiled(state).is_owner(actor.name, now, actor.groups):
+        raise DeniedError(
+            "a trusted issuer may speak for anybody; only an Owner adds, changes or deletes one",
+            reason="OWNER_REQUIRED",
+        )
 
 
 def _refuse_built_in(names: Iterable[str]) -> None:

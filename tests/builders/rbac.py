@@ -1,10 +1,11 @@
 """Access objects that a test may want, and stores that hold them."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from services._chassis.access import OWNER
-from services.rbac.model.nouns import AccessObject, AccessState, Role, RoleAssignment, Token
+from services.rbac.model.nouns import AccessObject, Role, RoleAssignment, Token
 from tests.fakes.rbac import MemoryStore
 
 
@@ -40,7 +41,6 @@ def store_with(*items: AccessObject | Token) -> MemoryStore:
     store = MemoryStore()
     objects = [item for item in items if not isinstance(item, Token)]
     tokens = {item.token_id: item for item in items if isinstance(item, Token)}
-    held = store.kept.having([OWNERS, *objects])
-    store.kept = AccessState(held.roles, held.principal_groups, held.role_assignments, held.scope_tags, tokens)
+    store.kept = replace(store.kept.having([OWNERS, *objects]), tokens=tokens)
     store.kept_revision = 1
     return store

@@ -12,7 +12,8 @@ from services._chassis.audit import AuditEntry
 from services._chassis.db import Database
 from services._chassis.migrate import differences, upgrade
 from services.rbac.model.builtin import BUILT_IN_ROLES
-from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
+from services.rbac.model.issuers import GroupMapping, IssuerKeys, TrustedIssuer
+from services.rbac.model.nouns import AccessObject, Kept, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
 from services.rbac.ports import Store
 from services.rbac.store import AUDIT, METADATA, SqlStore
 from tests.fakes.clock import NOW
@@ -30,6 +31,18 @@ ASSIGNMENT = RoleAssignment(
     expires=NOW + timedelta(days=1),
 )
 TAG = ScopeTag("emea", "Europe")
+ISSUER = TrustedIssuer(
+    name="corp",
+    issuer="https://id.example.com",
+    audiences=("epm", "another"),
+    jwks_uri="https://id.example.com/keys",
+    principal_claim="email",
+    principal_prefix="corp:",
+    groups_claim="groups",
+    group_mappings=(GroupMapping("epm-admins", "tier2"), GroupMapping("all", "tier2")),
+    client_id="epm-cli",
+)
+KEYS = IssuerKeys("corp", "https://id.example.com/keys", '{"keys": []}')
 TOKEN = Token(token_id="t1", digest=b"\x00" * 32, principal="user:alice", description="ci", created=NOW)
 
 
@@ -62,7 +75,7 @@ class opened:  # noqa: N801 - reads as the sentence it stands in
         await self._database.close()
 
 
-async def put(store: Store, *items: AccessObject | Token) -> int:
+async def put(store: Store, *items: Kept) -> int:
     async with store.writing() as work:
         for item in items:
             await work.put(item)
@@ -79,11 +92,27 @@ async def test_a_new_store_holds_the_built_in_roles_and_nothing_else(store: Stor
 
 
 async def test_every_kind_of_object_comes_back_as_it_went_in(store: Store) -> None:
-    await put(store, ROLE, GROUP, ASSIGNMENT, TAG, TOKEN)
+    await put(store, ROLE, GROUP, ASSIGNMENT, TAG, ISSUER, TOKEN, KEYS)
     async with store.reading() as work:
         state = await work.state()
-    assert [state.find(item) for item in (ROLE, GROUP, ASSIGNMENT, TAG)] == [ROLE, GROUP, ASSIGNMENT, TAG]
-    assert state.tokens == {"t1": TOKEN}
+    assert [state.find(item) for item in (ROLE, GROUP, ASSIGNMENT, TAG, ISSUER)] == [
+        ROLE,
+        GROUP,
+        ASSIGNMENT,
+        TAG,
+        ISSUER,
+    ]
+    assert (state.tokens, state.issuer_keys) == ({"t1": TOKEN}, {"corp": KEYS})
+
+
+async def test_keys_that_are_put_again_are_replaced_and_can_be_removed(store: Store) -> None:
+    rotated = replace(KEYS, jwks="{}")
+    await put(store, KEYS, rotated)
+    async with store.writing() as work:
+        assert (await work.state()).issuer_keys == {"corp": rotated}
+        await work.remove(rotated)
+    async with store.reading() as work:
+        assert (await work.state()).issuer_keys == {}
 
 
 async def test_an_object_that_is_put_again_is_replaced(store: Store) -> None:
@@ -96,7 +125,7 @@ async def test_an_object_that_is_put_again_is_replaced(store: Store) -> None:
     assert state.tokens["t1"] == revoked
 
 
-@pytest.mark.parametrize("item", [ROLE, GROUP, ASSIGNMENT, TAG])
+@pytest.mark.parametrize("item", [ROLE, GROUP, ASSIGNMENT, TAG, ISSUER])
 async def test_a_removed_object_is_gone(store: Store, item: AccessObject) -> None:
     await put(store, item)
     async with store.writing() as work:

@@ -7,7 +7,17 @@ from datetime import datetime
 
 from services._chassis.audit import AuditEntry
 from services.rbac.model.builtin import BUILT_IN_ROLES
-from services.rbac.model.nouns import AccessObject, AccessState, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
+from services.rbac.model.issuers import IssuerKeys, TrustedIssuer
+from services.rbac.model.nouns import (
+    AccessObject,
+    AccessState,
+    Kept,
+    PrincipalGroup,
+    Role,
+    RoleAssignment,
+    ScopeTag,
+    Token,
+)
 
 
 class MemoryStore:
@@ -48,22 +58,26 @@ class MemoryWork:
         """Return the copy."""
         return self.own
 
-    async def put(self, item: AccessObject | Token) -> None:
+    async def put(self, item: Kept) -> None:
         """Create or replace an object."""
         self.own_revision = self._before + 1
         if isinstance(item, Token):
             self.own = replace(self.own, tokens={**self.own.tokens, item.token_id: item})
+        elif isinstance(item, IssuerKeys):
+            self.own = replace(self.own, issuer_keys={**self.own.issuer_keys, item.name: item})
         else:
             self.own = self.own.having([item])
 
-    async def remove(self, item: AccessObject) -> None:
+    async def remove(self, item: AccessObject | IssuerKeys) -> None:
         """Delete an object."""
         self.own_revision = self._before + 1
-        shelves: dict[type[AccessObject], str] = {
+        shelves: dict[type[AccessObject | IssuerKeys], str] = {
             Role: "roles",
             PrincipalGroup: "principal_groups",
             RoleAssignment: "role_assignments",
             ScopeTag: "scope_tags",
+            TrustedIssuer: "trusted_issuers",
+            IssuerKeys: "issuer_keys",
         }
         shelf = shelves[type(item)]
         kept = {name: value for name, value in getattr(self.own, shelf).items() if name != item.name}

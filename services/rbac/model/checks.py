@@ -7,6 +7,8 @@ from services._chassis.access import DEFAULT_TAG, OWNER
 from services._chassis.errors import Problem
 from services._chassis.nesting import GROUP, cycles
 from services._chassis.rights import RIGHT_NAMES
+from services.rbac.model.issuer_checks import issuer_problems
+from services.rbac.model.issuers import TrustedIssuer
 from services.rbac.model.nouns import AccessObject, AccessState, PrincipalGroup, Role, RoleAssignment, ScopeTag
 
 LONGEST_NAME = 128
@@ -26,6 +28,7 @@ def object_problems(items: Sequence[AccessObject], state: AccessState) -> Iterat
         PrincipalGroup: "principal_groups",
         RoleAssignment: "role_assignments",
         ScopeTag: "scope_tags",
+        TrustedIssuer: "trusted_issuers",
     }
     counts = dict.fromkeys(places.values(), 0)
     for item in items:
@@ -79,6 +82,8 @@ def _own_problems(path: str, item: AccessObject, after: AccessState) -> Iterator
             yield from _assignment_problems(path, item, after)
         case ScopeTag():
             yield from description_problems(f"{path}.description", item.description)
+        case TrustedIssuer():
+            yield from issuer_problems(path, item, after)
 
 
 def _cycle_problems(items: Sequence[PrincipalGroup], after: AccessState) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from services.rbac.model.issuers import TrustedIssuer
 from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag
 
 
@@ -18,6 +19,7 @@ _KINDS: dict[type[AccessObject], Kind] = {
     PrincipalGroup: Kind("PrincipalGroup", "principal_group"),
     RoleAssignment: Kind("RoleAssignment", "role_assignment"),
     ScopeTag: Kind("ScopeTag", "scope_tag"),
+    TrustedIssuer: Kind("TrustedIssuer", "trusted_issuer"),
 }
 
 
@@ -44,3 +46,23 @@ def document_of(item: AccessObject) -> dict[str, object]:
             }
         case ScopeTag():
             return {"name": item.name, "description": item.description}
+        case TrustedIssuer():
+            return _issuer_document(item)
+
+
+def _issuer_document(issuer: TrustedIssuer) -> dict[str, object]:
+    return {
+        "name": issuer.name,
+        "issuer": issuer.issuer,
+        "audiences": list(issuer.audiences),
+        "jwksUri": issuer.jwks_uri,
+        "jwks": issuer.jwks,
+        "principalClaim": issuer.principal_claim,
+        "principalPrefix": issuer.principal_prefix,
+        "groupsClaim": issuer.groups_claim,
+        "groupMappings": [
+            {"claimValue": mapping.claim_value, "principalGroup": mapping.principal_group}
+            for mapping in issuer.group_mappings
+        ],
+        "clientId": issuer.client_id,
+    }

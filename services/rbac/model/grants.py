@@ -2,6 +2,7 @@
 
 from services._chassis.access import CompiledAccess
 from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, PrincipalGroupMembers, RoleGrant, TokenDigest
+from services.rbac.model.issuers import trust_of
 from services.rbac.model.nouns import AccessState
 
 
@@ -29,6 +30,7 @@ def snapshot_of(state: AccessState, revision: int) -> AccessSnapshot:
             for token in state.tokens.values()
             if token.revoked is None
         ),
+        issuers=tuple(trust_of(issuer, state.issuer_keys.get(name)) for name, issuer in state.trusted_issuers.items()),
     )
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
 
+from services.rbac.model.issuers import IssuerKeys, TrustedIssuer
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
@@ -70,7 +72,8 @@ class Token:
     revoked: datetime | None = None
 
 
-AccessObject: TypeAlias = Role | PrincipalGroup | RoleAssignment | ScopeTag
+AccessObject: TypeAlias = Role | PrincipalGroup | RoleAssignment | ScopeTag | TrustedIssuer
+Kept: TypeAlias = AccessObject | Token | IssuerKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class AccessState:
     role_assignments: Mapping[str, RoleAssignment] = field(default_factory=dict)
     scope_tags: Mapping[str, ScopeTag] = field(default_factory=dict)
     tokens: Mapping[str, Token] = field(default_factory=dict)
+    trusted_issuers: Mapping[str, TrustedIssuer] = field(default_factory=dict)
+    issuer_keys: Mapping[str, IssuerKeys] = field(default_factory=dict)
 
     def find(self, item: AccessObject) -> AccessObject | None:
         """Return the object of the same kind and name; None if there is none."""
@@ -91,6 +96,7 @@ class AccessState:
         """Return the state with the objects created or replaced."""
         roles, groups = dict(self.roles), dict(self.principal_groups)
         assignments, tags = dict(self.role_assignments), dict(self.scope_tags)
+        issuers = dict(self.trusted_issuers)
         for item in items:
             match item:
                 case Role():
@@ -101,7 +107,9 @@ class AccessState:
                     assignments[item.name] = item
                 case ScopeTag():
                     tags[item.name] = item
-        return AccessState(roles, groups, assignments, tags, self.tokens)
+                case TrustedIssuer():
+                    issuers[item.name] = item
+        return AccessState(roles, groups, assignments, tags, self.tokens, issuers, self.issuer_keys)
 
     def without_assignment(self, name: str) -> "AccessState":
         """Return the state without one role assignment."""
@@ -118,3 +126,5 @@ class AccessState:
                 return self.role_assignments
             case ScopeTag():
                 return self.scope_tags
+            case TrustedIssuer():
+                return self.trusted_issuers

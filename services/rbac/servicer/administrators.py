@@ -20,6 +20,7 @@ RIGHTS_PER_KIND = {
     "principal_groups": ("roles.assign",),
     "role_assignments": ("roles.assign",),
     "scope_tags": ("scope_tags.manage",),
+    "trusted_issuers": ("roles.assign",),
 }
 
 
@@ -89,6 +90,24 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
             scope_tags=map(codec.tag_to_proto, page.items), next_page_token=page.next_token
         )
 
+    async def ListTrustedIssuers(
+        self, request: rbac_pb2.ListTrustedIssuersRequest, context: Any
+    ) -> rbac_pb2.ListTrustedIssuersResponse:
+        """List trusted issuers by name."""
+        state, _ = await usecases.read_state(self._store)
+        page = _page(state.trusted_issuers, request)
+        return rbac_pb2.ListTrustedIssuersResponse(
+            trusted_issuers=map(codec.issuer_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def GetLoginOptions(
+        self, request: rbac_pb2.GetLoginOptionsRequest, context: Any
+    ) -> rbac_pb2.GetLoginOptionsResponse:
+        """Tell anybody at which issuers `epm login --oidc` can log in."""
+        return rbac_pb2.GetLoginOptionsResponse(
+            options=map(codec.login_option_to_proto, self._publisher.login_issuers())
+        )
+
     async def ApplyAccess(self, request: rbac_pb2.ApplyAccessRequest, context: Any) -> rbac_pb2.ApplyAccessResponse:
         """Create or replace access objects, given the rights for each kind."""
         actor = _actor()
@@ -121,6 +140,14 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
         """Delete a principal group."""
         await self._publisher.reached(await usecases.delete_principal_group(self._store, request.name, now=self._now()))
         return rbac_pb2.DeletePrincipalGroupResponse()
+
+    async def DeleteTrustedIssuer(
+        self, request: rbac_pb2.DeleteTrustedIssuerRequest, context: Any
+    ) -> rbac_pb2.DeleteTrustedIssuerResponse:
+        """Delete a trusted issuer."""
+        revision = await usecases.delete_trusted_issuer(self._store, request.name, actor=_actor(), now=self._now())
+        await self._publisher.reached(revision)
+        return rbac_pb2.DeleteTrustedIssuerResponse()
 
     async def IssueToken(self, request: rbac_pb2.IssueTokenRequest, context: Any) -> rbac_pb2.IssueTokenResponse:
         """Issue a token and show its text this once."""

@@ -225,11 +225,11 @@ async def test_a_role_that_is_used_cannot_be_deleted() -> None:
 
 async def test_a_principal_group_that_is_used_cannot_be_deleted() -> None:
     store = store_with(*ALL, PrincipalGroup("outer", frozenset({"group:tier2"})))
-    with pytest.raises(StateError, match="member of role assignment given, principal group outer") as raised:
+    with pytest.raises(StateError, match="used by role assignment given, principal group outer") as raised:
         await usecases.delete_principal_group(store, "tier2", now=NOW)
     assert raised.value.reason == "GROUP_IN_USE"
     await usecases.delete_role_assignment(store, "given", actor=Actor("user:owner"), now=NOW)
-    with pytest.raises(StateError, match="member of principal group outer"):
+    with pytest.raises(StateError, match="used by principal group outer"):
         await usecases.delete_principal_group(store, "tier2", now=NOW)
     await apply(store, PrincipalGroup("outer", frozenset()))
     await usecases.delete_principal_group(store, "tier2", now=NOW)
