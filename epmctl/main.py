@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, Entry] = {
     "apply": Entry("epmctl.apply", "apply", "Make the server hold what the documents say."),
     "get": Entry("epmctl.get", "get", "Show objects that the server holds."),
     "report": Entry("epmctl.report", "report", "Show what was elevated, by whom, and under which rule."),
+    "access": Entry("epmctl.access", "access", "Tell who may do what, who can do something, and why."),
     "token": Entry("epmctl.token", "token", "Create, list and revoke administrators' tokens."),
     "enrolment-token": Entry("epmctl.enrolment_token", "enrolment_token", "Create, list and revoke enrolment tokens."),
 }

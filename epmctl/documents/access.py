@@ -11,8 +11,8 @@ from epmctl.documents.values import parse_time
 MAX_SCOPE_TAGS: Final = 100
 
 _RIGHT: Final = re.compile(r"[a-z_]+\.[a-z_]+")
-_PRINCIPAL: Final = re.compile(r"user:\S.*")
 _MEMBER: Final = re.compile(r"(user|group):\S.*")
+_MEMBER_REMEDY: Final = "must be user:NAME or group:NAME"
 
 
 def read_role(metadata: Metadata, spec: Fields) -> Role:
@@ -23,8 +23,7 @@ def read_role(metadata: Metadata, spec: Fields) -> Role:
 
 def read_principal_group(metadata: Metadata, spec: Fields) -> PrincipalGroup:
     """Read the spec of a PrincipalGroup."""
-    remedy = "must name a principal, such as user:carol@example.com"
-    return PrincipalGroup(metadata.name, _read_texts(spec, "members", form=_PRINCIPAL, remedy=remedy))
+    return PrincipalGroup(metadata.name, _read_texts(spec, "members", form=_MEMBER, remedy=_MEMBER_REMEDY))
 
 
 def read_role_assignment(metadata: Metadata, spec: Fields) -> RoleAssignment:
@@ -35,7 +34,7 @@ def read_role_assignment(metadata: Metadata, spec: Fields) -> RoleAssignment:
     return RoleAssignment(
         name=metadata.name,
         role=spec.text("role", required=True, blank=False),
-        members=_read_texts(spec, "members", form=_MEMBER, remedy="must be user:NAME or group:NAME"),
+        members=_read_texts(spec, "members", form=_MEMBER, remedy=_MEMBER_REMEDY),
         scope_groups=_read_texts(spec, "scopeGroups"),
         scope_tags=tags,
         expires=_read_expiry(spec),

@@ -10,6 +10,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
+from epm.access.v1 import queries_pb2
 from epm.device.v1 import devices_pb2, groups_pb2
 from epm.policy.v1 import policies_pb2
 from epm.rbac.v1 import rbac_pb2
@@ -27,6 +28,7 @@ Answer = Message | ServiceError | grpc.StatusCode
 
 _SERVICES: Final = (
     rbac_pb2.DESCRIPTOR.services_by_name["RbacService"],
+    queries_pb2.DESCRIPTOR.services_by_name["AccessQueryService"],
     groups_pb2.DESCRIPTOR.services_by_name["GroupService"],
     devices_pb2.DESCRIPTOR.services_by_name["DeviceService"],
     policies_pb2.DESCRIPTOR.services_by_name["PolicyService"],
