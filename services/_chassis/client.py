@@ -14,6 +14,8 @@ DEADLINE = 10.0
 """Seconds that a unary call to another service may take."""
 
 MESSAGE_LIMIT = 4 * 1024 * 1024
+"""Bytes that anybody may send us in one message."""
+
 SNAPSHOT_LIMIT = 64 * 1024 * 1024
 """Bytes that one service may tell another at once: the access snapshot is one message, and without it nobody gets in."""
 

@@ -15,11 +15,19 @@ import grpc
 import grpc.aio
 import structlog
 
-from services._chassis.admission import Metadata, authorise, identify
+from services._chassis.admission import Metadata, Origin, authorise, identify
 from services._chassis.audit import Act
 from services._chassis.caller import CallContext, Caller, CallerKind, set_call
+from services._chassis.client import MESSAGE_LIMIT
 from services._chassis.clock import Clock
-from services._chassis.errors import DeniedError, InvalidError, Problem, ServiceError, UnauthenticatedError
+from services._chassis.errors import (
+    DeniedError,
+    InvalidError,
+    LimitError,
+    Problem,
+    ServiceError,
+    UnauthenticatedError,
+)
 from services._chassis.logging import get_logger
 from services._chassis.refusals import Refused
 from services._chassis.rules import HEALTH, REFLECTION_PREFIX, MethodRule
@@ -95,12 +103,19 @@ class _Method:
             yield self._parsed(message)
 
     def _parsed(self, message: bytes) -> Any:
+        if len(message) > MESSAGE_LIMIT:
+            raise _too_large(len(message))
         parse = self.handler.request_deserializer
         try:
             return parse(message) if parse else message
         except Exception as error:
             problem = Problem("request", "is not a message of this method; generate the client from the same contracts")
             raise InvalidError([problem], reason="MESSAGE_MALFORMED") from error
+
+
+def _too_large(size: int) -> LimitError:
+    message = f"the message has {size} bytes and may have {MESSAGE_LIMIT} (4 MiB); send less at once, in several calls"
+    return LimitError(message, reason="MESSAGE_TOO_LARGE")
 
 
 class _Call:

@@ -37,9 +37,12 @@ DECISION_ID_BYTES = 8
 AddServicer = Callable[[grpc.aio.Server], None]
 METADATA_LIMIT = 16 * 1024
 """Bytes of a call's metadata: one token of an identity provider, and a little beside it."""
+TRANSPORT_LIMIT = 2 * MESSAGE_LIMIT
+"""Bytes of a message that gRPC takes in: its own refusal tells no program why, so the interceptor refuses what is a little too long."""
+
 OPTIONS = (
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_receive_message_length", TRANSPORT_LIMIT),
     ("grpc.max_send_message_length", SNAPSHOT_LIMIT),
     ("grpc.max_metadata_size", METADATA_LIMIT),
     ("grpc.absolute_max_metadata_size", METADATA_LIMIT),

@@ -341,14 +341,6 @@ async def test_a_device_streams_both_ways(doors: OpenDoors) -> None:
     assert answer.HasField("welcome")
 
 
-async def test_a_message_over_the_limit_is_told_so(doors: OpenDoors) -> None:
-    async with doors.public() as channel:
-        stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)
-        with pytest.raises(grpc.aio.AioRpcError, match="larger than max") as refused:
-            await stub.Enroll(enrolment_pb2.EnrollRequest(csr_pem="x" * 5_000_000))
-    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
 async def test_a_message_that_cannot_be_sent_ends_its_call_and_not_the_process(doors: OpenDoors) -> None:
     async with doors.mesh(service_identity("policy")) as channel:
         stub = access_pb2_grpc.AccessServiceStub(channel)
