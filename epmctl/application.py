@@ -31,6 +31,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "principal_groups": Kind.PrincipalGroup,
     "role_assignments": Kind.RoleAssignment,
     "scope_tags": Kind.ScopeTag,
+    "trusted_issuers": Kind.TrustedIssuer,
     "groups": Kind.Group,
     "reusable_certificates": Kind.ReusableCertificate,
     "settings_policies": Kind.ElevationSettingsPolicy,

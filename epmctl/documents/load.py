@@ -15,6 +15,7 @@ from epmctl.documents.access import read_principal_group, read_role, read_role_a
 from epmctl.documents.checks import check_drafts
 from epmctl.documents.fields import Fields
 from epmctl.documents.files import Source, read_sources
+from epmctl.documents.issuers import read_trusted_issuer
 from epmctl.documents.model import API_VERSION, Document, Draft, Kind, Metadata, Spec
 from epmctl.documents.nodes import BrokenNode, Flaws, MapNode, Node, read_nodes
 from epmctl.documents.policies import (
@@ -34,6 +35,7 @@ _READERS: Mapping[Kind, Callable[[Metadata, Fields], Spec | None]] = {
     Kind.PrincipalGroup: read_principal_group,
     Kind.RoleAssignment: read_role_assignment,
     Kind.ScopeTag: read_scope_tag,
+    Kind.TrustedIssuer: read_trusted_issuer,
 }
 
 

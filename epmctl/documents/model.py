@@ -25,6 +25,7 @@ class Kind(Enum):
     PrincipalGroup = "PrincipalGroup"
     RoleAssignment = "RoleAssignment"
     ScopeTag = "ScopeTag"
+    TrustedIssuer = "TrustedIssuer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,33 @@ class ScopeTag:
     name: str
 
 
-Spec = SettingsPolicy | RulesPolicy | ReusableCertificate | Group | Role | PrincipalGroup | RoleAssignment | ScopeTag
+@dataclass(frozen=True, slots=True)
+class GroupMapping:
+    """A group of an identity provider that counts as a principal group."""
+
+    claim_value: str
+    principal_group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedIssuer:
+    """An identity provider whose tokens are believed."""
+
+    name: str
+    issuer: str
+    audiences: tuple[str, ...]
+    jwks_uri: str = ""
+    jwks: str = ""
+    """Its key set as JSON; where both this and the address are blank, its keys are found by discovery."""
+    principal_claim: str = ""
+    principal_prefix: str = ""
+    groups_claim: str = ""
+    group_mappings: tuple[GroupMapping, ...] = ()
+    client_id: str = ""
+
+
+Access = Role | PrincipalGroup | RoleAssignment | ScopeTag | TrustedIssuer
+Spec = SettingsPolicy | RulesPolicy | ReusableCertificate | Group | Access
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from epm.device.v1 import groups_pb2
 from epm.elevation.v1 import settings_pb2
 from epm.policy.v1 import policies_pb2
 from epm.rbac.v1 import rbac_pb2
-from epmctl.documents.model import Document, Kind, PrincipalGroup, Role, RoleAssignment, ScopeTag
+from epmctl.documents.model import Document, Kind, PrincipalGroup, Role, RoleAssignment, ScopeTag, TrustedIssuer
 from epmctl.documents.places import line_of
 from epmctl.errors import Flaw
 from epmctl.plain import to_timestamp
@@ -39,6 +39,7 @@ _KEPT: Final[dict[Kind, frozenset[str]]] = {
     Kind.ScopeTag: frozenset({"description"}),
     Kind.PrincipalGroup: frozenset(),
     Kind.RoleAssignment: frozenset(),
+    Kind.TrustedIssuer: frozenset(),
 }
 
 
@@ -106,6 +107,8 @@ def _add_access(document: Document, request: rbac_pb2.ApplyAccessRequest) -> Non
             request.role_assignments.append(_role_assignment(assignment))
         case ScopeTag():
             request.scope_tags.append(rbac_pb2.ScopeTag(name=name, description=description))
+        case TrustedIssuer() as issuer:
+            request.trusted_issuers.append(_trusted_issuer(issuer))
 
 
 def _metadata(document: Document) -> policies_pb2.Metadata:
@@ -174,3 +177,24 @@ def _role_assignment(assignment: RoleAssignment) -> rbac_pb2.RoleAssignment:
         scope_tags=assignment.scope_tags,
         expires=to_timestamp(assignment.expires),
     )
+
+
+def _trusted_issuer(issuer: TrustedIssuer) -> rbac_pb2.TrustedIssuer:
+    message = rbac_pb2.TrustedIssuer(
+        name=issuer.name,
+        issuer=issuer.issuer,
+        audiences=issuer.audiences,
+        principal_claim=issuer.principal_claim,
+        principal_prefix=issuer.principal_prefix,
+        groups_claim=issuer.groups_claim,
+        group_mappings=[
+            rbac_pb2.GroupMapping(claim_value=mapping.claim_value, principal_group=mapping.principal_group)
+            for mapping in issuer.group_mappings
+        ],
+        client_id=issuer.client_id,
+    )
+    if issuer.jwks:
+        message.jwks = issuer.jwks
+    elif issuer.jwks_uri:
+        message.jwks_uri = issuer.jwks_uri
+    return message

@@ -18,6 +18,17 @@ _COPIED: Final[Mapping[Kind, Sequence[str]]] = {
     Kind.Role: ("rights",),
     Kind.RoleAssignment: ("role", "members", "scopeGroups", "scopeTags", "expires"),
     Kind.ScopeTag: (),
+    Kind.TrustedIssuer: (
+        "issuer",
+        "audiences",
+        "jwksUri",
+        "jwks",
+        "principalClaim",
+        "principalPrefix",
+        "groupsClaim",
+        "groupMappings",
+        "clientId",
+    ),
 }
 _LINT: Final = {"finding": "ignore", "reason": "reason"}
 
@@ -49,7 +60,7 @@ def _spec(kind: Kind, plain: Record) -> dict[str, Plain]:
         return {"platform": plain["platform"], "rules": rules, **_assignments(plain)}
     if kind is Kind.PrincipalGroup:
         return {"members": plain["members"]}
-    return {key: plain[key] for key in _COPIED[kind] if plain[key]}
+    return {key: plain[key] for key in _COPIED[kind] if plain.get(key)}
 
 
 def _settings(settings: Record) -> dict[str, Plain]:

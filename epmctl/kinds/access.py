@@ -64,6 +64,24 @@ ACCESS_KINDS: Final = (
         ),
     ),
     ObjectKind(
+        name="trusted-issuers",
+        singular="trusted-issuer",
+        document=Kind.TrustedIssuer,
+        columns={
+            "NAME": at("name"),
+            "ISSUER": at("issuer"),
+            "AUDIENCES": at("audiences"),
+            "PREFIX": at("principalPrefix"),
+            "GROUPS": count_at("groupMappings"),
+            "CLIENT": at("clientId"),
+        },
+        page=lambda client, size, token: client.call(
+            _rbac(client).ListTrustedIssuers,
+            rbac_pb2.ListTrustedIssuersRequest(page_size=size, page_token=token),
+        ),
+        page_size=25,  # each may hold a whole key set
+    ),
+    ObjectKind(
         name="tokens",
         singular="token",
         key="tokenId",

@@ -18,7 +18,10 @@ def test_a_broken_document_is_refused_with_file_line_and_key(path: Path) -> None
     with pytest.raises(BadInputError) as refused:
         load([str(path)], closed=True)
 
-    found = [line.removeprefix(f"{path}:").replace(str(path), "FILE") for line in refused.value.lines]
+    found = [
+        line.removeprefix(f"{path}:").replace(str(path), "FILE").replace(str(path.parent), "FOLDER")
+        for line in refused.value.lines
+    ]
     assert found == expected
 
 

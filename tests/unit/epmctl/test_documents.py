@@ -20,7 +20,7 @@ from elevation.words import (
 )
 from epmctl.documents import files
 from epmctl.documents.load import DocumentSet, load
-from epmctl.documents.model import Kind, PrincipalGroup, Role, RoleAssignment, ScopeTag
+from epmctl.documents.model import GroupMapping, Kind, PrincipalGroup, Role, RoleAssignment, ScopeTag, TrustedIssuer
 from epmctl.errors import BadInputError
 from tests.builders.documents import GROUP, HASH, RULES, SETTINGS, document, write_documents
 from tests.builders.elevation import certificate, pem
@@ -140,6 +140,12 @@ def test_the_documents_of_access_are_read(tmp_path: Path) -> None:
             "expires: 2027-01-01T02:00:00+02:00}",
         ),
         document("ScopeTag", "emea", "{}"),
+        document(
+            "TrustedIssuer",
+            "corp",
+            "{issuer: 'https://id.example.com', audiences: [epm], principalPrefix: 'corp:', groupsClaim: groups, "
+            "groupMappings: [{claimValue: epm-admins, principalGroup: tier2}], clientId: epm-cli}",
+        ),
     )
 
     assert [entry.spec for entry in found.documents] == [
@@ -154,7 +160,27 @@ def test_the_documents_of_access_are_read(tmp_path: Path) -> None:
             datetime(2027, 1, 1, tzinfo=UTC),
         ),
         ScopeTag("emea"),
+        TrustedIssuer(
+            name="corp",
+            issuer="https://id.example.com",
+            audiences=("epm",),
+            principal_prefix="corp:",
+            groups_claim="groups",
+            group_mappings=(GroupMapping("epm-admins", "tier2"),),
+            client_id="epm-cli",
+        ),
     ]
+
+
+def test_the_file_of_an_issuers_keys_is_read_beside_the_document(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "corp.json").write_text('{"keys": []}')
+    issuer = "{issuer: 'https://id.example.com', audiences: [epm], jwksFile: keys/corp.json}"
+
+    (found,) = read(tmp_path, document("TrustedIssuer", "corp", issuer)).documents
+
+    assert isinstance(found.spec, TrustedIssuer)
+    assert (found.spec.jwks, found.spec.jwks_uri) == ('{"keys": []}', "")
 
 
 def test_metadata_is_kept(tmp_path: Path) -> None:
