@@ -103,6 +103,11 @@ class DeviceService:
         async with self.as_service(by) as directory:
             await directory.ReportSettingsStates(lifecycle_pb2.ReportSettingsStatesRequest(states=states))
 
+    async def report_used(self, *groups: lifecycle_pb2.UsedGroup, revision: int = 1, by: str = "policy") -> None:
+        """Report as a service which groups policies are assigned to."""
+        async with self.as_service(by) as directory:
+            await directory.ReportUsedGroups(lifecycle_pb2.ReportUsedGroupsRequest(groups=groups, revision=revision))
+
     @asynccontextmanager
     async def as_service(self, name: str = "policy") -> AsyncIterator["DirectoryServiceAsyncStub"]:
         """Reach the directory as a service."""

@@ -87,6 +87,17 @@ async def test_what_is_authored_at_one_process_is_pushed_by_the_other_and_its_st
     ]
 
 
+async def test_the_device_service_is_told_which_groups_policies_are_assigned_to(installation: Installation) -> None:
+    async with installation.there.public() as administrators:
+        authoring = policies_pb2_grpc.PolicyServiceStub(administrators)
+        await authoring.ApplyPolicies(workstations(enabled=True), metadata=installation.owner)
+        await installation.devices.until_used("all-devices")
+        deletion = policies_pb2.DeleteSettingsPolicyRequest(name="workstations")
+        await authoring.DeleteSettingsPolicy(deletion, metadata=installation.owner)
+        await installation.devices.until_used()
+        assert installation.devices.used.revision == 2
+
+
 async def test_a_stream_at_one_process_supersedes_the_one_at_the_other(installation: Installation) -> None:
     async with (
         installation.here.public() as administrators,

@@ -51,6 +51,12 @@ class FakeDeviceService(lifecycle_pb2_grpc.DirectoryServiceServicer):
             while (desired, acknowledged) not in self.states():
                 await self._told.wait()
 
+    async def until_used(self, *groups: str) -> None:
+        """Wait until policies were told to be assigned to these groups, and no others."""
+        async with asyncio.timeout(20):
+            while [group.name for group in self.used.groups] != list(groups):
+                await self._told.wait()
+
     def states(self) -> list[tuple[str, bool]]:
         """Return what was told: what is wanted, and whether the device knows."""
         names = ((lifecycle_pb2.DesiredState.Name(state.desired), state.acknowledged) for state in self.heard)
@@ -79,6 +85,8 @@ class FakeDeviceService(lifecycle_pb2_grpc.DirectoryServiceServicer):
     ) -> lifecycle_pb2.ReportUsedGroupsResponse:
         """Keep what was told last."""
         self.used = request
+        self._told.set()
+        self._told = asyncio.Event()
         return lifecycle_pb2.ReportUsedGroupsResponse()
 
     async def build(self, _settings: ServiceSettings) -> ServiceParts:
