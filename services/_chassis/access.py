@@ -22,6 +22,7 @@ from services._chassis.jwt import TokenVerifier, VerifiedToken
 from services._chassis.nesting import GROUP, USER, Nesting
 from services._chassis.rights import BITS, mask_of, names_of
 from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, TokenDigest
+from services._chassis.token_use import TokenUses
 
 OWNER = "Owner"
 DEFAULT_TAG = "default"
@@ -213,6 +214,7 @@ class AccessControl:
     clock: Clock
     bound: timedelta = DEFAULT_BOUND
     on_change: list[Callable[[], None]] = field(default_factory=list)
+    uses: TokenUses = field(default_factory=TokenUses)
     _access: CompiledAccess | None = None
     _confirmed: float = 0.0
     _replaced: asyncio.Event = field(default_factory=asyncio.Event)
@@ -225,7 +227,9 @@ class AccessControl:
 
     def replace(self, snapshot: AccessSnapshot) -> None:
         """Put a new snapshot in force; it is fresh."""
-        self._access, self._verifier = CompiledAccess(snapshot), TokenVerifier(snapshot.issuers)
+        if snapshot.issuers != (self._access.snapshot.issuers if self._access else ()):
+            self._verifier = TokenVerifier(snapshot.issuers)
+        self._access = CompiledAccess(snapshot)
         self._replaced.set()
         self._replaced = asyncio.Event()
         self.confirm()
@@ -256,14 +260,21 @@ class AccessControl:
             raise UnauthenticatedError(
                 "the bearer token is not known; it may be mistyped or revoked", reason="TOKEN_UNKNOWN"
             )
-        if token.expires is not None and self.clock.now() >= token.expires:
+        now = self.clock.now()
+        if token.expires is not None and now >= token.expires:
             raise UnauthenticatedError("the bearer token has expired; ask for a new one", reason="TOKEN_EXPIRED")
+        self.uses.note(token.token_id, now)
         return token
 
     def verify(self, token: str, digest: bytes) -> VerifiedToken:
         """Return who brings the JSON Web Token. Raises UnauthenticatedError for one that is not to be believed."""
         self.access()
         return self._verifier.verify(token, digest, self.clock.now())
+
+    def recall(self, digest: bytes) -> VerifiedToken | None:
+        """Return who brings a JSON Web Token that was believed before; None for any other, whose signature costs time."""
+        self.access()
+        return self._verifier.remembered(digest, self.clock.now())
 
     async def at_least(self, revision: int, timeout: float) -> CompiledAccess:  # noqa: ASYNC109 - part of the question
         """Return the snapshot in force once it is as fresh as the revision. Raises UnavailableError if it does not come."""

@@ -1,5 +1,6 @@
-"""The access snapshot on its way from the rbac service into every other one."""
+"""The access snapshot on its way from the rbac service into every other one, and the use of tokens on its way back."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import grpc.aio
@@ -7,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.access.v1 import access_pb2, access_pb2_grpc
 from services._chassis.access import AccessControl
-from services._chassis.client import calling
+from services._chassis.client import DEADLINE, calling
 from services._chassis.errors import UnavailableError
 from services._chassis.snapshot import (
     AccessSnapshot,
@@ -17,6 +18,7 @@ from services._chassis.snapshot import (
     RoleGrant,
     TokenDigest,
 )
+from services._chassis.token_use import Report, TokenUseReporter
 from services._chassis.workers import Worker
 
 
@@ -27,6 +29,25 @@ def watch_worker(channel: grpc.aio.Channel, control: AccessControl) -> Worker:
         await watch(channel, control)
 
     return Worker("watch_access", run)
+
+
+def report_worker(channel: grpc.aio.Channel, control: AccessControl) -> Worker:
+    """Return the worker that tells the rbac service when tokens were shown to this one."""
+    return TokenUseReporter(control.uses, reporting_over(channel)).worker()
+
+
+def reporting_over(channel: grpc.aio.Channel) -> Report:
+    """Return what reports the use of tokens to the rbac service at the other end of the channel."""
+    stub = access_pb2_grpc.AccessServiceStub(channel)
+
+    async def report(uses: Mapping[str, datetime]) -> None:
+        request = access_pb2.ReportTokenUseRequest()
+        for token_id, used in uses.items():
+            request.uses.add(token_id=token_id).used.FromDatetime(used)
+        with calling("rbac"):
+            await stub.ReportTokenUse(request, timeout=DEADLINE)
+
+    return report
 
 
 async def watch(channel: grpc.aio.Channel, control: AccessControl) -> None:

@@ -1,6 +1,7 @@
 """Let a caller in, or not: what a door does before anything of the request is read."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from services._chassis import auth
@@ -12,14 +13,23 @@ from services._chassis.rules import PUBLIC_KINDS, MethodRule
 Metadata = Mapping[str, tuple[str, ...]]
 
 
-def identify(rule: MethodRule, metadata: Metadata, context: Any, *, trust_domain: str, source: str) -> Caller:
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Say where a call comes from, and whether too many from there failed to prove who they are."""
+
+    source: str
+    limited: bool
+
+
+def identify(rule: MethodRule, metadata: Metadata, context: Any, *, trust_domain: str, origin: Origin) -> Caller:
     """Return who calls. Raises UnauthenticatedError, and UnavailableError while the access snapshot is missing or stale."""
+    source = origin.source
     if not rule.callers <= PUBLIC_KINDS:
         return auth.mesh_caller(context.auth_context(), trust_domain=trust_domain, source=source)
     authorization = metadata.get("authorization", ())
     if CallerKind.ADMINISTRATOR not in rule.callers or (not authorization and CallerKind.ANONYMOUS in rule.callers):
         return Caller(kind=CallerKind.ANONYMOUS, source=source)
-    return auth.administrator(authorization, rule.access, source=source)
+    return auth.administrator(authorization, rule.access, source=source, limited=origin.limited)
 
 
 def authorise(rule: MethodRule, caller: Caller) -> Permit:

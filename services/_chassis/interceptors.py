@@ -141,8 +141,9 @@ class _Call:
         rule = self._method.rule
         if rule is None:
             raise DeniedError("nobody may call this method", reason="NO_ACCESS_RULE")
-        trust_domain = self._method.door.trust_domain
-        caller = identify(rule, self._metadata, self._context, trust_domain=trust_domain, source=self._source)
+        door = self._method.door
+        origin = Origin(self._source, limited=door.throttle.exhausted(origin_of(self._source)))
+        caller = identify(rule, self._metadata, self._context, trust_domain=door.trust_domain, origin=origin)
         self._caller = caller
         set_call(CallContext(caller, authorise(rule, caller), self._request_id, self._decision_id))
         return self._method.read(incoming)

@@ -74,14 +74,18 @@ class TokenVerifier:
 
     def verify(self, token: str, digest: bytes, now: datetime) -> VerifiedToken:
         """Return who brought the token. Raises UnauthenticatedError for any that is not to be believed."""
-        known = self._remembered.get(digest)
-        if known is not None and now.timestamp() < known.until:
+        if known := self.remembered(digest, now):
             return known
         verified = self._verify(token, now)
         if len(self._remembered) >= MOST_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[digest] = verified
         return verified
+
+    def remembered(self, digest: bytes, now: datetime) -> VerifiedToken | None:
+        """Return who brought a token that was believed before and is still good; None for any other."""
+        known = self._remembered.get(digest)
+        return known if known is not None and now.timestamp() < known.until else None
 
     def _verify(self, token: str, now: datetime) -> VerifiedToken:
         header, claims = _parts(token)

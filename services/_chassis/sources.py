@@ -5,11 +5,15 @@ A proxy that is not configured is a caller like any other: what it says of whom 
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import unquote
 
 FORWARDED_FOR = "x-forwarded-for"
 MOST_HOPS = 32
+REMEMBERED = 4096
+"""Sources whose origin is at hand; connections live longer than calls."""
+
 NEIGHBOURS = 64
 """Bits of an IPv6 address that one customer shares: whoever has one address of such a network has all of them."""
 
@@ -28,7 +32,7 @@ def source_of(peer: str, forwarded: Iterable[str], trusted: Sequence[Network]) -
     The last address of `x-forwarded-for` was written by the proxy that called us, the one before it by whoever called that
     proxy, and so on: the first one from behind that is no trusted proxy is the caller's own.
     """
-    here = _address(_host(peer))
+    here = _address(_host(peer)) if trusted else None
     if here is None or not _within(here, trusted):
         return peer
     caller = here
@@ -43,6 +47,7 @@ def source_of(peer: str, forwarded: Iterable[str], trusted: Sequence[Network]) -
     return peer if caller == here else f"ipv{caller.version}:{caller}"
 
 
+@lru_cache(REMEMBERED)
 def origin_of(source: str) -> str:
     """Return what all calls of one origin share: the address without its port, the network of an IPv6 address."""
     host = _host(source)

@@ -1,6 +1,7 @@
 """Access control without the rbac service: say who holds which rights, get what a service asks."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services._chassis.access import AccessControl, Permit, Scope
@@ -8,7 +9,7 @@ from services._chassis.auth import digest_of
 from services._chassis.caller import CallContext, Caller, CallerKind, set_call
 from services._chassis.clock import Clock, SystemClock
 from services._chassis.rights import RIGHT_NAMES
-from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, RoleGrant, TokenDigest
+from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, IssuerTrust, RoleGrant, TokenDigest
 
 
 class FakeAccess:
@@ -39,10 +40,9 @@ class FakeAccess:
             scope_tags=frozenset(scope_tags),
             expires=expires,
         )
-        self._replace(
-            roles=(*self._snapshot.roles, RoleGrant(name, frozenset(rights))),
-            assignments=(*self._snapshot.assignments, assignment),
-        )
+        old = self._snapshot
+        roles = (*old.roles, RoleGrant(name, frozenset(rights)))
+        self._put(replace(old, roles=roles, assignments=(*old.assignments, assignment)))
         return self.token(principal)
 
     def owner(self, principal: str = "user:owner") -> str:
@@ -54,28 +54,20 @@ class FakeAccess:
         number = len(self._snapshot.tokens) + 1
         text = f"epm_token-{number}-of-{principal.removeprefix('user:')}"
         token = TokenDigest(token_id=f"token-{number}", digest=digest_of(text), principal=principal, expires=expires)
-        self._replace(tokens=(*self._snapshot.tokens, token))
+        self._put(replace(self._snapshot, tokens=(*self._snapshot.tokens, token)))
         return text
 
     def revoke(self, text: str) -> None:
         """Take the token away."""
         kept = tuple(token for token in self._snapshot.tokens if token.digest != digest_of(text))
-        self._replace(tokens=kept)
+        self._put(replace(self._snapshot, tokens=kept))
 
-    def _replace(
-        self,
-        *,
-        roles: tuple[RoleGrant, ...] | None = None,
-        assignments: tuple[AssignmentGrant, ...] | None = None,
-        tokens: tuple[TokenDigest, ...] | None = None,
-    ) -> None:
-        old = self._snapshot
-        self._snapshot = AccessSnapshot(
-            revision=old.revision + 1,
-            roles=old.roles if roles is None else roles,
-            assignments=old.assignments if assignments is None else assignments,
-            tokens=old.tokens if tokens is None else tokens,
-        )
+    def trust(self, *issuers: IssuerTrust) -> None:
+        """Believe the tokens of these issuers and of no others."""
+        self._put(replace(self._snapshot, issuers=issuers))
+
+    def _put(self, snapshot: AccessSnapshot) -> None:
+        self._snapshot = replace(snapshot, revision=snapshot.revision + 1)
         self.control.replace(self._snapshot)
 
 

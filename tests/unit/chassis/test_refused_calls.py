@@ -20,6 +20,7 @@ from services._chassis.audit import AuditEntry
 from services._chassis.errors import DeniedError, UnauthenticatedError
 from services._chassis.refusals import RefusalLog
 from services._chassis.server import ServiceParts
+from tests.builders import issuer
 from tests.builders.doors import OpenDoors, bearer, device_identity, open_doors
 from tests.builders.refusals import Refusal, read_refusal
 from tests.fakes.access import FakeAccess
@@ -242,3 +243,33 @@ async def test_nobody_escapes_the_limit_by_claiming_to_speak_for_others(house: H
 async def test_a_flood_of_failures_leaves_one_record(house: House, doors: OpenDoors) -> None:
     await asyncio.gather(*(call(doors, WHO_AM_I) for _ in range(100)))
     assert [entry.details["count"] for entry in house.noted()] == ["100"]
+
+
+async def test_of_an_origin_over_the_limit_no_signature_is_verified_but_of_tokens_that_were_believed(
+    house: House, doors: OpenDoors
+) -> None:
+    house.access.trust(issuer.trust())
+    known = issuer.token(issuer.claims(jti="seen before"))
+    assert await call(doors, WHO_AM_I, *bearer(known)) is None
+    for _ in range(LIMIT):
+        await call(doors, WHO_AM_I)
+    house.access.grant("user:carol")  # whatever changes about access
+    assert await call(doors, WHO_AM_I, *bearer(known)) is None
+    fresh = bearer(issuer.token(issuer.claims(jti="fresh")))
+    refusal = await call(doors, WHO_AM_I, *fresh)
+    assert refusal is not None
+    assert refusal.code == "RESOURCE_EXHAUSTED"
+    house.clock.advance(LATER / LIMIT)
+    assert await call(doors, WHO_AM_I, *fresh) is None
+
+
+async def test_a_remembered_token_is_refused_once_its_issuer_is_not_trusted_any_more(
+    house: House, doors: OpenDoors
+) -> None:
+    house.access.trust(issuer.trust())
+    known = bearer(issuer.token())
+    assert await call(doors, WHO_AM_I, *known) is None
+    house.access.trust()
+    refusal = await call(doors, WHO_AM_I, *known)
+    assert refusal is not None
+    assert refusal.reason == "TOKEN_ISSUER_UNKNOWN"
