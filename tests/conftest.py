@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.postgres import Cluster, PostgresMissingError, shared_cluster
+from tests.postgres import Cluster, PostgresMissingError, do_without, shared_cluster
 
 # A busy machine is slow, which is no fault of the code; a continuous integration run is the same each time.
 settings.register_profile("house", deadline=None, derandomize="CI" in os.environ, print_blob=True)
@@ -16,14 +16,14 @@ settings.load_profile("house")
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Run one PostgreSQL for all workers of this run; skip where there are no binaries, and say so."""
+    """Run one PostgreSQL for all workers of this run; do without where there are no binaries."""
     own = tmp_path_factory.getbasetemp()
     run_folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     try:
         with shared_cluster(run_folder) as cluster:
             yield cluster
     except PostgresMissingError as error:
-        pytest.skip(str(error))
+        do_without(error, os.environ)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
