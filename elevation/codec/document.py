@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from elevation.certificates import to_pem
@@ -34,15 +33,6 @@ def encode_document(document: PolicyDocument) -> document_pb2.PolicyDocument:
     if document.deprovision_time is not None:
         message.deprovision_time.CopyFrom(encode_time(document.deprovision_time))
     return message
-
-
-def parse_document(content: bytes) -> PolicyDocument:
-    """Read the bytes of a document; raise CodecError if anything in it, at any depth, is not understood."""
-    try:
-        message = document_pb2.PolicyDocument.FromString(content)
-    except DecodeError:
-        raise CodecError("", "is not a policy document") from None
-    return decode_document(message)
 
 
 def decode_document(message: document_pb2.PolicyDocument) -> PolicyDocument:

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent_stub.model import Identity
 from agent_stub.policy.manifest import Manifest, digest_problems, verify
-from elevation.codec.document import parse_document
+from elevation.codec.document import decode_document
 from elevation.document import PolicyDocument
+from epm.elevation.v1 import document_pb2
 from epm.policy.v1 import agent_pb2, agent_pb2_grpc
 from services._chassis.pki import policy_key_id
 from services._chassis.server import ServiceParts
@@ -174,7 +175,11 @@ class Stream:
         assert response.WhichOneof("message") == "offer", response
         manifest = verify(response.offer.signed_manifest, self._identity)
         assert digest_problems(manifest, response.offer.document) == []
-        return response.offer, manifest, parse_document(response.offer.document)
+        return (
+            response.offer,
+            manifest,
+            decode_document(document_pb2.PolicyDocument.FromString(response.offer.document)),
+        )
 
     async def apply(self) -> Manifest:
         """Take the next offer and acknowledge it."""

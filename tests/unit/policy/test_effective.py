@@ -4,7 +4,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elevation.codec.document import encode_document, parse_document
+from elevation.codec.document import decode_document, encode_document
 from elevation.document import PolicyDocument, check_document
 from elevation.model import (
     ALL_DEVICES,
@@ -15,6 +15,7 @@ from elevation.model import (
     GroupType,
     ReusableCertificate,
 )
+from epm.elevation.v1 import document_pb2
 from services.policy.codec.agent import DocumentEncoder
 from services.policy.model.delivery import Desired
 from services.policy.model.directory import DirectoryDevice
@@ -208,6 +209,10 @@ def test_the_same_content_gives_the_same_bytes_whatever_the_order(
     assert DocumentEncoder().encode(made) == DocumentEncoder().encode(expected)
 
 
+def read(content: bytes) -> PolicyDocument:
+    return decode_document(document_pb2.PolicyDocument.FromString(content))
+
+
 def test_the_bytes_are_those_of_the_whole_message() -> None:
     encoder = DocumentEncoder()
     leaving = replace(device("d1", "alice"), deprovision_time=NOW)
@@ -215,16 +220,16 @@ def test_the_bytes_are_those_of_the_whole_message() -> None:
         made = document(*contents, of=of, groups=(DEVELOPERS,))
         content = encoder.encode(replace(made, rules_policies=made.rules_policies[::-1]))
         assert content == encode_document(made).SerializeToString(deterministic=True)
-        assert parse_document(content).device_id == of.device_id
+        assert read(content).device_id == of.device_id
 
 
 def test_a_policy_that_changed_is_encoded_anew() -> None:
     encoder, first = DocumentEncoder(), rules("tools")
     old = EffectivePolicies(corpus(first, revision=1), {}).document(device())
     new = EffectivePolicies(corpus(replace(first, rules=()), revision=2), {}).document(device())
-    assert [len(parse_document(encoder.encode(made)).rules_policies[0].rules) for made in (old, new)] == [1, 0]
+    assert [len(read(encoder.encode(made)).rules_policies[0].rules) for made in (old, new)] == [1, 0]
 
 
 def test_an_empty_installation_makes_a_document_that_says_so() -> None:
     made = EffectivePolicies(Corpus(0), {}).document(device())
-    assert parse_document(DocumentEncoder().encode(made)).any_user.settings is None
+    assert read(DocumentEncoder().encode(made)).any_user.settings is None
