@@ -25,16 +25,17 @@ class Nesting:
         }
         self.outermost_first: tuple[str, ...] = tuple(name for names in rounds for name in names)
 
-    def ways_up(self, starts: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Return the shortest way from one of the groups to each that contains it: outermost first, the start last."""
-        ways: dict[str, tuple[str, ...]] = {name: (name,) for name in sorted(starts) if name in self.containers}
-        line = list(ways)
-        for inner in line:
-            for outer in self.containers[inner]:
-                if outer not in ways:
-                    ways[outer] = (outer, *ways[inner])
-                    line.append(outer)
-        return ways
+    def above(self, starts: Iterable[str]) -> dict[str, str]:
+        """Return the groups and all that contain one of them, nearest first, each with its step down (see `way`)."""
+        return _reach(self.containers, starts)
+
+
+def way(steps: Mapping[str, str], outermost: str) -> tuple[str, ...]:
+    """Return the way down from a group: outermost first, where the steps started last."""
+    found = [outermost]
+    while inner := steps[found[-1]]:
+        found.append(inner)
+    return tuple(found)
 
 
 def components(edges: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
@@ -73,20 +74,20 @@ def cycles(groups: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, ...]]:
     for names in components(every):
         start = min(names)
         if len(names) > 1 or start in every[start]:
-            yield _way_round(every, start, frozenset(names))
+            steps = _reach(every, [start])
+            yield start, *way(steps, next(name for name in steps if start in every[name]))
 
 
-def _way_round(edges: Mapping[str, Sequence[str]], start: str, within: frozenset[str]) -> tuple[str, ...]:
-    ways: dict[str, tuple[str, ...]] = {start: (start,)}
-    line = [start]
-    for name in line:
-        for other in edges[name]:
-            if other == start:
-                return (start, *ways[name])
-            if other in within and other not in ways:
-                ways[other] = (other, *ways[name])
-                line.append(other)
-    raise LookupError(start)
+def _reach(edges: Mapping[str, Sequence[str]], starts: Iterable[str]) -> dict[str, str]:
+    """Return what the edges lead to, nearest first, each with what came before it; nothing came before a start."""
+    steps = {name: "" for name in sorted(starts) if name in edges}
+    line = list(steps)
+    for inner in line:
+        for outer in edges[inner]:
+            if outer not in steps:
+                steps[outer] = inner
+                line.append(outer)
+    return steps
 
 
 def _containers(groups: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:

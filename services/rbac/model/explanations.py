@@ -8,7 +8,7 @@ from enum import Enum
 from services._chassis.access import DEFAULT_TAG, CompiledAccess, Grant
 from services._chassis.rights import BITS
 from services.rbac.model.nouns import Actor
-from services.rbac.model.questions import Asked, Way, allows, contributing, way_to, ways_of
+from services.rbac.model.questions import Asked, Way, allows, contributing, steps_above, way_to
 
 MOST_STEPS = 1000
 MOST_NAMES = 5
@@ -66,9 +66,9 @@ def explain(access: CompiledAccess, query: Query, now: datetime) -> Explanation:
 
 def _steps(access: CompiledAccess, query: Query, now: datetime) -> Iterator[Step]:
     roles = {role.name for role in access.snapshot.roles}
-    ways = ways_of(access, query.actor)
+    steps = steps_above(access, query.actor)
     for assignment, grant in zip(access.snapshot.assignments, access.all_grants, strict=True):
-        way = way_to(assignment.members, query.actor.name, ways)
+        way = way_to(assignment.members, query.actor.name, steps)
         gaps = tuple(_gaps(grant, query, now, member=way is not None, known=grant.role in roles))
         if len(gaps) <= 1 and (query.strangers or Gap.NOT_A_MEMBER not in gaps):
             yield Step(grant, way or (), gaps, _sentence(grant, query, gaps, way or ()))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services._chassis.access import CompiledAccess, Grant, Permit
-from services._chassis.nesting import GROUP
+from services._chassis.nesting import GROUP, way
 from services._chassis.rights import BITS
 from services.rbac.model.nouns import Actor
 
@@ -68,18 +68,18 @@ def holders(
     return tuple(_with_ways(access, found[:most]))
 
 
-def ways_of(access: CompiledAccess, actor: Actor) -> dict[str, Way]:
-    """Return every principal group that the actor is in, with the shortest way to it from the outside."""
+def steps_above(access: CompiledAccess, actor: Actor) -> dict[str, str]:
+    """Return every principal group that the actor is in, nearest first, with the step down from it."""
     inside = {group.name for group in access.snapshot.principal_groups if actor.name in group.members}
-    return access.nesting.ways_up(inside | actor.groups)
+    return access.nesting.above(inside | actor.groups)
 
 
-def way_to(members: frozenset[str], principal: str, ways: dict[str, Way]) -> Way | None:
+def way_to(members: frozenset[str], principal: str, steps: dict[str, str]) -> Way | None:
     """Return the shortest way from an assignment's members to the principal; None if there is none."""
     if principal in members:
         return ()
-    reaching = [way for group, way in ways.items() if GROUP + group in members]
-    return min(reaching, key=lambda way: (len(way), way), default=None)
+    nearest = next((group for group in steps if GROUP + group in members), None)
+    return None if nearest is None else way(steps, nearest)
 
 
 def _contributes(right: str, grant: Grant, asked: Asked) -> bool:
@@ -103,18 +103,21 @@ def _bits_of(access: CompiledAccess, principal: str) -> int:
 
 
 def _with_ways(access: CompiledAccess, pairs: list[tuple[str, Grant]]) -> Iterator[Holder]:
-    wanted = {principal for principal, _ in pairs}
-    users = {principal for principal in wanted if not principal.startswith(GROUP)}
-    inside: dict[str, set[str]] = {principal: set() for principal in users}
-    for group_principal in wanted - users:
-        inside[group_principal] = set(access.nesting.containers.get(group_principal.removeprefix(GROUP), ()))
-    for group in access.snapshot.principal_groups:
-        for principal in users & group.members:
-            inside[principal].add(group.name)
-    ways: dict[str, dict[str, Way]] = {}
     members = {assignment.name: assignment.members for assignment in access.snapshot.assignments}
+    steps = {
+        name: access.nesting.above(groups) for name, groups in _inside(access, {name for name, _ in pairs}).items()
+    }
     for principal, grant in pairs:
-        if principal not in ways:
-            ways[principal] = access.nesting.ways_up(inside[principal])
-        way = way_to(members[grant.assignment], principal, ways[principal])
-        yield Holder(principal, grant, way or ())
+        found = way_to(members[grant.assignment], principal, steps[principal])
+        yield Holder(principal, grant, found or ())
+
+
+def _inside(access: CompiledAccess, principals: set[str]) -> dict[str, set[str]]:
+    """Return the groups that directly hold each of the principals, found in one pass over all groups."""
+    users = {name for name in principals if not name.startswith(GROUP)}
+    inside = {name: set[str]() for name in users}
+    for group in access.snapshot.principal_groups:
+        for name in users & group.members:
+            inside[name].add(group.name)
+    outer = {name: set(access.nesting.containers.get(name.removeprefix(GROUP), ())) for name in principals - users}
+    return inside | outer

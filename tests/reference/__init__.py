@@ -1,0 +1,1 @@
+"""Evaluators written from the specification alone, to compare the real ones with."""
