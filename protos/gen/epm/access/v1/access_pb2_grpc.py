@@ -52,8 +52,9 @@ class AccessServiceServicer:
     """
 
     def WatchAccess(self, request, context):
-        """Streams the access snapshot: the whole of it at once and after every change, and a heartbeat while nothing changes.
-        A service whose last message is older than its bound refuses administrators' calls. Called by services only.
+        """Streams the access snapshot: the whole of it at once and after every change, and a heartbeat while nothing changes. A service whose last
+        message is older than its bound refuses administrators' calls. Changes nothing; may be called again at any time. Called by services
+        only.
         Errors: PERMISSION_DENIED for any other caller.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -62,6 +63,7 @@ class AccessServiceServicer:
 
     def ReportTokenUse(self, request, context):
         """Takes in when tokens were last used, in batches; an older time than what is known is ignored. Idempotent. Called by services only.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

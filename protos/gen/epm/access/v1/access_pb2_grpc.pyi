@@ -34,12 +34,15 @@ class AccessServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AccessServiceAsyncStub: ...
     WatchAccess: _grpc.UnaryStreamMultiCallable[_access_pb2.WatchAccessRequest, _access_pb2.WatchAccessResponse]
-    """Streams the access snapshot: the whole of it at once and after every change, and a heartbeat while nothing changes.
-    A service whose last message is older than its bound refuses administrators' calls. Called by services only.
+    """Streams the access snapshot: the whole of it at once and after every change, and a heartbeat while nothing changes. A service whose last
+    message is older than its bound refuses administrators' calls. Changes nothing; may be called again at any time. Called by services
+    only.
     Errors: PERMISSION_DENIED for any other caller.
     """
     ReportTokenUse: _grpc.UnaryUnaryMultiCallable[_access_pb2.ReportTokenUseRequest, _access_pb2.ReportTokenUseResponse]
-    """Takes in when tokens were last used, in batches; an older time than what is known is ignored. Idempotent. Called by services only."""
+    """Takes in when tokens were last used, in batches; an older time than what is known is ignored. Idempotent. Called by services only.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
+    """
 
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
@@ -47,12 +50,15 @@ class AccessServiceAsyncStub(AccessServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchAccess: _aio.UnaryStreamMultiCallable[_access_pb2.WatchAccessRequest, _access_pb2.WatchAccessResponse]  # type: ignore[assignment]
-    """Streams the access snapshot: the whole of it at once and after every change, and a heartbeat while nothing changes.
-    A service whose last message is older than its bound refuses administrators' calls. Called by services only.
+    """Streams the access snapshot: the whole of it at once and after every change, and a heartbeat while nothing changes. A service whose last
+    message is older than its bound refuses administrators' calls. Changes nothing; may be called again at any time. Called by services
+    only.
     Errors: PERMISSION_DENIED for any other caller.
     """
     ReportTokenUse: _aio.UnaryUnaryMultiCallable[_access_pb2.ReportTokenUseRequest, _access_pb2.ReportTokenUseResponse]  # type: ignore[assignment]
-    """Takes in when tokens were last used, in batches; an older time than what is known is ignored. Idempotent. Called by services only."""
+    """Takes in when tokens were last used, in batches; an older time than what is known is ignored. Idempotent. Called by services only.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
+    """
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
     """Publishes who may do what, so that every service checks locally."""
@@ -63,8 +69,9 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.WatchAccessRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_access_pb2.WatchAccessResponse], _abc.AsyncIterator[_access_pb2.WatchAccessResponse]]:
-        """Streams the access snapshot: the whole of it at once and after every change, and a heartbeat while nothing changes.
-        A service whose last message is older than its bound refuses administrators' calls. Called by services only.
+        """Streams the access snapshot: the whole of it at once and after every change, and a heartbeat while nothing changes. A service whose last
+        message is older than its bound refuses administrators' calls. Changes nothing; may be called again at any time. Called by services
+        only.
         Errors: PERMISSION_DENIED for any other caller.
         """
 
@@ -74,6 +81,8 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.ReportTokenUseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.ReportTokenUseResponse, _abc.Awaitable[_access_pb2.ReportTokenUseResponse]]:
-        """Takes in when tokens were last used, in batches; an older time than what is known is ignored. Idempotent. Called by services only."""
+        """Takes in when tokens were last used, in batches; an older time than what is known is ignored. Idempotent. Called by services only.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
+        """
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -30,6 +30,7 @@ class AccessQueryServiceStub:
     principal takes `roles.read`. A question that names a `revision` is answered once the server knows that revision of the access data.
     Errors of every method: INVALID_ARGUMENT for a right that does not exist; PERMISSION_DENIED for another principal without `roles.read`;
     UNAVAILABLE where the revision does not come in time.
+    No method changes anything; each may be repeated.
     """
 
     def __init__(self, channel):
@@ -75,6 +76,7 @@ class AccessQueryServiceServicer:
     principal takes `roles.read`. A question that names a `revision` is answered once the server knows that revision of the access data.
     Errors of every method: INVALID_ARGUMENT for a right that does not exist; PERMISSION_DENIED for another principal without `roles.read`;
     UNAVAILABLE where the revision does not come in time.
+    No method changes anything; each may be repeated.
     """
 
     def Check(self, request, context):
@@ -86,6 +88,7 @@ class AccessQueryServiceServicer:
 
     def BatchCheck(self, request, context):
         """Answers many checks at once, on one state of the access data.
+        Errors: INVALID_ARGUMENT for none or more than 100 questions too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +169,7 @@ class AccessQueryService:
     principal takes `roles.read`. A question that names a `revision` is answered once the server knows that revision of the access data.
     Errors of every method: INVALID_ARGUMENT for a right that does not exist; PERMISSION_DENIED for another principal without `roles.read`;
     UNAVAILABLE where the revision does not come in time.
+    No method changes anything; each may be repeated.
     """
 
     @staticmethod

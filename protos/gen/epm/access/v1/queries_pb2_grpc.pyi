@@ -31,6 +31,7 @@ class AccessQueryServiceStub:
     principal takes `roles.read`. A question that names a `revision` is answered once the server knows that revision of the access data.
     Errors of every method: INVALID_ARGUMENT for a right that does not exist; PERMISSION_DENIED for another principal without `roles.read`;
     UNAVAILABLE where the revision does not come in time.
+    No method changes anything; each may be repeated.
     """
 
     @_typing.overload
@@ -40,7 +41,9 @@ class AccessQueryServiceStub:
     Check: _grpc.UnaryUnaryMultiCallable[_queries_pb2.CheckRequest, _queries_pb2.CheckResponse]
     """Tells whether a principal may do something to an object."""
     BatchCheck: _grpc.UnaryUnaryMultiCallable[_queries_pb2.BatchCheckRequest, _queries_pb2.BatchCheckResponse]
-    """Answers many checks at once, on one state of the access data."""
+    """Answers many checks at once, on one state of the access data.
+    Errors: INVALID_ARGUMENT for none or more than 100 questions too.
+    """
     ListAllowedScopes: _grpc.UnaryUnaryMultiCallable[_queries_pb2.ListAllowedScopesRequest, _queries_pb2.ListAllowedScopesResponse]
     """Lists the scopes in which a principal has a right: what it sees and whom it may target."""
     ListPrincipals: _grpc.UnaryUnaryMultiCallable[_queries_pb2.ListPrincipalsRequest, _queries_pb2.ListPrincipalsResponse]
@@ -58,13 +61,16 @@ class AccessQueryServiceAsyncStub(AccessQueryServiceStub):
     principal takes `roles.read`. A question that names a `revision` is answered once the server knows that revision of the access data.
     Errors of every method: INVALID_ARGUMENT for a right that does not exist; PERMISSION_DENIED for another principal without `roles.read`;
     UNAVAILABLE where the revision does not come in time.
+    No method changes anything; each may be repeated.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Check: _aio.UnaryUnaryMultiCallable[_queries_pb2.CheckRequest, _queries_pb2.CheckResponse]  # type: ignore[assignment]
     """Tells whether a principal may do something to an object."""
     BatchCheck: _aio.UnaryUnaryMultiCallable[_queries_pb2.BatchCheckRequest, _queries_pb2.BatchCheckResponse]  # type: ignore[assignment]
-    """Answers many checks at once, on one state of the access data."""
+    """Answers many checks at once, on one state of the access data.
+    Errors: INVALID_ARGUMENT for none or more than 100 questions too.
+    """
     ListAllowedScopes: _aio.UnaryUnaryMultiCallable[_queries_pb2.ListAllowedScopesRequest, _queries_pb2.ListAllowedScopesResponse]  # type: ignore[assignment]
     """Lists the scopes in which a principal has a right: what it sees and whom it may target."""
     ListPrincipals: _aio.UnaryUnaryMultiCallable[_queries_pb2.ListPrincipalsRequest, _queries_pb2.ListPrincipalsResponse]  # type: ignore[assignment]
@@ -81,6 +87,7 @@ class AccessQueryServiceServicer(metaclass=_abc_1.ABCMeta):
     principal takes `roles.read`. A question that names a `revision` is answered once the server knows that revision of the access data.
     Errors of every method: INVALID_ARGUMENT for a right that does not exist; PERMISSION_DENIED for another principal without `roles.read`;
     UNAVAILABLE where the revision does not come in time.
+    No method changes anything; each may be repeated.
     """
 
     @_abc_1.abstractmethod
@@ -97,7 +104,9 @@ class AccessQueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _queries_pb2.BatchCheckRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queries_pb2.BatchCheckResponse, _abc.Awaitable[_queries_pb2.BatchCheckResponse]]:
-        """Answers many checks at once, on one state of the access data."""
+        """Answers many checks at once, on one state of the access data.
+        Errors: INVALID_ARGUMENT for none or more than 100 questions too.
+        """
 
     @_abc_1.abstractmethod
     def ListAllowedScopes(

@@ -47,10 +47,10 @@ class EnrolmentServiceServicer:
     """
 
     def Enroll(self, request, context):
-        """Makes a device of the caller: checks the enrolment token, decides the identity and signs the key. A request that is repeated with the same
-        token and key returns the same device. Anyone may call it; the token decides.
-        Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up; INVALID_ARGUMENT with all problems; ALREADY_EXISTS where an
-        enrolled device has the name.
+        """Makes a device of the caller: checks the enrolment token, decides the identity, signs the key, uses up one of the token's quota and
+        joins its groups. A request that is repeated with the same token and key returns the same device. Anyone may call it; the token decides.
+        Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up; INVALID_ARGUMENT with all problems; ALREADY_EXISTS
+        where an enrolled device has the name, or the key is enrolled under another; RESOURCE_EXHAUSTED where a group of the token is full.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +127,7 @@ class DeviceAgentServiceServicer:
 
     def CheckIn(self, request, context):
         """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate.
-        Errors: PERMISSION_DENIED for a device that names another or is retired.
+        Errors: PERMISSION_DENIED for a device that names another, is not known or is retired; INVALID_ARGUMENT with all problems.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,10 +34,10 @@ class EnrolmentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EnrolmentServiceAsyncStub: ...
     Enroll: _grpc.UnaryUnaryMultiCallable[_agent_pb2.EnrollRequest, _agent_pb2.EnrollResponse]
-    """Makes a device of the caller: checks the enrolment token, decides the identity and signs the key. A request that is repeated with the same
-    token and key returns the same device. Anyone may call it; the token decides.
-    Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up; INVALID_ARGUMENT with all problems; ALREADY_EXISTS where an
-    enrolled device has the name.
+    """Makes a device of the caller: checks the enrolment token, decides the identity, signs the key, uses up one of the token's quota and
+    joins its groups. A request that is repeated with the same token and key returns the same device. Anyone may call it; the token decides.
+    Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up; INVALID_ARGUMENT with all problems; ALREADY_EXISTS
+    where an enrolled device has the name, or the key is enrolled under another; RESOURCE_EXHAUSTED where a group of the token is full.
     """
 
 @_typing.type_check_only
@@ -46,10 +46,10 @@ class EnrolmentServiceAsyncStub(EnrolmentServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Enroll: _aio.UnaryUnaryMultiCallable[_agent_pb2.EnrollRequest, _agent_pb2.EnrollResponse]  # type: ignore[assignment]
-    """Makes a device of the caller: checks the enrolment token, decides the identity and signs the key. A request that is repeated with the same
-    token and key returns the same device. Anyone may call it; the token decides.
-    Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up; INVALID_ARGUMENT with all problems; ALREADY_EXISTS where an
-    enrolled device has the name.
+    """Makes a device of the caller: checks the enrolment token, decides the identity, signs the key, uses up one of the token's quota and
+    joins its groups. A request that is repeated with the same token and key returns the same device. Anyone may call it; the token decides.
+    Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up; INVALID_ARGUMENT with all problems; ALREADY_EXISTS
+    where an enrolled device has the name, or the key is enrolled under another; RESOURCE_EXHAUSTED where a group of the token is full.
     """
 
 class EnrolmentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -61,10 +61,10 @@ class EnrolmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_pb2.EnrollRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_pb2.EnrollResponse, _abc.Awaitable[_agent_pb2.EnrollResponse]]:
-        """Makes a device of the caller: checks the enrolment token, decides the identity and signs the key. A request that is repeated with the same
-        token and key returns the same device. Anyone may call it; the token decides.
-        Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up; INVALID_ARGUMENT with all problems; ALREADY_EXISTS where an
-        enrolled device has the name.
+        """Makes a device of the caller: checks the enrolment token, decides the identity, signs the key, uses up one of the token's quota and
+        joins its groups. A request that is repeated with the same token and key returns the same device. Anyone may call it; the token decides.
+        Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up; INVALID_ARGUMENT with all problems; ALREADY_EXISTS
+        where an enrolled device has the name, or the key is enrolled under another; RESOURCE_EXHAUSTED where a group of the token is full.
         """
 
 def add_EnrolmentServiceServicer_to_server(servicer: EnrolmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
@@ -78,7 +78,7 @@ class DeviceAgentServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DeviceAgentServiceAsyncStub: ...
     CheckIn: _grpc.UnaryUnaryMultiCallable[_agent_pb2.CheckInRequest, _agent_pb2.CheckInResponse]
     """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate.
-    Errors: PERMISSION_DENIED for a device that names another or is retired.
+    Errors: PERMISSION_DENIED for a device that names another, is not known or is retired; INVALID_ARGUMENT with all problems.
     """
 
 @_typing.type_check_only
@@ -88,7 +88,7 @@ class DeviceAgentServiceAsyncStub(DeviceAgentServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CheckIn: _aio.UnaryUnaryMultiCallable[_agent_pb2.CheckInRequest, _agent_pb2.CheckInResponse]  # type: ignore[assignment]
     """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate.
-    Errors: PERMISSION_DENIED for a device that names another or is retired.
+    Errors: PERMISSION_DENIED for a device that names another, is not known or is retired; INVALID_ARGUMENT with all problems.
     """
 
 class DeviceAgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -101,7 +101,7 @@ class DeviceAgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_pb2.CheckInResponse, _abc.Awaitable[_agent_pb2.CheckInResponse]]:
         """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate.
-        Errors: PERMISSION_DENIED for a device that names another or is retired.
+        Errors: PERMISSION_DENIED for a device that names another, is not known or is retired; INVALID_ARGUMENT with all problems.
         """
 
 def add_DeviceAgentServiceServicer_to_server(servicer: DeviceAgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

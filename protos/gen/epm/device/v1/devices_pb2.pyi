@@ -310,7 +310,7 @@ class ListEnrolmentTokensRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most tokens to return; 0 means 50, more than 1000 means 1000."""
+    """Most tokens to return; 0 means 50, more than 1000 means 1000. A page of large tokens holds fewer, so that it fits a message."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
     def __init__(
@@ -456,7 +456,7 @@ class ListDevicesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most devices to return; 0 means 50, more than 1000 means 1000."""
+    """Most devices to return; 0 means 50, more than 1000 means 1000. A page of large devices holds fewer, so that it fits a message."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
     def __init__(

@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class DeviceServiceStub:
     """Knows which devices there are.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     def __init__(self, channel):
@@ -74,6 +78,10 @@ class DeviceServiceStub:
 
 class DeviceServiceServicer:
     """Knows which devices there are.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     def CreateEnrolmentToken(self, request, context):
@@ -87,14 +95,16 @@ class DeviceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListEnrolmentTokens(self, request, context):
-        """Lists enrolment tokens, newest first, without their text. Needs `devices.enroll`.
+        """Lists enrolment tokens that the caller may see, newest first, without their text. Needs `devices.enroll`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeEnrolmentToken(self, request, context):
-        """Revokes an enrolment token at once; devices that enrolled with it stay. Idempotent. Needs `devices.enroll`. Errors: NOT_FOUND.
+        """Revokes an enrolment token at once; devices that enrolled with it stay. Idempotent. Needs `devices.enroll`.
+        Errors: NOT_FOUND, also where the caller may not see it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,6 +119,7 @@ class DeviceServiceServicer:
 
     def ListDevices(self, request, context):
         """Lists the devices that the caller may see, by name. Needs `devices.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,7 +137,7 @@ class DeviceServiceServicer:
 
     def RetireDevice(self, request, context):
         """Retires a device: its certificate is refused from now on; it may enrol again with a token. Idempotent. Needs `devices.retire`.
-        Errors: NOT_FOUND.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,6 +191,10 @@ def add_DeviceServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class DeviceService:
     """Knows which devices there are.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     @staticmethod

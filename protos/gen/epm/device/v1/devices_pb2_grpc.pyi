@@ -27,7 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class DeviceServiceStub:
-    """Knows which devices there are."""
+    """Knows which devices there are.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -40,13 +45,19 @@ class DeviceServiceStub:
     Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
     """
     ListEnrolmentTokens: _grpc.UnaryUnaryMultiCallable[_devices_pb2.ListEnrolmentTokensRequest, _devices_pb2.ListEnrolmentTokensResponse]
-    """Lists enrolment tokens, newest first, without their text. Needs `devices.enroll`."""
+    """Lists enrolment tokens that the caller may see, newest first, without their text. Needs `devices.enroll`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     RevokeEnrolmentToken: _grpc.UnaryUnaryMultiCallable[_devices_pb2.RevokeEnrolmentTokenRequest, _devices_pb2.RevokeEnrolmentTokenResponse]
-    """Revokes an enrolment token at once; devices that enrolled with it stay. Idempotent. Needs `devices.enroll`. Errors: NOT_FOUND."""
+    """Revokes an enrolment token at once; devices that enrolled with it stay. Idempotent. Needs `devices.enroll`.
+    Errors: NOT_FOUND, also where the caller may not see it.
+    """
     GetDevice: _grpc.UnaryUnaryMultiCallable[_devices_pb2.GetDeviceRequest, _devices_pb2.GetDeviceResponse]
     """Returns a device. Needs `devices.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListDevices: _grpc.UnaryUnaryMultiCallable[_devices_pb2.ListDevicesRequest, _devices_pb2.ListDevicesResponse]
-    """Lists the devices that the caller may see, by name. Needs `devices.read`."""
+    """Lists the devices that the caller may see, by name. Needs `devices.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     UpdateDevice: _grpc.UnaryUnaryMultiCallable[_devices_pb2.UpdateDeviceRequest, _devices_pb2.UpdateDeviceResponse]
     """Replaces what administrators say of a device: its users, tags, ownership and scope tags. Idempotent. Needs `devices.update`.
     Where policies are assigned to groups, whoever changes a tag or the ownership that their filters ask for, or binds or
@@ -55,12 +66,17 @@ class DeviceServiceStub:
     """
     RetireDevice: _grpc.UnaryUnaryMultiCallable[_devices_pb2.RetireDeviceRequest, _devices_pb2.RetireDeviceResponse]
     """Retires a device: its certificate is refused from now on; it may enrol again with a token. Idempotent. Needs `devices.retire`.
-    Errors: NOT_FOUND.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
     """
 
 @_typing.type_check_only
 class DeviceServiceAsyncStub(DeviceServiceStub):
-    """Knows which devices there are."""
+    """Knows which devices there are.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateEnrolmentToken: _aio.UnaryUnaryMultiCallable[_devices_pb2.CreateEnrolmentTokenRequest, _devices_pb2.CreateEnrolmentTokenResponse]  # type: ignore[assignment]
@@ -70,13 +86,19 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
     """
     ListEnrolmentTokens: _aio.UnaryUnaryMultiCallable[_devices_pb2.ListEnrolmentTokensRequest, _devices_pb2.ListEnrolmentTokensResponse]  # type: ignore[assignment]
-    """Lists enrolment tokens, newest first, without their text. Needs `devices.enroll`."""
+    """Lists enrolment tokens that the caller may see, newest first, without their text. Needs `devices.enroll`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     RevokeEnrolmentToken: _aio.UnaryUnaryMultiCallable[_devices_pb2.RevokeEnrolmentTokenRequest, _devices_pb2.RevokeEnrolmentTokenResponse]  # type: ignore[assignment]
-    """Revokes an enrolment token at once; devices that enrolled with it stay. Idempotent. Needs `devices.enroll`. Errors: NOT_FOUND."""
+    """Revokes an enrolment token at once; devices that enrolled with it stay. Idempotent. Needs `devices.enroll`.
+    Errors: NOT_FOUND, also where the caller may not see it.
+    """
     GetDevice: _aio.UnaryUnaryMultiCallable[_devices_pb2.GetDeviceRequest, _devices_pb2.GetDeviceResponse]  # type: ignore[assignment]
     """Returns a device. Needs `devices.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListDevices: _aio.UnaryUnaryMultiCallable[_devices_pb2.ListDevicesRequest, _devices_pb2.ListDevicesResponse]  # type: ignore[assignment]
-    """Lists the devices that the caller may see, by name. Needs `devices.read`."""
+    """Lists the devices that the caller may see, by name. Needs `devices.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     UpdateDevice: _aio.UnaryUnaryMultiCallable[_devices_pb2.UpdateDeviceRequest, _devices_pb2.UpdateDeviceResponse]  # type: ignore[assignment]
     """Replaces what administrators say of a device: its users, tags, ownership and scope tags. Idempotent. Needs `devices.update`.
     Where policies are assigned to groups, whoever changes a tag or the ownership that their filters ask for, or binds or
@@ -85,11 +107,16 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     """
     RetireDevice: _aio.UnaryUnaryMultiCallable[_devices_pb2.RetireDeviceRequest, _devices_pb2.RetireDeviceResponse]  # type: ignore[assignment]
     """Retires a device: its certificate is refused from now on; it may enrol again with a token. Idempotent. Needs `devices.retire`.
-    Errors: NOT_FOUND.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
     """
 
 class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Knows which devices there are."""
+    """Knows which devices there are.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     @_abc_1.abstractmethod
     def CreateEnrolmentToken(
@@ -109,7 +136,9 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _devices_pb2.ListEnrolmentTokensRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_devices_pb2.ListEnrolmentTokensResponse, _abc.Awaitable[_devices_pb2.ListEnrolmentTokensResponse]]:
-        """Lists enrolment tokens, newest first, without their text. Needs `devices.enroll`."""
+        """Lists enrolment tokens that the caller may see, newest first, without their text. Needs `devices.enroll`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
     @_abc_1.abstractmethod
     def RevokeEnrolmentToken(
@@ -117,7 +146,9 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _devices_pb2.RevokeEnrolmentTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_devices_pb2.RevokeEnrolmentTokenResponse, _abc.Awaitable[_devices_pb2.RevokeEnrolmentTokenResponse]]:
-        """Revokes an enrolment token at once; devices that enrolled with it stay. Idempotent. Needs `devices.enroll`. Errors: NOT_FOUND."""
+        """Revokes an enrolment token at once; devices that enrolled with it stay. Idempotent. Needs `devices.enroll`.
+        Errors: NOT_FOUND, also where the caller may not see it.
+        """
 
     @_abc_1.abstractmethod
     def GetDevice(
@@ -133,7 +164,9 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _devices_pb2.ListDevicesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_devices_pb2.ListDevicesResponse, _abc.Awaitable[_devices_pb2.ListDevicesResponse]]:
-        """Lists the devices that the caller may see, by name. Needs `devices.read`."""
+        """Lists the devices that the caller may see, by name. Needs `devices.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
     @_abc_1.abstractmethod
     def UpdateDevice(
@@ -154,7 +187,7 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_devices_pb2.RetireDeviceResponse, _abc.Awaitable[_devices_pb2.RetireDeviceResponse]]:
         """Retires a device: its certificate is refused from now on; it may enrol again with a token. Idempotent. Needs `devices.retire`.
-        Errors: NOT_FOUND.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
         """
 
 def add_DeviceServiceServicer_to_server(servicer: DeviceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -172,7 +172,7 @@ class ListGroupsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most groups to return; 0 means 50, more than 1000 means 1000."""
+    """Most groups to return; 0 means 50, more than 1000 means 1000. A page of large groups holds fewer, so that it fits a message."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
     def __init__(

@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class GroupServiceStub:
     """Holds the groups that policies are assigned to. `all-devices` and `all-users` always exist and are not among them.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     def __init__(self, channel):
@@ -59,17 +63,22 @@ class GroupServiceStub:
 
 class GroupServiceServicer:
     """Holds the groups that policies are assigned to. `all-devices` and `all-users` always exist and are not among them.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     def GetGroup(self, request, context):
-        """Returns a group. Needs `groups.read`. Errors: NOT_FOUND.
+        """Returns a group. Needs `groups.read`. Errors: NOT_FOUND, also where the caller may not see it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListGroups(self, request, context):
-        """Lists groups by name. Needs `groups.read`.
+        """Lists the groups that the caller may see, by name. Needs `groups.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,8 +96,9 @@ class GroupServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteGroup(self, request, context):
-        """Deletes a group; assignments that name it reach nobody by it. Needs `groups.delete`, and `policy_authoring.assign` over
-        a group that policies are assigned to. Errors: NOT_FOUND; PERMISSION_DENIED.
+        """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
+        `policy_authoring.assign` over a group that policies are assigned to.
+        Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,6 +137,10 @@ def add_GroupServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class GroupService:
     """Holds the groups that policies are assigned to. `all-devices` and `all-users` always exist and are not among them.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     @staticmethod

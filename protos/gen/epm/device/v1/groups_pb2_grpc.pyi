@@ -27,16 +27,23 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GroupServiceStub:
-    """Holds the groups that policies are assigned to. `all-devices` and `all-users` always exist and are not among them."""
+    """Holds the groups that policies are assigned to. `all-devices` and `all-users` always exist and are not among them.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GroupServiceAsyncStub: ...
     GetGroup: _grpc.UnaryUnaryMultiCallable[_groups_pb2.GetGroupRequest, _groups_pb2.GetGroupResponse]
-    """Returns a group. Needs `groups.read`. Errors: NOT_FOUND."""
+    """Returns a group. Needs `groups.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListGroups: _grpc.UnaryUnaryMultiCallable[_groups_pb2.ListGroupsRequest, _groups_pb2.ListGroupsResponse]
-    """Lists groups by name. Needs `groups.read`."""
+    """Lists the groups that the caller may see, by name. Needs `groups.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     ApplyGroups: _grpc.UnaryUnaryMultiCallable[_groups_pb2.ApplyGroupsRequest, _groups_pb2.ApplyGroupsResponse]
     """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
     Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
@@ -45,19 +52,27 @@ class GroupServiceStub:
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
     """
     DeleteGroup: _grpc.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]
-    """Deletes a group; assignments that name it reach nobody by it. Needs `groups.delete`, and `policy_authoring.assign` over
-    a group that policies are assigned to. Errors: NOT_FOUND; PERMISSION_DENIED.
+    """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
+    `policy_authoring.assign` over a group that policies are assigned to.
+    Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED.
     """
 
 @_typing.type_check_only
 class GroupServiceAsyncStub(GroupServiceStub):
-    """Holds the groups that policies are assigned to. `all-devices` and `all-users` always exist and are not among them."""
+    """Holds the groups that policies are assigned to. `all-devices` and `all-users` always exist and are not among them.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetGroup: _aio.UnaryUnaryMultiCallable[_groups_pb2.GetGroupRequest, _groups_pb2.GetGroupResponse]  # type: ignore[assignment]
-    """Returns a group. Needs `groups.read`. Errors: NOT_FOUND."""
+    """Returns a group. Needs `groups.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListGroups: _aio.UnaryUnaryMultiCallable[_groups_pb2.ListGroupsRequest, _groups_pb2.ListGroupsResponse]  # type: ignore[assignment]
-    """Lists groups by name. Needs `groups.read`."""
+    """Lists the groups that the caller may see, by name. Needs `groups.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     ApplyGroups: _aio.UnaryUnaryMultiCallable[_groups_pb2.ApplyGroupsRequest, _groups_pb2.ApplyGroupsResponse]  # type: ignore[assignment]
     """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
     Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
@@ -66,12 +81,18 @@ class GroupServiceAsyncStub(GroupServiceStub):
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
     """
     DeleteGroup: _aio.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]  # type: ignore[assignment]
-    """Deletes a group; assignments that name it reach nobody by it. Needs `groups.delete`, and `policy_authoring.assign` over
-    a group that policies are assigned to. Errors: NOT_FOUND; PERMISSION_DENIED.
+    """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
+    `policy_authoring.assign` over a group that policies are assigned to.
+    Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED.
     """
 
 class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Holds the groups that policies are assigned to. `all-devices` and `all-users` always exist and are not among them."""
+    """Holds the groups that policies are assigned to. `all-devices` and `all-users` always exist and are not among them.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     @_abc_1.abstractmethod
     def GetGroup(
@@ -79,7 +100,7 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _groups_pb2.GetGroupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_groups_pb2.GetGroupResponse, _abc.Awaitable[_groups_pb2.GetGroupResponse]]:
-        """Returns a group. Needs `groups.read`. Errors: NOT_FOUND."""
+        """Returns a group. Needs `groups.read`. Errors: NOT_FOUND, also where the caller may not see it."""
 
     @_abc_1.abstractmethod
     def ListGroups(
@@ -87,7 +108,9 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _groups_pb2.ListGroupsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_groups_pb2.ListGroupsResponse, _abc.Awaitable[_groups_pb2.ListGroupsResponse]]:
-        """Lists groups by name. Needs `groups.read`."""
+        """Lists the groups that the caller may see, by name. Needs `groups.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
     @_abc_1.abstractmethod
     def ApplyGroups(
@@ -108,8 +131,9 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _groups_pb2.DeleteGroupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_groups_pb2.DeleteGroupResponse, _abc.Awaitable[_groups_pb2.DeleteGroupResponse]]:
-        """Deletes a group; assignments that name it reach nobody by it. Needs `groups.delete`, and `policy_authoring.assign` over
-        a group that policies are assigned to. Errors: NOT_FOUND; PERMISSION_DENIED.
+        """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
+        `policy_authoring.assign` over a group that policies are assigned to.
+        Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED.
         """
 
 def add_GroupServiceServicer_to_server(servicer: GroupServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

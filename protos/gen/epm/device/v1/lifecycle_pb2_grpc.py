@@ -57,24 +57,27 @@ class DirectoryServiceServicer:
     """
 
     def WatchDirectory(self, request, context):
-        """Streams the directory: first everything, then every change within a second, and a heartbeat while nothing changes. Called by services only.
-        Errors: PERMISSION_DENIED for any other caller.
+        """Streams the directory: first everything, then every change within a second, and a heartbeat while nothing changes. Changes nothing;
+        whoever calls again gets what is newer than the revision that it names. Called by services only.
+        Errors: PERMISSION_DENIED for any other caller; UNAVAILABLE while the database does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportSettingsStates(self, request, context):
-        """Takes in what the policy service worked out of settings policies; moves the EPM state of the devices. Idempotent. Called by policy only.
+        """Takes in what the policy service worked out of settings policies; moves the EPM state of the devices, and passes over devices that are
+        not known. Idempotent; what is older than what is known changes nothing. Called by policy only.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportUsedGroups(self, request, context):
-        """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such
-        a group, change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
-        Errors: INVALID_ARGUMENT with all problems.
+        """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such a group,
+        change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

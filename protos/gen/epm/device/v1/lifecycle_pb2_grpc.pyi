@@ -34,15 +34,19 @@ class DirectoryServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DirectoryServiceAsyncStub: ...
     WatchDirectory: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.WatchDirectoryRequest, _lifecycle_pb2.WatchDirectoryResponse]
-    """Streams the directory: first everything, then every change within a second, and a heartbeat while nothing changes. Called by services only.
-    Errors: PERMISSION_DENIED for any other caller.
+    """Streams the directory: first everything, then every change within a second, and a heartbeat while nothing changes. Changes nothing;
+    whoever calls again gets what is newer than the revision that it names. Called by services only.
+    Errors: PERMISSION_DENIED for any other caller; UNAVAILABLE while the database does not answer.
     """
     ReportSettingsStates: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.ReportSettingsStatesRequest, _lifecycle_pb2.ReportSettingsStatesResponse]
-    """Takes in what the policy service worked out of settings policies; moves the EPM state of the devices. Idempotent. Called by policy only."""
+    """Takes in what the policy service worked out of settings policies; moves the EPM state of the devices, and passes over devices that are
+    not known. Idempotent; what is older than what is known changes nothing. Called by policy only.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
+    """
     ReportUsedGroups: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.ReportUsedGroupsRequest, _lifecycle_pb2.ReportUsedGroupsResponse]
-    """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such
-    a group, change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
-    Errors: INVALID_ARGUMENT with all problems.
+    """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such a group,
+    change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
     """
 
 @_typing.type_check_only
@@ -51,15 +55,19 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchDirectory: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.WatchDirectoryRequest, _lifecycle_pb2.WatchDirectoryResponse]  # type: ignore[assignment]
-    """Streams the directory: first everything, then every change within a second, and a heartbeat while nothing changes. Called by services only.
-    Errors: PERMISSION_DENIED for any other caller.
+    """Streams the directory: first everything, then every change within a second, and a heartbeat while nothing changes. Changes nothing;
+    whoever calls again gets what is newer than the revision that it names. Called by services only.
+    Errors: PERMISSION_DENIED for any other caller; UNAVAILABLE while the database does not answer.
     """
     ReportSettingsStates: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.ReportSettingsStatesRequest, _lifecycle_pb2.ReportSettingsStatesResponse]  # type: ignore[assignment]
-    """Takes in what the policy service worked out of settings policies; moves the EPM state of the devices. Idempotent. Called by policy only."""
+    """Takes in what the policy service worked out of settings policies; moves the EPM state of the devices, and passes over devices that are
+    not known. Idempotent; what is older than what is known changes nothing. Called by policy only.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
+    """
     ReportUsedGroups: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.ReportUsedGroupsRequest, _lifecycle_pb2.ReportUsedGroupsResponse]  # type: ignore[assignment]
-    """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such
-    a group, change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
-    Errors: INVALID_ARGUMENT with all problems.
+    """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such a group,
+    change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
     """
 
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -71,8 +79,9 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lifecycle_pb2.WatchDirectoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.WatchDirectoryResponse], _abc.AsyncIterator[_lifecycle_pb2.WatchDirectoryResponse]]:
-        """Streams the directory: first everything, then every change within a second, and a heartbeat while nothing changes. Called by services only.
-        Errors: PERMISSION_DENIED for any other caller.
+        """Streams the directory: first everything, then every change within a second, and a heartbeat while nothing changes. Changes nothing;
+        whoever calls again gets what is newer than the revision that it names. Called by services only.
+        Errors: PERMISSION_DENIED for any other caller; UNAVAILABLE while the database does not answer.
         """
 
     @_abc_1.abstractmethod
@@ -81,7 +90,10 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lifecycle_pb2.ReportSettingsStatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lifecycle_pb2.ReportSettingsStatesResponse, _abc.Awaitable[_lifecycle_pb2.ReportSettingsStatesResponse]]:
-        """Takes in what the policy service worked out of settings policies; moves the EPM state of the devices. Idempotent. Called by policy only."""
+        """Takes in what the policy service worked out of settings policies; moves the EPM state of the devices, and passes over devices that are
+        not known. Idempotent; what is older than what is known changes nothing. Called by policy only.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
+        """
 
     @_abc_1.abstractmethod
     def ReportUsedGroups(
@@ -89,9 +101,9 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lifecycle_pb2.ReportUsedGroupsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lifecycle_pb2.ReportUsedGroupsResponse, _abc.Awaitable[_lifecycle_pb2.ReportUsedGroupsResponse]]:
-        """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such
-        a group, change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
-        Errors: INVALID_ARGUMENT with all problems.
+        """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such a group,
+        change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
         """
 
 def add_DirectoryServiceServicer_to_server(servicer: DirectoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

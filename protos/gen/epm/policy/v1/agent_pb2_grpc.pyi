@@ -34,12 +34,12 @@ class PolicyStreamServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PolicyStreamServiceAsyncStub: ...
     StreamPolicy: _grpc.StreamStreamMultiCallable[_agent_pb2.StreamPolicyRequest, _agent_pb2.StreamPolicyResponse]
-    """Holds the device's policy stream. The device says `Hello` first and the server answers `Welcome`; then the server sends `Offer` where the
-    device holds another document than the newest, or `UpToDate`, and again after every change. The device answers every offer by its nonce
-    with `Ack` or `Nack`; the end of a stream is neither. The device is the one of the client certificate. The newest stream of a device wins:
-    the older gets `GoAway`.
-    Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that names
-    another or is retired; UNAVAILABLE while the server does not know its directory.
+    """Holds the device's policy stream. The device says `Hello` first and the server answers `Welcome`; then the server sends `Offer` where
+    the device holds another document than the newest, or `UpToDate`, and again after every change. The device answers every offer by its
+    nonce with `Ack` or `Nack`; the end of a stream is neither. The device is the one of the client certificate. A stream may be opened
+    again at any time, and the newest of a device wins: the older gets `GoAway`.
+    Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that
+    names another or is retired; UNAVAILABLE while the server does not know its directory or the device.
     """
 
 @_typing.type_check_only
@@ -48,12 +48,12 @@ class PolicyStreamServiceAsyncStub(PolicyStreamServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StreamPolicy: _aio.StreamStreamMultiCallable[_agent_pb2.StreamPolicyRequest, _agent_pb2.StreamPolicyResponse]  # type: ignore[assignment]
-    """Holds the device's policy stream. The device says `Hello` first and the server answers `Welcome`; then the server sends `Offer` where the
-    device holds another document than the newest, or `UpToDate`, and again after every change. The device answers every offer by its nonce
-    with `Ack` or `Nack`; the end of a stream is neither. The device is the one of the client certificate. The newest stream of a device wins:
-    the older gets `GoAway`.
-    Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that names
-    another or is retired; UNAVAILABLE while the server does not know its directory.
+    """Holds the device's policy stream. The device says `Hello` first and the server answers `Welcome`; then the server sends `Offer` where
+    the device holds another document than the newest, or `UpToDate`, and again after every change. The device answers every offer by its
+    nonce with `Ack` or `Nack`; the end of a stream is neither. The device is the one of the client certificate. A stream may be opened
+    again at any time, and the newest of a device wins: the older gets `GoAway`.
+    Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that
+    names another or is retired; UNAVAILABLE while the server does not know its directory or the device.
     """
 
 class PolicyStreamServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -65,12 +65,12 @@ class PolicyStreamServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_agent_pb2.StreamPolicyRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_agent_pb2.StreamPolicyResponse], _abc.AsyncIterator[_agent_pb2.StreamPolicyResponse]]:
-        """Holds the device's policy stream. The device says `Hello` first and the server answers `Welcome`; then the server sends `Offer` where the
-        device holds another document than the newest, or `UpToDate`, and again after every change. The device answers every offer by its nonce
-        with `Ack` or `Nack`; the end of a stream is neither. The device is the one of the client certificate. The newest stream of a device wins:
-        the older gets `GoAway`.
-        Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that names
-        another or is retired; UNAVAILABLE while the server does not know its directory.
+        """Holds the device's policy stream. The device says `Hello` first and the server answers `Welcome`; then the server sends `Offer` where
+        the device holds another document than the newest, or `UpToDate`, and again after every change. The device answers every offer by its
+        nonce with `Ack` or `Nack`; the end of a stream is neither. The device is the one of the client certificate. A stream may be opened
+        again at any time, and the newest of a device wins: the older gets `GoAway`.
+        Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that
+        names another or is retired; UNAVAILABLE while the server does not know its directory or the device.
         """
 
 def add_PolicyStreamServiceServicer_to_server(servicer: PolicyStreamServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -501,7 +501,7 @@ class ListSettingsPoliciesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most policies to return; 0 means 50, more than 1000 means 1000."""
+    """Most policies to return; 0 means 50, more than 1000 means 1000. A page of large policies holds fewer, so that it fits a message."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
     def __init__(
@@ -796,7 +796,7 @@ class ListRulesPoliciesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most policies to return; 0 means 50, more than 1000 means 1000."""
+    """Most policies to return; 0 means 50, more than 1000 means 1000. A page of large policies holds fewer, so that it fits a message."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
     def __init__(
@@ -1091,7 +1091,7 @@ class ListReusableCertificatesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most certificates to return; 0 means 50, more than 1000 means 1000."""
+    """Most certificates to return; 0 means 50, more than 1000 means 1000. A page of large certificates holds fewer, so that it fits a message."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
     def __init__(

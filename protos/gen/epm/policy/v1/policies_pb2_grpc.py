@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class PolicyServiceStub:
     """Holds settings policies, rules policies and reusable certificates.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     def __init__(self, channel):
@@ -134,12 +138,17 @@ class PolicyServiceStub:
 
 class PolicyServiceServicer:
     """Holds settings policies, rules policies and reusable certificates.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     def CreateSettingsPolicy(self, request, context):
-        """Creates a settings policy, unassigned unless the caller may assign too. Not idempotent. Needs `policy_authoring.create`, and
-        `policy_authoring.assign` where assignments are given.
-        Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name.
+        """Creates a settings policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken.
+        Needs `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
+        Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
+        UNAVAILABLE while the server does not know which groups there are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,21 +163,25 @@ class PolicyServiceServicer:
 
     def ListSettingsPolicies(self, request, context):
         """Lists the settings policies that the caller may see, by name. Needs `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateSettingsPolicy(self, request, context):
-        """Replaces a settings policy under its etag; its assignments stay. Idempotent. Needs `policy_authoring.update`.
-        Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems.
+        """Replaces a settings policy under its etag; its assignments stay. Idempotent: a call that is repeated finds its own work. Needs
+        `policy_authoring.update`.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+        for scope tags out of scope.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSettingsPolicy(self, request, context):
-        """Deletes a settings policy; devices lose it at once. Needs `policy_authoring.delete`. Errors: NOT_FOUND; ABORTED for a stale etag.
+        """Deletes a settings policy; devices lose it at once. A call that is repeated finds nothing. Needs `policy_authoring.delete`.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,16 +189,19 @@ class PolicyServiceServicer:
 
     def AssignSettingsPolicy(self, request, context):
         """Replaces the assignments of a settings policy. Idempotent. Needs `policy_authoring.assign` over every group that is added or taken away,
-        excluded ones too. Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
+        excluded ones too.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+        for groups out of scope; UNAVAILABLE while the server does not know which groups there are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateRulesPolicy(self, request, context):
-        """Creates a rules policy, unassigned unless the caller may assign too. Not idempotent. Needs `policy_authoring.create`, and
-        `policy_authoring.assign` where assignments are given.
-        Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name.
+        """Creates a rules policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken. Needs
+        `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
+        Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
+        UNAVAILABLE while the server does not know which groups there are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,21 +216,25 @@ class PolicyServiceServicer:
 
     def ListRulesPolicies(self, request, context):
         """Lists the rules policies that the caller may see, by name. Needs `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateRulesPolicy(self, request, context):
-        """Replaces a rules policy under its etag; its assignments stay. Idempotent. Needs `policy_authoring.update`.
-        Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems.
+        """Replaces a rules policy under its etag; its assignments stay. Idempotent: a call that is repeated finds its own work. Needs
+        `policy_authoring.update`.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+        for scope tags out of scope.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRulesPolicy(self, request, context):
-        """Deletes a rules policy; devices lose it at once. Needs `policy_authoring.delete`. Errors: NOT_FOUND; ABORTED for a stale etag.
+        """Deletes a rules policy; devices lose it at once. A call that is repeated finds nothing. Needs `policy_authoring.delete`.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,15 +242,17 @@ class PolicyServiceServicer:
 
     def AssignRulesPolicy(self, request, context):
         """Replaces the assignments of a rules policy. Idempotent. Needs `policy_authoring.assign` over every group that is added or taken away,
-        excluded ones too. Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
+        excluded ones too.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+        for groups out of scope; UNAVAILABLE while the server does not know which groups there are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateReusableCertificate(self, request, context):
-        """Creates a reusable certificate. Not idempotent. Needs `policy_authoring.create`.
-        Errors: INVALID_ARGUMENT where the text is no certificate; ALREADY_EXISTS for the name.
+        """Creates a reusable certificate. Not idempotent: a call that is repeated finds the name taken. Needs `policy_authoring.create`.
+        Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for scope tags out of scope.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,38 +267,44 @@ class PolicyServiceServicer:
 
     def ListReusableCertificates(self, request, context):
         """Lists the reusable certificates that the caller may see, by name. Needs `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateReusableCertificate(self, request, context):
-        """Replaces a reusable certificate under its etag; every rule that names it follows. Idempotent. Needs `policy_authoring.update`.
-        Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT.
+        """Replaces a reusable certificate under its etag; every rule that names it follows. Idempotent: a call that is repeated finds its own
+        work. Needs `policy_authoring.update`.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+        for scope tags out of scope.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteReusableCertificate(self, request, context):
-        """Deletes a reusable certificate that no rule names. Needs `policy_authoring.delete`.
-        Errors: NOT_FOUND; FAILED_PRECONDITION that lists the rules that name it; ABORTED for a stale etag.
+        """Deletes a reusable certificate that no rule names. A call that is repeated finds nothing. Needs `policy_authoring.delete`.
+        Errors: NOT_FOUND, also where the caller may not see it; FAILED_PRECONDITION that lists the rules that name it; ABORTED for a stale
+        etag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ApplyPolicies(self, request, context):
-        """Creates or replaces policies and reusable certificates with their assignments, all in one transaction. The same call twice changes nothing.
-        Needs `policy_authoring.create`, `.update` and `.assign`, each where the call does it.
-        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED; UNAVAILABLE where the directory revision is not reached in time.
+        """Creates or replaces policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
+        nothing. Needs `policy_authoring.create`, `.update` and `.assign`, each where the call does it.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED; UNAVAILABLE while the server does not know which groups there are, or
+        where the directory revision is not reached in time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDevicePolicyStates(self, request, context):
-        """Lists how far the policy of each device has come, by device name. Needs `policy_authoring.read`.
+        """Lists how far the policy of each device has come, by device name, of the devices that the caller may see. Needs `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -390,6 +418,10 @@ def add_PolicyServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class PolicyService:
     """Holds settings policies, rules policies and reusable certificates.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     @staticmethod

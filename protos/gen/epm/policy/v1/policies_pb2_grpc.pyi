@@ -27,143 +27,210 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PolicyServiceStub:
-    """Holds settings policies, rules policies and reusable certificates."""
+    """Holds settings policies, rules policies and reusable certificates.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PolicyServiceAsyncStub: ...
     CreateSettingsPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.CreateSettingsPolicyRequest, _policies_pb2.CreateSettingsPolicyResponse]
-    """Creates a settings policy, unassigned unless the caller may assign too. Not idempotent. Needs `policy_authoring.create`, and
-    `policy_authoring.assign` where assignments are given.
-    Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name.
+    """Creates a settings policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken.
+    Needs `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
+    Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
+    UNAVAILABLE while the server does not know which groups there are.
     """
     GetSettingsPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.GetSettingsPolicyRequest, _policies_pb2.GetSettingsPolicyResponse]
     """Returns a settings policy. Needs `policy_authoring.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListSettingsPolicies: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ListSettingsPoliciesRequest, _policies_pb2.ListSettingsPoliciesResponse]
-    """Lists the settings policies that the caller may see, by name. Needs `policy_authoring.read`."""
+    """Lists the settings policies that the caller may see, by name. Needs `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     UpdateSettingsPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.UpdateSettingsPolicyRequest, _policies_pb2.UpdateSettingsPolicyResponse]
-    """Replaces a settings policy under its etag; its assignments stay. Idempotent. Needs `policy_authoring.update`.
-    Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems.
+    """Replaces a settings policy under its etag; its assignments stay. Idempotent: a call that is repeated finds its own work. Needs
+    `policy_authoring.update`.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+    for scope tags out of scope.
     """
     DeleteSettingsPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.DeleteSettingsPolicyRequest, _policies_pb2.DeleteSettingsPolicyResponse]
-    """Deletes a settings policy; devices lose it at once. Needs `policy_authoring.delete`. Errors: NOT_FOUND; ABORTED for a stale etag."""
+    """Deletes a settings policy; devices lose it at once. A call that is repeated finds nothing. Needs `policy_authoring.delete`.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag.
+    """
     AssignSettingsPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.AssignSettingsPolicyRequest, _policies_pb2.AssignSettingsPolicyResponse]
     """Replaces the assignments of a settings policy. Idempotent. Needs `policy_authoring.assign` over every group that is added or taken away,
-    excluded ones too. Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
+    excluded ones too.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+    for groups out of scope; UNAVAILABLE while the server does not know which groups there are.
     """
     CreateRulesPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.CreateRulesPolicyRequest, _policies_pb2.CreateRulesPolicyResponse]
-    """Creates a rules policy, unassigned unless the caller may assign too. Not idempotent. Needs `policy_authoring.create`, and
-    `policy_authoring.assign` where assignments are given.
-    Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name.
+    """Creates a rules policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken. Needs
+    `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
+    Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
+    UNAVAILABLE while the server does not know which groups there are.
     """
     GetRulesPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.GetRulesPolicyRequest, _policies_pb2.GetRulesPolicyResponse]
     """Returns a rules policy. Needs `policy_authoring.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListRulesPolicies: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ListRulesPoliciesRequest, _policies_pb2.ListRulesPoliciesResponse]
-    """Lists the rules policies that the caller may see, by name. Needs `policy_authoring.read`."""
+    """Lists the rules policies that the caller may see, by name. Needs `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     UpdateRulesPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.UpdateRulesPolicyRequest, _policies_pb2.UpdateRulesPolicyResponse]
-    """Replaces a rules policy under its etag; its assignments stay. Idempotent. Needs `policy_authoring.update`.
-    Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems.
+    """Replaces a rules policy under its etag; its assignments stay. Idempotent: a call that is repeated finds its own work. Needs
+    `policy_authoring.update`.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+    for scope tags out of scope.
     """
     DeleteRulesPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.DeleteRulesPolicyRequest, _policies_pb2.DeleteRulesPolicyResponse]
-    """Deletes a rules policy; devices lose it at once. Needs `policy_authoring.delete`. Errors: NOT_FOUND; ABORTED for a stale etag."""
+    """Deletes a rules policy; devices lose it at once. A call that is repeated finds nothing. Needs `policy_authoring.delete`.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag.
+    """
     AssignRulesPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.AssignRulesPolicyRequest, _policies_pb2.AssignRulesPolicyResponse]
     """Replaces the assignments of a rules policy. Idempotent. Needs `policy_authoring.assign` over every group that is added or taken away,
-    excluded ones too. Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
+    excluded ones too.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+    for groups out of scope; UNAVAILABLE while the server does not know which groups there are.
     """
     CreateReusableCertificate: _grpc.UnaryUnaryMultiCallable[_policies_pb2.CreateReusableCertificateRequest, _policies_pb2.CreateReusableCertificateResponse]
-    """Creates a reusable certificate. Not idempotent. Needs `policy_authoring.create`.
-    Errors: INVALID_ARGUMENT where the text is no certificate; ALREADY_EXISTS for the name.
+    """Creates a reusable certificate. Not idempotent: a call that is repeated finds the name taken. Needs `policy_authoring.create`.
+    Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for scope tags out of scope.
     """
     GetReusableCertificate: _grpc.UnaryUnaryMultiCallable[_policies_pb2.GetReusableCertificateRequest, _policies_pb2.GetReusableCertificateResponse]
     """Returns a reusable certificate. Needs `policy_authoring.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListReusableCertificates: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ListReusableCertificatesRequest, _policies_pb2.ListReusableCertificatesResponse]
-    """Lists the reusable certificates that the caller may see, by name. Needs `policy_authoring.read`."""
+    """Lists the reusable certificates that the caller may see, by name. Needs `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     UpdateReusableCertificate: _grpc.UnaryUnaryMultiCallable[_policies_pb2.UpdateReusableCertificateRequest, _policies_pb2.UpdateReusableCertificateResponse]
-    """Replaces a reusable certificate under its etag; every rule that names it follows. Idempotent. Needs `policy_authoring.update`.
-    Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT.
+    """Replaces a reusable certificate under its etag; every rule that names it follows. Idempotent: a call that is repeated finds its own
+    work. Needs `policy_authoring.update`.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+    for scope tags out of scope.
     """
     DeleteReusableCertificate: _grpc.UnaryUnaryMultiCallable[_policies_pb2.DeleteReusableCertificateRequest, _policies_pb2.DeleteReusableCertificateResponse]
-    """Deletes a reusable certificate that no rule names. Needs `policy_authoring.delete`.
-    Errors: NOT_FOUND; FAILED_PRECONDITION that lists the rules that name it; ABORTED for a stale etag.
+    """Deletes a reusable certificate that no rule names. A call that is repeated finds nothing. Needs `policy_authoring.delete`.
+    Errors: NOT_FOUND, also where the caller may not see it; FAILED_PRECONDITION that lists the rules that name it; ABORTED for a stale
+    etag.
     """
     ApplyPolicies: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ApplyPoliciesRequest, _policies_pb2.ApplyPoliciesResponse]
-    """Creates or replaces policies and reusable certificates with their assignments, all in one transaction. The same call twice changes nothing.
-    Needs `policy_authoring.create`, `.update` and `.assign`, each where the call does it.
-    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED; UNAVAILABLE where the directory revision is not reached in time.
+    """Creates or replaces policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
+    nothing. Needs `policy_authoring.create`, `.update` and `.assign`, each where the call does it.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED; UNAVAILABLE while the server does not know which groups there are, or
+    where the directory revision is not reached in time.
     """
     ListDevicePolicyStates: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ListDevicePolicyStatesRequest, _policies_pb2.ListDevicePolicyStatesResponse]
-    """Lists how far the policy of each device has come, by device name. Needs `policy_authoring.read`."""
+    """Lists how far the policy of each device has come, by device name, of the devices that the caller may see. Needs `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
-    """Holds settings policies, rules policies and reusable certificates."""
+    """Holds settings policies, rules policies and reusable certificates.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSettingsPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.CreateSettingsPolicyRequest, _policies_pb2.CreateSettingsPolicyResponse]  # type: ignore[assignment]
-    """Creates a settings policy, unassigned unless the caller may assign too. Not idempotent. Needs `policy_authoring.create`, and
-    `policy_authoring.assign` where assignments are given.
-    Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name.
+    """Creates a settings policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken.
+    Needs `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
+    Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
+    UNAVAILABLE while the server does not know which groups there are.
     """
     GetSettingsPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.GetSettingsPolicyRequest, _policies_pb2.GetSettingsPolicyResponse]  # type: ignore[assignment]
     """Returns a settings policy. Needs `policy_authoring.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListSettingsPolicies: _aio.UnaryUnaryMultiCallable[_policies_pb2.ListSettingsPoliciesRequest, _policies_pb2.ListSettingsPoliciesResponse]  # type: ignore[assignment]
-    """Lists the settings policies that the caller may see, by name. Needs `policy_authoring.read`."""
+    """Lists the settings policies that the caller may see, by name. Needs `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     UpdateSettingsPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.UpdateSettingsPolicyRequest, _policies_pb2.UpdateSettingsPolicyResponse]  # type: ignore[assignment]
-    """Replaces a settings policy under its etag; its assignments stay. Idempotent. Needs `policy_authoring.update`.
-    Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems.
+    """Replaces a settings policy under its etag; its assignments stay. Idempotent: a call that is repeated finds its own work. Needs
+    `policy_authoring.update`.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+    for scope tags out of scope.
     """
     DeleteSettingsPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.DeleteSettingsPolicyRequest, _policies_pb2.DeleteSettingsPolicyResponse]  # type: ignore[assignment]
-    """Deletes a settings policy; devices lose it at once. Needs `policy_authoring.delete`. Errors: NOT_FOUND; ABORTED for a stale etag."""
+    """Deletes a settings policy; devices lose it at once. A call that is repeated finds nothing. Needs `policy_authoring.delete`.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag.
+    """
     AssignSettingsPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.AssignSettingsPolicyRequest, _policies_pb2.AssignSettingsPolicyResponse]  # type: ignore[assignment]
     """Replaces the assignments of a settings policy. Idempotent. Needs `policy_authoring.assign` over every group that is added or taken away,
-    excluded ones too. Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
+    excluded ones too.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+    for groups out of scope; UNAVAILABLE while the server does not know which groups there are.
     """
     CreateRulesPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.CreateRulesPolicyRequest, _policies_pb2.CreateRulesPolicyResponse]  # type: ignore[assignment]
-    """Creates a rules policy, unassigned unless the caller may assign too. Not idempotent. Needs `policy_authoring.create`, and
-    `policy_authoring.assign` where assignments are given.
-    Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name.
+    """Creates a rules policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken. Needs
+    `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
+    Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
+    UNAVAILABLE while the server does not know which groups there are.
     """
     GetRulesPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.GetRulesPolicyRequest, _policies_pb2.GetRulesPolicyResponse]  # type: ignore[assignment]
     """Returns a rules policy. Needs `policy_authoring.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListRulesPolicies: _aio.UnaryUnaryMultiCallable[_policies_pb2.ListRulesPoliciesRequest, _policies_pb2.ListRulesPoliciesResponse]  # type: ignore[assignment]
-    """Lists the rules policies that the caller may see, by name. Needs `policy_authoring.read`."""
+    """Lists the rules policies that the caller may see, by name. Needs `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     UpdateRulesPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.UpdateRulesPolicyRequest, _policies_pb2.UpdateRulesPolicyResponse]  # type: ignore[assignment]
-    """Replaces a rules policy under its etag; its assignments stay. Idempotent. Needs `policy_authoring.update`.
-    Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems.
+    """Replaces a rules policy under its etag; its assignments stay. Idempotent: a call that is repeated finds its own work. Needs
+    `policy_authoring.update`.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+    for scope tags out of scope.
     """
     DeleteRulesPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.DeleteRulesPolicyRequest, _policies_pb2.DeleteRulesPolicyResponse]  # type: ignore[assignment]
-    """Deletes a rules policy; devices lose it at once. Needs `policy_authoring.delete`. Errors: NOT_FOUND; ABORTED for a stale etag."""
+    """Deletes a rules policy; devices lose it at once. A call that is repeated finds nothing. Needs `policy_authoring.delete`.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag.
+    """
     AssignRulesPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.AssignRulesPolicyRequest, _policies_pb2.AssignRulesPolicyResponse]  # type: ignore[assignment]
     """Replaces the assignments of a rules policy. Idempotent. Needs `policy_authoring.assign` over every group that is added or taken away,
-    excluded ones too. Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
+    excluded ones too.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+    for groups out of scope; UNAVAILABLE while the server does not know which groups there are.
     """
     CreateReusableCertificate: _aio.UnaryUnaryMultiCallable[_policies_pb2.CreateReusableCertificateRequest, _policies_pb2.CreateReusableCertificateResponse]  # type: ignore[assignment]
-    """Creates a reusable certificate. Not idempotent. Needs `policy_authoring.create`.
-    Errors: INVALID_ARGUMENT where the text is no certificate; ALREADY_EXISTS for the name.
+    """Creates a reusable certificate. Not idempotent: a call that is repeated finds the name taken. Needs `policy_authoring.create`.
+    Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for scope tags out of scope.
     """
     GetReusableCertificate: _aio.UnaryUnaryMultiCallable[_policies_pb2.GetReusableCertificateRequest, _policies_pb2.GetReusableCertificateResponse]  # type: ignore[assignment]
     """Returns a reusable certificate. Needs `policy_authoring.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListReusableCertificates: _aio.UnaryUnaryMultiCallable[_policies_pb2.ListReusableCertificatesRequest, _policies_pb2.ListReusableCertificatesResponse]  # type: ignore[assignment]
-    """Lists the reusable certificates that the caller may see, by name. Needs `policy_authoring.read`."""
+    """Lists the reusable certificates that the caller may see, by name. Needs `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     UpdateReusableCertificate: _aio.UnaryUnaryMultiCallable[_policies_pb2.UpdateReusableCertificateRequest, _policies_pb2.UpdateReusableCertificateResponse]  # type: ignore[assignment]
-    """Replaces a reusable certificate under its etag; every rule that names it follows. Idempotent. Needs `policy_authoring.update`.
-    Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT.
+    """Replaces a reusable certificate under its etag; every rule that names it follows. Idempotent: a call that is repeated finds its own
+    work. Needs `policy_authoring.update`.
+    Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+    for scope tags out of scope.
     """
     DeleteReusableCertificate: _aio.UnaryUnaryMultiCallable[_policies_pb2.DeleteReusableCertificateRequest, _policies_pb2.DeleteReusableCertificateResponse]  # type: ignore[assignment]
-    """Deletes a reusable certificate that no rule names. Needs `policy_authoring.delete`.
-    Errors: NOT_FOUND; FAILED_PRECONDITION that lists the rules that name it; ABORTED for a stale etag.
+    """Deletes a reusable certificate that no rule names. A call that is repeated finds nothing. Needs `policy_authoring.delete`.
+    Errors: NOT_FOUND, also where the caller may not see it; FAILED_PRECONDITION that lists the rules that name it; ABORTED for a stale
+    etag.
     """
     ApplyPolicies: _aio.UnaryUnaryMultiCallable[_policies_pb2.ApplyPoliciesRequest, _policies_pb2.ApplyPoliciesResponse]  # type: ignore[assignment]
-    """Creates or replaces policies and reusable certificates with their assignments, all in one transaction. The same call twice changes nothing.
-    Needs `policy_authoring.create`, `.update` and `.assign`, each where the call does it.
-    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED; UNAVAILABLE where the directory revision is not reached in time.
+    """Creates or replaces policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
+    nothing. Needs `policy_authoring.create`, `.update` and `.assign`, each where the call does it.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED; UNAVAILABLE while the server does not know which groups there are, or
+    where the directory revision is not reached in time.
     """
     ListDevicePolicyStates: _aio.UnaryUnaryMultiCallable[_policies_pb2.ListDevicePolicyStatesRequest, _policies_pb2.ListDevicePolicyStatesResponse]  # type: ignore[assignment]
-    """Lists how far the policy of each device has come, by device name. Needs `policy_authoring.read`."""
+    """Lists how far the policy of each device has come, by device name, of the devices that the caller may see. Needs `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Holds settings policies, rules policies and reusable certificates."""
+    """Holds settings policies, rules policies and reusable certificates.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     @_abc_1.abstractmethod
     def CreateSettingsPolicy(
@@ -171,9 +238,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.CreateSettingsPolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.CreateSettingsPolicyResponse, _abc.Awaitable[_policies_pb2.CreateSettingsPolicyResponse]]:
-        """Creates a settings policy, unassigned unless the caller may assign too. Not idempotent. Needs `policy_authoring.create`, and
-        `policy_authoring.assign` where assignments are given.
-        Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name.
+        """Creates a settings policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken.
+        Needs `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
+        Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
+        UNAVAILABLE while the server does not know which groups there are.
         """
 
     @_abc_1.abstractmethod
@@ -190,7 +258,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.ListSettingsPoliciesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.ListSettingsPoliciesResponse, _abc.Awaitable[_policies_pb2.ListSettingsPoliciesResponse]]:
-        """Lists the settings policies that the caller may see, by name. Needs `policy_authoring.read`."""
+        """Lists the settings policies that the caller may see, by name. Needs `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
     @_abc_1.abstractmethod
     def UpdateSettingsPolicy(
@@ -198,8 +268,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.UpdateSettingsPolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.UpdateSettingsPolicyResponse, _abc.Awaitable[_policies_pb2.UpdateSettingsPolicyResponse]]:
-        """Replaces a settings policy under its etag; its assignments stay. Idempotent. Needs `policy_authoring.update`.
-        Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems.
+        """Replaces a settings policy under its etag; its assignments stay. Idempotent: a call that is repeated finds its own work. Needs
+        `policy_authoring.update`.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+        for scope tags out of scope.
         """
 
     @_abc_1.abstractmethod
@@ -208,7 +280,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.DeleteSettingsPolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.DeleteSettingsPolicyResponse, _abc.Awaitable[_policies_pb2.DeleteSettingsPolicyResponse]]:
-        """Deletes a settings policy; devices lose it at once. Needs `policy_authoring.delete`. Errors: NOT_FOUND; ABORTED for a stale etag."""
+        """Deletes a settings policy; devices lose it at once. A call that is repeated finds nothing. Needs `policy_authoring.delete`.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag.
+        """
 
     @_abc_1.abstractmethod
     def AssignSettingsPolicy(
@@ -217,7 +291,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.AssignSettingsPolicyResponse, _abc.Awaitable[_policies_pb2.AssignSettingsPolicyResponse]]:
         """Replaces the assignments of a settings policy. Idempotent. Needs `policy_authoring.assign` over every group that is added or taken away,
-        excluded ones too. Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
+        excluded ones too.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+        for groups out of scope; UNAVAILABLE while the server does not know which groups there are.
         """
 
     @_abc_1.abstractmethod
@@ -226,9 +302,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.CreateRulesPolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.CreateRulesPolicyResponse, _abc.Awaitable[_policies_pb2.CreateRulesPolicyResponse]]:
-        """Creates a rules policy, unassigned unless the caller may assign too. Not idempotent. Needs `policy_authoring.create`, and
-        `policy_authoring.assign` where assignments are given.
-        Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name.
+        """Creates a rules policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken. Needs
+        `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
+        Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
+        UNAVAILABLE while the server does not know which groups there are.
         """
 
     @_abc_1.abstractmethod
@@ -245,7 +322,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.ListRulesPoliciesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.ListRulesPoliciesResponse, _abc.Awaitable[_policies_pb2.ListRulesPoliciesResponse]]:
-        """Lists the rules policies that the caller may see, by name. Needs `policy_authoring.read`."""
+        """Lists the rules policies that the caller may see, by name. Needs `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
     @_abc_1.abstractmethod
     def UpdateRulesPolicy(
@@ -253,8 +332,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.UpdateRulesPolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.UpdateRulesPolicyResponse, _abc.Awaitable[_policies_pb2.UpdateRulesPolicyResponse]]:
-        """Replaces a rules policy under its etag; its assignments stay. Idempotent. Needs `policy_authoring.update`.
-        Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems.
+        """Replaces a rules policy under its etag; its assignments stay. Idempotent: a call that is repeated finds its own work. Needs
+        `policy_authoring.update`.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+        for scope tags out of scope.
         """
 
     @_abc_1.abstractmethod
@@ -263,7 +344,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.DeleteRulesPolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.DeleteRulesPolicyResponse, _abc.Awaitable[_policies_pb2.DeleteRulesPolicyResponse]]:
-        """Deletes a rules policy; devices lose it at once. Needs `policy_authoring.delete`. Errors: NOT_FOUND; ABORTED for a stale etag."""
+        """Deletes a rules policy; devices lose it at once. A call that is repeated finds nothing. Needs `policy_authoring.delete`.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag.
+        """
 
     @_abc_1.abstractmethod
     def AssignRulesPolicy(
@@ -272,7 +355,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.AssignRulesPolicyResponse, _abc.Awaitable[_policies_pb2.AssignRulesPolicyResponse]]:
         """Replaces the assignments of a rules policy. Idempotent. Needs `policy_authoring.assign` over every group that is added or taken away,
-        excluded ones too. Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
+        excluded ones too.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+        for groups out of scope; UNAVAILABLE while the server does not know which groups there are.
         """
 
     @_abc_1.abstractmethod
@@ -281,8 +366,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.CreateReusableCertificateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.CreateReusableCertificateResponse, _abc.Awaitable[_policies_pb2.CreateReusableCertificateResponse]]:
-        """Creates a reusable certificate. Not idempotent. Needs `policy_authoring.create`.
-        Errors: INVALID_ARGUMENT where the text is no certificate; ALREADY_EXISTS for the name.
+        """Creates a reusable certificate. Not idempotent: a call that is repeated finds the name taken. Needs `policy_authoring.create`.
+        Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for scope tags out of scope.
         """
 
     @_abc_1.abstractmethod
@@ -299,7 +384,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.ListReusableCertificatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.ListReusableCertificatesResponse, _abc.Awaitable[_policies_pb2.ListReusableCertificatesResponse]]:
-        """Lists the reusable certificates that the caller may see, by name. Needs `policy_authoring.read`."""
+        """Lists the reusable certificates that the caller may see, by name. Needs `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
     @_abc_1.abstractmethod
     def UpdateReusableCertificate(
@@ -307,8 +394,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.UpdateReusableCertificateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.UpdateReusableCertificateResponse, _abc.Awaitable[_policies_pb2.UpdateReusableCertificateResponse]]:
-        """Replaces a reusable certificate under its etag; every rule that names it follows. Idempotent. Needs `policy_authoring.update`.
-        Errors: NOT_FOUND; ABORTED for a stale etag; INVALID_ARGUMENT.
+        """Replaces a reusable certificate under its etag; every rule that names it follows. Idempotent: a call that is repeated finds its own
+        work. Needs `policy_authoring.update`.
+        Errors: NOT_FOUND, also where the caller may not see it; ABORTED for a stale etag; INVALID_ARGUMENT with all problems; PERMISSION_DENIED
+        for scope tags out of scope.
         """
 
     @_abc_1.abstractmethod
@@ -317,8 +406,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.DeleteReusableCertificateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.DeleteReusableCertificateResponse, _abc.Awaitable[_policies_pb2.DeleteReusableCertificateResponse]]:
-        """Deletes a reusable certificate that no rule names. Needs `policy_authoring.delete`.
-        Errors: NOT_FOUND; FAILED_PRECONDITION that lists the rules that name it; ABORTED for a stale etag.
+        """Deletes a reusable certificate that no rule names. A call that is repeated finds nothing. Needs `policy_authoring.delete`.
+        Errors: NOT_FOUND, also where the caller may not see it; FAILED_PRECONDITION that lists the rules that name it; ABORTED for a stale
+        etag.
         """
 
     @_abc_1.abstractmethod
@@ -327,9 +417,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.ApplyPoliciesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.ApplyPoliciesResponse, _abc.Awaitable[_policies_pb2.ApplyPoliciesResponse]]:
-        """Creates or replaces policies and reusable certificates with their assignments, all in one transaction. The same call twice changes nothing.
-        Needs `policy_authoring.create`, `.update` and `.assign`, each where the call does it.
-        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED; UNAVAILABLE where the directory revision is not reached in time.
+        """Creates or replaces policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
+        nothing. Needs `policy_authoring.create`, `.update` and `.assign`, each where the call does it.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED; UNAVAILABLE while the server does not know which groups there are, or
+        where the directory revision is not reached in time.
         """
 
     @_abc_1.abstractmethod
@@ -338,6 +429,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.ListDevicePolicyStatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.ListDevicePolicyStatesResponse, _abc.Awaitable[_policies_pb2.ListDevicePolicyStatesResponse]]:
-        """Lists how far the policy of each device has come, by device name. Needs `policy_authoring.read`."""
+        """Lists how far the policy of each device has come, by device name, of the devices that the caller may see. Needs `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class RbacServiceStub:
     """Decides who may do what.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     def __init__(self, channel):
@@ -114,10 +118,14 @@ class RbacServiceStub:
 
 class RbacServiceServicer:
     """Decides who may do what.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     def WhoAmI(self, request, context):
-        """Returns the caller and what the caller may do. Any administrator may call it.
+        """Returns the caller and what the caller may do. Any administrator may call it. No errors of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +133,7 @@ class RbacServiceServicer:
 
     def ListRoles(self, request, context):
         """Lists roles, built-in ones included, by name. Needs `roles.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,6 +141,7 @@ class RbacServiceServicer:
 
     def ListPrincipalGroups(self, request, context):
         """Lists principal groups by name. Needs `roles.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,6 +149,7 @@ class RbacServiceServicer:
 
     def ListRoleAssignments(self, request, context):
         """Lists role assignments by name. Needs `roles.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,6 +157,7 @@ class RbacServiceServicer:
 
     def ListScopeTags(self, request, context):
         """Lists scope tags by name. Needs `scope_tags.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,13 +165,15 @@ class RbacServiceServicer:
 
     def ListTrustedIssuers(self, request, context):
         """Lists trusted issuers by name. Needs `roles.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLoginOptions(self, request, context):
-        """Tells how to log in with an identity provider: what `epm login --oidc` needs to know before anybody is known. Anyone may call it.
+        """Tells how to log in with an identity provider: what `epm login --oidc` needs to know before anybody is known. Anyone may call it. No
+        errors of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,7 +191,7 @@ class RbacServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRole(self, request, context):
-        """Deletes a custom role that no assignment uses. Needs `roles.delete`.
+        """Deletes a custom role that no assignment uses. A call that is repeated finds nothing. Needs `roles.delete`.
         Errors: NOT_FOUND; FAILED_PRECONDITION for a built-in role or one in use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -185,22 +199,25 @@ class RbacServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRoleAssignment(self, request, context):
-        """Deletes a role assignment. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION for the last Owner.
+        """Deletes a role assignment; what it granted ends at once. A call that is repeated finds nothing. Needs `roles.assign`.
+        Errors: NOT_FOUND; PERMISSION_DENIED for an assignment out of the caller's reach; FAILED_PRECONDITION for the last Owner.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTrustedIssuer(self, request, context):
-        """Deletes a trusted issuer; its tokens are refused at once. An Owner alone may call it.
-        Errors: NOT_FOUND.
+        """Deletes a trusted issuer; its tokens are refused at once. A call that is repeated finds nothing. Needs `roles.assign`; an Owner alone
+        may call it.
+        Errors: PERMISSION_DENIED for anybody else; NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeletePrincipalGroup(self, request, context):
-        """Deletes a principal group. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION where an assignment uses it.
+        """Deletes a principal group. A call that is repeated finds nothing. Needs `roles.assign`.
+        Errors: NOT_FOUND; FAILED_PRECONDITION where an assignment, another group or a trusted issuer uses it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,7 +225,8 @@ class RbacServiceServicer:
 
     def IssueToken(self, request, context):
         """Issues a bearer token for a principal and shows it this once. Not idempotent. Needs `tokens.create`; only an Owner issues one for a
-        principal with more rights than its own. Errors: INVALID_ARGUMENT; PERMISSION_DENIED.
+        principal with more rights than its own.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,6 +234,7 @@ class RbacServiceServicer:
 
     def ListTokens(self, request, context):
         """Lists tokens, newest first, without their text. Needs `tokens.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -316,6 +335,10 @@ def add_RbacServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class RbacService:
     """Decides who may do what.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     @staticmethod

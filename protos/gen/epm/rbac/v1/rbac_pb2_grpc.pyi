@@ -27,26 +27,43 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RbacServiceStub:
-    """Decides who may do what."""
+    """Decides who may do what.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RbacServiceAsyncStub: ...
     WhoAmI: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.WhoAmIRequest, _rbac_pb2.WhoAmIResponse]
-    """Returns the caller and what the caller may do. Any administrator may call it."""
+    """Returns the caller and what the caller may do. Any administrator may call it. No errors of its own."""
     ListRoles: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.ListRolesRequest, _rbac_pb2.ListRolesResponse]
-    """Lists roles, built-in ones included, by name. Needs `roles.read`."""
+    """Lists roles, built-in ones included, by name. Needs `roles.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     ListPrincipalGroups: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.ListPrincipalGroupsRequest, _rbac_pb2.ListPrincipalGroupsResponse]
-    """Lists principal groups by name. Needs `roles.read`."""
+    """Lists principal groups by name. Needs `roles.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     ListRoleAssignments: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.ListRoleAssignmentsRequest, _rbac_pb2.ListRoleAssignmentsResponse]
-    """Lists role assignments by name. Needs `roles.read`."""
+    """Lists role assignments by name. Needs `roles.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     ListScopeTags: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.ListScopeTagsRequest, _rbac_pb2.ListScopeTagsResponse]
-    """Lists scope tags by name. Needs `scope_tags.read`."""
+    """Lists scope tags by name. Needs `scope_tags.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     ListTrustedIssuers: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.ListTrustedIssuersRequest, _rbac_pb2.ListTrustedIssuersResponse]
-    """Lists trusted issuers by name. Needs `roles.read`."""
+    """Lists trusted issuers by name. Needs `roles.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     GetLoginOptions: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.GetLoginOptionsRequest, _rbac_pb2.GetLoginOptionsResponse]
-    """Tells how to log in with an identity provider: what `epm login --oidc` needs to know before anybody is known. Anyone may call it."""
+    """Tells how to log in with an identity provider: what `epm login --oidc` needs to know before anybody is known. Anyone may call it. No
+    errors of its own.
+    """
     ApplyAccess: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.ApplyAccessRequest, _rbac_pb2.ApplyAccessResponse]
     """Creates or replaces roles, principal groups, role assignments, scope tags and trusted issuers, all in one transaction. The same call twice
     changes nothing.
@@ -55,45 +72,70 @@ class RbacServiceStub:
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
     """
     DeleteRole: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.DeleteRoleRequest, _rbac_pb2.DeleteRoleResponse]
-    """Deletes a custom role that no assignment uses. Needs `roles.delete`.
+    """Deletes a custom role that no assignment uses. A call that is repeated finds nothing. Needs `roles.delete`.
     Errors: NOT_FOUND; FAILED_PRECONDITION for a built-in role or one in use.
     """
     DeleteRoleAssignment: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.DeleteRoleAssignmentRequest, _rbac_pb2.DeleteRoleAssignmentResponse]
-    """Deletes a role assignment. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION for the last Owner."""
+    """Deletes a role assignment; what it granted ends at once. A call that is repeated finds nothing. Needs `roles.assign`.
+    Errors: NOT_FOUND; PERMISSION_DENIED for an assignment out of the caller's reach; FAILED_PRECONDITION for the last Owner.
+    """
     DeleteTrustedIssuer: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.DeleteTrustedIssuerRequest, _rbac_pb2.DeleteTrustedIssuerResponse]
-    """Deletes a trusted issuer; its tokens are refused at once. An Owner alone may call it.
-    Errors: NOT_FOUND.
+    """Deletes a trusted issuer; its tokens are refused at once. A call that is repeated finds nothing. Needs `roles.assign`; an Owner alone
+    may call it.
+    Errors: PERMISSION_DENIED for anybody else; NOT_FOUND.
     """
     DeletePrincipalGroup: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.DeletePrincipalGroupRequest, _rbac_pb2.DeletePrincipalGroupResponse]
-    """Deletes a principal group. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION where an assignment uses it."""
+    """Deletes a principal group. A call that is repeated finds nothing. Needs `roles.assign`.
+    Errors: NOT_FOUND; FAILED_PRECONDITION where an assignment, another group or a trusted issuer uses it.
+    """
     IssueToken: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.IssueTokenRequest, _rbac_pb2.IssueTokenResponse]
     """Issues a bearer token for a principal and shows it this once. Not idempotent. Needs `tokens.create`; only an Owner issues one for a
-    principal with more rights than its own. Errors: INVALID_ARGUMENT; PERMISSION_DENIED.
+    principal with more rights than its own.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
     """
     ListTokens: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.ListTokensRequest, _rbac_pb2.ListTokensResponse]
-    """Lists tokens, newest first, without their text. Needs `tokens.read`."""
+    """Lists tokens, newest first, without their text. Needs `tokens.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     RevokeToken: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.RevokeTokenRequest, _rbac_pb2.RevokeTokenResponse]
     """Revokes a token at once. Revoking it again changes nothing. Needs `tokens.revoke`. Errors: NOT_FOUND."""
 
 @_typing.type_check_only
 class RbacServiceAsyncStub(RbacServiceStub):
-    """Decides who may do what."""
+    """Decides who may do what.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     WhoAmI: _aio.UnaryUnaryMultiCallable[_rbac_pb2.WhoAmIRequest, _rbac_pb2.WhoAmIResponse]  # type: ignore[assignment]
-    """Returns the caller and what the caller may do. Any administrator may call it."""
+    """Returns the caller and what the caller may do. Any administrator may call it. No errors of its own."""
     ListRoles: _aio.UnaryUnaryMultiCallable[_rbac_pb2.ListRolesRequest, _rbac_pb2.ListRolesResponse]  # type: ignore[assignment]
-    """Lists roles, built-in ones included, by name. Needs `roles.read`."""
+    """Lists roles, built-in ones included, by name. Needs `roles.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     ListPrincipalGroups: _aio.UnaryUnaryMultiCallable[_rbac_pb2.ListPrincipalGroupsRequest, _rbac_pb2.ListPrincipalGroupsResponse]  # type: ignore[assignment]
-    """Lists principal groups by name. Needs `roles.read`."""
+    """Lists principal groups by name. Needs `roles.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     ListRoleAssignments: _aio.UnaryUnaryMultiCallable[_rbac_pb2.ListRoleAssignmentsRequest, _rbac_pb2.ListRoleAssignmentsResponse]  # type: ignore[assignment]
-    """Lists role assignments by name. Needs `roles.read`."""
+    """Lists role assignments by name. Needs `roles.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     ListScopeTags: _aio.UnaryUnaryMultiCallable[_rbac_pb2.ListScopeTagsRequest, _rbac_pb2.ListScopeTagsResponse]  # type: ignore[assignment]
-    """Lists scope tags by name. Needs `scope_tags.read`."""
+    """Lists scope tags by name. Needs `scope_tags.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     ListTrustedIssuers: _aio.UnaryUnaryMultiCallable[_rbac_pb2.ListTrustedIssuersRequest, _rbac_pb2.ListTrustedIssuersResponse]  # type: ignore[assignment]
-    """Lists trusted issuers by name. Needs `roles.read`."""
+    """Lists trusted issuers by name. Needs `roles.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     GetLoginOptions: _aio.UnaryUnaryMultiCallable[_rbac_pb2.GetLoginOptionsRequest, _rbac_pb2.GetLoginOptionsResponse]  # type: ignore[assignment]
-    """Tells how to log in with an identity provider: what `epm login --oidc` needs to know before anybody is known. Anyone may call it."""
+    """Tells how to log in with an identity provider: what `epm login --oidc` needs to know before anybody is known. Anyone may call it. No
+    errors of its own.
+    """
     ApplyAccess: _aio.UnaryUnaryMultiCallable[_rbac_pb2.ApplyAccessRequest, _rbac_pb2.ApplyAccessResponse]  # type: ignore[assignment]
     """Creates or replaces roles, principal groups, role assignments, scope tags and trusted issuers, all in one transaction. The same call twice
     changes nothing.
@@ -102,28 +144,41 @@ class RbacServiceAsyncStub(RbacServiceStub):
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
     """
     DeleteRole: _aio.UnaryUnaryMultiCallable[_rbac_pb2.DeleteRoleRequest, _rbac_pb2.DeleteRoleResponse]  # type: ignore[assignment]
-    """Deletes a custom role that no assignment uses. Needs `roles.delete`.
+    """Deletes a custom role that no assignment uses. A call that is repeated finds nothing. Needs `roles.delete`.
     Errors: NOT_FOUND; FAILED_PRECONDITION for a built-in role or one in use.
     """
     DeleteRoleAssignment: _aio.UnaryUnaryMultiCallable[_rbac_pb2.DeleteRoleAssignmentRequest, _rbac_pb2.DeleteRoleAssignmentResponse]  # type: ignore[assignment]
-    """Deletes a role assignment. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION for the last Owner."""
+    """Deletes a role assignment; what it granted ends at once. A call that is repeated finds nothing. Needs `roles.assign`.
+    Errors: NOT_FOUND; PERMISSION_DENIED for an assignment out of the caller's reach; FAILED_PRECONDITION for the last Owner.
+    """
     DeleteTrustedIssuer: _aio.UnaryUnaryMultiCallable[_rbac_pb2.DeleteTrustedIssuerRequest, _rbac_pb2.DeleteTrustedIssuerResponse]  # type: ignore[assignment]
-    """Deletes a trusted issuer; its tokens are refused at once. An Owner alone may call it.
-    Errors: NOT_FOUND.
+    """Deletes a trusted issuer; its tokens are refused at once. A call that is repeated finds nothing. Needs `roles.assign`; an Owner alone
+    may call it.
+    Errors: PERMISSION_DENIED for anybody else; NOT_FOUND.
     """
     DeletePrincipalGroup: _aio.UnaryUnaryMultiCallable[_rbac_pb2.DeletePrincipalGroupRequest, _rbac_pb2.DeletePrincipalGroupResponse]  # type: ignore[assignment]
-    """Deletes a principal group. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION where an assignment uses it."""
+    """Deletes a principal group. A call that is repeated finds nothing. Needs `roles.assign`.
+    Errors: NOT_FOUND; FAILED_PRECONDITION where an assignment, another group or a trusted issuer uses it.
+    """
     IssueToken: _aio.UnaryUnaryMultiCallable[_rbac_pb2.IssueTokenRequest, _rbac_pb2.IssueTokenResponse]  # type: ignore[assignment]
     """Issues a bearer token for a principal and shows it this once. Not idempotent. Needs `tokens.create`; only an Owner issues one for a
-    principal with more rights than its own. Errors: INVALID_ARGUMENT; PERMISSION_DENIED.
+    principal with more rights than its own.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
     """
     ListTokens: _aio.UnaryUnaryMultiCallable[_rbac_pb2.ListTokensRequest, _rbac_pb2.ListTokensResponse]  # type: ignore[assignment]
-    """Lists tokens, newest first, without their text. Needs `tokens.read`."""
+    """Lists tokens, newest first, without their text. Needs `tokens.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """
     RevokeToken: _aio.UnaryUnaryMultiCallable[_rbac_pb2.RevokeTokenRequest, _rbac_pb2.RevokeTokenResponse]  # type: ignore[assignment]
     """Revokes a token at once. Revoking it again changes nothing. Needs `tokens.revoke`. Errors: NOT_FOUND."""
 
 class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Decides who may do what."""
+    """Decides who may do what.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     @_abc_1.abstractmethod
     def WhoAmI(
@@ -131,7 +186,7 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.WhoAmIRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.WhoAmIResponse, _abc.Awaitable[_rbac_pb2.WhoAmIResponse]]:
-        """Returns the caller and what the caller may do. Any administrator may call it."""
+        """Returns the caller and what the caller may do. Any administrator may call it. No errors of its own."""
 
     @_abc_1.abstractmethod
     def ListRoles(
@@ -139,7 +194,9 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.ListRolesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.ListRolesResponse, _abc.Awaitable[_rbac_pb2.ListRolesResponse]]:
-        """Lists roles, built-in ones included, by name. Needs `roles.read`."""
+        """Lists roles, built-in ones included, by name. Needs `roles.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
     @_abc_1.abstractmethod
     def ListPrincipalGroups(
@@ -147,7 +204,9 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.ListPrincipalGroupsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.ListPrincipalGroupsResponse, _abc.Awaitable[_rbac_pb2.ListPrincipalGroupsResponse]]:
-        """Lists principal groups by name. Needs `roles.read`."""
+        """Lists principal groups by name. Needs `roles.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
     @_abc_1.abstractmethod
     def ListRoleAssignments(
@@ -155,7 +214,9 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.ListRoleAssignmentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.ListRoleAssignmentsResponse, _abc.Awaitable[_rbac_pb2.ListRoleAssignmentsResponse]]:
-        """Lists role assignments by name. Needs `roles.read`."""
+        """Lists role assignments by name. Needs `roles.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
     @_abc_1.abstractmethod
     def ListScopeTags(
@@ -163,7 +224,9 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.ListScopeTagsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.ListScopeTagsResponse, _abc.Awaitable[_rbac_pb2.ListScopeTagsResponse]]:
-        """Lists scope tags by name. Needs `scope_tags.read`."""
+        """Lists scope tags by name. Needs `scope_tags.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
     @_abc_1.abstractmethod
     def ListTrustedIssuers(
@@ -171,7 +234,9 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.ListTrustedIssuersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.ListTrustedIssuersResponse, _abc.Awaitable[_rbac_pb2.ListTrustedIssuersResponse]]:
-        """Lists trusted issuers by name. Needs `roles.read`."""
+        """Lists trusted issuers by name. Needs `roles.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
     @_abc_1.abstractmethod
     def GetLoginOptions(
@@ -179,7 +244,9 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.GetLoginOptionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.GetLoginOptionsResponse, _abc.Awaitable[_rbac_pb2.GetLoginOptionsResponse]]:
-        """Tells how to log in with an identity provider: what `epm login --oidc` needs to know before anybody is known. Anyone may call it."""
+        """Tells how to log in with an identity provider: what `epm login --oidc` needs to know before anybody is known. Anyone may call it. No
+        errors of its own.
+        """
 
     @_abc_1.abstractmethod
     def ApplyAccess(
@@ -200,7 +267,7 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.DeleteRoleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.DeleteRoleResponse, _abc.Awaitable[_rbac_pb2.DeleteRoleResponse]]:
-        """Deletes a custom role that no assignment uses. Needs `roles.delete`.
+        """Deletes a custom role that no assignment uses. A call that is repeated finds nothing. Needs `roles.delete`.
         Errors: NOT_FOUND; FAILED_PRECONDITION for a built-in role or one in use.
         """
 
@@ -210,7 +277,9 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.DeleteRoleAssignmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.DeleteRoleAssignmentResponse, _abc.Awaitable[_rbac_pb2.DeleteRoleAssignmentResponse]]:
-        """Deletes a role assignment. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION for the last Owner."""
+        """Deletes a role assignment; what it granted ends at once. A call that is repeated finds nothing. Needs `roles.assign`.
+        Errors: NOT_FOUND; PERMISSION_DENIED for an assignment out of the caller's reach; FAILED_PRECONDITION for the last Owner.
+        """
 
     @_abc_1.abstractmethod
     def DeleteTrustedIssuer(
@@ -218,8 +287,9 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.DeleteTrustedIssuerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.DeleteTrustedIssuerResponse, _abc.Awaitable[_rbac_pb2.DeleteTrustedIssuerResponse]]:
-        """Deletes a trusted issuer; its tokens are refused at once. An Owner alone may call it.
-        Errors: NOT_FOUND.
+        """Deletes a trusted issuer; its tokens are refused at once. A call that is repeated finds nothing. Needs `roles.assign`; an Owner alone
+        may call it.
+        Errors: PERMISSION_DENIED for anybody else; NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -228,7 +298,9 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.DeletePrincipalGroupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.DeletePrincipalGroupResponse, _abc.Awaitable[_rbac_pb2.DeletePrincipalGroupResponse]]:
-        """Deletes a principal group. Needs `roles.assign`. Errors: NOT_FOUND; FAILED_PRECONDITION where an assignment uses it."""
+        """Deletes a principal group. A call that is repeated finds nothing. Needs `roles.assign`.
+        Errors: NOT_FOUND; FAILED_PRECONDITION where an assignment, another group or a trusted issuer uses it.
+        """
 
     @_abc_1.abstractmethod
     def IssueToken(
@@ -237,7 +309,8 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.IssueTokenResponse, _abc.Awaitable[_rbac_pb2.IssueTokenResponse]]:
         """Issues a bearer token for a principal and shows it this once. Not idempotent. Needs `tokens.create`; only an Owner issues one for a
-        principal with more rights than its own. Errors: INVALID_ARGUMENT; PERMISSION_DENIED.
+        principal with more rights than its own.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED.
         """
 
     @_abc_1.abstractmethod
@@ -246,7 +319,9 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.ListTokensRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.ListTokensResponse, _abc.Awaitable[_rbac_pb2.ListTokensResponse]]:
-        """Lists tokens, newest first, without their text. Needs `tokens.read`."""
+        """Lists tokens, newest first, without their text. Needs `tokens.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
 
     @_abc_1.abstractmethod
     def RevokeToken(

@@ -47,11 +47,12 @@ class EventStreamServiceServicer:
     """
 
     def StreamEvents(self, request_iterator, context):
-        """Holds the device's event stream. The device says `EventsHello` first and the server answers `EventsWelcome`; then the device sends batches of
-        its journals in order of their sequence numbers and deletes what `EventsAck` says is committed. A batch that is sent again is stored once.
-        The device is the one of the client certificate.
-        Errors: INVALID_ARGUMENT where anything else than `EventsHello` comes first, or for more events than the credit allows; PERMISSION_DENIED for
-        a device that names another or is retired; UNAVAILABLE while events cannot be stored.
+        """Holds the device's event stream. The device says `EventsHello` first and the server answers `EventsWelcome`; then the device sends
+        batches of its journals in order of their sequence numbers and deletes what `EventsAck` says is committed. A stream may be opened again
+        at any time: a batch that is sent again is stored once. The device is the one of the client certificate.
+        Errors: INVALID_ARGUMENT where anything else than `EventsHello` comes first, or for more events than the credit allows;
+        PERMISSION_DENIED for a device that names another or is retired; UNAVAILABLE while the device is not known yet or events cannot be
+        stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,11 +34,12 @@ class EventStreamServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EventStreamServiceAsyncStub: ...
     StreamEvents: _grpc.StreamStreamMultiCallable[_agent_pb2.StreamEventsRequest, _agent_pb2.StreamEventsResponse]
-    """Holds the device's event stream. The device says `EventsHello` first and the server answers `EventsWelcome`; then the device sends batches of
-    its journals in order of their sequence numbers and deletes what `EventsAck` says is committed. A batch that is sent again is stored once.
-    The device is the one of the client certificate.
-    Errors: INVALID_ARGUMENT where anything else than `EventsHello` comes first, or for more events than the credit allows; PERMISSION_DENIED for
-    a device that names another or is retired; UNAVAILABLE while events cannot be stored.
+    """Holds the device's event stream. The device says `EventsHello` first and the server answers `EventsWelcome`; then the device sends
+    batches of its journals in order of their sequence numbers and deletes what `EventsAck` says is committed. A stream may be opened again
+    at any time: a batch that is sent again is stored once. The device is the one of the client certificate.
+    Errors: INVALID_ARGUMENT where anything else than `EventsHello` comes first, or for more events than the credit allows;
+    PERMISSION_DENIED for a device that names another or is retired; UNAVAILABLE while the device is not known yet or events cannot be
+    stored.
     """
 
 @_typing.type_check_only
@@ -47,11 +48,12 @@ class EventStreamServiceAsyncStub(EventStreamServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StreamEvents: _aio.StreamStreamMultiCallable[_agent_pb2.StreamEventsRequest, _agent_pb2.StreamEventsResponse]  # type: ignore[assignment]
-    """Holds the device's event stream. The device says `EventsHello` first and the server answers `EventsWelcome`; then the device sends batches of
-    its journals in order of their sequence numbers and deletes what `EventsAck` says is committed. A batch that is sent again is stored once.
-    The device is the one of the client certificate.
-    Errors: INVALID_ARGUMENT where anything else than `EventsHello` comes first, or for more events than the credit allows; PERMISSION_DENIED for
-    a device that names another or is retired; UNAVAILABLE while events cannot be stored.
+    """Holds the device's event stream. The device says `EventsHello` first and the server answers `EventsWelcome`; then the device sends
+    batches of its journals in order of their sequence numbers and deletes what `EventsAck` says is committed. A stream may be opened again
+    at any time: a batch that is sent again is stored once. The device is the one of the client certificate.
+    Errors: INVALID_ARGUMENT where anything else than `EventsHello` comes first, or for more events than the credit allows;
+    PERMISSION_DENIED for a device that names another or is retired; UNAVAILABLE while the device is not known yet or events cannot be
+    stored.
     """
 
 class EventStreamServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -63,11 +65,12 @@ class EventStreamServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_agent_pb2.StreamEventsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_agent_pb2.StreamEventsResponse], _abc.AsyncIterator[_agent_pb2.StreamEventsResponse]]:
-        """Holds the device's event stream. The device says `EventsHello` first and the server answers `EventsWelcome`; then the device sends batches of
-        its journals in order of their sequence numbers and deletes what `EventsAck` says is committed. A batch that is sent again is stored once.
-        The device is the one of the client certificate.
-        Errors: INVALID_ARGUMENT where anything else than `EventsHello` comes first, or for more events than the credit allows; PERMISSION_DENIED for
-        a device that names another or is retired; UNAVAILABLE while events cannot be stored.
+        """Holds the device's event stream. The device says `EventsHello` first and the server answers `EventsWelcome`; then the device sends
+        batches of its journals in order of their sequence numbers and deletes what `EventsAck` says is committed. A stream may be opened again
+        at any time: a batch that is sent again is stored once. The device is the one of the client certificate.
+        Errors: INVALID_ARGUMENT where anything else than `EventsHello` comes first, or for more events than the credit allows;
+        PERMISSION_DENIED for a device that names another or is retired; UNAVAILABLE while the device is not known yet or events cannot be
+        stored.
         """
 
 def add_EventStreamServiceServicer_to_server(servicer: EventStreamServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class ReportingServiceStub:
     """Answers what was elevated, where, by whom and why. Everyone sees only devices that share a scope tag with the role assignment that grants the right.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     def __init__(self, channel):
@@ -69,10 +73,15 @@ class ReportingServiceStub:
 
 class ReportingServiceServicer:
     """Answers what was elevated, where, by whom and why. Everyone sees only devices that share a scope tag with the role assignment that grants the right.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     def ListElevations(self, request, context):
         """Lists attempts, newest first. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the filter and the page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,6 +96,7 @@ class ReportingServiceServicer:
 
     def SummarizeElevations(self, request, context):
         """Counts attempts: managed and unmanaged, and by result. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the filter.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,6 +104,7 @@ class ReportingServiceServicer:
 
     def ListApplications(self, request, context):
         """Counts attempts by application, most first. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the filter and the page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +112,7 @@ class ReportingServiceServicer:
 
     def ListPublishers(self, request, context):
         """Counts attempts by publisher, most first. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the filter and the page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +120,7 @@ class ReportingServiceServicer:
 
     def ListUsers(self, request, context):
         """Counts attempts by user, most first. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the filter and the page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +169,10 @@ def add_ReportingServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ReportingService:
     """Answers what was elevated, where, by whom and why. Everyone sees only devices that share a scope tag with the role assignment that grants the right.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
     """
 
     @staticmethod

@@ -27,45 +27,80 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ReportingServiceStub:
-    """Answers what was elevated, where, by whom and why. Everyone sees only devices that share a scope tag with the role assignment that grants the right."""
+    """Answers what was elevated, where, by whom and why. Everyone sees only devices that share a scope tag with the role assignment that grants the right.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ReportingServiceAsyncStub: ...
     ListElevations: _grpc.UnaryUnaryMultiCallable[_reports_pb2.ListElevationsRequest, _reports_pb2.ListElevationsResponse]
-    """Lists attempts, newest first. Needs `policy_authoring.view_reports`."""
+    """Lists attempts, newest first. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+    """
     GetElevation: _grpc.UnaryUnaryMultiCallable[_reports_pb2.GetElevationRequest, _reports_pb2.GetElevationResponse]
     """Returns one attempt. Needs `policy_authoring.view_reports`. Errors: NOT_FOUND, also where the caller may not see it."""
     SummarizeElevations: _grpc.UnaryUnaryMultiCallable[_reports_pb2.SummarizeElevationsRequest, _reports_pb2.SummarizeElevationsResponse]
-    """Counts attempts: managed and unmanaged, and by result. Needs `policy_authoring.view_reports`."""
+    """Counts attempts: managed and unmanaged, and by result. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the filter.
+    """
     ListApplications: _grpc.UnaryUnaryMultiCallable[_reports_pb2.ListApplicationsRequest, _reports_pb2.ListApplicationsResponse]
-    """Counts attempts by application, most first. Needs `policy_authoring.view_reports`."""
+    """Counts attempts by application, most first. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+    """
     ListPublishers: _grpc.UnaryUnaryMultiCallable[_reports_pb2.ListPublishersRequest, _reports_pb2.ListPublishersResponse]
-    """Counts attempts by publisher, most first. Needs `policy_authoring.view_reports`."""
+    """Counts attempts by publisher, most first. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+    """
     ListUsers: _grpc.UnaryUnaryMultiCallable[_reports_pb2.ListUsersRequest, _reports_pb2.ListUsersResponse]
-    """Counts attempts by user, most first. Needs `policy_authoring.view_reports`."""
+    """Counts attempts by user, most first. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+    """
 
 @_typing.type_check_only
 class ReportingServiceAsyncStub(ReportingServiceStub):
-    """Answers what was elevated, where, by whom and why. Everyone sees only devices that share a scope tag with the role assignment that grants the right."""
+    """Answers what was elevated, where, by whom and why. Everyone sees only devices that share a scope tag with the role assignment that grants the right.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListElevations: _aio.UnaryUnaryMultiCallable[_reports_pb2.ListElevationsRequest, _reports_pb2.ListElevationsResponse]  # type: ignore[assignment]
-    """Lists attempts, newest first. Needs `policy_authoring.view_reports`."""
+    """Lists attempts, newest first. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+    """
     GetElevation: _aio.UnaryUnaryMultiCallable[_reports_pb2.GetElevationRequest, _reports_pb2.GetElevationResponse]  # type: ignore[assignment]
     """Returns one attempt. Needs `policy_authoring.view_reports`. Errors: NOT_FOUND, also where the caller may not see it."""
     SummarizeElevations: _aio.UnaryUnaryMultiCallable[_reports_pb2.SummarizeElevationsRequest, _reports_pb2.SummarizeElevationsResponse]  # type: ignore[assignment]
-    """Counts attempts: managed and unmanaged, and by result. Needs `policy_authoring.view_reports`."""
+    """Counts attempts: managed and unmanaged, and by result. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the filter.
+    """
     ListApplications: _aio.UnaryUnaryMultiCallable[_reports_pb2.ListApplicationsRequest, _reports_pb2.ListApplicationsResponse]  # type: ignore[assignment]
-    """Counts attempts by application, most first. Needs `policy_authoring.view_reports`."""
+    """Counts attempts by application, most first. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+    """
     ListPublishers: _aio.UnaryUnaryMultiCallable[_reports_pb2.ListPublishersRequest, _reports_pb2.ListPublishersResponse]  # type: ignore[assignment]
-    """Counts attempts by publisher, most first. Needs `policy_authoring.view_reports`."""
+    """Counts attempts by publisher, most first. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+    """
     ListUsers: _aio.UnaryUnaryMultiCallable[_reports_pb2.ListUsersRequest, _reports_pb2.ListUsersResponse]  # type: ignore[assignment]
-    """Counts attempts by user, most first. Needs `policy_authoring.view_reports`."""
+    """Counts attempts by user, most first. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+    """
 
 class ReportingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Answers what was elevated, where, by whom and why. Everyone sees only devices that share a scope tag with the role assignment that grants the right."""
+    """Answers what was elevated, where, by whom and why. Everyone sees only devices that share a scope tag with the role assignment that grants the right.
+    Methods that get or list change nothing and may be repeated.
+    Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
+    of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
+    may do what, or its database does not answer.
+    """
 
     @_abc_1.abstractmethod
     def ListElevations(
@@ -73,7 +108,9 @@ class ReportingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reports_pb2.ListElevationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reports_pb2.ListElevationsResponse, _abc.Awaitable[_reports_pb2.ListElevationsResponse]]:
-        """Lists attempts, newest first. Needs `policy_authoring.view_reports`."""
+        """Lists attempts, newest first. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+        """
 
     @_abc_1.abstractmethod
     def GetElevation(
@@ -89,7 +126,9 @@ class ReportingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reports_pb2.SummarizeElevationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reports_pb2.SummarizeElevationsResponse, _abc.Awaitable[_reports_pb2.SummarizeElevationsResponse]]:
-        """Counts attempts: managed and unmanaged, and by result. Needs `policy_authoring.view_reports`."""
+        """Counts attempts: managed and unmanaged, and by result. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the filter.
+        """
 
     @_abc_1.abstractmethod
     def ListApplications(
@@ -97,7 +136,9 @@ class ReportingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reports_pb2.ListApplicationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reports_pb2.ListApplicationsResponse, _abc.Awaitable[_reports_pb2.ListApplicationsResponse]]:
-        """Counts attempts by application, most first. Needs `policy_authoring.view_reports`."""
+        """Counts attempts by application, most first. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+        """
 
     @_abc_1.abstractmethod
     def ListPublishers(
@@ -105,7 +146,9 @@ class ReportingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reports_pb2.ListPublishersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reports_pb2.ListPublishersResponse, _abc.Awaitable[_reports_pb2.ListPublishersResponse]]:
-        """Counts attempts by publisher, most first. Needs `policy_authoring.view_reports`."""
+        """Counts attempts by publisher, most first. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+        """
 
     @_abc_1.abstractmethod
     def ListUsers(
@@ -113,6 +156,8 @@ class ReportingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reports_pb2.ListUsersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reports_pb2.ListUsersResponse, _abc.Awaitable[_reports_pb2.ListUsersResponse]]:
-        """Counts attempts by user, most first. Needs `policy_authoring.view_reports`."""
+        """Counts attempts by user, most first. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+        """
 
 def add_ReportingServiceServicer_to_server(servicer: ReportingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
