@@ -9,6 +9,7 @@ import uuid_utils
 from epm.access.v1 import access_pb2_grpc, queries_pb2_grpc
 from epm.rbac.v1 import rbac_pb2_grpc
 from services._chassis.access import AccessControl
+from services._chassis.audit_log import AuditLog
 from services._chassis.auth import TOKEN_PREFIX, digest_of
 from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import ServiceSettings
@@ -23,8 +24,8 @@ from services.rbac.clients import HttpsKeySource
 from services.rbac.servicer.administrators import RbacServicer
 from services.rbac.servicer.queries import AccessQueryServicer
 from services.rbac.servicer.services import AccessServicer
-from services.rbac.store import AUDIT, SqlStore
-from services.rbac.workers import AccessPublisher, KeyFetcher
+from services.rbac.store import AUDIT, SqlStore, SqlTokenUses
+from services.rbac.workers import AccessPublisher, KeyFetcher, TokenUseKeeper
 
 SECRET_BYTES = 32
 
@@ -45,6 +46,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     clock = clock or SystemClock()
     database = await Database.connect(settings.database_of("rbac"), service="rbac")
     await upgrade(database)
+    audit = await AuditLog.open(settings, database, AUDIT, clock)
     store = SqlStore(database)
     await make_first_owner(store, settings, clock)
     access = AccessControl(clock, bound=settings.access_bound)
@@ -58,24 +60,31 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         clock=clock,
         every=settings.oidc_key_refresh,
     )
-    servicer = RbacServicer(store, publisher, access, now=clock.now, new_id=new_id, new_secret=new_secret)
+    uses = SqlTokenUses(database)
+    keeper = TokenUseKeeper(uses, clock)
+    servicer = RbacServicer(store, publisher, access, uses=uses, now=clock.now, new_id=new_id, new_secret=new_secret)
 
     async def close() -> None:
         await refused.close()
+        await audit.close()
         await database.close()
 
     return ServiceParts(
         name="rbac",
         access=access,
         refusals=refused.refusals,
+        audit=audit,
         public=[
             partial(rbac_pb2_grpc.add_RbacServiceServicer_to_server, servicer),
             partial(
                 queries_pb2_grpc.add_AccessQueryServiceServicer_to_server, AccessQueryServicer(access, now=clock.now)
             ),
         ],
-        mesh=[partial(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessServicer(publisher))],
-        workers=[publisher.worker(), keys.worker(), database.changes.worker(), refused.worker()],
+        mesh=[partial(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessServicer(publisher, keeper))],
+        workers=[
+            *(part.worker() for part in (publisher, keys, database.changes, refused)),
+            keeper.worker(access.uses),
+        ],
         on_drain=[publisher.close],
         close=close,
     )

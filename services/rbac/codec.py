@@ -1,10 +1,11 @@
 """Access objects to the contract and back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from epm.access.v1 import access_pb2
 from epm.rbac.v1 import rbac_pb2
 from services._chassis.errors import InvalidError, Problem
 from services.rbac.model.documents import kind_of
@@ -12,6 +13,8 @@ from services.rbac.model.issuers import GroupMapping, TrustedIssuer
 from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
 from services.rbac.usecases import Action, Applied
 
+MOST_USES = 1000
+LONGEST_TOKEN_ID = 128
 _ACTIONS = {
     Action.CREATED: rbac_pb2.APPLY_ACTION_CREATED,
     Action.UPDATED: rbac_pb2.APPLY_ACTION_UPDATED,
@@ -101,8 +104,8 @@ def login_option_to_proto(issuer: TrustedIssuer) -> rbac_pb2.LoginOption:
     )
 
 
-def token_to_proto(token: Token) -> rbac_pb2.Token:
-    """Write a token; its digest stays here."""
+def token_to_proto(token: Token, last_used: datetime | None = None) -> rbac_pb2.Token:
+    """Write a token, and when it was last shown; its digest stays here."""
     return rbac_pb2.Token(
         token_id=token.token_id,
         principal=token.principal,
@@ -110,7 +113,29 @@ def token_to_proto(token: Token) -> rbac_pb2.Token:
         created=_timestamp(token.created),
         expires=_timestamp(token.expires),
         revoked=_timestamp(token.revoked),
+        last_used=_timestamp(last_used),
     )
+
+
+def uses_from_proto(request: access_pb2.ReportTokenUseRequest) -> Mapping[str, datetime]:
+    """Read when tokens were shown. Raises InvalidError for too many, and for what is no token or no time."""
+    if len(request.uses) > MOST_USES:
+        raise InvalidError([Problem("uses", f"must be at most {MOST_USES}; send them in parts")])
+    problems = [problem for index, use in enumerate(request.uses) for problem in _use_problems(f"uses[{index}]", use)]
+    if problems:
+        raise InvalidError(problems)
+    return {use.token_id: use.used.ToDatetime(tzinfo=UTC) for use in request.uses}
+
+
+def _use_problems(path: str, use: access_pb2.TokenUse) -> Iterator[Problem]:
+    if not 0 < len(use.token_id) <= LONGEST_TOKEN_ID:
+        yield Problem(f"{path}.token_id", f"must be 1 to {LONGEST_TOKEN_ID} characters")
+    if not use.HasField("used"):
+        yield Problem(f"{path}.used", "is missing")
+    try:
+        use.used.ToDatetime(tzinfo=UTC)
+    except ValueError:
+        yield Problem(f"{path}.used", "is no time between the years 1 and 9999")
 
 
 def time_from_proto(message: rbac_pb2.IssueTokenRequest | rbac_pb2.RoleAssignment) -> datetime | None:

@@ -1,5 +1,6 @@
 """What the use cases need from the outside."""
 
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -42,6 +43,18 @@ class Store(Protocol):
 
     def reading(self) -> AbstractAsyncContextManager[Work]:
         """Open a transaction that changes nothing."""
+        ...
+
+
+class TokenUseRecord(Protocol):
+    """Keep when tokens were last shown."""
+
+    async def note(self, uses: Mapping[str, datetime]) -> None:
+        """Keep the times of tokens that there are, by id, unless a later one is known."""
+        ...
+
+    async def last_used(self, token_ids: Collection[str]) -> Mapping[str, datetime]:
+        """Return when these tokens were last shown, by id; those that never were are not in it."""
         ...
 
 

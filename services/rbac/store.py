@@ -1,11 +1,12 @@
 """The access data in SQL."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from services._chassis.audit import AuditEntry
 from services._chassis.audit_store import audit_table, record
@@ -88,6 +89,12 @@ ISSUER_KEYS = sa.Table(
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("jwks", sa.Text, nullable=False),
 )
+TOKEN_USES = sa.Table(
+    "rbac_token_uses",
+    METADATA,
+    sa.Column("token_id", sa.Text, primary_key=True),
+    sa.Column("last_used", UtcDateTime, nullable=False),
+)
 _TABLES: Mapping[type[Kept], sa.Table] = {
     Role: ROLES,
     PrincipalGroup: PRINCIPAL_GROUPS,
@@ -118,6 +125,34 @@ class SqlStore:
         """Open a reading transaction."""
         async with self._database.read() as tx:
             yield SqlWork(tx)
+
+
+class SqlTokenUses:
+    """Keep when tokens were last shown, apart from the tokens: no revision is taken, and nobody is woken."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def note(self, uses: Mapping[str, datetime]) -> None:
+        """Keep the times of tokens that there are, unless a later one is known."""
+        dialect = postgresql if self._database.on_postgresql else sqlite
+        async with self._database.transaction() as tx:
+            known = await tx.execute(sa.select(TOKENS.c.token_id).where(TOKENS.c.token_id.in_(uses)))
+            # In one order for everybody, so that reports of two services wait for one another and never deadlock.
+            rows = [{"token_id": token_id, "last_used": uses[token_id]} for token_id in sorted(known.scalars())]
+            if rows:
+                insert = dialect.insert(TOKEN_USES)
+                newer = insert.excluded.last_used > TOKEN_USES.c.last_used
+                values = {"last_used": insert.excluded.last_used}
+                await tx.execute(
+                    insert.on_conflict_do_update(index_elements=["token_id"], set_=values, where=newer), rows
+                )
+
+    async def last_used(self, token_ids: Collection[str]) -> Mapping[str, datetime]:
+        """Return when these tokens were last shown; those that never were are not in it."""
+        asked = sa.select(TOKEN_USES.c.token_id, TOKEN_USES.c.last_used).where(TOKEN_USES.c.token_id.in_(token_ids))
+        async with self._database.read() as tx:
+            return {row.token_id: row.last_used for row in await tx.execute(asked)}
 
 
 class SqlWork:

@@ -1,11 +1,11 @@
-"""What goes on in the background: the access snapshot is published, and the keys of trusted issuers are fetched.
+"""What goes on in the background: the access snapshot is published, keys of trusted issuers are fetched, uses of tokens kept.
 
 The snapshot is read again after every change, and confirmed as long as the database answers.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
 
 from services._chassis.access import AccessControl
 from services._chassis.changes import ChangeFeed
@@ -13,15 +13,33 @@ from services._chassis.clock import Clock
 from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.snapshot import AccessSnapshot
+from services._chassis.token_use import TokenUseReporter, TokenUses
 from services._chassis.workers import Worker
-from services.rbac.model.grants import snapshot_of
+from services.rbac.model.grants import published
 from services.rbac.model.issuers import IssuerKeys, TrustedIssuer
-from services.rbac.ports import KeySource, Store
+from services.rbac.ports import KeySource, Store, TokenUseRecord
 from services.rbac.usecases import keep_keys, read_state
 
 log = get_logger("rbac")
 RETRY = timedelta(seconds=30)
 """How long to leave an issuer alone whose keys could not be had."""
+
+
+class TokenUseKeeper:
+    """Take in when tokens were shown: to the other services, which report it, and to this one."""
+
+    def __init__(self, record: TokenUseRecord, clock: Clock) -> None:
+        self._record = record
+        self._clock = clock
+
+    async def keep(self, uses: Mapping[str, datetime]) -> None:
+        """Keep the times; clocks differ, and what is still to come counts as now."""
+        now = self._clock.now()
+        await self._record.note({token_id: min(used, now) for token_id, used in uses.items()})
+
+    def worker(self, uses: TokenUses) -> Worker:
+        """Return the worker that keeps what was noted in this process."""
+        return TokenUseReporter(uses, self.keep).worker()
 
 
 class AccessPublisher:
@@ -53,7 +71,7 @@ class AccessPublisher:
         if self._snapshot is not None and self._snapshot.revision == revision:
             self._control.confirm()
         else:
-            self._snapshot = snapshot_of(state, revision)
+            self._snapshot = published(state, revision, self._control.clock.now())
             issuers = (state.trusted_issuers[name] for name in sorted(state.trusted_issuers))
             self._login_issuers = tuple(issuer for issuer in issuers if issuer.client_id)
             self._control.replace(self._snapshot)

@@ -1,9 +1,14 @@
 """The access data as the access check reads it."""
 
+from dataclasses import replace
+from datetime import datetime, timedelta
+
 from services._chassis.access import CompiledAccess
 from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, PrincipalGroupMembers, RoleGrant, TokenDigest
 from services.rbac.model.issuers import trust_of
 from services.rbac.model.nouns import AccessState
+
+EXPIRED_KEPT = timedelta(days=1)
 
 
 def snapshot_of(state: AccessState, revision: int) -> AccessSnapshot:
@@ -32,6 +37,13 @@ def snapshot_of(state: AccessState, revision: int) -> AccessSnapshot:
         ),
         issuers=tuple(trust_of(issuer, state.issuer_keys.get(name)) for name, issuer in state.trusted_issuers.items()),
     )
+
+
+def published(state: AccessState, revision: int, now: datetime) -> AccessSnapshot:
+    """Return the snapshot that is sent, without tokens that expired long ago: until then their holders are told why."""
+    snapshot = snapshot_of(state, revision)
+    kept = (token for token in snapshot.tokens if token.expires is None or now < token.expires + EXPIRED_KEPT)
+    return replace(snapshot, tokens=tuple(kept))
 
 
 def compiled(state: AccessState) -> CompiledAccess:

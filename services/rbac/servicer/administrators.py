@@ -1,6 +1,6 @@
 """Serve administrators on the public door."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from services._chassis.caller import current_caller
 from services._chassis.paging import Page, cut, page_request
 from services.rbac import codec, usecases
 from services.rbac.model.nouns import AccessObject, Actor, Token
-from services.rbac.ports import Store
+from services.rbac.ports import Store, TokenUseRecord
 from services.rbac.workers import AccessPublisher
 
 Item = TypeVar("Item", bound=AccessObject)
@@ -33,6 +33,7 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
         publisher: AccessPublisher,
         access: AccessControl,
         *,
+        uses: TokenUseRecord,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
         new_secret: Callable[[], str],
@@ -40,6 +41,7 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
         self._store = store
         self._publisher = publisher
         self._access = access
+        self._uses = uses
         self._now = now
         self._new_id = new_id
         self._new_secret = new_secret
@@ -172,15 +174,18 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
         tokens = sorted(state.tokens.values(), key=_newest_first)
         rest = [token for token in tokens if not wanted.after or _newest_first(token) > wanted.after]
         page = cut(rest, wanted, key=_newest_first)
-        return rbac_pb2.ListTokensResponse(
-            tokens=map(codec.token_to_proto, page.items), next_page_token=page.next_token
-        )
+        return rbac_pb2.ListTokensResponse(tokens=await self._shown(page.items), next_page_token=page.next_token)
 
     async def RevokeToken(self, request: rbac_pb2.RevokeTokenRequest, context: Any) -> rbac_pb2.RevokeTokenResponse:
         """Revoke a token at once."""
         token, revision = await usecases.revoke_token(self._store, request.token_id, now=self._now())
         await self._publisher.reached(revision)
-        return rbac_pb2.RevokeTokenResponse(token=codec.token_to_proto(token))
+        (shown,) = await self._shown([token])
+        return rbac_pb2.RevokeTokenResponse(token=shown)
+
+    async def _shown(self, tokens: Sequence[Token]) -> list[rbac_pb2.Token]:
+        uses = await self._uses.last_used([token.token_id for token in tokens])
+        return [codec.token_to_proto(token, uses.get(token.token_id)) for token in tokens]
 
     def _require(self, actor: Actor, rights: Iterable[str]) -> None:
         for right in rights:
