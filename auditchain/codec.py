@@ -35,7 +35,7 @@ def record_from_proto(message: audit_pb2.AuditRecord) -> AuditRecord:
     """Decode a record; numbers that no server of ours sends become others, which fit no hash."""
     return AuditRecord(
         sequence=min(message.sequence, _LARGEST),
-        recorded=_microseconds(message.recorded),
+        recorded=time_from_proto(message.recorded),
         actor=message.actor,
         source=message.source,
         action=message.action,
@@ -70,7 +70,7 @@ def checkpoint_from_proto(message: audit_pb2.AuditCheckpoint) -> Checkpoint:
     return Checkpoint(
         sequence=min(message.sequence, _LARGEST),
         hash=message.hash,
-        signed=_microseconds(message.signed),
+        signed=time_from_proto(message.signed),
         key_id=message.key_id,
         signature=message.signature,
         pruned_through=min(message.pruned_through, _LARGEST),
@@ -78,11 +78,12 @@ def checkpoint_from_proto(message: audit_pb2.AuditCheckpoint) -> Checkpoint:
     )
 
 
+def time_from_proto(stamp: Timestamp) -> int:
+    """Decode a time; one that no calendar has becomes the nearest that is in one."""
+    return min(max(stamp.ToMicroseconds(), EARLIEST), LATEST)
+
+
 def _timestamp(microseconds: int) -> Timestamp:
     stamp = Timestamp()
     stamp.FromMicroseconds(microseconds)
     return stamp
-
-
-def _microseconds(stamp: Timestamp) -> int:
-    return min(max(stamp.ToMicroseconds(), EARLIEST), LATEST)

@@ -5,6 +5,7 @@ docs/security.md.
 """
 
 import enum
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -138,12 +139,11 @@ class ChainVerifier:
 
     def _check_rewriting(self, good: Sequence[Checkpoint]) -> None:
         """Compare with what was signed; what differs was written anew, together with everything after it."""
-        since = 1
-        for checkpoint in sorted(good, key=lambda checkpoint: (checkpoint.sequence, checkpoint.signed)):
-            if self._agrees(checkpoint):
-                since = checkpoint.sequence + 1
-            elif checkpoint.sequence in self._hashes:
-                first = min(since, checkpoint.sequence)
+        agreed = sorted(checkpoint.sequence for checkpoint in good if self._agrees(checkpoint))
+        for checkpoint in good:
+            if checkpoint.sequence in self._hashes and not self._agrees(checkpoint):
+                held = bisect_left(agreed, checkpoint.sequence)
+                first = agreed[held - 1] + 1 if held else 1
                 said = f"differs from what a checkpoint of {_moment(checkpoint)} says; the records were written anew"
                 self._findings.append(Finding(Fault.REWRITTEN, first, checkpoint.sequence, said))
 

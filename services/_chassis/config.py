@@ -16,6 +16,7 @@ SERVICES = ("rbac", "device", "policy", "reporting")
 LOG_FORMATS = ("auto", "json", "text")
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 LARGEST_PORT = 65535
+SHORTEST_RETENTION = timedelta(days=30)
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 
 
@@ -68,6 +69,8 @@ class ServiceSettings:
     oidc_key_refresh: timedelta = timedelta(minutes=5)
     deprovision_after: timedelta = timedelta(days=7)
     device_certificate_lifetime: timedelta = timedelta(days=90)
+    audit_checkpoint_folder: Path | None = None
+    audit_retention: timedelta | None = None
 
     @property
     def ca(self) -> Path:
@@ -88,6 +91,19 @@ class ServiceSettings:
     def policy_public_keys(self) -> Path:
         """Return the public halves of the keys that sign policy; the device service hands them to new devices."""
         return self.policy_public_keys_file or self.data_dir / "keys" / "policy-signing.pub"
+
+    @property
+    def audit_checkpoints(self) -> Path:
+        """Return the folder of the files to which checkpoints of the audit logs are written."""
+        return self.audit_checkpoint_folder or self.data_dir / "audit"
+
+    def audit_key(self, service: str) -> Path:
+        """Return the Ed25519 key that signs the checkpoints of a service's audit log."""
+        return self.data_dir / "keys" / f"audit-{service}.key"
+
+    def audit_public_keys(self, service: str) -> Path:
+        """Return the public halves of the keys that sign, or once signed, the checkpoints of a service's audit log."""
+        return self.data_dir / "keys" / f"audit-{service}.pub"
 
     @property
     def public_files(self) -> CertificateFiles:
@@ -232,6 +248,8 @@ def _duration_problems(settings: ServiceSettings) -> Iterator[Problem]:
     for name in positive:
         if getattr(settings, name) <= timedelta():
             yield Problem(name, "must be longer than zero")
+    if settings.audit_retention is not None and settings.audit_retention < SHORTEST_RETENTION:
+        yield Problem("audit_retention", f"must be at least {SHORTEST_RETENTION.days} days; without it, all is kept")
     if settings.drain_grace < timedelta():
         yield Problem("drain_grace", "must not be negative")
     if settings.access_heartbeat >= settings.access_bound:

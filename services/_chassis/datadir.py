@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from services._chassis import pki
 from services._chassis.config import SERVICES, CertificateFiles, ServiceSettings, is_host
@@ -80,6 +81,23 @@ def keep_signing_key(key: Path, public_keys: Path) -> None:
             f"{public_keys} does not hold the public half of {key}; add it, or devices refuse all policy",
             reason="KEY_UNKNOWN",
         )
+
+
+def keep_audit_key(key: Path, public_keys: Path) -> tuple[ed25519.Ed25519PrivateKey, str]:
+    """Return the key that signs an audit log's checkpoints, made unless it is there, and all public halves as PEM.
+
+    A key that was lost is made anew; the public half of the old one stays, so that what it signed still verifies.
+    """
+    if not key.exists():
+        write_private(key, pki.create_signing_key())
+        if public_keys.exists():
+            log.warning("audit_key_made_anew", file=str(key))
+    signing = pki.load_signing_key(key)
+    known = public_keys.read_bytes() if public_keys.exists() else b""
+    public = pki.public_pem(signing.public_key())
+    if public not in known:
+        write_private(public_keys, known + public)
+    return signing, public_keys.read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,10 @@ from typing import Any, cast
 import grpc
 import grpc.aio
 
+from epm.access.v1 import audit_pb2_grpc
 from services._chassis.access import AccessControl
+from services._chassis.audit_log import AuditLog
+from services._chassis.audit_servicer import AuditServicer
 from services._chassis.caller import CallerKind
 from services._chassis.client import MESSAGE_LIMIT, SNAPSHOT_LIMIT
 from services._chassis.clock import Clock, SystemClock
@@ -67,6 +70,8 @@ class ServiceParts:
     access: AccessControl
     refusals: RefusalLog = field(default_factory=RefusalLog)
     """Hears of the refused calls; a worker of the service writes them down."""
+    audit: AuditLog | None = None
+    """Is kept by workers of its own, and served to administrators with those of the other services."""
     public: Sequence[AddServicer] = ()
     mesh: Sequence[AddServicer] = ()
     workers: Sequence[Worker] = ()
@@ -139,6 +144,7 @@ class Host:
     async def start(self) -> None:
         """Open the doors and start the workers."""
         self._started = True
+        self._serve_audit()
         for door in (self._public, self._mesh):
             self._health.serve_on(door.server)
             if self.settings.reflection:
@@ -148,6 +154,7 @@ class Host:
             self._health.serve_on(self._health_server)
             await self._health_server.start()
         workers = [worker for parts in self._parts for worker in parts.workers]
+        workers += [worker for parts in self._parts if parts.audit for worker in parts.audit.workers()]
         for worker in (*workers, Worker("watch_health", self._health.watch)):
             self._tasks.append(asyncio.create_task(supervise(worker), name=worker.name))
         log.info("server_started", public=self.settings.public_address, mesh=self.settings.mesh_address)
@@ -174,6 +181,15 @@ class Host:
     async def wait_until_serving(self) -> None:
         """Return once every service knows who may do what."""
         await self._health.wait_until_serving()
+
+    def _serve_audit(self) -> None:
+        """Put the audit logs of all services behind the public door, as one proto service."""
+        keeping = [parts for parts in self._parts if parts.audit]
+        if not keeping:
+            return
+        servicer = AuditServicer({parts.name: parts.audit for parts in keeping if parts.audit})
+        add_servicer = partial(audit_pb2_grpc.add_AuditServiceServicer_to_server, servicer)
+        self._health.register(self._public.add(add_servicer, keeping[0]), keeping[0].access)
 
     def _door(self, kinds: frozenset[CallerKind], trusted_proxies: tuple[Network, ...]) -> _Door:
         rules: dict[str, MethodRule] = {}

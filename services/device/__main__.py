@@ -8,7 +8,8 @@ import uuid_utils
 from epm.device.v1 import agent_pb2_grpc, devices_pb2_grpc, groups_pb2_grpc, lifecycle_pb2_grpc
 from services._chassis import pki
 from services._chassis.access import AccessControl
-from services._chassis.access_client import watch_worker
+from services._chassis.access_client import report_worker, watch_worker
+from services._chassis.audit_log import AuditLog
 from services._chassis.client import open_channel
 from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import ServiceSettings
@@ -38,6 +39,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     installation = installation_of(settings)
     database = await Database.connect(settings.database_of(SERVICE), service=SERVICE)
     await upgrade(database)
+    audit = await AuditLog.open(settings, database, AUDIT, clock)
     store = SqlStore(database)
     access = AccessControl(clock, bound=settings.access_bound)
     rbac = open_channel(settings.rbac, ca=settings.ca, identity=settings.identity_of(SERVICE))
@@ -47,6 +49,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
 
     async def close() -> None:
         await refused.close()
+        await audit.close()
         await rbac.close()
         await database.close()
 
@@ -54,6 +57,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         name=SERVICE,
         access=access,
         refusals=refused.refusals,
+        audit=audit,
         public=public_door(store, installation, access, clock),
         mesh=[
             partial(agent_pb2_grpc.add_DeviceAgentServiceServicer_to_server, DeviceAgentServicer(store, now=clock.now)),
@@ -61,6 +65,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         ],
         workers=[
             watch_worker(rbac, access),
+            report_worker(rbac, access),
             database.changes.worker(),
             refused.worker(),
             DeprovisionSweep(store, clock).worker(),

@@ -7,7 +7,8 @@ import uuid_utils
 
 from epm.policy.v1 import agent_pb2_grpc, policies_pb2_grpc
 from services._chassis.access import AccessControl
-from services._chassis.access_client import watch_worker
+from services._chassis.access_client import report_worker, watch_worker
+from services._chassis.audit_log import AuditLog
 from services._chassis.client import open_channel
 from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import ServiceSettings
@@ -42,6 +43,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     identity = settings.identity_of(SERVICE)
     database = await Database.connect(settings.database_of(SERVICE), service=SERVICE)
     await upgrade(database)
+    audit = await AuditLog.open(settings, database, AUDIT, clock)
     refused = RefusalWriter.on(database, AUDIT, clock.now)
     rbac = open_channel(settings.rbac, ca=settings.ca, identity=identity)
     device = open_channel(settings.device, ca=settings.ca, identity=identity)
@@ -69,6 +71,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     async def close() -> None:
         await writer.close()
         await refused.close()
+        await audit.close()
         await rbac.close()
         await device.close()
         await database.close()
@@ -77,10 +80,12 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         name=SERVICE,
         access=access,
         refusals=refused.refusals,
+        audit=audit,
         public=[partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, administrators)],
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
         workers=[
             watch_worker(rbac, access),
+            report_worker(rbac, access),
             *(
                 part.worker()
                 for part in (directory, database.changes, corpus, writer, streams, reporter, used, refused)

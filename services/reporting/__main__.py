@@ -4,12 +4,14 @@ from functools import partial
 
 from epm.reporting.v1 import agent_pb2_grpc, reports_pb2_grpc
 from services._chassis.access import AccessControl
-from services._chassis.access_client import watch_worker
+from services._chassis.access_client import report_worker, watch_worker
+from services._chassis.audit_log import AuditLog
 from services._chassis.client import open_channel
 from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import ServiceSettings
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
+from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
 from services._chassis.server import ServiceParts
 from services.reporting.admin_servicer import ReportingServicer
@@ -18,6 +20,7 @@ from services.reporting.clients import DirectoryWatch
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
+from services.reporting.store.tables import AUDIT
 from services.reporting.streams import OpenStreams
 from services.reporting.workers import GroupCommitWriter
 
@@ -30,6 +33,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     access = AccessControl(clock, bound=settings.access_bound)
     database = await Database.connect(settings.database_of(SERVICE), service=SERVICE)
     await upgrade(database)
+    audit = await AuditLog.open(settings, database, AUDIT, clock)
+    refused = RefusalWriter.on(database, AUDIT, clock.now)
     sink, streams = DurableSink.on(database.url), OpenStreams()
     writer = GroupCommitWriter(sink)
     identity = settings.identity_of(SERVICE)
@@ -43,6 +48,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     async def close() -> None:
         await writer.close()
         await sink.close()
+        await refused.close()
+        await audit.close()
         await rbac.close()
         await device.close()
         await database.close()
@@ -50,9 +57,15 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     return ServiceParts(
         name=SERVICE,
         access=access,
+        refusals=refused.refusals,
+        audit=audit,
         public=[partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports)],
         mesh=[partial(agent_pb2_grpc.add_EventStreamServiceServicer_to_server, events)],
-        workers=[watch_worker(rbac, access), directory.worker(), writer.worker()],
+        workers=[
+            watch_worker(rbac, access),
+            report_worker(rbac, access),
+            *(part.worker() for part in (directory, writer, refused)),
+        ],
         on_drain=[streams.drain],
         close=close,
     )
