@@ -1,33 +1,20 @@
 """Authoring over real TLS with tokens, down to a database."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from elevation.model import GroupType
-from epm.policy.v1 import policies_pb2, policies_pb2_grpc
-from services._chassis.db import Database
-from services._chassis.migrate import upgrade
-from services._chassis.server import ServiceParts
-from services.policy.admin_servicer import PolicyServicer
+from epm.policy.v1 import policies_pb2
 from services.policy.codec.authored import certificate_to_proto, rules_policy_to_proto, settings_policy_to_proto
 from services.policy.model.states import DeliveryState, DevicePolicyState
-from services.policy.store.objects import SqlStore
-from services.policy.store.tables import AUDIT
 from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE
-from tests.builders.doors import OpenDoors, bearer, open_doors
+from tests.builders.authoring_service import Service, running
 from tests.builders.policy import included, reusable, rule, rules_policy, settings_policy
-from tests.builders.refusals import Refusal, refusal_of
-from tests.fakes.access import FakeAccess
-from tests.fakes.clock import NOW, FakeClock
-from tests.fakes.policy import FakeDeviceStates, FakeDirectories
+from tests.fakes.clock import NOW
 
 KINDS: dict[str, tuple[str, str, Any]] = {
     "SettingsPolicy": ("settings_policy", "SettingsPolicies", settings_policy_to_proto(settings_policy("it"))),
@@ -38,49 +25,6 @@ KINDS: dict[str, tuple[str, str, Any]] = {
         certificate_to_proto(reusable("it")),
     ),
 }
-
-
-@dataclass
-class Service:
-    """Author policies through the public door, each call as somebody."""
-
-    database: Database
-    access: FakeAccess = field(default_factory=lambda: FakeAccess(FakeClock()))
-    directories: FakeDirectories = field(default_factory=lambda: FakeDirectories({"laptops": GroupType.DEVICE}))
-    states: FakeDeviceStates = field(default_factory=FakeDeviceStates)
-
-    def __post_init__(self) -> None:
-        self.tokens = {"root": self.access.owner("user:root")}
-        self.doors: OpenDoors
-
-    def hire(self, name: str, rights: set[str], **scope: Any) -> None:
-        self.tokens[name] = self.access.grant(f"user:{name}", rights, **scope)
-
-    def parts(self) -> ServiceParts:
-        servicer = PolicyServicer(
-            SqlStore(self.database), self.directories, self.states, self.access.control, now=FakeClock().now
-        )
-        add = partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, servicer)
-        return ServiceParts(name="policy", access=self.access.control, public=[add])
-
-    async def call(self, rpc: str, by: str = "root", **fields: Any) -> Any:
-        request = getattr(policies_pb2, f"{rpc}Request")(**fields)
-        async with self.doors.public() as channel:
-            stub = policies_pb2_grpc.PolicyServiceStub(channel)
-            return await getattr(stub, rpc)(request, metadata=bearer(self.tokens[by]) if by else ())
-
-    async def refused(self, rpc: str, by: str = "root", **fields: Any) -> Refusal:
-        return await refusal_of(self.call(rpc, by, **fields))
-
-
-@asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Service]:
-    database = await Database.connect(f"sqlite:///{folder / 'policy.db'}", service="policy")
-    await upgrade(database)
-    service = Service(database)
-    async with open_doors(folder, service.parts(), clock=FakeClock()) as service.doors:
-        yield service
-    await database.close()
 
 
 @pytest.fixture
@@ -275,12 +219,10 @@ async def test_the_audit_record_names_who_changed_what(service: Service) -> None
     service.hire("emil", {CREATE})
     await service.call("CreateReusableCertificate", "emil", reusable_certificate=certificate_to_proto(reusable()))
     await service.call("DeleteReusableCertificate", name="vendor")
-    async with service.database.read() as tx:
-        rows = await tx.execute(sa.select(AUDIT.c.actor, AUDIT.c.action, AUDIT.c.target).order_by(AUDIT.c.sequence))
-        assert [tuple(row) for row in rows] == [
-            ("user:emil", "reusable_certificate_created", "vendor"),
-            ("user:root", "reusable_certificate_deleted", "vendor"),
-        ]
+    assert [(row.actor, row.action, row.target) for row in await service.audited()] == [
+        ("user:emil", "reusable_certificate_created", "vendor"),
+        ("user:root", "reusable_certificate_deleted", "vendor"),
+    ]
 
 
 async def test_device_states_are_listed_as_far_as_they_may_be_seen(service: Service) -> None:
