@@ -90,6 +90,7 @@ ACCESS_KINDS: Final = (
             "PRINCIPAL": at("principal"),
             "CREATED": time_at("created"),
             "EXPIRES": time_at("expires"),
+            "LAST USED": time_at("lastUsed"),
             "REVOKED": time_at("revoked"),
             "DESCRIPTION": at("description"),
         },

@@ -111,7 +111,9 @@ def test_what_the_server_finds_wrong_is_bad_input(console: Console, server: Fake
 
 
 def test_tokens_are_listed_without_their_text(console: Console, server: FakeServer) -> None:
-    server.on(rbac_pb2.ListTokensRequest, rbac_pb2.ListTokensResponse(tokens=[TOKEN]))
+    used = rbac_pb2.Token(last_used=NOON)
+    used.MergeFrom(TOKEN)
+    server.on(rbac_pb2.ListTokensRequest, rbac_pb2.ListTokensResponse(tokens=[TOKEN, used]))
     answer = devices_pb2.ListEnrolmentTokensResponse(enrolment_tokens=[ENROLMENT_TOKEN])
     server.on(devices_pb2.ListEnrolmentTokensRequest, answer)
 
@@ -124,9 +126,11 @@ def test_tokens_are_listed_without_their_text(console: Console, server: FakeServ
         "2026-11-23T12:00:00Z",
         "2026-11-23T12:00:00Z",
         "-",
+        "-",
         "for",
         "CI",
     ]
+    assert tokens[2].split()[4:6] == ["2026-11-23T12:00:00Z", "-"]
     assert enrolment_tokens[1].split() == ["e1", "1", "of", "3", "2026-11-23T12:00:00Z", "-", "alice", "-", "-"]
 
 
