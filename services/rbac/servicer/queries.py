@@ -1,7 +1,7 @@
 """Answer questions about access on the public door, from the snapshot that checks this service's own callers."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from epm.access.v1 import queries_pb2, queries_pb2_grpc
@@ -16,22 +16,24 @@ from services.rbac.model.nouns import Actor
 from services.rbac.model.questions import Holder, allows, contributing, holders
 from services.rbac.servicer import answers
 
-FRESH_WITHIN = 5.0
-"""Seconds that a question waits for the revision that it names."""
+FRESH_WITHIN = timedelta(seconds=5)
 MOST_QUESTIONS = 100
 PAGE = 100
 
 
 class AccessQueryServicer(queries_pb2_grpc.AccessQueryServiceServicer):
-    """Answer `epm.access.v1.AccessQueryService`."""
+    """Answer `epm.access.v1.AccessQueryService`; a question waits so long for the revision that it names."""
 
-    def __init__(self, access: AccessControl, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, access: AccessControl, *, now: Callable[[], datetime], fresh_within: timedelta = FRESH_WITHIN
+    ) -> None:
         self._access = access
         self._now = now
+        self._fresh_within = fresh_within.total_seconds()
 
     async def Check(self, request: queries_pb2.CheckRequest, context: Any) -> queries_pb2.CheckResponse:
         """Tell whether a principal may do something."""
-        access = await self._access.at_least(request.at_least_revision, FRESH_WITHIN)
+        access = await self._access.at_least(request.at_least_revision, self._fresh_within)
         now = self._now()
         actor, right = self._one(access, request.question, now)
         held = access.grants(actor.name, now, actor.groups)
@@ -44,7 +46,7 @@ class AccessQueryServicer(queries_pb2_grpc.AccessQueryServiceServicer):
 
     async def BatchCheck(self, request: queries_pb2.BatchCheckRequest, context: Any) -> queries_pb2.BatchCheckResponse:
         """Answer up to 100 checks on one snapshot."""
-        access = await self._access.at_least(request.at_least_revision, FRESH_WITHIN)
+        access = await self._access.at_least(request.at_least_revision, self._fresh_within)
         now = self._now()
         caller = current_caller()
         questions = request.questions
@@ -66,7 +68,7 @@ class AccessQueryServicer(queries_pb2_grpc.AccessQueryServiceServicer):
         self, request: queries_pb2.ListAllowedScopesRequest, context: Any
     ) -> queries_pb2.ListAllowedScopesResponse:
         """List the scopes in which a principal has a right."""
-        access = await self._access.at_least(request.at_least_revision, FRESH_WITHIN)
+        access = await self._access.at_least(request.at_least_revision, self._fresh_within)
         now = self._now()
         actor = self._actor(access, request.principal, now)
         _refuse([*_principal_problems("principal", request.principal), *_right_problems("right", request.right)])
@@ -77,7 +79,7 @@ class AccessQueryServicer(queries_pb2_grpc.AccessQueryServiceServicer):
         self, request: queries_pb2.ListPrincipalsRequest, context: Any
     ) -> queries_pb2.ListPrincipalsResponse:
         """List who has a right over an object, and by what way."""
-        access = await self._access.at_least(request.at_least_revision, FRESH_WITHIN)
+        access = await self._access.at_least(request.at_least_revision, self._fresh_within)
         _refuse(_right_problems("right", request.right))
         asked = answers.asked_of(request)
         question = f"principals {request.right} {asked and (sorted(asked.tags), sorted(asked.groups))}"
@@ -93,7 +95,7 @@ class AccessQueryServicer(queries_pb2_grpc.AccessQueryServiceServicer):
 
     async def ListRights(self, request: queries_pb2.ListRightsRequest, context: Any) -> queries_pb2.ListRightsResponse:
         """List what a principal may do, and within which scopes."""
-        access = await self._access.at_least(request.at_least_revision, FRESH_WITHIN)
+        access = await self._access.at_least(request.at_least_revision, self._fresh_within)
         now = self._now()
         actor = self._actor(access, request.principal, now)
         _refuse(_principal_problems("principal", request.principal))
@@ -113,7 +115,7 @@ class AccessQueryServicer(queries_pb2_grpc.AccessQueryServiceServicer):
 
     async def Explain(self, request: queries_pb2.ExplainRequest, context: Any) -> queries_pb2.ExplainResponse:
         """Tell why a principal may or may not; who may not read roles learns of its own role assignments alone."""
-        access = await self._access.at_least(request.at_least_revision, FRESH_WITHIN)
+        access = await self._access.at_least(request.at_least_revision, self._fresh_within)
         now = self._now()
         actor, right = self._one(access, request.question, now)
         query = Query(actor, right, answers.asked_of(request.question), strangers=_may_read_roles(access, now))

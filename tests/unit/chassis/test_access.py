@@ -1,5 +1,6 @@
 """The compiled access check: who may do what, within which scope, until when."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -253,3 +254,66 @@ def test_who_changes_a_scope_group_has_every_right_that_it_gives() -> None:
     assert held.excess_over("kiosks", "user:nobody", NOW) == (READ, WRITE)
     assert held.excess_over("old", "user:nobody", NOW) == ()
     assert held.excess_over("free", "user:nobody", NOW) == ()
+
+
+async def test_a_revision_is_waited_for_until_its_snapshot_comes() -> None:
+    here = Control()
+    here.load(4)
+    assert (await here.control.at_least(4, 0)).revision == 4
+    waiting = asyncio.ensure_future(here.control.at_least(6, 60))
+    await asyncio.wait([waiting], timeout=0)
+    here.load(5)
+    await asyncio.wait([waiting], timeout=0)
+    assert not waiting.done()
+    here.load(7)
+    assert (await waiting).revision == 7
+
+
+async def test_a_revision_that_does_not_come_in_time_is_refused() -> None:
+    here = Control()
+    here.load(4)
+    with pytest.raises(UnavailableError, match="revision 5 of the access data has not come, 4 is in force") as raised:
+        await here.control.at_least(5, 0)
+    assert raised.value.reason == "ACCESS_SNAPSHOT_BEHIND"
+
+
+async def test_a_revision_that_is_known_but_stale_is_refused() -> None:
+    here = Control()
+    here.load(4)
+    here.clock.advance(timedelta(seconds=60))
+    with pytest.raises(UnavailableError) as raised:
+        await here.control.at_least(4, 0)
+    assert raised.value.reason == "ACCESS_SNAPSHOT_STALE"
+
+
+def test_groups_of_the_caller_s_own_count_like_those_of_the_snapshot() -> None:
+    groups = (
+        PrincipalGroupMembers("outer", frozenset({"group:inner"})),
+        PrincipalGroupMembers("inner", frozenset({"user:a"})),
+    )
+    held = access(given("g", "writer", "group:outer"), given("o", "Owner", "group:outer"), principal_groups=groups)
+    inner = frozenset({"inner", "unknown"})
+    assert held.permit("user:new", WRITE, NOW) is None
+    assert held.permit("user:new", WRITE, NOW, inner) is not None
+    assert held.is_owner("user:new", NOW, inner)
+    assert [grant.assignment for grant in held.grants("user:new", NOW, inner)] == ["g", "o"]
+    assert held.rights("user:new", NOW, inner) == tuple(sorted(RIGHT_NAMES))
+    assert held.excess_over("any", "user:new", NOW, inner) == ()
+    assert held.permit("user:new", WRITE, NOW, frozenset({"unknown"})) is None
+    here = Control()
+    here.control.replace(held.snapshot)
+    assert here.control.check("user:new", WRITE, inner).right == WRITE
+    with pytest.raises(DeniedError):
+        here.control.check("user:new", WRITE)
+
+
+def test_an_answer_that_was_kept_is_given_up_at_the_end_of_each_grant_whichever_way_time_is_asked_for() -> None:
+    hour = timedelta(hours=1)
+    held = access(
+        given("a", "reader", "user:a", scope_tags=["emea"], expires=NOW + hour),
+        given("b", "reader", "user:a", scope_tags=["apac"], expires=NOW + 2 * hour),
+    )
+    expected = {0: {"emea", "apac"}, 1: {"apac"}, 2: None}
+    for hours in (0, 2, 1, 0, 1, 2, 2, 0):
+        permit = held.permit("user:a", READ, NOW + hours * hour)
+        assert (permit and permit.visible_tags()) == expected[hours]
