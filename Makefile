@@ -11,6 +11,7 @@ JOBS ?= 2
 TESTS ?= tests
 ARGS ?=
 STAMP := $(VENV)/.ready
+PROVIDER := $(VENV)/provider/.ready
 PIP := python -m pip -qq --disable-pip-version-check
 
 # $(call install-lock,ENVIRONMENT,LOCK): exactly the packages of a lock; by pip where pip alone knows the index.
@@ -59,8 +60,15 @@ generate: $(STAMP) ## Generate protos/gen from the contracts under protos/epm
 baseline: $(STAMP) ## Accept the contracts as they are: what `buf breaking` compares with from now on
 	@cd protos && ../$(BIN)/buf build --exclude-source-info --output baseline.binpb
 
+# The identity provider of the tests runs on Node; where there is none, the tests that need it are skipped and say so.
+$(PROVIDER): tests/provider/package.json tests/provider/package-lock.json $(STAMP)
+	@command -v node npm > /dev/null || { echo "no node and npm: tests against a real identity provider will be skipped" >&2; exit 0; }; \
+	mkdir -p $(VENV)/provider && cp tests/provider/package*.json $(VENV)/provider \
+	&& npm ci --prefix $(VENV)/provider --ignore-scripts --no-audit --no-fund --loglevel=error > $(VENV)/npm.log \
+	&& touch $@ || echo "$(VENV)/npm.log tells why there is no identity provider; tests against it will be skipped" >&2
+
 .PHONY: test
-test: $(STAMP) ## Run the tests (make test TESTS=tests/unit ARGS='-k words')
+test: $(STAMP) $(PROVIDER) ## Run the tests (make test TESTS=tests/unit ARGS='-k words')
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadgroup $(ARGS) $(TESTS)
 
 .PHONY: lint

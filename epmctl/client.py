@@ -7,6 +7,8 @@ fails is exit 1.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 # What went wrong is said by us, once; gRPC would add lines of its own to standard error.
@@ -18,7 +20,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from epmctl.errors import BadInputError, CommandError
-from epmctl.profile import Profile, find_profile
+from epmctl.profile import Profile, find_profile, save_profile
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -109,19 +111,39 @@ class Client:
 @contextmanager
 def logged_in() -> Iterator[Client]:
     """Open a connection to the server of the profile; raise BadInputError where nobody is logged in."""
-    with connected(find_profile(os.environ)) as client:
+    with connected(_with_fresh_token(find_profile(os.environ))) as client:
         yield client
 
 
 @contextmanager
 def connected(profile: Profile) -> Iterator[Client]:
-    """Open a connection for the time of a block; the only roots are those of the profile."""
-    credentials = grpc.composite_channel_credentials(
-        grpc.ssl_channel_credentials(root_certificates=profile.ca.encode()),
-        grpc.access_token_call_credentials(profile.token),
-    )
+    """Open a connection for the time of a block, as nobody without a token; the only roots are those of the profile."""
+    credentials = grpc.ssl_channel_credentials(root_certificates=profile.ca.encode())
+    if profile.token:
+        own = grpc.access_token_call_credentials(profile.token)
+        credentials = grpc.composite_channel_credentials(credentials, own)
     with grpc.secure_channel(profile.server, credentials, options=_OPTIONS) as channel:
         yield Client(channel, profile.server)
+
+
+def _with_fresh_token(profile: Profile) -> Profile:
+    """Renew a token of an identity provider that is about to end, and keep the new one."""
+    if profile.identity is None:
+        return profile
+    from epmctl.oidc import renew  # noqa: PLC0415 - few tokens come from an identity provider, and fewer end now
+
+    try:
+        login = renew(profile.token, profile.identity, datetime.now(UTC))
+    except CommandError:
+        other = find_profile(os.environ)  # a command beside this one may have been first
+        if other.token == profile.token:
+            raise
+        return other
+    if login is None:
+        return profile
+    renewed = replace(profile, token=login.token, identity=login.identity)
+    save_profile(renewed, os.environ)
+    return renewed
 
 
 def explain_error(error: grpc.RpcError, server: str) -> CommandError:

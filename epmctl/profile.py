@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,24 @@ from epmctl.jsontext import JsonError, parse_json
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_PORT: Final = 65_535
 
-_KEYS: Final = frozenset({"server", "ca", "token"})
+_KEYS: Final = ("server", "ca", "token")
+_IDENTITY: Final = "identity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who one is at an identity provider: what it takes to get tokens there. `ca` is PEM text, "" for the system's."""
+
+    issuer: str
+    client_id: str
+    audience: str
+    ca: str = ""
+    token_endpoint: str = ""
+    refresh_token: str = ""
+
+    def __repr__(self) -> str:
+        """Show the issuer alone: the refresh token is a secret."""
+        return f"Identity({self.issuer!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +47,8 @@ class Profile:
     server: str
     ca: str
     token: str
+    identity: Identity | None = None
+    """Where the token comes from; None for one that was issued by the server or comes from the environment."""
 
     def __repr__(self) -> str:
         """Show the server alone: the token is a secret."""
@@ -38,10 +57,11 @@ class Profile:
 
 def find_profile(environ: Mapping[str, str]) -> Profile:
     """Give the profile to use; raise BadInputError where none is complete."""
-    kept = _read_kept(profile_path(environ))
+    kept, identity = _read_kept(profile_path(environ))
     server = environ.get("EPM_SERVER") or kept.get("server", "")
     ca = read_ca(environ["EPM_CA"]) if environ.get("EPM_CA") else kept.get("ca", "")
-    token = _token_of(environ) or kept.get("token", "")
+    own_token = _token_of(environ)
+    token = own_token or kept.get("token", "")
     missing = [
         f"{what} ({variable})"
         for what, variable, value in (
@@ -54,13 +74,14 @@ def find_profile(environ: Mapping[str, str]) -> Profile:
     if missing:
         message = f"not logged in: {', '.join(missing)} not known; run epm login --server HOST:PORT --ca FILE --token-file FILE"
         raise BadInputError(message)
-    return Profile(check_server(server), ca, token)
+    return Profile(check_server(server), ca, token, None if own_token else identity)
 
 
 def save_profile(profile: Profile, environ: Mapping[str, str]) -> Path:
     """Keep `profile` for later commands, readable by its owner alone; the file is there whole or not at all."""
     path = profile_path(environ)
-    text = json.dumps({"server": profile.server, "ca": profile.ca, "token": profile.token}, indent=2)
+    kept = {"server": profile.server, "ca": profile.ca, "token": profile.token}
+    text = json.dumps(kept | ({_IDENTITY: asdict(profile.identity)} if profile.identity else {}), indent=2)
     try:
         for missing in reversed([folder for folder in path.parents if not folder.exists()]):
             missing.mkdir(mode=0o700, exist_ok=True)  # one by one: `parents` would leave those above to the mask
@@ -142,18 +163,24 @@ def _read_small(place: str) -> str:
         raise BadInputError(f"{shown(place)}: not UTF-8 text") from None
 
 
-def _read_kept(path: Path) -> dict[str, str]:
+def _read_kept(path: Path) -> tuple[dict[str, str], Identity | None]:
     if not path.exists():
-        return {}
+        return {}, None
     damaged = BadInputError(f"{path}: damaged; run epm login again")
     try:
         value = parse_json(_read_small(str(path)))
     except JsonError:
         raise damaged from None
-    if (
-        not isinstance(value, dict)
-        or value.keys() != _KEYS
-        or not all(isinstance(text, str) for text in value.values())
-    ):
+    identity = value.pop(_IDENTITY, None) if isinstance(value, dict) else None
+    kept = _texts(value, _KEYS)
+    known = {} if identity is None else _texts(identity, tuple(field.name for field in fields(Identity)))
+    if kept is None or known is None:
         raise damaged
-    return value
+    return kept, Identity(**known) if known else None
+
+
+def _texts(value: object, keys: tuple[str, ...]) -> dict[str, str] | None:
+    """Give a mapping of exactly these keys to texts; None for anything else."""
+    if isinstance(value, dict) and set(value) == set(keys) and all(isinstance(text, str) for text in value.values()):
+        return value
+    return None
