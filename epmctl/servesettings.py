@@ -218,6 +218,10 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("deprovision_after", _duration, "How long a device without policy keeps the component [P7D].", flag=False),
     Setting("device_certificate_lifetime", _duration, "How long a device's certificate is good [P90D].", flag=False),
+    Setting(
+        "audit_checkpoint_folder", _path, "Where checkpoints of audit logs are written [DATA_DIR/audit].", flag=False
+    ),
+    Setting("audit_retention", _duration, "How long audit records are kept; all of them if not given.", flag=False),
 )
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 _PAIRS: Final = ("public", "mesh", "service")
