@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Generic, TypeVar
 
 from services._chassis.audit import Act, AuditEntry
 
@@ -18,6 +19,9 @@ CALL_DENIED = "call_denied"
 AUTHENTICATION_FAILED = "authentication_failed"
 LONGEST_MESSAGE = 300
 MINUTE = 60
+Key = TypeVar("Key", bound=Hashable)
+_Combination = tuple[str, str, str]
+"""Caller, method and reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,24 +62,21 @@ class _Tally:
         self.reasons[refused.reason] += 1
 
 
-class _Tallies:
-    """Keep a tally for each key, up to a bound; what comes beyond it shares one."""
+class _Tallies(Generic[Key]):
+    """Keep a tally for each key, up to a bound; what comes beyond it shares the one of None."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._tallies: dict[Hashable, _Tally] = {}
+        self._tallies: dict[Key | None, _Tally] = {}
 
-    def add(self, key: Hashable, refused: Refused) -> None:
-        if key not in self._tallies and len(self._tallies) >= self._most:
-            key = None
-        self._tallies.setdefault(key, _Tally(refused, refused)).add(refused)
+    def add(self, key: Key, refused: Refused) -> None:
+        kept = key if key in self._tallies or len(self._tallies) < self._most else None
+        self._tallies.setdefault(kept, _Tally(refused, refused)).add(refused)
 
-    def pop(self) -> tuple[bool, _Tally] | None:
-        """Take one away, and tell whether it is shared."""
-        if not self._tallies:
-            return None
+    def pop(self) -> tuple[Key | None, _Tally]:
+        """Take the oldest one away, with its key."""
         key = next(iter(self._tallies))
-        return key is None, self._tallies.pop(key)
+        return key, self._tallies.pop(key)
 
     def __len__(self) -> int:
         return len(self._tallies)
@@ -89,9 +90,9 @@ class RefusalLog:
         """Set while records are ready."""
         self._bounds = bounds or Bounds()
         self._ready: deque[AuditEntry] = deque()
-        self._apart: dict[Hashable, int] = {}
-        self._denied = _Tallies(self._bounds.callers)
-        self._failed = _Tallies(self._bounds.origins)
+        self._apart: dict[_Combination, int] = {}
+        self._denied = _Tallies[_Combination](self._bounds.callers)
+        self._failed = _Tallies[str](self._bounds.origins)
         self._minute = 0
 
     @property
@@ -141,10 +142,10 @@ class RefusalLog:
             self._close_tallies()
 
     def _close_tallies(self) -> None:
-        for tallies, written in ((self._denied, _denials), (self._failed, _failures)):
-            while self._has_room() and (found := tallies.pop()):
-                shared, tally = found
-                self._put(written(tally, shared=shared))
+        while self._has_room() and self._denied:
+            self._put(_denials(*self._denied.pop()))
+        while self._has_room() and self._failed:
+            self._put(_failures(*self._failed.pop()))
 
     def _has_room(self) -> bool:
         return len(self._ready) < self._bounds.queue
@@ -165,27 +166,27 @@ def _denial(refused: Refused) -> AuditEntry:
     )
 
 
-def _denials(tally: _Tally, *, shared: bool) -> AuditEntry:
+def _denials(key: _Combination | None, tally: _Tally) -> AuditEntry:
     """Return the record of many refused calls; the ids are those of the last one."""
     last = tally.last
-    details = {"message": last.message[:LONGEST_MESSAGE]} if not shared else {}
+    message = {"message": last.message[:LONGEST_MESSAGE]} if key else {}
     return AuditEntry(
         action=CALL_DENIED,
         target_kind="Method",
-        target="" if shared else last.method,
-        details={**_counted(tally), **details},
-        act=None if shared else last.act,
+        target=last.method if key else "",
+        details={**_counted(tally), **message},
+        act=last.act if key else None,
         at=last.at,
     )
 
 
-def _failures(tally: _Tally, *, shared: bool) -> AuditEntry:
+def _failures(origin: str | None, tally: _Tally) -> AuditEntry:
     return AuditEntry(
         action=AUTHENTICATION_FAILED,
         target_kind="Origin",
-        target="" if shared else tally.last.act.source,
+        target=origin or "",
         details=_counted(tally),
-        act=None if shared else tally.last.act,
+        act=None if origin is None else tally.last.act,
         at=tally.last.at,
     )
 
