@@ -62,7 +62,7 @@ baseline: $(STAMP) ## Accept the contracts as they are: what `buf breaking` comp
 
 # The identity provider of the tests runs on Node; where there is none, the tests that need it are skipped and say so.
 $(PROVIDER): tests/provider/package.json tests/provider/package-lock.json $(STAMP)
-	@command -v node npm > /dev/null || { echo "no node and npm: tests against a real identity provider will be skipped" >&2; exit 0; }; \
+	@{ command -v node && command -v npm; } > /dev/null || { echo "no node and npm: tests against a real identity provider will be skipped" >&2; exit 0; }; \
 	mkdir -p $(VENV)/provider && cp tests/provider/package*.json $(VENV)/provider \
 	&& npm ci --prefix $(VENV)/provider --ignore-scripts --no-audit --no-fund --loglevel=error > $(VENV)/npm.log \
 	&& touch $@ || echo "$(VENV)/npm.log tells why there is no identity provider; tests against it will be skipped" >&2

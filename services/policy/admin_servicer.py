@@ -216,9 +216,9 @@ class PolicyServicer(policies_pb2_grpc.PolicyServiceServicer):
         )
 
     def _author(self) -> Author:
-        principal = current_caller().principal
-        check = partial(self._access.check, principal)
-        return Author(principal=principal, permit=current_permit(), check=check, now=self._now())
+        caller = current_caller()
+        check = partial(self._access.check, caller.principal, groups=caller.groups)
+        return Author(principal=caller.principal, permit=current_permit(), check=check, now=self._now())
 
     async def _create(self, draft: Draft[Content]) -> Stored[Content]:
         return await authoring.create_object(self._store, self._directories, draft, author=self._author())

@@ -137,6 +137,40 @@ def test_a_login_that_is_denied_in_the_browser_leaves_nothing(house: House) -> N
     assert not house.profile("mallory").exists()
 
 
+def test_what_a_group_of_the_organisation_may_counts_in_every_service(house: House) -> None:
+    house.trust()
+    house.installation.apply("""
+apiVersion: openepm/v1
+kind: RoleAssignment
+metadata: {name: devices}
+spec: {role: Device Administrator, members: ["group:role-administrators"]}
+---
+apiVersion: openepm/v1
+kind: RoleAssignment
+metadata: {name: policies}
+spec: {role: Endpoint Privilege Manager, members: ["group:role-administrators"], scopeGroups: [laptops]}
+""")
+    house.log_in("alice")
+    policy = house.installation.folder / "policy.yaml"
+    policy.write_text("""
+apiVersion: openepm/v1
+kind: Group
+metadata: {name: laptops}
+spec: {type: DEVICE, members: [ws-1]}
+---
+apiVersion: openepm/v1
+kind: ElevationSettingsPolicy
+metadata: {name: laptops}
+spec: {assignments: {include: [{group: laptops}]}}
+""")
+
+    done = house.epm("alice", "apply", "-f", str(policy))
+
+    assert (done.code, done.errors) == (0, "")
+    assert "by user:corp:alice" in house.epm("alice", "get", "settings-policy", "laptops").output
+    assert house.epm("alice", "report", "elevations").code == 0
+
+
 def test_an_access_token_for_the_audience_serves_as_well(house: House) -> None:
     house.trust(audience="https://epm.example.com/api", principalClaim="sub")
 

@@ -66,7 +66,9 @@ class GroupServicer(groups_pb2_grpc.GroupServiceServicer):
         return Standing(self._check, self._excess)
 
     def _excess(self, group: str) -> Sequence[str]:
-        return self._access.access().excess_over(group, current_caller().principal, self._now())
+        caller = current_caller()
+        return self._access.access().excess_over(group, caller.principal, self._now(), caller.groups)
 
     def _check(self, right: str) -> Permit:
-        return self._access.check(current_caller().principal, right)
+        caller = current_caller()
+        return self._access.check(caller.principal, right, caller.groups)
