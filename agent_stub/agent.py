@@ -140,6 +140,7 @@ class Agent:
             device_grpc.DeviceAgentServiceStub(channels.to(identity.device_address)),
             identity.device_id,
             lambda: facts(self._platform, self._users.report()),
+            now=lambda: self._surroundings.clock.now().wall,
         )
         return {"policy": policy.session, "events": events.session, "check-in": check_in.session}
 
@@ -158,9 +159,7 @@ class Agent:
                 "confirmed": None if self._keeper.confirmed == NEVER else self._keeper.confirmed.isoformat(),
             },
             "component": {"stands": self._component.stands, "problem": self._component.problem},
-            "links": {
-                name: {"connected": link.connected, "problem": link.problem} for name, link in self._links.items()
-            },
+            "links": {name: link.shown() for name, link in self._links.items()},
             "eventsWaiting": sum(len(journal) for journal in self._spool.journals),
         }
 

@@ -88,7 +88,11 @@ def _component_text(component: dict[str, Any]) -> str:
 
 
 def _link_text(link: dict[str, Any]) -> str:
-    return "connected" if link["connected"] else f"not connected{': ' if link['problem'] else ''}{link['problem']}"
+    answered = link.get("lastAnswered")
+    if link["connected"]:
+        return f"last answered {answered}" if answered else "connected"
+    when = f"; last answered {answered}" if answered else ""
+    return f"not connected{': ' if link['problem'] else ''}{link['problem']}{when}"
 
 
 def _stated(options: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

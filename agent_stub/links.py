@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import grpc
 import grpc.aio
@@ -65,6 +66,9 @@ class Link:
     name: str
     connected: bool = False
     problem: str = ""
+    last_answer: datetime | None = None
+    """When a call was last answered, where the conversation is single calls: between two of them nobody knows."""
+
     failures: int = field(default=0, repr=False)
 
     def answered(self) -> None:
@@ -77,6 +81,11 @@ class Link:
         self.connected, self.problem = False, problem
         self.failures += 1
         log.warning("link_failed", link=self.name, problem=problem, failures=self.failures)
+
+    def shown(self) -> dict[str, object]:
+        """Show the conversation as it is; `lastAnswered` only where calls were answered."""
+        when = {} if self.last_answer is None else {"lastAnswered": self.last_answer.isoformat()}
+        return {"connected": self.connected, "problem": self.problem, **when}
 
 
 Session = Callable[[Link], Awaitable[End]]

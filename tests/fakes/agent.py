@@ -207,7 +207,8 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
         request: device_pb2.CheckInRequest,
         context: grpc.aio.ServicerContext[device_pb2.CheckInRequest, device_pb2.CheckInResponse],
     ) -> device_pb2.CheckInResponse:
-        del context
+        if self.refusal is not None:
+            await context.abort(*self.refusal)
         self.check_ins.put_nowait(request)
         return device_pb2.CheckInResponse()
 

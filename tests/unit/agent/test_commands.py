@@ -26,7 +26,12 @@ STATUS = {
     "device": {"id": "d", "name": "ws-17", "tenant": "epm.test"},
     "policy": {"revision": 3, "enabled": True, "confirmed": None},
     "component": {"stands": True, "problem": ""},
-    "links": {"policy": {"connected": False, "problem": "UNAVAILABLE: gone"}},
+    "links": {
+        "policy": {"connected": False, "problem": "UNAVAILABLE: gone"},
+        "events": {"connected": True, "problem": ""},
+        "check-in": {"connected": True, "problem": "", "lastAnswered": "2026-11-24T12:00:00+00:00"},
+        "lost": {"connected": False, "problem": "gone", "lastAnswered": "2026-11-24T12:00:00+00:00"},
+    },
     "eventsWaiting": 2,
     "unsafeStatedIdentity": False,
 }
@@ -171,6 +176,9 @@ async def test_the_status_is_shown_to_people_and_to_programs(fake: Fake) -> None
         "last confirmed  never",
         "component       provisioned",
         "policy link     not connected: UNAVAILABLE: gone",
+        "events link     connected",
+        "check-in link   last answered 2026-11-24T12:00:00+00:00",
+        "lost link       not connected: gone; last answered 2026-11-24T12:00:00+00:00",
         "events waiting  2",
     ]
     as_json = await agent("status", "--socket", fake.socket, "--output", "json")

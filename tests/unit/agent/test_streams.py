@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import grpc.aio
 import pytest
@@ -14,7 +15,7 @@ from agent_stub.checkin import CheckIn
 from agent_stub.events.records import Diagnostic, EventFactory
 from agent_stub.events.spool import Spool
 from agent_stub.events.upload import Uploader
-from agent_stub.links import MESSAGE_LIMIT, Channels, End, Link, SessionError
+from agent_stub.links import MESSAGE_LIMIT, Channels, End, Link, SessionError, keep
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
 from agent_stub.policy.stream import PolicyStream, introduction
@@ -26,10 +27,21 @@ from epm.policy.v1 import agent_pb2_grpc as policy_grpc
 from epm.reporting.v1 import agent_pb2 as reporting_pb2
 from epm.reporting.v1 import agent_pb2_grpc as reporting_grpc
 from tests.builders.elevation import policy, rule
-from tests.fakes.agent import DEVICE_ID, NOW, FakeDisk, FakeMoments, FakeServers, Installation, Numbers, document
+from tests.fakes.agent import (
+    DEVICE_ID,
+    NOW,
+    FakeDelays,
+    FakeDisk,
+    FakeMoments,
+    FakeServers,
+    Installation,
+    Numbers,
+    document,
+)
 
 CONTENT = document(policy(rule("r", file_name="setup.exe", file_hash="a" * 64)))
 PATIENCE = 20
+Ending = TypeVar("Ending")
 
 
 @dataclass
@@ -41,6 +53,7 @@ class Device:
     link: Link = field(default_factory=lambda: Link("link"))
     changes: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
     refusals: list[PolicyRefusedError] = field(default_factory=list)
+    now: datetime = NOW
 
     def policy(self) -> PolicyStream:
         identity = self.servers.installation.identity()
@@ -59,7 +72,7 @@ class Device:
 
     def check_in(self) -> CheckIn:
         stub = device_grpc.DeviceAgentServiceStub(self.channels.to(self.servers.mesh_address))
-        return CheckIn(stub, DEVICE_ID, lambda: device_pb2.DeviceFacts(os="linux"))
+        return CheckIn(stub, DEVICE_ID, lambda: device_pb2.DeviceFacts(os="linux"), lambda: self.now)
 
     async def said(self) -> policy_pb2.StreamPolicyRequest:
         return await asyncio.wait_for(self.servers.policy.said.get(), PATIENCE)
@@ -89,7 +102,7 @@ def damage(path: Path, old: bytes, new: bytes) -> None:
 
 
 @asynccontextmanager
-async def session(task: "asyncio.Task[End]") -> AsyncIterator["asyncio.Task[End]"]:
+async def session(task: "asyncio.Task[Ending]") -> AsyncIterator["asyncio.Task[Ending]"]:
     yield task
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -228,3 +241,25 @@ async def test_a_check_in_tells_the_facts(device: Device) -> None:
     assert device.servers.device.check_ins.get_nowait().facts.os == "linux"
     assert end.come_back_within is not None
     assert device.link.connected
+
+
+async def test_a_check_in_is_shown_by_its_last_answer_and_not_as_connected_once_a_call_failed(device: Device) -> None:
+    delays = FakeDelays()
+    async with session(asyncio.create_task(keep(device.link, device.check_in().session, delays))):
+        await asyncio.wait_for(delays.waiting.acquire(), PATIENCE)
+        assert device.link.shown() == {"connected": True, "problem": "", "lastAnswered": NOW.isoformat()}
+
+        device.now += timedelta(minutes=5)
+        device.servers.device.refusal = (grpc.StatusCode.UNAVAILABLE, "gone")
+        delays.go_on()
+        await asyncio.wait_for(delays.waiting.acquire(), PATIENCE)
+        assert device.link.shown() == {
+            "connected": False,
+            "problem": "UNAVAILABLE: gone",
+            "lastAnswered": NOW.isoformat(),
+        }
+
+        device.servers.device.refusal = None
+        delays.go_on()
+        await asyncio.wait_for(delays.waiting.acquire(), PATIENCE)
+        assert device.link.shown() == {"connected": True, "problem": "", "lastAnswered": device.now.isoformat()}
