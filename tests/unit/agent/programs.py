@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pty
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -41,6 +42,26 @@ async def agent(*arguments: str | Path, typed: str = "", **more: str) -> Done:
     process = await started(*arguments, **more)
     output, errors = await asyncio.wait_for(process.communicate(typed.encode()), PATIENCE)
     return Done(process.returncode or 0, output.decode(), errors.decode())
+
+
+async def at_a_terminal(*arguments: str | Path, typed: str) -> Done:
+    """Run the command with a person at a pseudo terminal; the errors are all that the terminal shows."""
+    person, terminal = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *ENTRY,
+        *map(str, arguments),
+        stdin=terminal,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=terminal,
+        env=environment(),
+    )
+    os.close(terminal)
+    os.write(person, typed.encode())
+    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    shown = os.read(person, 4096).decode()
+    os.close(person)
+    return Done(process.returncode or 0, output.decode(), shown)
 
 
 class Running:

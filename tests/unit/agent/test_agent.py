@@ -15,13 +15,16 @@ import pytest
 from agent_stub.system import VERSION
 from agent_stub.users import SeenUsers, login_accounts
 from elevation.document import PolicyDocument
-from elevation.model import DefaultResponse, Settings
+from elevation.model import DefaultResponse, Settings, Validation
 from epm.policy.v1 import agent_pb2 as policy_pb2
 from epm.reporting.v1 import agent_pb2 as reporting_pb2
 from tests.fakes.agent import DEVICE_ID, FakeServers, Installation, document
-from tests.unit.agent.programs import PATIENCE, Done, Running, agent, running
+from tests.unit.agent.programs import PATIENCE, Done, Running, agent, at_a_terminal, running
 
 CONFIRMED = Settings(default_response=DefaultResponse.USER_CONFIRMED)
+JUSTIFIED = Settings(
+    default_response=DefaultResponse.USER_CONFIRMED, validations=frozenset({Validation.BUSINESS_JUSTIFICATION})
+)
 UNSAFE = {"EPM_AGENT_UNSAFE": "1"}
 
 
@@ -116,6 +119,20 @@ async def test_a_device_tells_what_it_is_and_who_uses_it(device: Device) -> None
     (request,) = device.servers.device.requests
     assert (check_in.device_id, check_in.facts.os, check_in.facts.agent_version) == (DEVICE_ID, "linux", VERSION)
     assert list(check_in.facts.users) == list(request.facts.users) == SeenUsers(login_accounts).report()
+
+
+@pytest.mark.parametrize("nothing", ["", "   "], ids=["empty", "blank"])
+async def test_a_person_who_gives_an_empty_reason_is_asked_again_with_a_word_why(device: Device, nothing: str) -> None:
+    async with device.runs() as process:
+        device.offers(document(settings=JUSTIFIED), 1)
+        await process.says("component_provisioned")
+        command = "elevate", "--state-dir", device.state, "--as", "alice", "/usr/bin/env"
+        done = await at_a_terminal(*command, typed=f"y\n{nothing}\nto work\n")
+        (entry,) = (await device.batch()).entries
+    assert (done.code, entry.event.decided.justification) == (0, "to work")
+    _, first, second = done.errors.split("Reason (up to 256 characters)")
+    assert "give a reason of 1 to 256 characters" in first
+    assert "give a reason" not in second
 
 
 async def test_the_launcher_records_what_it_would_start(device: Device) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import pty
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from agent_stub.system import VERSION
 from elevation.model import Decision, FileEvidence, Outcome, Platform, Source
 from elevation.reasons import Cause
 from tests.fakes.agent import DEVICE_ID, FakeServers
-from tests.unit.agent.programs import ENTRY, PATIENCE, agent, environment
+from tests.unit.agent.programs import agent, at_a_terminal
 
 STATUS = {
     "device": {"id": "d", "name": "ws-17", "tenant": "epm.test"},
@@ -142,20 +141,11 @@ async def test_without_a_terminal_nobody_consents(fake: Fake) -> None:
 
 async def test_the_person_at_the_terminal_is_asked(fake: Fake) -> None:
     fake.asks = True
-    person, terminal = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *ENTRY, "elevate", "--socket", str(fake.socket), "/x", stdin=terminal, stderr=terminal,
-        stdout=asyncio.subprocess.PIPE, env=environment(),
-    )  # fmt: skip
-    os.close(terminal)
-    os.write(person, b"y\nto work\n")
-    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
-    shown = os.read(person, 4096).decode()
-    os.close(person)
-    assert (process.returncode, output, fake.replies) == (0, b"elevated: because\n", [True, "to work"])
-    assert "rule \\x1b[2J asks" in shown
-    assert "Run /x with elevated rights? [y/N]" in shown
-    assert "Reason (up to 256 characters)" in shown
+    done = await at_a_terminal("elevate", "--socket", fake.socket, "/x", typed="y\nto work\n")
+    assert (done.code, done.output, fake.replies) == (0, "elevated: because\n", [True, "to work"])
+    assert "rule \\x1b[2J asks" in done.errors
+    assert "Run /x with elevated rights? [y/N]" in done.errors
+    assert "Reason (up to 256 characters)" in done.errors
 
 
 async def test_an_unsafe_agent_is_answered_from_the_command_line(tmp_path: Path) -> None:
