@@ -52,7 +52,8 @@ class FakeAccess:
     def token(self, principal: str, *, expires: datetime | None = None) -> str:
         """Return a new token that speaks for the principal."""
         number = len(self._snapshot.tokens) + 1
-        text = f"epm_token-{number}-of-{principal.removeprefix('user:')}"
+        name = principal.removeprefix("user:").replace(".", "-")  # with dots it could pass for a signed token
+        text = f"epm_token-{number}-of-{name}"
         token = TokenDigest(token_id=f"token-{number}", digest=digest_of(text), principal=principal, expires=expires)
         self._put(replace(self._snapshot, tokens=(*self._snapshot.tokens, token)))
         return text
