@@ -192,7 +192,7 @@ class AccessSnapshot(_message.Message):
 
     @_builtins.property
     def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotToken]:
-        """All tokens that are not revoked."""
+        """All tokens that are not revoked and did not expire more than a day ago: until then the checker tells who shows one that it expired."""
 
     @_builtins.property
     def issuers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotIssuer]:
