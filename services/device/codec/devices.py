@@ -31,14 +31,17 @@ _OWNERSHIPS_BY_NUMBER = {number: ownership for ownership, number in OWNERSHIPS.i
 
 
 def device_to_proto(device: Device) -> devices_pb2.Device:
-    """Write a device as administrators see it; the time of removal is theirs only while it can still be averted."""
+    """Write a device as administrators see it; the time of removal is theirs only while it can still be averted.
+
+    What EPM did on a device before it was retired says nothing of what it does now, and nobody will hear.
+    """
     facts, attested, lifecycle = device.facts, device.attested, device.lifecycle
-    pending = lifecycle.state is EpmState.DEPROVISION_PENDING
+    pending = device.is_enrolled and lifecycle.state is EpmState.DEPROVISION_PENDING
     return devices_pb2.Device(
         device_id=device.device_id,
         name=device.name,
         enrolment_state=ENROLMENT_STATES[device.enrolment],
-        epm_state=EPM_STATES[lifecycle.state],
+        epm_state=EPM_STATES[lifecycle.state] if device.is_enrolled else document_pb2.EPM_STATE_UNSPECIFIED,
         os=facts.os,
         os_version=facts.os_version,
         architecture=facts.architecture,

@@ -111,6 +111,17 @@ async def test_a_policy_that_returns_in_time_cancels_the_removal(service: Device
     assert not (await service.device()).HasField("deprovision_time")
 
 
+async def test_what_epm_does_on_a_retired_device_is_not_known(service: DeviceService) -> None:
+    device = await service.enrol()
+    await service.report(state(device.device_id, acknowledged=True, revision=1))
+    await service.report(state(device.device_id, NONE, revision=2))
+    assert await epm_state(service) == "DEPROVISION_PENDING"
+    await service.retire(device.device_id)
+    retired = await service.device(device.device_id)
+    assert retired.epm_state == document_pb2.EPM_STATE_UNSPECIFIED
+    assert not retired.HasField("deprovision_time")
+
+
 async def test_a_batch_with_a_state_that_says_nothing_is_refused_whole(service: DeviceService) -> None:
     device = await service.enrol()
     blank = lifecycle_pb2.DESIRED_STATE_UNSPECIFIED

@@ -138,6 +138,17 @@ def test_json_has_every_field_under_a_stable_name(console: Console, server: Fake
     }
 
 
+def test_a_retired_device_has_no_epm_state(console: Console, server: FakeServer) -> None:
+    device = devices_pb2.Device(name="ws-1", enrolment_state=devices_pb2.ENROLMENT_STATE_RETIRED)
+    server.on(devices_pb2.ListDevicesRequest, devices_pb2.ListDevicesResponse(devices=[device]))
+
+    heading, row = console.run("get", "devices").out.splitlines()
+    (shown,) = console.run("get", "devices", "--output", "json").json
+
+    assert row[heading.index("ENROLMENT") :].split()[:2] == ["RETIRED", "-"]
+    assert shown["epmState"] is None
+
+
 def test_a_policy_in_json_is_its_document_with_a_status(console: Console, server: FakeServer) -> None:
     answer = policies_pb2.GetSettingsPolicyResponse(settings_policy=SETTINGS)
     server.on(policies_pb2.GetSettingsPolicyRequest, answer)

@@ -99,7 +99,7 @@ class Device(_message.Message):
     enrolment_state: Global___EnrolmentState.ValueType
     """Output only. Whether it has credentials."""
     epm_state: _document_pb2.EpmState.ValueType
-    """Output only. State of EPM."""
+    """Output only. State of EPM. Not set for a retired device, of which nobody hears."""
     os: _builtins.str
     """Output only. Operating system as the agent reports it: `windows`, `linux` or `macos`."""
     os_version: _builtins.str
@@ -138,7 +138,7 @@ class Device(_message.Message):
 
     @_builtins.property
     def deprovision_time(self) -> _timestamp_pb2.Timestamp:
-        """Output only. When the component is to be removed. Only in DEPROVISION_PENDING."""
+        """Output only. When the component is to be removed. Only in DEPROVISION_PENDING, and never for a retired device."""
 
     def __init__(
         self,
