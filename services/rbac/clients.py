@@ -70,6 +70,7 @@ class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: urllib.request.Request, *answer: Any) -> urllib.request.Request | None:
         """Return the request to make instead; the last thing that came with the answer is its address."""
         if urllib.parse.urlsplit(answer[-1]).scheme != "https":
+            answer[0].close()
             raise urllib.error.URLError(f"it leads away from HTTPS, to {answer[-1]!r}")
         return super().redirect_request(req, *answer)
 
@@ -88,8 +89,12 @@ def _read(address: str, ca_file: Path | None) -> bytes:
     ):
         opener.add_handler(handler)
     request = urllib.request.Request(address, headers={"Accept": "application/json", "User-Agent": "openepm"})  # noqa: S310 - https, as was checked
-    with opener.open(request, timeout=SILENCE) as response:
-        data: bytes = response.read(LONGEST_KEY_SET + 1)
+    try:
+        with opener.open(request, timeout=SILENCE) as response:
+            data: bytes = response.read(LONGEST_KEY_SET + 1)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
     if len(data) > LONGEST_KEY_SET:
         raise ValueError(f"its answer is longer than {LONGEST_KEY_SET} bytes")
     return data
