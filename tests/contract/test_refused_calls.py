@@ -23,6 +23,7 @@ from services._chassis.server import ServiceParts
 from services.rbac.__main__ import build
 from tests.builders.audit import AUDIT, demo_service
 from tests.builders.doors import OpenDoors, bearer, open_doors, settings_for
+from tests.builders.whole import answer, whole
 from tests.fakes.clock import NOW
 
 REFUSED = 20_000
@@ -79,10 +80,11 @@ async def rbac(folder: Path) -> AsyncIterator[House]:
         yield House(doors, parts, channel, bearer((folder / "owner-token").read_text().strip()))
 
 
-async def counted(folder: Path, action: str) -> int:
-    """Return how many calls the audit log accounts for."""
-    database = await Database.connect(f"sqlite:///{folder / 'rbac.db'}", service="rbac")
-    asked = sa.text("SELECT details FROM rbac_audit WHERE action = :action").bindparams(action=action)
+async def counted(folder: Path, action: str, service: str = "rbac") -> int:
+    """Return how many calls the audit log of a service accounts for."""
+    database = await Database.connect(f"sqlite:///{folder / service}.db", service=service)
+    log = sa.table(f"{service}_audit", sa.column("details"), sa.column("action"))
+    asked = sa.select(log.c.details).where(log.c.action == action)
     async with database.read() as tx:
         details = [json.loads(text) for text in (await tx.execute(asked)).scalars()]
     await database.close()
@@ -146,3 +148,27 @@ async def test_a_flood_of_guesses_keeps_no_good_token_out(tmp_path: Path) -> Non
     assert set(guessed) == {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED}
     assert set(allowed) == {grpc.StatusCode.OK}
     assert await counted(tmp_path, "authentication_failed") == 2000
+
+
+DENIED_BY = {
+    "rbac": "/epm.rbac.v1.RbacService/ListRoles",
+    "device": "/epm.device.v1.DeviceService/ListDevices",
+    "policy": "/epm.policy.v1.PolicyService/ListRulesPolicies",
+    "reporting": "/epm.reporting.v1.ReportingService/ListElevations",
+}
+
+
+async def test_each_service_writes_down_whom_it_refused_and_whom_it_did_not_know(tmp_path: Path) -> None:
+    async with whole(tmp_path) as made:
+        workers = [{worker.name for worker in part.workers} for part in made.host._parts]
+        stranger = await made.token("stranger")
+        await made.settled()
+        ended = [await code_of(answer(made.public, path, b"", stranger)) for path in DENIED_BY.values()]
+        unknown = [await code_of(answer(made.public, path, b"", ())) for path in DENIED_BY.values()]
+        noted = [len(part.access.uses.take(10)) for part in made.host._parts]
+    assert ended == [grpc.StatusCode.PERMISSION_DENIED] * 4
+    assert unknown == [grpc.StatusCode.UNAUTHENTICATED] * 4
+    assert [await counted(tmp_path, "call_denied", service) for service in DENIED_BY] == [1] * 4
+    assert [await counted(tmp_path, "authentication_failed", service) for service in DENIED_BY] == [1] * 4
+    assert all(noted)
+    assert all(names >= {"write_refusals", "report_token_use"} for names in workers)
