@@ -8,6 +8,7 @@ import grpc.aio
 import pytest
 
 from epm.policy.v1 import agent_pb2, agent_pb2_grpc
+from services._chassis.client import MESSAGE_LIMIT
 from services._chassis.errors import UnavailableError
 from services.policy.model.delivery import Delivery
 from services.policy.model.manifest import LIFETIME
@@ -29,6 +30,14 @@ async def test_a_stream_without_hello_is_refused(world: World) -> None:
     async with world.stream() as stream:
         await stream.say(agent_pb2.StreamPolicyRequest(ack=agent_pb2.Ack(nonce=b"x", revision=1)))
         assert await stream.failure() == ("INVALID_ARGUMENT", "hello: must be the first message of the stream")
+
+
+async def test_an_answer_that_is_too_large_is_refused_and_says_why(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.say(agent_pb2.StreamPolicyRequest(nack=agent_pb2.Nack(reasons=["x" * MESSAGE_LIMIT])))
+        code, message = await stream.failure()
+    assert (code, message[:20]) == ("RESOURCE_EXHAUSTED", "the message has 4194")
 
 
 async def test_a_second_hello_is_refused(world: World) -> None:

@@ -9,6 +9,7 @@ import grpc.aio
 import pytest
 
 from epm.reporting.v1 import agent_pb2, agent_pb2_grpc
+from services._chassis.client import MESSAGE_LIMIT
 from services._chassis.errors import InvalidError
 from services._chassis.server import ServiceParts
 from services.reporting.agent_servicer import EventStreamServicer
@@ -98,6 +99,14 @@ async def test_an_event_that_can_never_be_stored_counts_as_committed(world: Worl
         assert [(one.seq, one.reason) for one in ack.rejected] == [
             (2, "justification must have at most 256 characters")
         ]
+
+
+async def test_a_batch_that_is_too_large_is_refused_and_says_why(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.send([decided(1, justification="x" * MESSAGE_LIMIT)])
+        code, text = await stream.failure()
+    assert (code, text[:20], world.sink.events) == ("RESOURCE_EXHAUSTED", "the message has 4194", {})
 
 
 async def test_the_last_batches_are_acknowledged_before_the_stream_ends(world: World) -> None:
