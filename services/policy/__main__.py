@@ -22,6 +22,7 @@ from services.policy.admin_servicer import PolicyServicer
 from services.policy.agent_servicer import PolicyStreamServicer
 from services.policy.clients import DirectoryWatch, SettingsReports, UsedGroupsReports
 from services.policy.codec.agent import DocumentEncoder, Speaker
+from services.policy.model.directory import DirectoryDevice
 from services.policy.store.deliveries import SqlDeliveries
 from services.policy.store.device_states import DeliveryStates
 from services.policy.store.objects import SqlStore
@@ -60,7 +61,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         store, directory, DeliveryStates(directory, deliveries, clock), access, now=clock.now
     )
     agents = PolicyStreamServicer(
-        directory.admitted,
+        partial(admitted, corpus, directory),
         lambda device_id: Conversation(device_id, new_id(), book=book, deliveries=writer, new_nonce=new_nonce),
         streams,
         speaker=speaker,
@@ -94,6 +95,12 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         on_drain=[streams.drain],
         close=close,
     )
+
+
+async def admitted(corpus: CorpusFollower, directory: DirectoryWatch, device_id: str) -> DirectoryDevice:
+    """Return the device once there is something to tell it. Raises as `DirectoryWatch.admitted` does."""
+    await corpus.begun()
+    return await directory.admitted(device_id)
 
 
 def new_nonce() -> bytes:

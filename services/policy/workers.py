@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,6 +24,9 @@ SURVEYED_AT_ONCE = 200
 SURVEY_PERIOD = 60.0
 """Seconds after which everything is looked at again: other processes hear answers of devices that we do not."""
 
+PATIENCE = 5.0
+"""Seconds that a device waits for the policies to be read; it comes back by itself if it is sent away."""
+
 log = get_logger("policy.workers")
 Answer = asyncio.Future[Delivery]
 Item = TypeVar("Item")
@@ -31,8 +35,12 @@ Item = TypeVar("Item")
 class CorpusFollower:
     """Keep the book at the newest policies, and tell when they changed."""
 
-    def __init__(self, reader: CorpusReader, changes: ChangeFeed, book: PolicyBook) -> None:
+    def __init__(
+        self, reader: CorpusReader, changes: ChangeFeed, book: PolicyBook, *, patience: float = PATIENCE
+    ) -> None:
         self.on_change: list[Callable[[], None]] = []
+        self._patience = patience
+        self._begun = asyncio.Event()
         self._reader = reader
         self._changes = changes
         self._book = book
@@ -50,10 +58,18 @@ class CorpusFollower:
     async def read(self) -> int:
         """Read once, and return the revision that was read."""
         corpus = await self._reader.corpus()
-        if self._book.put(corpus):
+        changed = self._book.put(corpus)
+        self._begun.set()
+        if changed:
             for listener in self.on_change:
                 listener()
         return corpus.revision
+
+    async def begun(self) -> None:
+        """Wait until policies were read once, a little while: a device may come as soon as the process serves."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                await self._begun.wait()
 
 
 @dataclass(frozen=True, slots=True)

@@ -355,3 +355,20 @@ async def test_an_unchanged_book_wakes_nobody() -> None:
     for _ in range(2):
         assert await follower.read() == 5
     assert woken == [5]
+
+
+async def test_a_device_that_comes_early_waits_for_the_policies() -> None:
+    reader, book = FakeReader(), policy_book(FakeDirectories(device("d1")))
+    follower = CorpusFollower(reader, reader.changes, book)
+    early = asyncio.ensure_future(follower.begun())
+    await asyncio.sleep(0)
+    assert not early.done()
+    await follower.read()
+    await early
+    assert book.ready
+
+
+async def test_policies_that_are_not_read_are_not_waited_for_for_ever() -> None:
+    reader, book = FakeReader(), policy_book(FakeDirectories(device("d1")))
+    await CorpusFollower(reader, reader.changes, book, patience=0.001).begun()
+    assert not book.ready
