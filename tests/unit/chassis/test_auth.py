@@ -1,13 +1,17 @@
 """Who calls: bearer tokens, and the names in certificates."""
 
 import hashlib
+from datetime import timedelta
 
 import pytest
 
 from services._chassis.auth import administrator, bearer_token, digest_of, mesh_caller
 from services._chassis.caller import Caller, CallerKind
-from services._chassis.errors import UnauthenticatedError
+from services._chassis.errors import UnauthenticatedError, UnavailableError
+from services._chassis.jwt import LONGEST_JWT
+from tests.builders.issuer import claims, key_set, public_ec, token, trust
 from tests.fakes.access import FakeAccess
+from tests.fakes.clock import FakeClock
 
 
 def reason_of(authorization: list[str]) -> str:
@@ -100,3 +104,41 @@ def test_any_other_name_is_nobodys(uris: tuple[str, ...]) -> None:
 def test_a_name_that_is_no_text_is_nobodys() -> None:
     with pytest.raises(UnauthenticatedError):
         mesh_caller({"peer_uri": [b"spiffe://openepm/device/\xff"]}, trust_domain="openepm", source="")
+
+
+def test_a_token_of_a_trusted_issuer_speaks_for_its_principal_and_brings_groups() -> None:
+    access = FakeAccess(FakeClock())
+    access.trust(trust(principal_prefix="corp:"))
+    text = token(claims(groups=["epm-admins"]))
+    assert administrator([f"Bearer {text}"], access.control, source="ipv4:1") == Caller(
+        kind=CallerKind.ADMINISTRATOR, principal="user:corp:alice", groups=frozenset({"admins"}), source="ipv4:1"
+    )
+
+
+def test_a_token_of_an_issuer_is_refused_as_soon_as_the_snapshot_knows_it_no_more() -> None:
+    access = FakeAccess(FakeClock())
+    access.trust(trust())
+    text = token()
+    administrator([f"Bearer {text}"], access.control, source="ipv4:1")
+    access.trust(trust(key_set=key_set(public_ec())))
+    with pytest.raises(UnauthenticatedError) as raised:
+        administrator([f"Bearer {text}"], access.control, source="ipv4:1")
+    assert raised.value.reason == "TOKEN_KEY_UNKNOWN"
+
+
+def test_no_token_of_an_issuer_counts_while_the_snapshot_is_stale() -> None:
+    clock = FakeClock()
+    access = FakeAccess(clock, bound=timedelta(seconds=60))
+    access.trust(trust())
+    text = token()
+    administrator([f"Bearer {text}"], access.control, source="ipv4:1")
+    clock.advance(timedelta(seconds=60))
+    with pytest.raises(UnavailableError):
+        administrator([f"Bearer {text}"], access.control, source="ipv4:1")
+
+
+@pytest.mark.parametrize("length", [513, LONGEST_JWT])
+def test_a_token_of_an_issuer_may_be_longer_than_ours(length: int) -> None:
+    text = "a." + "b" * (length - 4) + ".c"
+    assert bearer_token([f"Bearer {text}"]) == text
+    assert reason_of([f"Bearer {text}{'c' * LONGEST_JWT}"]) == "TOKEN_MALFORMED"
