@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Self
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from services._chassis.audit import AuditEntry
 from services._chassis.audit_store import record
 from services._chassis.db import Database
-from services._chassis.errors import UnavailableError
+from services._chassis.errors import ServiceError
 from services._chassis.logging import get_logger
 from services._chassis.refusals import RefusalLog
 from services._chassis.workers import Worker
@@ -36,7 +37,7 @@ def writing_to(database: Database, table: sa.Table, now: Callable[[], datetime])
 class RefusalWriter:
     """Write what a log of refused calls hands out; `worker` does the work, `close` writes what is left.
 
-    INVARIANT: a batch that could not be written is written again, before anything else.
+    INVARIANT: a batch that could not be written is written again, before anything else; one that was, never.
     """
 
     def __init__(self, refusals: RefusalLog, write: Write, now: Callable[[], datetime]) -> None:
@@ -44,6 +45,7 @@ class RefusalWriter:
         self._write = write
         self._now = now
         self._batch: list[AuditEntry] = []
+        self._writing: asyncio.Task[None] | None = None
 
     @classmethod
     def on(cls, database: Database, table: sa.Table, now: Callable[[], datetime]) -> Self:
@@ -70,19 +72,28 @@ class RefusalWriter:
             pass
 
     async def close(self) -> None:
-        """Write everything that is left; where the database does not take it, the log says how many are lost."""
+        """Write everything that is left; where the database does not take it, the log says how many are lost, and all ends."""
         try:
             while await self._write_batch(lambda: self.refusals.take_all(LARGEST_BATCH)):
                 pass
-        except UnavailableError as error:
+        except (ServiceError, SQLAlchemyError) as error:
             left = len(self._batch) + self.refusals.waiting
-            log.error("refusals_not_written", records=left, error=str(error))  # noqa: TRY400 - no traceback of a database that is gone
+            log.error("refusals_not_written", records=left, error=type(error).__name__)  # noqa: TRY400 - no traceback of a database that is gone
 
     async def _write_batch(self, take: Callable[[], list[AuditEntry]]) -> bool:
         """Write one batch, that of the last failure first; tell whether there was one."""
         self._batch = self._batch or take()
         if not self._batch:
             return False
+        # A worker that is cancelled lets the write end by itself; whoever comes next waits for it, and writes nothing twice.
+        self._writing = self._writing or asyncio.create_task(self._write_down())
+        try:
+            await asyncio.shield(self._writing)
+        finally:
+            if self._writing.done():
+                self._writing = None
+        return True
+
+    async def _write_down(self) -> None:
         await self._write(self._batch)
         self._batch = []
-        return True

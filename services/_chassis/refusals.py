@@ -160,7 +160,7 @@ def _denial(refused: Refused) -> AuditEntry:
         action=CALL_DENIED,
         target_kind="Method",
         target=refused.method,
-        details={"count": "1", "reason": refused.reason, "message": refused.message[:LONGEST_MESSAGE]},
+        details={"count": "1", "reason": refused.reason, "message": _plain(refused.message)},
         act=refused.act,
         at=refused.at,
     )
@@ -169,7 +169,7 @@ def _denial(refused: Refused) -> AuditEntry:
 def _denials(key: _Combination | None, tally: _Tally) -> AuditEntry:
     """Return the record of many refused calls; the ids are those of the last one."""
     last = tally.last
-    message = {"message": last.message[:LONGEST_MESSAGE]} if key else {}
+    message = {"message": _plain(last.message)} if key else {}
     return AuditEntry(
         action=CALL_DENIED,
         target_kind="Method",
@@ -189,6 +189,11 @@ def _failures(origin: str | None, tally: _Tally) -> AuditEntry:
         act=None if origin is None else tally.last.act,
         at=tally.last.at,
     )
+
+
+def _plain(message: str) -> str:
+    """Return the start of a message, which may repeat what a caller wrote: one that cannot be stored would hold up all others."""
+    return "".join(letter if letter.isprintable() else "?" for letter in message[:LONGEST_MESSAGE])
 
 
 def _counted(tally: _Tally) -> dict[str, str]:

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from services._chassis.audit import Act, AuditEntry
 from services._chassis.errors import UnavailableError
 from services._chassis.refusal_writer import LARGEST_BATCH, RefusalWriter
-from services._chassis.refusals import AUTHENTICATION_FAILED, CALL_DENIED, Bounds, RefusalLog, Refused
+from services._chassis.refusals import AUTHENTICATION_FAILED, CALL_DENIED, LONGEST_MESSAGE, Bounds, RefusalLog, Refused
 from tests.fakes.clock import NOW, FakeClock
 
 MINUTE = timedelta(minutes=1)
@@ -24,12 +27,12 @@ class Desk:
         self.log = RefusalLog(bounds)
         self.written: list[AuditEntry] = []
         self.transactions = 0
-        self.failing = False
+        self.failing: Exception | None = None
         self.writer = RefusalWriter(self.log, self.write, self.clock.now)
 
     async def write(self, entries: Sequence[AuditEntry]) -> None:
         if self.failing:
-            raise UnavailableError("no database")
+            raise self.failing
         self.transactions += 1
         self.written += entries
 
@@ -110,13 +113,13 @@ async def test_however_many_callers_are_refused_what_waits_is_bounded_and_the_co
 
 
 async def test_a_queue_that_stays_full_for_many_minutes_does_not_grow(desk: Desk) -> None:
-    desk.failing = True
+    desk.failing = UnavailableError("no database")
     for number in range(2000):
         desk.deny(f"user:{number}", reason=f"REASON_{number % 3}")
         desk.fail(f"192.0.2.{number % 200}")
         desk.clock.advance(timedelta(seconds=7))
     assert desk.log.waiting <= BOUNDS.queue + BOUNDS.callers + BOUNDS.origins + 2
-    desk.failing = False
+    desk.failing = None
     await desk.writer.close()
     assert (desk.counted(), desk.counted(AUTHENTICATION_FAILED)) == (2000, 2000)
 
@@ -150,11 +153,11 @@ async def test_failures_of_more_origins_than_are_remembered_share_one_record(des
 
 async def test_a_batch_that_could_not_be_written_is_written_later(desk: Desk) -> None:
     desk.deny("user:first")
-    desk.failing = True
+    desk.failing = UnavailableError("no database")
     with pytest.raises(UnavailableError):
         await desk.writer.write_due()
     desk.deny("user:second")
-    desk.failing = False
+    desk.failing = None
     await desk.writer.write_due()
     assert [entry.act and entry.act.actor for entry in desk.written] == ["user:first", "user:second"]
 
@@ -175,11 +178,25 @@ async def test_stopping_writes_also_what_is_still_being_counted(desk: Desk) -> N
     assert (desk.counted(), desk.counted(AUTHENTICATION_FAILED), desk.log.waiting) == (10, 10, 0)
 
 
-async def test_stopping_without_a_database_ends_all_the_same(desk: Desk) -> None:
+@pytest.mark.parametrize("failure", [UnavailableError("no database"), sa.exc.NoResultFound()])
+async def test_stopping_without_a_database_ends_all_the_same_and_says_what_is_lost(
+    desk: Desk, failure: Exception
+) -> None:
     desk.deny()
-    desk.failing = True
-    await desk.writer.close()
-    assert desk.written == []
+    desk.fail("192.0.2.7")
+    desk.failing = failure
+    with capture_logs() as logs:
+        await desk.writer.close()
+    assert [(line["event"], line["records"]) for line in logs] == [("refusals_not_written", 2)]
+
+
+async def test_whatever_a_message_repeats_can_be_stored(desk: Desk) -> None:
+    refused = desk.refused("user:alice", "/a/B", "OBJECT_OUT_OF_SCOPE")
+    desk.log.denied(replace(refused, message='the group "\0\x1b[31m\udc00" ' + "x" * 1000))
+    await desk.writer.write_due()
+    (entry,) = desk.written
+    assert entry.details["message"].startswith('the group "??[31m?" x')
+    assert len(entry.details["message"]) == LONGEST_MESSAGE
 
 
 async def test_the_worker_writes_as_soon_as_a_call_is_refused(desk: Desk) -> None:
@@ -192,3 +209,23 @@ async def test_the_worker_writes_as_soon_as_a_call_is_refused(desk: Desk) -> Non
     desk.deny()
     await seen.wait()
     working.cancel()
+
+
+async def test_what_is_being_written_when_the_worker_is_cancelled_is_written_once(desk: Desk) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def write(entries: Sequence[AuditEntry]) -> None:
+        begun.set()
+        await go_on.wait()
+        desk.written += entries
+
+    writer = RefusalWriter(desk.log, write, desk.clock.now)
+    working = asyncio.create_task(writer.run())
+    desk.deny()
+    await begun.wait()
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    closing = asyncio.create_task(writer.close())
+    go_on.set()
+    await closing
+    assert desk.counted() == 1
