@@ -133,13 +133,15 @@ class TrustedIssuer(_message.Message):
     issuer: _builtins.str
     """The `iss` of its tokens, exactly; an https address."""
     jwks_uri: _builtins.str
-    """Address of its JSON Web Key Set; fetched by the rbac service, kept, and fetched again when a key is not known."""
+    """Address of its JSON Web Key Set, https; fetched by the rbac service now and then, and kept while it cannot be reached."""
     jwks: _builtins.str
-    """Its JSON Web Key Set itself, as JSON; at most 64 KiB."""
+    """Its JSON Web Key Set itself, as JSON; at most 64 KiB, public keys alone."""
     principal_claim: _builtins.str
-    """Claim that names the principal. Empty: `sub`."""
+    """Claim that names the principal. Empty: `sub`. An `email` that is said not to be verified names nobody."""
     principal_prefix: _builtins.str
-    """Put before the claim's value to make the principal `user:PREFIX+VALUE`, so that two issuers cannot speak for one principal."""
+    """Put before the claim's value to make the principal `user:PREFIX+VALUE`. No issuer's prefix begins another's, so that two issuers
+    cannot speak for one principal.
+    """
     groups_claim: _builtins.str
     """Claim that lists the caller's groups. Empty: no groups are read."""
     client_id: _builtins.str
