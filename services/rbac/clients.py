@@ -33,7 +33,7 @@ class HttpsKeySource:
         try:
             return await self._key_set_of(issuer)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise UnavailableError(f"the keys at {issuer.key_source} could not be fetched: {error}") from error
+            raise UnavailableError(f"the keys at {issuer.key_source} could not be fetched: {_said(error)}") from error
 
     async def _key_set_of(self, issuer: TrustedIssuer) -> str:
         address = issuer.jwks_uri
@@ -62,6 +62,10 @@ class HttpsKeySource:
         threading.Thread(target=fetch, name="fetch_issuer_keys", daemon=True).start()
         async with asyncio.timeout(PATIENCE):
             return await answer
+
+
+def _said(error: Exception) -> str:
+    return "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
 
 
 class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
