@@ -274,13 +274,14 @@ def _refuse_built_in(names: Iterable[str]) -> None:
 
 def _refuse(change: Change, actor: Actor, now: datetime) -> None:
     _refuse_excess(change.excess(actor, now), actor)
+    # Before the reach: of two Owners who remove each other, the later one is none any more, and is told why it failed.
+    if change.takes_the_last_owner():
+        raise StateError("nobody would be Owner without an end any more; make another Owner first", reason="LAST_OWNER")
     if outside := change.out_of_reach(actor, now):
         raise DeniedError(
             f"{actor.name} may give and take within its own scope alone, and out of it lies {', '.join(outside)}",
             reason="OUT_OF_REACH",
         )
-    if change.takes_the_last_owner():
-        raise StateError("nobody would be Owner without an end any more; make another Owner first", reason="LAST_OWNER")
 
 
 def _refuse_excess(rights: tuple[str, ...], actor: Actor) -> None:
