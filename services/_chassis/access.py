@@ -192,10 +192,11 @@ class CompiledAccess:
         return any(grant.role == OWNER for grant in self.grants(principal, now, groups))
 
     def _decide(self, principal: str, right: str, now: datetime, groups: frozenset[str]) -> Permit | None:
-        bit = BITS.get(right, 0)
-        holding = [grant for grant in self.of_bits(self.bits(principal, groups)) if grant.mask & bit]
-        if not holding:
+        bits = self.bits(principal, groups)
+        if not bits:
             return None
+        bit = BITS.get(right, 0)
+        holding = [grant for grant in self.of_bits(bits) if grant.mask & bit]
         counting = [grant for grant in holding if grant.counts(now)]
         permit = Permit(right, tuple(grant.scope for grant in counting)) if counting else None
         ends = [grant.expires for grant in holding if grant.expires is not None]
