@@ -34,6 +34,7 @@ from tests.reference import access as reference
 from tests.reference.access import Given, Issued, World
 
 HOUR = timedelta(hours=1)
+MOMENT = timedelta(microseconds=1)
 PEOPLE = ("user:owner", "user:ann", "user:bob", "user:cid")
 CUSTOM = ("r1", "r2", "r3")
 RIGHTS = ("policy_authoring.read", "policy_authoring.assign", "devices.read", "roles.assign", "tokens.create")
@@ -227,6 +228,11 @@ class Histories(RuleBasedStateMachine):
             wanted = reference.may(self.world, person, right, self.now, tags=tags, groups=groups)
             assert found == wanted, (person, right, tags, groups)
             assert (permit is not None) == reference.has(self.world, person, right, self.now)
+        ends = {given.expires for given in self.world.given.values() if given.expires}
+        times = (self.now, *(end + step for end in sorted(ends) for step in (HOUR, -MOMENT, timedelta(), MOMENT)))
+        for at, person, right in itertools.product(times, PEOPLE, RIGHTS):
+            found = access.permit(person, right, at) is not None
+            assert found == reference.has(self.world, person, right, at), (person, right, at)
         for person in PEOPLE:
             assert access.is_owner(person, self.now) == reference.is_owner(self.world, person, self.now)
         assert reference.lasting_owner(self.world, frozenset(PEOPLE)) or not self.world.given
@@ -327,6 +333,6 @@ class SqliteHistories(Histories):
 
 
 TestHistoriesInMemory = Histories.TestCase
-TestHistoriesInMemory.settings = settings(max_examples=80, stateful_step_count=30)
+TestHistoriesInMemory.settings = settings(max_examples=50, stateful_step_count=30)
 TestHistoriesOnSqlite = SqliteHistories.TestCase
 TestHistoriesOnSqlite.settings = settings(max_examples=8, stateful_step_count=20)
