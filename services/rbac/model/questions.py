@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import nsmallest
+from itertools import chain
 
 from services._chassis.access import CompiledAccess, Grant, Permit
 from services._chassis.nesting import GROUP, way
@@ -55,17 +57,20 @@ def holders(
     access: CompiledAccess, right: str, asked: Asked | None, now: datetime, *, after: tuple[str, str] | None, most: int
 ) -> tuple[Holder, ...]:
     """Return who may, by principal and role assignment, after the given pair; principal groups that an issuer maps, too."""
-    found: list[tuple[str, Grant]] = []
     answers: dict[int, tuple[Grant, ...]] = {}
-    for principal in _candidates(access, after):
+
+    def allowing(principal: str) -> tuple[Grant, ...]:
         bits = _bits_of(access, principal)
         if bits not in answers:
-            answers[bits] = contributing(access.of_bits(bits), right, asked, now)
-        pairs = [(principal, grant) for grant in sorted(answers[bits], key=lambda grant: grant.assignment)]
-        found += [pair for pair in pairs if after is None or (principal, pair[1].assignment) > after]
-        if len(found) >= most:
-            break
-    return tuple(_with_ways(access, found[:most]))
+            found = contributing(access.of_bits(bits), right, asked, now)
+            answers[bits] = tuple(sorted(found, key=lambda grant: grant.assignment))
+        return answers[bits]
+
+    # Everybody has one role assignment at least; the first may have told all of its own on the page before.
+    first = nsmallest(most + 1, (name for name in _candidates(access, after) if allowing(name)))
+    pairs = [(name, grant) for name in first for grant in allowing(name)]
+    wanted = [pair for pair in pairs if after is None or (pair[0], pair[1].assignment) > after]
+    return tuple(_with_ways(access, wanted[:most]))
 
 
 def steps_above(access: CompiledAccess, actor: Actor) -> dict[str, str]:
@@ -89,11 +94,11 @@ def _contributes(right: str, grant: Grant, asked: Asked) -> bool:
     )
 
 
-def _candidates(access: CompiledAccess, after: tuple[str, str] | None) -> list[str]:
+def _candidates(access: CompiledAccess, after: tuple[str, str] | None) -> Iterator[str]:
     mapped = {
         GROUP + name for issuer in access.snapshot.issuers for names in issuer.group_mappings.values() for name in names
     }
-    return sorted(name for name in {*access.principals(), *mapped} if after is None or name >= after[0])
+    return (name for name in chain(access.principals(), mapped) if after is None or name >= after[0])
 
 
 def _bits_of(access: CompiledAccess, principal: str) -> int:
