@@ -68,7 +68,7 @@ class ChainVerifier:
         """Look at the next record of the log."""
         before = self._last.sequence if self._last else 0
         if record.sequence <= before:
-            said = f"stands after record {before}: out of order, there twice, or put there"
+            said = f"it stands after record {before}: out of order, there twice, or put there"
             self._findings.append(Finding(Fault.MISPLACED, record.sequence, record.sequence, said))
             return
         if self._last is None or record.sequence > before + 1:
@@ -100,7 +100,8 @@ class ChainVerifier:
     def _check_link(self, previous: bytes, record: AuditRecord) -> None:
         if link(previous, record) != record.hash:
             number = record.sequence
-            said = f"does not fit its hash: it was changed, or record {number - 1} was and got a new hash"
+            other = f"; or record {number - 1} was, and got a new hash" if number > 1 else ""
+            said = f"it does not fit its hash, so it was changed{other}"
             self._findings.append(Finding(Fault.ALTERED, number, number, said))
 
     def _signed(self, checkpoints: Iterable[Checkpoint], keys: Keys) -> Iterator[Checkpoint]:
@@ -108,10 +109,9 @@ class ChainVerifier:
             if is_signed(self._service, checkpoint, keys):
                 yield checkpoint
                 continue
-            known = (
-                "does not carry a good signature" if checkpoint.key_id in keys else "is signed by no key that is known"
-            )
-            said = f"has a checkpoint that {known} (key {checkpoint.key_id or 'none'})"
+            known = checkpoint.key_id in keys
+            why = "does not fit its signature" if known else "is signed by no key that is trusted"
+            said = f"what it says {why} (key {checkpoint.key_id or 'none'})"
             self._findings.append(Finding(Fault.CHECKPOINT, checkpoint.sequence, checkpoint.sequence, said))
 
     def _check_anchors(self, good: Sequence[Checkpoint]) -> None:
@@ -121,7 +121,7 @@ class ChainVerifier:
             number = checkpoint.pruned_through
             anchor = anchors.setdefault(number, self._hashes.get(number, checkpoint.anchor_hash)) if number else b""
             if number and anchor != checkpoint.anchor_hash:
-                said = f"is not the record that retention deleted, says a checkpoint of {_moment(checkpoint)}"
+                said = f"it is not the record that retention deleted, says a checkpoint of {_moment(checkpoint)}"
                 self._findings.append(Finding(Fault.REWRITTEN, number, number, said))
 
     def _check_openings(self, good: Sequence[Checkpoint], pruned: int) -> None:
@@ -133,7 +133,7 @@ class ChainVerifier:
             if previous is not None:
                 self._check_link(previous, record)
             elif record.sequence <= pruned:
-                said = "should have been deleted by retention, and nothing says that it is genuine"
+                said = "retention deleted this record, and nothing says that the one here is genuine"
                 self._findings.append(Finding(Fault.MISPLACED, record.sequence, record.sequence, said))
             self._miss(max(missing, pruned + 1), record.sequence - 1, "there are records after it")
 
@@ -144,14 +144,14 @@ class ChainVerifier:
             if checkpoint.sequence in self._hashes and not self._agrees(checkpoint):
                 held = bisect_left(agreed, checkpoint.sequence)
                 first = agreed[held - 1] + 1 if held else 1
-                said = f"differs from what a checkpoint of {_moment(checkpoint)} says; the records were written anew"
+                said = f"a checkpoint of {_moment(checkpoint)} says otherwise; every hash was made anew"
                 self._findings.append(Finding(Fault.REWRITTEN, first, checkpoint.sequence, said))
 
     def _check_end(self, good: Sequence[Checkpoint], pruned: int) -> None:
         last = self._last.sequence if self._last else 0
         newest = max(good, key=lambda checkpoint: checkpoint.sequence, default=None)
         if newest is None:
-            self._findings.append(Finding(Fault.UNVOUCHED, last, last, "is vouched for by no checkpoint at all"))
+            self._findings.append(Finding(Fault.UNVOUCHED, last, last, "no checkpoint vouches for the log"))
         else:
             self._miss(max(last, pruned) + 1, newest.sequence, f"a checkpoint of {_moment(newest)} knows it")
 
@@ -160,7 +160,7 @@ class ChainVerifier:
 
     def _miss(self, first: int, last: int, why: str) -> None:
         if first <= last:
-            self._findings.append(Finding(Fault.MISSING, first, last, f"is missing: {why}"))
+            self._findings.append(Finding(Fault.MISSING, first, last, why))
 
 
 def _moment(checkpoint: Checkpoint) -> str:

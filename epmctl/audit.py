@@ -222,4 +222,4 @@ def _findings(verdict: Verdict) -> Iterator[Plain]:
 def _sentence(verdict: Verdict, finding: Finding) -> str:
     one = finding.first == finding.last
     place = f"record {finding.first}" if one else f"records {finding.first} to {finding.last}"
-    return f"{verdict.service}: {place}: {finding.fault.value}: {finding.message}"
+    return f"{verdict.service}: {place} {finding.fault.value}: {finding.message}"

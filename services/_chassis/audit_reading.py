@@ -68,18 +68,25 @@ class AuditReader:
         """Return the next checkpoints in the order in which they were signed, each with the number of its row."""
         table = checkpoints_of(self._table)
         chosen = table.c.id > after, table.c.id <= through
-        rows = await tx.execute(sa.select(*table.columns).where(*chosen).order_by(table.c.id).limit(size))
+        rows = await tx.execute(self._signed().where(*chosen).order_by(table.c.id).limit(size))
         return [(row["id"], checkpoint_of(row)) for row in rows.mappings()]
 
     async def newest_checkpoint(self, tx: Transaction) -> Checkpoint | None:
         """Return the checkpoint that was signed last."""
         table = checkpoints_of(self._table)
-        rows = await tx.execute(sa.select(*table.columns).order_by(table.c.id.desc()).limit(1))
+        rows = await tx.execute(self._signed().order_by(table.c.id.desc()).limit(1))
         row = rows.mappings().one_or_none()
         return None if row is None else checkpoint_of(row)
 
     async def _records(self, tx: Transaction, statement: sa.Select[Any]) -> list[AuditRecord]:
         return [_Reading(row).record() for row in (await tx.execute(statement)).mappings()]
+
+    def _signed(self) -> sa.Select[Any]:
+        columns = checkpoints_of(self._table).columns
+        if self._database.on_postgresql:
+            return sa.select(*columns)
+        others = [column for column in columns if column.name != "key_id"]
+        return sa.select(*others, sa.cast(columns["key_id"], sa.LargeBinary).label("key_id"))
 
     def _select(self) -> sa.Select[Any]:
         columns = self._table.c
@@ -94,15 +101,19 @@ class AuditReader:
 
 
 def checkpoint_of(row: sa.RowMapping) -> Checkpoint:
-    """Return the checkpoint of a row; what no service wrote becomes what no key signed."""
-    numbers = {name: _number(row[name]) for name in ("sequence", "pruned_through")}
+    """Return the checkpoint of a row; one that no service wrote is signed by nobody."""
+    genuine = all(isinstance(row[name], bytes) for name in ("hash", "anchor_hash", "signature"))
+    genuine &= all(type(row[name]) is int for name in ("sequence", "pruned_through", "signed"))
+    genuine &= min(_number(row["sequence"]), _number(row["pruned_through"])) >= 0
+    genuine &= EARLIEST <= _number(row["signed"]) <= LATEST
     return Checkpoint(
-        **numbers,
+        sequence=max(_number(row["sequence"]), 0),
+        pruned_through=max(_number(row["pruned_through"]), 0),
         hash=_bytes(row["hash"]),
-        signed=min(max(_number(row["signed"], least=EARLIEST), EARLIEST), LATEST),
+        signed=min(max(_number(row["signed"]), EARLIEST), LATEST),
         anchor_hash=_bytes(row["anchor_hash"]),
-        key_id=row["key_id"] if isinstance(row["key_id"], str) else "",
-        signature=_bytes(row["signature"]),
+        key_id=_bytes(row["key_id"]).decode(errors="replace"),
+        signature=_bytes(row["signature"]) if genuine else b"",
     )
 
 
@@ -184,8 +195,8 @@ def weight(record: AuditRecord) -> int:
     return sum(len(text.encode()) for text in (*texts, *record.details.keys(), *record.details.values())) + 200
 
 
-def _number(value: object, *, least: int = 0) -> int:
-    return min(max(value, least), LARGEST_NUMBER) if type(value) is int else 0
+def _number(value: object) -> int:
+    return value if type(value) is int else 0
 
 
 def _bytes(value: object) -> bytes:
