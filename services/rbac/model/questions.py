@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from heapq import nsmallest
+from heapq import heapify, heappop
 from itertools import chain
 
 from services._chassis.access import CompiledAccess, Grant, Permit
@@ -44,33 +44,25 @@ def contributing(grants: Iterable[Grant], right: str, asked: Asked | None, now: 
 
     Empty where they do not.
     """
-    holding = [grant for grant in grants if grant.mask & BITS[right] and grant.counts(now)]
-    if asked is None:
-        return tuple(holding)
-    permit = Permit(right, tuple(grant.scope for grant in holding))
-    if not allows(permit, asked.tags, asked.groups):
-        return ()
-    return tuple(grant for grant in holding if _contributes(right, grant, asked))
+    helping = tuple(grant for grant in grants if _helps(grant, right, asked, now))
+    permit = Permit(right, tuple(grant.scope for grant in helping))
+    return helping if asked is None or allows(permit, asked.tags, asked.groups) else ()
 
 
 def holders(
     access: CompiledAccess, right: str, asked: Asked | None, now: datetime, *, after: tuple[str, str] | None, most: int
 ) -> tuple[Holder, ...]:
     """Return who may, by principal and role assignment, after the given pair; principal groups that an issuer maps, too."""
-    answers: dict[int, tuple[Grant, ...]] = {}
-
-    def allowing(principal: str) -> tuple[Grant, ...]:
-        bits = _bits_of(access, principal)
-        if bits not in answers:
-            found = contributing(access.of_bits(bits), right, asked, now)
-            answers[bits] = tuple(sorted(found, key=lambda grant: grant.assignment))
-        return answers[bits]
-
-    # Everybody has one role assignment at least; the first may have told all of its own on the page before.
-    first = nsmallest(most + 1, (name for name in _candidates(access, after) if allowing(name)))
-    pairs = [(name, grant) for name in first for grant in allowing(name)]
-    wanted = [pair for pair in pairs if after is None or (pair[0], pair[1].assignment) > after]
-    return tuple(_with_ways(access, wanted[:most]))
+    helping = _helping(access, right, asked, now)
+    left = [name for name in _candidates(access, after) if _bits_of(access, name) & helping]
+    heapify(left)
+    found: list[tuple[str, Grant]] = []
+    while left and len(found) < most:
+        name = heappop(left)
+        allowing = contributing(access.of_bits(_bits_of(access, name) & helping), right, asked, now)
+        pairs = [(name, grant) for grant in sorted(allowing, key=lambda grant: grant.assignment)]
+        found += [pair for pair in pairs if after is None or (name, pair[1].assignment) > after]
+    return tuple(_with_ways(access, found[:most]))
 
 
 def steps_above(access: CompiledAccess, actor: Actor) -> dict[str, str]:
@@ -87,11 +79,18 @@ def way_to(members: frozenset[str], principal: str, steps: dict[str, str]) -> Wa
     return None if nearest is None else way(steps, nearest)
 
 
-def _contributes(right: str, grant: Grant, asked: Asked) -> bool:
+def _helps(grant: Grant, right: str, asked: Asked | None, now: datetime) -> bool:
+    if not grant.mask & BITS[right] or not grant.counts(now):
+        return False
     permit = Permit(right, (grant.scope,))
-    return permit.sees(asked.tags) and (
-        not asked.groups or any(permit.may_target([group], tags=asked.tags) for group in asked.groups)
-    )
+    if asked is None or not asked.groups:
+        return asked is None or permit.sees(asked.tags)
+    return any(permit.may_target([group], tags=asked.tags) for group in asked.groups)
+
+
+def _helping(access: CompiledAccess, right: str, asked: Asked | None, now: datetime) -> int:
+    """Return the assignments that help anybody, as bits."""
+    return sum(1 << index for index, grant in enumerate(access.all_grants) if _helps(grant, right, asked, now))
 
 
 def _candidates(access: CompiledAccess, after: tuple[str, str] | None) -> Iterator[str]:
