@@ -79,7 +79,6 @@ HELD = (
         assignment("more", "writers", "group:apart"),
         assignment("more", "writers", "group:empty"),
     ],
-    ids=str,
 )
 async def test_no_road_through_nested_groups_leads_beyond_ones_own_rights(change: AccessObject) -> None:
     store = store_with(*HELD, group("empty"))
@@ -146,7 +145,6 @@ SCOPED = (
         (role("unused", READ), ()),
         (group("unused", "user:zoe"), ()),
     ],
-    ids=str,
 )
 def test_who_assigns_within_a_scope_neither_gives_nor_takes_outside_of_it(
     change: AccessObject, outside: tuple[str, ...]
