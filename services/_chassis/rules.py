@@ -9,6 +9,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from epm.access.v1 import options_pb2
 from services._chassis.access import AccessControl
 from services._chassis.caller import CallerKind
+from services._chassis.config import SERVICES
 from services._chassis.errors import InvalidError, Problem
 from services._chassis.refusals import RefusalLog
 from services._chassis.rights import RIGHT_NAMES
@@ -72,7 +73,13 @@ def _problems(method: MethodDescriptor, door: frozenset[CallerKind]) -> Iterator
         yield "lets in callers of the other door; one proto service belongs to one door"
     if CallerKind.ADMINISTRATOR in kinds and bool(declared.right) == declared.any_right:
         yield "needs either a right or any_right for administrators"
+    if CallerKind.ADMINISTRATOR not in kinds and (declared.right or declared.any_right):
+        yield "asks for a right without letting administrators in, who alone have rights"
+    if CallerKind.ANONYMOUS in kinds and declared.right:
+        yield "asks for a right that nobody needs, since anyone is let in without a token"
     if declared.right and declared.right not in RIGHT_NAMES:
         yield f"names the right {declared.right}, which nobody knows"
     if (CallerKind.SERVICE in kinds) != bool(declared.services):
         yield "names services without letting services in, or the other way round"
+    for name in sorted(set(declared.services) - set(SERVICES)):
+        yield f"lets in the service {name!r}, which is none of {', '.join(SERVICES)}"

@@ -1,10 +1,8 @@
 """Every RPC says who may call it, or the server does not start."""
 
-from itertools import count
 from typing import Any
 
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool
 
 from epm.access.v1 import options_pb2
 from services._chassis.access import AccessControl
@@ -12,27 +10,11 @@ from services._chassis.caller import CallerKind
 from services._chassis.errors import InvalidError
 from services._chassis.refusals import RefusalLog
 from services._chassis.rules import MESH_KINDS, PUBLIC_KINDS, rules_of
+from tests.builders.contracts import declared
 from tests.fakes.access import FakeAccess
 
-NUMBERS = count(1)
 ADMINISTRATOR, ANONYMOUS = options_pb2.CALLER_ADMINISTRATOR, options_pb2.CALLER_ANONYMOUS
 DEVICE, SERVICE = options_pb2.CALLER_DEVICE, options_pb2.CALLER_SERVICE
-
-
-def declared(*rules: options_pb2.AccessRule | None) -> str:
-    """Make a proto service with a method for each rule; return its name."""
-    number = next(NUMBERS)
-    file = descriptor_pb2.FileDescriptorProto(name=f"test/rules{number}.proto", package="test", syntax="proto3")
-    file.dependency.append("epm/access/v1/options.proto")
-    file.message_type.add(name=f"Nothing{number}")
-    service = file.service.add(name=f"Service{number}")
-    for index, rule in enumerate(rules):
-        message = f".test.Nothing{number}"
-        method = service.method.add(name=f"Method{index}", input_type=message, output_type=message)
-        if rule is not None:
-            method.options.Extensions[options_pb2.access].CopyFrom(rule)
-    descriptor_pool.Default().Add(file)
-    return f"test.Service{number}"
 
 
 def rule(*callers: Any, **more: Any) -> options_pb2.AccessRule:
@@ -85,6 +67,10 @@ def test_what_says_who_may_call_is_served(access: AccessControl, good: options_p
         (PUBLIC_KINDS, rule(ADMINISTRATOR), "either a right or any_right"),
         (PUBLIC_KINDS, rule(ADMINISTRATOR, right="audit.read", any_right=True), "either a right or any_right"),
         (PUBLIC_KINDS, rule(ADMINISTRATOR, right="audit.write"), "which nobody knows"),
+        (PUBLIC_KINDS, rule(ANONYMOUS, right="audit.read"), "asks for a right without"),
+        (PUBLIC_KINDS, rule(ANONYMOUS, ADMINISTRATOR, right="audit.read"), "asks for a right that nobody needs"),
+        (MESH_KINDS, rule(DEVICE, any_right=True), "asks for a right without"),
+        (MESH_KINDS, rule(SERVICE, services=["polcy"]), "lets in the service 'polcy'"),
         (MESH_KINDS, rule(SERVICE), "names services without"),
         (MESH_KINDS, rule(DEVICE, services=["policy"]), "names services without"),
     ],
@@ -92,8 +78,7 @@ def test_what_says_who_may_call_is_served(access: AccessControl, good: options_p
 def test_what_leaves_it_open_is_refused(
     access: AccessControl, door: frozenset[CallerKind], bad: options_pb2.AccessRule | None, said: str
 ) -> None:
-    (problem,) = problems(access, door, bad)
-    assert said in problem
+    assert any(said in problem for problem in problems(access, door, bad))
 
 
 def test_everything_that_is_left_open_is_told_at_once(access: AccessControl) -> None:
