@@ -165,7 +165,7 @@ class CheckResponse(_message.Message):
     """Revision of the access data that the answer rests on."""
     @_builtins.property
     def role_assignments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the role assignments that allow it; empty if none does."""
+        """Names of the role assignments that allow it, alone or together; empty if it is not allowed."""
 
     def __init__(
         self,
@@ -636,7 +636,9 @@ class ExplainResponse(_message.Message):
     """Revision of the access data that the answer rests on."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccessStep]:
-        """Assignments that allow it, then those that lack one thing, by name. Others are left out."""
+        """Assignments that allow it, then those that lack one thing, each by name, at most 1000. Others are left out. Where several groups are asked
+        for, assignments may allow together what each allows for some of the groups.
+        """
 
     def __init__(
         self,

@@ -118,6 +118,7 @@ class AccessQueryServiceServicer:
 
     def Explain(self, request, context):
         """Tells why a principal may or may not do something: every role assignment that grants the right or nearly does, and what it lacks.
+        Assignments of which the principal is no member are told to callers with `roles.read` alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,7 +53,9 @@ class AccessQueryServiceStub:
     ListRights: _grpc.UnaryUnaryMultiCallable[_queries_pb2.ListRightsRequest, _queries_pb2.ListRightsResponse]
     """Lists what a principal may do, with the role assignments that grant it."""
     Explain: _grpc.UnaryUnaryMultiCallable[_queries_pb2.ExplainRequest, _queries_pb2.ExplainResponse]
-    """Tells why a principal may or may not do something: every role assignment that grants the right or nearly does, and what it lacks."""
+    """Tells why a principal may or may not do something: every role assignment that grants the right or nearly does, and what it lacks.
+    Assignments of which the principal is no member are told to callers with `roles.read` alone.
+    """
 
 @_typing.type_check_only
 class AccessQueryServiceAsyncStub(AccessQueryServiceStub):
@@ -80,7 +82,9 @@ class AccessQueryServiceAsyncStub(AccessQueryServiceStub):
     ListRights: _aio.UnaryUnaryMultiCallable[_queries_pb2.ListRightsRequest, _queries_pb2.ListRightsResponse]  # type: ignore[assignment]
     """Lists what a principal may do, with the role assignments that grant it."""
     Explain: _aio.UnaryUnaryMultiCallable[_queries_pb2.ExplainRequest, _queries_pb2.ExplainResponse]  # type: ignore[assignment]
-    """Tells why a principal may or may not do something: every role assignment that grants the right or nearly does, and what it lacks."""
+    """Tells why a principal may or may not do something: every role assignment that grants the right or nearly does, and what it lacks.
+    Assignments of which the principal is no member are told to callers with `roles.read` alone.
+    """
 
 class AccessQueryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers questions about access for outsiders; services check by themselves. Everybody may ask about themselves; to ask about another
@@ -140,6 +144,8 @@ class AccessQueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _queries_pb2.ExplainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queries_pb2.ExplainResponse, _abc.Awaitable[_queries_pb2.ExplainResponse]]:
-        """Tells why a principal may or may not do something: every role assignment that grants the right or nearly does, and what it lacks."""
+        """Tells why a principal may or may not do something: every role assignment that grants the right or nearly does, and what it lacks.
+        Assignments of which the principal is no member are told to callers with `roles.read` alone.
+        """
 
 def add_AccessQueryServiceServicer_to_server(servicer: AccessQueryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

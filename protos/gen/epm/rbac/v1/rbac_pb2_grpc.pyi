@@ -68,7 +68,8 @@ class RbacServiceStub:
     """Creates or replaces roles, principal groups, role assignments, scope tags and trusted issuers, all in one transaction. The same call twice
     changes nothing.
     Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments and principal groups;
-    `scope_tags.manage`. Only an Owner grants rights that it lacks.
+    `scope_tags.manage`. Only an Owner grants rights that it lacks. Who holds `roles.assign` or `roles.update` within scope tags or scope groups
+    neither gives nor takes through role assignments outside of them.
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
     """
     DeleteRole: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.DeleteRoleRequest, _rbac_pb2.DeleteRoleResponse]
@@ -140,7 +141,8 @@ class RbacServiceAsyncStub(RbacServiceStub):
     """Creates or replaces roles, principal groups, role assignments, scope tags and trusted issuers, all in one transaction. The same call twice
     changes nothing.
     Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments and principal groups;
-    `scope_tags.manage`. Only an Owner grants rights that it lacks.
+    `scope_tags.manage`. Only an Owner grants rights that it lacks. Who holds `roles.assign` or `roles.update` within scope tags or scope groups
+    neither gives nor takes through role assignments outside of them.
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
     """
     DeleteRole: _aio.UnaryUnaryMultiCallable[_rbac_pb2.DeleteRoleRequest, _rbac_pb2.DeleteRoleResponse]  # type: ignore[assignment]
@@ -257,7 +259,8 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates or replaces roles, principal groups, role assignments, scope tags and trusted issuers, all in one transaction. The same call twice
         changes nothing.
         Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments and principal groups;
-        `scope_tags.manage`. Only an Owner grants rights that it lacks.
+        `scope_tags.manage`. Only an Owner grants rights that it lacks. Who holds `roles.assign` or `roles.update` within scope tags or scope groups
+        neither gives nor takes through role assignments outside of them.
         Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
         """
 
