@@ -75,7 +75,7 @@ async def installation(tmp_path: Path, database_url: str) -> AsyncIterator[Insta
     files = CertificateFiles(tmp_path / "certs" / "reporting.crt", tmp_path / "certs" / "reporting.key")
     pki.write_issued(service_identity("reporting"), tmp_path / "certs", "reporting")
     settings = settings_for(tmp_path, service_certificate=files, database_url=database_url)
-    directory = FakeDirectory()
+    directory = FakeDirectory()  # type: ignore[abstract]  # what is not overridden answers UNIMPLEMENTED
     reporting = partial(build_reporting, clock=FakeClock())
     builds: dict[str, Build] = {"rbac": build_rbac, "reporting": reporting, "device": directory.build}
     async with running(settings, builds) as host:

@@ -14,6 +14,8 @@ from tests.builders.installation import PATIENCE, Done, Installation
 
 pytestmark = pytest.mark.xdist_group("foreign")
 PUBLIC = {
+    "epm.access.v1.AccessQueryService",
+    "epm.access.v1.AuditService",
     "epm.device.v1.DeviceService",
     "epm.device.v1.EnrolmentService",
     "epm.device.v1.GroupService",
