@@ -27,7 +27,7 @@ class AssignmentGrant:
 
 @dataclass(frozen=True, slots=True)
 class PrincipalGroupMembers:
-    """Name the members of a principal group, as `user:NAME`."""
+    """Name the members of a principal group, as `user:NAME` and `group:NAME`."""
 
     name: str
     members: frozenset[str]
