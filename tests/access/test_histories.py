@@ -40,11 +40,10 @@ CUSTOM = ("r1", "r2", "r3")
 RIGHTS = ("policy_authoring.read", "policy_authoring.assign", "devices.read", "roles.assign", "tokens.create")
 ROLES = (*CUSTOM, "r1", "r2", "Owner", "Role Administrator", "Auditor")
 GROUPS = ("g1", "g2", "g3")
-NAMES = ("a1", "a2", "a3", "owner")
+NAMES = ("a1", "a2", "a2", "a3", "a3", "owner")
 TARGETS = ("laptops", "kiosks", "all-devices")
 TAGS = ("emea", "apac", "default")
 ACTORS = st.sampled_from([*PEOPLE, "user:owner", "user:owner", "user:ann"])
-MEMBERS = st.frozensets(st.sampled_from([*PEOPLE, *PEOPLE, "group:g1", "group:g2", "group:g3"]), max_size=2)
 ROLES_AT_FIRST = {"r1": frozenset(RIGHTS[:2]), "r2": frozenset(RIGHTS), "r3": frozenset(RIGHTS[2:])}
 GROUPS_AT_FIRST = {
     "g1": frozenset({"user:ann"}),
@@ -60,6 +59,19 @@ QUESTIONS = tuple(itertools.product(PEOPLE, RIGHTS, OBJECTS, AIMS))
 
 def subset(names: tuple[str, ...], most: int = 3) -> st.SearchStrategy[frozenset[str]]:
     return st.frozensets(st.sampled_from(names), max_size=most)
+
+
+def members(least: int) -> st.SearchStrategy[frozenset[str]]:
+    return st.frozensets(st.sampled_from([*PEOPLE, "group:g1", "group:g2", "group:g3"]), min_size=least, max_size=2)
+
+
+GIVEN = st.builds(
+    Given,
+    role=st.sampled_from(ROLES),
+    members=members(1),
+    groups=subset(TARGETS, 2),
+    tags=subset(TAGS, 2),
+)
 
 
 def digest_of(number: int) -> bytes:
@@ -112,25 +124,18 @@ class Histories(RuleBasedStateMachine):
         after.roles[name] = rights
         self.apply(Role(name, "", rights), actor, after, shaped=bool(rights))
 
-    @rule(name=st.sampled_from(GROUPS), members=MEMBERS, actor=ACTORS)
+    @rule(name=st.sampled_from(GROUPS), members=members(0), actor=ACTORS)
     def apply_group(self, name: str, members: frozenset[str], actor: str) -> None:
         after = deepcopy(self.world)
         after.groups[name] = members
         shaped = self.all_there(after, members) and not reference.goes_round(after)
         self.apply(PrincipalGroup(name, members), actor, after, shaped=shaped)
 
-    @rule(
-        name=st.sampled_from(NAMES),
-        given=st.builds(
-            Given,
-            role=st.sampled_from(ROLES),
-            members=MEMBERS,
-            groups=subset(TARGETS, 2),
-            tags=subset(TAGS, 2),
-        ),
-        end=ENDS,
-        actor=ACTORS,
-    )
+    @rule(name=st.sampled_from(NAMES), given=GIVEN, end=ENDS, actor=st.sampled_from(PEOPLE[1:]))
+    def hand_on(self, name: str, given: Given, end: timedelta | None, actor: str) -> None:
+        self.apply_assignment(name, given, end, actor)
+
+    @rule(name=st.sampled_from(NAMES), given=GIVEN, end=ENDS, actor=ACTORS)
     def apply_assignment(self, name: str, given: Given, end: timedelta | None, actor: str) -> None:
         owner = given.role == "Owner"  # whose scope is everything
         given = replace(
