@@ -21,16 +21,15 @@ from services._chassis.config import ServiceSettings
 from services._chassis.db import Database, revision_table
 from tests.fakes.clock import FakeClock
 
-METADATA = sa.MetaData()
-REVISION = revision_table(METADATA, "demo")
-AUDIT = audit_table(METADATA, "demo")
+AUDIT = audit_table(sa.MetaData(), "demo")
 
 
 class DemoService:
     """A service that does nothing but write to its audit log."""
 
-    def __init__(self, database: Database, log: AuditLog, clock: Clock) -> None:
+    def __init__(self, database: Database, table: sa.Table, log: AuditLog, clock: Clock) -> None:
         self.database = database
+        self.table = table
         self.log = log
         self.clock = clock
 
@@ -41,7 +40,7 @@ class DemoService:
             for target in targets
         ]
         async with self.database.transaction() as tx:
-            await record(tx, AUDIT, *entries, now=self.clock.now(), changing=changing)
+            await record(tx, self.table, *entries, now=self.clock.now(), changing=changing)
 
     async def records(self) -> list[AuditRecord]:
         """Return all records."""
@@ -72,19 +71,20 @@ def verdict_of(parts: Iterable[Part], further: Iterable[Checkpoint] = ()) -> Ver
 
 @asynccontextmanager
 async def demo_service(
-    url: str, folder: Path, *, clock: Clock | None = None, keep: timedelta | None = None
+    url: str, folder: Path, *, clock: Clock | None = None, keep: timedelta | None = None, name: str = "demo"
 ) -> AsyncIterator[DemoService]:
     """Start the service on a database, which may be new, and end it."""
-    clock = clock or FakeClock()
-    database = await Database.connect(url, service="demo")
+    clock, metadata = clock or FakeClock(), sa.MetaData()
+    revision, table = revision_table(metadata, name), audit_table(metadata, name)
+    database = await Database.connect(url, service=name)
     try:
         async with database.transaction() as tx:
-            await tx.connection.run_sync(METADATA.create_all)
-            if not (await tx.execute(sa.select(REVISION.c.id))).all():
-                await tx.execute(sa.insert(REVISION), {"id": 1, "value": 0})
-                await tx.execute(sa.insert(head_of(AUDIT)), empty_head("demo"))
+            await tx.connection.run_sync(metadata.create_all)
+            if not (await tx.execute(sa.select(revision.c.id))).all():
+                await tx.execute(sa.insert(revision), {"id": 1, "value": 0})
+                await tx.execute(sa.insert(head_of(table)), empty_head(name))
         settings = ServiceSettings(data_dir=folder, audit_retention=keep)
-        yield DemoService(database, await AuditLog.open(settings, database, AUDIT, clock), clock)
+        yield DemoService(database, table, await AuditLog.open(settings, database, table, clock), clock)
     finally:
         await database.close()
 
