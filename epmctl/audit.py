@@ -193,7 +193,13 @@ _VERDICT_HEADINGS: Final = ("SERVICE", "RECORDS", "FIRST", "LAST", "SIGNED THROU
 def _row(service: str, record: AuditRecord) -> tuple[Plain, ...]:
     time = whole_seconds(to_text(record.recorded))
     target = f"{record.target_kind} {record.target}".strip()
-    return (time, service, record.sequence, record.actor, record.action, target, record.source, record.reason)
+    return (time, service, record.sequence, record.actor, record.action, target, record.source, _reason(record))
+
+
+def _reason(record: AuditRecord) -> str:
+    """Give the reason that the caller gave, or why it was refused and how often."""
+    said, count = record.reason or record.details.get("reason", ""), record.details.get("count", "1")
+    return said if count == "1" else f"{said} ({count} times)"
 
 
 def _verdict_row(verdict: Verdict) -> tuple[Plain, ...]:
