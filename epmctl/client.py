@@ -111,7 +111,7 @@ class Client:
 @contextmanager
 def logged_in() -> Iterator[Client]:
     """Open a connection to the server of the profile; raise BadInputError where nobody is logged in."""
-    with connected(_with_fresh_token(find_profile(os.environ))) as client:
+    with connected(with_fresh_token(find_profile(os.environ))) as client:
         yield client
 
 
@@ -126,7 +126,7 @@ def connected(profile: Profile) -> Iterator[Client]:
         yield Client(channel, profile.server)
 
 
-def _with_fresh_token(profile: Profile) -> Profile:
+def with_fresh_token(profile: Profile) -> Profile:
     """Renew a token of an identity provider that is about to end, and keep the new one."""
     if profile.identity is None:
         return profile

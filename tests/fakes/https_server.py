@@ -48,6 +48,13 @@ class HttpsServer:
         return [form for asked, form in self.asked if asked == path]
 
 
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of callers who do not like our certificate."""
+
+
 @contextmanager
 def https_server(folder: Path) -> Iterator[HttpsServer]:
     """Run a server on loopback with a certificate of the tests' CA."""
@@ -78,8 +85,7 @@ def https_server(folder: Path) -> Iterator[HttpsServer]:
     certificate.write_bytes(server_identity().key + server_identity().certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _QuietServer(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     fake.address = f"https://127.0.0.1:{server.server_address[1]}"
     serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

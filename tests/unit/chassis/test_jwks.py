@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from joserfc.jwk import ECKey, OKPKey
 
 from services._chassis.jwks import LONGEST_KEY_SET, read_key_set
 from services._chassis.strictjson import read_object
@@ -19,8 +20,14 @@ FIELDS = st.sampled_from(["kty", "kid", "use", "alg", "key_ops", "n", "e", "crv"
 
 
 def test_of_a_set_the_keys_are_read_that_we_verify_with() -> None:
-    foreign = {"kty": "EC", "crv": "P-384", "kid": "p384", "x": "AA", "y": "AA"}
-    text = key_set(foreign, public_rsa("r"), public_ec("e"), {"kty": "AKP", "pub": "AA"}, public_ed("o"))
+    foreign = (ECKey.generate_key("P-384"), OKPKey.generate_key("Ed448"))
+    text = key_set(
+        *(key.as_dict(private=False) for key in foreign),
+        public_rsa("r"),
+        public_ec("e"),
+        {"kty": "AKP", "pub": "AA"},
+        public_ed("o"),
+    )
     assert [(key.kid, key.algorithm) for key in read_key_set(text)] == [("r", "RS256"), ("e", "ES256"), ("o", "EdDSA")]
 
 

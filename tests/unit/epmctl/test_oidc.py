@@ -12,6 +12,7 @@ import pytest
 
 from epm.rbac.v1 import rbac_pb2
 from epmctl import oidc
+from epmctl.client import with_fresh_token
 from epmctl.errors import CommandError
 from epmctl.profile import Identity, Profile, find_profile, save_profile
 from tests.builders.console import Console, Outcome
@@ -258,14 +259,31 @@ def test_a_command_renews_a_token_that_is_about_to_end(
     assert "r2" not in repr(kept.identity)
 
 
+def test_of_two_commands_that_renew_at_once_the_later_takes_what_the_first_has_kept(
+    stranger: Console, web: HttpsServer, identity: Identity
+) -> None:
+    web.on("/token", refused("invalid_grant"))  # a refresh token is good once
+    ended = replace(identity, refresh_token="r1", token_endpoint=f"{web.address}/token")
+    before = Profile("localhost:1", authority().pem.decode(), signed(web), ended)
+    after = replace(before, token=signed(web, datetime.now(UTC)))
+    environ = {"EPM_CONFIG_DIR": str(stranger.profile.parent)}
+
+    save_profile(before, environ)
+    with pytest.raises(CommandError, match="has ended"):
+        with_fresh_token(before)
+    save_profile(after, environ)
+    assert with_fresh_token(before) == after
+
+
 def test_a_token_of_the_environment_is_never_renewed(
     stranger: Console, server: FakeServer, web: HttpsServer, identity: Identity
 ) -> None:
+    server.token = signed(web)  # ended long ago
     save_profile(
         Profile(server.address, authority().pem.decode(), signed(web), identity),
         {"EPM_CONFIG_DIR": str(stranger.profile.parent)},
     )
-    stranger.knows(server)
+    stranger.knows(server, token=server.token)
 
     assert stranger.run("get", "roles").code == 0
     assert web.asked == []

@@ -84,7 +84,7 @@ async def test_a_redirect_to_https_is_followed(web: HttpsServer, source: HttpsKe
         (Reply(b"\xff\xfe"), "could not be fetched"),
         (Reply(b'{"keys": []}'), "holds no public key"),
         (Reply(key_set(public_rsa() | {"d": "AQAB"}).encode()), "holds a private or a secret key"),
-        (Reply(b" " * (LONGEST_KEY_SET + 1)), f"longer than {LONGEST_KEY_SET} bytes"),
+        (Reply(b" " * (LONGEST_KEY_SET + 1)), f"its answer is longer than {LONGEST_KEY_SET} bytes"),
         (Reply(status=302), "HTTP Error 302"),
     ],
 )
