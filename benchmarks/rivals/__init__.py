@@ -1,0 +1,1 @@
+"""Servers of others that the benchmarks measure beside ours."""
