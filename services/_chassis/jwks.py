@@ -1,5 +1,6 @@
 """The public keys of an issuer of JSON Web Tokens: its JSON Web Key Set, of which only what we verify with is kept."""
 
+import json
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,18 @@ def read_key_set(text: str) -> tuple[SigningKey, ...]:
     return keys
 
 
+def canonical_key_set(text: str) -> str:
+    """Return a key set in one spelling: a provider's servers give the same keys in different orders.
+
+    Raises ValueError as `read_key_set` does.
+    """
+    read_key_set(text)
+    entries = [json.dumps(entry, sort_keys=True, separators=(",", ":")) for entry in read_object(text.encode())["keys"]]
+    spelt = f'{{"keys":[{",".join(sorted(entries))}]}}'
+    read_key_set(spelt)
+    return spelt
+
+
 def _read(entry: dict[str, Any]) -> SigningKey | None:
     """Read one key; None for one that we do not verify with."""
     kind, kid = str(entry.get("kty")), entry.get("kid", "")
@@ -54,7 +67,7 @@ def _read(entry: dict[str, Any]) -> SigningKey | None:
     operations = entry.get("key_ops")
     if (
         algorithm is None
-        or not isinstance(kid, str)
+        or not (isinstance(kid, str) and kid.isprintable())
         or entry.get("use", "sig") != "sig"
         or entry.get("alg", algorithm) != algorithm
         or (operations is not None and not (isinstance(operations, list) and "verify" in operations))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from services._chassis.errors import UnavailableError
-from services._chassis.jwks import LONGEST_KEY_SET, read_key_set
+from services._chassis.jwks import LONGEST_KEY_SET, canonical_key_set
 from services._chassis.strictjson import read_object
 from services.rbac.model.issuers import TrustedIssuer
 
@@ -42,9 +42,7 @@ class HttpsKeySource:
             if said.get("issuer") != issuer.issuer:
                 raise ValueError(f"it speaks for another issuer: {said.get('issuer')!r}")
             address = str(said.get("jwks_uri", ""))
-        text = (await self._get(address)).decode("utf-8")
-        read_key_set(text)
-        return text
+        return canonical_key_set((await self._get(address)).decode("utf-8"))
 
     async def _get(self, address: str) -> bytes:
         """Read what is at an address, in a thread of its own, which may be left behind."""
