@@ -80,7 +80,7 @@ def checkpoint_from_proto(message: audit_pb2.AuditCheckpoint) -> Checkpoint:
 
 def time_from_proto(stamp: Timestamp) -> int:
     """Decode a time; one that no calendar has becomes the nearest that is in one."""
-    return min(max(stamp.ToMicroseconds(), EARLIEST), LATEST)
+    return min(max(stamp.seconds * 1_000_000 + stamp.nanos // 1000, EARLIEST), LATEST)
 
 
 def _timestamp(microseconds: int) -> Timestamp:

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from auditchain.checkpoint import read_keys
 from services._chassis import pki
 from services._chassis.config import SERVICES, CertificateFiles, ServiceSettings, is_host
 from services._chassis.errors import StateError
@@ -86,18 +87,28 @@ def keep_signing_key(key: Path, public_keys: Path) -> None:
 def keep_audit_key(key: Path, public_keys: Path) -> tuple[ed25519.Ed25519PrivateKey, str]:
     """Return the key that signs an audit log's checkpoints, made unless it is there, and all public halves as PEM.
 
-    A key that was lost is made anew; the public half of the old one stays, so that what it signed still verifies.
+    A key that was lost is made anew; the public half of the old one stays, so that what it signed still verifies. Raises
+    StateError, which names the file.
     """
     if not key.exists():
         write_private(key, pki.create_signing_key())
         if public_keys.exists():
             log.warning("audit_key_made_anew", file=str(key))
     signing = pki.load_signing_key(key)
-    known = public_keys.read_bytes() if public_keys.exists() else b""
-    public = pki.public_pem(signing.public_key())
-    if public not in known:
-        write_private(public_keys, known + public)
-    return signing, public_keys.read_text(encoding="utf-8")
+    known = _audit_public_keys(public_keys)
+    if signing.public_key() not in known:
+        known.append(signing.public_key())
+        write_private(public_keys, b"".join(map(pki.public_pem, known)))
+    return signing, b"".join(map(pki.public_pem, known)).decode()
+
+
+def _audit_public_keys(path: Path) -> list[ed25519.Ed25519PublicKey]:
+    try:
+        return list(read_keys(path.read_bytes()).values()) if path.exists() else []
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}", reason="KEY_UNREADABLE") from error
+    except ValueError as error:
+        raise StateError(f"{path} {error}; restore it, or move it away", reason="KEY_UNREADABLE") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,3 +159,14 @@ def test_the_limit_of_failures_is_checked() -> None:
 
 def test_every_proxy_is_checked() -> None:
     assert fields(trusted_proxies=("10.0.0.0/8", "gateway", "10.0.0.1/8")) == ["trusted_proxies"] * 2
+
+
+@pytest.mark.parametrize(("days", "fits"), [(None, True), (30, True), (29, False), (0, False), (-30, False)])
+def test_audit_records_are_kept_for_a_month_at_least(days: int | None, fits: bool) -> None:  # noqa: FBT001 - a case
+    kept = None if days is None else timedelta(days=days)
+    settings = ServiceSettings(data_dir=Path("d"), audit_retention=kept)
+    if fits:
+        settings.check()
+    else:
+        with pytest.raises(InvalidError, match="audit_retention: must be at least 30 days"):
+            settings.check()

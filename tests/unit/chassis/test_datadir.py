@@ -262,3 +262,27 @@ def test_a_file_in_the_place_of_a_folder_is_named(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     (folder / "ca").write_text("")
     assert refused(folder) == f"{folder / 'ca' / 'ca.key'} cannot be written: Not a directory"
+
+
+def test_the_key_of_an_audit_log_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    key, public = tmp_path / "keys" / "audit-rbac.key", tmp_path / "keys" / "audit-rbac.pub"
+    made, pem = datadir.keep_audit_key(key, public)
+    again, pem_again = datadir.keep_audit_key(key, public)
+    assert (again.public_key(), pem_again) == (made.public_key(), pem)
+    assert pem.encode() == pki.public_pem(made.public_key()) == public.read_bytes()
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lost_key_of_an_audit_log_leaves_its_public_half(tmp_path: Path) -> None:
+    key, public = tmp_path / "audit-rbac.key", tmp_path / "audit-rbac.pub"
+    _, old = datadir.keep_audit_key(key, public)
+    key.unlink()
+    new, both = datadir.keep_audit_key(key, public)
+    assert both == old + pki.public_pem(new.public_key()).decode()
+
+
+@pytest.mark.parametrize("name", ["audit-rbac.key", "audit-rbac.pub"])
+def test_files_of_an_audit_log_that_are_no_keys_refuse_the_start_by_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("nothing")
+    with pytest.raises(StateError, match=name):
+        datadir.keep_audit_key(tmp_path / "audit-rbac.key", tmp_path / "audit-rbac.pub")

@@ -1,0 +1,1 @@
+"""Test the audit chain by itself."""
