@@ -19,13 +19,9 @@ Ways = tuple[frozenset[str], ...]
 """The sets of rights of which each is enough; an empty set is always enough."""
 
 ANYBODY: Ways = (frozenset(),)
-NOT_YET = (
-    "/epm.access.v1.AccessQueryService/",
-    "/epm.access.v1.AuditService/",
-    "/epm.access.v1.AccessService/ReportTokenUse",
-    "/epm.rbac.v1.RbacService/ListTrustedIssuers",
-    "/epm.rbac.v1.RbacService/DeleteTrustedIssuer",
-)
+OWNER_ALONE = {"rbac.RbacService.DeleteTrustedIssuer", "rbac.RbacService.ApplyAccess (trusted issuers)"}
+"""What speaks for anybody, so that no right is enough for it."""
+
 SOMEBODY_ELSE = queries_pb2.AccessQuestion(principal="user:somebody-else", right="devices.read")
 
 
@@ -39,13 +35,19 @@ class Probe:
     ways: Ways
 
     @property
+    def owner_alone(self) -> bool:
+        """Tell whether no right is enough, because an Owner alone may do it."""
+        return self.label in OWNER_ALONE
+
+    @property
     def needs(self) -> str:
         """Return what is needed, as people read it."""
-        return " or ".join(" and ".join(sorted(way)) for way in self.ways) or "-"
+        rights = " or ".join(" and ".join(sorted(way)) for way in self.ways) or "-"
+        return f"{rights} and to be an Owner" if self.owner_alone else rights
 
     def enough(self, rights: frozenset[str]) -> bool:
         """Tell whether these rights are enough."""
-        return any(way <= rights for way in self.ways)
+        return not self.owner_alone and any(way <= rights for way in self.ways)
 
 
 @cache
@@ -75,11 +77,7 @@ def label_of(method: MethodDescriptor) -> str:
 
 def for_callers(*callers: "options_pb2.Caller.ValueType") -> tuple[MethodDescriptor, ...]:
     """Return the methods that let in callers of one of the kinds."""
-    return tuple(
-        method
-        for method in methods()
-        if set(callers) & set(rule_of(method).callers) and not path_of(method).startswith(NOT_YET)
-    )
+    return tuple(method for method in methods() if set(callers) & set(rule_of(method).callers))
 
 
 def empty(method: MethodDescriptor) -> Message:
@@ -112,6 +110,7 @@ ANY_RIGHT: dict[str, list[tuple[str, Message, Ways]]] = {
         _of_access("(roles)", _ways("roles.create roles.update"), roles=[rbac_pb2.Role()]),
         _of_access("(principal groups)", _ways("roles.assign"), principal_groups=[rbac_pb2.PrincipalGroup()]),
         _of_access("(assignments)", _ways("roles.assign"), role_assignments=[rbac_pb2.RoleAssignment()]),
+        _of_access("(trusted issuers)", _ways("roles.assign"), trusted_issuers=[rbac_pb2.TrustedIssuer()]),
         _of_access("(scope tags)", _ways("scope_tags.manage"), scope_tags=[rbac_pb2.ScopeTag()]),
     ],
     "ApplyGroups": [("", groups_pb2.ApplyGroupsRequest(), _ways("groups.create", "groups.update"))],
