@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import pytest
 import sqlalchemy as sa
 
+from epm.rbac.v1 import rbac_pb2
 from services._chassis.access import OWNER
 from services._chassis.db import Database
 from services._chassis.errors import ServiceError
@@ -20,6 +23,8 @@ from services.rbac.model.documents import document_of
 from services.rbac.model.nouns import AccessObject, AccessState, Actor, PrincipalGroup, Role, Token
 from services.rbac.store import AUDIT, SqlStore
 from tests.builders.rbac import assignment, role
+from tests.builders.refusals import read_refusal
+from tests.builders.whole import Metadata, Whole, whole
 from tests.fakes.clock import NOW
 
 ROUNDS = 5
@@ -84,6 +89,33 @@ async def test_of_two_owners_who_remove_each_other_one_stays(replicas: Replicas)
         )
         assert found == ["", "LAST_OWNER"]
         assert len((await replicas.state()).role_assignments) == 1
+
+
+async def test_over_tls_too_one_owner_stays(tmp_path: Path) -> None:
+    async with whole(tmp_path) as house:
+        ann, bob = await house.hire("ann", OWNER), await house.hire("bob", OWNER)
+        first = rbac_pb2.DeleteRoleAssignmentRequest(name="owner")
+        await house.rbac.DeleteRoleAssignment(first, metadata=house.owner)
+        calls = [
+            house.rbac.DeleteRoleAssignment(rbac_pb2.DeleteRoleAssignmentRequest(name=other), metadata=me)
+            for me, other in ((ann, "bob"), (bob, "ann"))
+        ]
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        (refused,) = [one for one in found if isinstance(one, grpc.aio.AioRpcError)]
+        assert read_refusal(refused).reason in (
+            "LAST_OWNER",
+            "RIGHT_MISSING",
+        )  # the latter where the door heard already
+        owners = [await refusal_or_none(house, who) for who in (ann, bob)]
+        assert sorted(owners) == ["", "RIGHT_MISSING"]
+
+
+async def refusal_or_none(house: Whole, who: Metadata) -> str:
+    try:
+        await house.rbac.ListRoles(rbac_pb2.ListRolesRequest(), metadata=who)
+    except grpc.aio.AioRpcError as error:
+        return read_refusal(error).reason
+    return ""
 
 
 async def test_of_two_owners_who_leave_at_the_same_moment_one_stays(replicas: Replicas) -> None:
