@@ -23,8 +23,10 @@ from services._chassis.errors import DeniedError, ServiceError, UnauthenticatedE
 from services._chassis.migrate import upgrade
 from services.rbac import usecases
 from services.rbac.model.builtin import BUILT_IN_ROLES
+from services.rbac.model.explanations import Query, explain
 from services.rbac.model.grants import snapshot_of
 from services.rbac.model.nouns import AccessObject, Actor, PrincipalGroup, Role, RoleAssignment, ScopeTag
+from services.rbac.model.questions import Asked, holders
 from services.rbac.ports import Store
 from services.rbac.store import SqlStore
 from tests.builders.rbac import OWNERS, assignment
@@ -251,6 +253,29 @@ class Histories(RuleBasedStateMachine):
             except UnauthenticatedError:
                 found = None
             assert found == reference.speaks_for(self.world, digest, self.now)
+
+    @rule(question=st.sampled_from(QUESTIONS))
+    def ask_who_can_and_why(self, question: tuple[str, str, frozenset[str], frozenset[str]]) -> None:
+        person, right, tags, groups = question
+        access, asked = self.compiled(), Asked(tags, groups)
+        found, after = set[tuple[str, str]](), None
+        while page := holders(access, right, asked, self.now, after=after, most=2):
+            pairs = [(one.principal, one.grant.assignment) for one in page]
+            assert found.isdisjoint(pairs)
+            found.update(pairs)
+            after = pairs[-1]
+        may = {one for one in PEOPLE if reference.may(self.world, one, right, self.now, tags=tags, groups=groups)}
+        assert {one for one, _ in found if one.startswith("user:")} == may
+        why = explain(access, Query(Actor(person), right, asked, strangers=True), self.now)
+        assert why.allowed == (person in may), why
+        granting = {
+            name
+            for name, given in self.world.given.items()
+            if given in set(reference.granting(self.world, person, right, self.now))
+            and reference.sees(given, tags)
+            and (given.role == "Owner" or groups <= given.groups)
+        }
+        assert {step.grant.assignment for step in why.steps if not step.gaps} == granting, why
 
     def compiled(self) -> CompiledAccess:
         """Compile what a service gets to hear, once for each revision: what it keeps must hold as time passes."""
