@@ -7,12 +7,13 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -26,6 +27,7 @@ from services._chassis.audit_store import row_of
 from tests.builders.audit import demo_service, verdict_of
 
 COUNT = 9
+Result = TypeVar("Result")
 TEXTS = ("actor", "source", "action", "target_kind", "target", "before", "after", "reason", "request_id", "decision_id")
 COLUMNS = ("sequence", "recorded", *TEXTS, "details", "revision", "hash")
 law = settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
@@ -52,7 +54,7 @@ def original() -> Path:
                 await service.write(f"a{number}", f"b{number}", f"c{number}")
                 await service.log.seal()
 
-    asyncio.run(fill())
+    run(fill())
     return folder
 
 
@@ -65,7 +67,7 @@ def changed(change: Callable[[sqlite3.Connection], None]) -> Verdict:
             connection.execute("PRAGMA ignore_check_constraints = ON")
             change(connection)
             connection.commit()
-        return asyncio.run(verified(folder))
+        return run(verified(folder))
 
 
 async def verified(folder: Path) -> Verdict:
@@ -168,7 +170,7 @@ def test_the_newest_records_cannot_be_cut_off_together_with_their_checkpoints(ke
 @given(sequences, st.booleans())
 def test_a_chain_that_was_made_anew_from_an_edit_on_is_found(sequence: int, forgetful: bool) -> None:  # noqa: FBT001
     def rewrite(connection: sqlite3.Connection) -> None:
-        records = asyncio.run(records_of())
+        records = run(records_of())
         previous = genesis("demo")
         for record in records:
             edited = replace(record, actor="user:nobody") if record.sequence == sequence else record
@@ -223,7 +225,7 @@ def test_a_checkpoint_that_was_kept_elsewhere_finds_what_the_whole_folder_forgot
 
     with tempfile.TemporaryDirectory(prefix="openepm-audit-") as name:
         shutil.copytree(original(), Path(name) / "copy")
-        verdict = asyncio.run(forget(Path(name) / "copy"))
+        verdict = run(forget(Path(name) / "copy"))
     assert [(each.fault, each.first, each.last) for each in verdict.findings] == [(Fault.MISSING, 3, COUNT)]
 
 
@@ -235,8 +237,14 @@ def test_a_checkpoint_of_another_key_is_nobodys(key: str) -> None:
         async with demo_service(f"sqlite:///{original() / 'demo.db'}", original()) as service:
             return await service.verdict(forged)
 
-    verdict = asyncio.run(verify())
+    verdict = run(verify())
     assert [(each.fault, each.first) for each in verdict.findings] == [(Fault.CHECKPOINT, COUNT)]
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine in a thread of its own, beside whatever loop the tests around this one have."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def void(_value: object) -> None:
