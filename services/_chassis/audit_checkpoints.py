@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from auditchain.checkpoint import Checkpoint, signed_by
+from auditchain.checkpoint import Checkpoint, Keys, is_signed, signed_by
 from auditchain.lines import read_line, write_line
 from auditchain.times import to_microseconds
 from services._chassis.audit_reading import AuditReader
@@ -77,7 +77,9 @@ class CheckpointFile:
 class CheckpointWriter:
     """Sign the head of a log whenever it has moved.
 
-    INVARIANT: a checkpoint that the table has and the file has not is written to the file before any newer one.
+    INVARIANT: a checkpoint that the table has and the file has not is written to the file before any newer one. What
+    retention deleted is taken from retention and from what is signed, never from the head: anybody who can write to the
+    database could say there that retention deleted what they did.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class CheckpointWriter:
         table: sa.Table,
         *,
         key: ed25519.Ed25519PrivateKey,
+        keys: Keys,
         file: CheckpointFile,
         now: Callable[[], datetime],
     ) -> None:
@@ -94,6 +97,7 @@ class CheckpointWriter:
         self._table = table
         self._reader = AuditReader(database, table)
         self._key = key
+        self._keys = keys
         self._now = now
         self._unwritten: list[Checkpoint] = []
         self._one_at_a_time = asyncio.Lock()
@@ -109,15 +113,26 @@ class CheckpointWriter:
             self._unwritten.append(made)
             await self._write_file()
 
-    async def sign(self, tx: Transaction) -> Checkpoint:
-        """Sign the head within a transaction and put it into the table; `write_out` follows once that is committed."""
+    async def vouched(self, tx: Transaction) -> tuple[int, bytes]:
+        """Return through which record retention deleted, and the hash of that record, as the newest checkpoint says."""
+        newest = await self._reader.newest_checkpoint(tx)
+        if newest is None or not is_signed(service_of(self._table), newest, self._keys):
+            return 0, b""
+        return newest.pruned_through, newest.anchor_hash
+
+    async def sign(self, tx: Transaction, pruned: tuple[int, bytes] | None = None) -> Checkpoint:
+        """Sign the head within a transaction and put it into the table; `write_out` follows once that is committed.
+
+        `pruned` is what retention has deleted in this transaction; without it, that stays as it was signed before.
+        """
         head = await locked_head(tx, self._table)
+        pruned_through, anchor_hash = pruned or await self.vouched(tx)
         unsigned = Checkpoint(
             sequence=head["sequence"],
             hash=head["hash"],
             signed=to_microseconds(self._now()),
-            pruned_through=head["pruned_through"],
-            anchor_hash=head["anchor_hash"],
+            pruned_through=pruned_through,
+            anchor_hash=anchor_hash,
         )
         made = signed_by(self._key, service_of(self._table), unsigned)
         row = {

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from auditchain.checkpoint import Checkpoint
 from auditchain.record import genesis
+from services._chassis.audit_checkpoints import CheckpointWriter
 from services._chassis.audit_reading import AuditReader
 from services._chassis.audit_store import empty_head, head_of, service_of
 from services._chassis.db import Transaction
@@ -16,18 +17,16 @@ from services._chassis.logging import get_logger
 log = get_logger("audit")
 
 
-async def inspect(tx: Transaction, reader: AuditReader, table: sa.Table, written: Checkpoint | None) -> None:
-    """Log `audit_chain_broken` for what is wrong with the head and the end of the log, and mend a head that cannot be used."""
-    kept = await reader.newest_checkpoint(tx)
-    problems = await _mend_head(tx, table, kept)
-    for checkpoint in (written, kept):
-        if checkpoint is not None and (problem := await _differs(tx, table, checkpoint)):
-            problems.append(problem)
-    for problem in dict.fromkeys(problems):
+async def inspect(tx: Transaction, reader: AuditReader, table: sa.Table, checkpoints: CheckpointWriter) -> None:
+    """Log `audit_chain_broken` for what is wrong with the head and both ends of the log, and mend a head that is wrong."""
+    problems = [*await _mend_head(tx, table, checkpoints), *await _mend_beginning(tx, table, checkpoints)]
+    newest = (checkpoints.file.newest(), await reader.newest_checkpoint(tx))
+    problems += [await _differs(tx, table, checkpoint) for checkpoint in newest if checkpoint is not None]
+    for problem in dict.fromkeys(filter(None, problems)):
         log.error("audit_chain_broken", service=service_of(table), problem=problem)
 
 
-async def _mend_head(tx: Transaction, table: sa.Table, kept: Checkpoint | None) -> list[str]:
+async def _mend_head(tx: Transaction, table: sa.Table, checkpoints: CheckpointWriter) -> list[str]:
     """Put the head where the next record can follow, if it is not there; say what was wrong."""
     head = head_of(table)
     row = (await tx.execute(sa.select(head).where(head.c.id == 1).with_for_update())).mappings().one_or_none()
@@ -37,11 +36,23 @@ async def _mend_head(tx: Transaction, table: sa.Table, kept: Checkpoint | None) 
         if row["sequence"] == max(sequence, row["pruned_through"]):
             return [] if newest is None or row["hash"] == digest else [f"record {sequence} has another hash"]
         return [f"records {sequence + 1} to {row['sequence']} are missing"]
-    pruned = {"pruned_through": kept.pruned_through, "anchor_hash": kept.anchor_hash} if kept else {}
+    pruned_through, anchor_hash = await checkpoints.vouched(tx)
+    pruned = {"pruned_through": pruned_through, "anchor_hash": anchor_hash}
     values = {**empty_head(service_of(table)), **pruned, "sequence": sequence, "hash": digest}
     await tx.execute(sa.delete(head))
     await tx.execute(sa.insert(head), values)
     return [f"the head is not where the log ends, at record {sequence}"]
+
+
+async def _mend_beginning(tx: Transaction, table: sa.Table, checkpoints: CheckpointWriter) -> list[str]:
+    """Let the head say that retention deleted what is signed and no more; say what was wrong."""
+    head = head_of(table)
+    row = (await tx.execute(sa.select(head.c.pruned_through, head.c.anchor_hash).where(head.c.id == 1))).one()
+    pruned_through, anchor_hash = await checkpoints.vouched(tx)
+    if (row.pruned_through, row.anchor_hash) == (pruned_through, anchor_hash):
+        return []
+    await tx.execute(sa.update(head).values(pruned_through=pruned_through, anchor_hash=anchor_hash))
+    return [f"no checkpoint says that retention deleted the records through {row.pruned_through}"]
 
 
 async def _differs(tx: Transaction, table: sa.Table, checkpoint: Checkpoint) -> str:

@@ -9,7 +9,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from auditchain.checkpoint import Checkpoint
+from auditchain.checkpoint import Checkpoint, read_keys
 from auditchain.lines import Part
 from services._chassis.audit import AuditEntry
 from services._chassis.audit_checkpoints import CheckpointFile, CheckpointWriter
@@ -73,9 +73,10 @@ class AuditLog:
         key, public_keys = keep_audit_key(settings.audit_key(service), settings.audit_public_keys(service))
         file = CheckpointFile(settings.audit_checkpoints, service)
         file.open()
-        checkpoints = CheckpointWriter(database, table, key=key, file=file, now=clock.now)
+        keys = read_keys(public_keys.encode())
+        checkpoints = CheckpointWriter(database, table, key=key, keys=keys, file=file, now=clock.now)
         async with database.transaction() as tx:
-            await inspect(tx, AuditReader(database, table), table, file.newest())
+            await inspect(tx, AuditReader(database, table), table, checkpoints)
             await checkpoints.catch_up(tx)
         keep = settings.audit_retention
         retention = AuditRetention(database, table, checkpoints, keep=keep, now=clock.now) if keep else None

@@ -58,13 +58,15 @@ class AuditRetention:
                 log.error("audit_retention_stopped", service=service_of(self._table), sequence=old[0].sequence)
                 return False
             await self._delete(tx, old)
-            made = await self._checkpoints.sign(tx)
+            made = await self._checkpoints.sign(tx, (old[-1].sequence, old[-1].hash))
         await self._checkpoints.write_out(made)
         log.info("audit_records_pruned", service=service_of(self._table), through=old[-1].sequence)
         return True
 
     async def _genuine(self, tx: Transaction, head: sa.RowMapping, records: Sequence[AuditRecord]) -> bool:
         """Tell whether the records hang together, onto what was deleted before, and agree with the checkpoints."""
+        if (head["pruned_through"], head["anchor_hash"]) != await self._checkpoints.vouched(tx):
+            return False
         sequence, previous = int(head["pruned_through"]), bytes(head["anchor_hash"]) or genesis(service_of(self._table))
         for each in records:
             if each.sequence != sequence + 1 or link(previous, each) != each.hash:

@@ -274,6 +274,32 @@ async def test_retention_washes_no_traces_away(database_url: str, tmp_path: Path
     assert [(each.fault, each.first, each.last) for each in verdict.findings] == [(Fault.ALTERED, 2, 2)]
 
 
+@pytest.mark.parametrize("keep", [None, timedelta(days=30)])
+async def test_nobody_deletes_the_oldest_records_in_the_name_of_retention(
+    database_url: str, tmp_path: Path, keep: timedelta | None
+) -> None:
+    clock = FakeClock()
+    async with demo_service(database_url, tmp_path, clock=clock, keep=keep) as service:
+        await service.write("a", "b", "c")
+        await service.log.seal()
+        anchor = (await service.records())[1].hash
+        async with service.database.transaction() as tx:
+            await tx.execute(sa.delete(AUDIT).where(AUDIT.c.sequence <= 2))
+            await tx.execute(sa.update(head_of(AUDIT)).values(pruned_through=2, anchor_hash=anchor))
+        clock.advance(timedelta(days=60))
+        await service.write("d")
+        if keep:
+            await prune(service)
+        running = await service.verdict()
+    with capture_logs() as logs:
+        async with demo_service(database_url, tmp_path, clock=clock, keep=keep) as service:
+            await service.write("e")
+            restarted = await service.verdict()
+    for verdict in (running, restarted):
+        assert [(each.fault, each.first, each.last) for each in verdict.findings] == [(Fault.MISSING, 1, 2)]
+    assert broken(logs) == ["no checkpoint says that retention deleted the records through 2"]
+
+
 async def test_pages_show_the_newest_first_and_filters_narrow_them(database_url: str, tmp_path: Path) -> None:
     clock = FakeClock()
     async with demo_service(database_url, tmp_path, clock=clock) as service:
