@@ -20,77 +20,17 @@ from services._chassis.clock import Clock
 from services._chassis.errors import DeniedError, UnauthenticatedError, UnavailableError
 from services._chassis.jwt import TokenVerifier, VerifiedToken
 from services._chassis.nesting import GROUP, USER, Nesting
+from services._chassis.permits import EVERYTHING, Permit, Scope
 from services._chassis.rights import BITS, mask_of, names_of
 from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, TokenDigest
 from services._chassis.token_use import TokenUses
 
 OWNER = "Owner"
-DEFAULT_TAG = "default"
 DEFAULT_BOUND = timedelta(seconds=60)
 NO_GROUPS: frozenset[str] = frozenset()
 MOST_KEPT = 65_536
 _EVER = datetime.min.replace(tzinfo=UTC)
 _NEVER = datetime.max.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Say whom an assignment may target and what it sees."""
-
-    groups: frozenset[str] = frozenset()
-    tags: frozenset[str] = frozenset()
-    everything: bool = False
-
-    def sees(self, tags: frozenset[str]) -> bool:
-        """Tell whether an object with these tags is visible."""
-        return self.everything or not self.tags or not self.tags.isdisjoint(tags)
-
-    def targets(self, group: str) -> bool:
-        """Tell whether the group may be targeted."""
-        return self.everything or group in self.groups
-
-
-EVERYTHING = Scope(everything=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """Hold the scopes in which the caller has the right that the call needs; none for calls that need no right."""
-
-    right: str = ""
-    scopes: tuple[Scope, ...] = ()
-
-    def sees(self, tags: Iterable[str]) -> bool:
-        """Tell whether an object with these tags is visible under the right."""
-        carried = _carried(tags)
-        return any(scope.sees(carried) for scope in self.scopes)
-
-    def may_target(self, groups: Iterable[str], *, tags: Iterable[str]) -> bool:
-        """Tell whether an object with these tags may be aimed at every one of the groups."""
-        return not self.out_of_scope(groups, tags=tags)
-
-    def out_of_scope(self, groups: Iterable[str], *, tags: Iterable[str]) -> tuple[str, ...]:
-        """Name the groups that an object with these tags must not be aimed at, sorted."""
-        carried = _carried(tags)
-        seeing = [scope for scope in self.scopes if scope.sees(carried)]
-        return tuple(sorted({group for group in groups if not any(scope.targets(group) for scope in seeing)}))
-
-    def sees_everything(self) -> bool:
-        """Tell whether no object is hidden."""
-        return any(scope.everything or not scope.tags for scope in self.scopes)
-
-    def visible_tags(self) -> frozenset[str] | None:
-        """Return the tags of which an object must carry one to be visible; None where everything is."""
-        return None if self.sees_everything() else frozenset[str]().union(*(scope.tags for scope in self.scopes))
-
-    def tags_for_new_object(self) -> frozenset[str]:
-        """Return the tags that a new object inherits: all of its creator's, or `default` where those see everything."""
-        return self.visible_tags() or frozenset({DEFAULT_TAG})
-
-    def may_tag(self, tags: Iterable[str]) -> bool:
-        """Tell whether an object may be given these tags: nobody hands an object to those whom they cannot see."""
-        visible = self.visible_tags()
-        return visible is None or _carried(tags) <= visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,10 +247,6 @@ def _masked(grants: Iterable[Grant], reaches: Callable[[Scope], bool]) -> int:
         if reaches(grant.scope):
             mask |= grant.mask
     return mask
-
-
-def _carried(tags: Iterable[str]) -> frozenset[str]:
-    return frozenset(tags) or frozenset({DEFAULT_TAG})
 
 
 def _grants_of(snapshot: AccessSnapshot) -> list[Grant]:

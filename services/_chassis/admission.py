@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from services._chassis import auth
-from services._chassis.access import Permit
 from services._chassis.caller import Caller, CallerKind
 from services._chassis.errors import DeniedError
+from services._chassis.permits import Permit
 from services._chassis.rules import PUBLIC_KINDS, MethodRule
 
 Metadata = Mapping[str, tuple[str, ...]]

@@ -4,7 +4,7 @@ import enum
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from services._chassis.access import Permit
+from services._chassis.permits import Permit
 
 
 class CallerKind(enum.Enum):

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services._chassis.access import AccessControl, Permit, Scope
+from services._chassis.access import AccessControl
 from services._chassis.auth import digest_of
 from services._chassis.caller import CallContext, Caller, CallerKind, set_call
 from services._chassis.clock import Clock, SystemClock
+from services._chassis.permits import Permit, Scope
 from services._chassis.rights import RIGHT_NAMES
 from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, IssuerTrust, RoleGrant, TokenDigest
 

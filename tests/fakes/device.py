@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from elevation.model import GroupType
-from services._chassis.access import DEFAULT_TAG
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import ConflictError
 from services._chassis.paging import Page, PageRequest
+from services._chassis.permits import DEFAULT_TAG
 from services.device.model.devices import Device
 from services.device.model.groups import Group
 from services.device.model.lifecycle import is_due

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from epm.device.v1 import devices_pb2, devices_pb2_grpc
-from services._chassis.access import AccessControl, Permit
+from services._chassis.access import AccessControl
 from services._chassis.caller import current_caller, current_permit
 from services._chassis.paging import Page
+from services._chassis.permits import Permit
 from services.device.admin_servicer.pages import fitting
 from services.device.codec import devices as codec
 from services.device.model.devices import Device

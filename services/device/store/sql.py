@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from elevation.model import GroupType
-from services._chassis.access import DEFAULT_TAG
 from services._chassis.audit import AuditEntry
 from services._chassis.audit_store import record
 from services._chassis.db import Database, Transaction
 from services._chassis.errors import ConflictError
 from services._chassis.paging import Page, PageRequest
+from services._chassis.permits import DEFAULT_TAG
 from services.device.model.devices import Device
 from services.device.model.groups import Group
 from services.device.model.lifecycle import EpmState

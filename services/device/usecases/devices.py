@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services._chassis.access import Permit
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import ConflictError, DeniedError, InvalidError, NotFoundError, Problem
 from services._chassis.paging import Page, page_request
+from services._chassis.permits import Permit
 from services.device.model.devices import (
     Attested,
     Device,

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services._chassis.access import Permit
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, StateError
 from services._chassis.paging import Page, page_request
+from services._chassis.permits import Permit
 from services.device.model.groups import Group, GroupDraft, check_drafts, wanted
 from services.device.ports import Store, Work
 from services.device.usecases.reach import refuse_other_members

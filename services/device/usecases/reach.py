@@ -8,9 +8,9 @@ policy service has told its groups there are none.
 from collections.abc import Callable, Collection, Iterable
 
 from elevation.model import ALL_DEVICES, ALL_USERS
-from services._chassis.access import Permit
 from services._chassis.errors import DeniedError
 from services._chassis.logging import get_logger
+from services._chassis.permits import Permit
 from services.device.model.devices import Attested
 from services.device.model.used_groups import UsedGroups, reached_otherwise
 from services.device.ports import Store, Work

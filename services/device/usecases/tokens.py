@@ -3,11 +3,11 @@
 from dataclasses import replace
 from datetime import datetime
 
-from services._chassis.access import Permit
 from services._chassis.audit import AuditEntry
 from services._chassis.auth import digest_of
 from services._chassis.errors import InvalidError, NotFoundError, Problem
 from services._chassis.paging import Page, page_request
+from services._chassis.permits import Permit
 from services.device.model.devices import Attested
 from services.device.model.tokens import DEFAULT_LIFETIME, MOST_GROUPS, EnrolmentToken, TokenDraft, check_draft
 from services.device.ports import Store, Work

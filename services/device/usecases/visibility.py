@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from services._chassis.access import Permit
 from services._chassis.errors import DeniedError
+from services._chassis.permits import Permit
 
 
 @dataclass(frozen=True, slots=True)

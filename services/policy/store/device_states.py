@@ -3,9 +3,9 @@
 import heapq
 from collections.abc import Iterator
 
-from services._chassis.access import DEFAULT_TAG
 from services._chassis.clock import Clock
 from services._chassis.paging import Page, PageRequest, cut
+from services._chassis.permits import DEFAULT_TAG
 from services.policy.model.delivery import Delivery
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.states import DevicePolicyState

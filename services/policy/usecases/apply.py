@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 from elevation import texts
 from elevation.model import Assignments, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
-from services._chassis.access import Permit
 from services._chassis.errors import DeniedError, InvalidError, Problem
+from services._chassis.permits import Permit
 from services.policy.model.drafts import Draft, Known, check_draft, revised
 from services.policy.model.objects import (
     Action,

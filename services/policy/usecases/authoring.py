@@ -6,9 +6,9 @@ Each verb that writes authorises, checks, and only then compares etags, all insi
 from dataclasses import replace
 
 from elevation.model import Assignments, ReusableCertificate
-from services._chassis.access import Permit
 from services._chassis.errors import ConflictError, InvalidError, Problem, StateError
 from services._chassis.paging import Page, page_request
+from services._chassis.permits import Permit
 from services.policy.model.drafts import Draft, Known, NewAssignments, check_assignments, check_draft, revised
 from services.policy.model.objects import (
     Action,

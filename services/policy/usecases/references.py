@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from elevation.checks import BUILT_IN_GROUPS
 from elevation.model import GroupType, ReusableCertificate
-from services._chassis.access import Permit
+from services._chassis.permits import Permit
 from services.policy.model.objects import AnyContent, Stored, certificates_named
 from services.policy.ports import Directories, Work
 

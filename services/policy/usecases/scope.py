@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from services._chassis.access import Permit
 from services._chassis.errors import ConflictError, DeniedError, NotFoundError
+from services._chassis.permits import Permit
 from services.policy.model.objects import Content, Stored, kind_of
 from services.policy.ports import Work
 

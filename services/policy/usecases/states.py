@@ -1,7 +1,7 @@
 """Look at how far the policy of each device has come."""
 
-from services._chassis.access import Permit
 from services._chassis.paging import Page, page_request
+from services._chassis.permits import Permit
 from services.policy.model.states import DevicePolicyState
 from services.policy.ports import DeviceStates
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from services._chassis.access import OWNER, CompiledAccess, Grant, Scope, scope_of
+from services._chassis.access import OWNER, CompiledAccess, Grant, scope_of
+from services._chassis.permits import Scope
 from services._chassis.rights import names_of
 from services.rbac.model.grants import compiled
 from services.rbac.model.nouns import AccessState, Actor

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from services._chassis.access import DEFAULT_TAG, OWNER
+from services._chassis.access import OWNER
 from services._chassis.errors import Problem
 from services._chassis.nesting import GROUP, cycles
+from services._chassis.permits import DEFAULT_TAG
 from services._chassis.rights import RIGHT_NAMES
 from services.rbac.model.issuer_checks import issuer_problems
 from services.rbac.model.issuers import TrustedIssuer

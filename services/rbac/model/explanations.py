@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 
-from services._chassis.access import DEFAULT_TAG, CompiledAccess, Grant
+from services._chassis.access import CompiledAccess, Grant
+from services._chassis.permits import DEFAULT_TAG
 from services._chassis.rights import BITS
 from services.rbac.model.nouns import Actor
 from services.rbac.model.questions import Asked, Way, allows, contributing, steps_above, way_to

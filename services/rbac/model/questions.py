@@ -6,8 +6,9 @@ from datetime import datetime
 from heapq import heapify, heappop
 from itertools import chain
 
-from services._chassis.access import CompiledAccess, Grant, Permit
+from services._chassis.access import CompiledAccess, Grant
 from services._chassis.nesting import GROUP, way
+from services._chassis.permits import Permit
 from services._chassis.rights import BITS
 from services.rbac.model.nouns import Actor
 

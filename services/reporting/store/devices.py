@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from services._chassis.access import DEFAULT_TAG
 from services._chassis.db import Database
+from services._chassis.permits import DEFAULT_TAG
 from services.reporting.model.devices import Device
 from services.reporting.store.tables import DEVICE_TAG
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from services._chassis.access import AccessControl, CompiledAccess, Permit, Scope
+from services._chassis.access import AccessControl, CompiledAccess
 from services._chassis.errors import DeniedError, UnauthenticatedError, UnavailableError
+from services._chassis.permits import Permit, Scope
 from services._chassis.rights import BITS, RIGHT_NAMES, mask_of, names_of
 from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, PrincipalGroupMembers, RoleGrant, TokenDigest
 from tests.fakes.clock import NOW, FakeClock

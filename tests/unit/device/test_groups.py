@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from elevation.model import GroupType
-from services._chassis.access import Permit
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, StateError
+from services._chassis.permits import Permit
 from services.device.model.groups import MOST_GROUPS_A_CALL, MOST_MEMBERS, Group, GroupDraft
 from services.device.usecases.groups import Action, Applied, apply_groups, delete_group, get_group, list_groups
 from services.device.usecases.visibility import Standing

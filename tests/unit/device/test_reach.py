@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from elevation.model import GroupType
-from services._chassis.access import Permit
 from services._chassis.errors import DeniedError
+from services._chassis.permits import Permit
 from services.device.model.devices import Attested, Ownership
 from services.device.model.groups import GroupDraft
 from services.device.model.tokens import TokenDraft

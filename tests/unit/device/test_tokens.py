@@ -4,9 +4,9 @@ from datetime import timedelta
 import pytest
 
 from elevation.model import GroupType
-from services._chassis.access import Permit
 from services._chassis.auth import digest_of
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError
+from services._chassis.permits import Permit
 from services.device.model.tokens import EnrolmentToken, TokenDraft
 from services.device.usecases.tokens import create_token, list_tokens, revoke_token
 from services.device.usecases.visibility import Standing
