@@ -320,7 +320,7 @@ class ExportAuditChainResponse(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     PUBLIC_KEY_PEM_FIELD_NUMBER: _builtins.int
     public_key_pem: _builtins.str
-    """The public key that checkpoints are signed with, PEM; first of the stream."""
+    """The public keys that checkpoints are signed with, PEM; more than one, one after the other, where a key was made anew. First of the stream."""
     @_builtins.property
     def record(self) -> Global___AuditRecord:
         """A record; they come in the order of the chain."""
