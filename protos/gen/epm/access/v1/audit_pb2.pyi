@@ -110,7 +110,9 @@ class AuditRecord(_message.Message):
     after: _builtins.str
     """State after, as canonical JSON; empty if there is none. Holds no secret."""
     reason: _builtins.str
-    """Reason that the caller gave."""
+    """Reason that the caller gave: in the request where it has a field for it, otherwise in the metadata `epm-reason-bin` that every call of an administrator may
+    carry (UTF-8, at most 256 printable characters). Empty if none was given; why a call was refused stands in `details`.
+    """
     request_id: _builtins.str
     """The call, as its answer and its log line name it."""
     decision_id: _builtins.str
