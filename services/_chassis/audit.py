@@ -7,12 +7,13 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """Say who acted, from where, in which call, and by which access decision."""
+    """Say who acted, from where, in which call, by which access decision, and why in the words of who called."""
 
     actor: str
     source: str = ""
     request_id: str = ""
     decision_id: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class AuditEntry:
     """State what was done to what: `action` in the past tense, for example `role_created`; states as plain documents.
 
     `act` and `at` are for what is written down after the call, by a worker; otherwise it is the running call, now.
+    `reason` goes before the one that came with the call.
 
     INVARIANT: `before` and `after` hold no secret and no token.
     """

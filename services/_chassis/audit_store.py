@@ -149,7 +149,7 @@ def _record_of(entry: AuditEntry, sequence: int, *, now: datetime, revision: int
         target=entry.target,
         before=canonical_json(entry.before),
         after=canonical_json(entry.after),
-        reason=entry.reason,
+        reason=entry.reason or act.reason,
         request_id=act.request_id,
         decision_id=act.decision_id,
         details=dict(entry.details),
@@ -166,6 +166,7 @@ def _running(service: str) -> Act:
         source=call.caller.source,
         request_id=call.request_id,
         decision_id=call.decision_id,
+        reason=call.reason,
     )
 
 

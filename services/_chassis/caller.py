@@ -54,6 +54,8 @@ class CallContext:
     request_id: str
     decision_id: str
     """The access decision that let the call in, as its log line and its refusal name it."""
+    reason: str = ""
+    """Why an administrator makes the call, in their own words; for the audit record alone, never for a log."""
 
 
 _CURRENT: ContextVar[CallContext] = ContextVar("openepm_call")

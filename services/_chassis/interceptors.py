@@ -17,6 +17,7 @@ import structlog
 
 from services._chassis.admission import Metadata, Origin, authorise, identify
 from services._chassis.audit import Act
+from services._chassis.call_reason import given_reasons, read_reason
 from services._chassis.caller import CallContext, Caller, CallerKind, set_call
 from services._chassis.client import MESSAGE_LIMIT
 from services._chassis.clock import Clock
@@ -126,7 +127,8 @@ class _Call:
         self._context = context
         # Asked for now: a stream whose message could not be sent ends after gRPC has freed the call, and to ask it then
         # takes the process down.
-        self._metadata = _by_key(context.invocation_metadata())
+        metadata = context.invocation_metadata()
+        self._metadata, self._reasons = _by_key(metadata), given_reasons(metadata)
         forwarded = self._metadata.get(FORWARDED_FOR, ())
         self._source = source_of(str(context.peer()), forwarded, method.door.trusted_proxies)
         self._request_id = _request_id(self._metadata)
@@ -145,7 +147,9 @@ class _Call:
         origin = Origin(self._source, limited=door.throttle.exhausted(origin_of(self._source)))
         caller = identify(rule, self._metadata, self._context, trust_domain=door.trust_domain, origin=origin)
         self._caller = caller
-        set_call(CallContext(caller, authorise(rule, caller), self._request_id, self._decision_id))
+        permit = authorise(rule, caller)
+        reason = read_reason(self._reasons) if caller.kind is CallerKind.ADMINISTRATOR else ""
+        set_call(CallContext(caller, permit, self._request_id, self._decision_id, reason))
         return self._method.read(incoming)
 
     async def end(self, error: BaseException | None) -> None:
