@@ -12,6 +12,7 @@ from epmctl.documents.load import load
 from epmctl.documents.wire import not_kept, to_requests
 from epmctl.errors import BadInputError
 from epmctl.output import output_option, print_json, show
+from epmctl.reason import reason_option
 
 _PLACES_HELP: Final = "Documents to apply: a file, or the *.yaml and *.yml of a folder; again for more; - for stdin."
 
@@ -19,8 +20,9 @@ _PLACES_HELP: Final = "Documents to apply: a file, or the *.yaml and *.yml of a 
 @click.command()
 @click.option("-f", "--file", "places", multiple=True, required=True, metavar="DIR|FILE", help=_PLACES_HELP)
 @click.option("--dry-run", is_flag=True, help="Check everything and write nothing.")
+@reason_option
 @output_option
-def apply(places: tuple[str, ...], *, dry_run: bool, output: str) -> None:
+def apply(places: tuple[str, ...], *, dry_run: bool, reason: str, output: str) -> None:
     """Make the server hold what the documents say.
 
     Everything is checked before anything is written. What no document speaks of stays as it is.
@@ -30,7 +32,7 @@ def apply(places: tuple[str, ...], *, dry_run: bool, output: str) -> None:
         raise BadInputError(f"{', '.join(places)}: no documents in there; nothing was applied")
     for flaw in not_kept(documents):
         click.echo(str(flaw), err=True)
-    with logged_in() as client:
+    with logged_in(reason) as client:
         application = Application(client, to_requests(documents), documents)
         checked = application.check()
         if dry_run:

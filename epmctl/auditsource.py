@@ -16,6 +16,7 @@ from epmctl.client import Client
 from epmctl.documents.files import reason
 from epmctl.errors import BadInputError, Flaw
 from epmctl.plain import words_of
+from epmctl.reason import Metadata
 
 SERVICES: Final = {word.lower(): number for word, number in words_of(audit_pb2.AuditedService.DESCRIPTOR).items()}
 """The services that keep a log, with their numbers in the contract."""
@@ -54,8 +55,9 @@ def export_log(client: Client, service: str, take: Callable[[Part], None]) -> No
     stub = audit_pb2_grpc.AuditServiceStub(client.channel)
     export = _routed(stub.ExportAuditChain, service)
 
-    def take_all(request: audit_pb2.ExportAuditChainRequest, timeout: float) -> None:
-        for message in cast("Iterator[audit_pb2.ExportAuditChainResponse]", export(request, timeout=timeout)):
+    def take_all(request: audit_pb2.ExportAuditChainRequest, timeout: float, metadata: Metadata) -> None:
+        messages = export(request, timeout=timeout, metadata=metadata)
+        for message in cast("Iterator[audit_pb2.ExportAuditChainResponse]", messages):
             take(_part_of(message))
 
     request = audit_pb2.ExportAuditChainRequest(service=_number(service))
@@ -119,7 +121,7 @@ def _number(service: str) -> "audit_pb2.AuditedService.ValueType":
 
 
 def _routed(method: Callable[..., object], service: str) -> Callable[..., object]:
-    def call(request: object, timeout: float) -> object:
-        return method(request, timeout=timeout, metadata=((_ROUTE, service),))
+    def call(request: object, timeout: float, metadata: Metadata) -> object:
+        return method(request, timeout=timeout, metadata=(*metadata, (_ROUTE, service)))
 
     return call

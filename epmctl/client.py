@@ -21,6 +21,7 @@ from grpc_status import rpc_status
 
 from epmctl.errors import BadInputError, CommandError
 from epmctl.profile import Profile, find_profile, save_profile
+from epmctl.reason import as_metadata
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -82,18 +83,19 @@ class RefusedInputError(BadInputError):
 
 
 class Client:
-    """A connection to one server, as one principal."""
+    """A connection to one server, as one principal; every call carries the reason, if there is one."""
 
-    def __init__(self, channel: grpc.Channel, server: str) -> None:
+    def __init__(self, channel: grpc.Channel, server: str, reason: str = "") -> None:
         self.channel = channel
         self._server = server
+        self._metadata = as_metadata(reason)
 
     def call(
         self, method: "grpc.UnaryUnaryMultiCallable[Request, Response]", request: Request, *, deadline: float = DEADLINE
     ) -> Response:
         """Call a method; raise CommandError where it fails."""
         try:
-            return method(request, timeout=deadline)
+            return method(request, timeout=deadline, metadata=self._metadata)
         except grpc.RpcError as error:
             raise explain_error(error, self._server) from None
 
@@ -109,21 +111,21 @@ class Client:
 
 
 @contextmanager
-def logged_in() -> Iterator[Client]:
+def logged_in(reason: str = "") -> Iterator[Client]:
     """Open a connection to the server of the profile; raise BadInputError where nobody is logged in."""
-    with connected(with_fresh_token(find_profile(os.environ))) as client:
+    with connected(with_fresh_token(find_profile(os.environ)), reason) as client:
         yield client
 
 
 @contextmanager
-def connected(profile: Profile) -> Iterator[Client]:
+def connected(profile: Profile, reason: str = "") -> Iterator[Client]:
     """Open a connection for the time of a block, as nobody without a token; the only roots are those of the profile."""
     credentials = grpc.ssl_channel_credentials(root_certificates=profile.ca.encode())
     if profile.token:
         own = grpc.access_token_call_credentials(profile.token)
         credentials = grpc.composite_channel_credentials(credentials, own)
     with grpc.secure_channel(profile.server, credentials, options=_OPTIONS) as channel:
-        yield Client(channel, profile.server)
+        yield Client(channel, profile.server, reason)
 
 
 def with_fresh_token(profile: Profile) -> Profile:

@@ -15,6 +15,7 @@ from epmctl.kinds.registry import each_object, find_kind
 from epmctl.moments import METAVAR, future
 from epmctl.output import output_option, print_json, whole_seconds
 from epmctl.plain import to_plain, to_timestamp
+from epmctl.reason import reason_option
 
 
 @click.group()
@@ -39,14 +40,15 @@ def enrolment_token() -> None:
 @click.option(
     "--scope-tag", "scope_tags", multiple=True, metavar="NAME", help="A scope tag that the devices get; again for more."
 )
+@reason_option
 @output_option
-def create(*, expires: datetime | None, output: str, **fields: object) -> None:
+def create(*, expires: datetime | None, reason: str, output: str, **fields: object) -> None:
     """Create an enrolment token and show its text, this once.
 
     The text goes to standard output, everything else to standard error.
     """
     described = devices_pb2.EnrolmentToken(expires=to_timestamp(expires), **fields)  # type: ignore[arg-type]
-    with logged_in() as client:
+    with logged_in(reason) as client:
         stub = devices_pb2_grpc.DeviceServiceStub(client.channel)
         request = devices_pb2.CreateEnrolmentTokenRequest(enrolment_token=described)
         answer = client.call(stub.CreateEnrolmentToken, request)
@@ -70,10 +72,11 @@ def list_(output: str) -> None:
 
 @enrolment_token.command()
 @click.argument("token_id", metavar="ID")
+@reason_option
 @output_option
-def revoke(token_id: str, output: str) -> None:
+def revoke(token_id: str, reason: str, output: str) -> None:
     """Revoke an enrolment token at once; devices that enrolled with it stay."""
-    with logged_in() as client:
+    with logged_in(reason) as client:
         stub = devices_pb2_grpc.DeviceServiceStub(client.channel)
         answer = client.call(stub.RevokeEnrolmentToken, devices_pb2.RevokeEnrolmentTokenRequest(token_id=token_id))
     if output == "json":

@@ -15,6 +15,7 @@ from epmctl.kinds.registry import each_object, find_kind
 from epmctl.moments import METAVAR, future
 from epmctl.output import output_option, print_json, whole_seconds
 from epmctl.plain import to_plain, to_timestamp
+from epmctl.reason import reason_option
 
 
 @click.group()
@@ -26,14 +27,15 @@ def token() -> None:
 @click.option("--principal", required=True, metavar="user:NAME", help="Whom the token speaks for.")
 @click.option("--description", default="", metavar="TEXT", help="What it is for.")
 @click.option("--expires", type=future, metavar=METAVAR, help="When it ends; 90 days from now if not given.")
+@reason_option
 @output_option
-def create(principal: str, description: str, expires: datetime | None, output: str) -> None:
+def create(*, principal: str, description: str, expires: datetime | None, reason: str, output: str) -> None:
     """Issue a token and show its text, this once.
 
     The text goes to standard output, everything else to standard error.
     """
     request = rbac_pb2.IssueTokenRequest(principal=principal, description=description, expires=to_timestamp(expires))
-    with logged_in() as client:
+    with logged_in(reason) as client:
         answer = client.call(rbac_pb2_grpc.RbacServiceStub(client.channel).IssueToken, request)
     if output == "json":
         print_json(to_plain(answer))
@@ -55,10 +57,11 @@ def list_(output: str) -> None:
 
 @token.command()
 @click.argument("token_id", metavar="ID")
+@reason_option
 @output_option
-def revoke(token_id: str, output: str) -> None:
+def revoke(token_id: str, reason: str, output: str) -> None:
     """Revoke a token at once; doing it again changes nothing."""
-    with logged_in() as client:
+    with logged_in(reason) as client:
         stub = rbac_pb2_grpc.RbacServiceStub(client.channel)
         answer = client.call(stub.RevokeToken, rbac_pb2.RevokeTokenRequest(token_id=token_id))
     if output == "json":

@@ -42,6 +42,8 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.asked: list[Message] = []
+        self.reasons: list[str | None] = []
+        """Why each of them was asked; None where nothing was said."""
         self.address = ""
         self.token = TOKEN
         self._answers: dict[type[Message], Callable[[Message], Answer]] = {}
@@ -65,18 +67,21 @@ class FakeServer:
 
         def answer(request: Message, context: grpc.ServicerContext) -> Message:
             self.asked.append(request)
-            shown = [value for key, value in context.invocation_metadata() if key == "authorization"]
+            metadata = context.invocation_metadata()
+            shown = [value for key, value in metadata if key == "authorization"]
+            given = [value.decode() for key, value in metadata if key == "epm-reason-bin" and isinstance(value, bytes)]
+            self.reasons.append(given[0] if given else None)
             known = shown == [f"Bearer {self.token}"] or (not shown and request_class in _FOR_ANYBODY)
             make = self._answers.get(request_class)
-            given: Answer = make(request) if make else response_class()
+            told: Answer = make(request) if make else response_class()
             if not known:
-                given = UnauthenticatedError("the bearer token is not known")
-            if isinstance(given, ServiceError):
-                context.abort_with_status(status_of(given, REQUEST_ID))
-            if isinstance(given, grpc.StatusCode):
-                context.abort(given, "the way broke")
-            assert isinstance(given, Message)
-            return given
+                told = UnauthenticatedError("the bearer token is not known")
+            if isinstance(told, ServiceError):
+                context.abort_with_status(status_of(told, REQUEST_ID))
+            if isinstance(told, grpc.StatusCode):
+                context.abort(told, "the way broke")
+            assert isinstance(told, Message)
+            return told
 
         return grpc.unary_unary_rpc_method_handler(
             answer, request_deserializer=request_class.FromString, response_serializer=response_class.SerializeToString

@@ -1,0 +1,33 @@
+"""The reason that stands in the audit record of what a command changes."""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias, TypeVar
+
+import click
+
+LONGEST: Final = 256
+"""Characters that a server takes."""
+
+_KEY: Final = "epm-reason-bin"
+
+Metadata: TypeAlias = tuple[tuple[str, bytes], ...]
+"""Metadata of a call, by key."""
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def reason_option(command: F) -> F:
+    """Give a command the option `--reason TEXT`."""
+    said = "Why, for the audit record; a ticket, for example."
+    return click.option("--reason", default="", callback=_check, metavar="TEXT", help=said)(command)
+
+
+def as_metadata(reason: str) -> Metadata:
+    """Return the metadata that carries the reason; none for an empty one."""
+    return ((_KEY, reason.encode()),) if reason else ()
+
+
+def _check(_context: click.Context, _option: click.Parameter, reason: str) -> str:
+    if len(reason) > LONGEST or not reason.isprintable():
+        raise click.BadParameter(f"must be at most {LONGEST} printable characters, in one line")
+    return reason
