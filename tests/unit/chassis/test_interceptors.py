@@ -237,6 +237,14 @@ async def test_anyone_may_call_what_is_declared_anonymous(doors: OpenDoors) -> N
     assert answer.device_id == "anonymous"
 
 
+async def test_only_administrators_are_asked_for_a_good_reason(doors: OpenDoors) -> None:
+    none = (("epm-reason-bin", b"\xff"),)
+    async with doors.public() as channel:
+        stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)
+        answer = await stub.Enroll(enrolment_pb2.EnrollRequest(), metadata=none)
+    assert answer.device_id == "anonymous"
+
+
 @pytest.mark.parametrize(
     ("failure", "answer"),
     [
