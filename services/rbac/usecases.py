@@ -1,21 +1,26 @@
 """The verbs of access. Each looks, checks and writes in one transaction, with the audit record beside the change."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
 from services._chassis.access import OWNER
 from services._chassis.audit import AuditEntry
-from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError
+from services._chassis.errors import InvalidError, NotFoundError, Problem, StateError
 from services._chassis.jwks import read_key_set
-from services.rbac.model.builtin import BUILT_IN_ROLES
 from services.rbac.model.changes import Change, excess_of_token
 from services.rbac.model.checks import description_problems, object_problems, principal_problems
 from services.rbac.model.documents import document_of, kind_of
-from services.rbac.model.grants import compiled
 from services.rbac.model.issuers import IssuerKeys, TrustedIssuer
 from services.rbac.model.nouns import AccessObject, AccessState, Actor, Role, RoleAssignment, Token
+from services.rbac.model.refusals import (
+    refuse_all_but_owners,
+    refuse_built_in,
+    refuse_change,
+    refuse_excess,
+    refuse_lockout,
+)
 from services.rbac.ports import OwnerTokenFile, Store, Work
 
 TOKEN_LIFETIME = timedelta(days=90)
@@ -61,11 +66,11 @@ async def apply_access(
     async with store.reading() if validate_only else store.writing() as work:
         before = await work.state()
         if any(isinstance(item, TrustedIssuer) for item in items):
-            _refuse_all_but_owners(before, actor, now)
-        _refuse_built_in(item.name for item in items if isinstance(item, Role))
+            refuse_all_but_owners(before, actor, now)
+        refuse_built_in(item.name for item in items if isinstance(item, Role))
         if problems := list(object_problems(items, before)):
             raise InvalidError(problems)
-        _refuse(Change(before, before.having(items)), actor, now)
+        refuse_change(Change(before, before.having(items)), actor, now)
         actions = tuple((item, _action(before.find(item), item)) for item in items)
         if not validate_only:
             for item, action in actions:
@@ -77,7 +82,7 @@ async def delete_role(store: Store, name: str, *, now: datetime) -> int:
     """Delete a custom role that no assignment uses; return the revision."""
     async with store.writing() as work:
         state = await work.state()
-        _refuse_built_in([name])
+        refuse_built_in([name])
         role = state.roles.get(name)
         if role is None:
             raise NotFoundError(f"there is no role {name!r}")
@@ -96,7 +101,7 @@ async def delete_role_assignment(store: Store, name: str, *, actor: Actor, now: 
         assignment = state.role_assignments.get(name)
         if assignment is None:
             raise NotFoundError(f"there is no role assignment {name!r}")
-        _refuse(Change(state, state.without_assignment(name)), actor, now)
+        refuse_change(Change(state, state.without_assignment(name)), actor, now)
         return await _remove(work, assignment, now=now)
 
 
@@ -132,10 +137,11 @@ async def delete_trusted_issuer(store: Store, name: str, *, actor: Actor, now: d
     """Delete a trusted issuer and the keys that were fetched for it; return the revision."""
     async with store.writing() as work:
         state = await work.state()
-        _refuse_all_but_owners(state, actor, now)
+        refuse_all_but_owners(state, actor, now)
         issuer = state.trusted_issuers.get(name)
         if issuer is None:
             raise NotFoundError(f"there is no trusted issuer {name!r}")
+        refuse_lockout(Change(state, state.without_issuer(name)), now)
         if keys := state.issuer_keys.get(name):
             await work.remove(keys)
         return await _remove(work, issuer, now=now)
@@ -176,19 +182,21 @@ async def issue_token(store: Store, new: NewToken, *, actor: Actor, now: datetim
         expires=expires,
     )
     async with store.writing() as work:
-        _refuse_excess(excess_of_token(await work.state(), new.principal, actor, now), actor)
+        refuse_excess(excess_of_token(await work.state(), new.principal, actor, now), actor)
         return token, await _put_token(work, token, "token_issued", now=now)
 
 
 async def revoke_token(store: Store, token_id: str, *, now: datetime) -> tuple[Token, int]:
-    """Revoke a token; one that is revoked stays as it was."""
+    """Revoke a token, unless no Owner could log in any more; one that is revoked stays as it was."""
     async with store.writing() as work:
-        token = (await work.state()).tokens.get(token_id)
+        state = await work.state()
+        token = state.tokens.get(token_id)
         if token is None:
             raise NotFoundError(f"there is no token {token_id!r}")
         if token.revoked is not None:
             return token, await work.revision()
         revoked = replace(token, revoked=now)
+        refuse_lockout(Change(state, state.with_token(revoked)), now)
         return revoked, await _put_token(work, revoked, "token_revoked", now=now)
 
 
@@ -255,38 +263,3 @@ async def _put_token(work: Work, token: Token, action: str, *, now: datetime) ->
     details = {"principal": token.principal}
     await work.record(AuditEntry(action=action, target_kind="Token", target=token.token_id, details=details), now)
     return await work.revision()
-
-
-def _refuse_all_but_owners(state: AccessState, actor: Actor, now: datetime) -> None:
-    if not compiled(state).is_owner(actor.name, now, actor.groups):
-        raise DeniedError(
-            "a trusted issuer may speak for anybody; only an Owner adds, changes or deletes one",
-            reason="OWNER_REQUIRED",
-        )
-
-
-def _refuse_built_in(names: Iterable[str]) -> None:
-    if built_in := sorted(set(names) & BUILT_IN_ROLES.keys()):
-        raise StateError(
-            f"{', '.join(built_in)}: built-in roles cannot be changed; make a custom role", reason="BUILT_IN_ROLE"
-        )
-
-
-def _refuse(change: Change, actor: Actor, now: datetime) -> None:
-    _refuse_excess(change.excess(actor, now), actor)
-    # Before the reach: of two Owners who remove each other, the later one is none any more, and is told why it failed.
-    if change.takes_the_last_owner():
-        raise StateError("nobody would be Owner without an end any more; make another Owner first", reason="LAST_OWNER")
-    if outside := change.out_of_reach(actor, now):
-        raise DeniedError(
-            f"{actor.name} may give and take within its own scope alone, and out of it lies {', '.join(outside)}",
-            reason="OUT_OF_REACH",
-        )
-
-
-def _refuse_excess(rights: tuple[str, ...], actor: Actor) -> None:
-    if rights:
-        raise DeniedError(
-            f"{actor.name} would grant what it lacks within that scope and time: {', '.join(rights)}; only an Owner may",
-            reason="GRANT_EXCEEDS_OWN_RIGHTS",
-        )

@@ -217,7 +217,7 @@ class Histories(RuleBasedStateMachine):
         self.change(
             lambda: usecases.revoke_token(self.store, f"t{number}", now=self.now),
             after,
-            allowed=digest in self.world.tokens,
+            allowed=digest in self.world.tokens and not self.locks_out(after),
         )
 
     @rule(by=st.sampled_from([timedelta(0), HOUR - timedelta(seconds=1), timedelta(seconds=1), HOUR, -HOUR]))
@@ -295,9 +295,12 @@ class Histories(RuleBasedStateMachine):
 
     def allowed(self, actor: str, after: World, *, shaped: bool) -> bool | None:
         """Say whether the change has to be let through; None where only its effect can be judged."""
-        if not shaped or not reference.lasting_owner(after, frozenset(PEOPLE)):
+        if not shaped or not reference.lasting_owner(after, frozenset(PEOPLE)) or self.locks_out(after):
             return False
         return True if reference.is_owner(self.world, actor, self.now) else None
+
+    def locks_out(self, after: World) -> bool:
+        return reference.owner_comes_in(self.world, self.now) and not reference.owner_comes_in(after, self.now)
 
     def change(
         self, call: Callable[[], Awaitable[Any]], after: World, *, allowed: bool | None, actor: str = ""

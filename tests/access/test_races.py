@@ -165,6 +165,22 @@ async def test_a_token_that_many_revoke_is_revoked_once(replicas: Replicas) -> N
     assert [one.action for one in await replicas.audited("t1")] == ["token_revoked"]
 
 
+async def test_of_two_owners_who_revoke_each_others_last_token_one_can_still_log_in(replicas: Replicas) -> None:
+    names = ("ann", "bob")
+    await replicas.put(*(assignment(name, OWNER, f"user:{name}") for name in names))
+    for number in range(ROUNDS):
+        tokens = [
+            Token(token_id=name, digest=name.encode(), principal=f"user:{name}", description="", created=NOW)
+            for name in names
+        ]
+        await replicas.put(*tokens)
+        calls = (
+            usecases.revoke_token(store, name, now=NOW) for store, name in zip(replicas.stores, names, strict=True)
+        )
+        assert await race(*calls) == ["", "LAST_OWNER"], number
+        assert [token.revoked for token in (await replicas.state()).tokens.values()].count(None) == 1
+
+
 async def test_no_role_is_deleted_under_the_hands_of_who_assigns_it(replicas: Replicas) -> None:
     await replicas.put(assignment("root", OWNER, "user:root"))
     for number in range(ROUNDS):

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from services._chassis.access import OWNER
 from services.rbac.model.nouns import AccessObject, Role, RoleAssignment, Token
+from tests.fakes.clock import NOW
 from tests.fakes.rbac import MemoryStore
 
 
@@ -34,6 +35,9 @@ def assignment(
 
 
 OWNERS = assignment("owner", OWNER, "user:owner")
+
+
+OWNER_TOKEN = Token(token_id="owner", digest=b"o" * 32, principal="user:owner", description="first", created=NOW)
 
 
 def store_with(*items: AccessObject | Token) -> MemoryStore:

@@ -111,6 +111,12 @@ def lasting_owner(world: World, principals: frozenset[str]) -> bool:
     )
 
 
+def owner_comes_in(world: World, now: datetime) -> bool:
+    """Tell whether a token speaks for an Owner without an end. "The last Owner stays" is about who can log in, too."""
+    speakers = (speaks_for(world, digest, now) for digest in world.tokens)
+    return any(lasting_owner(world, frozenset({principal})) for principal in speakers if principal)
+
+
 def goes_round(world: World) -> bool:
     """Tell whether a principal group contains itself, by any way."""
     reached = {name: set(members) for name, members in world.groups.items()}

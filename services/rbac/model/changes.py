@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from services._chassis.access import OWNER, CompiledAccess, Grant, scope_of
+from services._chassis.access import CompiledAccess, Grant, scope_of
 from services._chassis.permits import Scope
 from services._chassis.rights import names_of
 from services.rbac.model.grants import compiled
 from services.rbac.model.nouns import AccessState, Actor
+from services.rbac.model.owners import admits_owner, has_lasting_owner
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -55,7 +56,11 @@ class Change:
 
     def takes_the_last_owner(self) -> bool:
         """Tell whether somebody was Owner without an end, and nobody is any more."""
-        return _has_lasting_owner(self._old) and not _has_lasting_owner(self._new)
+        return has_lasting_owner(self._old) and not has_lasting_owner(self._new)
+
+    def locks_out_the_owners(self, now: datetime) -> bool:
+        """Tell whether somebody could log in as Owner without an end, and nobody can any more."""
+        return admits_owner(self._old, now) and not admits_owner(self._new, now)
 
     def _scopes(self, actor: Actor, right: str, now: datetime) -> tuple[Scope, ...]:
         permit = self._old.permit(actor.name, right, now, actor.groups)
@@ -94,11 +99,6 @@ def _touched(old: CompiledAccess, new: CompiledAccess, scopes: tuple[Scope, ...]
         for grant in had ^ has:
             if grant.counts(now) and not _reaches(scopes, grant.scope):
                 yield grant.assignment
-
-
-def _has_lasting_owner(access: CompiledAccess) -> bool:
-    held = {access.bits(principal) for principal in access.principals()}
-    return any(grant.role == OWNER and grant.expires is None for bits in held for grant in access.of_bits(bits))
 
 
 def _beyond(grant: Grant, own: Iterable[Grant]) -> int:

@@ -116,6 +116,15 @@ class AccessState:
         kept = {key: assignment for key, assignment in self.role_assignments.items() if key != name}
         return replace(self, role_assignments=kept)
 
+    def without_issuer(self, name: str) -> "AccessState":
+        """Return the state without one trusted issuer."""
+        kept = {key: issuer for key, issuer in self.trusted_issuers.items() if key != name}
+        return replace(self, trusted_issuers=kept)
+
+    def with_token(self, token: Token) -> "AccessState":
+        """Return the state with a token added or replaced."""
+        return replace(self, tokens={**self.tokens, token.token_id: token})
+
     def _shelf(self, item: AccessObject) -> Mapping[str, AccessObject]:
         match item:
             case Role():

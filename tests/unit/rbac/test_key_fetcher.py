@@ -12,7 +12,7 @@ from services.rbac.model.issuers import IssuerKeys, TrustedIssuer
 from services.rbac.model.nouns import Actor
 from services.rbac.workers import RETRY, KeyFetcher
 from tests.builders.issuer import key_set, public_ec, public_ed, public_rsa
-from tests.builders.rbac import store_with
+from tests.builders.rbac import OWNER_TOKEN, store_with
 from tests.fakes.clock import NOW, FakeClock
 
 EVERY = timedelta(minutes=5)
@@ -39,7 +39,7 @@ class House:
     """A store with issuers, and what fetches their keys."""
 
     def __init__(self, *issuers: TrustedIssuer, **sets: str) -> None:
-        self.store = store_with(*issuers)
+        self.store = store_with(OWNER_TOKEN, *issuers)
         self.source = Published(**sets)
         self.clock = FakeClock()
         self.changes = ChangeFeed(self._revision, None, "rbac")

@@ -87,6 +87,7 @@ async def test_a_revoked_token_shows_its_last_use_in_the_answer(house: House) ->
     token = await house.token()
     secret = (house.doors.settings.data_dir / "owner-token").read_text().strip()
     await house.report(use(token.token_id, NOW))
+    await house.stub.IssueToken(rbac_pb2.IssueTokenRequest(principal="user:owner"), metadata=bearer(secret))
     request = rbac_pb2.RevokeTokenRequest(token_id=token.token_id)
     assert (await house.stub.RevokeToken(request, metadata=bearer(secret))).token.HasField("last_used")
 

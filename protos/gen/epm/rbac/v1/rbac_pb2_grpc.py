@@ -210,7 +210,7 @@ class RbacServiceServicer:
     def DeleteTrustedIssuer(self, request, context):
         """Deletes a trusted issuer; its tokens are refused at once. A call that is repeated finds nothing. Needs `roles.assign`; an Owner alone
         may call it.
-        Errors: PERMISSION_DENIED for anybody else; NOT_FOUND.
+        Errors: PERMISSION_DENIED for anybody else; NOT_FOUND; FAILED_PRECONDITION for the only way in of the last Owner.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -242,7 +242,9 @@ class RbacServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeToken(self, request, context):
-        """Revokes a token at once. Revoking it again changes nothing. Needs `tokens.revoke`. Errors: NOT_FOUND.
+        """Revokes a token at once. Revoking it again changes nothing. Needs `tokens.revoke`.
+        Errors: NOT_FOUND; FAILED_PRECONDITION (LAST_OWNER) where no Owner without an end could log in any more, by a token
+        or by a trusted issuer: issue another token to an Owner first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

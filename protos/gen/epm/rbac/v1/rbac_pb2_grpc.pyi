@@ -83,7 +83,7 @@ class RbacServiceStub:
     DeleteTrustedIssuer: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.DeleteTrustedIssuerRequest, _rbac_pb2.DeleteTrustedIssuerResponse]
     """Deletes a trusted issuer; its tokens are refused at once. A call that is repeated finds nothing. Needs `roles.assign`; an Owner alone
     may call it.
-    Errors: PERMISSION_DENIED for anybody else; NOT_FOUND.
+    Errors: PERMISSION_DENIED for anybody else; NOT_FOUND; FAILED_PRECONDITION for the only way in of the last Owner.
     """
     DeletePrincipalGroup: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.DeletePrincipalGroupRequest, _rbac_pb2.DeletePrincipalGroupResponse]
     """Deletes a principal group. A call that is repeated finds nothing. Needs `roles.assign`.
@@ -99,7 +99,10 @@ class RbacServiceStub:
     Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
     """
     RevokeToken: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.RevokeTokenRequest, _rbac_pb2.RevokeTokenResponse]
-    """Revokes a token at once. Revoking it again changes nothing. Needs `tokens.revoke`. Errors: NOT_FOUND."""
+    """Revokes a token at once. Revoking it again changes nothing. Needs `tokens.revoke`.
+    Errors: NOT_FOUND; FAILED_PRECONDITION (LAST_OWNER) where no Owner without an end could log in any more, by a token
+    or by a trusted issuer: issue another token to an Owner first.
+    """
 
 @_typing.type_check_only
 class RbacServiceAsyncStub(RbacServiceStub):
@@ -156,7 +159,7 @@ class RbacServiceAsyncStub(RbacServiceStub):
     DeleteTrustedIssuer: _aio.UnaryUnaryMultiCallable[_rbac_pb2.DeleteTrustedIssuerRequest, _rbac_pb2.DeleteTrustedIssuerResponse]  # type: ignore[assignment]
     """Deletes a trusted issuer; its tokens are refused at once. A call that is repeated finds nothing. Needs `roles.assign`; an Owner alone
     may call it.
-    Errors: PERMISSION_DENIED for anybody else; NOT_FOUND.
+    Errors: PERMISSION_DENIED for anybody else; NOT_FOUND; FAILED_PRECONDITION for the only way in of the last Owner.
     """
     DeletePrincipalGroup: _aio.UnaryUnaryMultiCallable[_rbac_pb2.DeletePrincipalGroupRequest, _rbac_pb2.DeletePrincipalGroupResponse]  # type: ignore[assignment]
     """Deletes a principal group. A call that is repeated finds nothing. Needs `roles.assign`.
@@ -172,7 +175,10 @@ class RbacServiceAsyncStub(RbacServiceStub):
     Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
     """
     RevokeToken: _aio.UnaryUnaryMultiCallable[_rbac_pb2.RevokeTokenRequest, _rbac_pb2.RevokeTokenResponse]  # type: ignore[assignment]
-    """Revokes a token at once. Revoking it again changes nothing. Needs `tokens.revoke`. Errors: NOT_FOUND."""
+    """Revokes a token at once. Revoking it again changes nothing. Needs `tokens.revoke`.
+    Errors: NOT_FOUND; FAILED_PRECONDITION (LAST_OWNER) where no Owner without an end could log in any more, by a token
+    or by a trusted issuer: issue another token to an Owner first.
+    """
 
 class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
     """Decides who may do what.
@@ -292,7 +298,7 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_rbac_pb2.DeleteTrustedIssuerResponse, _abc.Awaitable[_rbac_pb2.DeleteTrustedIssuerResponse]]:
         """Deletes a trusted issuer; its tokens are refused at once. A call that is repeated finds nothing. Needs `roles.assign`; an Owner alone
         may call it.
-        Errors: PERMISSION_DENIED for anybody else; NOT_FOUND.
+        Errors: PERMISSION_DENIED for anybody else; NOT_FOUND; FAILED_PRECONDITION for the only way in of the last Owner.
         """
 
     @_abc_1.abstractmethod
@@ -332,6 +338,9 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rbac_pb2.RevokeTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rbac_pb2.RevokeTokenResponse, _abc.Awaitable[_rbac_pb2.RevokeTokenResponse]]:
-        """Revokes a token at once. Revoking it again changes nothing. Needs `tokens.revoke`. Errors: NOT_FOUND."""
+        """Revokes a token at once. Revoking it again changes nothing. Needs `tokens.revoke`.
+        Errors: NOT_FOUND; FAILED_PRECONDITION (LAST_OWNER) where no Owner without an end could log in any more, by a token
+        or by a trusted issuer: issue another token to an Owner first.
+        """
 
 def add_RbacServiceServicer_to_server(servicer: RbacServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
