@@ -11,7 +11,7 @@ from services._chassis.errors import InvalidError, NotFoundError, Problem, State
 from services._chassis.jwks import read_key_set
 from services.rbac.model.changes import Change, excess_of_token
 from services.rbac.model.checks import description_problems, object_problems, principal_problems
-from services.rbac.model.documents import document_of, kind_of
+from services.rbac.model.documents import document_of, document_of_token, kind_of
 from services.rbac.model.issuers import IssuerKeys, TrustedIssuer
 from services.rbac.model.nouns import AccessObject, AccessState, Actor, Role, RoleAssignment, Token
 from services.rbac.model.refusals import (
@@ -183,7 +183,7 @@ async def issue_token(store: Store, new: NewToken, *, actor: Actor, now: datetim
     )
     async with store.writing() as work:
         refuse_excess(excess_of_token(await work.state(), new.principal, actor, now), actor)
-        return token, await _put_token(work, token, "token_issued", now=now)
+        return token, await _put_token(work, None, token, "token_issued", now=now)
 
 
 async def revoke_token(store: Store, token_id: str, *, now: datetime) -> tuple[Token, int]:
@@ -197,7 +197,7 @@ async def revoke_token(store: Store, token_id: str, *, now: datetime) -> tuple[T
             return token, await work.revision()
         revoked = replace(token, revoked=now)
         refuse_lockout(Change(state, state.with_token(revoked)), now)
-        return revoked, await _put_token(work, revoked, "token_revoked", now=now)
+        return revoked, await _put_token(work, token, revoked, "token_revoked", now=now)
 
 
 async def read_state(store: Store) -> tuple[AccessState, int]:
@@ -222,7 +222,7 @@ async def bootstrap(
         token = Token(
             token_id=token_id, digest=digest, principal=FIRST_OWNER, description="made at the first start", created=now
         )
-        await _put_token(work, token, "token_issued", now=now)
+        await _put_token(work, None, token, "token_issued", now=now)
         file.write(secret)
     return True
 
@@ -258,8 +258,15 @@ async def _remove(work: Work, item: AccessObject, *, now: datetime) -> int:
     return await work.revision()
 
 
-async def _put_token(work: Work, token: Token, action: str, *, now: datetime) -> int:
-    await work.put(token)
-    details = {"principal": token.principal}
-    await work.record(AuditEntry(action=action, target_kind="Token", target=token.token_id, details=details), now)
+async def _put_token(work: Work, old: Token | None, new: Token, action: str, *, now: datetime) -> int:
+    await work.put(new)
+    entry = AuditEntry(
+        action=action,
+        target_kind="Token",
+        target=new.token_id,
+        before=document_of_token(old) if old else None,
+        after=document_of_token(new),
+        details={"principal": new.principal},
+    )
+    await work.record(entry, now)
     return await work.revision()

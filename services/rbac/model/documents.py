@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.rbac.model.issuers import TrustedIssuer
-from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag
+from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,17 @@ def document_of(item: AccessObject) -> dict[str, object]:
             return {"name": item.name, "description": item.description}
         case TrustedIssuer():
             return _issuer_document(item)
+
+
+def document_of_token(token: Token) -> dict[str, object]:
+    """Return a token as a plain document, without its digest."""
+    return {
+        "principal": token.principal,
+        "description": token.description,
+        "created": token.created.isoformat(),
+        "expires": token.expires.isoformat() if token.expires else None,
+        "revoked": token.revoked.isoformat() if token.revoked else None,
+    }
 
 
 def _issuer_document(issuer: TrustedIssuer) -> dict[str, object]:

@@ -29,13 +29,43 @@ async def test_a_token_lasts_ninety_days_unless_told_otherwise() -> None:
     assert token.expires == soon
 
 
-async def test_of_a_token_only_its_digest_is_kept_and_nothing_of_it_is_written_down() -> None:
+ISSUED = {
+    "principal": "user:bob",
+    "description": "ci",
+    "created": NOW.isoformat(),
+    "expires": (NOW + timedelta(days=90)).isoformat(),
+    "revoked": None,
+}
+
+
+async def test_of_a_token_only_its_digest_is_kept_and_what_is_written_down_has_neither() -> None:
     store = store_with()
     await usecases.issue_token(store, new(), actor=Actor("user:owner"), now=NOW)
     assert store.kept.tokens["t1"].digest == digest_of("epm_s")
     (entry,) = store.audit
     assert (entry.action, entry.target, dict(entry.details)) == ("token_issued", "t1", {"principal": "user:bob"})
-    assert (entry.before, entry.after) == (None, None)
+    assert (entry.before, entry.after) == (None, ISSUED)
+
+
+async def test_a_revocation_is_written_down_with_the_token_as_it_was_and_as_it_is() -> None:
+    store = store_with()
+    await usecases.issue_token(store, new(), actor=Actor("user:owner"), now=NOW)
+    later = NOW + timedelta(days=1)
+    await usecases.revoke_token(store, "t1", now=later)
+    entry = store.audit[-1]
+    assert (entry.action, entry.before, entry.after) == (
+        "token_revoked",
+        ISSUED,
+        {**ISSUED, "revoked": later.isoformat()},
+    )
+
+
+async def test_a_token_without_an_end_is_written_down_so() -> None:
+    store = MemoryStore()
+    await bootstrap(store, TokenFile())
+    after = store.audit[-1].after
+    assert after is not None
+    assert (after["principal"], after["expires"]) == ("user:owner", None)
 
 
 async def test_all_problems_of_a_token_come_at_once() -> None:
