@@ -120,6 +120,11 @@ class CheckpointWriter:
             return 0, b""
         return newest.pruned_through, newest.anchor_hash
 
+    def sealed_through(self, *newest: Checkpoint | None) -> int:
+        """Return the last record that one of the checkpoints vouches for; those that no key of the log signed do not."""
+        signed = (each for each in newest if each and is_signed(service_of(self._table), each, self._keys))
+        return max((each.sequence for each in signed), default=0)
+
     async def sign(self, tx: Transaction, pruned: tuple[int, bytes] | None = None) -> Checkpoint:
         """Sign the head within a transaction and put it into the table; `write_out` follows once that is committed.
 

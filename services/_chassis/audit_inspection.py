@@ -18,12 +18,25 @@ log = get_logger("audit")
 
 
 async def inspect(tx: Transaction, reader: AuditReader, table: sa.Table, checkpoints: CheckpointWriter) -> None:
-    """Log `audit_chain_broken` for what is wrong with the head and both ends of the log, and mend a head that is wrong."""
+    """Log `audit_chain_broken` for what is wrong with the head and both ends of the log, and mend a head that is wrong.
+
+    What no checkpoint vouches for yet is logged as `audit_records_unsealed`: the next one signs it, whoever wrote it.
+    """
     problems = [*await _mend_head(tx, table, checkpoints), *await _mend_beginning(tx, table, checkpoints)]
     newest = (checkpoints.file.newest(), await reader.newest_checkpoint(tx))
     problems += [await _differs(tx, table, checkpoint) for checkpoint in newest if checkpoint is not None]
     for problem in dict.fromkeys(filter(None, problems)):
         log.error("audit_chain_broken", service=service_of(table), problem=problem)
+    await _tell_of_unsealed(tx, table, checkpoints.sealed_through(*newest))
+
+
+async def _tell_of_unsealed(tx: Transaction, table: sa.Table, sealed: int) -> None:
+    sequence = table.c.sequence
+    first, last = sa.func.min(sequence).label("first"), sa.func.max(sequence).label("last")
+    asked = sa.select(sa.func.count().label("count"), first, last).where(sequence > sealed)
+    found = (await tx.execute(asked)).mappings().one()
+    if found["count"]:
+        log.warning("audit_records_unsealed", service=service_of(table), **found)
 
 
 async def _mend_head(tx: Transaction, table: sa.Table, checkpoints: CheckpointWriter) -> list[str]:
