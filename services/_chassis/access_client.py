@@ -18,6 +18,7 @@ from services._chassis.snapshot import (
     RoleGrant,
     TokenDigest,
 )
+from services._chassis.times import time_to_proto
 from services._chassis.token_use import Report, TokenUseReporter
 from services._chassis.workers import Worker
 
@@ -107,7 +108,7 @@ def snapshot_to_proto(snapshot: AccessSnapshot) -> access_pb2.AccessSnapshot:
                 token_id=token.token_id,
                 digest=token.digest,
                 principal=token.principal,
-                expires=_timestamp(token.expires),
+                expires=time_to_proto(token.expires),
             )
             for token in snapshot.tokens
         ],
@@ -133,7 +134,7 @@ def _assignment_to_proto(assignment: AssignmentGrant) -> access_pb2.SnapshotAssi
         members=sorted(assignment.members),
         scope_groups=sorted(assignment.scope_groups),
         scope_tags=sorted(assignment.scope_tags),
-        expires=_timestamp(assignment.expires),
+        expires=time_to_proto(assignment.expires),
     )
 
 
@@ -172,11 +173,3 @@ def _issuer_to_proto(trust: IssuerTrust) -> access_pb2.SnapshotIssuer:
 
 def _time(stamp: Timestamp) -> datetime:
     return stamp.ToDatetime(tzinfo=UTC)
-
-
-def _timestamp(time: datetime | None) -> Timestamp | None:
-    if time is None:
-        return None
-    stamp = Timestamp()
-    stamp.FromDatetime(time)
-    return stamp

@@ -9,9 +9,9 @@ from google.protobuf.duration_pb2 import Duration
 from epm.device.v1 import agent_pb2, agent_pb2_grpc, lifecycle_pb2, lifecycle_pb2_grpc
 from services._chassis.auth import digest_of
 from services._chassis.caller import current_caller
+from services._chassis.times import time_to_proto
 from services.device.codec.devices import EPM_STATES, facts_from_proto
 from services.device.codec.directory import reports_from_proto, used_from_proto
-from services.device.codec.times import time_to_proto
 from services.device.model.installation import Installation
 from services.device.ports import Store
 from services.device.streams import DirectoryStreams

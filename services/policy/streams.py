@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.policy.v1 import agent_pb2
 from services._chassis.clock import Clock
 from services._chassis.errors import InvalidError, Problem, UnavailableError
 from services._chassis.logging import get_logger
+from services._chassis.times import time_to_proto
 from services._chassis.workers import Worker
 from services.policy.codec.agent import Speaker, hello_from_proto
 from services.policy.model.delivery import LEASE, GoAwayReason
@@ -87,10 +87,9 @@ class PolicyStream:
             raise InvalidError([Problem("hello", "must be the first message of the stream")], reason="HELLO_MISSING")
         hello = hello_from_proto(first.hello)
         check_hello(hello, self.conversation.device_id)
-        server_time, heartbeat = Timestamp(), Duration()
-        server_time.FromDatetime(self._clock.now())
+        heartbeat = Duration()
         heartbeat.FromTimedelta(self._heartbeat)
-        welcome = agent_pb2.Welcome(server_time=server_time, heartbeat=heartbeat)
+        welcome = agent_pb2.Welcome(server_time=time_to_proto(self._clock.now()), heartbeat=heartbeat)
         await send(agent_pb2.StreamPolicyResponse(welcome=welcome))
         return hello
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from epm.access.v1 import access_pb2
 from epm.rbac.v1 import rbac_pb2
 from services._chassis.errors import InvalidError, Problem
+from services._chassis.times import time_to_proto
 from services.rbac.model.documents import kind_of
 from services.rbac.model.issuers import GroupMapping, TrustedIssuer
 from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
@@ -69,7 +68,7 @@ def assignment_to_proto(assignment: RoleAssignment) -> rbac_pb2.RoleAssignment:
         members=sorted(assignment.members),
         scope_groups=sorted(assignment.scope_groups),
         scope_tags=sorted(assignment.scope_tags),
-        expires=_timestamp(assignment.expires),
+        expires=time_to_proto(assignment.expires),
     )
 
 
@@ -110,10 +109,10 @@ def token_to_proto(token: Token, last_used: datetime | None = None) -> rbac_pb2.
         token_id=token.token_id,
         principal=token.principal,
         description=token.description,
-        created=_timestamp(token.created),
-        expires=_timestamp(token.expires),
-        revoked=_timestamp(token.revoked),
-        last_used=_timestamp(last_used),
+        created=time_to_proto(token.created),
+        expires=time_to_proto(token.expires),
+        revoked=time_to_proto(token.revoked),
+        last_used=time_to_proto(last_used),
     )
 
 
@@ -178,11 +177,3 @@ def _issuer_from_proto(message: rbac_pb2.TrustedIssuer) -> TrustedIssuer:
         ),
         client_id=message.client_id,
     )
-
-
-def _timestamp(time: datetime | None) -> Timestamp | None:
-    if time is None:
-        return None
-    stamp = Timestamp()
-    stamp.FromDatetime(time)
-    return stamp

@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from epm.reporting.v1 import agent_pb2
 from services._chassis.clock import Clock
 from services._chassis.errors import DeniedError, InvalidError, Problem, ServiceError
 from services._chassis.logging import get_logger
+from services._chassis.times import time_to_proto
 from services.reporting.codec.incoming import ack_to_proto, batch_from_proto
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Rejection, microseconds
@@ -106,7 +105,7 @@ class EventStream:
             raise InvalidError([Problem("hello", "must be the first message of the stream")], reason="HELLO_MISSING")
         if first.hello.device_id not in ("", self.device.device_id):
             raise DeniedError("hello names another device than the certificate; enrol again", reason="OTHER_DEVICE")
-        welcome = agent_pb2.EventsWelcome(server_time=_timestamp(self._clock), credit=self._credit)
+        welcome = agent_pb2.EventsWelcome(server_time=time_to_proto(self._clock.now()), credit=self._credit)
         await send(agent_pb2.StreamEventsResponse(welcome=welcome))
         log.info("event_stream_opened", device_id=self.device.device_id, agent_version=first.hello.agent_version[:64])
 
@@ -215,9 +214,3 @@ class OpenStreams:
         self._draining = True
         for stream in list(self._streams.values()):
             stream.close("DRAINING")
-
-
-def _timestamp(clock: Clock) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(clock.now())
-    return stamp

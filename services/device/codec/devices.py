@@ -3,7 +3,7 @@
 from epm.device.v1 import agent_pb2, devices_pb2
 from epm.elevation.v1 import document_pb2
 from services._chassis.errors import InvalidError, Problem
-from services.device.codec.times import time_from_proto, time_to_proto
+from services._chassis.times import time_from_proto, time_to_proto
 from services.device.model.devices import Attested, Device, EnrolmentState, Facts, Ownership
 from services.device.model.lifecycle import EpmState
 from services.device.model.tokens import EnrolmentToken, TokenDraft

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from epm.device.v1 import lifecycle_pb2
 from services._chassis.errors import InvalidError, Problem
+from services._chassis.times import time_to_proto
 from services.device.codec.devices import ENROLMENT_STATES, OWNERSHIPS
 from services.device.codec.groups import GROUP_TYPES
-from services.device.codec.times import time_to_proto
 from services.device.model.devices import Device
 from services.device.model.groups import Group
 from services.device.model.lifecycle import Desired, SettingsReport

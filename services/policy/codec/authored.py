@@ -1,9 +1,6 @@
 """Authored objects to the contract."""
 
 from dataclasses import replace
-from datetime import datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from elevation.certificates import to_pem
 from elevation.codec.rules import encode_platform, encode_rule
@@ -18,6 +15,7 @@ from elevation.model import (
     SettingsPolicy,
 )
 from epm.policy.v1 import policies_pb2
+from services._chassis.times import time_to_proto
 from services.policy.model.objects import About, Action, AnyContent, kind_of
 from services.policy.model.states import DeliveryState, DevicePolicyState
 from services.policy.usecases.apply import Applied
@@ -80,7 +78,7 @@ def state_to_proto(state: DevicePolicyState) -> policies_pb2.DevicePolicyState:
         state=_STATES[state.state],
         offered_revision=state.offered_revision,
         applied_revision=state.applied_revision,
-        confirmed=None if state.confirmed is None else _timestamp(state.confirmed),
+        confirmed=time_to_proto(state.confirmed),
         rejections=state.rejections,
         connected=state.connected,
     )
@@ -103,8 +101,8 @@ def _metadata(content: AnyContent, about: About | None) -> policies_pb2.Metadata
         labels=dict(about.labels),
         revision=about.revision,
         etag=about.etag,
-        created=_timestamp(about.created),
-        updated=_timestamp(about.updated),
+        created=time_to_proto(about.created),
+        updated=time_to_proto(about.updated),
         updated_by=about.updated_by,
     )
 
@@ -121,9 +119,3 @@ def _include(target: Include) -> policies_pb2.IncludedGroup:
     if target.filter:
         message.filter_mode = _FILTER_MODES[target.filter_mode]
     return message
-
-
-def _timestamp(time: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(time)
-    return stamp

@@ -1,12 +1,10 @@
 """Questions about access from the contract, and answers to it."""
 
 from collections.abc import Iterable
-from datetime import datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.access.v1 import queries_pb2
 from services._chassis.access import Grant
+from services._chassis.times import time_to_proto
 from services.rbac.model.explanations import Explanation, Gap, Step
 from services.rbac.model.questions import Asked, Holder
 
@@ -36,7 +34,7 @@ def scopes(grants: Iterable[Grant]) -> list[queries_pb2.AllowedScope]:
             everything=grant.scope.everything,
             scope_groups=sorted(grant.scope.groups),
             scope_tags=sorted(grant.scope.tags),
-            expires=_timestamp(grant.expires),
+            expires=time_to_proto(grant.expires),
         )
         for grant in sorted(grants, key=lambda grant: grant.assignment)
     ]
@@ -49,7 +47,7 @@ def path(holder: Holder) -> queries_pb2.PrincipalPath:
         role_assignment=holder.grant.assignment,
         role=holder.grant.role,
         groups=holder.way,
-        expires=_timestamp(holder.grant.expires),
+        expires=time_to_proto(holder.grant.expires),
     )
 
 
@@ -68,11 +66,3 @@ def _step(step: Step) -> queries_pb2.AccessStep:
         gaps=[_GAPS[gap] for gap in step.gaps],
         reason=step.reason,
     )
-
-
-def _timestamp(time: datetime | None) -> Timestamp | None:
-    if time is None:
-        return None
-    stamp = Timestamp()
-    stamp.FromDatetime(time)
-    return stamp

@@ -1,12 +1,10 @@
 """Write reports."""
 
 from collections.abc import Mapping
-from datetime import datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import reports_pb2
+from services._chassis.times import time_to_proto
 from services.reporting.codec.incoming import ELEVATION_TYPES, RESULTS
 from services.reporting.model.reports import ApplicationCount, Elevation, PublisherCount, Summary, UserCount
 
@@ -26,8 +24,8 @@ def elevation_to_proto(found: Elevation) -> reports_pb2.Elevation:
         attempt_id=found.attempt_id,
         device_id=found.device_id,
         device_name=found.device_name,
-        occurred=_timestamp(found.occurred),
-        received=_timestamp(found.received),
+        occurred=time_to_proto(found.occurred),
+        received=time_to_proto(found.received),
         decided=event.decided,
         exit_code=found.exit_code,
     )
@@ -70,9 +68,3 @@ def publisher_to_proto(found: PublisherCount) -> reports_pb2.PublisherCount:
 def user_to_proto(found: UserCount) -> reports_pb2.UserCount:
     """Write one user's counts."""
     return reports_pb2.UserCount(user=found.user, managed=found.managed, unmanaged=found.unmanaged, total=found.total)
-
-
-def _timestamp(time: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(time)
-    return stamp
