@@ -128,6 +128,13 @@ class Database:
             self.changes.announce(tx.revision)
 
     @asynccontextmanager
+    async def held(self) -> AsyncIterator[Transaction]:
+        """Open a writing transaction in which nobody else changes anything: for verbs that look before they write."""
+        async with self.transaction() as tx:
+            await tx.hold()
+            yield tx
+
+    @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
         """Open a reading transaction that sees one state of the data; nothing is committed."""
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self.on_postgresql else {}

@@ -116,8 +116,7 @@ class SqlStore:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator["SqlWork"]:
         """Open a writing transaction and hold it against others, since every verb looks before it writes."""
-        async with self._database.transaction() as tx:
-            await tx.hold()
+        async with self._database.held() as tx:
             yield SqlWork(tx)
 
     @asynccontextmanager

@@ -48,8 +48,7 @@ class SqlStore:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["SqlWork"]:
         """Open a writing transaction and hold it against all others."""
-        async with self._database.transaction() as tx:
-            await tx.hold()
+        async with self._database.held() as tx:
             yield SqlWork(tx)
 
     @asynccontextmanager
