@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -13,9 +13,6 @@ from auditchain.times import EARLIEST, LATEST
 from services._chassis.audit_store import TEXTS, canonical_json, checkpoints_of
 from services._chassis.db import Database, Transaction
 from services._chassis.paging import LARGEST_NUMBER, Page, PageRequest, cut
-
-LARGEST_PAGE = 3 * 1024 * 1024
-"""Bytes of records on one page; with what is written beside them a page stays below the limit on a message."""
 
 UNREADABLE: Final = "(unreadable) "
 """How the keys of the details begin that tell of columns which hold what no service wrote."""
@@ -51,7 +48,7 @@ class AuditReader:
             statement = statement.where(sequence < page.after[0])
         async with self._database.read() as tx:
             found = await self._records(tx, statement.limit(page.size + 1))
-        fitting = replace(page, size=min(page.size, _that_fit(found)))
+        fitting = page.fitting(map(weight, found))
         return cut(found, fitting, key=lambda record: (record.sequence,))
 
     async def batch(
@@ -177,16 +174,6 @@ def _conditions(table: sa.Table, asked: AuditFilter) -> list[sa.ColumnElement[bo
     if asked.until is not None:
         conditions.append(table.c.recorded < asked.until)
     return conditions
-
-
-def _that_fit(records: Sequence[AuditRecord]) -> int:
-    """Return how many of the records one message can carry; one at least."""
-    total = 0
-    for index, record in enumerate(records):
-        total += weight(record)
-        if total > LARGEST_PAGE:
-            return max(index, 1)
-    return len(records)
 
 
 def weight(record: AuditRecord) -> int:

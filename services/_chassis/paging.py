@@ -4,9 +4,10 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, takewhile
+from typing import Generic, Self, TypeVar
 
 from services._chassis.errors import InvalidError, Problem
 
@@ -14,6 +15,9 @@ DEFAULT_SIZE = 50
 LARGEST_SIZE = 1000
 LONGEST_TOKEN = 64 * 1024
 LARGEST_NUMBER = 2**63 - 1
+LARGEST_PAGE = 3 * 1024 * 1024
+"""Bytes of objects on one page; with what is written beside it a page stays below the limit on a message."""
+
 Item = TypeVar("Item")
 
 
@@ -24,6 +28,11 @@ class PageRequest:
     size: int
     after: tuple[str | int, ...] = ()
     question: str = ""
+
+    def fitting(self, weights: Iterable[int], *, most: int = LARGEST_PAGE) -> Self:
+        """Ask for no more of the objects with these weights, in bytes, than one page takes; for one at least."""
+        fit = sum(1 for _ in takewhile(lambda total: total <= most, accumulate(weights)))
+        return replace(self, size=min(self.size, max(fit, 1)))
 
     def next_token(self, key: tuple[str | int, ...]) -> str:
         """Return the token that asks for what comes after `key`."""

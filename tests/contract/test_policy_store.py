@@ -17,10 +17,10 @@ from services._chassis.client import MESSAGE_LIMIT
 from services._chassis.db import Database
 from services._chassis.errors import ConflictError
 from services._chassis.migrate import differences, upgrade
-from services._chassis.paging import PageRequest
+from services._chassis.paging import LARGEST_PAGE, PageRequest
 from services.policy.model.objects import AnyContent, Change, Stored
 from services.policy.ports import CorpusReader, Store
-from services.policy.store.objects import LARGEST_PAGE, SqlStore
+from services.policy.store.objects import SqlStore
 from services.policy.store.tables import AUDIT, HISTORY, METADATA, OBJECT
 from tests.builders.authoring import desk_at
 from tests.builders.policy import creation, deletion, included, reusable, rule, rules_policy, settings_policy, stored

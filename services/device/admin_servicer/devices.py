@@ -1,18 +1,14 @@
 """Devices and enrolment tokens: decode, call one use case, encode."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from epm.device.v1 import devices_pb2, devices_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_caller, current_permit
-from services._chassis.paging import Page
 from services._chassis.permits import Permit
-from services.device.admin_servicer.pages import fitting
 from services.device.codec import devices as codec
-from services.device.model.devices import Device
-from services.device.model.tokens import EnrolmentToken
 from services.device.ports import Store
 from services.device.usecases import devices, tokens
 from services.device.usecases.visibility import Standing
@@ -56,18 +52,12 @@ class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
         self, request: devices_pb2.ListEnrolmentTokensRequest, context: Any
     ) -> devices_pb2.ListEnrolmentTokensResponse:
         """List enrolment tokens, newest first."""
-
-        def ask(size: int) -> Awaitable[Page[EnrolmentToken]]:
-            return tokens.list_tokens(
-                self._store, permit=current_permit(), page_size=size, page_token=request.page_token
-            )
-
-        def write(page: Page[EnrolmentToken]) -> devices_pb2.ListEnrolmentTokensResponse:
-            return devices_pb2.ListEnrolmentTokensResponse(
-                enrolment_tokens=map(codec.token_to_proto, page.items), next_page_token=page.next_token
-            )
-
-        return await fitting(request.page_size, ask, write)
+        page = await tokens.list_tokens(
+            self._store, permit=current_permit(), page_size=request.page_size, page_token=request.page_token
+        )
+        return devices_pb2.ListEnrolmentTokensResponse(
+            enrolment_tokens=map(codec.token_to_proto, page.items), next_page_token=page.next_token
+        )
 
     async def RevokeEnrolmentToken(
         self, request: devices_pb2.RevokeEnrolmentTokenRequest, context: Any
@@ -85,18 +75,12 @@ class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
         self, request: devices_pb2.ListDevicesRequest, context: Any
     ) -> devices_pb2.ListDevicesResponse:
         """List devices by name."""
-
-        def ask(size: int) -> Awaitable[Page[Device]]:
-            return devices.list_devices(
-                self._store, permit=current_permit(), page_size=size, page_token=request.page_token
-            )
-
-        def write(page: Page[Device]) -> devices_pb2.ListDevicesResponse:
-            return devices_pb2.ListDevicesResponse(
-                devices=map(codec.device_to_proto, page.items), next_page_token=page.next_token
-            )
-
-        return await fitting(request.page_size, ask, write)
+        page = await devices.list_devices(
+            self._store, permit=current_permit(), page_size=request.page_size, page_token=request.page_token
+        )
+        return devices_pb2.ListDevicesResponse(
+            devices=map(codec.device_to_proto, page.items), next_page_token=page.next_token
+        )
 
     async def UpdateDevice(
         self, request: devices_pb2.UpdateDeviceRequest, context: Any

@@ -1,17 +1,14 @@
 """Groups: decode, call one use case, encode."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from epm.device.v1 import groups_pb2, groups_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_caller, current_permit
-from services._chassis.paging import Page
 from services._chassis.permits import Permit
-from services.device.admin_servicer.pages import fitting
 from services.device.codec import groups as codec
-from services.device.model.groups import Group
 from services.device.ports import Store
 from services.device.usecases import groups
 from services.device.usecases.visibility import Standing
@@ -32,18 +29,12 @@ class GroupServicer(groups_pb2_grpc.GroupServiceServicer):
 
     async def ListGroups(self, request: groups_pb2.ListGroupsRequest, context: Any) -> groups_pb2.ListGroupsResponse:
         """List groups by name."""
-
-        def ask(size: int) -> Awaitable[Page[Group]]:
-            return groups.list_groups(
-                self._store, permit=current_permit(), page_size=size, page_token=request.page_token
-            )
-
-        def write(page: Page[Group]) -> groups_pb2.ListGroupsResponse:
-            return groups_pb2.ListGroupsResponse(
-                groups=map(codec.group_to_proto, page.items), next_page_token=page.next_token
-            )
-
-        return await fitting(request.page_size, ask, write)
+        page = await groups.list_groups(
+            self._store, permit=current_permit(), page_size=request.page_size, page_token=request.page_token
+        )
+        return groups_pb2.ListGroupsResponse(
+            groups=map(codec.group_to_proto, page.items), next_page_token=page.next_token
+        )
 
     async def ApplyGroups(self, request: groups_pb2.ApplyGroupsRequest, context: Any) -> groups_pb2.ApplyGroupsResponse:
         """Create or replace groups, given the rights for what the call does."""

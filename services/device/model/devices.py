@@ -100,7 +100,9 @@ class Device:
     @property
     def weight(self) -> int:
         """Return about how many bytes the device takes in a message."""
-        return weigh(self.attested.users, self.attested.tags, self.attested.scope_tags, self.facts.users)
+        facts = self.facts
+        said = (self.name, facts.os, facts.os_version, facts.architecture, facts.agent_version)
+        return weigh(said, facts.users, self.attested.users, self.attested.tags, self.attested.scope_tags)
 
     def with_facts(self, facts: Facts) -> "Device":
         """Return the device with what its agent reports now; users only where they are allowed."""

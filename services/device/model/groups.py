@@ -46,7 +46,7 @@ class Group:
     @property
     def weight(self) -> int:
         """Return about how many bytes the group takes in a message."""
-        return weigh(self.members, self.scope_tags, (self.filter, self.description))
+        return weigh((self.name, self.filter, self.description), self.members, self.scope_tags)
 
     @property
     def lists_devices(self) -> bool:

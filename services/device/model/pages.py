@@ -31,11 +31,5 @@ def weigh(*lists: Sequence[str]) -> int:
 
 def fitting_page(items: Sequence[Item], request: PageRequest, *, key: Callable[[Item], tuple[str, ...]]) -> Page[Item]:
     """Make a page of items that were read with one more than its size: as many as fit, and at least one."""
-    weight, size = 0, 0
-    for item in items[: request.size]:
-        weight += item.weight
-        if size and weight > LARGEST_PAGE:
-            break
-        size += 1
-    shorter = PageRequest(size, request.after, request.question)
-    return cut(items, shorter, key=key) if items else Page(())
+    fitting = request.fitting((item.weight for item in items), most=LARGEST_PAGE)
+    return cut(items, fitting, key=key) if items else Page(())

@@ -73,7 +73,7 @@ class EnrolmentToken:
     @property
     def weight(self) -> int:
         """Return about how many bytes the token takes in a message."""
-        return weigh(self.users, self.groups, self.tags, self.scope_tags)
+        return weigh((self.description,), self.users, self.groups, self.tags, self.scope_tags)
 
     def shown(self) -> dict[str, object]:
         """Return the token as an audit record keeps it."""

@@ -2,8 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from itertools import accumulate, takewhile
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,8 +24,6 @@ from services.policy.model.objects import (
 )
 from services.policy.store.tables import AUDIT, HISTORY, OBJECT, OBJECT_TAG
 
-LARGEST_PAGE = 3 * 1024 * 1024
-"""Bytes of objects on one page; with what is written beside it a page stays below the limit on a message."""
 _O, _T = OBJECT.c, OBJECT_TAG.c
 Row = Mapping[str, Any]
 Decoded = dict[tuple[str, str], tuple[bytes, AnyContent]]
@@ -44,8 +40,7 @@ class SqlStore:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator["SqlWork"]:
         """Open a writing transaction and hold it against others, since every verb looks before it writes."""
-        async with self._database.transaction() as tx:
-            await tx.hold()
+        async with self._database.held() as tx:
             yield SqlWork(tx)
 
     @asynccontextmanager
@@ -95,7 +90,7 @@ class SqlWork:
         rows = await self._rows(kind, statement)
         stored = await self._stored(kind, rows)
         weights = (_weight(row, item.about.scope_tags) for row, item in zip(rows, stored, strict=True))
-        fitting = replace(request, size=min(request.size, _that_fit(weights)))
+        fitting = request.fitting(weights)
         return cut(stored, fitting, key=lambda item: (item.name,))
 
     async def naming(self, certificate: str) -> Sequence[Stored[RulesPolicy]]:
@@ -192,8 +187,3 @@ def _weight(row: Row, tags: frozenset[str]) -> int:
     """Count the bytes that an object takes on a page, about."""
     texts = (*row["labels"].keys(), *row["labels"].values(), *tags)
     return len(row["content"]) + sum(len(text.encode()) for text in texts)
-
-
-def _that_fit(weights: Iterable[int]) -> int:
-    """Count the objects that go onto one page, at least one."""
-    return max(1, sum(1 for _ in takewhile(lambda size: size <= LARGEST_PAGE, accumulate(weights))))

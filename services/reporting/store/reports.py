@@ -1,7 +1,6 @@
 """Answer reports from the events, in SQL: scope tags narrow before anything is counted or cut into pages."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,8 +23,6 @@ from services.reporting.store.tables import ATTEMPT, COMPLETION, DEVICE_TAG
 _A = ATTEMPT.c
 _COUNT = sa.func.count().label("count")
 _AS_OF = sa.func.max(sa.func.max(_A.received)).over().label("as_of")
-LARGEST_PAGE = 3 * 1024 * 1024
-"""Bytes of events on one page; with what is written beside them a page stays below the limit on a message."""
 _MANAGED = sa.func.sum(sa.case((_A.managed, 1), else_=0)).label("managed")
 _APPLICATION = (_A.file_name, _A.internal_name, _A.version, _A.company_name, _A.sha256, _A.elevation_type)
 _PUBLISHER = (_A.publisher, _A.elevation_type)
@@ -43,7 +40,7 @@ class SqlReports:
         if page.after:
             statement = statement.where(sa.tuple_(_A.occurred, _A.event_id) < sa.tuple_(*map(sa.literal, page.after)))
         rows = await self._rows(statement.limit(page.size + 1))
-        fitting = replace(page, size=min(page.size, _that_fit(rows)))
+        fitting = page.fitting(len(row["body"]) for row in rows)
         return cut([_elevation(row) for row in rows], fitting, key=_elevation_key)
 
     async def elevation(self, attempt_id: str, tags: frozenset[str] | None) -> Elevation | None:
@@ -167,16 +164,6 @@ def _elevation(row: sa.RowMapping) -> Elevation:
 
 def _user_count(row: sa.RowMapping) -> UserCount:
     return UserCount(user=row["user_name"], managed=row["managed"], unmanaged=row["count"] - row["managed"])
-
-
-def _that_fit(rows: Sequence[sa.RowMapping]) -> int:
-    """Return how many of the rows one message can carry; one at least."""
-    total = 0
-    for index, row in enumerate(rows):
-        total += len(row["body"])
-        if total > LARGEST_PAGE:
-            return max(index, 1)
-    return len(rows)
 
 
 def _as_of(rows: Sequence[sa.RowMapping], page: PageRequest) -> str | int:
