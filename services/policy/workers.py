@@ -11,6 +11,7 @@ from services._chassis.changes import ChangeFeed
 from services._chassis.clock import Clock
 from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
+from services._chassis.promises import break_all, keep
 from services._chassis.workers import Worker
 from services.policy.model.delivery import Delivery, SettingsState
 from services.policy.model.used_groups import used_groups
@@ -119,21 +120,12 @@ class DeliveryWriter:
     async def close(self) -> None:
         """Take nothing more, and tell everyone who still waits that nothing was kept."""
         self._ended = True
-        _fail(self._waiting, _not_kept())
+        break_all((waiting.answer for waiting in self._waiting), _not_kept())
         self._waiting.clear()
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
-        try:
-            found = await self._deliveries.change([(waiting.device_id, waiting.step) for waiting in group])
-        except UnavailableError as error:
-            _fail(group, error)
-        except BaseException:
-            _fail(group, _not_kept())
-            raise
-        else:
-            for waiting, delivery in zip(group, found, strict=True):
-                if not waiting.answer.done():
-                    waiting.answer.set_result(delivery)
+        commit = self._deliveries.change([(waiting.device_id, waiting.step) for waiting in group])
+        await keep([waiting.answer for waiting in group], commit, _not_kept())
 
 
 class SettingsReporter:
@@ -247,12 +239,6 @@ class UsedGroupsReporter:
 
 def _parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _fail(group: Iterable[_Waiting], error: UnavailableError) -> None:
-    for waiting in group:
-        if not waiting.answer.done():
-            waiting.answer.set_exception(error)
 
 
 def _not_kept() -> UnavailableError:

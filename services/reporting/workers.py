@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from services._chassis.errors import UnavailableError
+from services._chassis.promises import break_all, keep
 from services._chassis.workers import Worker
 from services.reporting.model.events import Batch, Rejection
 from services.reporting.ports import EventSink
@@ -78,23 +79,14 @@ class GroupCommitWriter:
         """Commit group after group for ever."""
         while True:
             group = await self._next_group()
-            try:
-                answers = await self._sink.store([waiting.batch for waiting in group])
-            except UnavailableError as error:
-                _fail(group, error)
-            except BaseException:
-                _fail(group, _not_stored())
-                raise
-            else:
-                for waiting, rejections in zip(group, answers, strict=True):
-                    if not waiting.answer.done():
-                        waiting.answer.set_result(rejections)
+            commit = self._sink.store([waiting.batch for waiting in group])
+            await keep([waiting.answer for waiting in group], commit, _not_stored())
 
     async def close(self) -> None:
         """Take nothing more, and tell everyone who still waits that nothing was stored."""
         async with self._changed:
             self._ended = True
-            _fail(self._waiting, _not_stored())
+            break_all((waiting.answer for waiting in self._waiting), _not_stored())
             self._waiting.clear()
             self._entries = self._weight = 0
             self._changed.notify_all()
@@ -114,12 +106,6 @@ class GroupCommitWriter:
             self._weight -= sum(waiting.weight for waiting in group)
             self._changed.notify_all()
         return group
-
-
-def _fail(group: "list[_Waiting] | deque[_Waiting]", error: UnavailableError) -> None:
-    for waiting in group:
-        if not waiting.answer.done():
-            waiting.answer.set_exception(error)
 
 
 def _not_stored() -> UnavailableError:
