@@ -16,6 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from epm.policy.v1 import agent_pb2
 from services._chassis.clock import Clock
 from services._chassis.errors import InvalidError, Problem, UnavailableError
+from services._chassis.hello import message_with_hello
 from services._chassis.logging import get_logger
 from services._chassis.times import time_to_proto
 from services._chassis.workers import Worker
@@ -79,13 +80,7 @@ class PolicyStream:
 
         Raises InvalidError where anything else comes first, or nothing in time; DeniedError for another device.
         """
-        first = None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                first = await anext(requests, None)
-        if first is None or first.WhichOneof("message") != "hello":
-            raise InvalidError([Problem("hello", "must be the first message of the stream")], reason="HELLO_MISSING")
-        hello = hello_from_proto(first.hello)
+        hello = hello_from_proto((await message_with_hello(requests, patience=patience)).hello)
         check_hello(hello, self.conversation.device_id)
         heartbeat = Duration()
         heartbeat.FromTimedelta(self._heartbeat)

@@ -9,12 +9,13 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from epm.reporting.v1 import agent_pb2
 from services._chassis.clock import Clock
 from services._chassis.errors import DeniedError, InvalidError, Problem, ServiceError
+from services._chassis.hello import message_with_hello
 from services._chassis.logging import get_logger
 from services._chassis.times import time_to_proto
 from services.reporting.codec.incoming import ack_to_proto, batch_from_proto
@@ -97,12 +98,7 @@ class EventStream:
 
         Raises InvalidError where anything else comes first, or nothing in time; DeniedError for another device.
         """
-        first = None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                first = await anext(requests, None)
-        if first is None or first.WhichOneof("message") != "hello":
-            raise InvalidError([Problem("hello", "must be the first message of the stream")], reason="HELLO_MISSING")
+        first = await message_with_hello(requests, patience=patience)
         if first.hello.device_id not in ("", self.device.device_id):
             raise DeniedError("hello names another device than the certificate; enrol again", reason="OTHER_DEVICE")
         welcome = agent_pb2.EventsWelcome(server_time=time_to_proto(self._clock.now()), credit=self._credit)
