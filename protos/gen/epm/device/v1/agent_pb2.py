@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65pm/device/v1/agent.proto\x12\repm.device.v1\x1a\x1b\x65pm/access/v1/options.proto\x1a\x1f\x65pm/elevation/v1/document.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"i\n\x0b\x44\x65viceFacts\x12\n\n\x02os\x18\x01 \x01(\t\x12\x12\n\nos_version\x18\x02 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x15\n\ragent_version\x18\x04 \x01(\t\x12\r\n\x05users\x18\x05 \x03(\t\"o\n\rEnrollRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07\x63sr_pem\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x03 \x01(\t\x12)\n\x05\x66\x61\x63ts\x18\x04 \x01(\x0b\x32\x1a.epm.device.v1.DeviceFacts\"\xdc\x01\n\x0e\x45nrollResponse\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x03 \x01(\t\x12\x14\n\x0ctrust_domain\x18\x04 \x01(\t\x12\x16\n\x0epolicy_address\x18\x05 \x01(\t\x12\x19\n\x11reporting_address\x18\x06 \x01(\t\x12\x16\n\x0e\x64\x65vice_address\x18\x07 \x01(\t\x12-\n\x0bpolicy_keys\x18\x08 \x03(\x0b\x32\x18.epm.device.v1.PolicyKey\"/\n\tPolicyKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"N\n\x0e\x43heckInRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12)\n\x05\x66\x61\x63ts\x18\x02 \x01(\x0b\x32\x1a.epm.device.v1.DeviceFacts\"\xa3\x01\n\x0f\x43heckInResponse\x12/\n\x0bserver_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\rnext_check_in\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\tepm_state\x18\x03 \x01(\x0e\x32\x1a.epm.elevation.v1.EpmState2b\n\x10\x45nrolmentService\x12N\n\x06\x45nroll\x12\x1c.epm.device.v1.EnrollRequest\x1a\x1d.epm.device.v1.EnrollResponse\"\x07\x8a\xb5\x18\x03\n\x01\x01\x32g\n\x12\x44\x65viceAgentService\x12Q\n\x07\x43heckIn\x12\x1d.epm.device.v1.CheckInRequest\x1a\x1e.epm.device.v1.CheckInResponse\"\x07\x8a\xb5\x18\x03\n\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65pm/device/v1/agent.proto\x12\repm.device.v1\x1a\x1b\x65pm/access/v1/options.proto\x1a\x1f\x65pm/elevation/v1/document.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"i\n\x0b\x44\x65viceFacts\x12\n\n\x02os\x18\x01 \x01(\t\x12\x12\n\nos_version\x18\x02 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x15\n\ragent_version\x18\x04 \x01(\t\x12\r\n\x05users\x18\x05 \x03(\t\"o\n\rEnrollRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07\x63sr_pem\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x03 \x01(\t\x12)\n\x05\x66\x61\x63ts\x18\x04 \x01(\x0b\x32\x1a.epm.device.v1.DeviceFacts\"\xdc\x01\n\x0e\x45nrollResponse\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x03 \x01(\t\x12\x14\n\x0ctrust_domain\x18\x04 \x01(\t\x12\x16\n\x0epolicy_address\x18\x05 \x01(\t\x12\x19\n\x11reporting_address\x18\x06 \x01(\t\x12\x16\n\x0e\x64\x65vice_address\x18\x07 \x01(\t\x12-\n\x0bpolicy_keys\x18\x08 \x03(\x0b\x32\x18.epm.device.v1.PolicyKey\"/\n\tPolicyKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"\x80\x01\n\x0e\x43heckInRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12)\n\x05\x66\x61\x63ts\x18\x02 \x01(\x0b\x32\x1a.epm.device.v1.DeviceFacts\x12\x30\n\tcomponent\x18\x03 \x01(\x0e\x32\x1d.epm.device.v1.ComponentState\"\xa3\x01\n\x0f\x43heckInResponse\x12/\n\x0bserver_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\rnext_check_in\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\tepm_state\x18\x03 \x01(\x0e\x32\x1a.epm.elevation.v1.EpmState\"*\n\x17RenewCertificateRequest\x12\x0f\n\x07\x63sr_pem\x18\x01 \x01(\t\"C\n\x18RenewCertificateResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\t*j\n\x0e\x43omponentState\x12\x1f\n\x1b\x43OMPONENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43OMPONENT_STATE_PRESENT\x10\x01\x12\x1a\n\x16\x43OMPONENT_STATE_ABSENT\x10\x02\x32\x62\n\x10\x45nrolmentService\x12N\n\x06\x45nroll\x12\x1c.epm.device.v1.EnrollRequest\x1a\x1d.epm.device.v1.EnrollResponse\"\x07\x8a\xb5\x18\x03\n\x01\x01\x32\xd5\x01\n\x12\x44\x65viceAgentService\x12Q\n\x07\x43heckIn\x12\x1d.epm.device.v1.CheckInRequest\x1a\x1e.epm.device.v1.CheckInResponse\"\x07\x8a\xb5\x18\x03\n\x01\x03\x12l\n\x10RenewCertificate\x12&.epm.device.v1.RenewCertificateRequest\x1a\'.epm.device.v1.RenewCertificateResponse\"\x07\x8a\xb5\x18\x03\n\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLMENTSERVICE'].methods_by_name['Enroll']._serialized_options = b'\212\265\030\003\n\001\001'
   _globals['_DEVICEAGENTSERVICE'].methods_by_name['CheckIn']._loaded_options = None
   _globals['_DEVICEAGENTSERVICE'].methods_by_name['CheckIn']._serialized_options = b'\212\265\030\003\n\001\003'
+  _globals['_DEVICEAGENTSERVICE'].methods_by_name['RenewCertificate']._loaded_options = None
+  _globals['_DEVICEAGENTSERVICE'].methods_by_name['RenewCertificate']._serialized_options = b'\212\265\030\003\n\001\003'
+  _globals['_COMPONENTSTATE']._serialized_start=1073
+  _globals['_COMPONENTSTATE']._serialized_end=1179
   _globals['_DEVICEFACTS']._serialized_start=171
   _globals['_DEVICEFACTS']._serialized_end=276
   _globals['_ENROLLREQUEST']._serialized_start=278
@@ -47,12 +51,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLLRESPONSE']._serialized_end=612
   _globals['_POLICYKEY']._serialized_start=614
   _globals['_POLICYKEY']._serialized_end=661
-  _globals['_CHECKINREQUEST']._serialized_start=663
-  _globals['_CHECKINREQUEST']._serialized_end=741
-  _globals['_CHECKINRESPONSE']._serialized_start=744
-  _globals['_CHECKINRESPONSE']._serialized_end=907
-  _globals['_ENROLMENTSERVICE']._serialized_start=909
-  _globals['_ENROLMENTSERVICE']._serialized_end=1007
-  _globals['_DEVICEAGENTSERVICE']._serialized_start=1009
-  _globals['_DEVICEAGENTSERVICE']._serialized_end=1112
+  _globals['_CHECKINREQUEST']._serialized_start=664
+  _globals['_CHECKINREQUEST']._serialized_end=792
+  _globals['_CHECKINRESPONSE']._serialized_start=795
+  _globals['_CHECKINRESPONSE']._serialized_end=958
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=960
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=1002
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=1004
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=1071
+  _globals['_ENROLMENTSERVICE']._serialized_start=1181
+  _globals['_ENROLMENTSERVICE']._serialized_end=1279
+  _globals['_DEVICEAGENTSERVICE']._serialized_start=1282
+  _globals['_DEVICEAGENTSERVICE']._serialized_end=1495
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ComponentState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ComponentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ComponentState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPONENT_STATE_UNSPECIFIED: _ComponentState.ValueType  # 0
+    """Not told."""
+    COMPONENT_STATE_PRESENT: _ComponentState.ValueType  # 1
+    """It is there, or could not be removed."""
+    COMPONENT_STATE_ABSENT: _ComponentState.ValueType  # 2
+    """It is not there. In DEPROVISIONING this confirms the removal."""
+
+class ComponentState(_ComponentState, metaclass=_ComponentStateEnumTypeWrapper):
+    """Whether the client component is on the device: its control socket, and behind it what elevates."""
+
+COMPONENT_STATE_UNSPECIFIED: ComponentState.ValueType  # 0
+"""Not told."""
+COMPONENT_STATE_PRESENT: ComponentState.ValueType  # 1
+"""It is there, or could not be removed."""
+COMPONENT_STATE_ABSENT: ComponentState.ValueType  # 2
+"""It is not there. In DEPROVISIONING this confirms the removal."""
+Global___ComponentState: _TypeAlias = ComponentState  # noqa: Y015
 
 @_typing.final
 class DeviceFacts(_message.Message):
@@ -72,7 +97,9 @@ class EnrollRequest(_message.Message):
     DEVICE_NAME_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     token: _builtins.str
-    """Text of the enrolment token."""
+    """Text of the enrolment token, whole: the secret, a dot, and the SHA-256 of the installation's CA certificate, by which the agent
+    knows the server before it says anything.
+    """
     csr_pem: _builtins.str
     """PKCS#10 certificate signing request, PEM; ECDSA P-256. Its subject and extensions are ignored."""
     device_name: _builtins.str
@@ -183,8 +210,11 @@ class CheckInRequest(_message.Message):
 
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
+    COMPONENT_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Device that speaks. Must be the one of the certificate; empty is taken for it."""
+    component: Global___ComponentState.ValueType
+    """Whether the client component is there."""
     @_builtins.property
     def facts(self) -> Global___DeviceFacts:
         """Facts of the device."""
@@ -194,10 +224,11 @@ class CheckInRequest(_message.Message):
         *,
         device_id: _builtins.str = ...,
         facts: Global___DeviceFacts | None = ...,
+        component: Global___ComponentState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "facts", b"facts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "device_id", b"device_id", "facts", b"facts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -220,7 +251,7 @@ class CheckInResponse(_message.Message):
 
     @_builtins.property
     def next_check_in(self) -> _duration_pb2.Duration:
-        """When to check in next, from now."""
+        """When to check in next, from now. Soon, where the server waits for a component to go."""
 
     def __init__(
         self,
@@ -236,3 +267,51 @@ class CheckInResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckInResponse: _TypeAlias = CheckInResponse  # noqa: Y015
+
+@_typing.final
+class RenewCertificateRequest(_message.Message):
+    """Asks for a new certificate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CSR_PEM_FIELD_NUMBER: _builtins.int
+    csr_pem: _builtins.str
+    """PKCS#10 certificate signing request, PEM; ECDSA P-256, a new key. Its subject and extensions are ignored."""
+    def __init__(
+        self,
+        *,
+        csr_pem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr_pem", b"csr_pem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewCertificateRequest: _TypeAlias = RenewCertificateRequest  # noqa: Y015
+
+@_typing.final
+class RenewCertificateResponse(_message.Message):
+    """The new certificate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_PEM_FIELD_NUMBER: _builtins.int
+    CA_PEM_FIELD_NUMBER: _builtins.int
+    certificate_pem: _builtins.str
+    """Certificate of the device, PEM, leaf first."""
+    ca_pem: _builtins.str
+    """Certificates that the device trusts servers by, PEM. They replace those that it has."""
+    def __init__(
+        self,
+        *,
+        certificate_pem: _builtins.str = ...,
+        ca_pem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_pem", b"ca_pem", "certificate_pem", b"certificate_pem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewCertificateResponse: _TypeAlias = RenewCertificateResponse  # noqa: Y015

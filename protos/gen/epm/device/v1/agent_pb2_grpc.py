@@ -119,6 +119,11 @@ class DeviceAgentServiceStub:
                 request_serializer=epm_dot_device_dot_v1_dot_agent__pb2.CheckInRequest.SerializeToString,
                 response_deserializer=epm_dot_device_dot_v1_dot_agent__pb2.CheckInResponse.FromString,
                 _registered_method=True)
+        self.RenewCertificate = channel.unary_unary(
+                '/epm.device.v1.DeviceAgentService/RenewCertificate',
+                request_serializer=epm_dot_device_dot_v1_dot_agent__pb2.RenewCertificateRequest.SerializeToString,
+                response_deserializer=epm_dot_device_dot_v1_dot_agent__pb2.RenewCertificateResponse.FromString,
+                _registered_method=True)
 
 
 class DeviceAgentServiceServicer:
@@ -133,6 +138,17 @@ class DeviceAgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RenewCertificate(self, request, context):
+        """Signs a new key of the device. The certificate that the caller shows stays valid until the new one is first used, which may be in a call
+        to any service; from then on the old one is refused. Another call before that replaces the unused certificate; the same key again
+        gets a certificate again.
+        Errors: PERMISSION_DENIED for a device that is not known, retired or banned, or whose certificate was replaced; INVALID_ARGUMENT for a
+        request that is none, or whose key is the one of the certificate that it renews or of another device.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DeviceAgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -140,6 +156,11 @@ def add_DeviceAgentServiceServicer_to_server(servicer, server):
                     servicer.CheckIn,
                     request_deserializer=epm_dot_device_dot_v1_dot_agent__pb2.CheckInRequest.FromString,
                     response_serializer=epm_dot_device_dot_v1_dot_agent__pb2.CheckInResponse.SerializeToString,
+            ),
+            'RenewCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewCertificate,
+                    request_deserializer=epm_dot_device_dot_v1_dot_agent__pb2.RenewCertificateRequest.FromString,
+                    response_serializer=epm_dot_device_dot_v1_dot_agent__pb2.RenewCertificateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -170,6 +191,33 @@ class DeviceAgentService:
             '/epm.device.v1.DeviceAgentService/CheckIn',
             epm_dot_device_dot_v1_dot_agent__pb2.CheckInRequest.SerializeToString,
             epm_dot_device_dot_v1_dot_agent__pb2.CheckInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.device.v1.DeviceAgentService/RenewCertificate',
+            epm_dot_device_dot_v1_dot_agent__pb2.RenewCertificateRequest.SerializeToString,
+            epm_dot_device_dot_v1_dot_agent__pb2.RenewCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -80,6 +80,13 @@ class DeviceAgentServiceStub:
     """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate.
     Errors: PERMISSION_DENIED for a device that names another, is not known or is retired; INVALID_ARGUMENT with all problems.
     """
+    RenewCertificate: _grpc.UnaryUnaryMultiCallable[_agent_pb2.RenewCertificateRequest, _agent_pb2.RenewCertificateResponse]
+    """Signs a new key of the device. The certificate that the caller shows stays valid until the new one is first used, which may be in a call
+    to any service; from then on the old one is refused. Another call before that replaces the unused certificate; the same key again
+    gets a certificate again.
+    Errors: PERMISSION_DENIED for a device that is not known, retired or banned, or whose certificate was replaced; INVALID_ARGUMENT for a
+    request that is none, or whose key is the one of the certificate that it renews or of another device.
+    """
 
 @_typing.type_check_only
 class DeviceAgentServiceAsyncStub(DeviceAgentServiceStub):
@@ -89,6 +96,13 @@ class DeviceAgentServiceAsyncStub(DeviceAgentServiceStub):
     CheckIn: _aio.UnaryUnaryMultiCallable[_agent_pb2.CheckInRequest, _agent_pb2.CheckInResponse]  # type: ignore[assignment]
     """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate.
     Errors: PERMISSION_DENIED for a device that names another, is not known or is retired; INVALID_ARGUMENT with all problems.
+    """
+    RenewCertificate: _aio.UnaryUnaryMultiCallable[_agent_pb2.RenewCertificateRequest, _agent_pb2.RenewCertificateResponse]  # type: ignore[assignment]
+    """Signs a new key of the device. The certificate that the caller shows stays valid until the new one is first used, which may be in a call
+    to any service; from then on the old one is refused. Another call before that replaces the unused certificate; the same key again
+    gets a certificate again.
+    Errors: PERMISSION_DENIED for a device that is not known, retired or banned, or whose certificate was replaced; INVALID_ARGUMENT for a
+    request that is none, or whose key is the one of the certificate that it renews or of another device.
     """
 
 class DeviceAgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -102,6 +116,19 @@ class DeviceAgentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_agent_pb2.CheckInResponse, _abc.Awaitable[_agent_pb2.CheckInResponse]]:
         """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate.
         Errors: PERMISSION_DENIED for a device that names another, is not known or is retired; INVALID_ARGUMENT with all problems.
+        """
+
+    @_abc_1.abstractmethod
+    def RenewCertificate(
+        self,
+        request: _agent_pb2.RenewCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_pb2.RenewCertificateResponse, _abc.Awaitable[_agent_pb2.RenewCertificateResponse]]:
+        """Signs a new key of the device. The certificate that the caller shows stays valid until the new one is first used, which may be in a call
+        to any service; from then on the old one is refused. Another call before that replaces the unused certificate; the same key again
+        gets a certificate again.
+        Errors: PERMISSION_DENIED for a device that is not known, retired or banned, or whose certificate was replaced; INVALID_ARGUMENT for a
+        request that is none, or whose key is the one of the certificate that it renews or of another device.
         """
 
 def add_DeviceAgentServiceServicer_to_server(servicer: DeviceAgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -33,6 +33,8 @@ class _EnrolmentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Enrolm
     """It has."""
     ENROLMENT_STATE_RETIRED: _EnrolmentState.ValueType  # 2
     """It lost them; it may enrol again."""
+    ENROLMENT_STATE_BANNED: _EnrolmentState.ValueType  # 3
+    """It lost them; it may not enrol again."""
 
 class EnrolmentState(_EnrolmentState, metaclass=_EnrolmentStateEnumTypeWrapper):
     """Whether a device has credentials."""
@@ -43,6 +45,8 @@ ENROLMENT_STATE_ENROLLED: EnrolmentState.ValueType  # 1
 """It has."""
 ENROLMENT_STATE_RETIRED: EnrolmentState.ValueType  # 2
 """It lost them; it may enrol again."""
+ENROLMENT_STATE_BANNED: EnrolmentState.ValueType  # 3
+"""It lost them; it may not enrol again."""
 Global___EnrolmentState: _TypeAlias = EnrolmentState  # noqa: Y015
 
 class _Ownership:
@@ -69,6 +73,38 @@ OWNERSHIP_PERSONAL: Ownership.ValueType  # 2
 """The user."""
 Global___Ownership: _TypeAlias = Ownership  # noqa: Y015
 
+class _DeviceHistoryKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeviceHistoryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceHistoryKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEVICE_HISTORY_KIND_UNSPECIFIED: _DeviceHistoryKind.ValueType  # 0
+    """Not set."""
+    DEVICE_HISTORY_KIND_ENROLMENT: _DeviceHistoryKind.ValueType  # 1
+    """It enrolled, enrolled again, was retired or banned, or its ban was lifted."""
+    DEVICE_HISTORY_KIND_EPM_STATE: _DeviceHistoryKind.ValueType  # 2
+    """Its EPM state moved."""
+    DEVICE_HISTORY_KIND_CERTIFICATE: _DeviceHistoryKind.ValueType  # 3
+    """A certificate was issued, first used, or replaced."""
+    DEVICE_HISTORY_KIND_SUSPECTED_CLONE: _DeviceHistoryKind.ValueType  # 4
+    """Two lines of life were seen, or that was cleared."""
+
+class DeviceHistoryKind(_DeviceHistoryKind, metaclass=_DeviceHistoryKindEnumTypeWrapper):
+    """What kind of thing became of a device."""
+
+DEVICE_HISTORY_KIND_UNSPECIFIED: DeviceHistoryKind.ValueType  # 0
+"""Not set."""
+DEVICE_HISTORY_KIND_ENROLMENT: DeviceHistoryKind.ValueType  # 1
+"""It enrolled, enrolled again, was retired or banned, or its ban was lifted."""
+DEVICE_HISTORY_KIND_EPM_STATE: DeviceHistoryKind.ValueType  # 2
+"""Its EPM state moved."""
+DEVICE_HISTORY_KIND_CERTIFICATE: DeviceHistoryKind.ValueType  # 3
+"""A certificate was issued, first used, or replaced."""
+DEVICE_HISTORY_KIND_SUSPECTED_CLONE: DeviceHistoryKind.ValueType  # 4
+"""Two lines of life were seen, or that was cleared."""
+Global___DeviceHistoryKind: _TypeAlias = DeviceHistoryKind  # noqa: Y015
+
 @_typing.final
 class Device(_message.Message):
     """A device."""
@@ -92,6 +128,12 @@ class Device(_message.Message):
     LAST_CHECK_IN_FIELD_NUMBER: _builtins.int
     DEPROVISION_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    EPM_STATE_REASON_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_EXPIRES_FIELD_NUMBER: _builtins.int
+    SUSPECTED_CLONE_FIELD_NUMBER: _builtins.int
+    QUARANTINED_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Output only. Identifier, made at enrolment."""
     name: _builtins.str
@@ -99,7 +141,7 @@ class Device(_message.Message):
     enrolment_state: Global___EnrolmentState.ValueType
     """Output only. Whether it has credentials."""
     epm_state: _document_pb2.EpmState.ValueType
-    """Output only. State of EPM. Not set for a retired device, of which nobody hears."""
+    """Output only. State of EPM. Not set for a retired or banned device, of which nobody hears."""
     os: _builtins.str
     """Output only. Operating system as the agent reports it: `windows`, `linux` or `macos`."""
     os_version: _builtins.str
@@ -112,6 +154,10 @@ class Device(_message.Message):
     """Who the device belongs to; attested."""
     etag: _builtins.str
     """Lock of the object; a change names the one it was made against."""
+    epm_state_reason: _builtins.str
+    """Output only. Why EPM is in this state, one sentence; in NOT_APPLICABLE it names the platform."""
+    quarantined: _builtins.bool
+    """Output only. Whether it gets no settings and rules because of that."""
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Users that a token or an administrator bound to the device."""
@@ -140,6 +186,22 @@ class Device(_message.Message):
     def deprovision_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When the component is to be removed. Only in DEPROVISION_PENDING, and never for a retired device."""
 
+    @_builtins.property
+    def certificate_expires(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When the certificate that the device uses expires. Absent: it has none that counts."""
+
+    @_builtins.property
+    def suspected_clone(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When two lines of life were seen under this identity. Absent: they were not, or it was cleared."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. Groups that the device is in by name or by filter, and those that nest them; `all-devices` is not told. Only from GetDevice."""
+
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceAttribute]:
+        """Output only. What filters see of the device. Only from GetDevice."""
+
     def __init__(
         self,
         *,
@@ -160,14 +222,96 @@ class Device(_message.Message):
         last_check_in: _timestamp_pb2.Timestamp | None = ...,
         deprovision_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        epm_state_reason: _builtins.str = ...,
+        certificate_expires: _timestamp_pb2.Timestamp | None = ...,
+        suspected_clone: _timestamp_pb2.Timestamp | None = ...,
+        quarantined: _builtins.bool = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        attributes: _abc.Iterable[Global___DeviceAttribute] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deprovision_time", b"deprovision_time", "enrolled", b"enrolled", "last_check_in", b"last_check_in"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_expires", b"certificate_expires", "deprovision_time", b"deprovision_time", "enrolled", b"enrolled", "last_check_in", b"last_check_in", "suspected_clone", b"suspected_clone"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "architecture", b"architecture", "deprovision_time", b"deprovision_time", "device_id", b"device_id", "enrolled", b"enrolled", "enrolment_state", b"enrolment_state", "epm_state", b"epm_state", "etag", b"etag", "last_check_in", b"last_check_in", "name", b"name", "os", b"os", "os_version", b"os_version", "ownership", b"ownership", "reported_users", b"reported_users", "scope_tags", b"scope_tags", "tags", b"tags", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "architecture", b"architecture", "attributes", b"attributes", "certificate_expires", b"certificate_expires", "deprovision_time", b"deprovision_time", "device_id", b"device_id", "enrolled", b"enrolled", "enrolment_state", b"enrolment_state", "epm_state", b"epm_state", "epm_state_reason", b"epm_state_reason", "etag", b"etag", "groups", b"groups", "last_check_in", b"last_check_in", "name", b"name", "os", b"os", "os_version", b"os_version", "ownership", b"ownership", "quarantined", b"quarantined", "reported_users", b"reported_users", "scope_tags", b"scope_tags", "suspected_clone", b"suspected_clone", "tags", b"tags", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Device: _TypeAlias = Device  # noqa: Y015
+
+@_typing.final
+class DeviceAttribute(_message.Message):
+    """One thing that filters may ask of a device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    ATTESTED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name, as filters write it."""
+    attested: _builtins.bool
+    """True: the server, a token or an administrator says so. False: the agent reports it."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values; several for `tag` alone."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+        attested: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attested", b"attested", "name", b"name", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceAttribute: _TypeAlias = DeviceAttribute  # noqa: Y015
+
+@_typing.final
+class DeviceHistoryEntry(_message.Message):
+    """One thing that became of a device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    kind: Global___DeviceHistoryKind.ValueType
+    """What kind."""
+    before: _builtins.str
+    """What was before, for example `ACTIVE`; empty if nothing was."""
+    after: _builtins.str
+    """What is from then on, for example `DEPROVISION_PENDING`."""
+    reason: _builtins.str
+    """Why, one sentence."""
+    actor: _builtins.str
+    """Who did it, as audit records name callers; empty for the service itself."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___DeviceHistoryKind.ValueType = ...,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        actor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "before", b"before", "kind", b"kind", "reason", b"reason", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceHistoryEntry: _TypeAlias = DeviceHistoryEntry  # noqa: Y015
 
 @_typing.final
 class EnrolmentToken(_message.Message):
@@ -187,6 +331,8 @@ class EnrolmentToken(_message.Message):
     SCOPE_TAGS_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_NAMES_FIELD_NUMBER: _builtins.int
     token_id: _builtins.str
     """Output only. Identifier; no secret."""
     description: _builtins.str
@@ -197,6 +343,11 @@ class EnrolmentToken(_message.Message):
     """Output only. Devices that enrolled with it."""
     allow_reported_users: _builtins.bool
     """Whether users that the agent reports are bound too."""
+    device_id: _builtins.str
+    """Identifier of the one device that may enrol with it, again and with a new key: for a device that lost its own. The device keeps its
+    name, record and history, and its users, groups and tags stay as they are; `quota` is 1 then, and `users`, `groups` and `tags` empty.
+    Empty: any device.
+    """
     @_builtins.property
     def expires(self) -> _timestamp_pb2.Timestamp:
         """From this time on it is refused. Absent on creation: 7 days from now."""
@@ -225,6 +376,10 @@ class EnrolmentToken(_message.Message):
     def revoked(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it was revoked. Absent: it was not."""
 
+    @_builtins.property
+    def device_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Patterns that the name of the device must match, one of them; `*` any characters, `?` one. Empty: any name."""
+
     def __init__(
         self,
         *,
@@ -240,10 +395,12 @@ class EnrolmentToken(_message.Message):
         scope_tags: _abc.Iterable[_builtins.str] | None = ...,
         created: _timestamp_pb2.Timestamp | None = ...,
         revoked: _timestamp_pb2.Timestamp | None = ...,
+        device_id: _builtins.str = ...,
+        device_names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "expires", b"expires", "revoked", b"revoked"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_reported_users", b"allow_reported_users", "created", b"created", "description", b"description", "expires", b"expires", "groups", b"groups", "quota", b"quota", "revoked", b"revoked", "scope_tags", b"scope_tags", "tags", b"tags", "token_id", b"token_id", "used", b"used", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_reported_users", b"allow_reported_users", "created", b"created", "description", b"description", "device_id", b"device_id", "device_names", b"device_names", "expires", b"expires", "groups", b"groups", "quota", b"quota", "revoked", b"revoked", "scope_tags", b"scope_tags", "tags", b"tags", "token_id", b"token_id", "used", b"used", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -598,3 +755,348 @@ class RetireDeviceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetireDeviceResponse: _TypeAlias = RetireDeviceResponse  # noqa: Y015
+
+@_typing.final
+class BanDeviceRequest(_message.Message):
+    """Names a device to ban."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """Identifier of the device."""
+    reason: _builtins.str
+    """Why, for the audit record; at most 256 characters."""
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BanDeviceRequest: _TypeAlias = BanDeviceRequest  # noqa: Y015
+
+@_typing.final
+class BanDeviceResponse(_message.Message):
+    """The device is banned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def device(self) -> Global___Device:
+        """The device."""
+
+    def __init__(
+        self,
+        *,
+        device: Global___Device | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BanDeviceResponse: _TypeAlias = BanDeviceResponse  # noqa: Y015
+
+@_typing.final
+class LiftDeviceBanRequest(_message.Message):
+    """Names a device whose ban is to be lifted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """Identifier of the device."""
+    reason: _builtins.str
+    """Why, for the audit record; at most 256 characters."""
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftDeviceBanRequest: _TypeAlias = LiftDeviceBanRequest  # noqa: Y015
+
+@_typing.final
+class LiftDeviceBanResponse(_message.Message):
+    """The ban is lifted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def device(self) -> Global___Device:
+        """The device."""
+
+    def __init__(
+        self,
+        *,
+        device: Global___Device | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftDeviceBanResponse: _TypeAlias = LiftDeviceBanResponse  # noqa: Y015
+
+@_typing.final
+class DeleteDeviceRequest(_message.Message):
+    """Names a device to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """Identifier of the device."""
+    reason: _builtins.str
+    """Why, for the audit record; at most 256 characters."""
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteDeviceRequest: _TypeAlias = DeleteDeviceRequest  # noqa: Y015
+
+@_typing.final
+class DeleteDeviceResponse(_message.Message):
+    """The device is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteDeviceResponse: _TypeAlias = DeleteDeviceResponse  # noqa: Y015
+
+@_typing.final
+class ClearSuspectedCloneRequest(_message.Message):
+    """Names a device that is one again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """Identifier of the device."""
+    reason: _builtins.str
+    """Why, for the audit record; at most 256 characters."""
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearSuspectedCloneRequest: _TypeAlias = ClearSuspectedCloneRequest  # noqa: Y015
+
+@_typing.final
+class ClearSuspectedCloneResponse(_message.Message):
+    """The mark is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def device(self) -> Global___Device:
+        """The device."""
+
+    def __init__(
+        self,
+        *,
+        device: Global___Device | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearSuspectedCloneResponse: _TypeAlias = ClearSuspectedCloneResponse  # noqa: Y015
+
+@_typing.final
+class ListDeviceHistoryRequest(_message.Message):
+    """Asks for a page of a device's history."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    device: _builtins.str
+    """Identifier, or the name of an enrolled device."""
+    page_size: _builtins.int
+    """Most entries to return; 0 means 50, more than 1000 means 1000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before. Empty: the first page."""
+    def __init__(
+        self,
+        *,
+        device: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeviceHistoryRequest: _TypeAlias = ListDeviceHistoryRequest  # noqa: Y015
+
+@_typing.final
+class ListDeviceHistoryResponse(_message.Message):
+    """A page of a device's history."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page. Empty: this was the last."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceHistoryEntry]:
+        """Entries, newest first."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___DeviceHistoryEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeviceHistoryResponse: _TypeAlias = ListDeviceHistoryResponse  # noqa: Y015
+
+@_typing.final
+class KnownUser(_message.Message):
+    """A user, and where it is known from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BOUND_DEVICES_FIELD_NUMBER: _builtins.int
+    REPORTED_DEVICES_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name."""
+    @_builtins.property
+    def bound_devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of devices that a token or an administrator bound it to, the first 100."""
+
+    @_builtins.property
+    def reported_devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of devices whose agents report it, the first 100."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups that list it or nest a group that does."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        bound_devices: _abc.Iterable[_builtins.str] | None = ...,
+        reported_devices: _abc.Iterable[_builtins.str] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound_devices", b"bound_devices", "groups", b"groups", "name", b"name", "reported_devices", b"reported_devices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KnownUser: _TypeAlias = KnownUser  # noqa: Y015
+
+@_typing.final
+class ListUsersRequest(_message.Message):
+    """Asks for a page of users."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Most users to return; 0 means 50, more than 1000 means 1000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before. Empty: the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUsersRequest: _TypeAlias = ListUsersRequest  # noqa: Y015
+
+@_typing.final
+class ListUsersResponse(_message.Message):
+    """A page of users."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page. Empty: this was the last."""
+    @_builtins.property
+    def users(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownUser]:
+        """Users by name."""
+
+    def __init__(
+        self,
+        *,
+        users: _abc.Iterable[Global___KnownUser] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUsersResponse: _TypeAlias = ListUsersResponse  # noqa: Y015

@@ -74,6 +74,36 @@ class DeviceServiceStub:
                 request_serializer=epm_dot_device_dot_v1_dot_devices__pb2.RetireDeviceRequest.SerializeToString,
                 response_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.RetireDeviceResponse.FromString,
                 _registered_method=True)
+        self.BanDevice = channel.unary_unary(
+                '/epm.device.v1.DeviceService/BanDevice',
+                request_serializer=epm_dot_device_dot_v1_dot_devices__pb2.BanDeviceRequest.SerializeToString,
+                response_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.BanDeviceResponse.FromString,
+                _registered_method=True)
+        self.LiftDeviceBan = channel.unary_unary(
+                '/epm.device.v1.DeviceService/LiftDeviceBan',
+                request_serializer=epm_dot_device_dot_v1_dot_devices__pb2.LiftDeviceBanRequest.SerializeToString,
+                response_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.LiftDeviceBanResponse.FromString,
+                _registered_method=True)
+        self.DeleteDevice = channel.unary_unary(
+                '/epm.device.v1.DeviceService/DeleteDevice',
+                request_serializer=epm_dot_device_dot_v1_dot_devices__pb2.DeleteDeviceRequest.SerializeToString,
+                response_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.DeleteDeviceResponse.FromString,
+                _registered_method=True)
+        self.ClearSuspectedClone = channel.unary_unary(
+                '/epm.device.v1.DeviceService/ClearSuspectedClone',
+                request_serializer=epm_dot_device_dot_v1_dot_devices__pb2.ClearSuspectedCloneRequest.SerializeToString,
+                response_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.ClearSuspectedCloneResponse.FromString,
+                _registered_method=True)
+        self.ListDeviceHistory = channel.unary_unary(
+                '/epm.device.v1.DeviceService/ListDeviceHistory',
+                request_serializer=epm_dot_device_dot_v1_dot_devices__pb2.ListDeviceHistoryRequest.SerializeToString,
+                response_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.ListDeviceHistoryResponse.FromString,
+                _registered_method=True)
+        self.ListUsers = channel.unary_unary(
+                '/epm.device.v1.DeviceService/ListUsers',
+                request_serializer=epm_dot_device_dot_v1_dot_devices__pb2.ListUsersRequest.SerializeToString,
+                response_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.ListUsersResponse.FromString,
+                _registered_method=True)
 
 
 class DeviceServiceServicer:
@@ -136,8 +166,61 @@ class DeviceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetireDevice(self, request, context):
-        """Retires a device: its certificate is refused from now on; it may enrol again with a token. Idempotent. Needs `devices.retire`.
+        """Retires a device: it is offered a document without settings, its streams are cut and its certificates are refused from now on; it may
+        enrol again with a token, and keeps its record and history then. Idempotent. Needs `devices.retire`.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason; FAILED_PRECONDITION for a banned device.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BanDevice(self, request, context):
+        """Bans a device, retired or not: its streams are cut and its certificates are refused from now on, and neither its name nor its keys enrol
+        again while the ban stands. Idempotent. Needs `devices.retire`.
         Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftDeviceBan(self, request, context):
+        """Lifts the ban of a device, which is retired from then on. Idempotent for a retired device. Needs `devices.retire`.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason; FAILED_PRECONDITION for an enrolled device.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDevice(self, request, context):
+        """Deletes a device, whatever its state: its streams are cut, its record, history and memberships of groups that list it are gone, and its
+        name is free. Audit records and reports stay. A call that is repeated finds nothing. Needs `devices.retire`.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearSuspectedClone(self, request, context):
+        """Says that a device which looked like two is one again: the mark goes, and with it the quarantine. Idempotent. Needs `devices.update`.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeviceHistory(self, request, context):
+        """Lists what became of a device, newest first: enrolments, EPM states, certificates, suspicions. Needs `devices.read`.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list
+        never gave.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUsers(self, request, context):
+        """Lists the users that are known from the devices that the caller may see and from groups of users that it may see, by name. Needs
+        `devices.read`; groups count where the caller has `groups.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,6 +263,36 @@ def add_DeviceServiceServicer_to_server(servicer, server):
                     servicer.RetireDevice,
                     request_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.RetireDeviceRequest.FromString,
                     response_serializer=epm_dot_device_dot_v1_dot_devices__pb2.RetireDeviceResponse.SerializeToString,
+            ),
+            'BanDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.BanDevice,
+                    request_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.BanDeviceRequest.FromString,
+                    response_serializer=epm_dot_device_dot_v1_dot_devices__pb2.BanDeviceResponse.SerializeToString,
+            ),
+            'LiftDeviceBan': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftDeviceBan,
+                    request_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.LiftDeviceBanRequest.FromString,
+                    response_serializer=epm_dot_device_dot_v1_dot_devices__pb2.LiftDeviceBanResponse.SerializeToString,
+            ),
+            'DeleteDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDevice,
+                    request_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.DeleteDeviceRequest.FromString,
+                    response_serializer=epm_dot_device_dot_v1_dot_devices__pb2.DeleteDeviceResponse.SerializeToString,
+            ),
+            'ClearSuspectedClone': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearSuspectedClone,
+                    request_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.ClearSuspectedCloneRequest.FromString,
+                    response_serializer=epm_dot_device_dot_v1_dot_devices__pb2.ClearSuspectedCloneResponse.SerializeToString,
+            ),
+            'ListDeviceHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeviceHistory,
+                    request_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.ListDeviceHistoryRequest.FromString,
+                    response_serializer=epm_dot_device_dot_v1_dot_devices__pb2.ListDeviceHistoryResponse.SerializeToString,
+            ),
+            'ListUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsers,
+                    request_deserializer=epm_dot_device_dot_v1_dot_devices__pb2.ListUsersRequest.FromString,
+                    response_serializer=epm_dot_device_dot_v1_dot_devices__pb2.ListUsersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -376,6 +489,168 @@ class DeviceService:
             '/epm.device.v1.DeviceService/RetireDevice',
             epm_dot_device_dot_v1_dot_devices__pb2.RetireDeviceRequest.SerializeToString,
             epm_dot_device_dot_v1_dot_devices__pb2.RetireDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BanDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.device.v1.DeviceService/BanDevice',
+            epm_dot_device_dot_v1_dot_devices__pb2.BanDeviceRequest.SerializeToString,
+            epm_dot_device_dot_v1_dot_devices__pb2.BanDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftDeviceBan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.device.v1.DeviceService/LiftDeviceBan',
+            epm_dot_device_dot_v1_dot_devices__pb2.LiftDeviceBanRequest.SerializeToString,
+            epm_dot_device_dot_v1_dot_devices__pb2.LiftDeviceBanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.device.v1.DeviceService/DeleteDevice',
+            epm_dot_device_dot_v1_dot_devices__pb2.DeleteDeviceRequest.SerializeToString,
+            epm_dot_device_dot_v1_dot_devices__pb2.DeleteDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearSuspectedClone(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.device.v1.DeviceService/ClearSuspectedClone',
+            epm_dot_device_dot_v1_dot_devices__pb2.ClearSuspectedCloneRequest.SerializeToString,
+            epm_dot_device_dot_v1_dot_devices__pb2.ClearSuspectedCloneResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeviceHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.device.v1.DeviceService/ListDeviceHistory',
+            epm_dot_device_dot_v1_dot_devices__pb2.ListDeviceHistoryRequest.SerializeToString,
+            epm_dot_device_dot_v1_dot_devices__pb2.ListDeviceHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.device.v1.DeviceService/ListUsers',
+            epm_dot_device_dot_v1_dot_devices__pb2.ListUsersRequest.SerializeToString,
+            epm_dot_device_dot_v1_dot_devices__pb2.ListUsersResponse.FromString,
             options,
             channel_credentials,
             insecure,

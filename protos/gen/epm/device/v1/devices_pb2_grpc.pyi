@@ -65,8 +65,37 @@ class DeviceServiceStub:
     Errors: NOT_FOUND; INVALID_ARGUMENT with all problems; ABORTED for a stale etag; PERMISSION_DENIED.
     """
     RetireDevice: _grpc.UnaryUnaryMultiCallable[_devices_pb2.RetireDeviceRequest, _devices_pb2.RetireDeviceResponse]
-    """Retires a device: its certificate is refused from now on; it may enrol again with a token. Idempotent. Needs `devices.retire`.
+    """Retires a device: it is offered a document without settings, its streams are cut and its certificates are refused from now on; it may
+    enrol again with a token, and keeps its record and history then. Idempotent. Needs `devices.retire`.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason; FAILED_PRECONDITION for a banned device.
+    """
+    BanDevice: _grpc.UnaryUnaryMultiCallable[_devices_pb2.BanDeviceRequest, _devices_pb2.BanDeviceResponse]
+    """Bans a device, retired or not: its streams are cut and its certificates are refused from now on, and neither its name nor its keys enrol
+    again while the ban stands. Idempotent. Needs `devices.retire`.
     Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
+    """
+    LiftDeviceBan: _grpc.UnaryUnaryMultiCallable[_devices_pb2.LiftDeviceBanRequest, _devices_pb2.LiftDeviceBanResponse]
+    """Lifts the ban of a device, which is retired from then on. Idempotent for a retired device. Needs `devices.retire`.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason; FAILED_PRECONDITION for an enrolled device.
+    """
+    DeleteDevice: _grpc.UnaryUnaryMultiCallable[_devices_pb2.DeleteDeviceRequest, _devices_pb2.DeleteDeviceResponse]
+    """Deletes a device, whatever its state: its streams are cut, its record, history and memberships of groups that list it are gone, and its
+    name is free. Audit records and reports stay. A call that is repeated finds nothing. Needs `devices.retire`.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
+    """
+    ClearSuspectedClone: _grpc.UnaryUnaryMultiCallable[_devices_pb2.ClearSuspectedCloneRequest, _devices_pb2.ClearSuspectedCloneResponse]
+    """Says that a device which looked like two is one again: the mark goes, and with it the quarantine. Idempotent. Needs `devices.update`.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
+    """
+    ListDeviceHistory: _grpc.UnaryUnaryMultiCallable[_devices_pb2.ListDeviceHistoryRequest, _devices_pb2.ListDeviceHistoryResponse]
+    """Lists what became of a device, newest first: enrolments, EPM states, certificates, suspicions. Needs `devices.read`.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list
+    never gave.
+    """
+    ListUsers: _grpc.UnaryUnaryMultiCallable[_devices_pb2.ListUsersRequest, _devices_pb2.ListUsersResponse]
+    """Lists the users that are known from the devices that the caller may see and from groups of users that it may see, by name. Needs
+    `devices.read`; groups count where the caller has `groups.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
     """
 
 @_typing.type_check_only
@@ -106,8 +135,37 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     Errors: NOT_FOUND; INVALID_ARGUMENT with all problems; ABORTED for a stale etag; PERMISSION_DENIED.
     """
     RetireDevice: _aio.UnaryUnaryMultiCallable[_devices_pb2.RetireDeviceRequest, _devices_pb2.RetireDeviceResponse]  # type: ignore[assignment]
-    """Retires a device: its certificate is refused from now on; it may enrol again with a token. Idempotent. Needs `devices.retire`.
+    """Retires a device: it is offered a document without settings, its streams are cut and its certificates are refused from now on; it may
+    enrol again with a token, and keeps its record and history then. Idempotent. Needs `devices.retire`.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason; FAILED_PRECONDITION for a banned device.
+    """
+    BanDevice: _aio.UnaryUnaryMultiCallable[_devices_pb2.BanDeviceRequest, _devices_pb2.BanDeviceResponse]  # type: ignore[assignment]
+    """Bans a device, retired or not: its streams are cut and its certificates are refused from now on, and neither its name nor its keys enrol
+    again while the ban stands. Idempotent. Needs `devices.retire`.
     Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
+    """
+    LiftDeviceBan: _aio.UnaryUnaryMultiCallable[_devices_pb2.LiftDeviceBanRequest, _devices_pb2.LiftDeviceBanResponse]  # type: ignore[assignment]
+    """Lifts the ban of a device, which is retired from then on. Idempotent for a retired device. Needs `devices.retire`.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason; FAILED_PRECONDITION for an enrolled device.
+    """
+    DeleteDevice: _aio.UnaryUnaryMultiCallable[_devices_pb2.DeleteDeviceRequest, _devices_pb2.DeleteDeviceResponse]  # type: ignore[assignment]
+    """Deletes a device, whatever its state: its streams are cut, its record, history and memberships of groups that list it are gone, and its
+    name is free. Audit records and reports stay. A call that is repeated finds nothing. Needs `devices.retire`.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
+    """
+    ClearSuspectedClone: _aio.UnaryUnaryMultiCallable[_devices_pb2.ClearSuspectedCloneRequest, _devices_pb2.ClearSuspectedCloneResponse]  # type: ignore[assignment]
+    """Says that a device which looked like two is one again: the mark goes, and with it the quarantine. Idempotent. Needs `devices.update`.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
+    """
+    ListDeviceHistory: _aio.UnaryUnaryMultiCallable[_devices_pb2.ListDeviceHistoryRequest, _devices_pb2.ListDeviceHistoryResponse]  # type: ignore[assignment]
+    """Lists what became of a device, newest first: enrolments, EPM states, certificates, suspicions. Needs `devices.read`.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list
+    never gave.
+    """
+    ListUsers: _aio.UnaryUnaryMultiCallable[_devices_pb2.ListUsersRequest, _devices_pb2.ListUsersResponse]  # type: ignore[assignment]
+    """Lists the users that are known from the devices that the caller may see and from groups of users that it may see, by name. Needs
+    `devices.read`; groups count where the caller has `groups.read`.
+    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
     """
 
 class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -186,8 +244,73 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _devices_pb2.RetireDeviceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_devices_pb2.RetireDeviceResponse, _abc.Awaitable[_devices_pb2.RetireDeviceResponse]]:
-        """Retires a device: its certificate is refused from now on; it may enrol again with a token. Idempotent. Needs `devices.retire`.
+        """Retires a device: it is offered a document without settings, its streams are cut and its certificates are refused from now on; it may
+        enrol again with a token, and keeps its record and history then. Idempotent. Needs `devices.retire`.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason; FAILED_PRECONDITION for a banned device.
+        """
+
+    @_abc_1.abstractmethod
+    def BanDevice(
+        self,
+        request: _devices_pb2.BanDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_devices_pb2.BanDeviceResponse, _abc.Awaitable[_devices_pb2.BanDeviceResponse]]:
+        """Bans a device, retired or not: its streams are cut and its certificates are refused from now on, and neither its name nor its keys enrol
+        again while the ban stands. Idempotent. Needs `devices.retire`.
         Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
+        """
+
+    @_abc_1.abstractmethod
+    def LiftDeviceBan(
+        self,
+        request: _devices_pb2.LiftDeviceBanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_devices_pb2.LiftDeviceBanResponse, _abc.Awaitable[_devices_pb2.LiftDeviceBanResponse]]:
+        """Lifts the ban of a device, which is retired from then on. Idempotent for a retired device. Needs `devices.retire`.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason; FAILED_PRECONDITION for an enrolled device.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteDevice(
+        self,
+        request: _devices_pb2.DeleteDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_devices_pb2.DeleteDeviceResponse, _abc.Awaitable[_devices_pb2.DeleteDeviceResponse]]:
+        """Deletes a device, whatever its state: its streams are cut, its record, history and memberships of groups that list it are gone, and its
+        name is free. Audit records and reports stay. A call that is repeated finds nothing. Needs `devices.retire`.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
+        """
+
+    @_abc_1.abstractmethod
+    def ClearSuspectedClone(
+        self,
+        request: _devices_pb2.ClearSuspectedCloneRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_devices_pb2.ClearSuspectedCloneResponse, _abc.Awaitable[_devices_pb2.ClearSuspectedCloneResponse]]:
+        """Says that a device which looked like two is one again: the mark goes, and with it the quarantine. Idempotent. Needs `devices.update`.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for the reason.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDeviceHistory(
+        self,
+        request: _devices_pb2.ListDeviceHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_devices_pb2.ListDeviceHistoryResponse, _abc.Awaitable[_devices_pb2.ListDeviceHistoryResponse]]:
+        """Lists what became of a device, newest first: enrolments, EPM states, certificates, suspicions. Needs `devices.read`.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list
+        never gave.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUsers(
+        self,
+        request: _devices_pb2.ListUsersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_devices_pb2.ListUsersResponse, _abc.Awaitable[_devices_pb2.ListUsersResponse]]:
+        """Lists the users that are known from the devices that the caller may see and from groups of users that it may see, by name. Needs
+        `devices.read`; groups count where the caller has `groups.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """
 
 def add_DeviceServiceServicer_to_server(servicer: DeviceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

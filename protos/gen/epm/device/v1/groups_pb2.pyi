@@ -71,6 +71,34 @@ APPLY_ACTION_UNCHANGED: ApplyAction.ValueType  # 3
 """It was there already, as given."""
 Global___ApplyAction: _TypeAlias = ApplyAction  # noqa: Y015
 
+class _MembershipKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MembershipKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MembershipKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MEMBERSHIP_KIND_UNSPECIFIED: _MembershipKind.ValueType  # 0
+    """Not set."""
+    MEMBERSHIP_KIND_LISTED: _MembershipKind.ValueType  # 1
+    """The group lists it."""
+    MEMBERSHIP_KIND_FOUND: _MembershipKind.ValueType  # 2
+    """The filter finds it."""
+    MEMBERSHIP_KIND_NESTED: _MembershipKind.ValueType  # 3
+    """A nested group has it."""
+
+class MembershipKind(_MembershipKind, metaclass=_MembershipKindEnumTypeWrapper):
+    """Why somebody is in a group."""
+
+MEMBERSHIP_KIND_UNSPECIFIED: MembershipKind.ValueType  # 0
+"""Not set."""
+MEMBERSHIP_KIND_LISTED: MembershipKind.ValueType  # 1
+"""The group lists it."""
+MEMBERSHIP_KIND_FOUND: MembershipKind.ValueType  # 2
+"""The filter finds it."""
+MEMBERSHIP_KIND_NESTED: MembershipKind.ValueType  # 3
+"""A nested group has it."""
+Global___MembershipKind: _TypeAlias = MembershipKind  # noqa: Y015
+
 @_typing.final
 class Group(_message.Message):
     """A group of devices or of users."""
@@ -83,6 +111,7 @@ class Group(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     SCOPE_TAGS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique name, 1 to 128 characters. `all-devices` and `all-users` are refused."""
     description: _builtins.str
@@ -99,6 +128,10 @@ class Group(_message.Message):
     def scope_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Scope tags. Empty on creation: those of the creator, or `default`."""
 
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups of the same type whose members are members of this one too, one level deep: a group that is nested nests none. Empty with a filter."""
+
     def __init__(
         self,
         *,
@@ -108,10 +141,11 @@ class Group(_message.Message):
         members: _abc.Iterable[_builtins.str] | None = ...,
         filter: _builtins.str = ...,
         scope_tags: _abc.Iterable[_builtins.str] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "filter", b"filter", "members", b"members", "name", b"name", "scope_tags", b"scope_tags", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "filter", b"filter", "groups", b"groups", "members", b"members", "name", b"name", "scope_tags", b"scope_tags", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -342,3 +376,95 @@ class DeleteGroupResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteGroupResponse: _TypeAlias = DeleteGroupResponse  # noqa: Y015
+
+@_typing.final
+class GroupMember(_message.Message):
+    """A member of a group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    BY_GROUP_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the device or of the user."""
+    device_id: _builtins.str
+    """Identifier of the device; empty for a user, and for a name that no enrolled device has."""
+    kind: Global___MembershipKind.ValueType
+    """Why it is a member."""
+    by_group: _builtins.str
+    """The nested group that has it; empty for any other kind."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        kind: Global___MembershipKind.ValueType = ...,
+        by_group: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_group", b"by_group", "device_id", b"device_id", "kind", b"kind", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupMember: _TypeAlias = GroupMember  # noqa: Y015
+
+@_typing.final
+class ListGroupMembersRequest(_message.Message):
+    """Asks for a page of a group's members."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the group."""
+    page_size: _builtins.int
+    """Most members to return; 0 means 50, more than 1000 means 1000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before. Empty: the first page."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGroupMembersRequest: _TypeAlias = ListGroupMembersRequest  # noqa: Y015
+
+@_typing.final
+class ListGroupMembersResponse(_message.Message):
+    """A page of a group's members."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page. Empty: this was the last."""
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupMember]:
+        """Members by name."""
+
+    def __init__(
+        self,
+        *,
+        members: _abc.Iterable[Global___GroupMember] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGroupMembersResponse: _TypeAlias = ListGroupMembersResponse  # noqa: Y015

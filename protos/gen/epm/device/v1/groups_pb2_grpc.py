@@ -49,6 +49,11 @@ class GroupServiceStub:
                 request_serializer=epm_dot_device_dot_v1_dot_groups__pb2.ListGroupsRequest.SerializeToString,
                 response_deserializer=epm_dot_device_dot_v1_dot_groups__pb2.ListGroupsResponse.FromString,
                 _registered_method=True)
+        self.ListGroupMembers = channel.unary_unary(
+                '/epm.device.v1.GroupService/ListGroupMembers',
+                request_serializer=epm_dot_device_dot_v1_dot_groups__pb2.ListGroupMembersRequest.SerializeToString,
+                response_deserializer=epm_dot_device_dot_v1_dot_groups__pb2.ListGroupMembersResponse.FromString,
+                _registered_method=True)
         self.ApplyGroups = channel.unary_unary(
                 '/epm.device.v1.GroupService/ApplyGroups',
                 request_serializer=epm_dot_device_dot_v1_dot_groups__pb2.ApplyGroupsRequest.SerializeToString,
@@ -84,6 +89,16 @@ class GroupServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGroupMembers(self, request, context):
+        """Lists who is in a group now, by name: members that it lists, those of the groups that it nests, and the devices that its filter finds.
+        Of devices, those that the caller may see. Needs `groups.read`, and `devices.read` for a group of devices.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list
+        never gave; PERMISSION_DENIED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ApplyGroups(self, request, context):
         """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
         Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
@@ -98,7 +113,8 @@ class GroupServiceServicer:
     def DeleteGroup(self, request, context):
         """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
         `policy_authoring.assign` over a group that policies are assigned to.
-        Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED.
+        Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED; FAILED_PRECONDITION while another group nests it, and the
+        message names those.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,6 +132,11 @@ def add_GroupServiceServicer_to_server(servicer, server):
                     servicer.ListGroups,
                     request_deserializer=epm_dot_device_dot_v1_dot_groups__pb2.ListGroupsRequest.FromString,
                     response_serializer=epm_dot_device_dot_v1_dot_groups__pb2.ListGroupsResponse.SerializeToString,
+            ),
+            'ListGroupMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGroupMembers,
+                    request_deserializer=epm_dot_device_dot_v1_dot_groups__pb2.ListGroupMembersRequest.FromString,
+                    response_serializer=epm_dot_device_dot_v1_dot_groups__pb2.ListGroupMembersResponse.SerializeToString,
             ),
             'ApplyGroups': grpc.unary_unary_rpc_method_handler(
                     servicer.ApplyGroups,
@@ -187,6 +208,33 @@ class GroupService:
             '/epm.device.v1.GroupService/ListGroups',
             epm_dot_device_dot_v1_dot_groups__pb2.ListGroupsRequest.SerializeToString,
             epm_dot_device_dot_v1_dot_groups__pb2.ListGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGroupMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.device.v1.GroupService/ListGroupMembers',
+            epm_dot_device_dot_v1_dot_groups__pb2.ListGroupMembersRequest.SerializeToString,
+            epm_dot_device_dot_v1_dot_groups__pb2.ListGroupMembersResponse.FromString,
             options,
             channel_credentials,
             insecure,

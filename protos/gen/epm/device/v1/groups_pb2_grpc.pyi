@@ -44,6 +44,12 @@ class GroupServiceStub:
     """Lists the groups that the caller may see, by name. Needs `groups.read`.
     Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
     """
+    ListGroupMembers: _grpc.UnaryUnaryMultiCallable[_groups_pb2.ListGroupMembersRequest, _groups_pb2.ListGroupMembersResponse]
+    """Lists who is in a group now, by name: members that it lists, those of the groups that it nests, and the devices that its filter finds.
+    Of devices, those that the caller may see. Needs `groups.read`, and `devices.read` for a group of devices.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list
+    never gave; PERMISSION_DENIED.
+    """
     ApplyGroups: _grpc.UnaryUnaryMultiCallable[_groups_pb2.ApplyGroupsRequest, _groups_pb2.ApplyGroupsResponse]
     """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
     Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
@@ -54,7 +60,8 @@ class GroupServiceStub:
     DeleteGroup: _grpc.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]
     """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
     `policy_authoring.assign` over a group that policies are assigned to.
-    Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED.
+    Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED; FAILED_PRECONDITION while another group nests it, and the
+    message names those.
     """
 
 @_typing.type_check_only
@@ -73,6 +80,12 @@ class GroupServiceAsyncStub(GroupServiceStub):
     """Lists the groups that the caller may see, by name. Needs `groups.read`.
     Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
     """
+    ListGroupMembers: _aio.UnaryUnaryMultiCallable[_groups_pb2.ListGroupMembersRequest, _groups_pb2.ListGroupMembersResponse]  # type: ignore[assignment]
+    """Lists who is in a group now, by name: members that it lists, those of the groups that it nests, and the devices that its filter finds.
+    Of devices, those that the caller may see. Needs `groups.read`, and `devices.read` for a group of devices.
+    Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list
+    never gave; PERMISSION_DENIED.
+    """
     ApplyGroups: _aio.UnaryUnaryMultiCallable[_groups_pb2.ApplyGroupsRequest, _groups_pb2.ApplyGroupsResponse]  # type: ignore[assignment]
     """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
     Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
@@ -83,7 +96,8 @@ class GroupServiceAsyncStub(GroupServiceStub):
     DeleteGroup: _aio.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]  # type: ignore[assignment]
     """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
     `policy_authoring.assign` over a group that policies are assigned to.
-    Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED.
+    Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED; FAILED_PRECONDITION while another group nests it, and the
+    message names those.
     """
 
 class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -113,6 +127,18 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ListGroupMembers(
+        self,
+        request: _groups_pb2.ListGroupMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_groups_pb2.ListGroupMembersResponse, _abc.Awaitable[_groups_pb2.ListGroupMembersResponse]]:
+        """Lists who is in a group now, by name: members that it lists, those of the groups that it nests, and the devices that its filter finds.
+        Of devices, those that the caller may see. Needs `groups.read`, and `devices.read` for a group of devices.
+        Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list
+        never gave; PERMISSION_DENIED.
+        """
+
+    @_abc_1.abstractmethod
     def ApplyGroups(
         self,
         request: _groups_pb2.ApplyGroupsRequest,
@@ -133,7 +159,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_groups_pb2.DeleteGroupResponse, _abc.Awaitable[_groups_pb2.DeleteGroupResponse]]:
         """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
         `policy_authoring.assign` over a group that policies are assigned to.
-        Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED.
+        Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED; FAILED_PRECONDITION while another group nests it, and the
+        message names those.
         """
 
 def add_GroupServiceServicer_to_server(servicer: GroupServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

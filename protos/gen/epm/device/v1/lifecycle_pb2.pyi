@@ -22,6 +22,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _SightingKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SightingKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SightingKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SIGHTING_KIND_UNSPECIFIED: _SightingKind.ValueType  # 0
+    """Not set; refused."""
+    SIGHTING_KIND_CERTIFICATE_USED: _SightingKind.ValueType  # 1
+    """It used a certificate that was never used before."""
+    SIGHTING_KIND_SUSPECTED_CLONE: _SightingKind.ValueType  # 2
+    """Two lines of life alternate under its identity."""
+
+class SightingKind(_SightingKind, metaclass=_SightingKindEnumTypeWrapper):
+    """What a service saw of a device."""
+
+SIGHTING_KIND_UNSPECIFIED: SightingKind.ValueType  # 0
+"""Not set; refused."""
+SIGHTING_KIND_CERTIFICATE_USED: SightingKind.ValueType  # 1
+"""It used a certificate that was never used before."""
+SIGHTING_KIND_SUSPECTED_CLONE: SightingKind.ValueType  # 2
+"""Two lines of life alternate under its identity."""
+Global___SightingKind: _TypeAlias = SightingKind  # noqa: Y015
+
 class _DesiredState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -49,6 +73,81 @@ DESIRED_STATE_OFF: DesiredState.ValueType  # 2
 DESIRED_STATE_NONE: DesiredState.ValueType  # 3
 """No settings policy applies."""
 Global___DesiredState: _TypeAlias = DesiredState  # noqa: Y015
+
+@_typing.final
+class Sighting(_message.Message):
+    """One sighting of a device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_SERIAL_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """Device."""
+    kind: Global___SightingKind.ValueType
+    """What was seen."""
+    certificate_serial: _builtins.str
+    """Serial number of the certificate that was used, lower-case hex without leading zeros; empty for any other kind."""
+    detail: _builtins.str
+    """What was seen, one sentence, for history and audit; at most 256 characters."""
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        kind: Global___SightingKind.ValueType = ...,
+        certificate_serial: _builtins.str = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_serial", b"certificate_serial", "detail", b"detail", "device_id", b"device_id", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sighting: _TypeAlias = Sighting  # noqa: Y015
+
+@_typing.final
+class ReportSightingsRequest(_message.Message):
+    """A batch of sightings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGHTINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sightings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sighting]:
+        """Sightings, at most 1000."""
+
+    def __init__(
+        self,
+        *,
+        sightings: _abc.Iterable[Global___Sighting] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sightings", b"sightings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSightingsRequest: _TypeAlias = ReportSightingsRequest  # noqa: Y015
+
+@_typing.final
+class ReportSightingsResponse(_message.Message):
+    """The batch is taken in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSightingsResponse: _TypeAlias = ReportSightingsResponse  # noqa: Y015
 
 @_typing.final
 class WatchDirectoryRequest(_message.Message):
@@ -131,6 +230,10 @@ class DirectoryDevice(_message.Message):
     USERS_FIELD_NUMBER: _builtins.int
     SCOPE_TAGS_FIELD_NUMBER: _builtins.int
     DEPROVISION_TIME_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    QUARANTINED_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_SERIALS_FIELD_NUMBER: _builtins.int
+    UNUSED_CERTIFICATE_SERIAL_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Identifier."""
     name: _builtins.str
@@ -145,6 +248,12 @@ class DirectoryDevice(_message.Message):
     """Processor architecture."""
     ownership: _devices_pb2.Ownership.ValueType
     """Who the device belongs to."""
+    deleted: _builtins.bool
+    """True for a device that is no more; nothing else than its identifier is told then."""
+    quarantined: _builtins.bool
+    """Whether it gets no settings and rules, because it looks like two."""
+    unused_certificate_serial: _builtins.str
+    """The one of them that was not used yet: whoever sees it tells so by ReportSightings. Empty: there is none."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Words for filters."""
@@ -161,6 +270,12 @@ class DirectoryDevice(_message.Message):
     def deprovision_time(self) -> _timestamp_pb2.Timestamp:
         """When the component is to be removed. Absent: it is not."""
 
+    @_builtins.property
+    def certificate_serials(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Serial numbers of the certificates that count, lower-case hex without leading zeros: the one in use, and perhaps one that was not used
+        yet. Empty: any certificate of the device counts.
+        """
+
     def __init__(
         self,
         *,
@@ -175,10 +290,14 @@ class DirectoryDevice(_message.Message):
         users: _abc.Iterable[_builtins.str] | None = ...,
         scope_tags: _abc.Iterable[_builtins.str] | None = ...,
         deprovision_time: _timestamp_pb2.Timestamp | None = ...,
+        deleted: _builtins.bool = ...,
+        quarantined: _builtins.bool = ...,
+        certificate_serials: _abc.Iterable[_builtins.str] | None = ...,
+        unused_certificate_serial: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deprovision_time", b"deprovision_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "deprovision_time", b"deprovision_time", "device_id", b"device_id", "enrolment_state", b"enrolment_state", "name", b"name", "os", b"os", "os_version", b"os_version", "ownership", b"ownership", "scope_tags", b"scope_tags", "tags", b"tags", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "certificate_serials", b"certificate_serials", "deleted", b"deleted", "deprovision_time", b"deprovision_time", "device_id", b"device_id", "enrolment_state", b"enrolment_state", "name", b"name", "os", b"os", "os_version", b"os_version", "ownership", b"ownership", "quarantined", b"quarantined", "scope_tags", b"scope_tags", "tags", b"tags", "unused_certificate_serial", b"unused_certificate_serial", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -195,6 +314,7 @@ class DirectoryGroup(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     DELETED_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     type: _groups_pb2.GroupType.ValueType
@@ -207,6 +327,10 @@ class DirectoryGroup(_message.Message):
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the members."""
 
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups whose members are members of this one too."""
+
     def __init__(
         self,
         *,
@@ -215,10 +339,11 @@ class DirectoryGroup(_message.Message):
         members: _abc.Iterable[_builtins.str] | None = ...,
         filter: _builtins.str = ...,
         deleted: _builtins.bool = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "filter", b"filter", "members", b"members", "name", b"name", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "filter", b"filter", "groups", b"groups", "members", b"members", "name", b"name", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,6 +50,11 @@ class DirectoryServiceStub:
                 request_serializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportUsedGroupsRequest.SerializeToString,
                 response_deserializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportUsedGroupsResponse.FromString,
                 _registered_method=True)
+        self.ReportSightings = channel.unary_unary(
+                '/epm.device.v1.DirectoryService/ReportSightings',
+                request_serializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportSightingsRequest.SerializeToString,
+                response_deserializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportSightingsResponse.FromString,
+                _registered_method=True)
 
 
 class DirectoryServiceServicer:
@@ -83,6 +88,14 @@ class DirectoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportSightings(self, request, context):
+        """Takes in what was seen of devices on their streams, and passes over devices that are not known. Idempotent.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DirectoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -100,6 +113,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.ReportUsedGroups,
                     request_deserializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportUsedGroupsRequest.FromString,
                     response_serializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportUsedGroupsResponse.SerializeToString,
+            ),
+            'ReportSightings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportSightings,
+                    request_deserializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportSightingsRequest.FromString,
+                    response_serializer=epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportSightingsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -184,6 +202,33 @@ class DirectoryService:
             '/epm.device.v1.DirectoryService/ReportUsedGroups',
             epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportUsedGroupsRequest.SerializeToString,
             epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportUsedGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportSightings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.device.v1.DirectoryService/ReportSightings',
+            epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportSightingsRequest.SerializeToString,
+            epm_dot_device_dot_v1_dot_lifecycle__pb2.ReportSightingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,10 @@ class DirectoryServiceStub:
     change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
     Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
     """
+    ReportSightings: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.ReportSightingsRequest, _lifecycle_pb2.ReportSightingsResponse]
+    """Takes in what was seen of devices on their streams, and passes over devices that are not known. Idempotent.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
+    """
 
 @_typing.type_check_only
 class DirectoryServiceAsyncStub(DirectoryServiceStub):
@@ -67,6 +71,10 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     ReportUsedGroups: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.ReportUsedGroupsRequest, _lifecycle_pb2.ReportUsedGroupsResponse]  # type: ignore[assignment]
     """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such a group,
     change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
+    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
+    """
+    ReportSightings: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.ReportSightingsRequest, _lifecycle_pb2.ReportSightingsResponse]  # type: ignore[assignment]
+    """Takes in what was seen of devices on their streams, and passes over devices that are not known. Idempotent.
     Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
     """
 
@@ -103,6 +111,16 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_lifecycle_pb2.ReportUsedGroupsResponse, _abc.Awaitable[_lifecycle_pb2.ReportUsedGroupsResponse]]:
         """Takes in which groups policies are assigned to: from then on only Owners, and who has `policy_authoring.assign` over such a group,
         change whom policies reach by it. Replaces what was told before; idempotent. Called by policy only.
+        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportSightings(
+        self,
+        request: _lifecycle_pb2.ReportSightingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.ReportSightingsResponse, _abc.Awaitable[_lifecycle_pb2.ReportSightingsResponse]]:
+        """Takes in what was seen of devices on their streams, and passes over devices that are not known. Idempotent.
         Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED for any other caller.
         """
 

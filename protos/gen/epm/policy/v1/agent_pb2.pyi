@@ -34,7 +34,7 @@ class _GoAwayReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GoAwayRe
     GO_AWAY_REASON_DRAINING: _GoAwayReason.ValueType  # 2
     """The server shuts down."""
     GO_AWAY_REASON_RETIRED: _GoAwayReason.ValueType  # 3
-    """The device was retired or banned."""
+    """The device was retired, banned or deleted."""
 
 class GoAwayReason(_GoAwayReason, metaclass=_GoAwayReasonEnumTypeWrapper):
     """Why a stream is to be closed."""
@@ -46,7 +46,7 @@ GO_AWAY_REASON_SUPERSEDED: GoAwayReason.ValueType  # 1
 GO_AWAY_REASON_DRAINING: GoAwayReason.ValueType  # 2
 """The server shuts down."""
 GO_AWAY_REASON_RETIRED: GoAwayReason.ValueType  # 3
-"""The device was retired or banned."""
+"""The device was retired, banned or deleted."""
 Global___GoAwayReason: _TypeAlias = GoAwayReason  # noqa: Y015
 
 @_typing.final
@@ -100,6 +100,8 @@ class Hello(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     DOCUMENT_SHA256_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    POLICY_KEY_IDS_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Device that speaks. Must be the one of the certificate; empty is taken for it."""
     agent_version: _builtins.str
@@ -110,6 +112,10 @@ class Hello(_message.Message):
     """Revision of the document that the device holds; 0 if none."""
     document_sha256: _builtins.bytes
     """SHA-256 of the document's bytes that the device holds, 32 bytes; empty if none."""
+    run_id: _builtins.str
+    """Identifier of the agent's present run, made when its process starts. A run that comes back after another one was seen means that two
+    agents live under one identity. Empty: not told.
+    """
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the agent understands, for example `policy-document/1`. An agent without it gets no document."""
@@ -117,6 +123,10 @@ class Hello(_message.Message):
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Users that the agent saw on the device; bound only where the operator allows reported users."""
+
+    @_builtins.property
+    def policy_key_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keys by which the device verifies policy. The server signs with its newest key among them, and introduces the others."""
 
     def __init__(
         self,
@@ -128,10 +138,12 @@ class Hello(_message.Message):
         revision: _builtins.int = ...,
         document_sha256: _builtins.bytes = ...,
         users: _abc.Iterable[_builtins.str] | None = ...,
+        run_id: _builtins.str = ...,
+        policy_key_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "capabilities", b"capabilities", "device_id", b"device_id", "document_sha256", b"document_sha256", "revision", b"revision", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "capabilities", b"capabilities", "device_id", b"device_id", "document_sha256", b"document_sha256", "policy_key_ids", b"policy_key_ids", "revision", b"revision", "run_id", b"run_id", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -205,6 +217,7 @@ class StreamPolicyResponse(_message.Message):
     OFFER_FIELD_NUMBER: _builtins.int
     UP_TO_DATE_FIELD_NUMBER: _builtins.int
     GO_AWAY_FIELD_NUMBER: _builtins.int
+    THROTTLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """Answer to `Hello`."""
@@ -221,6 +234,10 @@ class StreamPolicyResponse(_message.Message):
     def go_away(self) -> Global___GoAway:
         """Close the stream."""
 
+    @_builtins.property
+    def throttle(self) -> Global___Throttle:
+        """Close the stream and come back later: too many come at once. May come instead of a welcome."""
+
     def __init__(
         self,
         *,
@@ -228,12 +245,13 @@ class StreamPolicyResponse(_message.Message):
         offer: Global___Offer | None = ...,
         up_to_date: Global___UpToDate | None = ...,
         go_away: Global___GoAway | None = ...,
+        throttle: Global___Throttle | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["go_away", b"go_away", "message", b"message", "offer", b"offer", "up_to_date", b"up_to_date", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["go_away", b"go_away", "message", b"message", "offer", b"offer", "throttle", b"throttle", "up_to_date", b"up_to_date", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["go_away", b"go_away", "message", b"message", "offer", b"offer", "up_to_date", b"up_to_date", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["go_away", b"go_away", "message", b"message", "offer", b"offer", "throttle", b"throttle", "up_to_date", b"up_to_date", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "offer", "up_to_date", "go_away"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "offer", "up_to_date", "go_away", "throttle"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -282,6 +300,7 @@ class Manifest(_message.Message):
     ISSUED_FIELD_NUMBER: _builtins.int
     EXPIRES_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """Trust domain of the installation."""
     device_id: _builtins.str
@@ -300,6 +319,12 @@ class Manifest(_message.Message):
     def expires(self) -> _timestamp_pb2.Timestamp:
         """The manifest confirms nothing from this time on."""
 
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___ManifestKey]:
+        """All keys by which the device verifies policy from now on, the one that signed among them; they replace those that it had, unless a
+        manifest that was issued later told others. Empty: they stay.
+        """
+
     def __init__(
         self,
         *,
@@ -310,14 +335,41 @@ class Manifest(_message.Message):
         issued: _timestamp_pb2.Timestamp | None = ...,
         expires: _timestamp_pb2.Timestamp | None = ...,
         key_id: _builtins.str = ...,
+        keys: _abc.Iterable[Global___ManifestKey] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires", b"expires", "issued", b"issued"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "document_sha256", b"document_sha256", "expires", b"expires", "issued", b"issued", "key_id", b"key_id", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "document_sha256", b"document_sha256", "expires", b"expires", "issued", b"issued", "key_id", b"key_id", "keys", b"keys", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Manifest: _TypeAlias = Manifest  # noqa: Y015
+
+@_typing.final
+class ManifestKey(_message.Message):
+    """A key that signs policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.str
+    """Identifier, as manifests name it."""
+    public_key: _builtins.bytes
+    """Ed25519 public key, 32 bytes."""
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.str = ...,
+        public_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ManifestKey: _TypeAlias = ManifestKey  # noqa: Y015
 
 @_typing.final
 class SignedManifest(_message.Message):
@@ -428,3 +480,27 @@ class GoAway(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GoAway: _TypeAlias = GoAway  # noqa: Y015
+
+@_typing.final
+class Throttle(_message.Message):
+    """Asks the device to come back later."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETRY_AFTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def retry_after(self) -> _duration_pb2.Duration:
+        """Reconnect not before this time, and at a random time within as much again."""
+
+    def __init__(
+        self,
+        *,
+        retry_after: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Throttle: _TypeAlias = Throttle  # noqa: Y015

@@ -1375,6 +1375,10 @@ class DevicePolicyState(_message.Message):
     CONFIRMED_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
     CONNECTED_FIELD_NUMBER: _builtins.int
+    OFFLINE_SINCE_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    CONFLICTS_FIELD_NUMBER: _builtins.int
+    POLICY_KEY_IDS_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Device."""
     device_name: _builtins.str
@@ -1387,6 +1391,8 @@ class DevicePolicyState(_message.Message):
     """Revision that the device applied last; 0 if none."""
     connected: _builtins.bool
     """Whether a policy stream of the device is open now."""
+    stale: _builtins.bool
+    """Whether the device has not been heard of for so long that its policy counts no more (`staleAfter`)."""
     @_builtins.property
     def confirmed(self) -> _timestamp_pb2.Timestamp:
         """When the device last answered or was confirmed. Absent: never."""
@@ -1394,6 +1400,18 @@ class DevicePolicyState(_message.Message):
     @_builtins.property
     def rejections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why the device refused the document; empty if it did not."""
+
+    @_builtins.property
+    def offline_since(self) -> _timestamp_pb2.Timestamp:
+        """When the last stream of the device was seen open, if none is. Absent: one is, or none ever was."""
+
+    @_builtins.property
+    def conflicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettingsConflict]:
+        """Settings on which the settings policies that apply to the device and its users disagree."""
+
+    @_builtins.property
+    def policy_key_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keys by which the device verifies policy, as its last stream told."""
 
     def __init__(
         self,
@@ -1406,14 +1424,80 @@ class DevicePolicyState(_message.Message):
         confirmed: _timestamp_pb2.Timestamp | None = ...,
         rejections: _abc.Iterable[_builtins.str] | None = ...,
         connected: _builtins.bool = ...,
+        offline_since: _timestamp_pb2.Timestamp | None = ...,
+        stale: _builtins.bool = ...,
+        conflicts: _abc.Iterable[Global___SettingsConflict] | None = ...,
+        policy_key_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "offline_since", b"offline_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "confirmed", b"confirmed", "connected", b"connected", "device_id", b"device_id", "device_name", b"device_name", "offered_revision", b"offered_revision", "rejections", b"rejections", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "confirmed", b"confirmed", "conflicts", b"conflicts", "connected", b"connected", "device_id", b"device_id", "device_name", b"device_name", "offered_revision", b"offered_revision", "offline_since", b"offline_since", "policy_key_ids", b"policy_key_ids", "rejections", b"rejections", "stale", b"stale", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DevicePolicyState: _TypeAlias = DevicePolicyState  # noqa: Y015
+
+@_typing.final
+class SettingsConflict(_message.Message):
+    """Settings policies that apply to one user on one device and disagree on one setting."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    SETTING_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """User of the device; empty for what counts for anybody on it."""
+    setting: _builtins.str
+    """Setting, as documents name it, for example `defaultResponse`."""
+    effective: _builtins.str
+    """What counts, as documents write it."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConflictingValue]:
+        """What each policy says, by name."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        setting: _builtins.str = ...,
+        values: _abc.Iterable[Global___ConflictingValue] | None = ...,
+        effective: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective", b"effective", "setting", b"setting", "user", b"user", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettingsConflict: _TypeAlias = SettingsConflict  # noqa: Y015
+
+@_typing.final
+class ConflictingValue(_message.Message):
+    """What one settings policy says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """Settings policy."""
+    value: _builtins.str
+    """Its value, as documents write it."""
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConflictingValue: _TypeAlias = ConflictingValue  # noqa: Y015
 
 @_typing.final
 class ListDevicePolicyStatesRequest(_message.Message):
@@ -1423,19 +1507,27 @@ class ListDevicePolicyStatesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    CONFLICTING_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most states to return; 0 means 50, more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
+    device: _builtins.str
+    """Only the device of this identifier or name. Empty: all."""
+    conflicting_only: _builtins.bool
+    """Only devices with conflicts."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        device: _builtins.str = ...,
+        conflicting_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflicting_only", b"conflicting_only", "device", b"device", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
