@@ -68,7 +68,8 @@ def mesh_caller(auth_context: Mapping[str, Iterable[bytes]], *, trust_domain: st
             "the client certificate's name is malformed; enrol again", reason="CERTIFICATE_FOREIGN"
         )
     if kind == "device":
-        return Caller(kind=CallerKind.DEVICE, device_id=name, source=source)
+        shown = b"".join(auth_context.get("x509_pem_cert", ()))
+        return Caller(kind=CallerKind.DEVICE, device_id=name, source=source, certificate=shown)
     return Caller(kind=CallerKind.SERVICE, service=name, source=source)
 
 

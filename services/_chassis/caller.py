@@ -2,7 +2,9 @@
 
 import enum
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from cryptography import x509
 
 from services._chassis.permits import Permit
 
@@ -30,6 +32,13 @@ class Caller:
     token_id: str = ""
     device_id: str = ""
     service: str = ""
+    certificate: bytes = field(default=b"", repr=False, compare=False)
+    """Leaf certificate that a device showed, PEM."""
+
+    @property
+    def certificate_serial(self) -> str:
+        """Return the serial number of a device's certificate, as `serial_of` writes it; empty for any other caller."""
+        return serial_of(x509.load_pem_x509_certificate(self.certificate)) if self.certificate else ""
 
     @property
     def name(self) -> str:
@@ -43,6 +52,11 @@ class Caller:
                 return f"service:{self.service}"
             case CallerKind.ANONYMOUS:
                 return "anonymous"
+
+
+def serial_of(certificate: x509.Certificate) -> str:
+    """Write a certificate's serial number in lower-case hex without leading zeros."""
+    return f"{certificate.serial_number:x}"
 
 
 @dataclass(frozen=True, slots=True)

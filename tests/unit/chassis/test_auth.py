@@ -1,10 +1,14 @@
 """Who calls: bearer tokens, and the names in certificates."""
 
 import hashlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from services._chassis import pki
 from services._chassis.auth import administrator, bearer_token, digest_of, mesh_caller
 from services._chassis.caller import Caller, CallerKind
 from services._chassis.errors import UnauthenticatedError, UnavailableError
@@ -142,3 +146,23 @@ def test_a_token_of_an_issuer_may_be_longer_than_ours(length: int) -> None:
     text = "a." + "b" * (length - 4) + ".c"
     assert bearer_token([f"Bearer {text}"]) == text
     assert reason_of([f"Bearer {text}{'c' * LONGEST_JWT}"]) == "TOKEN_MALFORMED"
+
+
+def test_a_device_is_known_by_the_serial_number_of_its_certificate() -> None:
+    """Which of a device's certificates speaks decides whether it still counts."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    authority, _ = pki.create_authority(now=now)
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    pem = pki.sign_device(
+        authority,
+        request.public_bytes(serialization.Encoding.PEM),
+        device_id="d-1",
+        trust_domain="openepm",
+        now=now,
+        lifetime=timedelta(days=1),
+    )
+    context = {"peer_uri": [b"spiffe://openepm/device/d-1"], "x509_pem_cert": [pem]}
+    found = mesh_caller(context, trust_domain="openepm", source="ipv4:1")
+    assert found.certificate_serial == f"{x509.load_pem_x509_certificate(pem).serial_number:x}"
+    assert "BEGIN" not in repr(found)
