@@ -211,13 +211,15 @@ class ReusableCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Devices or users under one name: listed, or (devices) found by a filter."""
+    """Devices or users under one name: listed, in the groups that it nests, or (devices) found by a filter."""
 
     name: str
     type: GroupType
     members: tuple[str, ...] = ()
     filter: str = ""
     description: str = ""
+    groups: tuple[str, ...] = ()
+    """Groups whose members are members of this one too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,4 +220,4 @@ def _group(message: lifecycle_pb2.DirectoryGroup) -> Group | None:
     kind = _GROUP_TYPES.get(message.type)
     if message.deleted or kind is None:
         return None
-    return Group(message.name, kind, tuple(message.members), message.filter)
+    return Group(message.name, kind, tuple(message.members), message.filter, groups=tuple(message.groups))

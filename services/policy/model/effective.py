@@ -4,20 +4,20 @@
 - A device that is not enrolled gets a document without settings and rules.
 - Who is not bound to the device is still one of all users: a rule for everybody is for them too. They do not make a
   device provisioned; that takes settings for the device itself or for a user who is bound to it.
-- A group whose filter cannot be read is treated as one that nobody knows: it includes nobody and excludes everybody.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from elevation.assignment import Memberships, applicable
 from elevation.document import PolicyDocument, UserPolicy
-from elevation.filters import FilterError, Test, compile_filter
-from elevation.model import Attributes, Device, Group, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy, User
+from elevation.filters import Test, compile_filter
+from elevation.model import Device, Group, ReusableCertificate, RulesPolicy, SettingsPolicy, User
 from elevation.settings import merge
 from services.policy.model.delivery import Desired
 from services.policy.model.directory import DirectoryDevice
+from services.policy.model.memberships import MembershipIndex
 from services.policy.model.objects import Corpus
 
 
@@ -33,7 +33,7 @@ class EffectivePolicies:
         self._revisions = {stored.name: stored.about.revision for stored in corpus.rules_policies}
         self._certificates = {stored.name: stored.content for stored in corpus.certificates}
         self._certificates_of = {name: _certificates_of(policy) for name, policy in self._rules_policies.items()}
-        self._groups = _Groups(groups.values())
+        self._groups = MembershipIndex(groups.values())
         self._filters = _filters(include.filter for policy in self._policies for include in policy.assignments.include)
         self._shared: dict[tuple[object, ...], UserPolicy] = {}
 
@@ -95,48 +95,6 @@ def desired_of(document: PolicyDocument) -> Desired:
     if not settings:
         return Desired.NONE
     return Desired.ON if any(found.enabled for found in settings) else Desired.OFF
-
-
-@dataclass(frozen=True, slots=True)
-class _Dynamic:
-    """Find the devices of a group by a filter."""
-
-    name: str
-    holds: Test
-
-
-class _Groups:
-    """Know who is in which group."""
-
-    def __init__(self, groups: Iterable[Group]) -> None:
-        self.types: dict[str, GroupType] = {}
-        self._dynamic: list[_Dynamic] = []
-        members: dict[tuple[GroupType, str], set[str]] = {}
-        for group in groups:
-            if group.filter:
-                self._add_dynamic(group)
-                continue
-            self.types[group.name] = group.type
-            for member in group.members:
-                members.setdefault((group.type, member), set()).add(group.name)
-        self._of = {member: frozenset(names) for member, names in members.items()}
-
-    def of_device(self, name: str, attributes: Attributes) -> frozenset[str]:
-        """Return the groups that list the device or find it."""
-        found = frozenset(group.name for group in self._dynamic if group.holds(attributes))
-        return self._of.get((GroupType.DEVICE, name), frozenset()) | found
-
-    def of_user(self, name: str) -> frozenset[str]:
-        """Return the groups that list the user."""
-        return self._of.get((GroupType.USER, name), frozenset())
-
-    def _add_dynamic(self, group: Group) -> None:
-        try:
-            holds = compile_filter(group.filter)
-        except FilterError:
-            return
-        self.types[group.name] = group.type
-        self._dynamic.append(_Dynamic(group.name, holds))
 
 
 def _certificates_of(policy: RulesPolicy) -> frozenset[str]:
