@@ -10,6 +10,7 @@ from services._chassis.audit import AuditEntry
 from services._chassis.paging import Page, PageRequest
 from services.device.model.devices import Device
 from services.device.model.groups import Group
+from services.device.model.history import HistoryEntry
 from services.device.model.tokens import EnrolmentToken
 from services.device.model.used_groups import UsedGroups
 
@@ -97,6 +98,22 @@ class Groups(Protocol):
         ...
 
 
+class History(Protocol):
+    """Keep what became of devices."""
+
+    async def add(self, *entries: HistoryEntry) -> None:
+        """Add entries, the earliest first; they are told in the order in which they were added, whatever their times."""
+        ...
+
+    async def page(self, device_id: str, request: PageRequest) -> Page[HistoryEntry]:
+        """Return a page of a device's history, newest first."""
+        ...
+
+    async def forget(self, device_id: str) -> None:
+        """Remove a device's history."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DirectoryChanges:
     """Hold what is newer than a revision, in the order of revisions, and the revision that it leads to."""
@@ -122,6 +139,11 @@ class Work(Protocol):
     @property
     def groups(self) -> Groups:
         """Return the groups."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """Return what became of devices."""
         ...
 
     async def next_revision(self) -> int:

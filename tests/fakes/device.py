@@ -9,10 +9,11 @@ from datetime import datetime
 from elevation.model import GroupType
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import ConflictError
-from services._chassis.paging import Page, PageRequest
+from services._chassis.paging import Page, PageRequest, cut
 from services._chassis.permits import DEFAULT_TAG
 from services.device.model.devices import Device
 from services.device.model.groups import Group
+from services.device.model.history import HistoryEntry
 from services.device.model.lifecycle import is_due
 from services.device.model.pages import Item, fitting_page
 from services.device.model.tokens import EnrolmentToken
@@ -30,6 +31,7 @@ class Shelves:
     used: UsedGroups = field(default_factory=UsedGroups)
     revision: int = 0
     audit: tuple[AuditEntry, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
 
 
 class MemoryStore:
@@ -67,6 +69,7 @@ class MemoryWork:
         self.devices = MemoryDevices(self)
         self.tokens = MemoryTokens(self)
         self.groups = MemoryGroups(self)
+        self.history = MemoryHistory(self)
 
     async def next_revision(self) -> int:
         """Return the one after the revision at the beginning."""
@@ -206,6 +209,31 @@ class MemoryGroups:
     async def keep_used(self, used: UsedGroups) -> None:
         """Replace the groups that policies are assigned to."""
         self._work.own = replace(self._work.own, used=used)
+
+
+class MemoryHistory:
+    """Keep what became of devices."""
+
+    def __init__(self, work: MemoryWork) -> None:
+        self._work = work
+
+    async def add(self, *entries: HistoryEntry) -> None:
+        """Keep the entries behind all others."""
+        own = self._work.own
+        self._work.own = replace(own, history=(*own.history, *entries))
+
+    async def page(self, device_id: str, request: PageRequest) -> Page[HistoryEntry]:
+        """Return a page, newest first."""
+        numbered = [(number, entry) for number, entry in enumerate(self._work.own.history, start=1)]
+        mine = [each for each in reversed(numbered) if each[1].device_id == device_id]
+        left = [each for each in mine if not request.after or each[0] < int(request.after[0])]
+        page = cut(left[: request.size + 1], request, key=lambda each: (each[0],))
+        return Page(tuple(entry for _, entry in page.items), page.next_token)
+
+    async def forget(self, device_id: str) -> None:
+        """Keep those of the other devices."""
+        own = self._work.own
+        self._work.own = replace(own, history=tuple(e for e in own.history if e.device_id != device_id))
 
 
 def _visible(carried: tuple[str, ...], tags: Tags) -> bool:

@@ -22,6 +22,7 @@ from services.device.model.pages import fitting_page
 from services.device.model.tokens import EnrolmentToken
 from services.device.model.used_groups import UsedGroups
 from services.device.ports import DirectoryChanges, Tags
+from services.device.store.history import SqlHistory
 from services.device.store.rows import (
     Row,
     device_of,
@@ -66,6 +67,7 @@ class SqlWork:
         self.devices = SqlDevices(tx)
         self.tokens = SqlTokens(tx)
         self.groups = SqlGroups(tx)
+        self.history = SqlHistory(tx)
 
     async def next_revision(self) -> int:
         """Take the directory's next revision, once a transaction."""

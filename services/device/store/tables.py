@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services._chassis.audit_store import audit_table
+from services._chassis.audit_store import ORDER, audit_table
 from services._chassis.db import revision_table
 from services._chassis.tables import UtcDateTime
 
@@ -82,6 +82,15 @@ USED_GROUPS = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
     *_lists("groups"),
+)
+HISTORY = sa.Table(
+    "device_history",
+    METADATA,
+    sa.Column("id", ORDER, primary_key=True, autoincrement=True),
+    *_texts("device_id"),
+    sa.Column("at", UtcDateTime, nullable=False),
+    *_texts("kind", "before", "after", "reason", "actor"),
+    sa.Index("device_history_of", "device_id", "id"),
 )
 SCOPE_TAGS = sa.Table(
     "device_scope_tags",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services._chassis.audit import AuditEntry
-from services._chassis.errors import ConflictError, DeniedError, InvalidError, NotFoundError, Problem
+from services._chassis.errors import ConflictError, DeniedError, InvalidError, Problem
 from services._chassis.paging import Page, page_request
 from services._chassis.permits import Permit
 from services.device.model.devices import (
@@ -19,7 +19,7 @@ from services.device.model.devices import (
 from services.device.model.texts import LONGEST_NOTE, check_text
 from services.device.ports import Store, Work
 from services.device.usecases.reach import refuse_other_reach
-from services.device.usecases.visibility import Standing, refuse_foreign_tags
+from services.device.usecases.visibility import Standing, refuse_foreign_tags, visible_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ async def get_device(store: Store, device: str, *, permit: Permit) -> Device:
     """Return a device by its id, or an enrolled one by its name. Raises NotFoundError."""
     async with store.read() as work:
         found = await work.devices.get(device) or await work.devices.named(device)
-    return _visible(found, permit)
+    return visible_device(found, permit)
 
 
 async def list_devices(store: Store, *, permit: Permit, page_size: int, page_token: str) -> Page[Device]:
@@ -77,7 +77,7 @@ async def update_device(
     brings the device within reach of policies that are not the caller's to assign, and ConflictError for a stale etag.
     """
     async with store.transaction() as work:
-        device = _visible(await work.devices.get(change.device_id), permit)
+        device = visible_device(await work.devices.get(change.device_id), permit)
         _check_change(change)
         if change.attested == device.attested:
             return device  # also when a change is repeated whose answer was lost, and whose etag is old by now
@@ -96,7 +96,7 @@ async def update_device(
 async def retire_device(store: Store, device_id: str, *, reason: str, permit: Permit, now: datetime) -> Device:
     """Take the device's credentials away; again changes nothing. Raises NotFoundError and InvalidError."""
     async with store.transaction() as work:
-        device = _visible(await work.devices.get(device_id), permit)
+        device = visible_device(await work.devices.get(device_id), permit)
         if problems := list(check_text("reason", reason, LONGEST_NOTE)):
             raise InvalidError(problems)
         if not device.is_enrolled:
@@ -117,12 +117,6 @@ def _admitted(device: Device | None) -> Device:
         raise DeniedError("this device is not known here; enrol it again", reason="DEVICE_UNKNOWN")
     if not device.is_enrolled:
         raise DeniedError("this device is retired; enrol it again with a new token", reason="DEVICE_NOT_ENROLLED")
-    return device
-
-
-def _visible(device: Device | None, permit: Permit) -> Device:
-    if device is None or not permit.sees(device.attested.scope_tags):
-        raise NotFoundError("there is no such device; list the devices for their ids and names")
     return device
 
 

@@ -1,10 +1,11 @@
-"""Who may put which scope tags on what, and who may change a group that gives others their reach."""
+"""Who may see a device, who may put which scope tags on what, and who may change a group that gives others their reach."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from services._chassis.errors import DeniedError
+from services._chassis.errors import DeniedError, NotFoundError
 from services._chassis.permits import Permit
+from services.device.model.devices import Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +36,10 @@ def refuse_foreign_tags(permit: Permit, wanted: Collection[str], present: Collec
             f"the scope tags {', '.join(sorted(changed))} are not all within your scope; leave them as they are",
             reason="SCOPE_TAG_OUT_OF_SCOPE",
         )
+
+
+def visible_device(device: Device | None, permit: Permit) -> Device:
+    """Return the device that was found, if the caller may see it. Raises NotFoundError."""
+    if device is None or not permit.sees(device.attested.scope_tags):
+        raise NotFoundError("there is no such device; list the devices for their ids and names")
+    return device
