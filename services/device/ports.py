@@ -22,7 +22,7 @@ class Devices(Protocol):
     """Keep devices."""
 
     async def get(self, device_id: str) -> Device | None:
-        """Return the device, enrolled or retired."""
+        """Return the device, enrolled or not."""
         ...
 
     async def named(self, name: str) -> Device | None:
@@ -47,6 +47,26 @@ class Devices(Protocol):
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[Device]:
         """Return devices in DEPROVISION_PENDING whose time has come, the longest overdue first."""
+        ...
+
+
+class Identities(Protocol):
+    """Know who had which name and which key, and who is no more."""
+
+    async def left_under(self, name: str) -> Sequence[Device]:
+        """Return the devices of this name that are not enrolled, the one that enrolled last first."""
+        ...
+
+    async def with_key(self, key_digest: str) -> Sequence[Device]:
+        """Return the devices that have or ever had this key, the one that enrolled last first."""
+        ...
+
+    async def keep_key(self, device_id: str, key_digest: str) -> None:
+        """Remember that the device has this key, for as long as there is the device."""
+        ...
+
+    async def bury(self, device_id: str, revision: int) -> None:
+        """Remove the device's record and keys, and leave a tombstone for those who follow the directory."""
         ...
 
 
@@ -121,6 +141,8 @@ class DirectoryChanges:
     revision: int
     devices: tuple[Device, ...] = ()
     groups: tuple[Group, ...] = ()
+    deleted: tuple[str, ...] = ()
+    """Identifiers of devices that are no more."""
 
 
 class Work(Protocol):
@@ -129,6 +151,11 @@ class Work(Protocol):
     @property
     def devices(self) -> Devices:
         """Return the devices."""
+        ...
+
+    @property
+    def identities(self) -> Identities:
+        """Return who had which name and which key."""
         ...
 
     @property

@@ -32,6 +32,8 @@ class Shelves:
     revision: int = 0
     audit: tuple[AuditEntry, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
+    keys: frozenset[tuple[str, str]] = frozenset()
+    deleted: Mapping[str, int] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -70,6 +72,7 @@ class MemoryWork:
         self.tokens = MemoryTokens(self)
         self.groups = MemoryGroups(self)
         self.history = MemoryHistory(self)
+        self.identities = MemoryIdentities(self)
 
     async def next_revision(self) -> int:
         """Return the one after the revision at the beginning."""
@@ -88,6 +91,7 @@ class MemoryWork:
             self.own.revision,
             tuple(device for device in devices if device.revision > after),
             tuple(group for group in groups if group.revision > after),
+            tuple(sorted(device_id for device_id, revision in self.own.deleted.items() if revision > after)),
         )
 
     async def audit(self, *entries: AuditEntry, now: datetime) -> None:
@@ -144,6 +148,45 @@ class MemoryDevices:
         """Return devices whose component is to go by now."""
         due = [device for device in self._all.values() if is_due(device.lifecycle, now)]
         return sorted(due, key=lambda device: (device.lifecycle.deprovision_time or now, device.device_id))[:limit]
+
+
+class MemoryIdentities:
+    """Look at devices by names and keys of theirs."""
+
+    def __init__(self, work: MemoryWork) -> None:
+        self._work = work
+
+    async def left_under(self, name: str) -> Sequence[Device]:
+        """Return those that are not enrolled."""
+        return self._newest(device for device in self._all if device.name == name and not device.is_enrolled)
+
+    async def with_key(self, key_digest: str) -> Sequence[Device]:
+        """Return those that ever had the key."""
+        having = {device_id for digest, device_id in self._work.own.keys if digest == key_digest}
+        return self._newest(device for device in self._all if device.device_id in having)
+
+    async def keep_key(self, device_id: str, key_digest: str) -> None:
+        """Remember the key."""
+        own = self._work.own
+        self._work.own = replace(own, keys=own.keys | {(key_digest, device_id)})
+
+    async def bury(self, device_id: str, revision: int) -> None:
+        """Remove the device, and leave a tombstone."""
+        own = self._work.own
+        self._work.own = replace(
+            own,
+            devices={key: device for key, device in own.devices.items() if key != device_id},
+            keys=frozenset(pair for pair in own.keys if pair[1] != device_id),
+            deleted={**own.deleted, device_id: revision},
+        )
+
+    @property
+    def _all(self) -> Iterable[Device]:
+        return self._work.own.devices.values()
+
+    @staticmethod
+    def _newest(devices: Iterable[Device]) -> Sequence[Device]:
+        return sorted(devices, key=lambda device: (device.enrolled, device.device_id), reverse=True)
 
 
 class MemoryTokens:

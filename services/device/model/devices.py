@@ -1,6 +1,7 @@
 """Devices: who they are, what their agents report, and what administrators say of them.
 
-- The name is unique among enrolled devices; a retired device frees it.
+- The name is unique among enrolled devices; a retired device frees it, and takes its record up again when it enrols under it.
+- A banned device keeps its name and its keys from enrolling, until the ban is lifted.
 - Attested facts (users, tags, ownership) come from an enrolment token or an administrator; reported ones from the agent.
 - Users that the agent reports are kept only where the enrolment token allows it.
 - `version` counts what administrators change and is the etag; `revision` is the directory's, moved by whatever others hear of.
@@ -14,6 +15,7 @@ from datetime import datetime
 
 from services._chassis.errors import Problem
 from services.device.model import texts
+from services.device.model.credentials import Credentials, Use
 from services.device.model.lifecycle import Lifecycle, settle_platform
 from services.device.model.pages import weigh
 
@@ -26,6 +28,7 @@ class EnrolmentState(enum.Enum):
 
     ENROLLED = "ENROLLED"
     RETIRED = "RETIRED"
+    BANNED = "BANNED"
 
 
 class Ownership(enum.Enum):
@@ -77,7 +80,12 @@ class Device:
     origin: Origin
     enrolled: datetime
     enrolment: EnrolmentState = EnrolmentState.ENROLLED
+    credentials: Credentials = field(default_factory=Credentials)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    suspected_clone: datetime | None = None
+    """When two lines of life were seen under this identity; None: they were not, or it was cleared."""
+    quarantined: bool = False
+    """Whether the device gets no settings and rules because of that."""
     last_check_in: datetime | None = None
     version: int = 1
     revision: int = 0
@@ -91,6 +99,10 @@ class Device:
     def is_enrolled(self) -> bool:
         """Tell whether the device's credentials count."""
         return self.enrolment is EnrolmentState.ENROLLED
+
+    def use_of(self, serial: str) -> Use:
+        """Say what a use of the device's certificate with this serial number is."""
+        return self.credentials.use_of(serial)
 
     @property
     def bound_users(self) -> tuple[str, ...]:
@@ -122,6 +134,8 @@ class Device:
             self.bound_users,
             self.attested,
             self.lifecycle.deprovision_time,
+            self.quarantined,
+            (self.credentials.serials, self.credentials.unused_serial),
         )
 
     def shown(self) -> dict[str, object]:

@@ -39,6 +39,8 @@ class TokenDraft:
     groups: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     scope_tags: tuple[str, ...] = ()
+    device_id: str = ""
+    device_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class EnrolmentToken:
     groups: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     scope_tags: tuple[str, ...] = ()
+    device_id: str = ""
+    device_names: tuple[str, ...] = ()
     revoked: datetime | None = None
 
     def refusal(self, now: datetime) -> Refusal | None:

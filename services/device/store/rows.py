@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from elevation.model import GroupType
+from services.device.model.credentials import Certificate, Credentials
 from services.device.model.devices import Attested, Device, EnrolmentState, Facts, Origin, Ownership
 from services.device.model.groups import Group
 from services.device.model.lifecycle import Desired, EpmState, Lifecycle
@@ -34,6 +35,9 @@ def device_row(device: Device) -> Row:
         "token_id": device.origin.token_id,
         "key_digest": device.origin.key_digest,
         "allow_reported_users": device.origin.allow_reported_users,
+        **_credentials_row(device.credentials),
+        "suspected_clone": device.suspected_clone,
+        "quarantined": device.quarantined,
         "enrolled": device.enrolled,
         "epm_state": lifecycle.state.value,
         "desired": lifecycle.desired.value,
@@ -66,6 +70,11 @@ def device_of(row: Row) -> Device:
         origin=Origin(**{name: row[name] for name in ("token_id", "key_digest", "allow_reported_users")}),
         enrolled=row["enrolled"],
         enrolment=EnrolmentState(row["enrolment"]),
+        credentials=Credentials(
+            _certificate(row, "certificate"), _certificate(row, "unused"), tuple(row["replaced_serials"])
+        ),
+        suspected_clone=row["suspected_clone"],
+        quarantined=row["quarantined"],
         lifecycle=Lifecycle(
             EpmState(row["epm_state"]), Desired(row["desired"]), row["deprovision_time"], row["policy_revision"]
         ),
@@ -87,7 +96,7 @@ def group_row(group: Group) -> Row:
 
 def token_of(row: Row) -> EnrolmentToken:
     """Return the enrolment token of a row."""
-    lists = {name: tuple(row[name]) for name in ("users", "groups", "tags", "scope_tags")}
+    lists = {name: tuple(row[name]) for name in ("users", "groups", "tags", "scope_tags", "device_names")}
     return EnrolmentToken(**{**row, **lists})
 
 
@@ -107,3 +116,17 @@ def used_of(row: Row) -> UsedGroups:
     """Return the groups that policies are assigned to."""
     groups = (UsedGroup(each["name"], tuple(each["filters"]), each["any_filter"]) for each in row["groups"])
     return UsedGroups(row["revision"], tuple(groups))
+
+
+def _credentials_row(credentials: Credentials) -> Row:
+    row: dict[str, Any] = {"replaced_serials": credentials.replaced}
+    for name, held in (("certificate", credentials.current), ("unused", credentials.unused)):
+        row[f"{name}_serial"] = held.serial if held else ""
+        row[f"{name}_key"] = held.key_digest if held else ""
+        row[f"{name}_expires"] = held.expires if held else None
+    return row
+
+
+def _certificate(row: Row, name: str) -> Certificate | None:
+    serial, expires = row[f"{name}_serial"], row[f"{name}_expires"]
+    return Certificate(serial, expires, row[f"{name}_key"]) if serial and expires else None

@@ -23,6 +23,7 @@ from services.device.model.tokens import EnrolmentToken
 from services.device.model.used_groups import UsedGroups
 from services.device.ports import DirectoryChanges, Tags
 from services.device.store.history import SqlHistory
+from services.device.store.identities import SqlIdentities
 from services.device.store.rows import (
     Row,
     device_of,
@@ -34,7 +35,7 @@ from services.device.store.rows import (
     used_of,
     used_row,
 )
-from services.device.store.tables import AUDIT, DEVICES, GROUPS, SCOPE_TAGS, TOKENS, USED_GROUPS, Text
+from services.device.store.tables import AUDIT, DEVICES, GROUPS, SCOPE_TAGS, TOKENS, TOMBSTONES, USED_GROUPS, Text
 
 MOST_ASKED = 1000
 """Names in one question; a database takes some ten thousand."""
@@ -68,6 +69,7 @@ class SqlWork:
         self.tokens = SqlTokens(tx)
         self.groups = SqlGroups(tx)
         self.history = SqlHistory(tx)
+        self.identities = SqlIdentities(tx)
 
     async def next_revision(self) -> int:
         """Take the directory's next revision, once a transaction."""
@@ -81,10 +83,12 @@ class SqlWork:
         """Return what changed after the revision, tombstones included."""
         devices = sa.select(DEVICES).where(DEVICES.c.revision > after).order_by(DEVICES.c.revision, DEVICES.c.device_id)
         groups = sa.select(GROUPS).where(GROUPS.c.revision > after).order_by(GROUPS.c.revision, GROUPS.c.name)
+        deleted = sa.select(TOMBSTONES).where(TOMBSTONES.c.revision > after).order_by(TOMBSTONES.c.device_id)
         return DirectoryChanges(
             await self.current_revision(),
             tuple(device_of(row) for row in await _rows(self._tx, devices)),
             tuple(group_of(row) for row in await _rows(self._tx, groups)),
+            tuple(row["device_id"] for row in await _rows(self._tx, deleted)),
         )
 
     async def audit(self, *entries: AuditEntry, now: datetime) -> None:

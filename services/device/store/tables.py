@@ -1,6 +1,8 @@
 """The tables of the device service; `migrations` creates what is declared here.
 
 - `enrolled_name` is the name of an enrolled device and NULL of any other, so that it can be unique.
+- A device that has no certificate which is known has an empty `certificate_serial`; the same goes for `unused_serial`.
+- Keys are all that a device ever had. A device that was deleted leaves a tombstone and nothing else.
 - Scope tags stand beside their objects in a table of their own, where pages narrow by them; what has none carries `default`.
 - The groups that policies are assigned to are told as a whole and kept as one row.
 """
@@ -40,6 +42,12 @@ DEVICES = sa.Table(
     *_lists("scope_tags"),
     *_texts("token_id", "key_digest"),
     sa.Column("allow_reported_users", sa.Boolean, nullable=False),
+    *_texts("certificate_serial", "certificate_key", "unused_serial", "unused_key"),
+    sa.Column("certificate_expires", UtcDateTime, nullable=True),
+    sa.Column("unused_expires", UtcDateTime, nullable=True),
+    *_lists("replaced_serials"),
+    sa.Column("suspected_clone", UtcDateTime, nullable=True),
+    sa.Column("quarantined", sa.Boolean, nullable=False),
     sa.Column("enrolled", UtcDateTime, nullable=False),
     *_texts("epm_state", "desired"),
     sa.Column("deprovision_time", UtcDateTime, nullable=True),
@@ -65,6 +73,22 @@ TOKENS = sa.Table(
     sa.Column("revoked", UtcDateTime, nullable=True),
     sa.Column("allow_reported_users", sa.Boolean, nullable=False),
     *_lists("users", "groups", "tags", "scope_tags"),
+    *_texts("device_id"),
+    *_lists("device_names"),
+)
+KEYS = sa.Table(
+    "device_keys",
+    METADATA,
+    sa.Column("key_digest", Text, primary_key=True),
+    sa.Column("device_id", Text, primary_key=True),
+    sa.Index("device_keys_of", "device_id"),
+)
+TOMBSTONES = sa.Table(
+    "device_tombstones",
+    METADATA,
+    sa.Column("device_id", Text, primary_key=True),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Index("device_tombstones_changed", "revision"),
 )
 GROUPS = sa.Table(
     "device_groups",

@@ -1,0 +1,96 @@
+"""The certificates of a device: the one in use, one that was not used yet, and those that were replaced.
+
+- A renewal adds a certificate beside the one in use. Its first use, in a call to any service, makes it the one in use; from then
+  on the old one is refused. Another renewal before that replaces the one that was not used.
+- Devices of an older release have no certificate here: any of theirs counts until the first renewal, which learns it.
+
+INVARIANT: at most two certificates count, and none that was replaced.
+"""
+
+import enum
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+MOST_REPLACED = 50
+"""Replaced certificates that are remembered, the newest; an older one is refused all the same, as one that nobody knows."""
+
+
+class Use(enum.Enum):
+    """Say what the use of a certificate is."""
+
+    ORDINARY = "ORDINARY"
+    FIRST = "FIRST"
+    """Of one that was not used before."""
+    REPLACED = "REPLACED"
+    """Of one that does not count any more: somebody lives on with what the device gave up."""
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Know one certificate: its serial number in lower-case hex without leading zeros, its end, the digest of its key."""
+
+    serial: str
+    expires: datetime
+    key_digest: str
+
+    def shown(self) -> dict[str, str]:
+        """Return the certificate as an audit record keeps it."""
+        return {"serial": self.serial, "expires": self.expires.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Hold a device's certificates; without a `current` one any that is not replaced counts."""
+
+    current: Certificate | None = None
+    unused: Certificate | None = None
+    replaced: tuple[str, ...] = ()
+    """Serial numbers, oldest first."""
+
+    @property
+    def serials(self) -> tuple[str, ...]:
+        """Return the serial numbers that count; none means that any certificate counts."""
+        if self.current is None:
+            return ()
+        return (self.current.serial, self.unused.serial) if self.unused else (self.current.serial,)
+
+    @property
+    def unused_serial(self) -> str:
+        """Return the serial number of the certificate that was not used yet, or nothing."""
+        return self.unused.serial if self.unused else ""
+
+    def use_of(self, serial: str) -> Use:
+        """Say what a use of the certificate with this serial number is."""
+        if self.unused is not None and serial == self.unused.serial:
+            return Use.FIRST
+        if serial in self.replaced:
+            return Use.REPLACED
+        return Use.ORDINARY if self.current is None or serial == self.current.serial else Use.UNKNOWN
+
+    def holds_key(self, key_digest: str) -> bool:
+        """Tell whether a certificate that counts has this key."""
+        return any(held is not None and held.key_digest == key_digest for held in (self.current, self.unused))
+
+    def learnt(self, shown: Certificate) -> "Credentials":
+        """Return them with the certificate that the device shows, where none was known."""
+        return self if self.current is not None else replace(self, current=shown)
+
+    def renewed(self, issued: Certificate) -> "Credentials":
+        """Return them with a new certificate that waits for its first use, in place of one that waited."""
+        return Credentials(self.current, issued, self._without(self.unused))
+
+    def promoted(self) -> "Credentials":
+        """Return them after the first use of the new certificate: the old one counts no more."""
+        return self if self.unused is None else Credentials(self.unused, None, self._without(self.current))
+
+    def begun_anew(self, issued: Certificate) -> "Credentials":
+        """Return them with this one certificate alone."""
+        return Credentials(issued, None, self._without(self.current, self.unused))
+
+    def ended(self) -> "Credentials":
+        """Return them with all certificates replaced, by nothing; to be asked only of a device that is not enrolled any more."""
+        return Credentials(None, None, self._without(self.current, self.unused))
+
+    def _without(self, *gone: Certificate | None) -> tuple[str, ...]:
+        return (*self.replaced, *(held.serial for held in gone if held is not None))[-MOST_REPLACED:]
