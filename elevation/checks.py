@@ -28,6 +28,7 @@ from elevation.rule_checks import check_rule
 
 MAX_RULES = 100
 MAX_TARGETS = 1000
+MAX_NESTED = 100
 BUILT_IN_GROUPS: Mapping[str, GroupType] = {ALL_DEVICES: GroupType.DEVICE, ALL_USERS: GroupType.USER}
 
 
@@ -64,15 +65,16 @@ def check_reusable_certificate(certificate: ReusableCertificate) -> list[Problem
 
 
 def check_group(group: Group) -> list[Problem]:
-    """Check a group of devices or users."""
+    """Check a group of devices or users; whether what it nests may be nested is for `check_nesting`."""
     problems = [*texts.check_name("name", group.name), *texts.check_description("description", group.description)]
     if group.name in BUILT_IN_GROUPS:
         problems.append(Problem("name", f'"{group.name}" always exists; choose another name'))
     for number, member in enumerate(group.members):
         problems.extend(texts.check_name(f"members[{number}]", member))
+    problems.extend(_check_nested_names(group))
     if group.filter:
-        if group.members:
-            problems.append(Problem("filter", "a group has members or a filter; remove one of the two"))
+        if group.members or group.groups:
+            problems.append(Problem("filter", "a group has members and groups, or a filter; remove one of the two"))
         if group.type is GroupType.USER:
             problems.append(Problem("filter", "filters find devices; list the members of a group of users"))
         problems.extend(_check_filter("filter", group.filter))
@@ -122,6 +124,54 @@ def _check_rule_names(policy: RulesPolicy) -> Iterator[Problem]:
         earlier = first.setdefault(rule.name.casefold(), number)
         if earlier != number and rule.name:
             yield Problem(f"rules[{number}].name", f'"{rule.name}" is the name of rules[{earlier}] too; rename one')
+
+
+def check_nesting(group: Group, others: Mapping[str, Group]) -> list[Problem]:
+    """Check the groups that a group nests: each is there, of the same type, and nests none.
+
+    `others` has those of them that exist, as they will be.
+    """
+    problems: list[Problem] = []
+    for number, name in enumerate(group.groups):
+        if (
+            name != group.name
+            and name not in BUILT_IN_GROUPS
+            and (message := _not_nestable(group, others.get(name), name))
+        ):
+            problems.append(Problem(f"groups[{number}]", message))
+    return problems
+
+
+def _not_nestable(group: Group, nested: Group | None, name: str) -> str:
+    """Say why the group cannot nest the other one; blank if it can."""
+    if nested is None:
+        return f'there is no group "{name}"; make it first or together with this one, or correct the name'
+    if nested.type is not group.type:
+        ours, theirs = group.type.value.lower(), nested.type.value.lower()
+        return f'"{name}" is a group of {theirs}s; a group of {ours}s nests groups of {ours}s alone'
+    if group.name in nested.groups:
+        return f'"{name}" and "{group.name}" nest each other, which has no end; take one out of the other'
+    if nested.groups:
+        inner = ", ".join(f'"{inner}"' for inner in nested.groups)
+        return f'"{name}" itself nests {inner}, and groups nest one level deep; name those here instead'
+    return ""
+
+
+def _check_nested_names(group: Group) -> Iterator[Problem]:
+    if len(group.groups) > MAX_NESTED:
+        yield Problem("groups", f"has {len(group.groups)} entries; at most {MAX_NESTED} are allowed")
+        return
+    seen: set[str] = set()
+    for number, name in enumerate(group.groups):
+        at = f"groups[{number}]"
+        yield from texts.check_name(at, name)
+        if name == group.name:
+            yield Problem(at, "a group does not nest itself; remove it")
+        elif name in BUILT_IN_GROUPS:
+            yield Problem(at, f'"{name}" holds everything there is; assign policies to it instead of nesting it')
+        elif name in seen:
+            yield Problem(at, f'"{name}" stands twice; remove the repetition')
+        seen.add(name)
 
 
 def _targets(assignments: Assignments) -> Iterator[tuple[str, str]]:

@@ -29,6 +29,15 @@ FIELDS = {
 }
 """Every spelling of a field, and the field that it means."""
 
+FIELD_NAMES = tuple(dict.fromkeys(FIELDS.values()))
+"""The fields, as messages and answers spell them."""
+
+REPORTED_FIELDS = frozenset({"os", "osVersion", "architecture"})
+"""Fields that agents report, and may report otherwise at any time; the others are attested.
+
+A name is what the device asked for when it enrolled, and stays; `tag` and `ownership` come from a token or an administrator.
+"""
+
 MAX_LENGTH = 2048
 _MAX_DEPTH = 32
 _SPELLINGS = {field: [spelling for spelling, meant in FIELDS.items() if meant == field] for field in FIELDS.values()}
