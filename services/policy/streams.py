@@ -113,7 +113,7 @@ class PolicyStream:
                 task.cancel()
             await asyncio.gather(reader, talker, closer, return_exceptions=True)
             with suppress(UnavailableError):
-                await self.conversation.end()
+                await self.conversation.end(self._clock.now())
 
     async def _read(self, requests: Requests) -> None:
         async for request in requests:

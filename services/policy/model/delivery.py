@@ -10,11 +10,14 @@ import enum
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from services.policy.model.bundle import UNKNOWN, Bundle
 from services.policy.model.states import DeliveryState
 
 LARGEST_REVISION = 2**63 - 2
 MOST_REASONS = 20
 LONGEST_REASON = 500
+MOST_RUNS = 8
+"""Runs of a device's agent that are remembered."""
 LEASE = timedelta(minutes=3)
 """A stream that no process has held for so long is gone: its process ended without a word."""
 
@@ -46,11 +49,15 @@ class Delivery:
     """Digest of the newest document; empty: it is not known here."""
     desired: Desired = Desired.NONE
     """What the newest document wants."""
+    bundle: Bundle = UNKNOWN
+    """Policies in the newest document."""
     offered: datetime | None = None
     """When the newest document was offered first. None: it was not."""
     applied_revision: int = 0
     applied_desired: Desired | None = None
     """What the document wants that the device applied. None: it applied none, or one that is not known here."""
+    applied_bundle: Bundle = UNKNOWN
+    """Policies in the document that the device applied; unknown where that is not known here."""
     rejected_revision: int = 0
     rejections: tuple[str, ...] = ()
     confirmed: datetime | None = None
@@ -61,6 +68,10 @@ class Delivery:
     """The newest stream; empty: it was closed."""
     seen: datetime | None = None
     """When a process last held the stream. None: never."""
+    runs: tuple[str, ...] = ()
+    """The last runs of the agent that said hello, the newest one last."""
+    key_ids: tuple[str, ...] = ()
+    """Keys by which the device verifies policy, as its last hello told."""
 
     @property
     def state(self) -> DeliveryState:
@@ -76,6 +87,10 @@ class Delivery:
     def connected(self, now: datetime) -> bool:
         """Tell whether a stream is open."""
         return bool(self.stream) and self.seen is not None and now - self.seen < LEASE
+
+    def alternates(self, run_id: str) -> bool:
+        """Tell whether a hello of this run comes after one of a newer run: then two agents live under one identity."""
+        return run_id in self.runs[:-1]
 
     def acknowledged(self, desired: Desired) -> bool:
         """Tell whether the device applied a document that wants this."""
@@ -94,23 +109,45 @@ class Delivery:
         """Begin a stream of a device that holds this revision and digest (0 and empty: none)."""
         begun = replace(self, stream=stream, seen=now)
         if revision and (revision, sha256) == (self.revision, self.sha256):
-            return begun.applied(revision, self.desired, now)
+            return begun.applied(revision, self.desired, now, bundle=self.bundle)
         if revision >= max(self.revision, 1):
             # The device is ahead: these data were restored from an older state. Nobody here knows what it holds.
-            begun = replace(begun, revision=revision, sha256=b"", desired=Desired.NONE, offered=None)
-        if revision == self.applied_revision:
+            begun = replace(begun, revision=revision, sha256=b"", desired=Desired.NONE, bundle=UNKNOWN, offered=None)
+        elif revision == self.applied_revision:
             return begun
-        return replace(begun, applied_revision=revision, applied_desired=None)
+        return replace(begun, applied_revision=revision, applied_desired=None, applied_bundle=UNKNOWN)
 
-    def prepared(self, sha256: bytes, desired: Desired) -> "Delivery":
-        """Make the document with this digest the newest one, under a new revision if it is another one than before."""
+    def introduced(self, run_id: str, key_ids: tuple[str, ...]) -> "Delivery":
+        """Note which run of the agent speaks, empty if it does not tell, and the keys that it verifies policy by.
+
+        Two lines of life are seen anew each time that they alternate: what led there is forgotten, so that a device of
+        which only one line is left is under no suspicion.
+        """
+        runs = self.runs
+        if self.alternates(run_id):
+            runs = (run_id,)
+        elif run_id and run_id not in runs:
+            runs = (*runs, run_id)[-MOST_RUNS:]
+        return replace(self, runs=runs, key_ids=key_ids)
+
+    def retried(self) -> "Delivery":
+        """Forget that the newest document was refused: it may be offered again."""
+        return replace(self, rejected_revision=0, rejections=())
+
+    def prepared(self, sha256: bytes, desired: Desired, bundle: Bundle = UNKNOWN) -> "Delivery":
+        """Make the document with this digest the newest one, under a new revision if it is another one than before.
+
+        The same document may be made of other policies than before: who holds it holds those then.
+        """
         if self.revision and sha256 == self.sha256:
-            return self
+            holds = self.applied_revision == self.revision
+            return replace(self, bundle=bundle, applied_bundle=bundle if holds else self.applied_bundle)
         return replace(
             self,
             revision=self.revision + 1,
             sha256=sha256,
             desired=desired,
+            bundle=bundle,
             offered=None,
             rejections=(),
             lost=self.lost if desired is Desired.NONE else None,
@@ -122,9 +159,10 @@ class Delivery:
             return self
         return replace(self, offered=now)
 
-    def applied(self, revision: int, desired: Desired, now: datetime) -> "Delivery":
-        """Note that the device holds this revision."""
-        return replace(self, applied_revision=revision, applied_desired=desired, confirmed=now)
+    def applied(self, revision: int, desired: Desired, now: datetime, *, bundle: Bundle = UNKNOWN) -> "Delivery":
+        """Note that the device holds this revision, made of these policies when it was offered."""
+        holds = self.bundle if revision == self.revision else bundle
+        return replace(self, applied_revision=revision, applied_desired=desired, applied_bundle=holds, confirmed=now)
 
     def rejected(self, revision: int, reasons: tuple[str, ...], now: datetime) -> "Delivery":
         """Note that the device refused this revision."""
@@ -138,9 +176,9 @@ class Delivery:
             return self
         return replace(self, seen=now, confirmed=now if confirmed else self.confirmed)
 
-    def closed(self, stream: str) -> "Delivery":
-        """End the stream, unless a newer one has begun."""
-        return replace(self, stream="") if self.stream == stream else self
+    def closed(self, stream: str, now: datetime) -> "Delivery":
+        """End the stream, unless a newer one has begun. What the device holds stays as it was."""
+        return replace(self, stream="", seen=now) if self.stream == stream else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@
   device provisioned; that takes settings for the device itself or for a user who is bound to it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from elevation.assignment import Memberships, applicable
@@ -15,10 +15,27 @@ from elevation.document import PolicyDocument, UserPolicy
 from elevation.filters import Test, compile_filter
 from elevation.model import Device, Group, ReusableCertificate, RulesPolicy, SettingsPolicy, User
 from elevation.settings import merge
+from services.policy.model.bundle import Bundle, Contents
 from services.policy.model.delivery import Desired
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.memberships import MembershipIndex
 from services.policy.model.objects import Corpus
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """Hold the document of a device, and the policies that it is made of."""
+
+    document: PolicyDocument
+    bundle: Bundle
+
+
+@dataclass(frozen=True, slots=True)
+class _Applying:
+    """Hold what applies to one user, with the names of the settings policies that were merged."""
+
+    policy: UserPolicy
+    settings_policies: tuple[str, ...]
 
 
 class EffectivePolicies:
@@ -31,54 +48,89 @@ class EffectivePolicies:
         )
         self._rules_policies = {stored.name: stored.content for stored in corpus.rules_policies}
         self._revisions = {stored.name: stored.about.revision for stored in corpus.rules_policies}
+        self._settings_revisions = {stored.name: stored.about.revision for stored in corpus.settings_policies}
         self._certificates = {stored.name: stored.content for stored in corpus.certificates}
         self._certificates_of = {name: _certificates_of(policy) for name, policy in self._rules_policies.items()}
         self._groups = MembershipIndex(groups.values())
         self._filters = _filters(include.filter for policy in self._policies for include in policy.assignments.include)
-        self._shared: dict[tuple[object, ...], UserPolicy] = {}
+        self._shared: dict[tuple[object, ...], _Applying] = {}
+        self._bundles: dict[tuple[object, ...], Bundle] = {}
 
     def document(self, device: DirectoryDevice, *, leaves: datetime | None = None) -> PolicyDocument:
-        """Return the document of a device, everything in it sorted.
+        """Return the document of a device."""
+        return self.effective(device, leaves=leaves).document
+
+    def effective(self, device: DirectoryDevice, *, leaves: datetime | None = None) -> Effective:
+        """Return the document of a device, everything in it sorted, and the policies that it is made of.
 
         Without settings it says when the component is to go: as the directory says, or else at `leaves`.
         """
         if not device.enrolled:
-            return PolicyDocument(device.device_id, device.name, UserPolicy("", None))
+            empty = PolicyDocument(device.device_id, device.name, UserPolicy("", None))
+            return Effective(empty, self._bundle((), empty))
         attributes = {**device.attributes, "name": device.name}
         known = Device(device.name, self._groups.of_device(device.name, attributes), attributes)
-        users = tuple(self._user_policy(known, User(name, self._groups.of_user(name))) for name in sorted(device.users))
-        provisioned = any(user.settings is not None for user in (self._user_policy(known, None), *users))
-        any_user = self._user_policy(known, User(""))
+        users = [self._applying(known, User(name, self._groups.of_user(name))) for name in sorted(device.users)]
+        provisioned = any(user.policy.settings is not None for user in (self._applying(known, None), *users))
+        any_user = self._applying(known, User(""))
         if not provisioned:
-            any_user = replace(any_user, settings=None)
-        rules_policies = tuple(self._named((any_user, *users)))
+            any_user = _Applying(replace(any_user.policy, settings=None), ())
+        policies = [applying.policy for applying in (any_user, *users)]
+        leaves = None if provisioned else device.deprovision_time or leaves
+        document = self._document(device, policies, deprovision_time=leaves)
+        return Effective(document, self._bundle((any_user, *users), document))
+
+    def _document(
+        self, device: DirectoryDevice, policies: Sequence[UserPolicy], *, deprovision_time: datetime | None
+    ) -> PolicyDocument:
+        rules_policies = tuple(self._named(policies))
         return PolicyDocument(
             device_id=device.device_id,
             device_name=device.name,
-            any_user=any_user,
-            users=users,
+            any_user=policies[0],
+            users=tuple(policies[1:]),
             rules_policies=rules_policies,
             revisions={policy.name: self._revisions[policy.name] for policy in rules_policies},
             certificates=tuple(self._certificates_named_by(rules_policies)),
-            deprovision_time=None if provisioned else device.deprovision_time or leaves,
+            deprovision_time=deprovision_time,
         )
 
-    def _user_policy(self, device: Device, user: User | None) -> UserPolicy:
+    def _bundle(self, applying: Iterable[_Applying], document: PolicyDocument) -> Bundle:
+        """Return the bundle of a document; devices with the same policies share it."""
+        settings = tuple(sorted({name for user in applying for name in user.settings_policies}))
+        stale_after = min(
+            (
+                user.settings.stale_after
+                for user in (document.any_user, *document.users)
+                if user.settings is not None and user.settings.stale_after is not None
+            ),
+            default=None,
+        )
+        key = (settings, tuple(document.revisions), stale_after)
+        if key not in self._bundles:
+            revisions = {name: self._settings_revisions[name] for name in settings}
+            contents = Contents(settings=revisions, rules=document.revisions, stale_after=stale_after)
+            self._bundles[key] = Bundle.of(contents)
+        return self._bundles[key]
+
+    def _applying(self, device: Device, user: User | None) -> _Applying:
         memberships = Memberships.of(device, user)
         holding = frozenset(text for text, test in self._filters.items() if test(memberships.attributes))
         key = (memberships.device_groups, memberships.user_groups, holding)
         if key not in self._shared:
             self._shared[key] = self._work_out(memberships)
-        return replace(self._shared[key], user=user.name) if user and user.name else self._shared[key]
+        found = self._shared[key]
+        return replace(found, policy=replace(found.policy, user=user.name)) if user and user.name else found
 
-    def _work_out(self, memberships: Memberships) -> UserPolicy:
+    def _work_out(self, memberships: Memberships) -> _Applying:
         found = applicable(self._policies, self._groups.types, memberships)
-        return UserPolicy(
+        policy = UserPolicy(
             user="",
             settings=merge(found.settings),
             device_targeted=tuple(sorted(policy.name for policy, user_targeted in found.rules if not user_targeted)),
             user_targeted=tuple(sorted(policy.name for policy, user_targeted in found.rules if user_targeted)),
         )
+        return _Applying(policy, tuple(settings.name for settings in found.settings))
 
     def _named(self, users: Iterable[UserPolicy]) -> Iterator[RulesPolicy]:
         names = {name for user in users for name in (*user.device_targeted, *user.user_targeted)}

@@ -7,8 +7,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services._chassis.db import Database, Transaction
+from services.policy.model.bundle import Bundle
 from services.policy.model.delivery import Delivery, Desired
 from services.policy.ports import DeliveryStep
+from services.policy.store.bundles import keep_bundles
 from services.policy.store.tables import DELIVERY
 
 CHUNK = 500
@@ -25,6 +27,8 @@ _EMPTY = {
     "lost": None,
     "stream": "",
     "seen": None,
+    "bundle": None,
+    "applied_bundle": None,
 }
 
 
@@ -45,6 +49,7 @@ class SqlDeliveries:
             for device_id, step in steps:
                 after[device_id] = step(after[device_id])
                 led_to.append(after[device_id])
+            await keep_bundles(tx, _made_of(before, after), on_postgresql=self._database.on_postgresql)
             await _write(tx, [new for device_id, new in after.items() if new != before[device_id]])
         return led_to
 
@@ -80,6 +85,15 @@ async def _read(tx: Transaction, device_ids: Sequence[str], *, lock: bool) -> di
     return found
 
 
+def _made_of(before: Mapping[str, Delivery], after: Mapping[str, Delivery]) -> Iterator[Bundle]:
+    """Give the bundles that deliveries name now and did not before."""
+    for device_id, new in after.items():
+        if new.bundle != before[device_id].bundle:
+            yield new.bundle
+        if new.applied_bundle != before[device_id].applied_bundle:
+            yield new.applied_bundle
+
+
 async def _write(tx: Transaction, deliveries: Sequence[Delivery]) -> None:
     if not deliveries:
         return
@@ -103,6 +117,8 @@ def _row(delivery: Delivery) -> dict[str, Any]:
         "lost": delivery.lost,
         "stream": delivery.stream,
         "seen": delivery.seen,
+        "bundle": delivery.bundle.digest or None,
+        "applied_bundle": delivery.applied_bundle.digest or None,
     }
     return {"of_device": delivery.device_id, **{f"new_{name}": value for name, value in values.items()}}
 
@@ -122,6 +138,8 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
         lost=row["lost"],
         stream=row["stream"],
         seen=row["seen"],
+        bundle=Bundle(row["bundle"] or b""),
+        applied_bundle=Bundle(row["applied_bundle"] or b""),
     )
 
 

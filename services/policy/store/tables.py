@@ -3,7 +3,7 @@
 - One table for all kinds of objects: they differ in their content alone, which is the message of the contract.
 - Tags stand in a table of their own, so that pages are narrowed by them before they are cut.
 - History rows are only ever added: each holds an object as one revision left it.
-- A delivery is one device's row; what was never heard is empty or 0.
+- A delivery is one device's row; what was never heard is empty or 0. It names its bundles by their digests.
 """
 
 import sqlalchemy as sa
@@ -71,4 +71,13 @@ DELIVERY = sa.Table(
     sa.Column("lost", UtcDateTime, nullable=True),
     sa.Column("stream", Text, nullable=False),
     sa.Column("seen", UtcDateTime, nullable=True),
+    sa.Column("bundle", sa.LargeBinary, nullable=True),
+    sa.Column("applied_bundle", sa.LargeBinary, nullable=True),
+)
+
+BUNDLE = sa.Table(
+    "policy_bundle",
+    METADATA,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("contents", sa.Text, nullable=False),
 )

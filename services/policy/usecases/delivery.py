@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services._chassis.errors import DeniedError, InvalidError, Problem, UnavailableError
+from services.policy.model.bundle import Bundle
 from services.policy.model.delivery import LARGEST_REVISION, Delivery, Desired, GoAwayReason
 from services.policy.model.directory import Directory, DirectoryDevice
-from services.policy.model.manifest import Manifest
+from services.policy.model.manifest import Manifest, SigningKeys
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryChanges, DeliveryStep
 from services.policy.usecases.documents import Basis, PolicyBook
@@ -15,6 +16,15 @@ from services.policy.usecases.documents import Basis, PolicyBook
 CAPABILITY = "policy-document/1"
 LARGEST_DOCUMENT = 4 * 1024 * 1024 - 4096
 """Bytes that fit into one message with the manifest around them."""
+
+UNKNOWN_KEYS = "the device trusts none of the keys that sign policy; put back one that it trusts, or enrol it again"
+"""Why nothing is offered to a device that could not verify it."""
+
+LONGEST_RUN_ID = 64
+MOST_KEYS = 32
+LONGEST_KEY_ID = 64
+COME_BACK = timedelta(seconds=60)
+"""Within which the older of two lines of life is asked back: so they alternate, and are seen."""
 
 _DIGEST_BYTES = 32
 
@@ -29,6 +39,10 @@ class Hello:
     revision: int = 0
     """Revision of the document that it holds; 0: none."""
     sha256: bytes = b""
+    run_id: str = ""
+    """Run of the agent; empty: not told."""
+    key_ids: tuple[str, ...] = ()
+    """Keys by which the device verifies policy; empty: not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +69,14 @@ class GoAway:
     reconnect_within: timedelta | None = None
 
 
-Saying = Offer | UpToDate | GoAway
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """Ask the device to come back later: too many come at once."""
+
+    retry_after: timedelta
+
+
+Saying = Offer | UpToDate | GoAway | Throttle
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +86,7 @@ class _Unanswered:
     nonce: bytes
     revision: int
     desired: Desired
+    bundle: Bundle
 
 
 def admit(directory: Directory, device_id: str) -> DirectoryDevice:
@@ -91,8 +113,29 @@ def check_hello(hello: Hello, device_id: str) -> None:
         problems.append(Problem("hello.document_sha256", f"must have {_DIGEST_BYTES} bytes, or none"))
     if bool(hello.revision) != bool(hello.sha256):
         problems.append(Problem("hello.revision", "must come with document_sha256, and neither without the other"))
+    problems += _introduction_problems(hello)
     if problems:
         raise InvalidError(problems)
+
+
+def _introduction_problems(hello: Hello) -> list[Problem]:
+    problems: list[Problem] = []
+    if len(hello.run_id) > LONGEST_RUN_ID or not _is_plain(hello.run_id):
+        problems.append(Problem("hello.run_id", f"must be at most {LONGEST_RUN_ID} printable ASCII characters"))
+    if len(hello.key_ids) > MOST_KEYS or any(len(key) > LONGEST_KEY_ID or not _is_plain(key) for key in hello.key_ids):
+        remedy = f"must be at most {MOST_KEYS} names of at most {LONGEST_KEY_ID} printable ASCII characters"
+        problems.append(Problem("hello.policy_key_ids", remedy))
+    return problems
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and (not text or text.isprintable())
+
+
+def superseded(run_id: str, newer: str) -> GoAway:
+    """Send a stream away because a newer one was opened; another run than the newer one's is asked to come back."""
+    another = bool(run_id and newer and run_id != newer)
+    return GoAway(GoAwayReason.SUPERSEDED, COME_BACK if another else None)
 
 
 class Conversation:
@@ -109,12 +152,16 @@ class Conversation:
         book: PolicyBook,
         deliveries: DeliveryChanges,
         new_nonce: Callable[[], bytes],
+        keys: SigningKeys,
     ) -> None:
         self.device_id = device_id
         self.stream = stream
-        self.leaving = False
-        """Whether the device has lost its credentials: it gets its last document and is sent away."""
+        self.run_id = ""
+        self.stale_after: timedelta | None = None
+        """For how long the newest document counts unconfirmed. None: for ever, or it is not known yet."""
         self._book = book
+        self._keys = keys
+        self._key_id: str | None = None
         self._deliveries = deliveries
         self._new_nonce = new_nonce
         self._understands = False
@@ -122,26 +169,44 @@ class Conversation:
         self._unanswered: _Unanswered | None = None
         self._confirmed = False
         self._superseded = False
+        self._newest_run = ""
 
-    async def begin(self, hello: Hello, now: datetime) -> None:
-        """Take over from any older stream of the device, and note what the device holds."""
+    async def begin(self, hello: Hello, now: datetime) -> bool:
+        """Take over from any older stream of the device, and note what the device holds; tell whether it looks like two."""
         self._understands = CAPABILITY in hello.capabilities
-        self._delivery = await self._deliveries.change(
-            self.device_id,
-            lambda old: old.opened(self.stream, revision=hello.revision, sha256=hello.sha256, now=now),
-        )
+        self.run_id = hello.run_id
+        self._key_id = self._keys.common(hello.key_ids)
+        alternates = False
+
+        def open_stream(old: Delivery) -> Delivery:
+            nonlocal alternates
+            alternates = old.alternates(hello.run_id)
+            opened = old.opened(self.stream, revision=hello.revision, sha256=hello.sha256, now=now)
+            retried = opened.retried() if old.rejections == (UNKNOWN_KEYS,) else opened
+            return retried.introduced(hello.run_id, hello.key_ids)
+
+        self._delivery = await self._deliveries.change(self.device_id, open_stream)
+        return alternates
+
+    @property
+    def leaving(self) -> bool:
+        """Tell whether the device has lost its credentials: it gets its last document and is sent away."""
+        try:
+            return not self._book.basis(self._delivery).device.enrolled
+        except UnavailableError:
+            return False
 
     async def next(self, now: datetime) -> Saying | None:
         """Return what is to be said now; None: nothing. Raises UnavailableError while that cannot be known."""
         saying = None if self._superseded else await self._next(now)
-        return GoAway(GoAwayReason.SUPERSEDED) if self._superseded else saying
+        return superseded(self.run_id, self._newest_run) if self._superseded else saying
 
     async def acknowledge(self, nonce: bytes, revision: int, now: datetime) -> None:
         """Take in that the device applied an offer. Raises InvalidError where the answer names none."""
         offer = self._answered("ack", nonce)
         if revision != offer.revision:
             raise InvalidError([Problem("ack.revision", f"must be {offer.revision}, the revision of the offer")])
-        await self._change(lambda old: old.applied(offer.revision, offer.desired, now))
+        await self._change(lambda old: old.applied(offer.revision, offer.desired, now, bundle=offer.bundle))
         self._unanswered = None
 
     async def refuse(self, nonce: bytes, reasons: tuple[str, ...], now: datetime) -> None:
@@ -155,26 +220,30 @@ class Conversation:
         confirmed, self._confirmed = self._confirmed, False
         return lambda old: old.held(self.stream, now, confirmed=confirmed)
 
-    async def end(self) -> None:
+    async def end(self, now: datetime) -> None:
         """Note that the stream is closed; that answers nothing."""
-        await self._deliveries.change(self.device_id, lambda old: old.closed(self.stream))
+        await self._deliveries.change(self.device_id, lambda old: old.closed(self.stream, now))
 
     async def _next(self, now: datetime) -> Saying | None:
-        self.leaving = not self._book.basis(self._delivery).device.enrolled
-        farewell = GoAway(GoAwayReason.RETIRED) if self.leaving else None
+        leaving = not self._book.basis(self._delivery).device.enrolled
+        farewell = GoAway(GoAwayReason.RETIRED) if leaving else None
         if self._unanswered is not None:
             return None
         if not self._understands:
             return farewell
         basis = await self._catch_up(now)
+        key_id = self._key_id
+        if key_id is None:
+            await self._give_up(UNKNOWN_KEYS, now)
+            return farewell
         match self._delivery.state:
             case DeliveryState.APPLIED:
                 self._confirmed = True
-                return farewell or UpToDate(self._manifest(now))
+                return farewell or UpToDate(self._manifest(key_id, now))
             case DeliveryState.REJECTED:
                 return farewell
             case _:
-                return await self._offer(self._book.content(basis), now)
+                return await self._offer(self._book.content(basis), key_id, now)
 
     async def _catch_up(self, now: datetime) -> Basis:
         """Make the document that the device is to have now the newest one; return what it rests on."""
@@ -184,22 +253,31 @@ class Conversation:
             await self._change(lambda old: old.losing(now))
             basis = self._book.basis(self._delivery)
             mark = self._book.mark(basis)
-        if self._delivery.sha256 != mark.sha256 or self._delivery.state is DeliveryState.PENDING:
-            await self._change(lambda old: old.prepared(mark.sha256, mark.desired).sent(now))
+        news = (self._delivery.sha256, self._delivery.bundle) != (mark.sha256, mark.bundle)
+        if news or self._delivery.state is DeliveryState.PENDING:
+            await self._change(lambda old: old.prepared(mark.sha256, mark.desired, mark.bundle).sent(now))
         return basis
 
-    async def _offer(self, content: bytes, now: datetime) -> Offer | None:
-        revision = self._delivery.revision
+    async def _offer(self, content: bytes, key_id: str, now: datetime) -> Offer | None:
         if len(content) > LARGEST_DOCUMENT:
             reason = f"the document has {len(content)} bytes, and {LARGEST_DOCUMENT} can be sent; assign less"
-            await self._change(lambda old: old.rejected(revision, (reason,), now))
+            await self._give_up(reason, now)
             return None
-        self._unanswered = _Unanswered(self._new_nonce(), revision, self._delivery.desired)
-        return Offer(self._unanswered.nonce, self._manifest(now), content)
-
-    def _manifest(self, now: datetime) -> Manifest:
         delivery = self._delivery
-        return Manifest(device_id=self.device_id, revision=delivery.revision, sha256=delivery.sha256, issued=now)
+        self._unanswered = _Unanswered(self._new_nonce(), delivery.revision, delivery.desired, delivery.bundle)
+        return Offer(self._unanswered.nonce, self._manifest(key_id, now), content)
+
+    async def _give_up(self, reason: str, now: datetime) -> None:
+        """Count the newest document as refused, for a reason of ours."""
+        revision = self._delivery.revision
+        if self._delivery.rejections != (reason,):
+            await self._change(lambda old: old.rejected(revision, (reason,), now))
+
+    def _manifest(self, key_id: str, now: datetime) -> Manifest:
+        delivery = self._delivery
+        return Manifest(
+            device_id=self.device_id, revision=delivery.revision, sha256=delivery.sha256, issued=now, key_id=key_id
+        )
 
     def _answered(self, answer: str, nonce: bytes) -> _Unanswered:
         if self._unanswered is None or self._unanswered.nonce != nonce:
@@ -214,5 +292,6 @@ class Conversation:
         )
         if found.stream != self.stream:
             self._superseded = True
+            self._newest_run = found.runs[-1] if found.runs else ""
         else:
             self._delivery = found

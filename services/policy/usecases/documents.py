@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from elevation.document import PolicyDocument
 from elevation.model import Group
 from services._chassis.errors import UnavailableError
+from services.policy.model.bundle import Bundle
 from services.policy.model.delivery import Delivery, Desired
 from services.policy.model.directory import DirectoryDevice
-from services.policy.model.effective import EffectivePolicies, desired_of
+from services.policy.model.effective import Effective, EffectivePolicies, desired_of
 from services.policy.model.objects import Corpus
 from services.policy.ports import Directories
 
@@ -30,10 +31,11 @@ class Basis:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Know a document by the digest of its bytes, and what its settings want."""
+    """Know a document by the digest of its bytes, what its settings want, and of which policies it is made."""
 
     sha256: bytes
     desired: Desired
+    bundle: Bundle
 
 
 class PolicyBook:
@@ -91,23 +93,24 @@ class PolicyBook:
         """Return what the document is known by; it is made only if the device's basis is another one than the last time."""
         known = self._marks.get(basis.device.device_id)
         if known is None or known[0] != basis:
-            document = self._document(basis)
-            mark = Mark(hashlib.sha256(self._encode(document)).digest(), desired_of(document))
+            found = self._effective_for(basis)
+            sha256 = hashlib.sha256(self._encode(found.document)).digest()
+            mark = Mark(sha256, desired_of(found.document), found.bundle)
             known = self._marks[basis.device.device_id] = basis, mark
         return known[1]
 
     def content(self, basis: Basis) -> bytes:
         """Make the document as it is sent."""
-        return self._encode(self._document(basis))
+        return self._encode(self._effective_for(basis).document)
 
-    def _document(self, basis: Basis) -> PolicyDocument:
-        """Work out the document.
+    def _effective_for(self, basis: Basis) -> Effective:
+        """Work out the document, and what it is made of.
 
         A device that loses its settings is told at once when its component goes, long before the directory says it: a
         document that named no time would have it removed now.
         """
         leaves = None if basis.lost is None else basis.lost + self._deprovision_after
-        return basis.effective.document(basis.device, leaves=leaves)
+        return basis.effective.effective(basis.device, leaves=leaves)
 
     def _effective_with(self, groups: Mapping[str, Group]) -> EffectivePolicies:
         if self._corpus is None:

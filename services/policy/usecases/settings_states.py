@@ -51,8 +51,8 @@ def _marks(book: PolicyBook, known: Mapping[str, Delivery]) -> dict[str, Mark]:
 
 
 def _differs(delivery: Delivery, mark: Mark) -> bool:
-    return delivery.revision == 0 or delivery.sha256 != mark.sha256
+    return delivery.revision == 0 or (delivery.sha256, delivery.bundle) != (mark.sha256, mark.bundle)
 
 
 def _preparing(mark: Mark) -> DeliveryStep:
-    return lambda old: old.prepared(mark.sha256, mark.desired)
+    return lambda old: old.prepared(mark.sha256, mark.desired, mark.bundle)

@@ -93,5 +93,5 @@ def test_a_stream_that_nobody_holds_any_more_is_not_connected() -> None:
     assert not opened.connected(NOW + timedelta(minutes=4))
     assert opened.held("stream-1", NOW + timedelta(minutes=4), confirmed=False).connected(NOW + timedelta(minutes=4))
     assert opened.held("stream-2", NOW + timedelta(minutes=4), confirmed=True) == opened
-    assert opened.closed("stream-2") == opened
-    assert not opened.closed("stream-1").connected(NOW)
+    assert opened.closed("stream-2", NOW) == opened
+    assert not opened.closed("stream-1", NOW).connected(NOW)

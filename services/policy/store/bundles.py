@@ -1,0 +1,54 @@
+"""Bundles on SQLite or PostgreSQL: written with the first delivery that names one, and dropped after the last."""
+
+from collections.abc import Iterable, Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from services._chassis.db import Database, Transaction
+from services.policy.model.bundle import Bundle, Contents
+from services.policy.store.tables import BUNDLE, DELIVERY
+
+MOST_ASKED = 500
+"""Bundles that are asked for by name; of more, all are read."""
+
+
+async def keep_bundles(tx: Transaction, bundles: Iterable[Bundle], *, on_postgresql: bool) -> None:
+    """Write those of the bundles whose contents are at hand, in the transaction that makes deliveries name them."""
+    contents = {bundle.digest: bundle.contents for bundle in bundles if bundle.contents is not None}
+    if contents:
+        rows = [{"digest": digest, "contents": found.to_text()} for digest, found in sorted(contents.items())]
+        dialect = postgresql if on_postgresql else sqlite
+        await tx.execute(dialect.insert(BUNDLE).on_conflict_do_nothing(), rows)
+
+
+class SqlBundles:
+    """Read bundles, and drop those that no delivery names."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def many(self, digests: Iterable[bytes]) -> Mapping[bytes, Contents]:
+        """Return the contents of those of the bundles that are kept."""
+        asked = sorted(digests)
+        if not asked:
+            return {}
+        statement = sa.select(BUNDLE.c.digest, BUNDLE.c.contents)
+        if len(asked) <= MOST_ASKED:
+            statement = statement.where(BUNDLE.c.digest.in_(asked))
+        async with self._database.read() as tx:
+            rows = await tx.execute(statement)
+        return {row.digest: Contents.from_text(row.contents) for row in rows}
+
+    async def drop_unnamed(self) -> int:
+        """Drop the bundles that no delivery names, and return how many those were.
+
+        On PostgreSQL the table is locked first: whoever is about to name a bundle waits, and then finds it missing.
+        """
+        named = sa.union(sa.select(DELIVERY.c.bundle), sa.select(DELIVERY.c.applied_bundle)).subquery()
+        kept = sa.select(named.c.bundle).where(named.c.bundle.is_not(None))
+        async with self._database.transaction() as tx:
+            if self._database.on_postgresql:
+                await tx.execute(sa.text("LOCK TABLE policy_bundle IN EXCLUSIVE MODE"))
+            gone = await tx.execute(sa.delete(BUNDLE).where(BUNDLE.c.digest.not_in(kept)))
+        return int(gone.rowcount)
