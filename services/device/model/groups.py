@@ -1,14 +1,14 @@
-"""Groups of devices and of users: members by name, or for devices a filter.
+"""Groups of devices and of users: members by name and nested groups, or for devices a filter.
 
 `all-devices` and `all-users` always exist and are nobody's to make. A group that was deleted leaves a tombstone, so that
 those who follow the directory hear of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import elevation.checks
 import elevation.model
-from elevation.checks import check_group
 from elevation.model import GroupType
 from services._chassis.errors import Problem
 from services.device.model import texts
@@ -28,11 +28,12 @@ class GroupDraft:
     filter: str = ""
     description: str = ""
     scope_tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Hold one group; members are sorted."""
+    """Hold one group; members and nested groups are sorted."""
 
     name: str
     type: GroupType
@@ -40,24 +41,30 @@ class Group:
     filter: str = ""
     description: str = ""
     scope_tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     deleted: bool = False
     revision: int = 0
 
     @property
     def weight(self) -> int:
         """Return about how many bytes the group takes in a message."""
-        return weigh((self.name, self.filter, self.description), self.members, self.scope_tags)
+        return weigh((self.name, self.filter, self.description), self.members, self.groups, self.scope_tags)
 
     @property
     def lists_devices(self) -> bool:
         """Tell whether devices are members because somebody named them."""
         return self.type is GroupType.DEVICE and not self.filter
 
+    def has_members_of(self, other: "Group") -> bool:
+        """Tell whether the same devices or users are in both, whatever becomes of the groups that they nest."""
+        return (self.members, self.filter, self.groups) == (other.members, other.filter, other.groups)
+
     def shown(self) -> dict[str, object]:
         """Return the group as an audit record keeps it."""
         return {
             "type": self.type.value,
             "members": list(self.members),
+            "groups": list(self.groups),
             "filter": self.filter,
             "description": self.description,
             "scope_tags": list(self.scope_tags),
@@ -88,6 +95,7 @@ def wanted(draft: GroupDraft, existing: Group | None, *, own_tags: frozenset[str
         name=draft.name,
         type=_stated(draft),
         members=tuple(sorted(draft.members)),
+        groups=tuple(sorted(draft.groups)),
         filter=draft.filter,
         description=draft.description,
         scope_tags=tuple(sorted(draft.scope_tags)) or kept,
@@ -100,6 +108,33 @@ def with_member(group: Group, name: str) -> Group:
     return replace(group, members=tuple(sorted({*group.members, name})))
 
 
+def check_nesting(
+    drafts: Sequence[GroupDraft], others: Mapping[str, Group], nested_by: Mapping[str, Collection[str]]
+) -> Iterator[Problem]:
+    """Find what is wrong with the nesting of checked groups that are to be applied together.
+
+    `others` has the groups outside of the call that they nest, as far as the caller may know of them; `nested_by` names the
+    groups outside of the call that nest one of them.
+    """
+    after = {name: _in_kernel(group) for name, group in others.items()} | {
+        draft.name: _in_kernel(draft) for draft in drafts
+    }
+    for number, draft in enumerate(drafts):
+        at = f"groups[{number}]"
+        for problem in elevation.checks.check_nesting(after[draft.name], after):
+            yield Problem(f"{at}.{problem.path}", problem.message)
+        if draft.groups and (parents := nested_by.get(draft.name)):
+            message = (
+                f'"{draft.name}" is nested by {named(parents)}, and groups nest one level deep; take it out of there'
+            )
+            yield Problem(f"{at}.groups", message)
+
+
+def named(names: Collection[str]) -> str:
+    """List names for people."""
+    return ", ".join(f'"{name}"' for name in sorted(names))
+
+
 def _check_draft(at: str, draft: GroupDraft) -> Iterator[Problem]:
     if draft.type is None:
         yield Problem(f"{at}.type", "is missing; say DEVICE or USER")
@@ -108,15 +143,20 @@ def _check_draft(at: str, draft: GroupDraft) -> Iterator[Problem]:
         return
     if len(set(draft.members)) != len(draft.members):
         yield Problem(f"{at}.members", "names a member twice; remove the repetition")
-    document = elevation.model.Group(
-        name=draft.name,
-        type=draft.type or GroupType.DEVICE,
-        members=draft.members,
-        filter=draft.filter,
-        description=draft.description,
-    )
-    yield from (Problem(f"{at}.{problem.path}", problem.message) for problem in check_group(document))
+    problems = elevation.checks.check_group(_in_kernel(draft))
+    yield from (Problem(f"{at}.{problem.path}", problem.message) for problem in problems)
     yield from texts.check_names(f"{at}.scope_tags", draft.scope_tags, most=texts.MOST_SCOPE_TAGS)
+
+
+def _in_kernel(group: GroupDraft | Group) -> elevation.model.Group:
+    return elevation.model.Group(
+        name=group.name,
+        type=group.type or GroupType.DEVICE,
+        members=group.members,
+        filter=group.filter,
+        description=group.description,
+        groups=group.groups,
+    )
 
 
 def _stated(draft: GroupDraft) -> GroupType:
