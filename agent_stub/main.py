@@ -62,9 +62,9 @@ def main() -> None:
     "--ca",
     envvar="EPM_AGENT_CA",
     show_envvar=True,
-    required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Certificate of the installation's CA, PEM; `ca/ca.crt` in the data folder of its server.",
+    help="Certificate of the installation's CA, PEM; `ca/ca.crt` in the data folder of its server.  "
+    "[default: the one that the token names, as the server shows it]",
 )
 @click.option(
     "--token-file",
@@ -84,7 +84,13 @@ def main() -> None:
 )
 @_STATE
 def enroll(
-    *, server: str, ca: Path, token_file: str | None, name: str, unsafe_platform: str | None, state_dir: Path | None
+    *,
+    server: str,
+    ca: Path | None,
+    token_file: str | None,
+    name: str,
+    unsafe_platform: str | None,
+    state_dir: Path | None,
 ) -> None:
     """Make this machine a device of an installation."""
     from agent_stub import enrolment as enrolling  # noqa: PLC0415 - see above
@@ -98,7 +104,7 @@ def enroll(
         _fail(f"--server: {server!r} is no address; give it as HOST:PORT, an IPv6 host in brackets", BAD_INPUT)
     enrolment = enrolling.Enrolment(
         server=server,
-        ca=_read(ca),
+        ca=None if ca is None else _read(ca),
         token=_token(token_file),
         device_name=name,
         facts=facts(

@@ -1,6 +1,7 @@
 """What surrounds an agent: an installation with its keys, servers on loopback, and the ports of the machine."""
 
 import asyncio
+import base64
 import errno
 import hashlib
 from collections.abc import AsyncIterator, Sequence
@@ -61,6 +62,12 @@ class Installation:
     def public_key(self) -> bytes:
         """Give the key that agents verify policy by."""
         return self.policy_key.public_key().public_bytes_raw()
+
+    @property
+    def fingerprint(self) -> str:
+        """Give the end of every token's text: which CA the installation has."""
+        digest = hashlib.sha256(self.authority.certificate.public_bytes(serialization.Encoding.DER)).digest()
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
     def identity(self, address: str = "localhost:1") -> Identity:
         """Give the identity of an enrolled device."""
@@ -167,7 +174,7 @@ class FakeEventService(reporting_grpc.EventStreamServiceServicer):
 
 
 class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.DeviceAgentServiceServicer):
-    """Enrols whoever brings the token, and counts check-ins."""
+    """Enrols whoever brings the token, renews what is shown, and counts check-ins."""
 
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
@@ -175,6 +182,7 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
         self.requests: list[device_pb2.EnrollRequest] = []
         self.changes: dict[str, object] = {}
         self.check_ins: asyncio.Queue[device_pb2.CheckInRequest] = asyncio.Queue()
+        self.renewals: asyncio.Queue[device_pb2.RenewCertificateRequest] = asyncio.Queue()
         self.address = "localhost:1"
         self.refusal: tuple[grpc.StatusCode, str] | None = None
 
@@ -212,6 +220,19 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
         self.check_ins.put_nowait(request)
         return device_pb2.CheckInResponse()
 
+    async def RenewCertificate(
+        self,
+        request: device_pb2.RenewCertificateRequest,
+        context: grpc.aio.ServicerContext[device_pb2.RenewCertificateRequest, device_pb2.RenewCertificateResponse],
+    ) -> device_pb2.RenewCertificateResponse:
+        if self.refusal is not None:
+            await context.abort(*self.refusal)
+        self.renewals.put_nowait(request)
+        return device_pb2.RenewCertificateResponse(
+            certificate_pem=self.installation.sign_device(request.csr_pem.encode()).decode(),
+            ca_pem=self.installation.authority.pem.decode(),
+        )
+
 
 @dataclass
 class FakeServers:
@@ -224,21 +245,23 @@ class FakeServers:
     mesh_address: str = ""
 
     def __post_init__(self) -> None:
-        """Make the device service of this installation."""
+        """Make the device service of this installation, whose public door shows its CA."""
         self.device = FakeDeviceService(self.installation)
+        self.shown = self.installation.authority.pem
 
     @asynccontextmanager
     async def running(self, mesh_port: int = 0) -> AsyncIterator["FakeServers"]:
         """Serve on loopback: enrolment by server TLS, the rest by mutual TLS."""
         issued = pki.issue_server(self.installation.authority, ["localhost"], now=self.installation.present)
         pair = [(issued.key, issued.certificate)]
+        shown = [(issued.key, issued.certificate + self.shown)]
         public, mesh = grpc.aio.server(), grpc.aio.server()
         device_grpc.add_EnrolmentServiceServicer_to_server(self.device, public)
         policy_grpc.add_PolicyStreamServiceServicer_to_server(self.policy, mesh)
         reporting_grpc.add_EventStreamServiceServicer_to_server(self.events, mesh)
         device_grpc.add_DeviceAgentServiceServicer_to_server(self.device, mesh)
         mutual = grpc.ssl_server_credentials(pair, self.installation.authority.pem, require_client_auth=True)
-        public_port = public.add_secure_port("localhost:0", grpc.ssl_server_credentials(pair))
+        public_port = public.add_secure_port("localhost:0", grpc.ssl_server_credentials(shown))
         mesh_port = mesh.add_secure_port(f"localhost:{mesh_port}", mutual)
         self.public_address, self.mesh_address = f"localhost:{public_port}", f"localhost:{mesh_port}"
         self.device.address = self.mesh_address
