@@ -217,6 +217,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "trusted_proxies", _names, "Addresses or networks of gateways whose x-forwarded-for is believed.", flag=False
     ),
     Setting("deprovision_after", _duration, "How long a device without policy keeps the component [P7D].", flag=False),
+    Setting("check_in_interval", _duration, "How often devices say that they are alive [PT5M].", flag=False),
     Setting("device_certificate_lifetime", _duration, "How long a device's certificate is good [P90D].", flag=False),
     Setting(
         "audit_checkpoint_folder", _path, "Where checkpoints of audit logs are written [DATA_DIR/audit].", flag=False

@@ -17,6 +17,7 @@ LOG_FORMATS = ("auto", "json", "text")
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 LARGEST_PORT = 65535
 SHORTEST_RETENTION = timedelta(days=30)
+SHORTEST_CHECK_IN = timedelta(seconds=1)
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 
 
@@ -68,6 +69,7 @@ class ServiceSettings:
     oidc_ca_file: Path | None = None
     oidc_key_refresh: timedelta = timedelta(minutes=5)
     deprovision_after: timedelta = timedelta(days=7)
+    check_in_interval: timedelta = timedelta(minutes=5)
     device_certificate_lifetime: timedelta = timedelta(days=90)
     audit_checkpoint_folder: Path | None = None
     audit_retention: timedelta | None = None
@@ -250,6 +252,8 @@ def _duration_problems(settings: ServiceSettings) -> Iterator[Problem]:
             yield Problem(name, "must be longer than zero")
     if settings.audit_retention is not None and settings.audit_retention < SHORTEST_RETENTION:
         yield Problem("audit_retention", f"must be at least {SHORTEST_RETENTION.days} days; without it, all is kept")
+    if settings.check_in_interval < SHORTEST_CHECK_IN:
+        yield Problem("check_in_interval", "must be at least a second")
     if settings.drain_grace < timedelta():
         yield Problem("drain_grace", "must not be negative")
     if settings.access_heartbeat >= settings.access_bound:

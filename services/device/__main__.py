@@ -27,7 +27,7 @@ from services.device.ports import Store
 from services.device.store.sql import SqlStore
 from services.device.store.tables import AUDIT
 from services.device.streams import DirectoryStreams
-from services.device.workers import DeprovisionSweep
+from services.device.workers import DeprovisionSweep, sweep_period
 
 SERVICE = "device"
 SECRET_BYTES = 32
@@ -46,6 +46,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     refused = RefusalWriter.on(database, AUDIT, clock.now)
     streams = DirectoryStreams(store, database.changes)
     directory = DirectoryServicer(store, streams, now=clock.now, deprovision_after=settings.deprovision_after)
+    agents = DeviceAgentServicer(store, now=clock.now, check_in_interval=settings.check_in_interval)
 
     async def close() -> None:
         await refused.close()
@@ -60,7 +61,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         audit=audit,
         public=public_door(store, installation, access, clock),
         mesh=[
-            partial(agent_pb2_grpc.add_DeviceAgentServiceServicer_to_server, DeviceAgentServicer(store, now=clock.now)),
+            partial(agent_pb2_grpc.add_DeviceAgentServiceServicer_to_server, agents),
             partial(lifecycle_pb2_grpc.add_DirectoryServiceServicer_to_server, directory),
         ],
         workers=[
@@ -68,7 +69,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             report_worker(rbac, access),
             database.changes.worker(),
             refused.worker(),
-            DeprovisionSweep(store, clock).worker(),
+            DeprovisionSweep(store, clock, period=sweep_period(settings.deprovision_after)).worker(),
         ],
         on_drain=[streams.drain],
         close=close,

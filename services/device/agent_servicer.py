@@ -13,15 +13,15 @@ from services._chassis.times import time_to_proto
 from services.device.codec.devices import EPM_STATES, facts_from_proto
 from services.device.codec.directory import reports_from_proto, used_from_proto
 from services.device.model.installation import Installation
+from services.device.model.lifecycle import check_in_wait
 from services.device.ports import Store
 from services.device.streams import DirectoryStreams
-from services.device.usecases.devices import check_in
+from services.device.usecases.check_in import check_in
 from services.device.usecases.enrolment import Enrolment, enrol
 from services.device.usecases.lifecycle import report_settings
 from services.device.usecases.reach import report_used_groups
 
 Now = Callable[[], datetime]
-NEXT_CHECK_IN = timedelta(minutes=5)
 
 
 class EnrolmentServicer(agent_pb2_grpc.EnrolmentServiceServicer):
@@ -60,18 +60,20 @@ class EnrolmentServicer(agent_pb2_grpc.EnrolmentServiceServicer):
 class DeviceAgentServicer(agent_pb2_grpc.DeviceAgentServiceServicer):
     """Answer `epm.device.v1.DeviceAgentService`."""
 
-    def __init__(self, store: Store, *, now: Now, next_check_in: timedelta = NEXT_CHECK_IN) -> None:
+    def __init__(self, store: Store, *, now: Now, check_in_interval: timedelta) -> None:
         self._store = store
         self._now = now
-        self._next_check_in = next_check_in
+        self._check_in_interval = check_in_interval
 
     async def CheckIn(self, request: agent_pb2.CheckInRequest, context: Any) -> agent_pb2.CheckInResponse:
         """Note that the device of the certificate is alive."""
         now = self._now()
         facts = facts_from_proto(request.facts)
-        device = await check_in(self._store, current_caller().device_id, request.device_id, facts, now=now)
+        gone = request.component == agent_pb2.COMPONENT_STATE_ABSENT
+        named = request.device_id
+        device = await check_in(self._store, current_caller().device_id, named, facts, component_gone=gone, now=now)
         wait = Duration()
-        wait.FromTimedelta(self._next_check_in)
+        wait.FromTimedelta(check_in_wait(device.lifecycle, now=now, interval=self._check_in_interval))
         return agent_pb2.CheckInResponse(
             server_time=time_to_proto(now), next_check_in=wait, epm_state=EPM_STATES[device.lifecycle.state]
         )

@@ -13,6 +13,7 @@ from services.device.model.groups import Group
 from services.device.model.history import HistoryEntry
 from services.device.model.tokens import EnrolmentToken
 from services.device.model.used_groups import UsedGroups
+from services.device.model.users import KnownUser
 
 Tags = frozenset[str] | None
 """Tags of which an object must carry one to be seen; None sees everything."""
@@ -46,7 +47,7 @@ class Devices(Protocol):
         ...
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[Device]:
-        """Return devices in DEPROVISION_PENDING whose time has come, the longest overdue first."""
+        """Return enrolled devices in DEPROVISION_PENDING whose time has come, the longest overdue first."""
         ...
 
 
@@ -105,16 +106,44 @@ class Groups(Protocol):
         """Write the groups as they are, new or not, or their tombstones."""
         ...
 
-    async def reaching(self, names: Iterable[str]) -> Mapping[str, Group]:
-        """Return those of the groups that exist and either list users or find devices by a filter, by name."""
-        ...
-
     async def used(self) -> UsedGroups:
         """Return the groups that policies are assigned to; none before the policy service has told them."""
         ...
 
     async def keep_used(self, used: UsedGroups) -> None:
         """Replace the groups that policies are assigned to."""
+        ...
+
+
+class Memberships(Protocol):
+    """Know which groups nest which, and who is in them."""
+
+    async def nesting(self, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        """Return the groups that nest one of the groups, by the name of the one that is nested."""
+        ...
+
+    async def reaching(self, names: Iterable[str]) -> Mapping[str, Sequence[Group]]:
+        """Return, by the name of each group, those that list users or find devices by a filter: itself and what it nests."""
+        ...
+
+    async def concerning(self, device_name: str) -> Sequence[Group]:
+        """Return the groups of devices that list the name or have a filter, by name."""
+        ...
+
+    async def enrolled(self, names: Iterable[str]) -> Mapping[str, Device]:
+        """Return the enrolled devices of these names, by name."""
+        ...
+
+    async def enrolled_after(self, name: str, tags: Tags, *, limit: int) -> Sequence[Device]:
+        """Return visible enrolled devices whose names come after this one, by name."""
+        ...
+
+
+class KnownUsers(Protocol):
+    """Know users. A directory of the organisation may be another implementation."""
+
+    async def page(self, request: PageRequest, *, devices: Tags, groups: Tags) -> Page[KnownUser]:
+        """Return a page of the users that are known from visible devices and groups, by name."""
         ...
 
 
@@ -135,14 +164,40 @@ class History(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """Say how far a list in the order of revisions was read: through this key; without one, through the revision."""
+
+    revision: int
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Say how far changes of the directory were read."""
+
+    groups: Position
+    devices: Position
+    deleted: Position
+
+    @classmethod
+    def after(cls, revision: int) -> "Progress":
+        """Say that everything up to the revision was read."""
+        return cls(Position(revision), Position(revision), Position(revision))
+
+
+@dataclass(frozen=True, slots=True)
 class DirectoryChanges:
-    """Hold what is newer than a revision, in the order of revisions, and the revision that it leads to."""
+    """Hold what is newer than a revision, in the order of revisions, and the revision that it leads to.
+
+    With `rest` there is more than one read takes: the directory is whole only after a read that leaves nothing.
+    """
 
     revision: int
     devices: tuple[Device, ...] = ()
     groups: tuple[Group, ...] = ()
     deleted: tuple[str, ...] = ()
     """Identifiers of devices that are no more."""
+    rest: Progress | None = None
 
 
 class Work(Protocol):
@@ -169,6 +224,16 @@ class Work(Protocol):
         ...
 
     @property
+    def memberships(self) -> Memberships:
+        """Return who is in which group."""
+        ...
+
+    @property
+    def users(self) -> KnownUsers:
+        """Return the users that are known."""
+        ...
+
+    @property
     def history(self) -> History:
         """Return what became of devices."""
         ...
@@ -181,8 +246,11 @@ class Work(Protocol):
         """Return the newest revision."""
         ...
 
-    async def changes(self, after: int) -> DirectoryChanges:
-        """Return every device and group, tombstones included, that changed after the revision."""
+    async def changes(self, after: int | Progress) -> DirectoryChanges:
+        """Return devices and groups, tombstones included, that changed after the revision or were not read yet.
+
+        As many as do not hold up the process. What changes between two reads comes again in the later one.
+        """
         ...
 
     async def audit(self, *entries: AuditEntry, now: datetime) -> None:

@@ -13,10 +13,18 @@ from services._chassis.workers import Worker
 from services.device.ports import Store
 from services.device.usecases.lifecycle import SWEEP_BATCH, sweep
 
-PERIOD = timedelta(seconds=5)
+SHORTEST_PERIOD = timedelta(milliseconds=100)
+LONGEST_PERIOD = timedelta(seconds=5)
 """A look costs one indexed query, so the state may follow the time closely."""
+LOOKS = 20
+"""Looks within the time that a component stays, at least: who makes that short wants to watch."""
 
 log = get_logger("device.sweep")
+
+
+def sweep_period(deprovision_after: timedelta) -> timedelta:
+    """Return how often to look at devices whose component stays for so long."""
+    return min(LONGEST_PERIOD, max(SHORTEST_PERIOD, deprovision_after / LOOKS))
 
 
 class DeprovisionSweep:
@@ -27,7 +35,7 @@ class DeprovisionSweep:
         store: Store,
         clock: Clock,
         *,
-        period: timedelta = PERIOD,
+        period: timedelta = LONGEST_PERIOD,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store

@@ -146,7 +146,7 @@ class MemoryDevices:
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[Device]:
         """Return devices whose component is to go by now."""
-        due = [device for device in self._all.values() if is_due(device.lifecycle, now)]
+        due = [device for device in self._all.values() if device.is_enrolled and is_due(device.lifecycle, now)]
         return sorted(due, key=lambda device: (device.lifecycle.deprovision_time or now, device.device_id))[:limit]
 
 

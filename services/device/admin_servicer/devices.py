@@ -9,8 +9,9 @@ from services._chassis.access import AccessControl
 from services._chassis.caller import current_caller, current_permit
 from services._chassis.permits import Permit
 from services.device.codec import devices as codec
+from services.device.codec.history import entry_to_proto
 from services.device.ports import Store
-from services.device.usecases import devices, tokens
+from services.device.usecases import devices, history, tokens
 from services.device.usecases.visibility import Standing
 
 
@@ -100,6 +101,21 @@ class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
             self._store, request.device_id, reason=request.reason, permit=current_permit(), now=self._now()
         )
         return devices_pb2.RetireDeviceResponse(device=codec.device_to_proto(device))
+
+    async def ListDeviceHistory(
+        self, request: devices_pb2.ListDeviceHistoryRequest, context: Any
+    ) -> devices_pb2.ListDeviceHistoryResponse:
+        """List what became of a device, newest first."""
+        page = await history.list_history(
+            self._store,
+            request.device,
+            permit=current_permit(),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return devices_pb2.ListDeviceHistoryResponse(
+            entries=map(entry_to_proto, page.items), next_page_token=page.next_token
+        )
 
     def _standing(self) -> Standing:
         return Standing(self._check, self._excess)

@@ -6,6 +6,7 @@ from services._chassis.errors import InvalidError, Problem
 from services._chassis.times import time_from_proto, time_to_proto
 from services.device.model.devices import Attested, Device, EnrolmentState, Facts, Ownership
 from services.device.model.lifecycle import EpmState
+from services.device.model.reasons import state_reason
 from services.device.model.tokens import EnrolmentToken, TokenDraft
 from services.device.usecases.devices import DeviceChange
 
@@ -55,6 +56,7 @@ def device_to_proto(device: Device) -> devices_pb2.Device:
         last_check_in=time_to_proto(device.last_check_in),
         deprovision_time=time_to_proto(lifecycle.deprovision_time if pending else None),
         etag=device.etag,
+        epm_state_reason=state_reason(lifecycle, facts.os) if device.is_enrolled else "",
     )
 
 

@@ -17,6 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+SHORTEST_WAIT = timedelta(seconds=1)
+LONGEST_AWAITING = timedelta(minutes=1)
+"""Longest time between two signs of life of a device whose component is to be gone."""
 SUPPORTED_PLATFORMS = frozenset({"windows", "linux", "macos"})
 
 
@@ -108,6 +111,26 @@ def settle_removal(lifecycle: Lifecycle) -> Lifecycle:
     if lifecycle.state is not EpmState.DEPROVISIONING:
         return lifecycle
     return replace(lifecycle, state=EpmState.NOT_PROVISIONED, deprovision_time=None)
+
+
+def settle_check_in(lifecycle: Lifecycle, os: str, *, now: datetime, component_gone: bool) -> tuple[Lifecycle, ...]:
+    """Return each lifecycle that a sign of life leads through: by its platform, by the time, by a component that is gone."""
+    on_platform = settle_platform(lifecycle, os)
+    on_time = settle_time(on_platform, now)
+    return on_platform, on_time, settle_removal(on_time) if component_gone else on_time
+
+
+def check_in_wait(lifecycle: Lifecycle, *, now: datetime, interval: timedelta) -> timedelta:
+    """Return after how long to check in again: soon after the component is to go, and often while that is waited for.
+
+    A component that does not go is asked for more and more seldom, though at least once in `LONGEST_AWAITING`; so is one that is waited for since a clock stepped back.
+    """
+    time = lifecycle.deprovision_time
+    if time is None:
+        return interval
+    if lifecycle.state is EpmState.DEPROVISIONING:
+        return min(interval, LONGEST_AWAITING, max(SHORTEST_WAIT, abs(now - time)))
+    return min(interval, max(SHORTEST_WAIT, time - now))
 
 
 def _steps(known: Lifecycle, report: SettingsReport, deprovision_time: datetime) -> Iterator[Lifecycle]:

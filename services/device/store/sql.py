@@ -15,7 +15,7 @@ from services._chassis.db import Database, Transaction
 from services._chassis.errors import ConflictError
 from services._chassis.paging import Page, PageRequest
 from services._chassis.permits import DEFAULT_TAG
-from services.device.model.devices import Device
+from services.device.model.devices import Device, EnrolmentState
 from services.device.model.groups import Group
 from services.device.model.lifecycle import EpmState
 from services.device.model.pages import fitting_page
@@ -142,9 +142,10 @@ class SqlDevices:
             ) from error
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[Device]:
-        """Return devices whose component is to go by now, the longest overdue first."""
+        """Return enrolled devices whose component is to go by now, the longest overdue first."""
         pending = DEVICES.c.epm_state == EpmState.DEPROVISION_PENDING.value
-        question = sa.select(DEVICES).where(pending, DEVICES.c.deprovision_time <= now)
+        enrolled = DEVICES.c.enrolment == EnrolmentState.ENROLLED.value
+        question = sa.select(DEVICES).where(pending, enrolled, DEVICES.c.deprovision_time <= now)
         question = question.order_by(DEVICES.c.deprovision_time, DEVICES.c.device_id).limit(limit)
         return [device_of(row) for row in await _rows(self._tx, question)]
 

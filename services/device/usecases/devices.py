@@ -1,23 +1,20 @@
-"""Look at devices, say what is known of them, retire them; and hear from their agents."""
+"""Look at devices, say what is known of them, and retire them."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services._chassis.audit import AuditEntry
-from services._chassis.errors import ConflictError, DeniedError, InvalidError, Problem
+from services._chassis.errors import ConflictError, InvalidError, Problem
 from services._chassis.paging import Page, page_request
 from services._chassis.permits import Permit
 from services.device.model.devices import (
     Attested,
     Device,
     EnrolmentState,
-    Facts,
     check_attested,
-    check_facts,
-    shown_facts,
 )
 from services.device.model.texts import LONGEST_NOTE, check_text
-from services.device.ports import Store, Work
+from services.device.ports import Store
 from services.device.usecases.reach import refuse_other_reach
 from services.device.usecases.visibility import Standing, refuse_foreign_tags, visible_device
 
@@ -29,29 +26,6 @@ class DeviceChange:
     device_id: str
     attested: Attested
     etag: str
-
-
-async def check_in(store: Store, device_id: str, named: str, facts: Facts, *, now: datetime) -> Device:
-    """Note that the device is alive and what it reports; `named` is the device that the message names, if any.
-
-    Raises DeniedError for a device that names another, is not known or is retired; InvalidError with all problems.
-    """
-    if named and named != device_id:
-        raise DeniedError(
-            "the message names another device than the certificate; enrol again", reason="DEVICE_MISMATCH"
-        )
-    async with store.read() as work:
-        _admitted(await work.devices.get(device_id))
-    if problems := list(check_facts("facts", facts)):
-        raise InvalidError(problems)
-    async with store.transaction() as work:
-        device = _admitted(await work.devices.get(device_id))
-        seen = replace(device.with_facts(facts), last_check_in=now)
-        if seen.seen_by_others() != device.seen_by_others():
-            seen = replace(seen, revision=await work.next_revision())
-        await work.devices.save(seen)
-        await _audit_facts(work, device, seen, now)
-    return seen
 
 
 async def get_device(store: Store, device: str, *, permit: Permit) -> Device:
@@ -112,14 +86,6 @@ async def retire_device(store: Store, device_id: str, *, reason: str, permit: Pe
     return retired
 
 
-def _admitted(device: Device | None) -> Device:
-    if device is None:
-        raise DeniedError("this device is not known here; enrol it again", reason="DEVICE_UNKNOWN")
-    if not device.is_enrolled:
-        raise DeniedError("this device is retired; enrol it again with a new token", reason="DEVICE_NOT_ENROLLED")
-    return device
-
-
 def _check_change(change: DeviceChange) -> None:
     problems = list(check_attested("device", change.attested))
     if not change.attested.scope_tags:
@@ -128,29 +94,6 @@ def _check_change(change: DeviceChange) -> None:
         problems.append(Problem("device.etag", "is missing; send the one of the device as you read it"))
     if problems:
         raise InvalidError(problems)
-
-
-async def _audit_facts(work: Work, before: Device, after: Device, now: datetime) -> None:
-    """Record facts that changed, and the state that a new platform led to; a mere sign of life is not recorded."""
-    if after.facts != before.facts:
-        entry = AuditEntry(
-            action="device_facts_changed",
-            target_kind="device",
-            target=after.device_id,
-            before={**shown_facts(before.facts), "users": list(before.facts.users)},
-            after={**shown_facts(after.facts), "users": list(after.facts.users)},
-        )
-        await work.audit(entry, now=now)
-    if after.lifecycle.state is not before.lifecycle.state:
-        moved = AuditEntry(
-            action="epm_state_changed",
-            target_kind="device",
-            target=after.device_id,
-            before={"epm_state": before.lifecycle.state.value},
-            after={"epm_state": after.lifecycle.state.value},
-            reason="the platform of the device changed",
-        )
-        await work.audit(moved, now=now)
 
 
 def _entry(action: str, before: Device, after: Device) -> AuditEntry:

@@ -6,9 +6,9 @@ import pytest
 from services._chassis.errors import ConflictError, DeniedError, InvalidError, NotFoundError
 from services.device.model.devices import Attested, Device, EnrolmentState, Facts, Origin, Ownership
 from services.device.model.lifecycle import Desired, EpmState, Lifecycle
+from services.device.usecases.check_in import check_in
 from services.device.usecases.devices import (
     DeviceChange,
-    check_in,
     get_device,
     list_devices,
     retire_device,

@@ -76,7 +76,7 @@ def test_every_setting_has_an_environment_variable(setting: Setting, tmp_path: P
     samples = {"port": "7", "file": str(tmp_path / "f"), "url": "sqlite:///x", "reflection": "yes", "level": "debug"}
     samples |= {"format": "json", "name": "a.example", "domain": "other", "host": "::1", "dir": "elsewhere"}
     samples |= {"heartbeat": "7", "minute": "7", "proxies": "10.0.0.0/8 ::1", "retention": "P40D"} | dict.fromkeys(
-        ("grace", "bound", "after", "lifetime", "refresh"), "PT40S"
+        ("grace", "bound", "after", "lifetime", "refresh", "interval"), "PT40S"
     )
     (tmp_path / "f").write_text("sqlite:///y")
     value = samples.get(setting.name.rpartition("_")[2], "host:1")

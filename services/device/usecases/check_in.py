@@ -1,0 +1,59 @@
+"""Hear from the agents of devices: that they are alive, what they see, and whether the component is there."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from services._chassis.audit import AuditEntry
+from services._chassis.errors import DeniedError, InvalidError
+from services.device.model.devices import Device, Facts, check_facts, shown_facts
+from services.device.model.lifecycle import settle_check_in
+from services.device.ports import Store, Work
+from services.device.usecases.moves import Moves
+
+
+async def check_in(
+    store: Store, device_id: str, named: str, facts: Facts, *, component_gone: bool = False, now: datetime
+) -> Device:
+    """Note that the device is alive and what it reports; `named` is the device that the message names, if any.
+
+    What is due moves on, and only then a component that is gone confirms its removal: a removal on time counts also where
+    no sweep has come by yet. Raises DeniedError for a device that names another, is not known or is retired; InvalidError
+    with all problems.
+    """
+    if named and named != device_id:
+        raise DeniedError(
+            "the message names another device than the certificate; enrol again", reason="DEVICE_MISMATCH"
+        )
+    async with store.read() as work:
+        _admitted(await work.devices.get(device_id))
+    if problems := list(check_facts("facts", facts)):
+        raise InvalidError(problems)
+    async with store.transaction() as work:
+        device = _admitted(await work.devices.get(device_id))
+        seen = replace(device.with_facts(facts), lifecycle=device.lifecycle, last_check_in=now)
+        moves = Moves({device_id: device}, now=now)
+        moves.take(seen, settle_check_in(device.lifecycle, facts.os, now=now, component_gone=component_gone))
+        await _audit_facts(work, device, seen, now)
+        await moves.keep(work)
+    return moves.after[device_id]
+
+
+def _admitted(device: Device | None) -> Device:
+    if device is None:
+        raise DeniedError("this device is not known here; enrol it again", reason="DEVICE_UNKNOWN")
+    if not device.is_enrolled:
+        raise DeniedError("this device is retired; enrol it again with a new token", reason="DEVICE_NOT_ENROLLED")
+    return device
+
+
+async def _audit_facts(work: Work, before: Device, after: Device, now: datetime) -> None:
+    """Record facts that changed; a mere sign of life is not recorded."""
+    if after.facts != before.facts:
+        entry = AuditEntry(
+            action="device_facts_changed",
+            target_kind="device",
+            target=after.device_id,
+            before={**shown_facts(before.facts), "users": list(before.facts.users)},
+            after={**shown_facts(after.facts), "users": list(after.facts.users)},
+        )
+        await work.audit(entry, now=now)
