@@ -1379,6 +1379,7 @@ class DevicePolicyState(_message.Message):
     STALE_FIELD_NUMBER: _builtins.int
     CONFLICTS_FIELD_NUMBER: _builtins.int
     POLICY_KEY_IDS_FIELD_NUMBER: _builtins.int
+    DOCUMENT_SHA256_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Device."""
     device_name: _builtins.str
@@ -1393,6 +1394,8 @@ class DevicePolicyState(_message.Message):
     """Whether a policy stream of the device is open now."""
     stale: _builtins.bool
     """Whether the device has not been heard of for so long that its policy counts no more (`staleAfter`)."""
+    document_sha256: _builtins.bytes
+    """SHA-256 of the newest document's bytes, 32 bytes; empty if none was made, or it is not known."""
     @_builtins.property
     def confirmed(self) -> _timestamp_pb2.Timestamp:
         """When the device last answered or was confirmed. Absent: never."""
@@ -1428,10 +1431,11 @@ class DevicePolicyState(_message.Message):
         stale: _builtins.bool = ...,
         conflicts: _abc.Iterable[Global___SettingsConflict] | None = ...,
         policy_key_ids: _abc.Iterable[_builtins.str] | None = ...,
+        document_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "offline_since", b"offline_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "confirmed", b"confirmed", "conflicts", b"conflicts", "connected", b"connected", "device_id", b"device_id", "device_name", b"device_name", "offered_revision", b"offered_revision", "offline_since", b"offline_since", "policy_key_ids", b"policy_key_ids", "rejections", b"rejections", "stale", b"stale", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "confirmed", b"confirmed", "conflicts", b"conflicts", "connected", b"connected", "device_id", b"device_id", "device_name", b"device_name", "document_sha256", b"document_sha256", "offered_revision", b"offered_revision", "offline_since", b"offline_since", "policy_key_ids", b"policy_key_ids", "rejections", b"rejections", "stale", b"stale", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
