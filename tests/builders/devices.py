@@ -77,6 +77,7 @@ def a_group(
     *members: str,
     type: GroupType = GroupType.DEVICE,  # noqa: A002 - the noun's own name for it
     filter: str = "",  # noqa: A002 - same
+    groups: tuple[str, ...] = (),
     scope_tags: tuple[str, ...] = ("default",),
     deleted: bool = False,
     revision: int = 1,
@@ -87,6 +88,7 @@ def a_group(
         type=type,
         members=tuple(sorted(members)),
         filter=filter,
+        groups=groups,
         scope_tags=scope_tags,
         deleted=deleted,
         revision=revision,

@@ -57,6 +57,7 @@ FULL_GROUP = Group(
     name="developers",
     type=GroupType.USER,
     members=("alice", "bob"),
+    groups=("testers", "writers"),
     description="they write\nprograms",
     scope_tags=("a", "b"),
     revision=4,

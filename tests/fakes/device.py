@@ -18,7 +18,8 @@ from services.device.model.lifecycle import is_due
 from services.device.model.pages import Item, fitting_page
 from services.device.model.tokens import EnrolmentToken
 from services.device.model.used_groups import UsedGroups
-from services.device.ports import DirectoryChanges, Tags
+from services.device.model.users import MOST_DEVICES, KnownUser
+from services.device.ports import DirectoryChanges, Progress, Tags
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class MemoryWork:
         self.groups = MemoryGroups(self)
         self.history = MemoryHistory(self)
         self.identities = MemoryIdentities(self)
+        self.memberships = MemoryMemberships(self)
+        self.users = MemoryUsers(self)
 
     async def next_revision(self) -> int:
         """Return the one after the revision at the beginning."""
@@ -83,15 +86,17 @@ class MemoryWork:
         """Return the newest revision."""
         return self.own.revision
 
-    async def changes(self, after: int) -> DirectoryChanges:
-        """Return what changed after the revision."""
+    async def changes(self, after: int | Progress) -> DirectoryChanges:
+        """Return what changed after the revision, all of it; so nobody asks for a rest."""
+        assert isinstance(after, int)
         devices = sorted(self.own.devices.values(), key=lambda device: (device.revision, device.device_id))
         groups = sorted(self.own.groups.values(), key=lambda group: (group.revision, group.name))
+        deleted = sorted(self.own.deleted.items(), key=lambda pair: (pair[1], pair[0]))
         return DirectoryChanges(
             self.own.revision,
             tuple(device for device in devices if device.revision > after),
             tuple(group for group in groups if group.revision > after),
-            tuple(sorted(device_id for device_id, revision in self.own.deleted.items() if revision > after)),
+            tuple(device_id for device_id, revision in deleted if revision > after),
         )
 
     async def audit(self, *entries: AuditEntry, now: datetime) -> None:
@@ -100,6 +105,85 @@ class MemoryWork:
         if entries:
             await self.next_revision()
             self.own = replace(self.own, audit=(*self.own.audit, *entries))
+
+
+class MemoryMemberships:
+    """Look at who is in which group."""
+
+    def __init__(self, work: MemoryWork) -> None:
+        self._work = work
+
+    async def nesting(self, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        """Return the groups that nest one of the groups."""
+        found = {name: frozenset(group.name for group in self._alive if name in group.groups) for name in names}
+        return {name: parents for name, parents in found.items() if parents}
+
+    async def reaching(self, names: Iterable[str]) -> Mapping[str, Sequence[Group]]:
+        """Return the groups and those that they nest, where they list users or have a filter."""
+        groups = self._work.own.groups
+        found = {
+            name: [
+                part
+                for part in self._alive
+                if part.name in {name, *(groups[name].groups if name in groups else ())}
+                and (part.type is GroupType.USER or part.filter)
+            ]
+            for name in names
+        }
+        return {name: parts for name, parts in found.items() if parts}
+
+    async def concerning(self, device_name: str) -> Sequence[Group]:
+        """Return the groups of devices that list the name or have a filter."""
+        devices = (group for group in self._alive if group.type is GroupType.DEVICE)
+        return [group for group in devices if group.filter or device_name in group.members]
+
+    async def enrolled(self, names: Iterable[str]) -> Mapping[str, Device]:
+        """Return the enrolled devices of these names."""
+        wanted = set(names)
+        return {device.name: device for device in self._enrolled if device.name in wanted}
+
+    async def enrolled_after(self, name: str, tags: Tags, *, limit: int) -> Sequence[Device]:
+        """Return visible enrolled devices whose names come after this one."""
+        seen = (device for device in self._enrolled if _visible(device.attested.scope_tags, tags))
+        return sorted((device for device in seen if device.name > name), key=lambda device: device.name)[:limit]
+
+    @property
+    def _alive(self) -> Sequence[Group]:
+        alive = (group for group in self._work.own.groups.values() if not group.deleted)
+        return sorted(alive, key=lambda group: group.name)
+
+    @property
+    def _enrolled(self) -> Sequence[Device]:
+        return [device for device in self._work.own.devices.values() if device.is_enrolled]
+
+
+class MemoryUsers:
+    """Know users from devices and groups."""
+
+    def __init__(self, work: MemoryWork) -> None:
+        self._work = work
+
+    async def page(self, request: PageRequest, *, devices: Tags, groups: Tags) -> Page[KnownUser]:
+        """Return a page of the users, by name."""
+        own = self._work.own
+        places: dict[str, tuple[set[str], set[str], set[str]]] = {}
+        for device in own.devices.values():
+            if device.is_enrolled and _visible(device.attested.scope_tags, devices):
+                for number, names in enumerate((device.attested.users, device.facts.users)):
+                    for name in names:
+                        places.setdefault(name, (set(), set(), set()))[number].add(device.name)
+        for group in own.groups.values():
+            if group.type is GroupType.USER and not group.deleted and _visible(group.scope_tags, groups):
+                for part in (group, *(own.groups[name] for name in group.groups)):
+                    for name in part.members:
+                        places.setdefault(name, (set(), set(), set()))[2].add(group.name)
+        users = [
+            KnownUser(
+                name, tuple(sorted(bound)[:MOST_DEVICES]), tuple(sorted(told)[:MOST_DEVICES]), tuple(sorted(held))
+            )
+            for name, (bound, told, held) in places.items()
+        ]
+        return _page(users, request, lambda user: (user.name,))
 
 
 class MemoryDevices:
@@ -239,11 +323,6 @@ class MemoryGroups:
         """Keep the groups or their tombstones."""
         own = self._work.own
         self._work.own = replace(own, groups={**own.groups, **{group.name: group for group in groups}})
-
-    async def reaching(self, names: Iterable[str]) -> Mapping[str, Group]:
-        """Return those of the groups that list users or have a filter."""
-        found = await self.many(names)
-        return {name: group for name, group in found.items() if group.filter or group.type is GroupType.USER}
 
     async def used(self) -> UsedGroups:
         """Return the groups that policies are assigned to."""

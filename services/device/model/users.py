@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from services.device.model.pages import weigh
+
 MOST_DEVICES = 100
 """Devices that are named for a user, bound ones and reported ones apart."""
 
@@ -14,3 +16,8 @@ class KnownUser:
     bound_devices: tuple[str, ...] = ()
     reported_devices: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+
+    @property
+    def weight(self) -> int:
+        """Return about how many bytes the user takes in a message."""
+        return weigh((self.name,), self.bound_devices, self.reported_devices, self.groups)

@@ -7,8 +7,9 @@ import sqlalchemy as sa
 
 from services._chassis.db import Transaction
 from services.device.model.devices import Device
+from services.device.store.links import OF_DEVICES
 from services.device.store.rows import device_of
-from services.device.store.tables import DEVICES, KEYS, SCOPE_TAGS, TOMBSTONES
+from services.device.store.tables import DEVICES, KEYS, LINKS, SCOPE_TAGS, TOMBSTONES
 
 
 class SqlIdentities:
@@ -38,6 +39,7 @@ class SqlIdentities:
         tags = sa.and_(SCOPE_TAGS.c.of == DEVICES.name, SCOPE_TAGS.c.key == device_id)
         await self._tx.execute(sa.delete(SCOPE_TAGS).where(tags))
         await self._tx.execute(sa.delete(KEYS).where(KEYS.c.device_id == device_id))
+        await self._tx.execute(sa.delete(LINKS).where(LINKS.c.of == device_id, LINKS.c.kind.in_(OF_DEVICES)))
         await self._tx.execute(sa.delete(DEVICES).where(DEVICES.c.device_id == device_id))
         await self._tx.execute(sa.insert(TOMBSTONES), {"device_id": device_id, "revision": revision})
 

@@ -42,6 +42,7 @@ def device_row(device: Device) -> Row:
         "epm_state": lifecycle.state.value,
         "desired": lifecycle.desired.value,
         "deprovision_time": lifecycle.deprovision_time,
+        "policy_lost": lifecycle.lost,
         "policy_revision": lifecycle.policy_revision,
         "last_check_in": device.last_check_in,
         "version": device.version,
@@ -76,7 +77,11 @@ def device_of(row: Row) -> Device:
         suspected_clone=row["suspected_clone"],
         quarantined=row["quarantined"],
         lifecycle=Lifecycle(
-            EpmState(row["epm_state"]), Desired(row["desired"]), row["deprovision_time"], row["policy_revision"]
+            EpmState(row["epm_state"]),
+            Desired(row["desired"]),
+            row["deprovision_time"],
+            row["policy_revision"],
+            row["policy_lost"],
         ),
         last_check_in=row["last_check_in"],
         version=row["version"],
@@ -102,7 +107,7 @@ def token_of(row: Row) -> EnrolmentToken:
 
 def group_of(row: Row) -> Group:
     """Return the group of a row, or its tombstone."""
-    lists = {name: tuple(row[name]) for name in ("members", "scope_tags")}
+    lists = {name: tuple(row[name]) for name in ("members", "scope_tags", "groups")}
     return Group(**{**row, **lists, "type": GroupType(row["type"])})
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from elevation.model import GroupType
 from services._chassis.audit import AuditEntry
 from services._chassis.audit_store import record
 from services._chassis.db import Database, Transaction
@@ -21,9 +20,13 @@ from services.device.model.lifecycle import EpmState
 from services.device.model.pages import fitting_page
 from services.device.model.tokens import EnrolmentToken
 from services.device.model.used_groups import UsedGroups
-from services.device.ports import DirectoryChanges, Tags
+from services.device.ports import DirectoryChanges, Progress, Tags
+from services.device.store.directory import read_changes
 from services.device.store.history import SqlHistory
 from services.device.store.identities import SqlIdentities
+from services.device.store.links import link_devices, link_groups
+from services.device.store.memberships import SqlMemberships
+from services.device.store.questions import rows_of, visible
 from services.device.store.rows import (
     Row,
     device_of,
@@ -35,10 +38,8 @@ from services.device.store.rows import (
     used_of,
     used_row,
 )
-from services.device.store.tables import AUDIT, DEVICES, GROUPS, SCOPE_TAGS, TOKENS, TOMBSTONES, USED_GROUPS, Text
-
-MOST_ASKED = 1000
-"""Names in one question; a database takes some ten thousand."""
+from services.device.store.tables import AUDIT, DEVICES, GROUPS, SCOPE_TAGS, TOKENS, USED_GROUPS, Text
+from services.device.store.users import SqlKnownUsers
 
 
 class SqlStore:
@@ -70,6 +71,8 @@ class SqlWork:
         self.groups = SqlGroups(tx)
         self.history = SqlHistory(tx)
         self.identities = SqlIdentities(tx)
+        self.memberships = SqlMemberships(tx)
+        self.users = SqlKnownUsers(tx)
 
     async def next_revision(self) -> int:
         """Take the directory's next revision, once a transaction."""
@@ -79,17 +82,10 @@ class SqlWork:
         """Return the newest revision, the one taken here included."""
         return await self._tx.current_revision()
 
-    async def changes(self, after: int) -> DirectoryChanges:
-        """Return what changed after the revision, tombstones included."""
-        devices = sa.select(DEVICES).where(DEVICES.c.revision > after).order_by(DEVICES.c.revision, DEVICES.c.device_id)
-        groups = sa.select(GROUPS).where(GROUPS.c.revision > after).order_by(GROUPS.c.revision, GROUPS.c.name)
-        deleted = sa.select(TOMBSTONES).where(TOMBSTONES.c.revision > after).order_by(TOMBSTONES.c.device_id)
-        return DirectoryChanges(
-            await self.current_revision(),
-            tuple(device_of(row) for row in await _rows(self._tx, devices)),
-            tuple(group_of(row) for row in await _rows(self._tx, groups)),
-            tuple(row["device_id"] for row in await _rows(self._tx, deleted)),
-        )
+    async def changes(self, after: int | Progress) -> DirectoryChanges:
+        """Return what changed after the revision or was not read yet, tombstones included."""
+        progress = after if isinstance(after, Progress) else Progress.after(after)
+        return await read_changes(self._tx, progress, await self.current_revision())
 
     async def audit(self, *entries: AuditEntry, now: datetime) -> None:
         """Add rows to the audit table."""
@@ -117,16 +113,16 @@ class SqlDevices:
 
     async def many(self, device_ids: Iterable[str]) -> Mapping[str, Device]:
         """Return those of the devices that exist, by id."""
-        rows = await _rows(self._tx, sa.select(DEVICES).where(DEVICES.c.device_id.in_(list(device_ids))))
+        rows = await rows_of(self._tx, sa.select(DEVICES).where(DEVICES.c.device_id.in_(list(device_ids))))
         return {row["device_id"]: device_of(row) for row in rows}
 
     async def page(self, request: PageRequest, tags: Tags) -> Page[Device]:
         """Return a page of the visible devices, by name."""
-        question = sa.select(DEVICES).where(*_visible(DEVICES, tags)).order_by(DEVICES.c.name, DEVICES.c.device_id)
+        question = sa.select(DEVICES).where(*visible(DEVICES, tags)).order_by(DEVICES.c.name, DEVICES.c.device_id)
         if request.after:
             shown = sa.tuple_(*(sa.literal(part, Text) for part in request.after))
             question = question.where(sa.tuple_(DEVICES.c.name, DEVICES.c.device_id) > shown)
-        rows = await _rows(self._tx, question.limit(request.size + 1))
+        rows = await rows_of(self._tx, question.limit(request.size + 1))
         return fitting_page(
             [device_of(row) for row in rows], request, key=lambda device: (device.name, device.device_id)
         )
@@ -140,6 +136,7 @@ class SqlDevices:
             raise ConflictError(
                 f"another enrolled device has this name already: {names}", reason="DEVICE_NAME_TAKEN"
             ) from error
+        await link_devices(self._tx, devices)
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[Device]:
         """Return enrolled devices whose component is to go by now, the longest overdue first."""
@@ -147,10 +144,10 @@ class SqlDevices:
         enrolled = DEVICES.c.enrolment == EnrolmentState.ENROLLED.value
         question = sa.select(DEVICES).where(pending, enrolled, DEVICES.c.deprovision_time <= now)
         question = question.order_by(DEVICES.c.deprovision_time, DEVICES.c.device_id).limit(limit)
-        return [device_of(row) for row in await _rows(self._tx, question)]
+        return [device_of(row) for row in await rows_of(self._tx, question)]
 
     async def _one(self, condition: sa.ColumnElement[bool]) -> Device | None:
-        rows = await _rows(self._tx, sa.select(DEVICES).where(condition).limit(1))
+        rows = await rows_of(self._tx, sa.select(DEVICES).where(condition).limit(1))
         return device_of(rows[0]) if rows else None
 
 
@@ -170,10 +167,10 @@ class SqlTokens:
 
     async def page(self, request: PageRequest, tags: Tags) -> Page[EnrolmentToken]:
         """Return a page of the visible tokens, newest first."""
-        question = sa.select(TOKENS).where(*_visible(TOKENS, tags)).order_by(TOKENS.c.token_id.desc())
+        question = sa.select(TOKENS).where(*visible(TOKENS, tags)).order_by(TOKENS.c.token_id.desc())
         if request.after:
             question = question.where(TOKENS.c.token_id < request.after[0])
-        rows = await _rows(self._tx, question.limit(request.size + 1))
+        rows = await rows_of(self._tx, question.limit(request.size + 1))
         return fitting_page([token_of(row) for row in rows], request, key=lambda token: (token.token_id,))
 
     async def save(self, token: EnrolmentToken) -> None:
@@ -181,7 +178,7 @@ class SqlTokens:
         await _write(self._tx, TOKENS, [token_row(token)])
 
     async def _one(self, condition: sa.ColumnElement[bool]) -> EnrolmentToken | None:
-        rows = await _rows(self._tx, sa.select(TOKENS).where(condition).limit(1))
+        rows = await rows_of(self._tx, sa.select(TOKENS).where(condition).limit(1))
         return token_of(rows[0]) if rows else None
 
 
@@ -194,44 +191,30 @@ class SqlGroups:
     async def many(self, names: Iterable[str]) -> Mapping[str, Group]:
         """Return those of the groups that exist, by name."""
         alive = sa.select(GROUPS).where(GROUPS.c.name.in_(list(names)), GROUPS.c.deleted.is_(False))
-        return {row["name"]: group_of(row) for row in await _rows(self._tx, alive)}
+        return {row["name"]: group_of(row) for row in await rows_of(self._tx, alive)}
 
     async def page(self, request: PageRequest, tags: Tags) -> Page[Group]:
         """Return a page of the visible groups, by name."""
-        alive = sa.select(GROUPS).where(GROUPS.c.deleted.is_(False), *_visible(GROUPS, tags)).order_by(GROUPS.c.name)
+        alive = sa.select(GROUPS).where(GROUPS.c.deleted.is_(False), *visible(GROUPS, tags)).order_by(GROUPS.c.name)
         if request.after:
             alive = alive.where(GROUPS.c.name > request.after[0])
-        rows = await _rows(self._tx, alive.limit(request.size + 1))
+        rows = await rows_of(self._tx, alive.limit(request.size + 1))
         return fitting_page([group_of(row) for row in rows], request, key=lambda group: (group.name,))
 
     async def save(self, *groups: Group) -> None:
         """Write the groups as they are, new or not, or their tombstones."""
         await _write(self._tx, GROUPS, [group_row(group) for group in groups])
-
-    async def reaching(self, names: Iterable[str]) -> Mapping[str, Group]:
-        """Return those of the groups that exist and either list users or find devices by a filter, by name."""
-        asked = sorted(set(names))
-        kind = sa.or_(GROUPS.c.type == GroupType.USER.value, GROUPS.c.filter != "")
-        found: dict[str, Group] = {}
-        for start in range(0, len(asked), MOST_ASKED):
-            part = asked[start : start + MOST_ASKED]
-            alive = sa.select(GROUPS).where(GROUPS.c.name.in_(part), GROUPS.c.deleted.is_(False), kind)
-            found.update((row["name"], group_of(row)) for row in await _rows(self._tx, alive))
-        return found
+        await link_groups(self._tx, groups)
 
     async def used(self) -> UsedGroups:
         """Return the groups that policies are assigned to; none before the policy service has told them."""
-        rows = await _rows(self._tx, sa.select(USED_GROUPS))
+        rows = await rows_of(self._tx, sa.select(USED_GROUPS))
         return used_of(rows[0]) if rows else UsedGroups()
 
     async def keep_used(self, used: UsedGroups) -> None:
         """Replace the groups that policies are assigned to."""
         await self._tx.execute(sa.delete(USED_GROUPS))
         await self._tx.execute(sa.insert(USED_GROUPS), used_row(used))
-
-
-async def _rows(tx: Transaction, question: sa.Select[Any]) -> Sequence[Row]:
-    return [dict(row) for row in (await tx.execute(question)).mappings()]
 
 
 async def _write(tx: Transaction, table: sa.Table, rows: Sequence[Row]) -> None:
@@ -250,7 +233,7 @@ async def _write(tx: Transaction, table: sa.Table, rows: Sequence[Row]) -> None:
 async def _known_tags(tx: Transaction, key: sa.Column[Any], keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
     """Return the scope tags of those of the objects that are there already."""
     question = sa.select(key.label("key"), key.table.c.scope_tags).where(key.in_(keys))
-    return {row["key"]: row["scope_tags"] for row in await _rows(tx, question)}
+    return {row["key"]: row["scope_tags"] for row in await rows_of(tx, question)}
 
 
 async def _write_tags(tx: Transaction, table: sa.Table, tags: Mapping[str, Sequence[str]]) -> None:
@@ -260,11 +243,3 @@ async def _write_tags(tx: Transaction, table: sa.Table, tags: Mapping[str, Seque
     mine = sa.and_(SCOPE_TAGS.c.of == table.name, SCOPE_TAGS.c.key.in_(list(tags)))
     await tx.execute(sa.delete(SCOPE_TAGS).where(mine))
     await tx.execute(sa.insert(SCOPE_TAGS), rows)
-
-
-def _visible(table: sa.Table, tags: Tags) -> list[sa.ColumnElement[bool]]:
-    if tags is None:
-        return []
-    key = next(iter(table.primary_key.columns))
-    carries = sa.select(SCOPE_TAGS.c.key).where(SCOPE_TAGS.c.of == table.name, SCOPE_TAGS.c.tag.in_(sorted(tags)))
-    return [key.in_(carries)]
