@@ -39,7 +39,7 @@ $(VENV)/.packages: requirements.lock
 
 $(STAMP): $(VENV)/.packages pyproject.toml
 	@$(BIN)/$(PIP) install --no-deps --no-build-isolation --editable . 2> $(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
-	@$(BIN)/python -m compileall -q auditchain elevation epmctl agent_stub services protos/gen # a quick start, even where PYTHONDONTWRITEBYTECODE is set
+	@$(BIN)/python -m compileall -q auditchain elevation epmctl agent_stub fleet services protos/gen # a quick start, even where PYTHONDONTWRITEBYTECODE is set
 	@touch $@
 
 .PHONY: lock

@@ -16,7 +16,7 @@ from epm.access.v1 import options_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = ROOT / "protos" / "gen"
-CODE_ROOMS = ("auditchain", "elevation", "services", "agent_stub", "epmctl", "benchmarks", "tests", "protos")
+CODE_ROOMS = ("auditchain", "elevation", "services", "agent_stub", "epmctl", "fleet", "benchmarks", "tests", "protos")
 FILE_LIMIT = 400
 FUNCTION_LIMIT = 60
 PUBLIC_CALLERS = {options_pb2.CALLER_ANONYMOUS, options_pb2.CALLER_ADMINISTRATOR}
@@ -150,7 +150,7 @@ def test_every_make_target_says_what_it_does() -> None:
     assert phony - told == set()
 
 
-@pytest.mark.parametrize("program", ["epmctl.main", "agent_stub.main"])
+@pytest.mark.parametrize("program", ["epmctl.main", "agent_stub.main", "fleet.main"])
 def test_help_loads_none_of_the_heavy_libraries(program: str) -> None:
     script = (
         f"import sys; from {program} import main\n"
