@@ -14,8 +14,10 @@ from services._chassis.sources import networks
 
 SERVICES = ("rbac", "device", "policy", "reporting")
 LOG_FORMATS = ("auto", "json", "text")
+ON_SUSPECTED_CLONE = ("flag", "quarantine")
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 LARGEST_PORT = 65535
+LONGEST_HEARTBEAT = timedelta(days=1)
 SHORTEST_RETENTION = timedelta(days=30)
 SHORTEST_CHECK_IN = timedelta(seconds=1)
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
@@ -69,8 +71,11 @@ class ServiceSettings:
     oidc_ca_file: Path | None = None
     oidc_key_refresh: timedelta = timedelta(minutes=5)
     deprovision_after: timedelta = timedelta(days=7)
+    policy_heartbeat: timedelta = timedelta(minutes=5)
+    most_streams: int = 20_000
     check_in_interval: timedelta = timedelta(minutes=5)
     device_certificate_lifetime: timedelta = timedelta(days=90)
+    on_suspected_clone: str = "flag"
     audit_checkpoint_folder: Path | None = None
     audit_retention: timedelta | None = None
 
@@ -86,7 +91,7 @@ class ServiceSettings:
 
     @property
     def signing_key(self) -> Path:
-        """Return the Ed25519 key that signs policy; the policy service alone reads it."""
+        """Return the Ed25519 keys that sign policy, newest first; the policy service alone reads them."""
         return self.signing_key_file or self.data_dir / "keys" / "policy-signing.key"
 
     @property
@@ -181,6 +186,8 @@ def _problems(settings: ServiceSettings) -> Iterator[Problem]:
             yield Problem("server_names", f"must be host names or addresses, for example epm.example.com, not {name!r}")
     if not settings.trust_domain or not all(c.isascii() and (c.isalnum() or c in "-._") for c in settings.trust_domain):
         yield Problem("trust_domain", "must be letters, digits, hyphens, dots and underscores, for example openepm")
+    if settings.on_suspected_clone not in ON_SUSPECTED_CLONE:
+        yield Problem("on_suspected_clone", f"must be {' or '.join(ON_SUSPECTED_CLONE)}")
     if settings.log_level not in LEVELS:
         yield Problem("log_level", f"must be one of {', '.join(LEVELS)}")
     if settings.log_format not in LOG_FORMATS:
@@ -188,6 +195,8 @@ def _problems(settings: ServiceSettings) -> Iterator[Problem]:
 
 
 def _caller_problems(settings: ServiceSettings) -> Iterator[Problem]:
+    if settings.most_streams < 1:
+        yield Problem("most_streams", "must be at least 1")
     if settings.authentication_failures_per_minute < 1:
         yield Problem("authentication_failures_per_minute", "must be at least 1")
     for proxy in settings.trusted_proxies:
@@ -245,6 +254,7 @@ def _duration_problems(settings: ServiceSettings) -> Iterator[Problem]:
         "access_heartbeat",
         "oidc_key_refresh",
         "deprovision_after",
+        "policy_heartbeat",
         "device_certificate_lifetime",
     )
     for name in positive:
@@ -254,6 +264,8 @@ def _duration_problems(settings: ServiceSettings) -> Iterator[Problem]:
         yield Problem("audit_retention", f"must be at least {SHORTEST_RETENTION.days} days; without it, all is kept")
     if settings.check_in_interval < SHORTEST_CHECK_IN:
         yield Problem("check_in_interval", "must be at least a second")
+    if settings.policy_heartbeat > LONGEST_HEARTBEAT:
+        yield Problem("policy_heartbeat", "must be at most one day: devices have to be told daily that nothing changed")
     if settings.drain_grace < timedelta():
         yield Problem("drain_grace", "must not be negative")
     if settings.access_heartbeat >= settings.access_bound:

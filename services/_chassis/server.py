@@ -29,6 +29,7 @@ from services._chassis.errors import StateError
 from services._chassis.health import HealthBoard
 from services._chassis.interceptors import ChassisInterceptor, DoorManners
 from services._chassis.logging import get_logger
+from services._chassis.pki import chain_with_authority
 from services._chassis.refusals import RefusalLog
 from services._chassis.rules import MESH_KINDS, PUBLIC_KINDS, MethodRule, rules_of
 from services._chassis.sources import Network, networks
@@ -123,9 +124,7 @@ class Host:
     def bind(self) -> ServiceSettings:
         """Take the ports and return the settings with those that the system chose. Raises StateError for a taken one."""
         settings = self.settings
-        public = _bind(
-            self._public.server, settings.public_host, settings.public_port, _server_tls(settings.public_files)
-        )
+        public = _bind(self._public.server, settings.public_host, settings.public_port, _server_tls(settings))
         mutual = _mutual_tls(settings)
         mesh = _bind(self._mesh.server, settings.mesh_host, settings.mesh_port, mutual)
         if settings.health_port is not None:
@@ -244,8 +243,17 @@ def _bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.Serve
         ) from error
 
 
-def _server_tls(files: CertificateFiles) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials([_key_pair(files)])
+def _server_tls(settings: ServiceSettings) -> grpc.ServerCredentials:
+    """Show the CA's certificate with the leaf: a device that has only its digest, from a token, takes it from there."""
+    key, chain = _key_pair(settings.public_files)
+    try:
+        chain = chain_with_authority(chain, _read(settings.ca))
+    except ValueError as error:
+        raise StateError(
+            f"{settings.public_files.certificate} and {settings.ca} must hold PEM certificates",
+            reason="CERTIFICATE_UNREADABLE",
+        ) from error
+    return grpc.ssl_server_credentials([(key, chain)])
 
 
 def _mutual_tls(settings: ServiceSettings) -> grpc.ServerCredentials:

@@ -22,11 +22,12 @@ from services.device.admin_servicer.devices import DeviceServicer
 from services.device.admin_servicer.groups import GroupServicer
 from services.device.agent_servicer import DeviceAgentServicer, DirectoryServicer, EnrolmentServicer
 from services.device.model.installation import Installation, PolicyKey
-from services.device.model.tokens import TOKEN_PREFIX
+from services.device.model.tokens import token_text
 from services.device.ports import Store
 from services.device.store.sql import SqlStore
 from services.device.store.tables import AUDIT
 from services.device.streams import DirectoryStreams
+from services.device.usecases.certificates import Vigilance
 from services.device.workers import DeprovisionSweep, sweep_period
 
 SERVICE = "device"
@@ -45,8 +46,13 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     rbac = open_channel(settings.rbac, ca=settings.ca, identity=settings.identity_of(SERVICE))
     refused = RefusalWriter.on(database, AUDIT, clock.now)
     streams = DirectoryStreams(store, database.changes)
-    directory = DirectoryServicer(store, streams, now=clock.now, deprovision_after=settings.deprovision_after)
-    agents = DeviceAgentServicer(store, now=clock.now, check_in_interval=settings.check_in_interval)
+    vigilance = Vigilance(quarantines=settings.on_suspected_clone == "quarantine")
+    directory = DirectoryServicer(
+        store, streams, now=clock.now, deprovision_after=settings.deprovision_after, vigilance=vigilance
+    )
+    agents = DeviceAgentServicer(
+        store, installation, now=clock.now, check_in_interval=settings.check_in_interval, vigilance=vigilance
+    )
 
     async def close() -> None:
         await refused.close()
@@ -79,7 +85,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
 def public_door(store: Store, installation: Installation, access: AccessControl, clock: Clock) -> list[AddServicer]:
     """Return what enrols devices and what serves administrators."""
     enrolment = EnrolmentServicer(store, installation, now=clock.now, new_id=new_id)
-    devices = DeviceServicer(store, access, now=clock.now, new_id=new_id, new_secret=new_secret)
+    devices = DeviceServicer(store, access, now=clock.now, new_id=new_id, new_secret=partial(new_secret, installation))
     groups = GroupServicer(store, access, now=clock.now)
     return [
         partial(agent_pb2_grpc.add_EnrolmentServiceServicer_to_server, enrolment),
@@ -107,9 +113,9 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-def new_secret() -> str:
-    """Return the text of a new enrolment token."""
-    return TOKEN_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+def new_secret(installation: Installation) -> str:
+    """Return the text of a new enrolment token, which tells the installation's CA from others."""
+    return token_text(secrets.token_urlsafe(SECRET_BYTES), installation.fingerprint)
 
 
 if __name__ == "__main__":

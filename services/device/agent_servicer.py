@@ -12,14 +12,18 @@ from services._chassis.caller import current_caller
 from services._chassis.times import time_to_proto
 from services.device.codec.devices import EPM_STATES, facts_from_proto
 from services.device.codec.directory import reports_from_proto, used_from_proto
-from services.device.model.installation import Installation
+from services.device.codec.sightings import sightings_from_proto
+from services.device.model.installation import Installation, certificate_of
 from services.device.model.lifecycle import check_in_wait
 from services.device.ports import Store
 from services.device.streams import DirectoryStreams
+from services.device.usecases.certificates import FLAG, Vigilance, admit
 from services.device.usecases.check_in import check_in
 from services.device.usecases.enrolment import Enrolment, enrol
 from services.device.usecases.lifecycle import report_settings
 from services.device.usecases.reach import report_used_groups
+from services.device.usecases.renewal import renew
+from services.device.usecases.sightings import report_sightings
 
 Now = Callable[[], datetime]
 
@@ -60,33 +64,71 @@ class EnrolmentServicer(agent_pb2_grpc.EnrolmentServiceServicer):
 class DeviceAgentServicer(agent_pb2_grpc.DeviceAgentServiceServicer):
     """Answer `epm.device.v1.DeviceAgentService`."""
 
-    def __init__(self, store: Store, *, now: Now, check_in_interval: timedelta) -> None:
+    def __init__(
+        self,
+        store: Store,
+        installation: Installation,
+        *,
+        now: Now,
+        check_in_interval: timedelta,
+        vigilance: Vigilance = FLAG,
+    ) -> None:
         self._store = store
+        self._installation = installation
         self._now = now
         self._check_in_interval = check_in_interval
+        self._vigilance = vigilance
 
     async def CheckIn(self, request: agent_pb2.CheckInRequest, context: Any) -> agent_pb2.CheckInResponse:
         """Note that the device of the certificate is alive."""
         now = self._now()
         facts = facts_from_proto(request.facts)
+        caller = current_caller()
+        await admit(self._store, caller.device_id, caller.certificate_serial, vigilance=self._vigilance, now=now)
         gone = request.component == agent_pb2.COMPONENT_STATE_ABSENT
-        named = request.device_id
-        device = await check_in(self._store, current_caller().device_id, named, facts, component_gone=gone, now=now)
+        device = await check_in(self._store, caller.device_id, request.device_id, facts, component_gone=gone, now=now)
         wait = Duration()
         wait.FromTimedelta(check_in_wait(device.lifecycle, now=now, interval=self._check_in_interval))
         return agent_pb2.CheckInResponse(
             server_time=time_to_proto(now), next_check_in=wait, epm_state=EPM_STATES[device.lifecycle.state]
         )
 
+    async def RenewCertificate(
+        self, request: agent_pb2.RenewCertificateRequest, context: Any
+    ) -> agent_pb2.RenewCertificateResponse:
+        """Sign a new key of the device of the certificate."""
+        caller = current_caller()
+        signed = await renew(
+            self._store,
+            caller.device_id,
+            request.csr_pem,
+            shown=certificate_of(caller.certificate),
+            installation=self._installation,
+            vigilance=self._vigilance,
+            now=self._now(),
+        )
+        return agent_pb2.RenewCertificateResponse(
+            certificate_pem=signed.pem, ca_pem=self._installation.authority.pem.decode("ascii")
+        )
+
 
 class DirectoryServicer(lifecycle_pb2_grpc.DirectoryServiceServicer):
     """Answer `epm.device.v1.DirectoryService`."""
 
-    def __init__(self, store: Store, streams: DirectoryStreams, *, now: Now, deprovision_after: timedelta) -> None:
+    def __init__(
+        self,
+        store: Store,
+        streams: DirectoryStreams,
+        *,
+        now: Now,
+        deprovision_after: timedelta,
+        vigilance: Vigilance = FLAG,
+    ) -> None:
         self._store = store
         self._streams = streams
         self._now = now
         self._deprovision_after = deprovision_after
+        self._vigilance = vigilance
 
     async def WatchDirectory(
         self, request: lifecycle_pb2.WatchDirectoryRequest, context: Any
@@ -109,3 +151,11 @@ class DirectoryServicer(lifecycle_pb2_grpc.DirectoryServiceServicer):
         """Take in which groups policies are assigned to."""
         await report_used_groups(self._store, used_from_proto(request))
         return lifecycle_pb2.ReportUsedGroupsResponse()
+
+    async def ReportSightings(
+        self, request: lifecycle_pb2.ReportSightingsRequest, context: Any
+    ) -> lifecycle_pb2.ReportSightingsResponse:
+        """Take in what was seen of devices on their streams."""
+        sightings = sightings_from_proto(request.sightings)
+        await report_sightings(self._store, sightings, vigilance=self._vigilance, now=self._now())
+        return lifecycle_pb2.ReportSightingsResponse()

@@ -11,7 +11,7 @@ from services._chassis.permits import Permit
 from services.device.codec import devices as codec
 from services.device.codec.history import entry_to_proto
 from services.device.ports import Store
-from services.device.usecases import devices, history, tokens
+from services.device.usecases import devices, history, leaving, tokens
 from services.device.usecases.visibility import Standing
 
 
@@ -97,10 +97,44 @@ class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
         self, request: devices_pb2.RetireDeviceRequest, context: Any
     ) -> devices_pb2.RetireDeviceResponse:
         """Take a device's credentials away."""
-        device = await devices.retire_device(
+        device = await leaving.retire_device(
             self._store, request.device_id, reason=request.reason, permit=current_permit(), now=self._now()
         )
         return devices_pb2.RetireDeviceResponse(device=codec.device_to_proto(device))
+
+    async def BanDevice(self, request: devices_pb2.BanDeviceRequest, context: Any) -> devices_pb2.BanDeviceResponse:
+        """Keep a device's name and keys from enrolling."""
+        device = await leaving.ban_device(
+            self._store, request.device_id, reason=request.reason, permit=current_permit(), now=self._now()
+        )
+        return devices_pb2.BanDeviceResponse(device=codec.device_to_proto(device))
+
+    async def LiftDeviceBan(
+        self, request: devices_pb2.LiftDeviceBanRequest, context: Any
+    ) -> devices_pb2.LiftDeviceBanResponse:
+        """Have a banned device retired."""
+        device = await leaving.lift_ban(
+            self._store, request.device_id, reason=request.reason, permit=current_permit(), now=self._now()
+        )
+        return devices_pb2.LiftDeviceBanResponse(device=codec.device_to_proto(device))
+
+    async def DeleteDevice(
+        self, request: devices_pb2.DeleteDeviceRequest, context: Any
+    ) -> devices_pb2.DeleteDeviceResponse:
+        """Remove a device."""
+        await leaving.delete_device(
+            self._store, request.device_id, reason=request.reason, permit=current_permit(), now=self._now()
+        )
+        return devices_pb2.DeleteDeviceResponse()
+
+    async def ClearSuspectedClone(
+        self, request: devices_pb2.ClearSuspectedCloneRequest, context: Any
+    ) -> devices_pb2.ClearSuspectedCloneResponse:
+        """Say that a device which looked like two is one again."""
+        device = await devices.clear_suspected_clone(
+            self._store, request.device_id, reason=request.reason, permit=current_permit(), now=self._now()
+        )
+        return devices_pb2.ClearSuspectedCloneResponse(device=codec.device_to_proto(device))
 
     async def ListDeviceHistory(
         self, request: devices_pb2.ListDeviceHistoryRequest, context: Any

@@ -22,6 +22,7 @@ EPM_STATES = {
 ENROLMENT_STATES = {
     EnrolmentState.ENROLLED: devices_pb2.ENROLMENT_STATE_ENROLLED,
     EnrolmentState.RETIRED: devices_pb2.ENROLMENT_STATE_RETIRED,
+    EnrolmentState.BANNED: devices_pb2.ENROLMENT_STATE_BANNED,
 }
 OWNERSHIPS = {
     Ownership.UNKNOWN: devices_pb2.OWNERSHIP_UNSPECIFIED,
@@ -37,6 +38,7 @@ def device_to_proto(device: Device) -> devices_pb2.Device:
     What EPM did on a device before it was retired says nothing of what it does now, and nobody will hear.
     """
     facts, attested, lifecycle = device.facts, device.attested, device.lifecycle
+    current = device.credentials.current
     pending = device.is_enrolled and lifecycle.state is EpmState.DEPROVISION_PENDING
     return devices_pb2.Device(
         device_id=device.device_id,
@@ -56,6 +58,9 @@ def device_to_proto(device: Device) -> devices_pb2.Device:
         last_check_in=time_to_proto(device.last_check_in),
         deprovision_time=time_to_proto(lifecycle.deprovision_time if pending else None),
         etag=device.etag,
+        certificate_expires=time_to_proto(current.expires if current else None),
+        suspected_clone=time_to_proto(device.suspected_clone),
+        quarantined=device.quarantined,
         epm_state_reason=state_reason(lifecycle, facts.os) if device.is_enrolled else "",
     )
 
@@ -100,6 +105,8 @@ def token_to_proto(token: EnrolmentToken) -> devices_pb2.EnrolmentToken:
         scope_tags=token.scope_tags,
         created=time_to_proto(token.created),
         revoked=time_to_proto(token.revoked),
+        device_id=token.device_id,
+        device_names=token.device_names,
     )
 
 
@@ -117,4 +124,6 @@ def token_draft_from_proto(message: devices_pb2.EnrolmentToken) -> TokenDraft:
         groups=tuple(message.groups),
         tags=tuple(message.tags),
         scope_tags=tuple(message.scope_tags),
+        device_id=message.device_id,
+        device_names=tuple(message.device_names),
     )

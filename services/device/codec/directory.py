@@ -1,10 +1,13 @@
 """The directory as other services watch it, and what the policy service tells in return."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.device.v1 import lifecycle_pb2
 from services._chassis.errors import InvalidError, Problem
-from services._chassis.times import time_to_proto
+from services._chassis.times import time_from_proto, time_to_proto
 from services.device.codec.devices import ENROLMENT_STATES, OWNERSHIPS
 from services.device.codec.groups import GROUP_TYPES
 from services.device.model.devices import Device
@@ -18,6 +21,8 @@ LARGEST_MESSAGE = 512 * 1024
 
 MOST_ENTRIES = 1000
 LARGEST_REVISION = 2**63 - 1
+FAR_FUTURE = 9000
+"""A year to which any time may be added that a component may stay."""
 _DESIRED = {
     lifecycle_pb2.DESIRED_STATE_ON: Desired.ON,
     lifecycle_pb2.DESIRED_STATE_OFF: Desired.OFF,
@@ -29,9 +34,9 @@ def transfer(changes: DirectoryChanges, *, held: int, reset: bool) -> Iterator[l
     """Write changes as messages of bearable size; until the last, the caller goes on holding the revision `held`."""
     message = lifecycle_pb2.WatchDirectoryResponse(reset=reset)
     entries = size = 0
-    everything: Sequence[Group | Device] = (*changes.groups, *changes.devices)
+    everything: Sequence[Group | Device | str] = (*changes.groups, *changes.devices, *changes.deleted)
     for entry in everything:
-        written = _group(entry) if isinstance(entry, Group) else _device(entry)
+        written = _written(entry)
         size += written.ByteSize()
         if entries and (entries == MOST_ENTRIES or size > LARGEST_MESSAGE):
             message.more, message.revision = True, held
@@ -59,6 +64,7 @@ def reports_from_proto(states: Sequence[lifecycle_pb2.SettingsState]) -> list[Se
             desired=_DESIRED[state.desired],
             acknowledged=state.acknowledged,
             revision=state.revision,
+            lost=state.lost.ToDatetime(tzinfo=UTC) if state.HasField("lost") else None,
         )
         for state in states
     ]
@@ -87,8 +93,30 @@ def _used_problems(request: lifecycle_pb2.ReportUsedGroupsRequest) -> Iterator[P
 def _problems(at: str, state: lifecycle_pb2.SettingsState) -> Iterator[Problem]:
     if state.desired not in _DESIRED:
         yield Problem(f"{at}.desired", "must be ON, OFF or NONE")
+    if state.HasField("lost"):
+        yield from _time_problems(f"{at}.lost", state.lost)
     if state.revision > LARGEST_REVISION:
         yield Problem(f"{at}.revision", f"must be at most {LARGEST_REVISION}; send one of the policy service's data")
+
+
+def _time_problems(at: str, stamp: Timestamp) -> Iterator[Problem]:
+    try:
+        known = time_from_proto(at, stamp).year < FAR_FUTURE
+    except InvalidError as error:
+        yield from error.problems
+    else:
+        if not known:
+            yield Problem(at, f"must be before the year {FAR_FUTURE}; send when settings policies ceased to apply")
+
+
+def _written(entry: Group | Device | str) -> lifecycle_pb2.DirectoryGroup | lifecycle_pb2.DirectoryDevice:
+    match entry:
+        case Group():
+            return _group(entry)
+        case Device():
+            return _device(entry)
+        case device_id:
+            return lifecycle_pb2.DirectoryDevice(device_id=device_id, deleted=True)
 
 
 def _device(device: Device) -> lifecycle_pb2.DirectoryDevice:
@@ -104,6 +132,9 @@ def _device(device: Device) -> lifecycle_pb2.DirectoryDevice:
         users=device.bound_users,
         scope_tags=device.attested.scope_tags,
         deprovision_time=time_to_proto(device.lifecycle.deprovision_time),
+        quarantined=device.quarantined,
+        certificate_serials=device.credentials.serials,
+        unused_certificate_serial=device.credentials.unused_serial,
     )
 
 

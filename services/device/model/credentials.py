@@ -68,9 +68,9 @@ class Credentials:
             return Use.REPLACED
         return Use.ORDINARY if self.current is None or serial == self.current.serial else Use.UNKNOWN
 
-    def holds_key(self, key_digest: str) -> bool:
-        """Tell whether a certificate that counts has this key."""
-        return any(held is not None and held.key_digest == key_digest for held in (self.current, self.unused))
+    def may_repeat(self, key_digest: str) -> bool:
+        """Tell whether an enrolment with this key may be repeated: not once the device has moved on to another key."""
+        return self.current is None or self.current.key_digest == key_digest
 
     def learnt(self, shown: Certificate) -> "Credentials":
         """Return them with the certificate that the device shows, where none was known."""

@@ -100,6 +100,11 @@ class Device:
         """Tell whether the device's credentials count."""
         return self.enrolment is EnrolmentState.ENROLLED
 
+    @property
+    def is_banned(self) -> bool:
+        """Tell whether the device's name and keys are kept from enrolling."""
+        return self.enrolment is EnrolmentState.BANNED
+
     def use_of(self, serial: str) -> Use:
         """Say what a use of the device's certificate with this serial number is."""
         return self.credentials.use_of(serial)
@@ -137,6 +142,11 @@ class Device:
             self.quarantined,
             (self.credentials.serials, self.credentials.unused_serial),
         )
+
+    def shown_suspicion(self) -> dict[str, object]:
+        """Return the mark of a clone as an audit record keeps it."""
+        seen = self.suspected_clone
+        return {"suspected_clone": seen.isoformat() if seen else "", "quarantined": self.quarantined}
 
     def shown(self) -> dict[str, object]:
         """Return the device as an audit record keeps it."""

@@ -135,6 +135,11 @@ def named(names: Collection[str]) -> str:
     return ", ".join(f'"{name}"' for name in sorted(names))
 
 
+def without_member(group: Group, name: str) -> Group:
+    """Return the group with one member less."""
+    return replace(group, members=tuple(member for member in group.members if member != name))
+
+
 def _check_draft(at: str, draft: GroupDraft) -> Iterator[Problem]:
     if draft.type is None:
         yield Problem(f"{at}.type", "is missing; say DEVICE or USER")

@@ -1,9 +1,11 @@
 """What every device of the installation is told at enrolment, and what signs its certificate."""
 
+import base64
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services._chassis import pki
+from services.device.model.credentials import Certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +14,14 @@ class PolicyKey:
 
     key_id: str
     public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Hold a certificate that was issued, as PEM and as it is remembered."""
+
+    pem: str
+    certificate: Certificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +36,14 @@ class Installation:
     policy_keys: tuple[PolicyKey, ...]
     certificate_lifetime: timedelta
 
-    def certify(self, csr: str, device_id: str, *, now: datetime) -> str:
-        """Sign a device's key and return its certificate as PEM. Raises InvalidError for a bad request."""
-        signed = pki.sign_device(
+    @property
+    def fingerprint(self) -> str:
+        """Return what tokens tell of the CA: base64url, without padding, of the SHA-256 of its certificate's DER."""
+        return base64.urlsafe_b64encode(pki.fingerprint(self.authority.certificate)).rstrip(b"=").decode("ascii")
+
+    def certify(self, csr: str, device_id: str, *, now: datetime) -> Signed:
+        """Sign a device's key. Raises InvalidError for a bad request."""
+        pem = pki.sign_device(
             self.authority,
             csr.encode(),
             device_id=device_id,
@@ -36,4 +51,10 @@ class Installation:
             now=now,
             lifetime=self.certificate_lifetime,
         )
-        return signed.decode("ascii")
+        return Signed(pem.decode("ascii"), certificate_of(pem))
+
+
+def certificate_of(pem: bytes) -> Certificate:
+    """Return a device's certificate as it is remembered."""
+    read = pki.described(pem)
+    return Certificate(read.serial, read.expires, read.key_digest)

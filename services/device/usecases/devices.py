@@ -1,4 +1,4 @@
-"""Look at devices, say what is known of them, and retire them."""
+"""Look at devices, say what is known of them, and that one which looked like two is one again."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -7,14 +7,11 @@ from services._chassis.audit import AuditEntry
 from services._chassis.errors import ConflictError, InvalidError, Problem
 from services._chassis.paging import Page, page_request
 from services._chassis.permits import Permit
-from services.device.model.devices import (
-    Attested,
-    Device,
-    EnrolmentState,
-    check_attested,
-)
+from services.device.model.devices import Attested, Device, check_attested
+from services.device.model.history import HistoryKind
 from services.device.model.texts import LONGEST_NOTE, check_text
 from services.device.ports import Store
+from services.device.usecases.history import became
 from services.device.usecases.reach import refuse_other_reach
 from services.device.usecases.visibility import Standing, refuse_foreign_tags, visible_device
 
@@ -67,23 +64,31 @@ async def update_device(
     return updated
 
 
-async def retire_device(store: Store, device_id: str, *, reason: str, permit: Permit, now: datetime) -> Device:
-    """Take the device's credentials away; again changes nothing. Raises NotFoundError and InvalidError."""
+async def clear_suspected_clone(store: Store, device_id: str, *, reason: str, permit: Permit, now: datetime) -> Device:
+    """Take the mark of a clone away, and with it the quarantine; again changes nothing. Raises NotFoundError and InvalidError."""
     async with store.transaction() as work:
         device = visible_device(await work.devices.get(device_id), permit)
         if problems := list(check_text("reason", reason, LONGEST_NOTE)):
             raise InvalidError(problems)
-        if not device.is_enrolled:
+        if device.suspected_clone is None:
             return device
-        retired = replace(
-            device,
-            enrolment=EnrolmentState.RETIRED,
-            version=device.version + 1,
-            revision=await work.next_revision(),
+        cleared = replace(device, suspected_clone=None, quarantined=False)
+        if cleared.seen_by_others() != device.seen_by_others():
+            cleared = replace(cleared, revision=await work.next_revision())
+        await work.devices.save(cleared)
+        entry = AuditEntry(
+            action="suspected_clone_cleared",
+            target_kind="device",
+            target=device_id,
+            before=device.shown_suspicion(),
+            after=cleared.shown_suspicion(),
+            reason=reason,
         )
-        await work.devices.save(retired)
-        await work.audit(replace(_entry("device_retired", device, retired), reason=reason), now=now)
-    return retired
+        await work.audit(entry, now=now)
+        before = "QUARANTINED" if device.quarantined else "SUSPECTED"
+        kind = HistoryKind.SUSPECTED_CLONE
+        await work.history.add(became(device_id, kind, before=before, after="CLEARED", reason=reason, now=now))
+    return cleared
 
 
 def _check_change(change: DeviceChange) -> None:

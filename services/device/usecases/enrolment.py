@@ -8,13 +8,16 @@ from services._chassis import pki
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import ConflictError, InvalidError, LimitError, Problem, UnauthenticatedError
 from services._chassis.logging import get_logger
-from services.device.model.devices import Attested, Device, Facts, Origin, check_facts
+from services.device.model.devices import Device, Facts, check_facts
 from services.device.model.groups import MOST_MEMBERS, with_member
+from services.device.model.history import HistoryKind
 from services.device.model.installation import Installation
-from services.device.model.lifecycle import begin
 from services.device.model.texts import check_device_name
 from services.device.model.tokens import EnrolmentToken, Refusal
 from services.device.ports import Store, Work
+from services.device.usecases import records
+from services.device.usecases.history import became
+from services.device.usecases.records import Entry
 
 log = get_logger("device.enrolment")
 
@@ -40,27 +43,105 @@ class Enrolled:
 async def enrol(
     store: Store, enrolment: Enrolment, installation: Installation, *, now: datetime, new_id: str
 ) -> Enrolled:
-    """Make a device of the caller, with `new_id`, or return the one that the same token and key made before.
+    """Make a device of the caller, with `new_id`, or take up the record that is its own; again gives a certificate again.
 
-    Raises UnauthenticatedError for a token that lets nobody in; InvalidError with all problems; ConflictError where an enrolled device has the name or this device has another one.
+    Raises UnauthenticatedError for a token that lets nobody in, InvalidError with all problems, ConflictError where an enrolled
+    device has the name or the key, DeniedError where the name or the key is banned, LimitError where a group is full.
     """
     async with store.read() as work:  # strangers without a token never reach the lock of the writers
-        _admitted(await work.tokens.known_by(enrolment.token_digest), now)
-    key_digest = _checked(enrolment)
+        token = _admitted(await work.tokens.known_by(enrolment.token_digest), now)
+    key_digest = _checked(enrolment, token)
     async with store.transaction() as work:
         token = _admitted(await work.tokens.known_by(enrolment.token_digest), now)
+        entry = Entry(
+            name=enrolment.device_name,
+            facts=enrolment.facts,
+            csr=enrolment.csr,
+            key_digest=key_digest,
+            token=token,
+            now=now,
+        )
+        await records.refuse_banned(work, entry)
         known = await work.devices.enrolled_with(token.token_id, key_digest)
-        if known is not None:
-            device = _same(known, enrolment)
+        if known is not None and known.credentials.may_repeat(key_digest):
+            enrolled = await _repeat(work, entry, _same(known, enrolment), installation)
         else:
-            origin = Origin(
-                token_id=token.token_id, key_digest=key_digest, allow_reported_users=token.allow_reported_users
-            )
-            device = await _add(work, token, _new_device(enrolment, token, origin, device_id=new_id, now=now), now)
-        certificate = installation.certify(enrolment.csr, device.device_id, now=now)
-    event = "enrolment_repeated" if known else "device_enrolled"
-    log.info(event, device_id=device.device_id, token_id=token.token_id)
-    return Enrolled(device, certificate)
+            enrolled = await _enter(work, entry, installation, new_id=new_id)
+    log.info(
+        "device_enrolled", device_id=enrolled.device.device_id, token_id=token.token_id, repeated=known is not None
+    )
+    return enrolled
+
+
+async def _repeat(work: Work, entry: Entry, device: Device, installation: Installation) -> Enrolled:
+    """Sign the key again: the answer was lost, and if it was not, what it held counts until the new certificate is used."""
+    signed = installation.certify(entry.csr, device.device_id, now=entry.now)
+    credentials = device.credentials.renewed(signed.certificate)
+    renewed = replace(device, credentials=credentials, revision=await work.next_revision())
+    await work.devices.save(renewed)
+    record = AuditEntry(
+        action="certificate_issued",
+        target_kind="device",
+        target=device.device_id,
+        after=signed.certificate.shown(),
+        details={"token_id": entry.token.token_id},
+    )
+    await work.audit(record, now=entry.now)
+    return Enrolled(renewed, signed.pem)
+
+
+async def _enter(work: Work, entry: Entry, installation: Installation, *, new_id: str) -> Enrolled:
+    """Make the record, or take one up, with a certificate that alone counts; use up one of the token's quota."""
+    if entry.token.used_up:
+        raise _refused(entry.token, Refusal.USED_UP)
+    before = await records.before(work, entry)
+    device = records.made(entry, new_id) if before is None else records.taken_up(entry, before)
+    await records.refuse_taken(work, entry, besides=device.device_id if entry.token.device_id else "")
+    signed = installation.certify(entry.csr, device.device_id, now=entry.now)
+    credentials = device.credentials.begun_anew(signed.certificate)
+    added = replace(device, credentials=credentials, revision=await work.next_revision())
+    await work.devices.save(added)
+    await work.identities.keep_key(added.device_id, entry.key_digest)
+    await work.tokens.save(replace(entry.token, used=entry.token.used + 1))
+    await _record(work, entry, before, added)
+    await _join_groups(work, entry.token, added, entry.now)
+    return Enrolled(added, signed.pem)
+
+
+async def _record(work: Work, entry: Entry, before: Device | None, added: Device) -> None:
+    serial, again = added.credentials.serials[0], " again" if before else ""
+    record = AuditEntry(
+        action="device_enrolled_again" if before else "device_enrolled",
+        target_kind="device",
+        target=added.device_id,
+        before=before.shown() if before else None,
+        after=added.shown(),
+        details={
+            "token_id": entry.token.token_id,
+            "epm_state": added.lifecycle.state.value,
+            "certificate_serial": serial,
+        },
+    )
+    await work.audit(record, now=entry.now)
+    replaced = before.credentials.serials if before else ()
+    await work.history.add(
+        became(
+            added.device_id,
+            HistoryKind.ENROLMENT,
+            before=before.enrolment.value if before else "",
+            after=added.enrolment.value,
+            reason=f"enrolled{again} with the token {entry.token.token_id}",
+            now=entry.now,
+        ),
+        became(
+            added.device_id,
+            HistoryKind.CERTIFICATE,
+            before=replaced[0] if replaced else "",
+            after=serial,
+            reason="issued at enrolment; no other counts",
+            now=entry.now,
+        ),
+    )
 
 
 def _admitted(token: EnrolmentToken | None, now: datetime) -> EnrolmentToken:
@@ -77,7 +158,7 @@ def _refused(token: EnrolmentToken | None, refusal: Refusal) -> UnauthenticatedE
     return UnauthenticatedError(f"the enrolment token {refusal.value}", reason="ENROLMENT_TOKEN_REFUSED")
 
 
-def _checked(enrolment: Enrolment) -> str:
+def _checked(enrolment: Enrolment, token: EnrolmentToken) -> str:
     """Return the digest of the key. Raises InvalidError with everything that is wrong with the request."""
     problems: list[Problem] = []
     key_digest = ""
@@ -85,14 +166,18 @@ def _checked(enrolment: Enrolment) -> str:
         key_digest = pki.request_key_digest(enrolment.csr.encode())
     except InvalidError as error:
         problems += error.problems
-    problems += _request_problems(enrolment)
+    problems += _request_problems(enrolment, token)
     if problems:
         raise InvalidError(problems)
     return key_digest
 
 
-def _request_problems(enrolment: Enrolment) -> Iterator[Problem]:
-    yield from check_device_name("device_name", enrolment.device_name)
+def _request_problems(enrolment: Enrolment, token: EnrolmentToken) -> Iterator[Problem]:
+    wrong = list(check_device_name("device_name", enrolment.device_name))
+    yield from wrong
+    if not wrong and not token.lets_in(enrolment.device_name):
+        patterns = ", ".join(token.device_names)
+        yield Problem("device_name", f"must match a pattern of the token: {patterns}")
     yield from check_facts("facts", enrolment.facts)
 
 
@@ -103,45 +188,6 @@ def _same(known: Device, enrolment: Enrolment) -> Device:
             reason="KEY_ENROLLED",
         )
     return known
-
-
-def _new_device(
-    enrolment: Enrolment, token: EnrolmentToken, origin: Origin, *, device_id: str, now: datetime
-) -> Device:
-    attested = Attested(users=token.users, tags=token.tags, scope_tags=token.scope_tags)
-    bare = Device(
-        device_id=device_id,
-        name=enrolment.device_name,
-        facts=enrolment.facts,
-        attested=attested,
-        origin=origin,
-        enrolled=now,
-        lifecycle=begin(enrolment.facts.os),
-    )
-    return bare.with_facts(enrolment.facts)
-
-
-async def _add(work: Work, token: EnrolmentToken, device: Device, now: datetime) -> Device:
-    if token.used_up:
-        raise _refused(token, Refusal.USED_UP)
-    if await work.devices.named(device.name) is not None:
-        raise ConflictError(
-            f'an enrolled device is named "{device.name}" already; choose another name or have that one retired',
-            reason="DEVICE_NAME_TAKEN",
-        )
-    added = replace(device, revision=await work.next_revision())
-    await work.devices.save(added)
-    await work.tokens.save(replace(token, used=token.used + 1))
-    entry = AuditEntry(
-        action="device_enrolled",
-        target_kind="device",
-        target=device.device_id,
-        after=added.shown(),
-        details={"token_id": token.token_id, "epm_state": added.lifecycle.state.value},
-    )
-    await work.audit(entry, now=now)
-    await _join_groups(work, token, added, now)
-    return added
 
 
 async def _join_groups(work: Work, token: EnrolmentToken, device: Device, now: datetime) -> None:

@@ -29,12 +29,14 @@ async def create_token(
 
     Devices of the token join its groups, so the caller needs `groups.update` for them. Raises DeniedError for that and
     for scope tags out of the caller's scope, for groups that give others their reach and for what brings devices within
-    reach of policies that are not the caller's to assign, InvalidError with all problems.
+    reach of policies that are not the caller's to assign, InvalidError with all problems. A token for one device changes
+    nothing that is said of it, so whoever may enrol it may make one.
     """
     may_update = standing.check("groups.update") if draft.groups else Permit()
     refuse_foreign_tags(permit, draft.scope_tags)
     async with store.transaction() as work:
-        if problems := [*check_draft(draft, now), *await _group_problems(work, draft, may_update)]:
+        problems = [*check_draft(draft, now), *await _group_problems(work, draft, may_update)]
+        if problems := [*problems, *await _device_problems(work, draft, permit)]:
             raise InvalidError(problems)
         for group in draft.groups:
             refuse_excess(standing, group)
@@ -51,6 +53,8 @@ async def create_token(
             groups=tuple(sorted(draft.groups)),
             tags=tuple(sorted(draft.tags)),
             scope_tags=tuple(sorted(draft.scope_tags or permit.tags_for_new_object())),
+            device_id=draft.device_id,
+            device_names=tuple(sorted(draft.device_names)),
         )
         await work.tokens.save(token)
         entry = AuditEntry(
@@ -92,6 +96,18 @@ async def _refuse_reach(work: Work, draft: TokenDraft, standing: Standing) -> No
     await refuse_other_members(work, standing, draft.groups)
     described = Attested(users=draft.users, tags=draft.tags)
     await refuse_other_reach(work, standing, before=Attested(), after=described, anybody=draft.allow_reported_users)
+
+
+async def _device_problems(work: Work, draft: TokenDraft, permit: Permit) -> list[Problem]:
+    """Find why the one device of the token cannot enrol again; one that the caller may not see looks like one that is not there."""
+    if not draft.device_id:
+        return []
+    device = await work.devices.get(draft.device_id)
+    if device is None or not permit.sees(device.attested.scope_tags):
+        return [Problem("enrolment_token.device_id", "names no device; list the devices for their ids")]
+    if device.is_banned:
+        return [Problem("enrolment_token.device_id", "names a device that is banned; lift the ban first")]
+    return []
 
 
 async def _group_problems(work: Work, draft: TokenDraft, may_update: Permit) -> list[Problem]:
