@@ -9,7 +9,16 @@ import click
 
 from epmctl.documents.files import reason
 from epmctl.errors import BadInputError, CommandError
-from services.allinone import SERVICES, InvalidError, ServiceError, ca_init, ca_issue_service
+from services.allinone import (
+    SERVICES,
+    InvalidError,
+    ServiceError,
+    ca_init,
+    ca_issue_service,
+    ca_retire_policy_key,
+    ca_rotate_policy_key,
+    policy_key_files,
+)
 
 HOLDERS: Final = (*SERVICES, "gateway")
 _FOLDER: Final = click.option(
@@ -21,13 +30,27 @@ _FOLDER: Final = click.option(
     metavar="DIR",
     help="The folder of the CA.",
 )
+_KEYS_DATA_DIR: Final = click.option(
+    "--data-dir",
+    envvar="EPM_DATA_DIR",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The data folder of a server that runs all services, or the policy service.",
+)
+_KEYS_DIR: Final = click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder of the CA, for services that run apart from one another.",
+)
 
 
 @click.group()
 def ca() -> None:
-    """Make the certificates of an installation run as separate services.
+    """Make the certificates of an installation run as separate services, and change the key that signs policy.
 
-    `epm serve` on all four services needs none of this: it makes its own.
+    `epm serve` on all four services makes its own certificates.
     """
 
 
@@ -64,6 +87,50 @@ def issue_service(
     with _refusals():
         files = ca_issue_service(folder, service, hosts, out, trust_domain=trust_domain, replacing=replace)
     click.echo(f"made {files.certificate} and {files.key}")
+
+
+@ca.command("rotate-policy-key")
+@_KEYS_DATA_DIR
+@_KEYS_DIR
+def rotate_policy_key(data_dir: Path | None, folder: Path | None) -> None:
+    """Make a new key that signs policy, beside those that there are.
+
+    The services read the keys when they start: restart the policy and the device service afterwards. Devices learn the new
+    key from policy that an older one signs, at their next stream; retire the old key only when all of them know the new one.
+    """
+    with _refusals():
+        private, public = _policy_keys(data_dir, folder)
+        key_id = ca_rotate_policy_key(private, public)
+    click.echo(f"made the key {key_id} in {private} and {public}")
+    click.echo("\nNext:\n  1. restart the policy and the device service (in split mode, give them the new files first)")
+    click.echo(f"  2. wait until every device names {key_id} in policyKeyIds of `epm get device-policy-states`")
+    click.echo("  3. epm ca retire-policy-key OLD-KEY, and restart them again")
+
+
+@ca.command("retire-policy-key")
+@click.argument("key_id")
+@_KEYS_DATA_DIR
+@_KEYS_DIR
+def retire_policy_key(key_id: str, *, data_dir: Path | None, folder: Path | None) -> None:
+    """Take the key KEY_ID away, so that it signs no policy any more; never the newest one.
+
+    A device that does not know a newer one has to enrol again: look at policyKeyIds of `epm get device-policy-states` first.
+    """
+    with _refusals():
+        private, public = _policy_keys(data_dir, folder)
+        ca_retire_policy_key(private, public, key_id)
+    click.echo(f"retired the key {key_id}: it is no more in {private} and {public}")
+    click.echo("\nNext: restart the policy and the device service (in split mode, give them the new files first)")
+
+
+def _policy_keys(data_dir: Path | None, folder: Path | None) -> tuple[Path, Path]:
+    if data_dir is not None and folder is not None:
+        raise BadInputError("--data-dir and --dir: give one of them, the folder that holds the keys")
+    if data_dir is not None:
+        return policy_key_files(data_dir, data_dir=True)
+    if folder is not None:
+        return policy_key_files(folder, data_dir=False)
+    raise BadInputError("--data-dir or --dir: name the folder of the server, or that of the CA")
 
 
 @contextmanager

@@ -195,7 +195,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("mesh_key_file", _path, "Its key.", flag=False),
     Setting("service_certificate_file", _path, "The certificate by which other services know this one.", flag=False),
     Setting("service_key_file", _path, "Its key.", flag=False),
-    Setting("signing_key_file", _path, "The key that signs policy.", flag=False),
+    Setting("signing_key_file", _path, "The keys that sign policy.", flag=False),
     Setting("policy_public_keys_file", _path, "The public keys that devices verify policy with.", flag=False),
     Setting(
         "oidc_ca_file",
@@ -218,6 +218,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("deprovision_after", _duration, "How long a device without policy keeps the component [P7D].", flag=False),
     Setting("check_in_interval", _duration, "How often devices say that they are alive [PT5M].", flag=False),
+    Setting(
+        "policy_heartbeat",
+        _duration,
+        "How often devices are told that nothing has changed, at most P1D [PT5M].",
+        flag=False,
+    ),
+    Setting("most_streams", _number, "How many policy streams a process holds [20000].", flag=False),
     Setting("device_certificate_lifetime", _duration, "How long a device's certificate is good [P90D].", flag=False),
     Setting(
         "audit_checkpoint_folder", _path, "Where checkpoints of audit logs are written [DATA_DIR/audit].", flag=False

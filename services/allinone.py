@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from services._chassis import datadir, pki
+from services._chassis import datadir, pki, policykeys
 from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import SERVICES, CertificateFiles, ServiceSettings
 from services._chassis.errors import InvalidError, ServiceError, StateError
@@ -28,7 +28,10 @@ __all__ = [
     "builds",
     "ca_init",
     "ca_issue_service",
+    "ca_retire_policy_key",
+    "ca_rotate_policy_key",
     "init_data_dir",
+    "policy_key_files",
     "serve_all",
     "serve_one",
 ]
@@ -64,7 +67,7 @@ def ca_init(folder: Path, *, clock: Clock | None = None) -> None:
     """Make the CA of an installation, and the key that signs its policy. Raises StateError if there is a CA already."""
     if not datadir.keep_authority(folder / "ca.crt", folder / "ca.key", now=(clock or SystemClock()).now()):
         raise StateError(f"there is a CA in {folder} already; nothing was changed", reason="CA_EXISTS")
-    datadir.keep_signing_key(folder / "policy-signing.key", folder / "policy-signing.pub")
+    policykeys.keep_signing_keys(folder / "policy-signing.key", folder / "policy-signing.pub")
 
 
 def ca_issue_service(
@@ -91,6 +94,24 @@ def ca_issue_service(
     now = (clock or SystemClock()).now()
     pki.write_issued(pki.issue_service(authority, service, names, trust_domain=trust_domain, now=now), out, service)
     return files
+
+
+def policy_key_files(folder: Path, *, data_dir: bool) -> tuple[Path, Path]:
+    """Return the files of the keys that sign policy, private and public, in a data folder or in the folder of a CA."""
+    if data_dir:
+        settings = ServiceSettings(data_dir=folder)
+        return settings.signing_key, settings.policy_public_keys
+    return folder / "policy-signing.key", folder / "policy-signing.pub"
+
+
+def ca_rotate_policy_key(private: Path, public: Path) -> str:
+    """Make a new key that signs policy, beside those that there are; return its id. Raises StateError."""
+    return policykeys.rotate_signing_key(private, public)
+
+
+def ca_retire_policy_key(private: Path, public: Path, key_id: str) -> None:
+    """Take a key away that signs policy. Raises StateError for the newest one, and where there is none of this id."""
+    policykeys.retire_signing_key(private, public, key_id)
 
 
 def _serve(

@@ -24,6 +24,7 @@ from services._chassis.config import SERVICES, CertificateFiles, ServiceSettings
 from services._chassis.errors import StateError
 from services._chassis.files import make_private_folder, write_private
 from services._chassis.logging import get_logger
+from services._chassis.policykeys import keep_signing_keys
 
 log = get_logger("datadir")
 RENEW_BEFORE = timedelta(days=30)
@@ -43,7 +44,7 @@ def prepare(settings: ServiceSettings, services: Sequence[str], *, now: datetime
         for name, names in _pairs(settings, services):
             _keep_pair(settings, name, names, issuer, now=now)
         if "policy" in services:
-            keep_signing_key(settings.signing_key, settings.policy_public_keys)
+            keep_signing_keys(settings.signing_key, settings.policy_public_keys)
     except OSError as error:
         raise StateError(
             f"{error.filename or settings.data_dir} cannot be used: {error.strerror}", reason="FOLDER_UNUSABLE"
@@ -59,29 +60,6 @@ def keep_authority(certificate: Path, key: Path, *, now: datetime) -> bool:
         write_private(key, issued.key)
     write_private(certificate, made.pem)
     return True
-
-
-def keep_signing_key(key: Path, public_keys: Path) -> None:
-    """Make the key that signs policy unless it is there, and its public half beside it.
-
-    Raises StateError if the public keys that devices get do not know the key: they would refuse all policy.
-    """
-    if not key.exists():
-        if public_keys.exists():
-            raise StateError(
-                f"the key that signs policy is missing: {key}; restore it, for devices trust {public_keys} alone",
-                reason="KEY_MISSING",
-            )
-        write_private(key, pki.create_signing_key())
-    public = pki.load_signing_key(key).public_key()
-    if not public_keys.exists():
-        write_private(public_keys, pki.public_pem(public))
-    known = {pki.policy_key_id(known) for known in pki.load_policy_public_keys(public_keys)}
-    if pki.policy_key_id(public) not in known:
-        raise StateError(
-            f"{public_keys} does not hold the public half of {key}; add it, or devices refuse all policy",
-            reason="KEY_UNKNOWN",
-        )
 
 
 def keep_audit_key(key: Path, public_keys: Path) -> tuple[ed25519.Ed25519PrivateKey, str]:

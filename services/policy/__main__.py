@@ -5,7 +5,7 @@ from functools import partial
 
 import uuid_utils
 
-from epm.policy.v1 import agent_pb2_grpc, policies_pb2_grpc
+from epm.policy.v1 import agent_pb2_grpc, policies_pb2_grpc, rollouts_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.access_client import report_worker, watch_worker
 from services._chassis.audit_log import AuditLog
@@ -14,23 +14,36 @@ from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import ServiceSettings
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
-from services._chassis.pki import load_signing_key
+from services._chassis.policykeys import load_signing_keys
 from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
 from services._chassis.server import ServiceParts
+from services._chassis.workers import Worker
 from services.policy.admin_servicer import PolicyServicer
 from services.policy.agent_servicer import PolicyStreamServicer
-from services.policy.clients import DirectoryWatch, SettingsReports, UsedGroupsReports
+from services.policy.clients import DirectoryWatch, SettingsReports, SightingReports, UsedGroupsReports
 from services.policy.codec.agent import DocumentEncoder, Speaker
 from services.policy.model.directory import DirectoryDevice
+from services.policy.model.sightings import suspected_clone
+from services.policy.rollout_servicer import RolloutServicer
+from services.policy.store.bundles import SqlBundles
 from services.policy.store.deliveries import SqlDeliveries
 from services.policy.store.device_states import DeliveryStates
 from services.policy.store.objects import SqlStore
+from services.policy.store.rollouts import SqlPictures
 from services.policy.store.tables import AUDIT
-from services.policy.streams import OpenStreams
+from services.policy.streams import Manners, OpenStreams
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.documents import PolicyBook
-from services.policy.workers import CorpusFollower, DeliveryWriter, SettingsReporter, UsedGroupsReporter
+from services.policy.usecases.rollout import Convergence
+from services.policy.usecases.rollout_watch import PictureFeed
+from services.policy.workers import (
+    CorpusFollower,
+    DeliveryWriter,
+    SettingsReporter,
+    SightingReporter,
+    UsedGroupsReporter,
+)
 
 SERVICE = "policy"
 NONCE_BYTES = 16
@@ -39,7 +52,7 @@ NONCE_BYTES = 16
 async def build(settings: ServiceSettings, clock: Clock | None = None) -> ServiceParts:
     """Open the database, bring its schema up to date, and hand over the service, ready to run."""
     clock = clock or SystemClock()
-    speaker = Speaker(load_signing_key(settings.signing_key), tenant=settings.trust_domain)
+    speaker = Speaker(load_signing_keys(settings.signing_key), tenant=settings.trust_domain)
     access = AccessControl(clock, bound=settings.access_bound)
     identity = settings.identity_of(SERVICE)
     database = await Database.connect(settings.database_of(SERVICE), service=SERVICE)
@@ -49,7 +62,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     rbac = open_channel(settings.rbac, ca=settings.ca, identity=identity)
     device = open_channel(settings.device, ca=settings.ca, identity=identity)
     store, deliveries, directory = SqlStore(database), SqlDeliveries(database), DirectoryWatch(device)
-    writer, streams = DeliveryWriter(deliveries), OpenStreams(deliveries, clock)
+    writer, streams = DeliveryWriter(deliveries), OpenStreams(deliveries, clock, most=settings.most_streams)
     book = PolicyBook(directory, DocumentEncoder().encode, deprovision_after=settings.deprovision_after)
     corpus = CorpusFollower(store, database.changes, book)
     reporter = SettingsReporter(book, deliveries, SettingsReports(device), clock)
@@ -57,42 +70,44 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     corpus.on_change += [partial(streams.wake, None), partial(reporter.look_at, None), used.wake]
     directory.on_change += [streams.wake, reporter.look_at]
     directory.on_connect += [reporter.forget, used.wake]
-    administrators = PolicyServicer(
-        store, directory, DeliveryStates(directory, deliveries, clock), access, now=clock.now
-    )
+    states = DeliveryStates(book, deliveries, SqlBundles(database), clock)
+    administrators = PolicyServicer(store, directory, states, access, now=clock.now)
+    pictures = SqlPictures(database)
+    convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
+    feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
+    rollouts = RolloutServicer(convergence, feed, access, now=clock.now)
+    sightings = SightingReporter(SightingReports(device), monotonic=clock.monotonic)
     agents = PolicyStreamServicer(
         partial(admitted, corpus, directory),
-        lambda device_id: Conversation(device_id, new_id(), book=book, deliveries=writer, new_nonce=new_nonce),
+        partial(_conversation, book, writer, speaker),
         streams,
-        speaker=speaker,
-        on_answer=lambda device_id: reporter.look_at([device_id]),
-        clock=clock,
+        manners=_manners(settings, clock, speaker=speaker, reporter=reporter, sightings=sightings),
     )
 
     async def close() -> None:
-        await writer.close()
-        await refused.close()
-        await audit.close()
-        await rbac.close()
-        await device.close()
-        await database.close()
+        for part in (writer, refused, audit, rbac, device, database):
+            await part.close()
 
     return ServiceParts(
         name=SERVICE,
         access=access,
         refusals=refused.refusals,
         audit=audit,
-        public=[partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, administrators)],
+        public=[
+            partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, administrators),
+            partial(rollouts_pb2_grpc.add_RolloutServiceServicer_to_server, rollouts),
+        ],
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
         workers=[
             watch_worker(rbac, access),
             report_worker(rbac, access),
+            Worker("watch_rollouts", feed.run),
             *(
                 part.worker()
-                for part in (directory, database.changes, corpus, writer, streams, reporter, used, refused)
+                for part in (directory, database.changes, corpus, writer, streams, reporter, used, sightings, refused)
             ),
         ],
-        on_drain=[streams.drain],
+        on_drain=[streams.drain, feed.close],
         close=close,
     )
 
@@ -101,6 +116,27 @@ async def admitted(corpus: CorpusFollower, directory: DirectoryWatch, device_id:
     """Return the device once there is something to tell it. Raises as `DirectoryWatch.admitted` does."""
     await corpus.begun()
     return await directory.admitted(device_id)
+
+
+def _conversation(book: PolicyBook, writer: DeliveryWriter, speaker: Speaker, device_id: str) -> Conversation:
+    return Conversation(device_id, new_id(), book=book, deliveries=writer, new_nonce=new_nonce, keys=speaker.keys)
+
+
+def _manners(
+    settings: ServiceSettings,
+    clock: Clock,
+    *,
+    speaker: Speaker,
+    reporter: SettingsReporter,
+    sightings: SightingReporter,
+) -> Manners:
+    return Manners(
+        speaker=speaker,
+        clock=clock,
+        on_answer=lambda device_id: reporter.look_at([device_id]),
+        on_clone=lambda device_id: sightings.saw(suspected_clone(device_id)),
+        heartbeat=settings.policy_heartbeat,
+    )
 
 
 def new_nonce() -> bytes:

@@ -1,16 +1,20 @@
 """Policy to devices: who speaks is who the certificate says."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from contextlib import suppress
 
+import grpc
 import grpc.aio
 
 from epm.policy.v1 import agent_pb2, agent_pb2_grpc
 from services._chassis.caller import current_caller
-from services._chassis.clock import Clock
-from services.policy.codec.agent import Speaker
-from services.policy.streams import HEARTBEAT, OpenStreams, PolicyStream
-from services.policy.usecases.delivery import Conversation
+from services._chassis.errors import InvalidError
+from services._chassis.hello import message_with_hello
+from services.policy.streams import THROTTLED, Manners, OpenStreams, PolicyStream, Send
+from services.policy.usecases.delivery import Conversation, Throttle
+
+COMPRESSED_FROM = 64 * 1024
+"""Bytes of a document from which on it is compressed: what is smaller costs more time than it saves."""
 
 Admit = Callable[[str], Awaitable[object]]
 NewConversation = Callable[[str], Conversation]
@@ -21,38 +25,46 @@ class PolicyStreamServicer(agent_pb2_grpc.PolicyStreamServiceServicer):
     """Answer `epm.policy.v1.PolicyStreamService`."""
 
     def __init__(
-        self,
-        admit: Admit,
-        new_conversation: NewConversation,
-        streams: OpenStreams,
-        *,
-        speaker: Speaker,
-        on_answer: Callable[[str], None],
-        clock: Clock,
-        heartbeat: timedelta = HEARTBEAT,
+        self, admit: Admit, new_conversation: NewConversation, streams: OpenStreams, *, manners: Manners
     ) -> None:
         self._admit = admit
         self._new_conversation = new_conversation
         self._streams = streams
-        self._speaker = speaker
-        self._on_answer = on_answer
-        self._clock = clock
-        self._heartbeat = heartbeat
+        self._manners = manners
 
     async def StreamPolicy(  # type: ignore[override]
         self, request_iterator: AsyncIterator[agent_pb2.StreamPolicyRequest], context: Context
     ) -> None:
         """Hold one device's policy stream."""
         device_id = current_caller().device_id
-        await self._admit(device_id)
-        stream = PolicyStream(
-            self._new_conversation(device_id),
-            speaker=self._speaker,
-            clock=self._clock,
-            on_answer=self._on_answer,
-            heartbeat=self._heartbeat,
-        )
-        hello = await stream.greet(request_iterator, context.write)
-        await self._admit(device_id)  # it may have been retired before it said hello
+        send = _compressing(context)
+        with self._streams.greeting(device_id) as throttle:
+            if throttle is not None:
+                await self._turn_away(throttle, request_iterator, send)
+                return
+            await self._admit(device_id)
+            stream = PolicyStream(self._new_conversation(device_id), self._manners)
+            hello = await stream.greet(request_iterator, send)
+            await self._admit(device_id)  # it may have been retired before it said hello
         with self._streams.entered(stream):
-            await stream.run(hello, request_iterator, context.write)
+            await stream.run(hello, request_iterator, send)
+
+    async def _turn_away(
+        self, throttle: Throttle, requests: AsyncIterator[agent_pb2.StreamPolicyRequest], send: Send
+    ) -> None:
+        """Ask the device to come later, and let it finish its hello: a call that ends in mid-sentence tells it less."""
+        await send(self._manners.speaker.say(throttle))
+        with suppress(InvalidError):
+            await message_with_hello(requests, patience=THROTTLED)
+
+
+def _compressing(context: Context) -> Send:
+    """Return what sends messages: large documents compressed, as far as the device can read that, the rest as it is."""
+    context.set_compression(grpc.Compression.Gzip)
+
+    async def send(message: agent_pb2.StreamPolicyResponse) -> None:
+        if len(message.offer.document) < COMPRESSED_FROM:
+            context.disable_next_message_compression()
+        await context.write(message)
+
+    return send

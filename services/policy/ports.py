@@ -2,14 +2,18 @@
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from elevation.model import RulesPolicy
 from services._chassis.paging import Page, PageRequest
+from services.policy.model.bundle import Contents
 from services.policy.model.delivery import Delivery, SettingsState
 from services.policy.model.directory import Directory
 from services.policy.model.objects import Change, Content, Corpus, Stored
-from services.policy.model.states import DevicePolicyState
+from services.policy.model.rollout import Picture
+from services.policy.model.sightings import Sighting
+from services.policy.model.states import DevicePolicyState, StatesWanted
 from services.policy.model.used_groups import UsedGroups
 
 DeliveryStep: TypeAlias = "Callable[[Delivery], Delivery]"
@@ -81,8 +85,8 @@ class Directories(Protocol):
 class DeviceStates(Protocol):
     """Know how far the policy of each device has come."""
 
-    async def page(self, request: PageRequest, visible: frozenset[str] | None) -> Page[DevicePolicyState]:
-        """Return states by (device name, device id), of the devices that carry one of the tags; None: of all."""
+    async def page(self, request: PageRequest, wanted: StatesWanted) -> Page[DevicePolicyState]:
+        """Return the states that are wanted, by (device name, device id)."""
         ...
 
 
@@ -95,6 +99,22 @@ class Deliveries(Protocol):
 
     async def many(self, device_ids: Collection[str]) -> Mapping[str, Delivery]:
         """Return what is known of the devices, by id; an empty delivery where nothing is."""
+        ...
+
+
+class Pictures(Protocol):
+    """Look at the deliveries of all devices at once."""
+
+    async def picture(self, now: datetime) -> Picture:
+        """Return how all of them stand."""
+        ...
+
+
+class Bundles(Protocol):
+    """Keep of which policies documents are made."""
+
+    async def many(self, digests: Collection[bytes]) -> Mapping[bytes, Contents]:
+        """Return the contents of those of the bundles that are kept, by digest."""
         ...
 
 
@@ -119,4 +139,12 @@ class UsedGroupsReceiver(Protocol):
 
     async def report(self, used: UsedGroups) -> None:
         """Take in all of them. Raises UnavailableError if they were not taken in."""
+        ...
+
+
+class SightingReceiver(Protocol):
+    """Hear what was seen of devices."""
+
+    async def report(self, sightings: Sequence[Sighting]) -> None:
+        """Take in sightings, at most 1000. Raises UnavailableError if they were not taken in."""
         ...

@@ -4,18 +4,23 @@
 - Each stream speaks in a task of its own, so that a device that reads slowly holds nobody up. Changes that come while it is
   busy are one change when it is done.
 - The newest stream of a device wins, here at once, and over processes by the name that the deliveries keep.
+- How many streams there are, and how many of them are being greeted, is bounded: who comes then is asked to come later.
+- A device that is retired is told so within `LAST_WORDS`, whether or not it reads; one that is cut, at once.
 """
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from google.protobuf.duration_pb2 import Duration
 
 from epm.policy.v1 import agent_pb2
 from services._chassis.clock import Clock
-from services._chassis.errors import InvalidError, Problem, UnavailableError
+from services._chassis.errors import InvalidError, Problem, ServiceError, UnavailableError
 from services._chassis.hello import message_with_hello
 from services._chassis.logging import get_logger
 from services._chassis.times import time_to_proto
@@ -23,9 +28,14 @@ from services._chassis.workers import Worker
 from services.policy.codec.agent import Speaker, hello_from_proto
 from services.policy.model.delivery import LEASE, GoAwayReason
 from services.policy.ports import Deliveries
-from services.policy.usecases.delivery import Conversation, GoAway, Hello, check_hello
+from services.policy.usecases.delivery import Conversation, GoAway, Hello, Throttle, check_hello, superseded
 
-HEARTBEAT = timedelta(seconds=30)
+HEARTBEAT = timedelta(minutes=5)
+SHORTEST_HEARTBEAT = timedelta(seconds=1)
+HEARTBEATS_BEFORE_STALE = 3
+JITTER = 0.25
+"""Part of a heartbeat by which streams that began together come apart."""
+
 RECONNECT_WITHIN = timedelta(seconds=30)
 """How far the devices of a process that ends spread their return."""
 
@@ -33,7 +43,22 @@ PATIENCE = 30.0
 """Seconds that a device has to say hello: until then its streams do not supersede one another."""
 
 FAREWELL = 5.0
-"""Seconds that a device has to answer its last offer, and to read why its stream ends."""
+"""Seconds that a device has to read why its stream ends."""
+
+LAST_WORDS = 0.5
+"""Seconds that a retired device has to take the document without settings."""
+
+CUT = 0.2
+"""Seconds that a device has to read why its stream ends, if it has lost its credentials."""
+
+MOST_STREAMS = 20_000
+GREETED_PART = 2
+"""At most one part in so many of the most streams may be in greeting: a storm that is greeted slowly would time out."""
+
+BUSY = Throttle(timedelta(seconds=5))
+FULL = Throttle(timedelta(minutes=1))
+THROTTLED = 1.0
+"""Seconds that a device has to hang up after it was asked to come later."""
 
 HELD_AT_ONCE = 500
 HOLD_EVERY = LEASE / 3
@@ -44,35 +69,50 @@ Requests = AsyncIterator[agent_pb2.StreamPolicyRequest]
 log = get_logger("policy.streams")
 
 
-class PolicyStream:
-    """Hold one stream of one device. `on_answer` hears of every answer after it is durable."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
+    """Say how all streams of a process are held."""
 
-    def __init__(
-        self,
-        conversation: Conversation,
-        *,
-        speaker: Speaker,
-        clock: Clock,
-        on_answer: Callable[[str], None],
-        heartbeat: timedelta,
-    ) -> None:
+    speaker: Speaker
+    clock: Clock
+    on_answer: Callable[[str], None]
+    """Hears of the devices that answered, after it is durable."""
+    on_clone: Callable[[str], None]
+    """Hears of the devices under whose identity two lines of life alternate."""
+    heartbeat: timedelta = HEARTBEAT
+    chance: Callable[[], float] = random.random
+    """Gives a number from 0 to 1."""
+
+    def silence(self, stale_after: timedelta | None) -> float:
+        """Return for how many seconds a stream may say nothing, if its document counts for so long unconfirmed."""
+        longest = self.heartbeat
+        if stale_after is not None:
+            longest = min(longest, max(stale_after / HEARTBEATS_BEFORE_STALE, SHORTEST_HEARTBEAT))
+        return longest.total_seconds() * (1 - JITTER * self.chance())
+
+
+class PolicyStream:
+    """Hold one stream of one device."""
+
+    def __init__(self, conversation: Conversation, manners: Manners) -> None:
         self.conversation = conversation
-        self._speaker = speaker
-        self._clock = clock
-        self._on_answer = on_answer
-        self._heartbeat = heartbeat
+        self.run_id = ""
+        self._manners = manners
         self._woken = asyncio.Event()
         self._closing = asyncio.Event()
-        self._farewell = _LEAVE
+        self._ending: GoAway | ServiceError = _LEAVE
+        self._patience = FAREWELL
+        self._last_words: asyncio.TimerHandle | None = None
 
     def wake(self) -> None:
         """Look soon whether there is something to say."""
         self._woken.set()
+        self._hurry()
 
-    def close(self, farewell: GoAway) -> None:
-        """Say that the stream is to be closed, and end it."""
+    def close(self, ending: GoAway | ServiceError, *, patience: float = FAREWELL) -> None:
+        """Say that the stream is to be closed, if the device reads it within so many seconds, and end it."""
         if not self._closing.is_set():
-            self._farewell = farewell
+            self._ending, self._patience = ending, patience
             self._closing.set()
 
     async def greet(self, requests: Requests, send: Send, *, patience: float = PATIENCE) -> Hello:
@@ -82,18 +122,22 @@ class PolicyStream:
         """
         hello = hello_from_proto((await message_with_hello(requests, patience=patience)).hello)
         check_hello(hello, self.conversation.device_id)
+        self.run_id = hello.run_id
         heartbeat = Duration()
-        heartbeat.FromTimedelta(self._heartbeat)
-        welcome = agent_pb2.Welcome(server_time=time_to_proto(self._clock.now()), heartbeat=heartbeat)
+        heartbeat.FromTimedelta(self._manners.heartbeat)
+        welcome = agent_pb2.Welcome(server_time=time_to_proto(self._manners.clock.now()), heartbeat=heartbeat)
         await send(agent_pb2.StreamPolicyResponse(welcome=welcome))
         return hello
 
     async def run(self, hello: Hello, requests: Requests, send: Send) -> None:
         """Talk until the device or the server ends the stream. Raises a ServiceError for a device that breaks the rules."""
-        await self.conversation.begin(hello, self._clock.now())
+        device_id = self.conversation.device_id
+        if await self.conversation.begin(hello, self._manners.clock.now()):
+            log.warning("policy_stream_alternates", device_id=device_id, run_id=hello.run_id)
+            self._manners.on_clone(device_id)
         log.info(
             "policy_stream_opened",
-            device_id=self.conversation.device_id,
+            device_id=device_id,
             agent_version=hello.agent_version[:64],
             revision=hello.revision,
         )
@@ -109,15 +153,17 @@ class PolicyStream:
             else:
                 talker.result()
         finally:
+            if self._last_words is not None:
+                self._last_words.cancel()
             for task in (reader, talker, closer):
                 task.cancel()
             await asyncio.gather(reader, talker, closer, return_exceptions=True)
             with suppress(UnavailableError):
-                await self.conversation.end(self._clock.now())
+                await self.conversation.end(self._manners.clock.now())
 
     async def _read(self, requests: Requests) -> None:
         async for request in requests:
-            now = self._clock.now()
+            now = self._manners.clock.now()
             match request.WhichOneof("message"):
                 case "ack":
                     await self.conversation.acknowledge(request.ack.nonce, request.ack.revision, now)
@@ -128,53 +174,84 @@ class PolicyStream:
                 case _:
                     problem = Problem("message", "must be ack or nack after hello")
                     raise InvalidError([problem], reason="ANSWER_EXPECTED")
-            self._on_answer(self.conversation.device_id)
+            self._manners.on_answer(self.conversation.device_id)
             self.wake()
 
     async def _talk(self, send: Send) -> None:
         while not self._closing.is_set():
             self._woken.clear()
-            saying = await self.conversation.next(self._clock.now())
+            saying = await self.conversation.next(self._manners.clock.now())
             if isinstance(saying, GoAway):
                 self.close(saying)
                 return
+            self._hurry()
             if saying is not None:
-                await send(self._speaker.say(saying))
+                await send(self._manners.speaker.say(saying))
             await self._pause()
 
     async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(FAREWELL if self.conversation.leaving else self._heartbeat.total_seconds()):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._manners.silence(self.conversation.stale_after)):
                 await self._woken.wait()
-        except TimeoutError:
-            if self.conversation.leaving:
-                self.close(GoAway(GoAwayReason.RETIRED))
+
+    def _hurry(self) -> None:
+        """Give a device that has lost its credentials little time, also where it does not read what is being sent."""
+        if self._last_words is None and self.conversation.leaving:
+            ending = GoAway(GoAwayReason.RETIRED)
+            loop = asyncio.get_running_loop()
+            self._last_words = loop.call_later(LAST_WORDS, partial(self.close, ending, patience=CUT))
 
     async def _say_farewell(self, send: Send, talker: "asyncio.Task[None]") -> None:
         await self._closing.wait()
         talker.cancel()
         await asyncio.gather(talker, return_exceptions=True)
-        log.info("policy_stream_closed", device_id=self.conversation.device_id, reason=self._farewell.reason.value)
+        ending = self._ending
+        reason = ending.reason if isinstance(ending, ServiceError) else ending.reason.value
+        log.info("policy_stream_closed", device_id=self.conversation.device_id, reason=reason)
+        if isinstance(ending, ServiceError):
+            raise ending
         with suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL):
-                await send(self._speaker.say(self._farewell))
+            async with asyncio.timeout(self._patience):
+                await send(self._manners.speaker.say(ending))
 
 
 class OpenStreams:
     """Know the one open stream of each device, and keep the data showing that it is open."""
 
-    def __init__(self, deliveries: Deliveries, clock: Clock) -> None:
+    def __init__(self, deliveries: Deliveries, clock: Clock, *, most: int = MOST_STREAMS) -> None:
         self._deliveries = deliveries
         self._clock = clock
+        self._most = most
+        self._greeting = 0
         self._streams: dict[str, PolicyStream] = {}
         self._draining = False
+
+    @contextmanager
+    def greeting(self, device_id: str) -> Iterator[Throttle | None]:
+        """Count a stream as one in greeting while the block runs; where there are too many, say what to answer instead.
+
+        A device of which a stream is open is let in however many there are: it replaces that one.
+        """
+        throttle = self._throttle(device_id)
+        self._greeting += throttle is None
+        try:
+            yield throttle
+        finally:
+            self._greeting -= throttle is None
+
+    def _throttle(self, device_id: str) -> Throttle | None:
+        if self._greeting * GREETED_PART >= max(self._most, GREETED_PART):
+            return BUSY
+        if device_id not in self._streams and len(self._streams) + self._greeting >= self._most:
+            return FULL
+        return None
 
     @contextmanager
     def entered(self, stream: PolicyStream) -> Iterator[None]:
         """Count the stream as the device's while the block runs; an older one is sent away."""
         device_id = stream.conversation.device_id
         if older := self._streams.get(device_id):
-            older.close(GoAway(GoAwayReason.SUPERSEDED))
+            older.close(superseded(older.run_id, stream.run_id))
         self._streams[device_id] = stream
         if self._draining:
             stream.close(_LEAVE)
@@ -189,6 +266,11 @@ class OpenStreams:
         for device_id in list(self._streams) if device_ids is None else device_ids:
             if stream := self._streams.get(device_id):
                 stream.wake()
+
+    def cut(self, device_id: str, ending: GoAway | ServiceError) -> None:
+        """End the stream of a device at once, if there is one."""
+        if stream := self._streams.get(device_id):
+            stream.close(ending, patience=CUT)
 
     async def drain(self) -> None:
         """Send everyone away, and everyone who comes yet, because this process ends."""
@@ -215,4 +297,4 @@ class OpenStreams:
             steps = [(stream.conversation.device_id, stream.conversation.hold(now)) for stream in part]
             for stream, found in zip(part, await self._deliveries.change(steps), strict=True):
                 if found.stream != stream.conversation.stream:
-                    stream.close(GoAway(GoAwayReason.SUPERSEDED))
+                    stream.close(superseded(stream.run_id, found.runs[-1] if found.runs else ""))

@@ -14,8 +14,16 @@ from services._chassis.logging import get_logger
 from services._chassis.promises import break_all, keep
 from services._chassis.workers import Worker
 from services.policy.model.delivery import Delivery, SettingsState
+from services.policy.model.sightings import Sighting
 from services.policy.model.used_groups import used_groups
-from services.policy.ports import CorpusReader, Deliveries, DeliveryStep, SettingsReceiver, UsedGroupsReceiver
+from services.policy.ports import (
+    CorpusReader,
+    Deliveries,
+    DeliveryStep,
+    SettingsReceiver,
+    SightingReceiver,
+    UsedGroupsReceiver,
+)
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.settings_states import survey
 
@@ -27,6 +35,9 @@ SURVEY_PERIOD = 60.0
 
 PATIENCE = 5.0
 """Seconds that a device waits for the policies to be read; it comes back by itself if it is sent away."""
+
+QUIET = 60.0
+"""Seconds for which a sighting of a device is not told again."""
 
 log = get_logger("policy.workers")
 Answer = asyncio.Future[Delivery]
@@ -42,6 +53,7 @@ class CorpusFollower:
         self.on_change: list[Callable[[], None]] = []
         self._patience = patience
         self._begun = asyncio.Event()
+        self._read = asyncio.Event()
         self._reader = reader
         self._changes = changes
         self._book = book
@@ -61,6 +73,8 @@ class CorpusFollower:
         corpus = await self._reader.corpus()
         changed = self._book.put(corpus)
         self._begun.set()
+        self._read.set()
+        self._read = asyncio.Event()
         if changed:
             for listener in self.on_change:
                 listener()
@@ -71,6 +85,18 @@ class CorpusFollower:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
                 await self._begun.wait()
+
+    async def at_least(self, revision: int) -> None:
+        """Wait until the book is as new as the revision. Raises UnavailableError if that takes too long."""
+        try:
+            async with asyncio.timeout(self._patience):
+                while self._book.revision < revision:
+                    await self._read.wait()
+        except TimeoutError:
+            raise UnavailableError(
+                f"the policies are known up to revision {self._book.revision}, not yet up to {revision}; try again",
+                reason="POLICIES_BEHIND",
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +261,43 @@ class UsedGroupsReporter:
                 used = used_groups(self._book.corpus)
                 await self._receiver.report(used)
                 log.info("used_groups_reported", groups=len(used.filters), revision=used.revision)
+
+
+class SightingReporter:
+    """Tell the device service what was seen of devices; the same thing of the same device at most once in `QUIET`."""
+
+    def __init__(self, receiver: SightingReceiver, *, monotonic: Callable[[], float]) -> None:
+        self._receiver = receiver
+        self._monotonic = monotonic
+        self._waiting: dict[Sighting, None] = {}
+        self._told: dict[Sighting, float] = {}
+        self._woken = asyncio.Event()
+
+    def worker(self) -> Worker:
+        """Return the worker that reports."""
+        return Worker("report_sightings", self.run)
+
+    def saw(self, sighting: Sighting) -> None:
+        """Tell it soon, unless it was told a moment ago."""
+        told = self._told.get(sighting)
+        if told is None or self._monotonic() - told >= QUIET:
+            self._waiting[sighting] = None
+            self._woken.set()
+
+    async def run(self) -> None:
+        """Report for ever. Raises UnavailableError; what was not heard is told again."""
+        while True:
+            if not self._waiting:
+                self._woken.clear()
+                await self._woken.wait()
+            part = list(self._waiting)[:LARGEST_REPORT]
+            await self._receiver.report(part)
+            now = self._monotonic()
+            self._told = {sighting: told for sighting, told in self._told.items() if now - told < QUIET}
+            for sighting in part:
+                del self._waiting[sighting]
+                self._told[sighting] = now
+            log.info("sightings_reported", sightings=len(part))
 
 
 def _parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

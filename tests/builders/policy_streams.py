@@ -1,7 +1,7 @@
 """A policy service's streams behind real doors, and a device's end of one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from itertools import count
@@ -22,7 +22,7 @@ from services.policy.codec.agent import Speaker
 from services.policy.model.delivery import Delivery
 from services.policy.model.directory import DirectoryDevice
 from services.policy.ports import Deliveries
-from services.policy.streams import OpenStreams
+from services.policy.streams import MOST_STREAMS, Manners, OpenStreams
 from services.policy.usecases.delivery import CAPABILITY, Conversation, admit
 from services.policy.workers import DeliveryWriter
 from tests.builders.doors import OpenDoors, device_identity
@@ -53,6 +53,8 @@ class World:
         directories: FakeDirectories | None = None,
         *,
         heartbeat: timedelta = LATER,
+        keys: Sequence[Ed25519PrivateKey] = (KEY,),
+        most_streams: int = MOST_STREAMS,
         numbers: "count[int] | None" = None,
     ) -> None:
         self.clock = FakeClock()
@@ -60,11 +62,19 @@ class World:
         self.directories = directories or FakeDirectories(device("d1", "alice"), device("d2"))
         self.book = policy_book(self.directories)
         self.writer = DeliveryWriter(self.deliveries)
-        self.streams = OpenStreams(self.deliveries, self.clock)
+        self.streams = OpenStreams(self.deliveries, self.clock, most=most_streams)
         self.answered: list[str] = []
         self.admitted = asyncio.Event()
         self.doors: OpenDoors
-        self._heartbeat = heartbeat
+        self.suspected: list[str] = []
+        self.speaker = Speaker(keys, tenant=TENANT)
+        self.manners = Manners(
+            speaker=self.speaker,
+            clock=self.clock,
+            on_answer=self.answered.append,
+            on_clone=self.suspected.append,
+            heartbeat=heartbeat,
+        )
         self._numbers = numbers or count(1)
         self.publish(settings())
 
@@ -88,10 +98,7 @@ class World:
             self._admitted,
             self._conversation,
             self.streams,
-            speaker=Speaker(KEY, tenant=TENANT),
-            on_answer=self.answered.append,
-            clock=self.clock,
-            heartbeat=self._heartbeat,
+            manners=self.manners,
         )
         return ServiceParts(
             name="policy",
@@ -121,6 +128,7 @@ class World:
             book=self.book,
             deliveries=self.writer,
             new_nonce=lambda: b"nonce-%d" % next(self._numbers),
+            keys=self.speaker.keys,
         )
 
 
@@ -131,10 +139,11 @@ class Stream:
         self,
         device_id: str,
         call: "grpc.aio.StreamStreamCall[agent_pb2.StreamPolicyRequest, agent_pb2.StreamPolicyResponse]",
+        keys: Sequence[Ed25519PrivateKey] = (KEY,),
     ) -> None:
         self.call = call
-        keys = {policy_key_id(KEY.public_key()): KEY.public_key().public_bytes_raw()}
-        self._identity = Identity(device_id, device_id.upper(), TENANT, "", "", "", keys)
+        trusted = {policy_key_id(key.public_key()): key.public_key().public_bytes_raw() for key in keys}
+        self._identity = Identity(device_id, device_id.upper(), TENANT, "", "", "", trusted)
 
     async def hello(
         self,
@@ -144,6 +153,8 @@ class Stream:
         capabilities: Iterable[str] = (CAPABILITY,),
         revision: int = 0,
         sha256: bytes = b"",
+        run_id: str = "",
+        key_ids: Iterable[str] = (),
     ) -> agent_pb2.Welcome:
         """Introduce the device, which holds what was verified earlier or what the test says; return the welcome."""
         hello = agent_pb2.Hello(
@@ -152,6 +163,8 @@ class Stream:
             capabilities=capabilities,
             revision=held.revision if held else revision,
             document_sha256=held.sha256 if held else sha256,
+            run_id=run_id,
+            policy_key_ids=key_ids,
         )
         await self.say(agent_pb2.StreamPolicyRequest(hello=hello))
         return (await self.read()).welcome

@@ -1,6 +1,8 @@
 """Documents, manifests and what is said on policy streams, on their way to devices and back."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import assert_never
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,8 +16,8 @@ from epm.elevation.v1 import document_pb2
 from epm.policy.v1 import agent_pb2
 from services._chassis.pki import policy_key_id
 from services.policy.model.delivery import GoAwayReason
-from services.policy.model.manifest import Manifest
-from services.policy.usecases.delivery import GoAway, Hello, Offer, Saying, UpToDate
+from services.policy.model.manifest import Manifest, SigningKeys
+from services.policy.usecases.delivery import GoAway, Hello, Offer, Saying, Throttle, UpToDate
 
 DOMAIN_TAG = b"openepm-policy-manifest-v1\x00"
 _REASONS = {
@@ -60,16 +62,26 @@ def hello_from_proto(message: agent_pb2.Hello) -> Hello:
         capabilities=frozenset(message.capabilities),
         revision=message.revision,
         sha256=message.document_sha256,
+        run_id=message.run_id,
+        key_ids=tuple(message.policy_key_ids),
     )
 
 
 class Speaker:
-    """Write what is said, and sign it in the name of the installation."""
+    """Write what is said, and sign it in the name of the installation; `keys` are all that sign policy, newest first."""
 
-    def __init__(self, key: Ed25519PrivateKey, *, tenant: str) -> None:
-        self._key = key
-        self._key_id = policy_key_id(key.public_key())
+    def __init__(self, keys: Sequence[Ed25519PrivateKey], *, tenant: str) -> None:
+        self._keys = {policy_key_id(key.public_key()): key for key in keys}
+        self._told = [
+            agent_pb2.ManifestKey(key_id=key_id, public_key=key.public_key().public_bytes_raw())
+            for key_id, key in self._keys.items()
+        ]
         self._tenant = tenant
+
+    @property
+    def keys(self) -> SigningKeys:
+        """Name the keys."""
+        return SigningKeys(tuple(self._keys))
 
     def say(self, saying: Saying) -> agent_pb2.StreamPolicyResponse:
         """Return the message."""
@@ -84,6 +96,9 @@ class Speaker:
                 return agent_pb2.StreamPolicyResponse(up_to_date=confirmation)
             case GoAway():
                 return agent_pb2.StreamPolicyResponse(go_away=_go_away(saying))
+            case Throttle():
+                throttle = agent_pb2.Throttle(retry_after=_duration(saying.retry_after))
+                return agent_pb2.StreamPolicyResponse(throttle=throttle)
             case _:
                 assert_never(saying)
 
@@ -99,9 +114,11 @@ class Speaker:
             document_sha256=manifest.sha256,
             issued=issued,
             expires=expires,
-            key_id=self._key_id,
+            key_id=manifest.key_id,
+            keys=self._told,
         ).SerializeToString(deterministic=True)
-        return agent_pb2.SignedManifest(manifest=content, signature=self._key.sign(DOMAIN_TAG + content))
+        signature = self._keys[manifest.key_id].sign(DOMAIN_TAG + content)
+        return agent_pb2.SignedManifest(manifest=content, signature=signature)
 
 
 def _serialised(message: document_pb2.PolicyDocument) -> bytes:
@@ -111,7 +128,11 @@ def _serialised(message: document_pb2.PolicyDocument) -> bytes:
 def _go_away(saying: GoAway) -> agent_pb2.GoAway:
     message = agent_pb2.GoAway(reason=_REASONS[saying.reason])
     if saying.reconnect_within is not None:
-        within = Duration()
-        within.FromTimedelta(saying.reconnect_within)
-        message.reconnect_within.CopyFrom(within)
+        message.reconnect_within.CopyFrom(_duration(saying.reconnect_within))
     return message
+
+
+def _duration(time: timedelta) -> Duration:
+    duration = Duration()
+    duration.FromTimedelta(time)
+    return duration

@@ -27,6 +27,8 @@ _EMPTY = {
     "lost": None,
     "stream": "",
     "seen": None,
+    "runs": [],
+    "key_ids": [],
     "bundle": None,
     "applied_bundle": None,
 }
@@ -36,6 +38,8 @@ class SqlDeliveries:
     """Keep deliveries; a device without a row has an empty one."""
 
     def __init__(self, database: Database) -> None:
+        self.changes = 0
+        """Moves with everything that this process changes."""
         self._database = database
 
     async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
@@ -51,6 +55,7 @@ class SqlDeliveries:
                 led_to.append(after[device_id])
             await keep_bundles(tx, _made_of(before, after), on_postgresql=self._database.on_postgresql)
             await _write(tx, [new for device_id, new in after.items() if new != before[device_id]])
+        self.changes += 1
         return led_to
 
     async def many(self, device_ids: Collection[str]) -> Mapping[str, Delivery]:
@@ -117,6 +122,8 @@ def _row(delivery: Delivery) -> dict[str, Any]:
         "lost": delivery.lost,
         "stream": delivery.stream,
         "seen": delivery.seen,
+        "runs": list(delivery.runs),
+        "key_ids": list(delivery.key_ids),
         "bundle": delivery.bundle.digest or None,
         "applied_bundle": delivery.applied_bundle.digest or None,
     }
@@ -138,6 +145,8 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
         lost=row["lost"],
         stream=row["stream"],
         seen=row["seen"],
+        runs=tuple(row["runs"]),
+        key_ids=tuple(row["key_ids"]),
         bundle=Bundle(row["bundle"] or b""),
         applied_bundle=Bundle(row["applied_bundle"] or b""),
     )

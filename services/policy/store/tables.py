@@ -71,6 +71,8 @@ DELIVERY = sa.Table(
     sa.Column("lost", UtcDateTime, nullable=True),
     sa.Column("stream", Text, nullable=False),
     sa.Column("seen", UtcDateTime, nullable=True),
+    sa.Column("runs", sa.JSON, nullable=False),
+    sa.Column("key_ids", sa.JSON, nullable=False),
     sa.Column("bundle", sa.LargeBinary, nullable=True),
     sa.Column("applied_bundle", sa.LargeBinary, nullable=True),
 )

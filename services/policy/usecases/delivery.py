@@ -234,7 +234,7 @@ class Conversation:
         basis = await self._catch_up(now)
         key_id = self._key_id
         if key_id is None:
-            await self._give_up(UNKNOWN_KEYS, now)
+            await self._give_up(UNKNOWN_KEYS)
             return farewell
         match self._delivery.state:
             case DeliveryState.APPLIED:
@@ -256,22 +256,22 @@ class Conversation:
         news = (self._delivery.sha256, self._delivery.bundle) != (mark.sha256, mark.bundle)
         if news or self._delivery.state is DeliveryState.PENDING:
             await self._change(lambda old: old.prepared(mark.sha256, mark.desired, mark.bundle).sent(now))
+        self.stale_after = mark.bundle.contents.stale_after if mark.bundle.contents else None
         return basis
 
     async def _offer(self, content: bytes, key_id: str, now: datetime) -> Offer | None:
         if len(content) > LARGEST_DOCUMENT:
             reason = f"the document has {len(content)} bytes, and {LARGEST_DOCUMENT} can be sent; assign less"
-            await self._give_up(reason, now)
+            await self._give_up(reason)
             return None
         delivery = self._delivery
         self._unanswered = _Unanswered(self._new_nonce(), delivery.revision, delivery.desired, delivery.bundle)
         return Offer(self._unanswered.nonce, self._manifest(key_id, now), content)
 
-    async def _give_up(self, reason: str, now: datetime) -> None:
-        """Count the newest document as refused, for a reason of ours."""
-        revision = self._delivery.revision
+    async def _give_up(self, reason: str) -> None:
+        """Offer nothing, and let administrators see why."""
         if self._delivery.rejections != (reason,):
-            await self._change(lambda old: old.rejected(revision, (reason,), now))
+            await self._change(lambda old: old.given_up(reason))
 
     def _manifest(self, key_id: str, now: datetime) -> Manifest:
         delivery = self._delivery

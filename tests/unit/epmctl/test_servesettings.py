@@ -75,9 +75,13 @@ def test_every_kind_of_value_can_stand_in_the_file(config: Path) -> None:
 def test_every_setting_has_an_environment_variable(setting: Setting, tmp_path: Path) -> None:
     samples = {"port": "7", "file": str(tmp_path / "f"), "url": "sqlite:///x", "reflection": "yes", "level": "debug"}
     samples |= {"format": "json", "name": "a.example", "domain": "other", "host": "::1", "dir": "elsewhere"}
-    samples |= {"heartbeat": "7", "minute": "7", "proxies": "10.0.0.0/8 ::1", "retention": "P40D"} | dict.fromkeys(
-        ("grace", "bound", "after", "lifetime", "refresh", "interval"), "PT40S"
-    )
+    samples |= {
+        "heartbeat": "7",
+        "minute": "7",
+        "streams": "7",
+        "proxies": "10.0.0.0/8 ::1",
+        "retention": "P40D",
+    } | dict.fromkeys(("grace", "bound", "after", "lifetime", "refresh", "interval"), "PT40S")
     (tmp_path / "f").write_text("sqlite:///y")
     value = samples.get(setting.name.rpartition("_")[2], "host:1")
     pairs = [(f"{door}_certificate_file", f"{door}_key_file") for door in ("public", "mesh", "service")]

@@ -7,11 +7,9 @@ import pytest
 
 from epm.policy.v1 import agent_pb2
 from services._chassis.errors import InvalidError
-from services.policy.codec.agent import Speaker
 from services.policy.streams import PolicyStream
 from services.policy.usecases.delivery import Conversation
-from tests.builders.policy_streams import KEY, LATER, TENANT, World
-from tests.fakes.clock import FakeClock
+from tests.builders.policy_streams import World
 
 
 async def test_a_device_that_never_says_hello_holds_no_stream() -> None:
@@ -24,11 +22,10 @@ async def test_a_device_that_never_says_hello_holds_no_stream() -> None:
 
     world = World()
     stream = PolicyStream(
-        Conversation("d1", "stream-1", book=world.book, deliveries=world.writer, new_nonce=lambda: b""),
-        speaker=Speaker(KEY, tenant=TENANT),
-        clock=FakeClock(),
-        on_answer=lambda _: None,
-        heartbeat=LATER,
+        Conversation(
+            "d1", "stream-1", book=world.book, deliveries=world.writer, new_nonce=lambda: b"", keys=world.speaker.keys
+        ),
+        world.manners,
     )
     with pytest.raises(InvalidError, match="must be the first message"):
         await stream.greet(silence(), send, patience=0)
