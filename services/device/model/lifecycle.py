@@ -7,9 +7,10 @@ Three columns move together: the state, what settings policies want (`desired`),
 - No settings policy applies any more: DEPROVISION_PENDING, with a time to go. A policy that returns cancels that.
 - The time has come: DEPROVISIONING, until the agent confirms that the component is gone.
 - A platform without a component is NOT_APPLICABLE, whatever policies want; `desired` is kept for the day it has one.
+- A loss that is newer than the one that is known: a policy was back in between, and its time counts anew.
 - A report that rests on older data than what is known changes nothing, so reports may be repeated and overtake each other.
 
-INVARIANT: there is a `deprovision_time` exactly in DEPROVISION_PENDING and DEPROVISIONING.
+INVARIANT: there is a `deprovision_time` exactly in DEPROVISION_PENDING and DEPROVISIONING, and `lost` nowhere else.
 """
 
 import enum
@@ -55,16 +56,22 @@ class Lifecycle:
     desired: Desired = Desired.NONE
     deprovision_time: datetime | None = None
     policy_revision: int = 0
+    lost: datetime | None = None
+    """When settings policies ceased to apply, as the policy service tells. None: they apply, or it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsReport:
-    """Tell what the policy service worked out for one device, and on which revision of its data that rests."""
+    """Tell what the policy service worked out for one device, and on which revision of its data that rests.
+
+    `lost` is when settings policies ceased to apply, if that is known: the document of the device counts from then on too.
+    """
 
     device_id: str
     desired: Desired
     acknowledged: bool
     revision: int
+    lost: datetime | None = None
 
 
 def begin(os: str) -> Lifecycle:
@@ -79,7 +86,8 @@ def settle(
     if report.revision < lifecycle.policy_revision:
         return ()
     known = replace(lifecycle, desired=report.desired, policy_revision=report.revision)
-    steps = tuple(_steps(known, report, now + deprovision_after))
+    gone = replace(known, deprovision_time=(report.lost or now) + deprovision_after, lost=report.lost)
+    steps = tuple(_steps(known, report, replace(gone, state=EpmState.DEPROVISION_PENDING)))
     if steps:
         return steps
     return (known,) if known != lifecycle else ()
@@ -88,7 +96,7 @@ def settle(
 def settle_platform(lifecycle: Lifecycle, os: str) -> Lifecycle:
     """Return the lifecycle on this platform, which may have gained or lost its component."""
     if os not in SUPPORTED_PLATFORMS:
-        return replace(lifecycle, state=EpmState.NOT_APPLICABLE, deprovision_time=None)
+        return replace(lifecycle, state=EpmState.NOT_APPLICABLE, deprovision_time=None, lost=None)
     if lifecycle.state is not EpmState.NOT_APPLICABLE:
         return lifecycle
     wanted = lifecycle.desired is not Desired.NONE
@@ -110,7 +118,7 @@ def settle_removal(lifecycle: Lifecycle) -> Lifecycle:
     """Return the lifecycle after the agent confirmed that its component is gone; only one that was asked for counts."""
     if lifecycle.state is not EpmState.DEPROVISIONING:
         return lifecycle
-    return replace(lifecycle, state=EpmState.NOT_PROVISIONED, deprovision_time=None)
+    return replace(lifecycle, state=EpmState.NOT_PROVISIONED, deprovision_time=None, lost=None)
 
 
 def settle_check_in(lifecycle: Lifecycle, os: str, *, now: datetime, component_gone: bool) -> tuple[Lifecycle, ...]:
@@ -133,17 +141,25 @@ def check_in_wait(lifecycle: Lifecycle, *, now: datetime, interval: timedelta) -
     return min(interval, max(SHORTEST_WAIT, time - now))
 
 
-def _steps(known: Lifecycle, report: SettingsReport, deprovision_time: datetime) -> Iterator[Lifecycle]:
+def _steps(known: Lifecycle, report: SettingsReport, pending: Lifecycle) -> Iterator[Lifecycle]:
     if known.state is EpmState.NOT_APPLICABLE:
         return
+    provisioning = replace(known, state=EpmState.PROVISIONING, deprovision_time=None, lost=None)
     if report.desired is Desired.NONE:
-        if known.state in PROVISIONED:
-            yield replace(known, state=EpmState.DEPROVISION_PENDING, deprovision_time=deprovision_time)
+        if _lost_again(known, report):
+            yield provisioning
+        if known.state in PROVISIONED or _lost_again(known, report):
+            yield pending
         return
     current = known
     if current.state not in PROVISIONED:
-        current = replace(known, state=EpmState.PROVISIONING, deprovision_time=None)
+        current = provisioning
         yield current
     reached = EpmState.ACTIVE if report.desired is Desired.ON else EpmState.DISABLED
     if report.acknowledged and current.state is not reached:
         yield replace(current, state=reached)
+
+
+def _lost_again(known: Lifecycle, report: SettingsReport) -> bool:
+    """Tell whether a policy was back and went again since, and only the end of that is heard of."""
+    return known.lost is not None and report.lost is not None and known.lost < report.lost

@@ -30,6 +30,7 @@ async def survey(
             desired=mark.desired,
             acknowledged=known[device_id].acknowledged(mark.desired),
             revision=revision,
+            lost=known[device_id].lost,
         )
         for device_id, mark in marks.items()
     ]

@@ -1,4 +1,4 @@
-"""Keep what became of devices. Reversible; histories are lost on the way back."""
+"""Keep what became of devices, and since when no policy applies to them. Reversible; both are lost on the way back."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,8 +22,10 @@ def upgrade() -> None:
         *(sa.Column(name, _TEXT, nullable=False) for name in ("kind", "before", "after", "reason", "actor")),
     )
     op.create_index("device_history_of", "device_history", ["device_id", "id"])
+    op.add_column("device_devices", sa.Column("policy_lost", sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
     """Undo it."""
+    op.drop_column("device_devices", "policy_lost")
     op.drop_table("device_history")

@@ -359,6 +359,7 @@ class SettingsState(_message.Message):
     DESIRED_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Device."""
     desired: Global___DesiredState.ValueType
@@ -367,6 +368,12 @@ class SettingsState(_message.Message):
     """Whether the device acknowledged a document that says so."""
     revision: _builtins.int
     """Revision of the policy service's data that this rests on; an older one than what is known is ignored."""
+    @_builtins.property
+    def lost(self) -> _timestamp_pb2.Timestamp:
+        """When settings policies ceased to apply, for DESIRED_STATE_NONE: from then on counts the time for which the component stays, here and in
+        the document of the device. Absent: they never did apply, or it is not known; then it counts from now.
+        """
+
     def __init__(
         self,
         *,
@@ -374,10 +381,11 @@ class SettingsState(_message.Message):
         desired: Global___DesiredState.ValueType = ...,
         acknowledged: _builtins.bool = ...,
         revision: _builtins.int = ...,
+        lost: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lost", b"lost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "desired", b"desired", "device_id", b"device_id", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "desired", b"desired", "device_id", b"device_id", "lost", b"lost", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
