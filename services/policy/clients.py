@@ -15,6 +15,7 @@ from services._chassis.times import time_to_proto
 from services._chassis.workers import Worker
 from services.policy.model.delivery import Desired, SettingsState
 from services.policy.model.directory import Directory, DirectoryDevice
+from services.policy.model.sightings import Sighting, SightingKind
 from services.policy.model.used_groups import UsedGroups
 from services.policy.usecases.delivery import admit
 
@@ -31,6 +32,10 @@ _DESIRED = {
     Desired.ON: lifecycle_pb2.DESIRED_STATE_ON,
     Desired.OFF: lifecycle_pb2.DESIRED_STATE_OFF,
     Desired.NONE: lifecycle_pb2.DESIRED_STATE_NONE,
+}
+_SIGHTINGS = {
+    SightingKind.CERTIFICATE_USED: lifecycle_pb2.SIGHTING_KIND_CERTIFICATE_USED,
+    SightingKind.SUSPECTED_CLONE: lifecycle_pb2.SIGHTING_KIND_SUSPECTED_CLONE,
 }
 
 
@@ -194,6 +199,27 @@ class UsedGroupsReports:
             await self._stub.ReportUsedGroups(
                 lifecycle_pb2.ReportUsedGroupsRequest(groups=groups, revision=used.revision), timeout=DEADLINE
             )
+
+
+class SightingReports:
+    """Tell the device service what was seen of devices on their streams."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = lifecycle_pb2_grpc.DirectoryServiceStub(channel)
+
+    async def report(self, sightings: Sequence[Sighting]) -> None:
+        """Send a batch. Raises UnavailableError if it was not taken in."""
+        told = [
+            lifecycle_pb2.Sighting(
+                device_id=sighting.device_id,
+                kind=_SIGHTINGS[sighting.kind],
+                certificate_serial=sighting.certificate_serial,
+                detail=sighting.detail,
+            )
+            for sighting in sightings
+        ]
+        with calling("device"):
+            await self._stub.ReportSightings(lifecycle_pb2.ReportSightingsRequest(sightings=told), timeout=DEADLINE)
 
 
 def _device(message: lifecycle_pb2.DirectoryDevice) -> DirectoryDevice:

@@ -107,7 +107,7 @@ def token_of(row: Row) -> EnrolmentToken:
 
 def group_of(row: Row) -> Group:
     """Return the group of a row, or its tombstone."""
-    lists = {name: tuple(row[name]) for name in ("members", "scope_tags")}
+    lists = {name: tuple(row[name]) for name in ("members", "scope_tags", "groups")}
     return Group(**{**row, **lists, "type": GroupType(row["type"])})
 
 

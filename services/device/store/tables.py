@@ -4,6 +4,8 @@
 - A device that has no certificate which is known has an empty `certificate_serial`; the same goes for `unused_serial`.
 - Keys are all that a device ever had. A device that was deleted leaves a tombstone and nothing else.
 - Scope tags stand beside their objects in a table of their own, where pages narrow by them; what has none carries `default`.
+- Links say who is named by what, for questions that begin at the name: users of devices (`bound`, `reported`), members of
+  groups (`user`, `device`) and groups in groups (`nested`). They follow from the rows of devices and groups.
 - The groups that policies are assigned to are told as a whole and kept as one row.
 """
 
@@ -96,7 +98,7 @@ GROUPS = sa.Table(
     METADATA,
     sa.Column("name", Text, primary_key=True),
     *_texts("type", "filter", "description"),
-    *_lists("members", "scope_tags"),
+    *_lists("members", "scope_tags", "groups"),
     sa.Column("deleted", sa.Boolean, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Index("device_groups_changed", "revision"),
@@ -116,6 +118,14 @@ HISTORY = sa.Table(
     sa.Column("at", UtcDateTime, nullable=False),
     *_texts("kind", "before", "after", "reason", "actor"),
     sa.Index("device_history_of", "device_id", "id"),
+)
+LINKS = sa.Table(
+    "device_links",
+    METADATA,
+    sa.Column("kind", Text, primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("of", Text, primary_key=True),
+    sa.Index("device_links_of", "of", "kind"),
 )
 SCOPE_TAGS = sa.Table(
     "device_scope_tags",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from services.policy.model.bundle import UNKNOWN, Bundle
-from services.policy.model.states import DeliveryState
+from services.policy.model.states import DeliveryState, delivery_state
 
 LARGEST_REVISION = 2**63 - 2
 MOST_REASONS = 20
@@ -76,13 +76,12 @@ class Delivery:
     @property
     def state(self) -> DeliveryState:
         """Say how far the newest document has come."""
-        if self.revision == 0:
-            return DeliveryState.PENDING
-        if self.rejected_revision == self.revision:
-            return DeliveryState.REJECTED
-        if self.applied_revision == self.revision:
-            return DeliveryState.APPLIED
-        return DeliveryState.PENDING if self.offered is None else DeliveryState.OFFERED
+        return delivery_state(
+            self.revision,
+            offered=self.offered is not None,
+            applied=self.applied_revision,
+            rejected=self.rejected_revision,
+        )
 
     def connected(self, now: datetime) -> bool:
         """Tell whether a stream is open."""
@@ -169,6 +168,10 @@ class Delivery:
         kept = tuple(reason.replace("\0", "")[:LONGEST_REASON] for reason in reasons[:MOST_REASONS])
         rejections = kept if revision == self.revision else self.rejections
         return replace(self, rejected_revision=revision, rejections=rejections, confirmed=now)
+
+    def given_up(self, reason: str) -> "Delivery":
+        """Count the newest document as refused, for a reason of ours: the device has said nothing."""
+        return replace(self, rejected_revision=self.revision, rejections=(reason,))
 
     def held(self, stream: str, now: datetime, *, confirmed: bool) -> "Delivery":
         """Note that the stream is open still, and whether it confirmed the document since it was noted last."""
