@@ -45,27 +45,40 @@ class Moves:
         await work.audit(*self._entries, now=self._now)
 
     def _record(self, device: Device, after: Lifecycle) -> None:
-        before = device.lifecycle
-        reason = move_reason(before, after, device.facts.os)
-        moved = became(
-            device.device_id,
-            HistoryKind.EPM_STATE,
-            before=before.state.value,
-            after=after.state.value,
-            reason=reason,
-            now=self._now,
-        )
+        reason = move_reason(device.lifecycle, after, device.facts.os)
+        moved, entry = _move(device, after, reason, now=self._now)
         self._history.append(moved)
-        entry = AuditEntry(
-            action="epm_state_changed",
-            target_kind="device",
-            target=device.device_id,
-            before=_shown(before),
-            after=_shown(after),
-            reason=reason,
-            details={"policy_revision": str(after.policy_revision)},
-        )
         self._entries.append(entry)
+
+
+async def record_new_beginning(work: Work, before: Device, after: Device, *, now: datetime) -> None:
+    """Write down the EPM state of a device that enrolled again, if its lifecycle began anew in another one."""
+    if after.lifecycle.state is not before.lifecycle.state:
+        moved, entry = _move(before, after.lifecycle, "The device enrolled again.", now=now)
+        await work.history.add(moved)
+        await work.audit(entry, now=now)
+
+
+def _move(device: Device, after: Lifecycle, reason: str, *, now: datetime) -> tuple[HistoryEntry, AuditEntry]:
+    before = device.lifecycle
+    moved = became(
+        device.device_id,
+        HistoryKind.EPM_STATE,
+        before=before.state.value,
+        after=after.state.value,
+        reason=reason,
+        now=now,
+    )
+    entry = AuditEntry(
+        action="epm_state_changed",
+        target_kind="device",
+        target=device.device_id,
+        before=_shown(before),
+        after=_shown(after),
+        reason=reason,
+        details={"policy_revision": str(after.policy_revision)},
+    )
+    return moved, entry
 
 
 def _shown(lifecycle: Lifecycle) -> dict[str, str]:
