@@ -10,8 +10,9 @@ from services._chassis.caller import current_caller, current_permit
 from services._chassis.permits import Permit
 from services.device.codec import devices as codec
 from services.device.codec.history import entry_to_proto
+from services.device.codec.users import user_to_proto
 from services.device.ports import Store
-from services.device.usecases import devices, history, leaving, tokens
+from services.device.usecases import devices, history, leaving, tokens, users
 from services.device.usecases.visibility import Standing
 
 
@@ -150,6 +151,17 @@ class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
         return devices_pb2.ListDeviceHistoryResponse(
             entries=map(entry_to_proto, page.items), next_page_token=page.next_token
         )
+
+    async def ListUsers(self, request: devices_pb2.ListUsersRequest, context: Any) -> devices_pb2.ListUsersResponse:
+        """List users by name."""
+        page = await users.list_users(
+            self._store,
+            permit=current_permit(),
+            standing=self._standing(),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return devices_pb2.ListUsersResponse(users=map(user_to_proto, page.items), next_page_token=page.next_token)
 
     def _standing(self) -> Standing:
         return Standing(self._check, self._excess)

@@ -10,7 +10,7 @@ from services._chassis.caller import current_caller, current_permit
 from services._chassis.permits import Permit
 from services.device.codec import groups as codec
 from services.device.ports import Store
-from services.device.usecases import groups
+from services.device.usecases import groups, members
 from services.device.usecases.visibility import Standing
 
 
@@ -34,6 +34,22 @@ class GroupServicer(groups_pb2_grpc.GroupServiceServicer):
         )
         return groups_pb2.ListGroupsResponse(
             groups=map(codec.group_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def ListGroupMembers(
+        self, request: groups_pb2.ListGroupMembersRequest, context: Any
+    ) -> groups_pb2.ListGroupMembersResponse:
+        """List who is in a group now."""
+        page = await members.list_members(
+            self._store,
+            request.name,
+            permit=current_permit(),
+            standing=self._standing(),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return groups_pb2.ListGroupMembersResponse(
+            members=map(codec.member_to_proto, page.items), next_page_token=page.next_token
         )
 
     async def ApplyGroups(self, request: groups_pb2.ApplyGroupsRequest, context: Any) -> groups_pb2.ApplyGroupsResponse:

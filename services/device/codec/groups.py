@@ -3,11 +3,17 @@
 from elevation.model import GroupType
 from epm.device.v1 import groups_pb2
 from services.device.model.groups import Group, GroupDraft
+from services.device.model.members import Member, MemberKind
 from services.device.usecases.groups import Action, Applied
 
 GROUP_TYPES = {
     GroupType.DEVICE: groups_pb2.GROUP_TYPE_DEVICE,
     GroupType.USER: groups_pb2.GROUP_TYPE_USER,
+}
+_KINDS = {
+    MemberKind.LISTED: groups_pb2.MEMBERSHIP_KIND_LISTED,
+    MemberKind.FOUND: groups_pb2.MEMBERSHIP_KIND_FOUND,
+    MemberKind.NESTED: groups_pb2.MEMBERSHIP_KIND_NESTED,
 }
 _TYPES_BY_NUMBER = {number: type_ for type_, number in GROUP_TYPES.items()}
 _ACTIONS = {
@@ -26,6 +32,7 @@ def group_to_proto(group: Group) -> groups_pb2.Group:
         members=group.members,
         filter=group.filter,
         scope_tags=group.scope_tags,
+        groups=group.groups,
     )
 
 
@@ -38,6 +45,14 @@ def draft_from_proto(message: groups_pb2.Group) -> GroupDraft:
         filter=message.filter,
         description=message.description,
         scope_tags=tuple(message.scope_tags),
+        groups=tuple(message.groups),
+    )
+
+
+def member_to_proto(member: Member) -> groups_pb2.GroupMember:
+    """Write a member of a group."""
+    return groups_pb2.GroupMember(
+        name=member.name, device_id=member.device_id, kind=_KINDS[member.kind], by_group=member.by_group
     )
 
 

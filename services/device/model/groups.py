@@ -4,7 +4,7 @@
 those who follow the directory hear of it.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import elevation.checks
@@ -109,12 +109,12 @@ def with_member(group: Group, name: str) -> Group:
 
 
 def check_nesting(
-    drafts: Sequence[GroupDraft], others: Mapping[str, Group], nested_by: Mapping[str, Collection[str]]
+    drafts: Sequence[GroupDraft], others: Mapping[str, Group], nested_by: Mapping[str, str]
 ) -> Iterator[Problem]:
     """Find what is wrong with the nesting of checked groups that are to be applied together.
 
-    `others` has the groups outside of the call that they nest, as far as the caller may know of them; `nested_by` names the
-    groups outside of the call that nest one of them.
+    `others` has the groups outside of the call that they nest, as far as the caller may know of them; `nested_by` lists for
+    people the groups outside of the call that nest one of them.
     """
     after = {name: _in_kernel(group) for name, group in others.items()} | {
         draft.name: _in_kernel(draft) for draft in drafts
@@ -125,14 +125,9 @@ def check_nesting(
             yield Problem(f"{at}.{problem.path}", problem.message)
         if draft.groups and (parents := nested_by.get(draft.name)):
             message = (
-                f'"{draft.name}" is nested by {named(parents)}, and groups nest one level deep; take it out of there'
+                f'"{draft.name}" is nested by {parents}, and groups nest one level deep; take it out of there first'
             )
             yield Problem(f"{at}.groups", message)
-
-
-def named(names: Collection[str]) -> str:
-    """List names for people."""
-    return ", ".join(f'"{name}"' for name in sorted(names))
 
 
 def without_member(group: Group, name: str) -> Group:

@@ -7,7 +7,7 @@
 
 import enum
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from elevation.filters import FIELD_NAMES, REPORTED_FIELDS, FilterError, compile_filter
 from elevation.model import Attributes
@@ -79,13 +79,22 @@ class Whole:
         attributes = attributes_of(device)
         for part in self.parts:
             if part.filter and holds(part.filter, attributes):
-                return self._member(part, device.name, MemberKind.FOUND)
+                return replace(self._member(part, device.name, MemberKind.FOUND), device_id=device.device_id)
         return None
 
     def _member(self, part: Group, name: str, kind: MemberKind) -> Member:
         if part is self.group:
             return Member(name, kind)
         return Member(name, MemberKind.NESTED, by_group=part.name)
+
+
+def foremost(found: Member, listed: Member | None) -> Member:
+    """Return how a device is shown that is found and perhaps listed too: by the group itself before by a nested one."""
+    if listed is None:
+        return found
+    order = [MemberKind.LISTED, MemberKind.FOUND, MemberKind.NESTED]
+    first = min(listed, found, key=lambda member: (order.index(member.kind), member.by_group))
+    return replace(first, device_id=found.device_id)
 
 
 def has(group: Group, device: Device) -> bool:

@@ -7,16 +7,14 @@
 - A filter that cannot be read may ask for anything.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from elevation.filters import FilterError, restrictions_of
+from elevation.filters import REPORTED_FIELDS, FilterError, restrictions_of
 from elevation.model import Attributes, GroupType
-from services.device.model.devices import Attested, Ownership
+from services.device.model.devices import Attested
 from services.device.model.groups import Group
-
-_OWNERSHIPS = {Ownership.CORPORATE: "corporate", Ownership.PERSONAL: "personal", Ownership.UNKNOWN: ""}
-_ATTESTED_FIELDS = frozenset({"tag", "ownership"})
+from services.device.model.members import OWNERSHIPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class UsedGroups:
 
 def reached_otherwise(
     used: Iterable[UsedGroup],
-    groups: Mapping[str, Group],
+    groups: Mapping[str, Sequence[Group]],
     *,
     before: Attested,
     after: Attested,
@@ -51,16 +49,17 @@ def reached_otherwise(
 ) -> Iterator[str]:
     """Name those of the groups whose policies may reach a device, or its users on it, otherwise than before.
 
-    `groups` has those of them that list users or find devices by a filter of their own. With `anybody` every user counts
-    as bound to the device anew.
+    `groups` has, by their names, the groups that make up each of them: itself and those that it nests, where they list
+    users or find devices by a filter. With `anybody` every user counts as bound to the device anew.
     """
     users = frozenset(before.users) ^ frozenset(after.users)
     described = _attributes(before), _attributes(after)
     for each in used:
-        group = groups.get(each.name)
-        filters = (*each.filters, group.filter) if group and group.filter else each.filters
+        parts = groups.get(each.name, ())
+        filters = (*each.filters, *(part.filter for part in parts if part.filter))
         asked = each.any_filter and described[0] != described[1]
-        bound = group is not None and group.type is GroupType.USER and (anybody or not users.isdisjoint(group.members))
+        people = [part.members for part in parts if part.type is GroupType.USER]
+        bound = any(anybody or not users.isdisjoint(members) for members in people)
         if asked or bound or any(_asks_apart(text, *described) for text in filters):
             yield each.name
 
@@ -71,9 +70,9 @@ def _asks_apart(text: str, before: Attributes, after: Attributes) -> bool:
         restrictions = restrictions_of(text)
     except FilterError:
         return before != after
-    asked = (each.holds for each in restrictions if each.field in _ATTESTED_FIELDS)
+    asked = (each.holds for each in restrictions if each.field not in REPORTED_FIELDS)
     return any(holds(before) is not holds(after) for holds in asked)
 
 
 def _attributes(attested: Attested) -> dict[str, str | tuple[str, ...]]:
-    return {"tag": tuple(sorted(attested.tags)), "ownership": _OWNERSHIPS[attested.ownership]}
+    return {"tag": tuple(sorted(attested.tags)), "ownership": OWNERSHIPS[attested.ownership]}

@@ -1,6 +1,6 @@
 """Who is in which group, by links and by the rows of groups and devices."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -10,12 +10,9 @@ from services.device.model.devices import Device
 from services.device.model.groups import Group
 from services.device.ports import Tags
 from services.device.store.links import DEVICE, NESTED
-from services.device.store.questions import rows_of, visible
+from services.device.store.questions import parts_of, rows_of, visible
 from services.device.store.rows import device_of, group_of
 from services.device.store.tables import DEVICES, GROUPS, LINKS
-
-MOST_ASKED = 1000
-"""Names in one question; a database takes some ten thousand."""
 
 
 class SqlMemberships:
@@ -27,7 +24,7 @@ class SqlMemberships:
     async def nesting(self, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
         """Return the groups that nest one of the groups, by the name of the one that is nested."""
         found: dict[str, set[str]] = {}
-        for part in _parts(names):
+        for part in parts_of(names):
             question = sa.select(LINKS.c.name, LINKS.c.of).where(LINKS.c.kind == NESTED, LINKS.c.name.in_(part))
             for row in await rows_of(self._tx, question):
                 found.setdefault(row["name"], set()).add(row["of"])
@@ -37,7 +34,7 @@ class SqlMemberships:
         """Return, by the name of each group, those that list users or find devices by a filter."""
         asked = set(names)
         holders = {name: {name} for name in asked}
-        for part in _parts(asked):
+        for part in parts_of(asked):
             question = sa.select(LINKS.c.name, LINKS.c.of).where(LINKS.c.kind == NESTED, LINKS.c.of.in_(part))
             for row in await rows_of(self._tx, question):
                 holders.setdefault(row["name"], set()).add(row["of"])
@@ -60,7 +57,7 @@ class SqlMemberships:
     async def enrolled(self, names: Iterable[str]) -> Mapping[str, Device]:
         """Return the enrolled devices of these names, by name."""
         found: dict[str, Device] = {}
-        for part in _parts(names):
+        for part in parts_of(names):
             question = sa.select(DEVICES).where(DEVICES.c.enrolled_name.in_(part))
             found.update((row["name"], device_of(row)) for row in await rows_of(self._tx, question))
         return found
@@ -75,12 +72,7 @@ class SqlMemberships:
     async def _deciding(self, names: Iterable[str]) -> list[Group]:
         kind = sa.or_(GROUPS.c.type == GroupType.USER.value, GROUPS.c.filter != "")
         found: list[Group] = []
-        for part in _parts(names):
+        for part in parts_of(names):
             alive = sa.select(GROUPS).where(GROUPS.c.name.in_(part), GROUPS.c.deleted.is_(False), kind)
             found.extend(group_of(row) for row in await rows_of(self._tx, alive.order_by(GROUPS.c.name)))
         return found
-
-
-def _parts(names: Iterable[str]) -> Iterator[list[str]]:
-    asked = sorted(set(names))
-    return (asked[start : start + MOST_ASKED] for start in range(0, len(asked), MOST_ASKED))

@@ -1,6 +1,6 @@
 """Questions to the tables that several stores ask alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,10 +10,19 @@ from services.device.ports import Tags
 from services.device.store.rows import Row
 from services.device.store.tables import SCOPE_TAGS
 
+MOST_ASKED = 1000
+"""Names in one question; a database takes some ten thousand."""
+
 
 async def rows_of(tx: Transaction, question: sa.Select[Any]) -> Sequence[Row]:
     """Return the rows that answer a question."""
     return [dict(row) for row in (await tx.execute(question)).mappings()]
+
+
+def parts_of(names: Iterable[str]) -> Iterator[list[str]]:
+    """Return the names, each once, in parts of which a question can hold one."""
+    asked = sorted(set(names))
+    return (asked[start : start + MOST_ASKED] for start in range(0, len(asked), MOST_ASKED))
 
 
 def visible(table: sa.Table, tags: Tags) -> list[sa.ColumnElement[bool]]:

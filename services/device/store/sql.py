@@ -26,7 +26,7 @@ from services.device.store.history import SqlHistory
 from services.device.store.identities import SqlIdentities
 from services.device.store.links import link_devices, link_groups
 from services.device.store.memberships import SqlMemberships
-from services.device.store.questions import rows_of, visible
+from services.device.store.questions import parts_of, rows_of, visible
 from services.device.store.rows import (
     Row,
     device_of,
@@ -190,8 +190,11 @@ class SqlGroups:
 
     async def many(self, names: Iterable[str]) -> Mapping[str, Group]:
         """Return those of the groups that exist, by name."""
-        alive = sa.select(GROUPS).where(GROUPS.c.name.in_(list(names)), GROUPS.c.deleted.is_(False))
-        return {row["name"]: group_of(row) for row in await rows_of(self._tx, alive)}
+        found: dict[str, Group] = {}
+        for part in parts_of(names):
+            alive = sa.select(GROUPS).where(GROUPS.c.name.in_(part), GROUPS.c.deleted.is_(False))
+            found.update((row["name"], group_of(row)) for row in await rows_of(self._tx, alive))
+        return found
 
     async def page(self, request: PageRequest, tags: Tags) -> Page[Group]:
         """Return a page of the visible groups, by name."""

@@ -1,18 +1,18 @@
 """Look at groups, apply and delete them."""
 
 import enum
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services._chassis.audit import AuditEntry
-from services._chassis.errors import DeniedError, InvalidError, NotFoundError, StateError
+from services._chassis.errors import DeniedError, InvalidError, StateError
 from services._chassis.paging import Page, page_request
 from services._chassis.permits import Permit
-from services.device.model.groups import Group, GroupDraft, check_drafts, wanted
+from services.device.model.groups import Group, GroupDraft, check_drafts, check_nesting, wanted
 from services.device.ports import Store, Work
-from services.device.usecases.reach import refuse_other_members
-from services.device.usecases.visibility import Standing, refuse_excess, refuse_foreign_tags
+from services.device.usecases.reach import refuse_other_members, refuse_others_rights, seeing_groups, shown
+from services.device.usecases.visibility import Standing, refuse_foreign_tags, visible_group
 
 Check = Callable[[str], Permit]
 """Returns the caller's permit for a right; raises DeniedError where there is none."""
@@ -37,7 +37,7 @@ class Applied:
 async def get_group(store: Store, name: str, *, permit: Permit) -> Group:
     """Return a group. Raises NotFoundError."""
     async with store.read() as work:
-        return await _visible(work, name, permit)
+        return visible_group((await work.groups.many([name])).get(name), permit)
 
 
 async def list_groups(store: Store, *, permit: Permit, page_size: int, page_token: str) -> Page[Group]:
@@ -60,11 +60,11 @@ async def apply_groups(
     async with store.read() if validate_only else store.transaction() as work:
         existing = await work.groups.many(draft.name for draft in drafts)
         planned = [_plan(draft, existing.get(draft.name), standing.check) for draft in drafts]
+        await _refuse_nesting(work, drafts, existing, standing)
         _refuse_other_types(planned, existing.get)
-        for group, _ in planned:
-            if _moves_members(existing.get(group.name), group):
-                refuse_excess(standing, group.name)
-        await refuse_other_members(work, standing, _reaching_otherwise(planned, existing))
+        moved = [group.name for group, _ in planned if _moves_members(existing.get(group.name), group)]
+        await refuse_others_rights(work, standing, moved)
+        await refuse_other_members(work, standing, {*moved, *(draft.name for draft in drafts) - existing.keys()})
         changed = [(group, action) for group, action in planned if action is not Action.UNCHANGED]
         if changed and not validate_only:
             revision = await work.next_revision()
@@ -75,22 +75,23 @@ async def apply_groups(
 
 
 async def delete_group(store: Store, name: str, *, permit: Permit, standing: Standing, now: datetime) -> int:
-    """Delete a group and return the directory's revision after it. Raises NotFoundError and DeniedError."""
+    """Delete a group and return the directory's revision after it.
+
+    Raises NotFoundError, DeniedError, and StateError while another group nests it.
+    """
     async with store.transaction() as work:
-        group = await _visible(work, name, permit)
+        group = visible_group((await work.groups.many([name])).get(name), permit)
         await refuse_other_members(work, standing, [name])
+        if parents := (await work.memberships.nesting([name])).get(name):
+            raise StateError(
+                f'"{name}" is nested by {await shown(work, standing, parents)}; take it out of there first',
+                reason="GROUP_NESTED",
+            )
         revision = await work.next_revision()
-        await work.groups.save(replace(group, members=(), filter="", deleted=True, revision=revision))
+        await work.groups.save(replace(group, members=(), groups=(), filter="", deleted=True, revision=revision))
         entry = AuditEntry(action="group_deleted", target_kind="group", target=name, before=group.shown())
         await work.audit(entry, now=now)
     return revision
-
-
-async def _visible(work: Work, name: str, permit: Permit) -> Group:
-    group = (await work.groups.many([name])).get(name)
-    if group is None or not permit.sees(group.scope_tags):
-        raise NotFoundError("there is no such group; list the groups for their names")
-    return group
 
 
 def _refuse_strangers(check: Check) -> None:
@@ -114,16 +115,29 @@ def _plan(draft: GroupDraft, existing: Group | None, check: Check) -> tuple[Grou
     return group, Action.UNCHANGED if group == existing else Action.UPDATED
 
 
+async def _refuse_nesting(
+    work: Work, drafts: Sequence[GroupDraft], existing: Mapping[str, Group], standing: Standing
+) -> None:
+    """Raise InvalidError with everything that is wrong with nesting.
+
+    Groups of the call count as they will be. One that the caller may not see looks like one that is not there, unless it
+    is nested already.
+    """
+    called = {draft.name for draft in drafts}
+    wanted = {name for draft in drafts for name in draft.groups} - called
+    nested = frozenset[str]().union(*(group.groups for group in existing.values()))
+    sees = seeing_groups(standing)
+    others = {name: group for name, group in (await work.groups.many(wanted)).items() if name in nested or sees(group)}
+    nesting = await work.memberships.nesting(draft.name for draft in drafts if draft.groups)
+    outside = {name: parents - called for name, parents in nesting.items()}
+    parents = {name: await shown(work, standing, found) for name, found in outside.items() if found}
+    if problems := list(check_nesting(drafts, others, parents)):
+        raise InvalidError(problems)
+
+
 def _moves_members(before: Group | None, after: Group) -> bool:
-    held = (before.members, before.filter) if before else ((), "")
-    return held != (after.members, after.filter)
-
-
-def _reaching_otherwise(planned: Sequence[tuple[Group, Action]], existing: Mapping[str, Group]) -> Iterator[str]:
-    """Name the groups that come to have other members; also those that are new, since a group that nobody knows excludes everybody."""
-    return (
-        group.name for group, _ in planned if group.name not in existing or _moves_members(existing[group.name], group)
-    )
+    """Tell whether other devices or users may be in the group; one that is new and empty moves nobody."""
+    return not after.has_members_of(before) if before else bool(after.members or after.filter or after.groups)
 
 
 def _refuse_other_types(planned: Sequence[tuple[Group, Action]], existing: Callable[[str], Group | None]) -> None:

@@ -11,8 +11,8 @@ from services._chassis.permits import Permit
 from services.device.model.devices import Attested
 from services.device.model.tokens import DEFAULT_LIFETIME, MOST_GROUPS, EnrolmentToken, TokenDraft, check_draft
 from services.device.ports import Store, Work
-from services.device.usecases.reach import refuse_other_members, refuse_other_reach
-from services.device.usecases.visibility import Standing, refuse_excess, refuse_foreign_tags
+from services.device.usecases.reach import refuse_other_members, refuse_other_reach, refuse_others_rights
+from services.device.usecases.visibility import Standing, refuse_foreign_tags
 
 
 async def create_token(
@@ -38,8 +38,7 @@ async def create_token(
         problems = [*check_draft(draft, now), *await _group_problems(work, draft, may_update)]
         if problems := [*problems, *await _device_problems(work, draft, permit)]:
             raise InvalidError(problems)
-        for group in draft.groups:
-            refuse_excess(standing, group)
+        await refuse_others_rights(work, standing, draft.groups)
         await _refuse_reach(work, draft, standing)
         token = EnrolmentToken(
             token_id=token_id,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from services._chassis.errors import DeniedError, NotFoundError
 from services._chassis.permits import Permit
 from services.device.model.devices import Device
+from services.device.model.groups import Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,12 @@ class Standing:
     """Returns the rights that others have over a scope group and the caller has not."""
 
 
-def refuse_excess(standing: Standing, group: str) -> None:
-    """Raise DeniedError if a change of the group would give others rights that the caller lacks."""
+def refuse_excess(standing: Standing, group: str, *, said: str = "") -> None:
+    """Raise DeniedError if a change of the group, `said` so in the message, would give others rights that the caller lacks."""
     if rights := standing.excess(group):
+        said = said or f'"{group}"'
         raise DeniedError(
-            f'"{group}" is a scope group of role assignments, and whoever joins it comes under {", ".join(rights)}, which'
+            f"{said} is a scope group of role assignments, and whoever joins it comes under {', '.join(rights)}, which"
             " you lack there; only an Owner may change it",
             reason="GRANT_EXCEEDS_OWN_RIGHTS",
         )
@@ -43,3 +45,10 @@ def visible_device(device: Device | None, permit: Permit) -> Device:
     if device is None or not permit.sees(device.attested.scope_tags):
         raise NotFoundError("there is no such device; list the devices for their ids and names")
     return device
+
+
+def visible_group(group: Group | None, permit: Permit) -> Group:
+    """Return the group that was found, if the caller may see it. Raises NotFoundError."""
+    if group is None or not permit.sees(group.scope_tags):
+        raise NotFoundError("there is no such group; list the groups for their names")
+    return group

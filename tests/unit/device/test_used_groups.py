@@ -18,7 +18,7 @@ def reached(
     after: Attested,
     anybody: bool = False,
 ) -> list[str]:
-    known = {group.name: group for group in groups}
+    known = {group.name: [group] for group in groups}
     return list(reached_otherwise(used, known, before=before or Attested(), after=after, anybody=anybody))
 
 
