@@ -209,7 +209,12 @@ class PolicyServicer(policies_pb2_grpc.PolicyServiceServicer):
     ) -> policies_pb2.ListDevicePolicyStatesResponse:
         """List how far the policy of each device has come."""
         page = await states.list_device_states(
-            self._device_states, permit=current_permit(), page_size=request.page_size, page_token=request.page_token
+            self._device_states,
+            permit=current_permit(),
+            page_size=request.page_size,
+            page_token=request.page_token,
+            device=request.device,
+            conflicting_only=request.conflicting_only,
         )
         return policies_pb2.ListDevicePolicyStatesResponse(
             states=map(authored.state_to_proto, page.items), next_page_token=page.next_token

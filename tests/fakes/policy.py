@@ -17,7 +17,7 @@ from services.policy.model.objects import (
     certificates_named,
     kind_of,
 )
-from services.policy.model.states import DevicePolicyState
+from services.policy.model.states import DevicePolicyState, StatesWanted
 
 Key = tuple[str, str]
 """Kind, as the contract spells one of it, and name."""
@@ -137,13 +137,15 @@ class FakeDeviceStates:
 
     states: Sequence[tuple[DevicePolicyState, frozenset[str]]] = ()
 
-    async def page(self, request: PageRequest, visible: frozenset[str] | None) -> Page[DevicePolicyState]:
+    async def page(self, request: PageRequest, wanted: StatesWanted) -> Page[DevicePolicyState]:
         """Return the states after a device."""
         rest = [
             state
             for state, tags in sorted(self.states, key=lambda pair: _state_key(pair[0]))
             if (not request.after or _state_key(state) > request.after)
-            and (visible is None or not visible.isdisjoint(tags))
+            and (wanted.visible is None or not wanted.visible.isdisjoint(tags))
+            and wanted.device in ("", state.device_id, state.device_name)
+            and (state.conflicts or not wanted.conflicting_only)
         ]
         return cut(rest, request, key=_state_key)
 

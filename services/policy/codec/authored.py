@@ -16,6 +16,7 @@ from elevation.model import (
 )
 from epm.policy.v1 import policies_pb2
 from services._chassis.times import time_to_proto
+from services.policy.model.conflicts import SettingsConflict
 from services.policy.model.objects import About, Action, AnyContent, kind_of
 from services.policy.model.states import DeliveryState, DevicePolicyState
 from services.policy.usecases.apply import Applied
@@ -80,7 +81,18 @@ def state_to_proto(state: DevicePolicyState) -> policies_pb2.DevicePolicyState:
         applied_revision=state.applied_revision,
         confirmed=time_to_proto(state.confirmed),
         rejections=state.rejections,
+        policy_key_ids=state.key_ids,
         connected=state.connected,
+        offline_since=time_to_proto(state.offline_since),
+        stale=state.stale,
+        conflicts=map(_conflict, state.conflicts),
+    )
+
+
+def _conflict(conflict: SettingsConflict) -> policies_pb2.SettingsConflict:
+    values = [policies_pb2.ConflictingValue(policy=said.policy, value=said.value) for said in conflict.values]
+    return policies_pb2.SettingsConflict(
+        user=conflict.user, setting=conflict.setting, values=values, effective=conflict.effective
     )
 
 

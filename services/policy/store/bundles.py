@@ -1,6 +1,6 @@
 """Bundles on SQLite or PostgreSQL: written with the first delivery that names one, and dropped after the last."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -22,23 +22,26 @@ async def keep_bundles(tx: Transaction, bundles: Iterable[Bundle], *, on_postgre
         await tx.execute(dialect.insert(BUNDLE).on_conflict_do_nothing(), rows)
 
 
+async def read_bundles(tx: Transaction, digests: Collection[bytes]) -> Mapping[bytes, Contents]:
+    """Return the contents of those of the bundles that are kept."""
+    if not digests:
+        return {}
+    statement = sa.select(BUNDLE.c.digest, BUNDLE.c.contents)
+    if len(digests) <= MOST_ASKED:
+        statement = statement.where(BUNDLE.c.digest.in_(sorted(digests)))
+    return {row.digest: Contents.from_text(row.contents) for row in await tx.execute(statement)}
+
+
 class SqlBundles:
     """Read bundles, and drop those that no delivery names."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def many(self, digests: Iterable[bytes]) -> Mapping[bytes, Contents]:
+    async def many(self, digests: Collection[bytes]) -> Mapping[bytes, Contents]:
         """Return the contents of those of the bundles that are kept."""
-        asked = sorted(digests)
-        if not asked:
-            return {}
-        statement = sa.select(BUNDLE.c.digest, BUNDLE.c.contents)
-        if len(asked) <= MOST_ASKED:
-            statement = statement.where(BUNDLE.c.digest.in_(asked))
         async with self._database.read() as tx:
-            rows = await tx.execute(statement)
-        return {row.digest: Contents.from_text(row.contents) for row in rows}
+            return await read_bundles(tx, digests)
 
     async def drop_unnamed(self) -> int:
         """Drop the bundles that no delivery names, and return how many those were.

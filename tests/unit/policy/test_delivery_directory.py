@@ -14,19 +14,26 @@ from services._chassis.paging import PageRequest
 from services._chassis.permits import EVERYTHING, Permit
 from services.policy.clients import DirectoryWatch, SettingsReports
 from services.policy.model.delivery import Desired, SettingsState
-from services.policy.model.states import DeliveryState, DevicePolicyState
+from services.policy.model.states import DeliveryState, DevicePolicyState, StatesWanted
 from services.policy.store.device_states import DeliveryStates
 from services.policy.usecases.states import list_device_states
 from tests.builders.doors import open_doors, service_identity, settings_for
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.device_directory import REVISION, FakeDeviceService, entry
-from tests.fakes.policy_delivery import FakeDirectories, MemoryDeliveries, device
+from tests.fakes.policy_delivery import FakeDirectories, MemoryDeliveries, corpus, device, policy_book
+from tests.fakes.rollouts import MemoryBundles
 
 
 @pytest.fixture
 async def watch() -> AsyncIterator[DirectoryWatch]:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         yield DirectoryWatch(channel)
+
+
+def device_states(directories: FakeDirectories, deliveries: MemoryDeliveries) -> DeliveryStates:
+    book = policy_book(directories)
+    book.put(corpus())
+    return DeliveryStates(book, deliveries, MemoryBundles(deliveries), FakeClock())
 
 
 def lab(*members: str, deleted: bool = False) -> lifecycle_pb2.DirectoryGroup:
@@ -128,19 +135,19 @@ async def test_a_deleted_group_and_one_of_an_unknown_type_are_no_groups(watch: D
 
 
 async def test_a_device_that_has_only_just_enrolled_is_waited_for(watch: DirectoryWatch) -> None:
-    asked = asyncio.create_task(watch.admitted("d1"))
+    asked = asyncio.create_task(watch.admitted("d1", "a1"))
     await asyncio.sleep(0)
     watch.take(told(entry("d1"), reset=True))
     assert (await asked).name == "D1"
     watch.take(told(entry("d1", enrolled=False), revision=2))
     with pytest.raises(DeniedError):
-        await watch.admitted("d1")
+        await watch.admitted("d1", "a1")
 
 
 async def test_what_does_not_come_is_not_waited_for_for_ever() -> None:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         watch = DirectoryWatch(channel, patience=0.01)
-        for waiting in (watch.admitted("d1"), watch.at_least(1)):
+        for waiting in (watch.admitted("d1", "a1"), watch.at_least(1)):
             with pytest.raises(UnavailableError):
                 await waiting
         watch.take(told(entry("d1"), reset=True))
@@ -196,10 +203,10 @@ async def test_the_states_of_all_devices_are_listed_by_name_page_by_page() -> No
     await deliveries.change(
         [("d3", lambda old: old.opened("s", revision=0, sha256=b"", now=NOW).prepared(b"1" * 32, Desired.ON).sent(NOW))]
     )
-    states, request = DeliveryStates(directories, deliveries, FakeClock()), PageRequest(2)
+    states, request = device_states(directories, deliveries), PageRequest(2)
     found: list[DevicePolicyState] = []
     while True:
-        page = await states.page(request, None)
+        page = await states.page(request, StatesWanted(visible=None))
         found += page.items
         if not page.next_token:
             break
@@ -213,13 +220,14 @@ async def test_the_states_of_all_devices_are_listed_by_name_page_by_page() -> No
 
 async def test_devices_that_the_caller_may_not_see_are_not_listed() -> None:
     watch_only = [device("d1", scope_tags={"emea"}), device("d2", scope_tags={"apac"}), device("d3")]
-    states = DeliveryStates(FakeDirectories(*watch_only), MemoryDeliveries(), FakeClock())
-    assert [state.device_id for state in (await states.page(PageRequest(9), frozenset({"emea"}))).items] == ["d1"]
-    assert [state.device_id for state in (await states.page(PageRequest(9), frozenset({"default"}))).items] == ["d3"]
+    states = device_states(FakeDirectories(*watch_only), MemoryDeliveries())
+    for tag, seen in (("emea", "d1"), ("default", "d3")):
+        page = await states.page(PageRequest(9), StatesWanted(visible=frozenset({tag})))
+        assert [state.device_id for state in page.items] == [seen]
 
 
 async def test_a_page_token_of_another_shape_is_refused() -> None:
-    states = DeliveryStates(FakeDirectories(device()), MemoryDeliveries(), FakeClock())
+    states = device_states(FakeDirectories(device()), MemoryDeliveries())
     forged = PageRequest(9, question="device_policy_states").next_token((1, "d1"))
     with pytest.raises(InvalidError, match="page_token"):
         await list_device_states(states, permit=Permit(scopes=(EVERYTHING,)), page_size=9, page_token=forged)
