@@ -102,6 +102,8 @@ class Identity:
     device_address: str
     policy_keys: dict[str, bytes] = field(repr=False)
     """Ed25519 public keys by key id."""
+    policy_keys_issued: datetime | None = None
+    """When the manifest was issued that told of these keys. None: the enrolment told of them."""
 
 
 @dataclass(frozen=True, slots=True)

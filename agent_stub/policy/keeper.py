@@ -3,10 +3,14 @@
 Two files: `policy` holds the last applied offer as it came (manifest, signature, document); `contact.json` holds the
 highest revision that was ever applied and when the server last confirmed it. A damaged `policy` is set aside and the
 device goes on without one; the highest revision still keeps an older document out.
+
+Manifests tell of the keys that verify policy. They are taken up from a manifest that was accepted and was issued later than
+any before, so that nobody brings a retired key back with an old one. INVARIANT: what is on the disk verifies by the keys that
+are on the disk, whatever was written last: the stored policy first gets a signature of a key that stays, then the keys go.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from agent_stub.files import StateError, write_private
+from agent_stub.identity_store import save_identity
 from agent_stub.model import Identity
 from agent_stub.policy.document import DevicePolicy, read_document
 from agent_stub.policy.manifest import (
@@ -31,7 +36,10 @@ log = structlog.get_logger()
 POLICY, CONTACT = "policy", "contact.json"
 NEVER = datetime.min.replace(tzinfo=UTC)
 SAVE_EVERY = timedelta(minutes=5)
-"""Servers confirm twice a minute; disks need not hear of each. After a restart a policy is at most this much staler."""
+"""Servers may confirm more often; disks need not hear of each. After a restart a policy is at most this much staler."""
+
+LARGEST_SKEW = timedelta(days=1)
+"""How far ahead of the device a server's clock may be: keys of a server in a far future could not be replaced until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,8 @@ class Held:
     revision: int
     sha256: bytes
     policy: DevicePolicy
+    key_id: str
+    """The key by which the stored policy verifies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,8 @@ class Contact:
     highest: int = 0
     highest_sha256: bytes = b""
     confirmed: datetime = NEVER
+    issued: datetime = NEVER
+    """When the newest manifest was issued that was accepted."""
 
 
 class PolicyKeeper:
@@ -67,6 +79,11 @@ class PolicyKeeper:
     def confirmed(self) -> datetime:
         """Give the time at which the server last confirmed the policy."""
         return self._contact.confirmed
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """Name the keys by which the device verifies policy."""
+        return tuple(sorted(self._identity.policy_keys))
 
     def load(self) -> list[str]:
         """Take up what was stored; say what could not be. Raise StateError where the disk does not give it out."""
@@ -100,11 +117,13 @@ class PolicyKeeper:
         reasons += rollback + problems
         if policy is None or reasons:
             raise PolicyRefusedError(reasons, code="POLICY_ROLLBACK_REFUSED" if rollback else "POLICY_REFUSED")
-        held = Held(manifest.revision, manifest.sha256, policy)
+        key_id = manifest.key_id
         if self.held is None or self.held.revision != manifest.revision:
             self._store(offer)
-        self.held = held
-        self._contact = Contact(manifest.revision, manifest.sha256, now)
+        else:
+            key_id = self.held.key_id
+        self.held = Held(manifest.revision, manifest.sha256, policy, key_id)
+        self._accept(manifest, offer.signed_manifest, now)
         self._save_contact()
         return manifest.revision
 
@@ -115,9 +134,38 @@ class PolicyKeeper:
             raise PolicyRefusedError([f"revision {manifest.revision} was confirmed, which this device does not hold"])
         if problems := expiry_problems(manifest, now):
             raise PolicyRefusedError(problems)
-        self._contact = Contact(manifest.revision, manifest.sha256, now)
+        self._accept(manifest, signed, now)
         if abs(now - self._saved) >= SAVE_EVERY:
             self._save_contact()
+
+    def _accept(self, manifest: Manifest, signed: agent_pb2.SignedManifest, now: datetime) -> None:
+        """Take in that the server said this now, and the keys that it told of if this is the newest that it ever said."""
+        known = max(self._contact.issued, self._identity.policy_keys_issued or NEVER)
+        issued = known
+        if known < manifest.issued <= now + LARGEST_SKEW:
+            issued = manifest.issued
+            if manifest.keys and dict(manifest.keys) != self._identity.policy_keys:
+                self._take_up_keys(manifest, signed)
+        self._contact = Contact(manifest.revision, manifest.sha256, now, issued)
+
+    def _take_up_keys(self, manifest: Manifest, signed: agent_pb2.SignedManifest) -> None:
+        identity = replace(self._identity, policy_keys=dict(manifest.keys), policy_keys_issued=manifest.issued)
+        try:
+            if self.held is not None and self.held.key_id not in manifest.keys:
+                self._sign_stored_anew(signed)
+                self.held = replace(self.held, key_id=manifest.key_id)
+            save_identity(self._folder, identity)
+        except (OSError, DecodeError) as error:
+            log.warning("policy_keys_not_stored", error=str(error))
+            return
+        log.info("policy_keys_taken_up", keys=sorted(manifest.keys), before=self.key_ids)
+        self._identity = identity
+
+    def _sign_stored_anew(self, signed: agent_pb2.SignedManifest) -> None:
+        """Keep the stored document under another signature of the same revision and digest."""
+        stored = agent_pb2.Offer.FromString((self._folder / POLICY).read_bytes())
+        stored.signed_manifest.CopyFrom(signed)
+        write_private(self._folder / POLICY, stored.SerializeToString())
 
     def _order_problems(self, manifest: Manifest) -> list[str]:
         contact = self._contact
@@ -131,7 +179,7 @@ class PolicyKeeper:
         policy, reasons = self._read(manifest, content)
         if policy is None:
             raise PolicyRefusedError(reasons)
-        return Held(manifest.revision, manifest.sha256, policy)
+        return Held(manifest.revision, manifest.sha256, policy, manifest.key_id)
 
     def _read(self, manifest: Manifest, content: bytes) -> tuple[DevicePolicy | None, list[str]]:
         """Read the document that the manifest is of; any other is not looked into."""
@@ -150,13 +198,15 @@ class PolicyKeeper:
     def _rise(self, manifest: Manifest) -> None:
         """Count the stored policy where the contact file is behind it or gone."""
         if manifest.revision > self._contact.highest:
-            self._contact = Contact(manifest.revision, manifest.sha256, self._contact.confirmed)
+            contact = self._contact
+            self._contact = Contact(manifest.revision, manifest.sha256, contact.confirmed, contact.issued)
 
     def _load_contact(self) -> list[str]:
         try:
             fields = json.loads((self._folder / CONTACT).read_bytes())
             confirmed = datetime.fromisoformat(fields["confirmed"]).astimezone(UTC)
-            self._contact = Contact(int(fields["highest"]), bytes.fromhex(fields["highest_sha256"]), confirmed)
+            issued = datetime.fromisoformat(fields.get("issued", NEVER.isoformat())).replace(tzinfo=UTC)
+            self._contact = Contact(int(fields["highest"]), bytes.fromhex(fields["highest_sha256"]), confirmed, issued)
             self._saved = confirmed
         except FileNotFoundError:
             return []
@@ -171,6 +221,7 @@ class PolicyKeeper:
             "highest": contact.highest,
             "highest_sha256": contact.highest_sha256.hex(),
             "confirmed": contact.confirmed.isoformat(),
+            "issued": contact.issued.isoformat(),
         }
         try:
             write_private(self._folder / CONTACT, json.dumps(fields).encode())

@@ -1,7 +1,7 @@
 """Verify signed manifests: who signed, for whom, what, and until when."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +13,8 @@ from agent_stub.model import Identity
 from epm.policy.v1 import agent_pb2
 
 DOMAIN_TAG = b"openepm-policy-manifest-v1\x00"
+KEY_LENGTH = 32
+MOST_KEYS = 32
 
 
 class PolicyRefusedError(Exception):
@@ -24,7 +26,7 @@ class PolicyRefusedError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """What a manifest says."""
 
@@ -32,6 +34,12 @@ class Manifest:
     sha256: bytes
     expires: datetime | None
     """None: it does not say, which is a problem of its own."""
+    issued: datetime
+    """The beginning of all time if it does not say."""
+    key_id: str
+    """The key that signed."""
+    keys: Mapping[str, bytes]
+    """The keys that verify policy from now on; empty: those that do."""
 
 
 def verify(signed: agent_pb2.SignedManifest, identity: Identity) -> Manifest:
@@ -47,12 +55,18 @@ def read_manifest(signed: agent_pb2.SignedManifest, identity: Identity) -> tuple
     try:
         manifest = agent_pb2.Manifest.FromString(signed.manifest)
         expires = manifest.expires.ToDatetime(tzinfo=UTC) if manifest.HasField("expires") else None
+        issued = manifest.issued.ToDatetime(tzinfo=UTC)
     except (DecodeError, ValueError, OverflowError):
         raise PolicyRefusedError(["the manifest cannot be read"]) from None
-    return (
-        Manifest(manifest.revision, manifest.document_sha256, expires),
-        list(_problems(manifest, signed, identity)),
+    read = Manifest(
+        revision=manifest.revision,
+        sha256=manifest.document_sha256,
+        expires=expires,
+        issued=issued,
+        key_id=manifest.key_id,
+        keys={told.key_id: told.public_key for told in manifest.keys},
     )
+    return read, [*_problems(manifest, signed, identity), *_key_problems(manifest, identity)]
 
 
 def expiry_problems(manifest: Manifest, now: datetime) -> list[str]:
@@ -83,6 +97,19 @@ def _problems(manifest: agent_pb2.Manifest, signed: agent_pb2.SignedManifest, id
         yield "the manifest has no revision"
     if not manifest.HasField("expires"):
         yield "the manifest does not say when it expires"
+
+
+def _key_problems(manifest: agent_pb2.Manifest, identity: Identity) -> Iterator[str]:
+    """Say what is wrong with the keys that a manifest tells of: who took them up could not verify the next one."""
+    told = {key.key_id: key.public_key for key in manifest.keys}
+    if not told:
+        return
+    whole = len(told) == len(manifest.keys) <= MOST_KEYS
+    if not whole or any(not key_id or len(key) != KEY_LENGTH for key_id, key in told.items()):
+        yield f"the manifest tells of keys that are not 1 to {MOST_KEYS} different Ed25519 keys"
+    trusted = identity.policy_keys.get(manifest.key_id)
+    if trusted is not None and told.get(manifest.key_id) != trusted:
+        yield "the manifest tells of keys without the one that signed it"
 
 
 def _is_signed(key: bytes, signed: agent_pb2.SignedManifest) -> bool:
