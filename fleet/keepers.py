@@ -6,12 +6,15 @@ memory; it does not look for parts of the document that it does not understand.
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
-from agent_stub.model import Identity
+from agent_stub import identity_store
+from agent_stub.files import private_folder, write_private
+from agent_stub.model import Credentials, Identity
 from agent_stub.policy.document import DevicePolicy
 from agent_stub.policy.keeper import CONTACT, POLICY, Contact, Held, PolicyKeeper
 from agent_stub.policy.manifest import Manifest, digest_problems
@@ -22,6 +25,7 @@ from fleet.faults import Armed, KilledError
 from fleet.model import FaultKind, Holding
 
 OLDER = "older"
+_CHANGING = (POLICY, CONTACT, identity_store.IDENTITY)
 _UNREAD = DevicePolicy(PolicyDocument(device_id="", device_name="", any_user=UserPolicy("", None)))
 """Stands for what a light agent does not read."""
 
@@ -39,16 +43,19 @@ class Memory(Protocol):
 
 
 class FaithfulMemory:
-    """A folder, as a real agent has it, and a copy of what was in it before the last document."""
+    """The state folder of a real agent, and a copy of what was in it before the last document."""
 
-    def __init__(self, folder: Path, identity: Identity, armed: Armed) -> None:
-        self._folder = folder
-        self._identity = identity
+    def __init__(self, folder: Path, identity: Identity, credentials: Credentials, armed: Armed) -> None:
+        self._folder = private_folder(folder)
         self._armed = armed
+        if not identity_store.is_enrolled(folder):
+            write_private(folder / identity_store.KEY, credentials.key)
+            identity_store.save(folder, identity, credentials)
 
     def restarted(self) -> PolicyKeeper:
         """Read the folder, as an agent does that starts."""
-        keeper = FaithfulKeeper(self._folder, self._identity, self._armed)
+        identity, _ = identity_store.load(self._folder)
+        keeper = FaithfulKeeper(self._folder, identity, self._armed)
         keeper.load()
         return keeper
 
@@ -57,11 +64,9 @@ class FaithfulMemory:
         older = self._folder / OLDER
         if not (older / POLICY).exists():
             return False
-        for name in (POLICY, CONTACT):
+        for name in _CHANGING:
             if (older / name).exists():
                 shutil.copyfile(older / name, self._folder / name)
-            else:
-                (self._folder / name).unlink(missing_ok=True)
         return True
 
 
@@ -85,7 +90,7 @@ class FaithfulKeeper(PolicyKeeper):
     def _copy(self) -> None:
         older = self._place / OLDER
         older.mkdir(mode=0o700, exist_ok=True)
-        for name in (POLICY, CONTACT):
+        for name in _CHANGING:
             if (self._place / name).exists():
                 shutil.copyfile(self._place / name, older / name)
 
@@ -116,7 +121,7 @@ class LightKeeper(PolicyKeeper):
 
     def copy_of(self, other: PolicyKeeper) -> "LightKeeper":
         """Hold what another keeper holds, as a cloned disk does, and return itself."""
-        self.held, self._contact = other.held, other._contact  # noqa: SLF001 - its own kind
+        self.held, self._contact, self._identity = other.held, other._contact, other._identity  # noqa: SLF001 - its own kind
         return self
 
     def _read(self, manifest: Manifest, content: bytes) -> tuple[DevicePolicy | None, list[str]]:
@@ -129,6 +134,10 @@ class LightKeeper(PolicyKeeper):
     def _store(self, offer: agent_pb2.Offer) -> None:
         self._older = (self.held, self._contact, self.document)
         self.document = offer.document
+
+    def _take_up_keys(self, manifest: Manifest, signed: agent_pb2.SignedManifest) -> None:
+        del signed
+        self._identity = replace(self._identity, policy_keys=dict(manifest.keys), policy_keys_issued=manifest.issued)
 
     def _save_contact(self) -> None:
         self._saved = self._contact.confirmed

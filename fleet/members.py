@@ -99,14 +99,21 @@ class Members:
             return
         facts, ca = found
         keys = {name: bytes.fromhex(key) for name, key in json.loads(facts["policy_keys"]).items()}
-        shared = {name: facts[name] for name in _SHARED}
         for number in numbers:
             row = self._database.execute(
                 "SELECT name, device_id, key, certificate FROM member WHERE number = ?", (number,)
             ).fetchone()
             if row is not None:
                 name, device_id, key, certificate = row
-                identity = Identity(device_id=device_id, device_name=name, policy_keys=keys, **shared)
+                identity = Identity(
+                    device_id=device_id,
+                    device_name=name,
+                    trust_domain=facts["trust_domain"],
+                    policy_address=facts["policy_address"],
+                    reporting_address=facts["reporting_address"],
+                    device_address=facts["device_address"],
+                    policy_keys=keys,
+                )
                 yield Member(number, identity, Credentials(key, certificate, ca))
 
     def hold(self, holdings: Mapping[int, Holding]) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from agent_stub.files import private_folder
 from fleet.agent import FleetDelays, Place, VirtualAgent
 from fleet.faults import Armed
 from fleet.keepers import FaithfulMemory, LightKeeper, Memory
@@ -52,6 +51,12 @@ def work(share: Share, teller: Connection) -> None:
     # Who ends the fleet from a terminal sends the signal to all of it; the process that tells the end decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=False),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
@@ -106,8 +111,8 @@ class _Worker:
     def _memory(self, member: Member, armed: Armed) -> Memory:
         if member.number > self._share.faithful:
             return LightKeeper(member.identity)
-        folder = private_folder(self._share.state_dir / "agents" / member.identity.device_name)
-        return FaithfulMemory(folder, member.identity, armed)
+        folder = self._share.state_dir / "agents" / member.identity.device_name
+        return FaithfulMemory(folder, member.identity, member.credentials, armed)
 
     def _hear(self) -> str:
         try:
