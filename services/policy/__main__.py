@@ -1,6 +1,7 @@
 """Put the policy service together: `python -m services.policy`, or a part of `epm serve`."""
 
 import secrets
+from collections.abc import Iterable
 from functools import partial
 
 import uuid_utils
@@ -22,7 +23,8 @@ from services._chassis.workers import Worker
 from services.policy.admin_servicer import PolicyServicer
 from services.policy.agent_servicer import PolicyStreamServicer
 from services.policy.clients import DirectoryWatch, SettingsReports, SightingReports, UsedGroupsReports
-from services.policy.codec.agent import DocumentEncoder, Speaker
+from services.policy.codec.agent import Speaker
+from services.policy.codec.documents import MouldMaker
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.sightings import suspected_clone
 from services.policy.rollout_servicer import RolloutServicer
@@ -63,12 +65,18 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     device = open_channel(settings.device, ca=settings.ca, identity=identity)
     store, deliveries, directory = SqlStore(database), SqlDeliveries(database), DirectoryWatch(device)
     writer, streams = DeliveryWriter(deliveries), OpenStreams(deliveries, clock, most=settings.most_streams)
-    book = PolicyBook(directory, DocumentEncoder().encode, deprovision_after=settings.deprovision_after)
+    book = PolicyBook(directory, MouldMaker().mould, deprovision_after=settings.deprovision_after)
     corpus = CorpusFollower(store, database.changes, book)
     reporter = SettingsReporter(book, deliveries, SettingsReports(device), clock)
     used = UsedGroupsReporter(book, UsedGroupsReports(device))
-    corpus.on_change += [partial(streams.wake, None), partial(reporter.look_at, None), used.wake]
-    directory.on_change += [streams.wake, reporter.look_at]
+
+    def tell(_devices: Iterable[str] | None = None) -> None:
+        news = book.news()
+        streams.wake(news)
+        reporter.look_at(news)
+
+    corpus.on_change += [tell, used.wake]
+    directory.on_change.append(tell)
     directory.on_connect += [reporter.forget, used.wake]
     states = DeliveryStates(book, deliveries, SqlBundles(database), clock)
     administrators = PolicyServicer(store, directory, states, access, now=clock.now)

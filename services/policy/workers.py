@@ -176,6 +176,7 @@ class SettingsReporter:
         self._period = period
         self._told: dict[str, SettingsState] = {}
         self._devices: set[str] = set()
+        self._anew: set[str] = set()
         self._everything = True
         self._woken = asyncio.Event()
 
@@ -190,6 +191,11 @@ class SettingsReporter:
         else:
             self._devices.update(device_ids)
         self._woken.set()
+
+    def retell(self, device_ids: Iterable[str]) -> None:
+        """Tell of these devices again: one that enrolled again begins anew at the receiver."""
+        self._anew.update(device_ids)
+        self.look_at(device_ids)
 
     def forget(self) -> None:
         """Tell everything again."""
@@ -211,12 +217,13 @@ class SettingsReporter:
 
     async def report(self) -> None:
         """Look at what is waiting to be looked at, and tell what is news. Raises UnavailableError if it was not heard."""
-        enrolled = self._book.enrolled()
         everything, devices = self._everything, self._devices
         self._everything, self._devices = False, set()
-        wanted = enrolled if everything else [device_id for device_id in enrolled if device_id in devices]
+        while self._anew:
+            self._told.pop(self._anew.pop(), None)
+        wanted = self._book.enrolled(None if everything else devices)
         if everything:
-            self._told = {device_id: self._told[device_id] for device_id in enrolled if device_id in self._told}
+            self._told = {device_id: self._told[device_id] for device_id in wanted if device_id in self._told}
         told = 0
         for part in _parts(wanted, SURVEYED_AT_ONCE):
             states = await survey(self._book, self._deliveries, part, now=self._clock.now())

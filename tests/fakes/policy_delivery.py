@@ -19,7 +19,7 @@ from elevation.model import (
     SettingsPolicy,
 )
 from services._chassis.errors import UnavailableError
-from services.policy.codec.agent import DocumentEncoder
+from services.policy.codec.documents import MouldMaker
 from services.policy.model.delivery import Delivery, SettingsState
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.objects import About, Corpus, Item, Stored
@@ -107,7 +107,7 @@ def group(name: str, *members: str, kind: GroupType = GroupType.DEVICE, where: s
 
 def policy_book(directories: Directories) -> PolicyBook:
     """Make a book that works with real bytes."""
-    return PolicyBook(directories, DocumentEncoder().encode, deprovision_after=DEPROVISION_AFTER)
+    return PolicyBook(directories, MouldMaker().mould, deprovision_after=DEPROVISION_AFTER)
 
 
 class FakeDirectories:

@@ -1,7 +1,8 @@
 """From everything that is authored to the document of one device.
 
 - What applies is decided by the kernel, once for each set of memberships: devices of the same groups share the work.
-- A device that is not enrolled gets a document without settings and rules.
+- A device that is not enrolled gets a document without settings and rules. One that is quarantined gets such a document too, and
+  loses its component in time, as one that policies reach no more.
 - Who is not bound to the device is still one of all users: a rule for everybody is for them too. They do not make a
   device provisioned; that takes settings for the device itself or for a user who is bound to it.
 """
@@ -13,13 +14,34 @@ from datetime import datetime
 from elevation.assignment import Memberships, applicable
 from elevation.document import PolicyDocument, UserPolicy
 from elevation.filters import Test, compile_filter
-from elevation.model import Device, Group, ReusableCertificate, RulesPolicy, SettingsPolicy, User
+from elevation.model import (
+    Assignments,
+    Attributes,
+    Device,
+    Group,
+    ReusableCertificate,
+    RulesPolicy,
+    SettingsPolicy,
+    User,
+)
 from elevation.settings import merge
 from services.policy.model.bundle import Bundle, Contents
 from services.policy.model.delivery import Desired
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.memberships import MembershipIndex
 from services.policy.model.objects import Corpus
+
+Reach = tuple[frozenset[str], frozenset[str], frozenset[str]]
+"""All by which policies reach somebody: groups of the device, groups of the user, and filters that hold."""
+
+Shape = tuple[Reach, ...]
+"""What reaches the device itself, whoever comes to it, and each of its users by their names; empty: nothing does.
+Devices of one shape get the same document but for names and times."""
+
+
+_NOTHING: Reach = (frozenset(), frozenset(), frozenset())
+_QUARANTINED: Shape = (_NOTHING,)
+"""What reaches a device that is quarantined; what policies reach has two reaches at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +50,8 @@ class Effective:
 
     document: PolicyDocument
     bundle: Bundle
+    ends: bool
+    """Whether policies reach the device and none gives it settings: the document says when the component is to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +63,13 @@ class _Applying:
 
 
 class EffectivePolicies:
-    """Work out documents from one state of policies and groups."""
+    """Work out documents from one state of policies and groups.
 
-    def __init__(self, corpus: Corpus, groups: Mapping[str, Group]) -> None:
+    `index` knows who is in which group; `named` are the groups of all assignments, and `filters` their filters by text.
+    """
+
+    def __init__(self, corpus: Corpus, groups: Mapping[str, Group], index: MembershipIndex | None = None) -> None:
+        """Take up policies and groups; `index` spares the work of reading the groups again."""
         self._policies: tuple[SettingsPolicy | RulesPolicy, ...] = (
             *(stored.content for stored in corpus.settings_policies),
             *(stored.content for stored in corpus.rules_policies),
@@ -51,9 +79,11 @@ class EffectivePolicies:
         self._settings_revisions = {stored.name: stored.about.revision for stored in corpus.settings_policies}
         self._certificates = {stored.name: stored.content for stored in corpus.certificates}
         self._certificates_of = {name: _certificates_of(policy) for name, policy in self._rules_policies.items()}
-        self._groups = MembershipIndex(groups.values())
-        self._filters = _filters(include.filter for policy in self._policies for include in policy.assignments.include)
-        self._shared: dict[tuple[object, ...], _Applying] = {}
+        self._basis = corpus, groups
+        self.index = index or MembershipIndex(groups.values())
+        self.named = frozenset(group for policy in self._policies for group in _groups_named(policy.assignments))
+        self.filters = _filters(include.filter for policy in self._policies for include in policy.assignments.include)
+        self._shared: dict[Reach, _Applying] = {}
         self._bundles: dict[tuple[object, ...], Bundle] = {}
 
     def document(self, device: DirectoryDevice, *, leaves: datetime | None = None) -> PolicyDocument:
@@ -65,12 +95,12 @@ class EffectivePolicies:
 
         Without settings it says when the component is to go: as the directory says, or else at `leaves`.
         """
-        if not device.enrolled:
-            empty = PolicyDocument(device.device_id, device.name, UserPolicy("", None))
-            return Effective(empty, self._bundle((), empty))
-        attributes = {**device.attributes, "name": device.name}
-        known = Device(device.name, self._groups.of_device(device.name, attributes), attributes)
-        users = [self._applying(known, User(name, self._groups.of_user(name))) for name in sorted(device.users)]
+        if not _governed(device):
+            time = device.deprovision_time or leaves if device.enrolled else None
+            empty = PolicyDocument(device.device_id, device.name, UserPolicy("", None), deprovision_time=time)
+            return Effective(empty, self._bundle((), empty), ends=device.enrolled)
+        known = self._known(device)
+        users = [self._applying(known, User(name, self.index.of_user(name))) for name in sorted(device.users)]
         provisioned = any(user.policy.settings is not None for user in (self._applying(known, None), *users))
         any_user = self._applying(known, User(""))
         if not provisioned:
@@ -78,7 +108,29 @@ class EffectivePolicies:
         policies = [applying.policy for applying in (any_user, *users)]
         leaves = None if provisioned else device.deprovision_time or leaves
         document = self._document(device, policies, deprovision_time=leaves)
-        return Effective(document, self._bundle((any_user, *users), document))
+        return Effective(document, self._bundle((any_user, *users), document), ends=not provisioned)
+
+    def rests_on(self, corpus: Corpus, groups: Mapping[str, Group]) -> bool:
+        """Tell whether this was worked out from these policies and groups."""
+        return self._basis[0] is corpus and self._basis[1] is groups
+
+    def shape(self, device: DirectoryDevice) -> Shape:
+        """Return what the document of a device depends on, but for names and times."""
+        if not _governed(device):
+            return _QUARANTINED if device.enrolled else ()
+        known = self._known(device)
+        holding = self._holding(known.attributes)
+        users = (User(name, self.index.of_user(name)) for name in sorted(device.users))
+        everybody = (Memberships.of(known, user) for user in (None, User(""), *users))
+        named = self.named
+        return tuple((each.device_groups & named, each.user_groups & named, holding) for each in everybody)
+
+    def _known(self, device: DirectoryDevice) -> Device:
+        attributes = {**device.attributes, "name": device.name}
+        return Device(device.name, self.index.of_device(device.name, attributes), attributes)
+
+    def _holding(self, attributes: Attributes) -> frozenset[str]:
+        return frozenset(text for text, test in self.filters.items() if test(attributes))
 
     def _document(
         self, device: DirectoryDevice, policies: Sequence[UserPolicy], *, deprovision_time: datetime | None
@@ -115,15 +167,14 @@ class EffectivePolicies:
 
     def _applying(self, device: Device, user: User | None) -> _Applying:
         memberships = Memberships.of(device, user)
-        holding = frozenset(text for text, test in self._filters.items() if test(memberships.attributes))
-        key = (memberships.device_groups, memberships.user_groups, holding)
+        key = (memberships.device_groups, memberships.user_groups, self._holding(memberships.attributes))
         if key not in self._shared:
             self._shared[key] = self._work_out(memberships)
         found = self._shared[key]
         return replace(found, policy=replace(found.policy, user=user.name)) if user and user.name else found
 
     def _work_out(self, memberships: Memberships) -> _Applying:
-        found = applicable(self._policies, self._groups.types, memberships)
+        found = applicable(self._policies, self.index.types, memberships)
         policy = UserPolicy(
             user="",
             settings=merge(found.settings),
@@ -149,9 +200,19 @@ def desired_of(document: PolicyDocument) -> Desired:
     return Desired.ON if any(found.enabled for found in settings) else Desired.OFF
 
 
+def _governed(device: DirectoryDevice) -> bool:
+    """Tell whether policies reach the device at all."""
+    return device.enrolled and not device.quarantined
+
+
 def _certificates_of(policy: RulesPolicy) -> frozenset[str]:
     conditions = (rule.detection.certificate for rule in policy.rules)
     return frozenset(condition.reusable for condition in conditions if condition is not None and condition.reusable)
+
+
+def _groups_named(assignments: Assignments) -> Iterator[str]:
+    yield from (include.group for include in assignments.include)
+    yield from (exclude.group for exclude in assignments.exclude)
 
 
 def _filters(texts: Iterable[str]) -> dict[str, Test]:

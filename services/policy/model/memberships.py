@@ -14,7 +14,7 @@ from elevation.model import Attributes, Group, GroupType
 
 
 @dataclass(frozen=True, slots=True)
-class _Dynamic:
+class Dynamic:
     """Find the devices of some groups by a filter."""
 
     groups: frozenset[str]
@@ -22,7 +22,7 @@ class _Dynamic:
 
 
 class MembershipIndex:
-    """Know who is in which group; `types` has every group that is known."""
+    """Know who is in which group: `listed` by name, or found by a filter of `dynamic`; `types` has every known group."""
 
     def __init__(self, groups: Iterable[Group]) -> None:
         read = {group.name: (group, _test(group)) for group in groups}
@@ -30,25 +30,25 @@ class MembershipIndex:
         known = [group for group in readable.values() if _resolves(group, readable)]
         self.types: Mapping[str, GroupType] = {group.name: group.type for group in known}
         members: dict[tuple[GroupType, str], set[str]] = {}
-        dynamic: list[_Dynamic] = []
+        dynamic: list[Dynamic] = []
         for name, holders in _holders(known).items():
             group, test = read[name]
             if test is not None:
-                dynamic.append(_Dynamic(frozenset(holders), test))
+                dynamic.append(Dynamic(frozenset(holders), test))
                 continue
             for member in group.members:
                 members.setdefault((group.type, member), set()).update(holders)
-        self._dynamic = tuple(dynamic)
-        self._listed = {member: frozenset(names) for member, names in members.items()}
+        self.dynamic = tuple(dynamic)
+        self.listed = {member: frozenset(names) for member, names in members.items()}
 
     def of_device(self, name: str, attributes: Attributes) -> frozenset[str]:
         """Return the groups that the device is in."""
-        found = (each.groups for each in self._dynamic if each.holds(attributes))
-        return self._listed.get((GroupType.DEVICE, name), frozenset()).union(*found)
+        found = (each.groups for each in self.dynamic if each.holds(attributes))
+        return self.listed.get((GroupType.DEVICE, name), frozenset()).union(*found)
 
     def of_user(self, name: str) -> frozenset[str]:
         """Return the groups that the user is in."""
-        return self._listed.get((GroupType.USER, name), frozenset())
+        return self.listed.get((GroupType.USER, name), frozenset())
 
 
 def _holders(known: Iterable[Group]) -> Mapping[str, set[str]]:

@@ -1,29 +1,53 @@
 """Make documents of devices, from the newest policies and the newest directory."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from elevation.document import PolicyDocument
-from elevation.model import Group
 from services._chassis.errors import UnavailableError
 from services.policy.model.bundle import Bundle
 from services.policy.model.delivery import Delivery, Desired
-from services.policy.model.directory import DirectoryDevice
-from services.policy.model.effective import Effective, EffectivePolicies, desired_of
+from services.policy.model.directory import Directory, DirectoryDevice
+from services.policy.model.effective import EffectivePolicies, Shape, desired_of
 from services.policy.model.objects import Corpus
+from services.policy.model.roster import Roster
 from services.policy.ports import Directories
 
-Encode = Callable[[PolicyDocument], bytes]
-"""Turns a document into the bytes that are sent; the same document gives the same bytes."""
+MOST_COMPARED = 200
+"""Shapes of devices of which, after a change, all documents are compared with what they were; of more, all are news."""
+
+
+class Mould(Protocol):
+    """Hold what the documents of like devices have in common; equal moulds give equal documents."""
+
+    def fill(self, device: DirectoryDevice, deprovision_time: datetime | None) -> bytes:
+        """Return the document of one of them as it is sent."""
+        ...
+
+
+MakeMould = Callable[[PolicyDocument], Mould]
+"""Takes of the document of one device what it has in common with those of like devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Hold what devices of one shape have in common."""
+
+    mould: Mould
+    desired: Desired
+    bundle: Bundle
+    ends: bool
+    """Whether nobody has settings, so that the document says when the component is to go."""
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
     """Hold all that the document of one device rests on; an equal basis makes an equal document."""
 
-    effective: EffectivePolicies
+    shared: Shared
     device: DirectoryDevice
     lost: datetime | None
     """When settings policies ceased to apply. None: they apply, or never did."""
@@ -39,16 +63,27 @@ class Mark:
 
 
 class PolicyBook:
-    """Know what applies to each device now; work is shared until policies or groups change."""
+    """Know what applies to each device now; devices that are alike share the work, and a change costs what it touches."""
 
-    def __init__(self, directories: Directories, encode: Encode, *, deprovision_after: timedelta) -> None:
+    def __init__(
+        self,
+        directories: Directories,
+        mould: MakeMould,
+        *,
+        deprovision_after: timedelta,
+        most_compared: int = MOST_COMPARED,
+    ) -> None:
         self._directories = directories
-        self._encode = encode
+        self._mould = mould
         self._deprovision_after = deprovision_after
+        self._most_compared = most_compared
         self._corpus: Corpus | None = None
-        self._groups: Mapping[str, Group] | None = None
+        self._directory = Directory()
         self._effective: EffectivePolicies | None = None
+        self._roster = Roster()
+        self._shared: dict[Shape, Shared] = {}
         self._marks: dict[str, tuple[Basis, Mark]] = {}
+        self._news: set[str] = set()
 
     @property
     def revision(self) -> int:
@@ -73,48 +108,96 @@ class PolicyBook:
         """Take up what is authored now; tell whether that is news."""
         if self._corpus is not None and self._corpus.revision == corpus.revision:
             return False
-        self._corpus, self._effective = corpus, None
+        self._corpus = corpus
         return True
 
-    def enrolled(self) -> tuple[str, ...]:
-        """Return all devices that have credentials, sorted. Raises UnavailableError before the first directory."""
+    def news(self) -> frozenset[str]:
+        """Return the devices that changed, or may have another document, since this was asked last; none until `ready`."""
+        if not self.ready:
+            return frozenset()
+        self.effective()
+        news, self._news = frozenset(self._news), set()
+        return news
+
+    def enrolled(self, among: Collection[str] | None = None) -> tuple[str, ...]:
+        """Return those of the devices, or of all, that have credentials, sorted.
+
+        Raises UnavailableError before the first directory.
+        """
         devices = self._directories.directory().devices
-        return tuple(sorted(device_id for device_id, device in devices.items() if device.enrolled))
+        asked = devices.keys() if among is None else devices.keys() & among
+        return tuple(sorted(device_id for device_id in asked if devices[device_id].enrolled))
+
+    def directory(self) -> Directory:
+        """Return the newest directory. Raises UnavailableError before the first."""
+        return self._directories.directory()
+
+    def effective(self) -> EffectivePolicies:
+        """Return what applies to whom now. Raises UnavailableError while anything of it is not known."""
+        directory = self._directories.directory()
+        if self._corpus is None:
+            raise UnavailableError("the policies were not read yet; try again", reason="POLICIES_NOT_READ")
+        if self._effective is None or not self._effective.rests_on(self._corpus, directory.groups):
+            known = self._effective if self._directory.groups is directory.groups else None
+            self._effective = EffectivePolicies(self._corpus, directory.groups, known.index if known else None)
+            self._take_up(self._effective, directory)
+            self._share_anew(self._effective, directory)
+        elif self._directory is not directory:
+            self._take_up(self._effective, directory)
+        return self._effective
 
     def basis(self, delivery: Delivery) -> Basis:
         """Return what the device's document rests on. Raises UnavailableError while anything of it is not known."""
-        directory = self._directories.directory()
-        device = directory.devices.get(delivery.device_id)
+        effective = self.effective()
+        device = self._directories.directory().devices.get(delivery.device_id)
         if device is None:
             raise UnavailableError("the directory does not show this device; try again", reason="DEVICE_NOT_KNOWN_YET")
-        return Basis(self._effective_with(directory.groups), device, delivery.lost)
+        return Basis(self._shared_by(self._roster.shape(device.device_id), effective, device), device, delivery.lost)
 
     def mark(self, basis: Basis) -> Mark:
         """Return what the document is known by; it is made only if the device's basis is another one than the last time."""
         known = self._marks.get(basis.device.device_id)
         if known is None or known[0] != basis:
-            found = self._effective_for(basis)
-            sha256 = hashlib.sha256(self._encode(found.document)).digest()
-            mark = Mark(sha256, desired_of(found.document), found.bundle)
-            known = self._marks[basis.device.device_id] = basis, mark
+            sha256 = hashlib.sha256(self.content(basis)).digest()
+            known = basis, Mark(sha256, basis.shared.desired, basis.shared.bundle)
+            self._marks[basis.device.device_id] = known
         return known[1]
 
     def content(self, basis: Basis) -> bytes:
-        """Make the document as it is sent."""
-        return self._encode(self._effective_for(basis).document)
-
-    def _effective_for(self, basis: Basis) -> Effective:
-        """Work out the document, and what it is made of.
+        """Make the document as it is sent.
 
         A device that loses its settings is told at once when its component goes, long before the directory says it: a
         document that named no time would have it removed now.
         """
         leaves = None if basis.lost is None else basis.lost + self._deprovision_after
-        return basis.effective.effective(basis.device, leaves=leaves)
+        time = basis.device.deprovision_time or leaves if basis.shared.ends else None
+        return basis.shared.mould.fill(basis.device, time)
 
-    def _effective_with(self, groups: Mapping[str, Group]) -> EffectivePolicies:
-        if self._corpus is None:
-            raise UnavailableError("the policies were not read yet; try again", reason="POLICIES_NOT_READ")
-        if self._effective is None or self._groups is not groups:
-            self._effective, self._groups = EffectivePolicies(self._corpus, groups), groups
-        return self._effective
+    def _take_up(self, effective: EffectivePolicies, directory: Directory) -> None:
+        """Work from the newest directory; note whom it concerns."""
+        self._news |= self._roster.take(effective, directory.devices)
+        self._directory = directory
+        for device_id in self._marks.keys() - directory.devices.keys():
+            del self._marks[device_id]
+
+    def _share_anew(self, effective: EffectivePolicies, directory: Directory) -> None:
+        """Look at what like devices have in common; where it is what it was, it stays the same object."""
+        before, self._shared = self._shared, {}
+        comparing = len(self._roster.shapes) <= self._most_compared
+        for shape, device_ids in self._roster.shapes.items():
+            old = before.get(shape)
+            if old is not None and comparing:
+                new = self._shared_by(shape, effective, directory.devices[next(iter(device_ids))])
+                if new == old:
+                    self._shared[shape] = old
+                    continue
+            self._news.update(device_ids)
+
+    def _shared_by(self, shape: Shape, effective: EffectivePolicies, device: DirectoryDevice) -> Shared:
+        """Return what the devices of a shape have in common, of which this is one."""
+        found = self._shared.get(shape)
+        if found is None:
+            made = effective.effective(device)
+            found = Shared(self._mould(made.document), desired_of(made.document), made.bundle, ends=made.ends)
+            self._shared[shape] = found
+        return found

@@ -1,0 +1,97 @@
+"""Which devices are alike: they are in the same groups, so are their users, and the same filters hold for them.
+
+A shape is looked at anew only where the directory tells something new of the device, its users or its groups, so that a
+change costs what it touches.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+
+from elevation.model import GroupType
+from services.policy.model.directory import DirectoryDevice
+from services.policy.model.effective import EffectivePolicies, Shape
+
+
+class Roster:
+    """Know the shape of each device, and the devices of each shape."""
+
+    def __init__(self) -> None:
+        self._effective: EffectivePolicies | None = None
+        self._devices: Mapping[str, DirectoryDevice] = {}
+        self._shapes: dict[str, Shape] = {}
+        self._alike: dict[Shape, set[str]] = {}
+        self._affected_by: dict[tuple[GroupType, str], set[str]] = {}
+
+    @property
+    def shapes(self) -> Mapping[Shape, Collection[str]]:
+        """Return the devices of each shape that there is."""
+        return self._alike
+
+    def shape(self, device_id: str) -> Shape:
+        """Return the shape of a device that the directory shows."""
+        return self._shapes[device_id]
+
+    def take(self, effective: EffectivePolicies, devices: Mapping[str, DirectoryDevice]) -> set[str]:
+        """Take up what is newer; return the devices that changed, came, went, or have another shape than before."""
+        before = self._devices
+        changed = {key for key in before.keys() | devices.keys() if before.get(key) is not devices.get(key)}
+        listed = _listed_otherwise(self._effective, effective) if self._effective else None
+        for device_id in changed & before.keys():
+            self._drop(before[device_id])
+        self._effective, self._devices = effective, devices
+        for device_id in changed & devices.keys():
+            self._add(devices[device_id])
+        if listed is None:
+            suspects: Collection[str] = devices.keys()
+        else:
+            suspects = (changed & devices.keys()).union(*(self._affected_by.get(member, ()) for member in listed))
+        return changed.union(
+            device_id for device_id in suspects if self._put(device_id, effective.shape(devices[device_id]))
+        )
+
+    def _add(self, device: DirectoryDevice) -> None:
+        for member in _members_of(device):
+            self._affected_by.setdefault(member, set()).add(device.device_id)
+
+    def _drop(self, device: DirectoryDevice) -> None:
+        self._leave(device.device_id)
+        for member in _members_of(device):
+            affected = self._affected_by[member]
+            affected.discard(device.device_id)
+            if not affected:
+                del self._affected_by[member]
+
+    def _put(self, device_id: str, shape: Shape) -> bool:
+        """Put the device among those of its shape; tell whether it was not there."""
+        if self._shapes.get(device_id) == shape:
+            return False
+        self._leave(device_id)
+        alike = self._alike.setdefault(shape, set())
+        # One object for all: to compare it with itself costs nothing.
+        self._shapes[device_id] = next((self._shapes[other] for other in alike), shape)
+        alike.add(device_id)
+        return True
+
+    def _leave(self, device_id: str) -> None:
+        shape = self._shapes.pop(device_id, None)
+        if shape is None:
+            return
+        alike = self._alike[shape]
+        alike.discard(device_id)
+        if not alike:
+            del self._alike[shape]
+
+
+def _listed_otherwise(old: EffectivePolicies, new: EffectivePolicies) -> frozenset[tuple[GroupType, str]] | None:
+    """Return the devices and users that other groups list than before; None: others may have another shape as well."""
+    if old.filters.keys() != new.filters.keys() or old.named != new.named or old.index.dynamic != new.index.dynamic:
+        return None
+    if old.index is new.index:
+        return frozenset()
+    before, now = old.index.listed, new.index.listed
+    return frozenset(member for member in before.keys() | now.keys() if before.get(member) != now.get(member))
+
+
+def _members_of(device: DirectoryDevice) -> Iterator[tuple[GroupType, str]]:
+    yield GroupType.DEVICE, device.name
+    for user in device.users:
+        yield GroupType.USER, user

@@ -1,0 +1,251 @@
+"""Documents whose work is shared are those that would be made one by one, whatever changes in between."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elevation.codec.document import encode_document
+from elevation.model import (
+    ALL_DEVICES,
+    ALL_USERS,
+    Assignments,
+    Exclude,
+    FilterMode,
+    Group,
+    GroupType,
+    Include,
+    ReusableCertificate,
+)
+from services.policy.codec.documents import MouldMaker
+from services.policy.model.bundle import Bundle
+from services.policy.model.delivery import Delivery, Desired
+from services.policy.model.directory import Directory, DirectoryDevice
+from services.policy.model.effective import EffectivePolicies, desired_of
+from services.policy.usecases.documents import MOST_COMPARED, PolicyBook
+from tests.builders.elevation import certificate
+from tests.fakes.clock import NOW
+from tests.fakes.policy_delivery import (
+    DEPROVISION_AFTER,
+    Authored,
+    FakeDirectories,
+    corpus,
+    device,
+    rules,
+    settings,
+)
+
+DEVICES = ("d1", "d2", "d3", "d4")
+USERS = ("ann", "bob", "ulf")
+NAMES = ("g0", "g1", "g2", "g3")
+FILTERS = ("", 'os = "windows"', 'tag = "emea"', 'name = "D1"', "nonsense =")
+READABLE = FILTERS[:-1]
+MEMBERS = (*(name.upper() for name in DEVICES), *USERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that is authored or known anew; what is None stays."""
+
+    authored: tuple[Authored, ...] | None = None
+    groups: tuple[Group, ...] | None = None
+    devices: tuple[DirectoryDevice, ...] = ()
+    lost: Mapping[str, bool] = field(default_factory=dict)
+    """Which devices lost their settings, from then on."""
+
+
+@st.composite
+def assignments(draw: st.DrawFn) -> Assignments:
+    """Draw whom a policy is for."""
+    includes = draw(st.lists(st.sampled_from([ALL_DEVICES, ALL_USERS, *NAMES]), max_size=3, unique=True))
+    excludes = draw(st.lists(st.sampled_from([ALL_USERS, *NAMES]), max_size=1))
+    include = [
+        Include(name, draw(st.sampled_from(READABLE)), draw(st.sampled_from(list(FilterMode)))) for name in includes
+    ]
+    return Assignments(tuple(include), tuple(map(Exclude, excludes)))
+
+
+@st.composite
+def authored(draw: st.DrawFn) -> tuple[Authored, ...]:
+    """Draw all that is authored."""
+    made: list[Authored] = [ReusableCertificate("vendor", certificate("vendor"))]
+    for number in range(draw(st.integers(0, 2))):
+        stale = draw(st.sampled_from([None, timedelta(hours=1)]))
+        enabled = draw(st.booleans())
+        one = settings(f"s{number}", enabled=enabled, stale_after=stale, send_reporting_data=draw(st.booleans()))
+        made.append(replace(one, assignments=draw(assignments())))
+    for number in range(draw(st.integers(0, 3))):
+        one_rules = rules(f"r{number}", certificate=draw(st.sampled_from(["", "vendor"])))
+        made.append(replace(one_rules, assignments=draw(assignments())))
+    return tuple(made)
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> tuple[Group, ...]:
+    """Draw groups: listed, found, nested; some cannot be read."""
+    made = []
+    for name in draw(st.lists(st.sampled_from(NAMES), unique=True)):
+        kind = draw(st.sampled_from(list(GroupType)))
+        where = draw(st.sampled_from(FILTERS)) if kind is GroupType.DEVICE else ""
+        members = () if where else tuple(draw(st.lists(st.sampled_from(MEMBERS), max_size=4, unique=True)))
+        nested = () if where else tuple(draw(st.lists(st.sampled_from(NAMES), max_size=1)))
+        made.append(Group(name, kind, members, where, groups=nested))
+    return tuple(made)
+
+
+@st.composite
+def one_device(draw: st.DrawFn) -> DirectoryDevice:
+    """Draw a device as it is now."""
+    made = device(
+        draw(st.sampled_from(DEVICES)),
+        *draw(st.lists(st.sampled_from(USERS), max_size=3, unique=True)),
+        enrolled=draw(st.sampled_from([True, True, True, False])),
+        os=draw(st.sampled_from(["windows", "linux"])),
+        tag=tuple(draw(st.lists(st.sampled_from(["emea", "apac"]), max_size=1))),
+    )
+    return replace(made, deprovision_time=draw(st.sampled_from([None, NOW])))
+
+
+CHANGES = st.lists(
+    st.builds(
+        Change,
+        authored=st.none() | authored(),
+        groups=st.none() | groups(),
+        devices=st.lists(one_device(), max_size=2).map(tuple),
+        lost=st.dictionaries(st.sampled_from(DEVICES), st.booleans(), max_size=1),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A document and all that it is known by."""
+
+    content: bytes
+    sha256: bytes
+    desired: Desired
+    bundle: Bundle
+
+
+class Fleet:
+    """Devices, what is authored for them, and a book that follows."""
+
+    def __init__(self, most_compared: int = MOST_COMPARED) -> None:
+        self.directories = FakeDirectories(*(device(device_id) for device_id in DEVICES))
+        self.book = PolicyBook(
+            self.directories, MouldMaker().mould, deprovision_after=DEPROVISION_AFTER, most_compared=most_compared
+        )
+        self.lost: dict[str, bool] = {}
+        self._authored: Sequence[Authored] = ()
+        self.change(Change(authored=()))
+
+    @property
+    def directory(self) -> Directory:
+        """Return the newest directory."""
+        return self.directories.directory()
+
+    def change(self, change: Change) -> None:
+        """Take in what is authored or known anew."""
+        self.lost.update(change.lost)
+        if change.authored is not None:
+            self.book.put(corpus(*change.authored, revision=self.book.revision + 1))
+        if change.groups is not None:
+            found = {group.name: group for group in change.groups}
+            self.directories.known = Directory(self.directory.revision + 1, self.directory.devices, found)
+        if change.devices:
+            self.directories.put(*change.devices)
+
+    def shared(self) -> dict[str, Made]:
+        """Make all documents as the service does."""
+        made = {}
+        for device_id in self.directory.devices:
+            basis = self.book.basis(Delivery(device_id, lost=self._since(device_id)))
+            mark = self.book.mark(basis)
+            made[device_id] = Made(self.book.content(basis), mark.sha256, mark.desired, mark.bundle)
+        return made
+
+    def one_by_one(self) -> dict[str, Made]:
+        """Make all documents from nothing but what is authored and known now."""
+        assert self.book.corpus is not None
+        made = {}
+        for device_id, known in self.directory.devices.items():
+            since = self._since(device_id)
+            leaves = since and since + DEPROVISION_AFTER
+            found = EffectivePolicies(self.book.corpus, self.directory.groups).effective(known, leaves=leaves)
+            content = encode_document(found.document).SerializeToString(deterministic=True)
+            digest = hashlib.sha256(content).digest()
+            made[device_id] = Made(content, digest, desired_of(found.document), found.bundle)
+        return made
+
+    def _since(self, device_id: str) -> datetime | None:
+        return NOW if self.lost.get(device_id) else None
+
+
+@given(CHANGES, st.sampled_from([1, MOST_COMPARED]))
+def test_shared_documents_are_those_made_one_by_one(changes: list[Change], most_compared: int) -> None:
+    fleet = Fleet(most_compared)
+    for change in changes:
+        fleet.change(change)
+        assert fleet.shared() == fleet.one_by_one()
+
+
+@given(CHANGES, st.sampled_from([1, MOST_COMPARED]))
+def test_what_is_no_news_of_a_device_leaves_its_document_as_it_was(changes: list[Change], most_compared: int) -> None:
+    fleet = Fleet(most_compared)
+    fleet.book.news()
+    before = fleet.shared()
+    for change in changes:
+        fleet.change(replace(change, lost={}))
+        news, now = fleet.book.news(), fleet.shared()
+        assert {device_id for device_id in now if now[device_id] != before.get(device_id)} <= news
+        before = now
+
+
+def fleet_of(*contents: Authored, members: Sequence[str], most_compared: int = MOST_COMPARED) -> Fleet:
+    """Create policies for four devices, of which some are in a group, and hear the first news."""
+    fleet = Fleet(most_compared)
+    fleet.change(Change(authored=contents, groups=(Group("lab", GroupType.DEVICE, tuple(members)),)))
+    fleet.book.news()
+    fleet.shared()
+    return fleet
+
+
+def test_a_policy_for_a_group_is_news_to_its_members() -> None:
+    fleet = fleet_of(rules("tools", "lab"), members=["D1", "D2"])
+    fleet.change(Change(authored=(rules("tools", "lab"),)))
+    assert fleet.book.news() == {"d1", "d2"}
+
+
+def test_a_member_that_joins_or_leaves_a_group_is_news_and_nobody_else() -> None:
+    fleet = fleet_of(settings(), rules("tools", "lab"), members=["D1", "D2"])
+    fleet.change(Change(groups=(Group("lab", GroupType.DEVICE, ("D2", "D3")),)))
+    assert fleet.book.news() == {"d1", "d3"}
+    assert fleet.book.news() == frozenset()
+
+
+def test_a_group_that_no_policy_names_is_news_to_nobody() -> None:
+    fleet = fleet_of(settings(), members=["D1"])
+    fleet.change(Change(groups=(Group("lab", GroupType.DEVICE, ("D1", "D3")), Group("some", GroupType.USER, ("ann",)))))
+    assert fleet.book.news() == frozenset()
+
+
+def test_a_user_who_joins_a_group_is_news_to_the_devices_of_that_user() -> None:
+    fleet = fleet_of(rules("tools", "staff"), members=())
+    fleet.change(Change(devices=(device("d2", "ann"), device("d3", "ann", "bob"))))
+    assert fleet.book.news() == {"d2", "d3"}
+    fleet.change(Change(groups=(Group("staff", GroupType.USER, ("ann",)),)))
+    assert fleet.book.news() == {"d2", "d3"}
+    fleet.shared()
+    fleet.change(Change(groups=(Group("staff", GroupType.USER, ("ann", "bob")),)))
+    assert fleet.book.news() == {"d3"}
+
+
+def test_of_more_shapes_than_are_compared_everything_is_news_after_a_change_of_policies() -> None:
+    fleet = fleet_of(rules("tools", "lab"), members=["D1"], most_compared=1)
+    fleet.change(Change(authored=(rules("tools", "lab"),)))
+    assert fleet.book.news() == {*DEVICES}
