@@ -30,26 +30,41 @@ _DESIRED = {
 }
 
 
-def transfer(changes: DirectoryChanges, *, held: int, reset: bool) -> Iterator[lifecycle_pb2.WatchDirectoryResponse]:
-    """Write changes as messages of bearable size; until the last, the caller goes on holding the revision `held`."""
-    message = lifecycle_pb2.WatchDirectoryResponse(reset=reset)
-    entries = size = 0
-    everything: Sequence[Group | Device | str] = (*changes.groups, *changes.devices, *changes.deleted)
-    for entry in everything:
-        written = _written(entry)
-        size += written.ByteSize()
-        if entries and (entries == MOST_ENTRIES or size > LARGEST_MESSAGE):
-            message.more, message.revision = True, held
-            yield message
-            message = lifecycle_pb2.WatchDirectoryResponse()
-            entries, size = 0, written.ByteSize()
-        if isinstance(written, lifecycle_pb2.DirectoryGroup):
-            message.groups.append(written)
-        else:
-            message.devices.append(written)
-        entries += 1
-    message.revision = changes.revision
-    yield message
+class Transfer:
+    """Write what is read of the directory, part by part, as messages of bearable size.
+
+    Until the last message the caller goes on holding the revision `held`.
+    """
+
+    def __init__(self, *, held: int, reset: bool) -> None:
+        self._held = held
+        self._message = lifecycle_pb2.WatchDirectoryResponse(reset=reset)
+        self._entries = self._size = 0
+
+    def add(self, changes: DirectoryChanges) -> Iterator[lifecycle_pb2.WatchDirectoryResponse]:
+        """Take up a part; give the messages that are full by that."""
+        everything: Sequence[Group | Device | str] = (*changes.groups, *changes.devices, *changes.deleted)
+        for entry in everything:
+            written = _written(entry)
+            size = written.ByteSize()
+            if self._entries and (self._entries == MOST_ENTRIES or self._size + size > LARGEST_MESSAGE):
+                yield self._full()
+            self._entries, self._size = self._entries + 1, self._size + size
+            if isinstance(written, lifecycle_pb2.DirectoryGroup):
+                self._message.groups.append(written)
+            else:
+                self._message.devices.append(written)
+
+    def last(self, revision: int) -> lifecycle_pb2.WatchDirectoryResponse:
+        """Give the message that makes the directory whole at the revision."""
+        self._message.revision = revision
+        return self._message
+
+    def _full(self) -> lifecycle_pb2.WatchDirectoryResponse:
+        message, self._message = self._message, lifecycle_pb2.WatchDirectoryResponse()
+        message.more, message.revision = True, self._held
+        self._entries = self._size = 0
+        return message
 
 
 def reports_from_proto(states: Sequence[lifecycle_pb2.SettingsState]) -> list[SettingsReport]:
@@ -145,4 +160,5 @@ def _group(group: Group) -> lifecycle_pb2.DirectoryGroup:
         members=group.members,
         filter=group.filter,
         deleted=group.deleted,
+        groups=group.groups,
     )
