@@ -1,7 +1,7 @@
 """Put the policy service together: `python -m services.policy`, or a part of `epm serve`."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import uuid_utils
@@ -26,7 +26,7 @@ from services.policy.clients import DirectoryWatch, SettingsReports, SightingRep
 from services.policy.codec.agent import Speaker
 from services.policy.codec.documents import MouldMaker
 from services.policy.model.directory import DirectoryDevice
-from services.policy.model.sightings import suspected_clone
+from services.policy.model.sightings import Sighting, certificate_used, suspected_clone
 from services.policy.rollout_servicer import RolloutServicer
 from services.policy.store.bundles import SqlBundles
 from services.policy.store.deliveries import SqlDeliveries
@@ -35,6 +35,7 @@ from services.policy.store.objects import SqlStore
 from services.policy.store.rollouts import SqlPictures
 from services.policy.store.tables import AUDIT
 from services.policy.streams import Manners, OpenStreams
+from services.policy.usecases.admission import ending
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.rollout import Convergence
@@ -76,6 +77,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         reporter.look_at(news)
 
     corpus.on_change += [tell, used.wake]
+    directory.on_identity += [reporter.retell, partial(_cut, streams, directory)]
     directory.on_change.append(tell)
     directory.on_connect += [reporter.forget, used.wake]
     states = DeliveryStates(book, deliveries, SqlBundles(database), clock)
@@ -86,7 +88,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     rollouts = RolloutServicer(convergence, feed, access, now=clock.now)
     sightings = SightingReporter(SightingReports(device), monotonic=clock.monotonic)
     agents = PolicyStreamServicer(
-        partial(admitted, corpus, directory),
+        partial(_admitted, corpus, directory, sightings.saw),
         partial(_conversation, book, writer, speaker),
         streams,
         manners=_manners(settings, clock, speaker=speaker, reporter=reporter, sightings=sightings),
@@ -120,10 +122,24 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     )
 
 
-async def admitted(corpus: CorpusFollower, directory: DirectoryWatch, device_id: str) -> DirectoryDevice:
-    """Return the device once there is something to tell it. Raises as `DirectoryWatch.admitted` does."""
+async def _admitted(
+    corpus: CorpusFollower, directory: DirectoryWatch, saw: Callable[[Sighting], None], *shown: str
+) -> DirectoryDevice:
+    """Return the device that showed its id and a serial number, once there is something to tell it.
+
+    Raises as `DirectoryWatch.admitted` does.
+    """
+    device_id, serial = shown
     await corpus.begun()
-    return await directory.admitted(device_id)
+    device = await directory.admitted(device_id, serial)
+    if serial and serial == device.unused_certificate_serial:
+        saw(certificate_used(device_id, serial))
+    return device
+
+
+def _cut(streams: OpenStreams, directory: DirectoryWatch, device_ids: Iterable[str]) -> None:
+    """End the streams of devices that are let in no more."""
+    streams.judge(partial(ending, directory.directory()), device_ids)
 
 
 def _conversation(book: PolicyBook, writer: DeliveryWriter, speaker: Speaker, device_id: str) -> Conversation:

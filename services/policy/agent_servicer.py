@@ -16,7 +16,8 @@ from services.policy.usecases.delivery import Conversation, Throttle
 COMPRESSED_FROM = 64 * 1024
 """Bytes of a document from which on it is compressed: what is smaller costs more time than it saves."""
 
-Admit = Callable[[str], Awaitable[object]]
+Admit = Callable[[str, str], Awaitable[object]]
+"""Lets in a device with the certificate of this serial number."""
 NewConversation = Callable[[str], Conversation]
 Context = grpc.aio.ServicerContext[agent_pb2.StreamPolicyRequest, agent_pb2.StreamPolicyResponse]
 
@@ -36,16 +37,16 @@ class PolicyStreamServicer(agent_pb2_grpc.PolicyStreamServiceServicer):
         self, request_iterator: AsyncIterator[agent_pb2.StreamPolicyRequest], context: Context
     ) -> None:
         """Hold one device's policy stream."""
-        device_id = current_caller().device_id
+        device_id, serial = current_caller().device_id, current_caller().certificate_serial
         send = _compressing(context)
         with self._streams.greeting(device_id) as throttle:
             if throttle is not None:
                 await self._turn_away(throttle, request_iterator, send)
                 return
-            await self._admit(device_id)
-            stream = PolicyStream(self._new_conversation(device_id), self._manners)
+            await self._admit(device_id, serial)
+            stream = PolicyStream(self._new_conversation(device_id), self._manners, serial=serial)
             hello = await stream.greet(request_iterator, send)
-            await self._admit(device_id)  # it may have been retired before it said hello
+            await self._admit(device_id, serial)  # it may have been retired before it said hello
         with self._streams.entered(stream):
             await stream.run(hello, request_iterator, send)
 

@@ -17,7 +17,7 @@ from services.policy.model.delivery import Desired, SettingsState
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.sightings import Sighting, SightingKind
 from services.policy.model.used_groups import UsedGroups
-from services.policy.usecases.delivery import admit
+from services.policy.usecases.admission import admit, is_settled
 
 PATIENCE = 5.0
 """Seconds that a device which has only just enrolled, and a revision, are waited for; the directory follows within one."""
@@ -42,11 +42,13 @@ _SIGHTINGS = {
 class DirectoryWatch:
     """Follow WatchDirectory; `directory` is what it said last, also while the device service is away.
 
-    `on_change` hears which devices changed, None for all (groups changed); `on_connect` that a watch begins anew.
+    `on_change` hears which devices changed, None for all (groups changed); `on_identity`, before it, whose enrolment or
+    certificates did; `on_connect` that a watch begins anew.
     """
 
     def __init__(self, channel: grpc.aio.Channel, *, patience: float = PATIENCE) -> None:
         self.on_change: list[Callable[[Iterable[str] | None], None]] = []
+        self.on_identity: list[Callable[[Iterable[str]], None]] = []
         self.on_connect: list[Callable[[], None]] = []
         self._stub = lifecycle_pb2_grpc.DirectoryServiceStub(channel)
         self._patience = patience
@@ -104,10 +106,10 @@ class DirectoryWatch:
             )
         return directory
 
-    async def admitted(self, device_id: str) -> DirectoryDevice:
-        """Return the device, waiting a little for the directory to show it. Raises as `admit` does."""
-        await self._wait(lambda: self._directory is not None and device_id in self._directory.devices)
-        return admit(self.directory(), device_id)
+    async def admitted(self, device_id: str, serial: str) -> DirectoryDevice:
+        """Return the device, waiting a little for the directory to show it and its certificate. Raises as `admit` does."""
+        await self._wait(lambda: self._directory is not None and is_settled(self._directory, device_id, serial))
+        return admit(self.directory(), device_id, serial)
 
     async def _wait(self, reached: Callable[[], bool]) -> None:
         try:
@@ -124,9 +126,12 @@ class DirectoryWatch:
         if groups == old.groups:
             groups = old.groups  # the same object: what was worked out for these groups still holds
         first = self._directory is None
-        self._directory = Directory(revision, devices, groups)
+        self._directory = Directory(revision, devices, groups, partial.deleted_after(old.deleted))
         self._changed.set()
         self._changed = asyncio.Event()
+        if known := [key for key in changed if _identity(devices.get(key)) != _identity(old.devices.get(key))]:
+            for hear in self.on_identity:
+                hear(known)
         everything = first or groups is not old.groups
         if everything or changed:
             log.info("directory_changed", revision=revision, devices=len(changed), groups=len(groups))
@@ -140,16 +145,25 @@ class _Partial:
     def __init__(self, *, reset: bool) -> None:
         self._reset = reset
         self._devices: dict[str, DirectoryDevice] = {}
+        self._deleted: set[str] = set()
         self._groups: dict[str, Group | None] = {}
 
     def add(self, message: lifecycle_pb2.WatchDirectoryResponse) -> None:
         """Take up one message."""
-        self._devices.update((device.device_id, _device(device)) for device in message.devices)
+        self._devices.update((device.device_id, _device(device)) for device in message.devices if not device.deleted)
+        self._deleted.update(device.device_id for device in message.devices if device.deleted)
         self._groups.update((group.name, _group(group)) for group in message.groups)
 
     def devices_after(self, before: Mapping[str, DirectoryDevice]) -> dict[str, DirectoryDevice]:
         """Return all devices as they are after the transfer."""
-        return {**({} if self._reset else before), **self._devices}
+        merged = {**({} if self._reset else before), **self._devices}
+        for device_id in self._deleted:
+            merged.pop(device_id, None)
+        return merged
+
+    def deleted_after(self, before: frozenset[str]) -> frozenset[str]:
+        """Return all devices that are no more."""
+        return before | self._deleted
 
     def groups_after(self, before: Mapping[str, Group]) -> Mapping[str, Group]:
         """Return all groups as they are after the transfer."""
@@ -222,11 +236,17 @@ class SightingReports:
             await self._stub.ReportSightings(lifecycle_pb2.ReportSightingsRequest(sightings=told), timeout=DEADLINE)
 
 
+def _identity(device: DirectoryDevice | None) -> object:
+    """Return what decides whether streams of the device go on."""
+    return device and (device.enrolled, device.banned, device.certificate_serials)
+
+
 def _device(message: lifecycle_pb2.DirectoryDevice) -> DirectoryDevice:
     return DirectoryDevice(
         device_id=message.device_id,
         name=message.name,
         enrolled=message.enrolment_state == devices_pb2.ENROLMENT_STATE_ENROLLED,
+        banned=message.enrolment_state == devices_pb2.ENROLMENT_STATE_BANNED,
         attributes={
             "name": message.name,
             "os": message.os,
@@ -240,6 +260,9 @@ def _device(message: lifecycle_pb2.DirectoryDevice) -> DirectoryDevice:
         deprovision_time=(
             message.deprovision_time.ToDatetime(tzinfo=UTC) if message.HasField("deprovision_time") else None
         ),
+        quarantined=message.quarantined,
+        certificate_serials=frozenset(message.certificate_serials),
+        unused_certificate_serial=message.unused_certificate_serial,
     )
 
 

@@ -94,8 +94,10 @@ class Manners:
 class PolicyStream:
     """Hold one stream of one device."""
 
-    def __init__(self, conversation: Conversation, manners: Manners) -> None:
+    def __init__(self, conversation: Conversation, manners: Manners, *, serial: str = "") -> None:
         self.conversation = conversation
+        self.serial = serial
+        """Serial number of the certificate that opened it."""
         self.run_id = ""
         self._manners = manners
         self._woken = asyncio.Event()
@@ -271,6 +273,12 @@ class OpenStreams:
         """End the stream of a device at once, if there is one."""
         if stream := self._streams.get(device_id):
             stream.close(ending, patience=CUT)
+
+    def judge(self, why: Callable[[str, str], ServiceError | None], device_ids: Iterable[str]) -> None:
+        """Cut those of the devices' streams of which `why` says so, from the device and the certificate's serial number."""
+        for device_id in device_ids:
+            if (stream := self._streams.get(device_id)) and (ending := why(device_id, stream.serial)):
+                stream.close(ending, patience=CUT)
 
     async def drain(self) -> None:
         """Send everyone away, and everyone who comes yet, because this process ends."""

@@ -23,7 +23,8 @@ from services.policy.model.delivery import Delivery
 from services.policy.model.directory import DirectoryDevice
 from services.policy.ports import Deliveries
 from services.policy.streams import MOST_STREAMS, Manners, OpenStreams
-from services.policy.usecases.delivery import CAPABILITY, Conversation, admit
+from services.policy.usecases.admission import admit
+from services.policy.usecases.delivery import CAPABILITY, Conversation
 from services.policy.workers import DeliveryWriter
 from tests.builders.doors import OpenDoors, device_identity
 from tests.fakes.access import FakeAccess
@@ -115,8 +116,8 @@ class World:
         async with self.doors.mesh(device_identity(device_id)) as channel:
             yield Stream(device_id, agent_pb2_grpc.PolicyStreamServiceStub(channel).StreamPolicy())
 
-    async def _admitted(self, device_id: str) -> DirectoryDevice:
-        device = admit(self.directories.directory(), device_id)
+    async def _admitted(self, device_id: str, serial: str) -> DirectoryDevice:
+        device = admit(self.directories.directory(), device_id, serial)
         self.admitted.set()
         return device
 

@@ -14,12 +14,23 @@ class DirectoryDevice:
     device_id: str
     name: str
     enrolled: bool
+    banned: bool = False
     attributes: Attributes = field(default_factory=dict)
     """What filters ask for: os, os_version, architecture, ownership, tag, name."""
     users: frozenset[str] = frozenset()
     scope_tags: frozenset[str] = frozenset()
     deprovision_time: datetime | None = None
     """None: no removal is planned."""
+    quarantined: bool = False
+    """Whether it gets no settings and rules, because it looks like two."""
+    certificate_serials: frozenset[str] = frozenset()
+    """The certificates that count; none: any of the device counts."""
+    unused_certificate_serial: str = ""
+    """The one of them that was not used yet."""
+
+    def counts(self, serial: str) -> bool:
+        """Tell whether a certificate of the device counts."""
+        return not self.certificate_serials or serial in self.certificate_serials
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +40,5 @@ class Directory:
     revision: int = 0
     devices: Mapping[str, DirectoryDevice] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
+    deleted: frozenset[str] = frozenset()
+    """Devices that are no more."""

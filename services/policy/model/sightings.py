@@ -23,6 +23,12 @@ class Sighting:
     """What was seen, in one sentence, for history and audit."""
 
 
+def certificate_used(device_id: str, serial: str) -> Sighting:
+    """Tell that a certificate was used for the first time."""
+    detail = "it opened a policy stream"
+    return Sighting(device_id=device_id, kind=SightingKind.CERTIFICATE_USED, certificate_serial=serial, detail=detail)
+
+
 def suspected_clone(device_id: str) -> Sighting:
     """Tell that two lines of life alternate under one identity."""
     detail = "policy streams of two runs of the agent alternate"

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from services._chassis.errors import DeniedError, InvalidError, Problem, UnavailableError
 from services.policy.model.bundle import Bundle
 from services.policy.model.delivery import LARGEST_REVISION, Delivery, Desired, GoAwayReason
-from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.manifest import Manifest, SigningKeys
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryChanges, DeliveryStep
@@ -87,19 +86,6 @@ class _Unanswered:
     revision: int
     desired: Desired
     bundle: Bundle
-
-
-def admit(directory: Directory, device_id: str) -> DirectoryDevice:
-    """Return the device whose certificate opened the stream.
-
-    Raises UnavailableError where the device is not known (yet), DeniedError where it is retired or banned.
-    """
-    device = directory.devices.get(device_id)
-    if device is None:
-        raise UnavailableError("the directory does not show this device yet; try again", reason="DEVICE_NOT_KNOWN_YET")
-    if not device.enrolled:
-        raise DeniedError("the device is retired or banned; enrol it again", reason="DEVICE_NOT_ENROLLED")
-    return device
 
 
 def check_hello(hello: Hello, device_id: str) -> None:

@@ -11,9 +11,9 @@ from services.device.usecases.devices import (
     DeviceChange,
     get_device,
     list_devices,
-    retire_device,
     update_device,
 )
+from services.device.usecases.leaving import retire_device
 from tests.builders.device_database import keep
 from tests.builders.devices import FREE, LINUX, a_device
 from tests.fakes.access import permit

@@ -7,7 +7,8 @@ from cryptography import x509
 from services._chassis.errors import ConflictError, InvalidError, LimitError, UnauthenticatedError
 from services.device.model.devices import Attested, EnrolmentState, Facts, Origin
 from services.device.model.groups import MOST_MEMBERS
-from services.device.model.lifecycle import EpmState
+from services.device.model.history import HistoryKind
+from services.device.model.lifecycle import Desired, EpmState, Lifecycle
 from services.device.usecases.enrolment import Enrolled, Enrolment, enrol
 from tests.builders.device_database import keep
 from tests.builders.device_requests import an_enrolment, an_installation
@@ -17,6 +18,7 @@ from tests.fakes.clock import NOW
 from tests.fakes.device import MemoryStore
 
 TEXT = "epmenr_secret"
+LATER = timedelta(hours=1)
 
 
 async def come(
@@ -78,9 +80,19 @@ async def test_a_repeated_request_returns_the_same_device_and_uses_the_token_onc
     asked = an_enrolment(TEXT)
     first = await come(store, asked, new_id="d1")
     again = await come(store, asked, new_id="d2")
-    assert again.device == first.device
+    assert again.device.device_id == first.device.device_id
     assert store.kept.tokens["t1"].used == 1
-    assert store.actions == ["device_enrolled"]
+    assert store.actions == ["device_enrolled", "certificate_issued"]
+
+
+async def test_the_certificate_of_a_repeated_request_waits_for_its_first_use_beside_the_first() -> None:
+    store, asked = await store_with(a_token(text=TEXT, quota=1)), an_enrolment(TEXT)
+    first = (await come(store, asked)).device.credentials.serials
+    again = (await come(store, asked)).device.credentials
+    assert again.serials == (*first, again.unused_serial)
+    third = (await come(store, asked)).device.credentials
+    assert third.serials == (*first, third.unused_serial)
+    assert third.replaced == (again.unused_serial,)
 
 
 async def test_a_repeated_request_under_another_name_is_refused() -> None:
@@ -161,21 +173,48 @@ async def test_a_name_that_an_enrolled_device_has_is_refused_and_the_token_is_no
     assert store.kept.tokens["t1"].used == 0
 
 
-async def test_a_retired_device_may_enrol_again_with_its_name_and_key_and_is_another_device() -> None:
-    store, asked = await store_with(), an_enrolment(TEXT)
+async def test_a_retired_device_that_enrols_again_takes_its_record_up_and_begins_anew() -> None:
+    store, asked = await store_with(a_token(text=TEXT, tags=("finance",))), an_enrolment(TEXT)
     first = (await come(store, asked, new_id="d1")).device
-    await keep(store, replace(first, enrolment=EnrolmentState.RETIRED))
-    again = (await come(store, asked, new_id="d2")).device
-    assert again.device_id == "d2"
-    assert again.is_enrolled
+    active = Lifecycle(EpmState.ACTIVE, Desired.ON, None, 7)
+    gone = replace(
+        first,
+        enrolment=EnrolmentState.RETIRED,
+        lifecycle=active,
+        attested=Attested(users=("bob",), scope_tags=("default",)),
+    )
+    await keep(store, gone)
+    again = (await come(store, asked, new_id="d2", after=LATER)).device
+    assert (again.device_id, again.is_enrolled, again.enrolled) == ("d1", True, NOW + LATER)
+    assert again.attested == Attested(tags=("finance",), scope_tags=("default",))
+    assert again.lifecycle == Lifecycle()
+    assert again.etag != first.etag
     assert store.kept.tokens["t1"].used == 2
+    assert store.actions[-2:] == ["device_enrolled_again", "epm_state_changed"]
+    moved = store.kept.history[-1]
+    assert (moved.kind, moved.before, moved.after) == (HistoryKind.EPM_STATE, "ACTIVE", "NOT_PROVISIONED")
 
 
-async def test_the_same_key_with_another_token_is_another_device() -> None:
+async def test_a_past_out_of_sight_of_a_token_is_not_taken_up_by_it() -> None:
+    store = await store_with(a_token(text=TEXT, scope_tags=("emea",)))
+    await keep(store, a_device("d0", "ws-17", retired=True, scope_tags=("apac",)))
+    assert (await come(store)).device.device_id == "d1"
+
+
+async def test_of_several_retired_devices_of_a_name_the_last_one_is_taken_up() -> None:
+    store = await store_with()
+    old = replace(a_device("d0", "ws-17", retired=True), enrolled=NOW - LATER)
+    await keep(store, a_device("d8", "ws-17", retired=True), old)
+    assert (await come(store)).device.device_id == "d8"
+
+
+async def test_a_key_that_an_enrolled_device_has_lets_no_other_in() -> None:
     store, csr = await store_with(), device_request()[1].decode()
     await keep(store, a_token("t2", text="epmenr_2"))
     await come(store, an_enrolment(TEXT, "a", csr=csr), new_id="d1")
-    assert (await come(store, an_enrolment("epmenr_2", "b", csr=csr), new_id="d2")).device.device_id == "d2"
+    with pytest.raises(ConflictError) as refused:
+        await come(store, an_enrolment("epmenr_2", "b", csr=csr), new_id="d2")
+    assert refused.value.reason == "KEY_ENROLLED"
 
 
 async def test_a_device_joins_the_groups_of_its_token() -> None:
