@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Entry] = {
     "login": Entry("epmctl.login", "login", "Log in to a server, with a token or at an identity provider."),
     "apply": Entry("epmctl.apply", "apply", "Make the server hold what the documents say."),
     "get": Entry("epmctl.get", "get", "Show objects that the server holds."),
+    "devices": Entry("epmctl.devices", "devices", "List devices, tell what became of them, and let them go."),
     "audit": Entry("epmctl.audit", "audit", "List, export and verify the audit logs."),
     "report": Entry("epmctl.report", "report", "Show what was elevated, by whom, and under which rule."),
     "access": Entry("epmctl.access", "access", "Tell who may do what, who can do something, and why."),

@@ -14,6 +14,13 @@ def _found_by(record: Record) -> Plain:
     return record["filter"] or record["members"]
 
 
+def _note(record: Record) -> Plain:
+    """Say what somebody should look at."""
+    if not record["suspectedClone"]:
+        return ""
+    return "suspected clone, quarantined" if record["quarantined"] else "suspected clone"
+
+
 def _devices(client: Client) -> devices_pb2_grpc.DeviceServiceStub:
     return devices_pb2_grpc.DeviceServiceStub(client.channel)
 
@@ -52,6 +59,7 @@ DEVICE_KINDS: Final = (
             ],
             "TAGS": at("tags"),
             "LAST CHECK-IN": time_at("lastCheckIn"),
+            "NOTE": _note,
             "ID": at("deviceId"),
         },
         page=lambda client, size, token: client.call(

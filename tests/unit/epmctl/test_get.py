@@ -135,6 +135,12 @@ def test_json_has_every_field_under_a_stable_name(console: Console, server: Fake
         "lastCheckIn": None,
         "deprovisionTime": None,
         "etag": "",
+        "epmStateReason": "",
+        "certificateExpires": None,
+        "suspectedClone": None,
+        "quarantined": False,
+        "groups": [],
+        "attributes": [],
     }
 
 
