@@ -60,10 +60,10 @@ async def _groups(tx: Transaction, position: Position) -> tuple[Sequence[Row], b
 
 async def _next(tx: Transaction, key: sa.Column[Any], position: Position, most: int, *columns: Any) -> Sequence[Row]:
     revision = key.table.c.revision
-    newer = revision > position.revision
-    if position.key is not None:
-        newer = sa.or_(newer, sa.and_(revision == position.revision, key > position.key))
-    return await rows_of(tx, sa.select(*columns).where(newer).order_by(revision, key).limit(most))
+    newer = [revision > position.revision]
+    if position.key is not None:  # two conditions: by the first one a database finds where to begin
+        newer = [revision >= position.revision, sa.or_(revision > position.revision, key > position.key)]
+    return await rows_of(tx, sa.select(*columns).where(*newer).order_by(revision, key).limit(most))
 
 
 def _after(rows: Sequence[Row], key: sa.Column[Any], before: Position) -> Position:
