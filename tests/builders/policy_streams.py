@@ -68,6 +68,7 @@ class World:
         self.admitted = asyncio.Event()
         self.doors: OpenDoors
         self.suspected: list[str] = []
+        self._keys = keys
         self.speaker = Speaker(keys, tenant=TENANT)
         self.manners = Manners(
             speaker=self.speaker,
@@ -114,7 +115,7 @@ class World:
     async def stream(self, device_id: str = "d1") -> AsyncIterator["Stream"]:
         """Open a device's stream, without having said anything."""
         async with self.doors.mesh(device_identity(device_id)) as channel:
-            yield Stream(device_id, agent_pb2_grpc.PolicyStreamServiceStub(channel).StreamPolicy())
+            yield Stream(device_id, agent_pb2_grpc.PolicyStreamServiceStub(channel).StreamPolicy(), self._keys)
 
     async def _admitted(self, device_id: str, serial: str) -> DirectoryDevice:
         device = admit(self.directories.directory(), device_id, serial)
@@ -143,8 +144,14 @@ class Stream:
         keys: Sequence[Ed25519PrivateKey] = (KEY,),
     ) -> None:
         self.call = call
+        self._device_id = device_id
+        self._identity: Identity
+        self.trust(*keys)
+
+    def trust(self, *keys: Ed25519PrivateKey) -> None:
+        """Verify by these keys from now on."""
         trusted = {policy_key_id(key.public_key()): key.public_key().public_bytes_raw() for key in keys}
-        self._identity = Identity(device_id, device_id.upper(), TENANT, "", "", "", trusted)
+        self._identity = Identity(self._device_id, self._device_id.upper(), TENANT, "", "", "", trusted)
 
     async def hello(
         self,

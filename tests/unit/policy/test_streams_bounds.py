@@ -1,0 +1,199 @@
+"""How many streams there may be, how devices are cut off, and when two of them look like one."""
+
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from epm.policy.v1 import agent_pb2
+from services._chassis.errors import DeniedError
+from services.policy.model.delivery import MOST_RUNS, Delivery, GoAwayReason
+from services.policy.streams import BUSY, FULL, JITTER, Manners
+from services.policy.usecases.delivery import COME_BACK, GoAway
+from tests.builders.doors import open_doors
+from tests.builders.policy_streams import SOON, World
+from tests.fakes.clock import NOW
+from tests.fakes.policy_delivery import MemoryDeliveries, device, huge, settings
+
+LAST_CALL = 0.7
+"""Seconds within which a retired device is gone."""
+
+SLACK = 2.0
+"""Seconds that a busy machine may take longer."""
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World()
+    async with open_doors(tmp_path, made.parts()) as made.doors:
+        yield made
+
+
+async def throttled(world: World, device_id: str) -> timedelta:
+    async with world.stream(device_id) as stream:
+        await stream.say(agent_pb2.StreamPolicyRequest(hello=agent_pb2.Hello()))
+        response = await stream.read()
+        assert response.WhichOneof("message") == "throttle", response
+        assert await stream.failure() == ("OK", "")
+        return response.throttle.retry_after.ToTimedelta()
+
+
+async def test_a_process_that_holds_its_most_streams_asks_others_to_come_later(tmp_path: Path) -> None:
+    world = World(most_streams=1)
+    async with open_doors(tmp_path, world.parts()) as world.doors:
+        async with world.stream("d1") as stream:
+            await stream.hello()
+            await stream.apply()
+            assert await throttled(world, "d2") == FULL.retry_after
+            async with world.stream("d1") as newer:
+                await newer.hello()
+                await newer.offer()
+        await world.until(lambda delivery: not delivery.stream)
+        async with world.stream("d2") as stream:
+            assert (await stream.hello()).HasField("server_time")
+
+
+async def test_no_more_devices_are_greeted_at_once_than_the_bound(tmp_path: Path) -> None:
+    world = World(most_streams=2)
+    async with open_doors(tmp_path, world.parts()) as world.doors, world.stream("d1") as first:
+        await world.admitted.wait()
+        assert await throttled(world, "d2") == BUSY.retry_after
+        await first.hello()
+        await first.offer()
+        async with world.stream("d2") as second:
+            assert (await second.hello()).HasField("server_time")
+
+
+async def test_a_retired_device_that_answers_nothing_is_gone_in_time(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.apply()
+        await stream.confirmed()
+        started = time.monotonic()
+        world.directories.put(device("d1", enrolled=False))
+        world.streams.wake(["d1"])
+        await stream.offer()
+        assert (await stream.sent_away()).reason == agent_pb2.GO_AWAY_REASON_RETIRED
+        assert time.monotonic() - started < LAST_CALL + SLACK
+
+
+async def test_a_retired_device_that_reads_nothing_is_gone_in_time_too(world: World) -> None:
+    world.publish(settings(), huge(1))
+    async with world.stream() as stream:
+        await stream.say(agent_pb2.StreamPolicyRequest(hello=agent_pb2.Hello(capabilities=["policy-document/1"])))
+        await world.until(lambda delivery: delivery.offered is not None)
+        started = time.monotonic()
+        world.directories.put(device("d1", enrolled=False))
+        world.streams.wake(["d1"])
+        await world.until(lambda delivery: not delivery.stream)
+        assert time.monotonic() - started < LAST_CALL + SLACK
+
+
+async def test_a_device_that_is_cut_hears_why_and_is_gone_at_once(world: World) -> None:
+    async with world.stream() as stream, world.stream("d2") as other:
+        for one in (stream, other):
+            await one.hello()
+            await one.apply()
+            await one.confirmed()
+        world.streams.cut("d1", DeniedError("the certificate was replaced", reason="CERTIFICATE_REPLACED"))
+        assert await stream.failure() == ("PERMISSION_DENIED", "the certificate was replaced")
+        world.streams.cut("d2", GoAway(GoAwayReason.RETIRED))
+        assert (await other.sent_away()).reason == agent_pb2.GO_AWAY_REASON_RETIRED
+        world.streams.cut("gone", GoAway(GoAwayReason.RETIRED))
+
+
+async def test_a_run_that_comes_back_after_another_one_is_two_lines_of_life(world: World) -> None:
+    for run_id, suspected in (("a", 0), ("a", 0), ("b", 0), ("a", 1), ("a", 1), ("b", 1), ("a", 2)):
+        async with world.stream() as stream:
+            await stream.hello(run_id=run_id)
+            await stream.offer()
+            assert len(world.suspected) == suspected
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.offer()
+    assert world.suspected == ["d1", "d1"]
+
+
+def test_the_last_runs_are_remembered_and_after_a_suspicion_none_but_the_one_that_speaks() -> None:
+    delivery = Delivery("d1")
+    runs = [f"run-{number}" for number in range(MOST_RUNS + 2)]
+    for run_id in runs:
+        assert not delivery.alternates(run_id)
+        delivery = delivery.introduced(run_id, ())
+    assert delivery.runs == tuple(runs[-MOST_RUNS:])
+    assert not delivery.alternates(runs[0])
+    assert delivery.alternates(runs[-2])
+    assert delivery.introduced(runs[-2], ("k",)).runs == (runs[-2],)
+    assert delivery.introduced("", ()).runs == delivery.runs
+
+
+async def test_the_older_of_two_lines_of_life_is_asked_back_so_that_both_are_seen(tmp_path: Path) -> None:
+    deliveries, numbers = MemoryDeliveries(), count(1)
+    here, there = World(deliveries, numbers=numbers), World(deliveries, numbers=numbers)
+    async with (
+        open_doors(tmp_path, here.parts()) as here.doors,
+        open_doors(tmp_path, there.parts()) as there.doors,
+    ):
+        for newer_at in (here, there):
+            async with here.stream() as older, newer_at.stream() as newer:
+                await older.hello(run_id=f"older-{newer_at is here}")
+                await older.offer()
+                await newer.hello(run_id=f"newer-{newer_at is here}")
+                await newer.offer()
+                await here.streams.hold()
+                farewell = await older.sent_away()
+                assert farewell.reconnect_within.ToTimedelta() == COME_BACK
+
+
+async def test_a_device_that_only_connects_anew_is_not_asked_back(world: World) -> None:
+    async with world.stream() as older, world.stream() as newer:
+        await older.hello(run_id="a")
+        await older.offer()
+        await newer.hello(run_id="a")
+        assert not (await older.sent_away()).HasField("reconnect_within")
+    assert world.suspected == []
+
+
+def test_heartbeats_are_spread_and_come_three_times_before_a_policy_is_stale() -> None:
+    def manners(chance: float) -> Manners:
+        plain = World().manners
+        return Manners(
+            speaker=plain.speaker,
+            clock=plain.clock,
+            on_answer=plain.on_answer,
+            on_clone=plain.on_clone,
+            heartbeat=timedelta(minutes=5),
+            chance=lambda: chance,
+        )
+
+    assert [manners(chance).silence(None) for chance in (0.0, 1.0)] == [300, 300 * (1 - JITTER)]
+    assert manners(0).silence(timedelta(minutes=3)) == 60
+    assert manners(0).silence(timedelta(days=30)) == 300
+    assert manners(0).silence(timedelta()) == 1
+
+
+async def test_a_document_that_is_stale_sooner_is_confirmed_sooner(tmp_path: Path) -> None:
+    world = World(heartbeat=timedelta(hours=1))
+    world.publish(settings(stale_after=timedelta(seconds=3)))
+    async with open_doors(tmp_path, world.parts()) as world.doors, world.stream() as stream:
+        await stream.hello()
+        await stream.apply()
+        await stream.confirmed()
+        assert (await stream.confirmed()).revision == 1
+
+
+async def test_a_confirmation_costs_one_signature_and_no_write(tmp_path: Path) -> None:
+    world = World(heartbeat=SOON)
+    async with open_doors(tmp_path, world.parts()) as world.doors, world.stream() as stream:
+        await stream.hello()
+        await stream.apply()
+        await stream.confirmed()
+        assert isinstance(world.deliveries, MemoryDeliveries)
+        writes = len(world.deliveries.groups)
+        for _ in range(3):
+            await stream.confirmed()
+        assert len(world.deliveries.groups) == writes
+        assert (await world.known()).connected(NOW)
