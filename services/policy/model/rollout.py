@@ -66,6 +66,7 @@ class Facts(NamedTuple):
     bundle: bytes | None = None
     applied_bundle: bytes | None = None
     confirmed: datetime | None = None
+    """None also where a stream confirms the newest document."""
     connected: bool = False
 
     @property

@@ -192,7 +192,7 @@ def _device(
         state=state,
         applied_revision=picture.applied(subject, facts),
         rejections=delivery.rejections if state is RolloutState.REJECTED else (),
-        confirmed=facts.confirmed,
+        confirmed=delivery.confirmed,
         offline_since=None if facts.connected else delivery.seen,
         connected=facts.connected,
         stale=picture.stale(facts),
