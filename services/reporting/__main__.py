@@ -16,7 +16,8 @@ from services._chassis.run import run
 from services._chassis.server import ServiceParts
 from services.reporting.admin_servicer import ReportingServicer
 from services.reporting.agent_servicer import EventStreamServicer
-from services.reporting.clients import DirectoryWatch
+from services.reporting.clients import CertificateSightings, DirectoryWatch
+from services.reporting.model.devices import Device
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
@@ -43,7 +44,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory = DirectoryWatch(device, SqlDeviceRecords(database))
     directory.on_change.append(streams.follow)
     reports = ReportingServicer(SqlReports(database))
-    events = EventStreamServicer(directory.admitted, streams, writer, clock)
+    certificates = CertificateSightings(device)
+    events = EventStreamServicer(partial(_admitted, directory, certificates), streams, writer, clock)
 
     async def close() -> None:
         await writer.close()
@@ -64,11 +66,21 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         workers=[
             watch_worker(rbac, access),
             report_worker(rbac, access),
-            *(part.worker() for part in (directory, writer, refused)),
+            *(part.worker() for part in (directory, writer, certificates, refused)),
         ],
         on_drain=[streams.drain],
         close=close,
     )
+
+
+async def _admitted(
+    directory: DirectoryWatch, certificates: CertificateSightings, device_id: str, serial: str
+) -> Device:
+    """Return the device; tell of a certificate that was not used before. Raises as `DirectoryWatch.admitted` does."""
+    device = await directory.admitted(device_id, serial)
+    if serial and serial == device.unused_certificate_serial:
+        certificates.used(device_id, serial)
+    return device
 
 
 if __name__ == "__main__":

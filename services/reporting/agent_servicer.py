@@ -11,7 +11,8 @@ from services.reporting.model.devices import Device
 from services.reporting.streams import CREDIT, EventStream, OpenStreams
 from services.reporting.workers import GroupCommitWriter
 
-Admit = Callable[[str], Awaitable[Device]]
+Admit = Callable[[str, str], Awaitable[Device]]
+"""Lets in a device with the certificate of this serial number."""
 Context = grpc.aio.ServicerContext[agent_pb2.StreamEventsRequest, agent_pb2.StreamEventsResponse]
 
 
@@ -31,10 +32,10 @@ class EventStreamServicer(agent_pb2_grpc.EventStreamServiceServicer):
         self, request_iterator: AsyncIterator[agent_pb2.StreamEventsRequest], context: Context
     ) -> None:
         """Hold one device's event stream."""
-        device_id = current_caller().device_id
-        device = await self._admit(device_id)
-        stream = EventStream(device, writer=self._writer, clock=self._clock, credit=self._credit)
+        device_id, serial = current_caller().device_id, current_caller().certificate_serial
+        device = await self._admit(device_id, serial)
+        stream = EventStream(device, serial=serial, writer=self._writer, clock=self._clock, credit=self._credit)
         await stream.greet(request_iterator, context.write)
         with self._streams.entered(stream):
-            stream.device = await self._admit(device_id)  # it may have been retired before it said hello
+            stream.device = await self._admit(device_id, serial)  # it may have been retired before it said hello
             await stream.run(request_iterator, context.write)

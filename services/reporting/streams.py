@@ -21,7 +21,7 @@ from services._chassis.times import time_to_proto
 from services.reporting.codec.incoming import ack_to_proto, batch_from_proto
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Rejection, microseconds
-from services.reporting.usecases import not_enrolled
+from services.reporting.usecases import not_enrolled, replaced
 from services.reporting.workers import Answer, GroupCommitWriter
 
 CREDIT = 1000
@@ -56,8 +56,12 @@ class _Closing:
 class EventStream:
     """Hold one conversation with one device."""
 
-    def __init__(self, device: Device, *, writer: GroupCommitWriter, clock: Clock, credit: int = CREDIT) -> None:
+    def __init__(
+        self, device: Device, *, serial: str = "", writer: GroupCommitWriter, clock: Clock, credit: int = CREDIT
+    ) -> None:
         self.device = device
+        self.serial = serial
+        """Serial number of the certificate that opened it."""
         self._writer = writer
         self._clock = clock
         self._credit = credit
@@ -196,14 +200,16 @@ class OpenStreams:
                 del self._streams[device_id]
 
     def follow(self, device: Device) -> None:
-        """Cut the stream of a device that lost its credentials; record any other's new name from now on."""
+        """Cut the stream of a device that lost its credentials, or its certificate; record any other's new name from now on."""
         stream = self._streams.get(device.device_id)
         if stream is None:
             return
-        if device.enrolled:
-            stream.device = device
-        else:
+        if not device.enrolled:
             stream.close("RETIRED", not_enrolled())
+        elif not device.counts(stream.serial):
+            stream.close("CERTIFICATE_REPLACED", replaced())
+        else:
+            stream.device = device
 
     async def drain(self) -> None:
         """Send everyone away, and everyone who still comes, because this process ends."""

@@ -18,24 +18,42 @@ from services.reporting.model.reports import (
 from services.reporting.ports import Reports
 
 
-def admit(directory: Directory, device_id: str) -> Device:
+def is_settled(directory: Directory, device_id: str, serial: str) -> bool:
+    """Tell whether there is no point in waiting for a newer directory, to let the device in with this certificate."""
+    device = directory.devices.get(device_id)
+    return device_id in directory.deleted if device is None else not device.enrolled or device.counts(serial)
+
+
+def admit(directory: Directory, device_id: str, serial: str) -> Device:
     """Return the device whose certificate opened the stream.
 
     A directory that has lost touch with the device service still admits whom it knew: events are evidence, which gives
     nobody a right, and refusing them would only fill the device's disk. Raises UnavailableError where the device is not
-    known (yet), DeniedError where it is retired or banned.
+    known (yet), DeniedError where it is retired, banned or deleted, and where the certificate was replaced.
     """
     device = directory.devices.get(device_id)
     if device is None:
+        if device_id in directory.deleted:
+            raise not_enrolled()
         raise UnavailableError("the directory does not show this device yet; try again", reason="DEVICE_NOT_KNOWN_YET")
     if not device.enrolled:
         raise not_enrolled()
+    if not device.counts(serial):
+        raise replaced()
     return device
 
 
 def not_enrolled() -> DeniedError:
     """Return the refusal of a device without credentials."""
-    return DeniedError("the device is retired or banned; enrol it again", reason="DEVICE_NOT_ENROLLED")
+    return DeniedError("the device is retired, banned or deleted; enrol it again", reason="DEVICE_NOT_ENROLLED")
+
+
+def replaced() -> DeniedError:
+    """Return the refusal of a certificate that counts no more."""
+    return DeniedError(
+        "this certificate was replaced by another of the device; use that one, or enrol again with a token for the device",
+        reason="CERTIFICATE_REPLACED",
+    )
 
 
 async def list_elevations(reports: Reports, question: Question, *, page_size: int, page_token: str) -> Page[Elevation]:

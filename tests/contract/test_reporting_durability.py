@@ -44,8 +44,8 @@ class Ingest:
         self._directory = Directory({device_id: enrolled(device_id) for device_id in DEVICES})
         self.doors: OpenDoors
 
-    async def admitted(self, device_id: str) -> Device:
-        return admit(self._directory, device_id)
+    async def admitted(self, device_id: str, serial: str) -> Device:
+        return admit(self._directory, device_id, serial)
 
     def parts(self) -> ServiceParts:
         servicer = EventStreamServicer(self.admitted, self._streams, self._writer, FakeClock())

@@ -1,5 +1,6 @@
 """What this service knows of a device, from the directory of the device service."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -11,6 +12,14 @@ class Device:
     name: str
     enrolled: bool
     scope_tags: frozenset[str] = frozenset()
+    certificate_serials: frozenset[str] = frozenset()
+    """The certificates that count; none: any of the device counts."""
+    unused_certificate_serial: str = ""
+    """The one of them that was not used yet."""
+
+    def counts(self, serial: str) -> bool:
+        """Tell whether a certificate of the device counts."""
+        return not self.certificate_serials or serial in self.certificate_serials
 
 
 @dataclass(slots=True)
@@ -18,10 +27,17 @@ class Directory:
     """Hold the directory in memory; without a first full transfer nobody is known."""
 
     devices: dict[str, Device] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    """Devices that are no more."""
 
     def changed(self, devices: dict[str, Device]) -> tuple[Device, ...]:
         """Return those of the devices that are new or differ from what is known."""
         return tuple(device for device in devices.values() if self.devices.get(device.device_id) != device)
+
+    def retagged(self, devices: Iterable[Device]) -> tuple[Device, ...]:
+        """Return those of the devices that are new or whose scope tags differ from what is known."""
+        known = {device_id: device.scope_tags for device_id, device in self.devices.items()}
+        return tuple(device for device in devices if known.get(device.device_id) != device.scope_tags)
 
     def replace(self, devices: dict[str, Device]) -> None:
         """Put a full transfer in force."""
@@ -30,3 +46,8 @@ class Directory:
     def update(self, devices: dict[str, Device]) -> None:
         """Put changes in force."""
         self.devices.update(devices)
+
+    def bury(self, device_ids: Iterable[str]) -> tuple[Device, ...]:
+        """Know devices to be no more, and return those of them that were known."""
+        self.deleted.update(device_ids)
+        return tuple(self.devices.pop(device_id) for device_id in device_ids if device_id in self.devices)

@@ -59,11 +59,11 @@ async def test_a_change_touches_only_the_device_that_changed(watch: DirectoryWat
     assert [device.device_id for device in heard] == ["d1"]
     assert watch.directory.devices["d2"].enrolled
     with pytest.raises(DeniedError):
-        await watch.admitted("d1")
+        await watch.admitted("d1", "a1")
 
 
 async def test_a_device_that_has_only_just_enrolled_is_waited_for(watch: DirectoryWatch) -> None:
-    asked = asyncio.create_task(watch.admitted("d1"))
+    asked = asyncio.create_task(watch.admitted("d1", "a1"))
     await asyncio.sleep(0)
     await watch.take(told(entry("d1"), reset=True))
     assert (await asked).name == "D1"

@@ -37,9 +37,9 @@ class World:
         self.asked = asyncio.Event()
         self.doors: OpenDoors
 
-    async def admitted(self, device_id: str) -> Device:
+    async def admitted(self, device_id: str, serial: str) -> Device:
         self.asked.set()
-        return admit(self.directory, device_id)
+        return admit(self.directory, device_id, serial)
 
     def parts(self) -> ServiceParts:
         servicer = EventStreamServicer(self.admitted, self.streams, self.writer, FakeClock(), credit=CREDIT)
