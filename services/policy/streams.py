@@ -269,11 +269,6 @@ class OpenStreams:
             if stream := self._streams.get(device_id):
                 stream.wake()
 
-    def cut(self, device_id: str, ending: GoAway | ServiceError) -> None:
-        """End the stream of a device at once, if there is one."""
-        if stream := self._streams.get(device_id):
-            stream.close(ending, patience=CUT)
-
     def judge(self, why: Callable[[str, str], ServiceError | None], device_ids: Iterable[str]) -> None:
         """Cut those of the devices' streams of which `why` says so, from the device and the certificate's serial number."""
         for device_id in device_ids:

@@ -10,9 +10,9 @@ import pytest
 
 from epm.policy.v1 import agent_pb2
 from services._chassis.errors import DeniedError
-from services.policy.model.delivery import MOST_RUNS, Delivery, GoAwayReason
+from services.policy.model.delivery import MOST_RUNS, Delivery
 from services.policy.streams import BUSY, FULL, JITTER, Manners
-from services.policy.usecases.delivery import COME_BACK, GoAway
+from services.policy.usecases.delivery import COME_BACK
 from tests.builders.doors import open_doors
 from tests.builders.policy_streams import SOON, World
 from tests.fakes.clock import NOW
@@ -98,11 +98,11 @@ async def test_a_device_that_is_cut_hears_why_and_is_gone_at_once(world: World) 
             await one.hello()
             await one.apply()
             await one.confirmed()
-        world.streams.cut("d1", DeniedError("the certificate was replaced", reason="CERTIFICATE_REPLACED"))
-        assert await stream.failure() == ("PERMISSION_DENIED", "the certificate was replaced")
-        world.streams.cut("d2", GoAway(GoAwayReason.RETIRED))
-        assert (await other.sent_away()).reason == agent_pb2.GO_AWAY_REASON_RETIRED
-        world.streams.cut("gone", GoAway(GoAwayReason.RETIRED))
+        gone = DeniedError("the device was deleted", reason="DEVICE_UNKNOWN")
+        world.streams.judge(lambda device_id, _: gone if device_id == "d1" else None, ["d1", "d2", "away"])
+        assert await stream.failure() == ("PERMISSION_DENIED", "the device was deleted")
+        world.streams.wake(["d2"])
+        assert (await other.confirmed()).revision == 1
 
 
 async def test_a_run_that_comes_back_after_another_one_is_two_lines_of_life(world: World) -> None:
