@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -14,26 +15,30 @@ from agent_stub.broker import Broker
 from agent_stub.checkin import CheckIn
 from agent_stub.component import Component
 from agent_stub.config import AgentSettings, host_platform, status_socket
-from agent_stub.control.server import OWNER_ALONE, ControlServer, prepare
+from agent_stub.control.server import OWNER_ALONE, ControlServer, prepare, remove
+from agent_stub.conversations import Conversations, Links, running
 from agent_stub.events.journal import Disk, LocalDisk
 from agent_stub.events.records import Diagnostic, EventFactory
 from agent_stub.events.spool import Spool
 from agent_stub.events.upload import Uploader
-from agent_stub.files import only_one, private_folder
+from agent_stub.files import StateDisk, only_one, private_folder
 from agent_stub.identity import SystemIdentity, UnsafeStatedIdentity
+from agent_stub.identity_store import CandidateStore
 from agent_stub.inspection.inspector import ChildInspector
 from agent_stub.inspection.trust import load_trust_store
 from agent_stub.launcher import RecordingLauncher
-from agent_stub.links import Channels, Link, Session, keep
+from agent_stub.links import Channels, Session
 from agent_stub.model import Answer, Credentials, Identity, Origin
 from agent_stub.policy.keeper import NEVER, PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
-from agent_stub.policy.stream import PolicyStream, introduction
+from agent_stub.policy.stream import PolicyStream
 from agent_stub.ports import Clock, Delays, Identities, Prompter
-from agent_stub.system import VERSION, SystemClock, SystemDelays, boot_id, facts, new_id
+from agent_stub.renewal import Certificates, Renewal
+from agent_stub.system import VERSION, SystemClock, SystemDelays, boot_id, facts, new_id, new_run_id
 from agent_stub.users import SeenUsers, login_accounts
 from elevation.words import Platform
-from epm.device.v1 import agent_pb2_grpc as device_grpc
+from epm.device.v1 import agent_pb2 as device_pb2
+from epm.policy.v1 import agent_pb2 as policy_pb2
 from epm.policy.v1 import agent_pb2_grpc as policy_grpc
 from epm.reporting.v1 import agent_pb2 as reporting_pb2
 from epm.reporting.v1 import agent_pb2_grpc as reporting_grpc
@@ -52,41 +57,71 @@ class Surroundings:
     disk: Disk
     new_id: Callable[[], str]
     boot_id: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSocket:
+    """The component's place: the socket at which users reach the agent."""
+
+    server: ControlServer
+    path: Path
+
+    def bring(self) -> AbstractAsyncContextManager[None]:
+        """Listen while the context is open."""
+        return self.server.listening(self.path)
+
+    def clear(self) -> None:
+        """Remove a socket that could not be removed before."""
+        remove(self.path)
 
 
 class Agent:
     """One device's agent."""
 
-    def __init__(self, settings: AgentSettings, identity: Identity, surroundings: Surroundings) -> None:
+    def __init__(
+        self, settings: AgentSettings, identity: Identity, credentials: Credentials, surroundings: Surroundings
+    ) -> None:
         self._settings = settings
         self._identity = identity
         self._surroundings = surroundings
         self._platform = settings.unsafe.platform if settings.unsafe else host_platform()
-        self._links = {name: Link(name) for name in ("policy", "events", "check-in")}
+        self._links = Links()
         self._keeper = PolicyKeeper(settings.state_dir, identity)
         self._spool = self._open_spool()
         self._identities = _identities(settings, self._platform)
         self._users = SeenUsers(login_accounts)
         self._component = Component(
-            self._keeper, self._control_socket, lambda: surroundings.clock.now().wall, surroundings.delays
+            self._keeper,
+            ControlSocket(ControlServer(self._elevate, self.status, self._identities), settings.socket),
+            now=lambda: surroundings.clock.now().wall,
+            delays=surroundings.delays,
+            moved=self._links.check_in.hurry,
         )
         self._broker = self._open_broker()
+        self._certificates = Certificates(identity, credentials, CandidateStore(settings.state_dir, StateDisk()))
+        self._renewal = Renewal(
+            self._certificates,
+            clock=surroundings.clock,
+            delays=surroundings.delays,
+            candidate_came=self._links.check_in.hurry,
+        )
         for problem in self._keeper.load():
             self._spool.diagnose(Diagnostic("POLICY_CACHE_DAMAGED", problem))
         self._policy_changed()
 
-    async def run(self, credentials: Credentials, stop: asyncio.Event) -> None:
-        """Keep the component, and hold the conversations with the servers, until told to stop."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep the component, and hold the conversations with the servers, until told to stop.
+
+        What is left of a component that is not due any more is gone before anything connects.
+        """
         prepare(self._settings.socket)
         own = ControlServer(None, self.status, self._identities)
         async with own.listening(status_socket(self._settings.state_dir), OWNER_ALONE):
             log.info("agent_started", device=self._identity.device_name, state_dir=str(self._settings.state_dir))
-            await self._converse(credentials, stop)
+            async with running(self._component.keep(), self._converse()):
+                await stop.wait()
         log.info("agent_stopped")
-
-    def _control_socket(self) -> AbstractAsyncContextManager[None]:
-        server = ControlServer(self._elevate, self.status, self._identities)
-        return server.listening(self._settings.socket)
 
     async def _elevate(self, path: str, arguments: tuple[str, ...], origin: Origin, prompter: Prompter) -> Answer:
         self._users.saw(origin.subject.name)
@@ -103,30 +138,27 @@ class Agent:
             new_id=self._surroundings.new_id,
         )
 
-    async def _converse(self, credentials: Credentials, stop: asyncio.Event) -> None:
-        channels = Channels(self._identity, credentials)
-        delays = self._surroundings.delays
-        tasks = [
-            asyncio.create_task(self._component.keep()),
-            *(
-                asyncio.create_task(keep(self._links[name], session, delays))
-                for name, session in self._sessions(channels).items()
-            ),
-        ]
-        try:
-            await stop.wait()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await channels.close()
+    async def _converse(self) -> None:
+        surroundings = self._surroundings
+        check_in = CheckIn(self._certificates.check_in, self._check_in, now=lambda: surroundings.clock.now().wall)
+        conversations = Conversations(
+            links=self._links,
+            certificates=self._certificates,
+            renewal=self._renewal,
+            check_in=check_in.session,
+            streams=self._streams,
+            delays=surroundings.delays,
+        )
+        await self._component.looked.wait()
+        await conversations.hold()
 
-    def _sessions(self, channels: Channels) -> dict[str, Session]:
+    def _streams(self, channels: Channels) -> Mapping[str, Session]:
         identity = self._identity
         policy = PolicyStream(
             policy_grpc.PolicyStreamServiceStub(channels.to(identity.policy_address)),
             self._keeper,
-            introduction(identity, VERSION, self._surroundings.boot_id),
+            self._hello,
+            delays=self._surroundings.delays,
             now=lambda: self._surroundings.clock.now().wall,
             changed=self._policy_changed,
             refused=self._policy_refused,
@@ -136,13 +168,24 @@ class Agent:
             self._spool,
             reporting_pb2.EventsHello(device_id=identity.device_id, agent_version=VERSION),
         )
-        check_in = CheckIn(
-            device_grpc.DeviceAgentServiceStub(channels.to(identity.device_address)),
-            identity.device_id,
-            lambda: facts(self._platform, self._users.report()),
-            now=lambda: self._surroundings.clock.now().wall,
+        return {"policy": policy.session, "events": events.session}
+
+    def _hello(self) -> policy_pb2.Hello:
+        return policy_pb2.Hello(
+            device_id=self._identity.device_id,
+            agent_version=VERSION,
+            boot_id=self._surroundings.boot_id,
+            run_id=self._surroundings.run_id,
+            users=self._users.report(),
         )
-        return {"policy": policy.session, "events": events.session, "check-in": check_in.session}
+
+    def _check_in(self) -> device_pb2.CheckInRequest:
+        stands = self._component.stands
+        return device_pb2.CheckInRequest(
+            device_id=self._identity.device_id,
+            facts=facts(self._platform, self._users.report()),
+            component=device_pb2.COMPONENT_STATE_PRESENT if stands else device_pb2.COMPONENT_STATE_ABSENT,
+        )
 
     def status(self) -> dict[str, Any]:
         """Show how the agent is."""
@@ -159,7 +202,8 @@ class Agent:
                 "confirmed": None if self._keeper.confirmed == NEVER else self._keeper.confirmed.isoformat(),
             },
             "component": {"stands": self._component.stands, "problem": self._component.problem},
-            "links": {name: link.shown() for name, link in self._links.items()},
+            "certificate": self._renewal.shown(),
+            "links": self._links.shown(),
             "eventsWaiting": sum(len(journal) for journal in self._spool.journals),
         }
 
@@ -192,8 +236,8 @@ async def run(settings: AgentSettings) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        surroundings = Surroundings(SystemClock(), SystemDelays(), LocalDisk(), new_id, boot_id())
-        await Agent(settings, identity, surroundings).run(credentials, stop)
+        surroundings = Surroundings(SystemClock(), SystemDelays(), LocalDisk(), new_id, boot_id(), new_run_id())
+        await Agent(settings, identity, credentials, surroundings).run(stop)
 
 
 def _identities(settings: AgentSettings, platform: Platform) -> Identities:

@@ -69,6 +69,7 @@ def _status_text(found: dict[str, Any]) -> str:
         f"policy          {_policy_text(policy)}",
         f"last confirmed  {policy['confirmed'] or 'never'}",
         f"component       {_component_text(found['component'])}",
+        f"certificate     {_certificate_text(found['certificate'])}",
         *(f"{f'{name} link':<15} {_link_text(link)}" for name, link in found["links"].items()),
         f"events waiting  {found['eventsWaiting']}",
     ]
@@ -84,7 +85,14 @@ def _policy_text(policy: dict[str, Any]) -> str:
 
 
 def _component_text(component: dict[str, Any]) -> str:
-    return "provisioned" if component["stands"] else component["problem"] or "none: no settings policy applies"
+    if component["stands"]:
+        return f"provisioned{': ' if component['problem'] else ''}{component['problem']}"
+    return component["problem"] or "none: no settings policy applies"
+
+
+def _certificate_text(certificate: dict[str, Any]) -> str:
+    problem = f"; {certificate['problem']}" if certificate["problem"] else ""
+    return f"until {certificate['expires']}, renewed from {certificate['renewal']} on{problem}"
 
 
 def _link_text(link: dict[str, Any]) -> str:

@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import structlog
 
 from agent_stub.files import StateError
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.ports import Delays
+from agent_stub.waits import pause_until
 
 log = structlog.get_logger()
 
@@ -22,24 +24,42 @@ LOOK_EVERY = timedelta(minutes=1)
 """The wall clock may be set, so a removal that is days away is not slept through."""
 
 
+class Place(Protocol):
+    """Where the component stands."""
+
+    def bring(self) -> AbstractAsyncContextManager[None]:
+        """Make it stand for as long as the context is open; raise StateError where it cannot be brought or removed."""
+        ...
+
+    def clear(self) -> None:
+        """Remove what is left of it; raise StateError where that fails."""
+        ...
+
+
 class Component:
-    """The component of one device. `bring` makes it stand for as long as its context is open."""
+    """The component of one device. `moved` is called whenever it came or went."""
 
     def __init__(
         self,
         keeper: PolicyKeeper,
-        bring: Callable[[], AbstractAsyncContextManager[None]],
+        place: Place,
+        *,
         now: Callable[[], datetime],
         delays: Delays,
+        moved: Callable[[], None],
     ) -> None:
         self._keeper = keeper
-        self._bring = bring
+        self._place = place
         self._now = now
         self._delays = delays
+        self._moved = moved
         self._changed = asyncio.Event()
+        self.looked = asyncio.Event()
+        """Set once it was decided for the first time whether it stands."""
         self.stands = False
+        """Also where it could not be removed: then it still counts as there."""
         self.problem = ""
-        """Why it does not stand though it should; empty where it does or should not."""
+        """Why it does not stand though it should, or does though it should not; empty where all is well."""
 
     def policy_changed(self) -> None:
         """Look again now whether the component is to stand."""
@@ -49,26 +69,37 @@ class Component:
         """Bring and remove the component as the policy says, until cancelled."""
         while True:
             try:
-                if self._is_due():
-                    await self._stand()
+                await self._once()
+            except StateError as error:
+                self.problem = str(error)
+                event = "component_not_removed" if self.stands else "component_not_provisioned"
+                log.warning(event, problem=self.problem)
             except Exception:  # without the component the agent still gets policy; the log has the traceback
                 log.exception("component_broken")
                 self.problem = "internal error of the agent; its log says more"
+            if _is_cancelled():  # what failed was the removal at the agent's end
+                return
             await self._next_look()
 
-    async def _stand(self) -> None:
-        try:
-            async with self._bring():
-                self.stands, self.problem = True, ""
-                log.info("component_provisioned")
+    async def _once(self) -> None:
+        if self._is_due():
+            async with self._place.bring():
+                self._note(stands=True)
                 while self._is_due():
                     await self._next_look()
-            log.info("component_removed")
-        except StateError as error:
-            self.problem = str(error)
-            log.warning("component_not_provisioned", problem=self.problem)
-        finally:
-            self.stands = False
+            self._note(stands=False)
+        elif self.stands:
+            self._place.clear()
+            self._note(stands=False)
+        else:
+            self.problem = ""
+
+    def _note(self, *, stands: bool) -> None:
+        self.problem = ""
+        if stands != self.stands:
+            self.stands = stands
+            log.info("component_provisioned" if stands else "component_removed")
+            self._moved()
 
     def _is_due(self) -> bool:
         self._changed.clear()
@@ -77,17 +108,16 @@ class Component:
 
     async def _next_look(self) -> None:
         """Wait for another policy, for the time of the removal, or for the next look at the clock."""
-        changed = asyncio.create_task(self._changed.wait())
-        pause = asyncio.create_task(self._delays.pause(self._seconds_to_look()))
-        try:
-            await asyncio.wait({changed, pause}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changed.cancel()
-            pause.cancel()
-            await asyncio.gather(changed, pause, return_exceptions=True)
+        self.looked.set()
+        await pause_until(self._changed, self._delays, self._seconds_to_look())
 
     def _seconds_to_look(self) -> float:
         held = self._keeper.held
         removal = held.policy.deprovision_time if held is not None else None
         left = removal - self._now() if removal is not None else LOOK_EVERY
         return min(left, LOOK_EVERY).total_seconds() if left > timedelta(0) else LOOK_EVERY.total_seconds()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

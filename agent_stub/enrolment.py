@@ -56,7 +56,7 @@ def enroll(folder: Path, enrolment: Enrolment) -> Identity:
             "choose another --state-dir, or move this one away to enrol anew"
         )
     fingerprint, authorities = _authorities(enrolment)
-    key = take_up_key(folder / identity_store.KEY, "enrol again")
+    key = take_up_key(folder / identity_store.KEY)
     response = _ask(enrolment, authorities, _request(enrolment, key))
     if problems := list(_problems(response, key, fingerprint)):
         raise EnrolmentError(f"the server {enrolment.server} sent an answer that does not fit: {'; '.join(problems)}")

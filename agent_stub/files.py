@@ -58,6 +58,24 @@ def write_private(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+class StateDisk:
+    """The file system, as the agent keeps its state on it: each step is whole and durable, or raises OSError."""
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Put a private file in place of another."""
+        write_private(path, content)
+
+    def move(self, path: Path, place: Path) -> None:
+        """Put a file that is there in place of another of the same folder."""
+        path.replace(place)
+        sync_folder(place.parent)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

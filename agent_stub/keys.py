@@ -15,22 +15,33 @@ from agent_stub.files import StateError, write_private
 _COMMON_NAME_LIMIT = 64
 
 
-def take_up_key(path: Path, remedy: str) -> ec.EllipticCurvePrivateKey:
+def take_up_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """Take up the key of an attempt that was interrupted, or make and keep one; raise StateError."""
     with contextlib.suppress(FileNotFoundError):
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise StateError(f"{path}: is no readable key; remove it and {remedy}") from error
+            raise StateError(f"{path}: is no readable key; remove it and enrol again") from error
         if isinstance(key, ec.EllipticCurvePrivateKey):
             return key
-        raise StateError(f"{path}: is not an elliptic-curve key; remove it and {remedy}")
-    fresh = ec.generate_private_key(ec.SECP256R1())
+        raise StateError(f"{path}: is not an elliptic-curve key; remove it and enrol again")
+    fresh = new_key()
     try:
         write_private(path, key_pem(fresh))
     except OSError as error:
         raise StateError(f"{path}: cannot be written ({error.strerror}); make room and try again") from error
     return fresh
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """Make a key of the kind that the server signs."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def fits(key: bytes, certificate: bytes) -> bool:
+    """Tell whether a certificate (PEM, leaf first) is of a key (PEM); raise ValueError for what is neither."""
+    public = serialization.load_pem_private_key(key, password=None).public_key()
+    return x509.load_pem_x509_certificates(certificate)[0].public_key() == public
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -1,7 +1,8 @@
 """Keep the device's conversations going: each a session that ends, a wait, and the next session.
 
 Every conversation runs by itself, so that one that fails holds up no other. Waits follow full jitter: anything between
-zero and a bound that doubles from 1 s to 300 s, back to 1 s once the server has answered.
+zero and a bound that doubles from 1 s to 300 s, back to 1 s once the server has answered. A server that refuses the device
+is asked ever more rarely, down to about once an hour.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 import grpc
 import grpc.aio
@@ -16,11 +18,16 @@ import structlog
 
 from agent_stub.model import Credentials, Identity
 from agent_stub.ports import Delays
+from agent_stub.waits import pause_until, within
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 BASE_SECONDS = 1.0
 CAP_SECONDS = 300.0
+REFUSED_CAP_SECONDS = 3600.0
+"""A refusal may be over (a directory that lags, a ban that is lifted), but not because it is asked about often."""
 MESSAGE_LIMIT = 4 * 1024 * 1024
 WELCOME_SECONDS = 30.0
 VERSION_CAPABILITY = "policy-document/1"
@@ -34,6 +41,11 @@ _OPTIONS = (
     # The loop below waits between tries; the channel itself must not be slower than that.
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
+
+
+REFUSALS = frozenset({grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED})
+"""What a server says to a device that it does not want."""
+_DOUBLINGS = 12
 
 
 class SessionError(Exception):
@@ -50,12 +62,24 @@ async def greeting() -> AsyncIterator[None]:
         raise SessionError(f"the server did not answer the hello within {WELCOME_SECONDS:.0f} s") from error
 
 
+async def heard(message: Awaitable[T], silence: float, delays: Delays) -> T:
+    """Give the next message; raise SessionError where it is missing for longer than a server may be silent (0: for ever)."""
+    if silence <= 0:
+        return await message
+    found = await within(message, delays, max(silence, BASE_SECONDS))
+    if found is None:
+        raise SessionError(f"the server was silent for {silence:.0f} s, longer than it promised")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """How a session ended in good order. `come_back_within` None: not again."""
 
     reason: str
     come_back_within: float | None
+    """Seconds, drawn from after `not_before`."""
+    not_before: float = 0.0
     still_connected: bool = False
 
 
@@ -70,6 +94,23 @@ class Link:
     """When a call was last answered, where the conversation is single calls: between two of them nobody knows."""
 
     failures: int = field(default=0, repr=False)
+    refused: bool = field(default=False, repr=False)
+    """Whether the last session failed because the server does not want this device."""
+    _hurry: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+
+    def hurry(self) -> None:
+        """Begin the next session as soon as the present one is over: there is something to say."""
+        self._hurry.set()
+
+    async def pause(self, delays: Delays, seconds: float) -> None:
+        """Wait for the next session, or for somebody in a hurry."""
+        if not self._hurry.is_set():
+            await pause_until(self._hurry, delays, seconds)
+
+    def begins(self) -> None:
+        """Note that a session begins: what was hurried for until now will be said in it."""
+        self._hurry.clear()
+        self.refused = False
 
     def answered(self) -> None:
         """Note that the server has answered: the next wait is short again."""
@@ -94,9 +135,11 @@ Session = Callable[[Link], Awaitable[End]]
 async def keep(link: Link, session: Session, delays: Delays) -> None:
     """Hold sessions one after the other, until the server says not to come back."""
     while True:
+        link.begins()
         end = await _hold(link, session)
+        earliest = 0.0
         if end is None:
-            bound = min(CAP_SECONDS, BASE_SECONDS * 2 ** min(link.failures - 1, 10))
+            bound = min(REFUSED_CAP_SECONDS if link.refused else CAP_SECONDS, doubled(link.failures))
         elif end.come_back_within is None:
             link.problem = f"closed by the server: {end.reason}"
             log.warning("link_closed", link=link.name, reason=end.reason)
@@ -104,13 +147,20 @@ async def keep(link: Link, session: Session, delays: Delays) -> None:
         else:
             link.problem = "" if end.still_connected else f"the server asked to come back: {end.reason}"
             bound = max(BASE_SECONDS, end.come_back_within)  # a server that says "at once" for ever is not obeyed
-        await delays.pause(delays.jitter(bound))
+            earliest = end.not_before
+        await link.pause(delays, earliest + delays.jitter(bound))
+
+
+def doubled(failures: int) -> float:
+    """Give the bound of the wait after that many failures in a row, in seconds, before any cap."""
+    return BASE_SECONDS * (1 << min(failures - 1, _DOUBLINGS))
 
 
 async def _hold(link: Link, session: Session) -> End | None:
     try:
         end = await session(link)
     except grpc.aio.AioRpcError as error:
+        link.refused = error.code() in REFUSALS
         link.failed(f"{error.code().name}: {error.details()}")
     except (SessionError, OSError) as error:
         link.failed(str(error))

@@ -3,6 +3,7 @@
 import asyncio
 import platform
 import random
+import secrets
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -45,6 +46,11 @@ class SystemDelays:
 def new_id() -> str:
     """Make a UUIDv7."""
     return str(uuid_utils.uuid7())
+
+
+def new_run_id() -> str:
+    """Draw the identifier of this run of the agent: a copy of its disk must not know it."""
+    return secrets.token_hex(16)
 
 
 def boot_id() -> str:

@@ -61,7 +61,7 @@ class ControlServer:
             for task in self._callers:
                 task.cancel()
             await asyncio.gather(*self._callers, return_exceptions=True)
-            _remove(path)
+            remove(path)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid = _peer(writer).uid
@@ -158,8 +158,12 @@ def _admit(path: Path, mode: int) -> None:
     path.chmod(mode)
 
 
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+def remove(path: Path) -> None:
+    """Remove a socket that nobody listens at any more; raise StateError where it stays."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StateError(f"socket {path}: cannot be removed ({error.strerror}); remove it") from error
 
 
 def _answers(path: Path) -> bool:

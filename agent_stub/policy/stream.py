@@ -6,27 +6,34 @@ from datetime import datetime
 import structlog
 from google.protobuf.message import DecodeError
 
-from agent_stub.links import VERSION_CAPABILITY, End, Link, SessionError, greeting
-from agent_stub.model import Identity
+from agent_stub.links import VERSION_CAPABILITY, End, Link, SessionError, greeting, heard
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
+from agent_stub.ports import Delays
 from epm.policy.v1 import agent_pb2, agent_pb2_grpc
 
 log = structlog.get_logger()
 
 REASONS_LIMIT = 1000
 LOGGED_REASONS = 20
+SILENT_BEATS = 2
+"""A stream on which this many heartbeats are missing is dead, whatever the connection says."""
+LONGEST_THROTTLE_SECONDS = 3600.0
 
 
 class PolicyStream:
-    """The device's side of `StreamPolicy`. `changed` is called after an offer was applied, `refused` after one was not."""
+    """The device's side of `StreamPolicy`. `changed` is called after an offer was applied, `refused` after one was not.
+
+    `introduction` says who speaks; what the device holds is added at every connect.
+    """
 
     def __init__(
         self,
         stub: "agent_pb2_grpc.PolicyStreamServiceAsyncStub",
         keeper: PolicyKeeper,
-        introduction: agent_pb2.Hello,
+        introduction: Callable[[], agent_pb2.Hello],
         *,
+        delays: Delays,
         now: Callable[[], datetime],
         changed: Callable[[], None],
         refused: Callable[[PolicyRefusedError], None],
@@ -34,6 +41,7 @@ class PolicyStream:
         self._stub = stub
         self._keeper = keeper
         self._introduction = introduction
+        self._delays = delays
         self._now = now
         self._changed = changed
         self._refused = refused
@@ -45,12 +53,17 @@ class PolicyStream:
             async with greeting():
                 await call.write(agent_pb2.StreamPolicyRequest(hello=self._hello()))
                 first = await call.read()
+            if isinstance(first, agent_pb2.StreamPolicyResponse) and (end := _end(first)) is not None:
+                return end
             if not isinstance(first, agent_pb2.StreamPolicyResponse) or not first.HasField("welcome"):
                 raise SessionError("the server did not answer the hello with a welcome")
             link.answered()
-            while isinstance(response := await call.read(), agent_pb2.StreamPolicyResponse):
-                if response.HasField("go_away"):
-                    return _end(response.go_away)
+            silence = SILENT_BEATS * first.welcome.heartbeat.ToTimedelta().total_seconds()
+            while isinstance(
+                response := await heard(call.read(), silence, self._delays), agent_pb2.StreamPolicyResponse
+            ):
+                if (end := _end(response)) is not None:
+                    return end
                 answer = self._answer(response)
                 if answer is not None:
                     await call.write(answer)
@@ -59,9 +72,9 @@ class PolicyStream:
             call.cancel()
 
     def _hello(self) -> agent_pb2.Hello:
-        hello = agent_pb2.Hello()
-        hello.CopyFrom(self._introduction)
+        hello = self._introduction()
         hello.capabilities.append(VERSION_CAPABILITY)
+        hello.policy_key_ids.extend(self._keeper.key_ids)
         if (held := self._keeper.held) is not None:
             hello.revision = held.revision
             hello.document_sha256 = held.sha256
@@ -98,11 +111,6 @@ class PolicyStream:
             self._refused(error)
 
 
-def introduction(identity: Identity, agent_version: str, boot_id: str) -> agent_pb2.Hello:
-    """Say who speaks; what the device holds is added at every connect."""
-    return agent_pb2.Hello(device_id=identity.device_id, agent_version=agent_version, boot_id=boot_id)
-
-
 def _bounded(reasons: list[str]) -> list[str]:
     """Keep the answer below the limit of a message: an answer that cannot be sent would bring the offer back for ever."""
     rest = len(reasons) - REASONS_LIMIT
@@ -117,7 +125,15 @@ def _claimed_revision(offer: agent_pb2.Offer) -> int:
         return 0
 
 
-def _end(go_away: agent_pb2.GoAway) -> End:
+def _end(response: agent_pb2.StreamPolicyResponse) -> End | None:
+    """Read the message that ends a stream; None for any other."""
+    if response.HasField("throttle"):
+        seconds = response.throttle.retry_after.ToTimedelta().total_seconds()
+        seconds = min(max(seconds, 0.0), LONGEST_THROTTLE_SECONDS)
+        return End(f"too many devices come at once, not before {seconds:.0f} s", seconds, not_before=seconds)
+    if not response.HasField("go_away"):
+        return None
+    go_away = response.go_away
     reason = agent_pb2.GoAwayReason.Name(go_away.reason) if go_away.reason in agent_pb2.GoAwayReason.values() else "?"
     within = go_away.reconnect_within.ToTimedelta().total_seconds() if go_away.HasField("reconnect_within") else None
     return End(reason.removeprefix("GO_AWAY_REASON_"), within)

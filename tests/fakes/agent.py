@@ -113,6 +113,7 @@ class FakePolicyService(policy_grpc.PolicyStreamServiceServicer):
     def __init__(self) -> None:
         self.outbox: asyncio.Queue[policy_pb2.StreamPolicyResponse] = asyncio.Queue()
         self.said: asyncio.Queue[policy_pb2.StreamPolicyRequest] = asyncio.Queue()
+        self.greeting = policy_pb2.StreamPolicyResponse(welcome=policy_pb2.Welcome())
 
     def offer(self, offer: policy_pb2.Offer) -> None:
         """Send an offer to whoever is or comes first."""
@@ -125,7 +126,7 @@ class FakePolicyService(policy_grpc.PolicyStreamServiceServicer):
     ) -> AsyncIterator[policy_pb2.StreamPolicyResponse]:
         del context
         self.said.put_nowait(await anext(request_iterator))
-        yield policy_pb2.StreamPolicyResponse(welcome=policy_pb2.Welcome())
+        yield self.greeting
         listener = asyncio.create_task(self._listen(request_iterator))
         try:
             while True:

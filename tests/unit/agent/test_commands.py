@@ -25,6 +25,11 @@ STATUS = {
     "device": {"id": "d", "name": "ws-17", "tenant": "epm.test"},
     "policy": {"revision": 3, "enabled": True, "confirmed": None},
     "component": {"stands": True, "problem": ""},
+    "certificate": {
+        "expires": "2027-01-01",
+        "renewal": "2026-12-01",
+        "problem": "the certificate was not renewed: gone",
+    },
     "links": {
         "policy": {"connected": False, "problem": "UNAVAILABLE: gone"},
         "events": {"connected": True, "problem": ""},
@@ -165,6 +170,7 @@ async def test_the_status_is_shown_to_people_and_to_programs(fake: Fake) -> None
         "policy          revision 3, elevation on",
         "last confirmed  never",
         "component       provisioned",
+        "certificate     until 2027-01-01, renewed from 2026-12-01 on; the certificate was not renewed: gone",
         "policy link     not connected: UNAVAILABLE: gone",
         "events link     connected",
         "check-in link   last answered 2026-11-24T12:00:00+00:00",

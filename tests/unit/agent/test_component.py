@@ -30,7 +30,15 @@ class Place:
         self.fault = ""
         self.bug: Exception | None = None
         self.revision = 0
-        self.component = Component(self.keeper, self.bring, lambda: self.clock.wall, self.delays)
+        self.told: list[bool] = []
+        self.stuck = ""
+        self.component = Component(
+            self.keeper,
+            self,
+            now=lambda: self.clock.wall,
+            delays=self.delays,
+            moved=lambda: self.told.append(self.component.stands),
+        )
 
     @asynccontextmanager
     async def bring(self) -> AsyncIterator[None]:
@@ -40,6 +48,11 @@ class Place:
             raise self.bug
         self.changes.put_nowait("came")
         yield
+        self.clear()
+
+    def clear(self) -> None:
+        if self.stuck:
+            raise StateError(self.stuck)
         self.changes.put_nowait("went")
 
     def receives(self, content: PolicyDocument) -> None:
@@ -156,3 +169,60 @@ async def test_a_bug_in_the_component_does_not_end_the_watch_over_it(place: Plac
     place.bug = None
     place.delays.go_on()
     assert await place.change() == "came"
+
+
+async def test_who_waits_for_it_hears_that_it_came_and_went(place: Place) -> None:
+    place.receives(document())
+    assert await place.change() == "came"
+    place.receives(without_settings(None))
+    await place.looked()
+    await place.looked()
+    assert place.told == [True, False]
+
+
+async def test_a_component_that_cannot_be_removed_stands_until_it_can(place: Place) -> None:
+    place.receives(document())
+    assert await place.change() == "came"
+    await place.looked()
+    place.stuck = "socket /x: cannot be removed"
+    place.receives(without_settings(None))
+    await place.looked()
+    assert (place.component.stands, place.component.problem) == (True, "socket /x: cannot be removed")
+    assert place.told == [True]
+    place.stuck = ""
+    place.delays.go_on()
+    assert await place.change() == "went"
+    await place.looked()
+    assert (place.component.stands, place.component.problem, place.told) == (False, "", [True, False])
+
+
+async def test_an_agent_that_stops_does_not_wait_for_a_component_that_cannot_be_removed(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.receives(document())
+    task = asyncio.create_task(place.component.keep())
+    assert await place.change() == "came"
+    place.stuck = "socket /x: cannot be removed"
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+    assert done == {task}
+
+
+async def test_it_is_known_at_the_first_look_whether_it_stands(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.receives(document())
+    task = asyncio.create_task(place.component.keep())
+    await asyncio.wait_for(place.component.looked.wait(), PATIENCE)
+    assert place.component.stands
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_removal_that_was_due_while_the_agent_was_off_is_known_at_the_first_look(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.receives(without_settings(WEEK))
+    place.clock.wall = NOW + WEEK
+    task = asyncio.create_task(place.component.keep())
+    await asyncio.wait_for(place.component.looked.wait(), PATIENCE)
+    assert (place.component.stands, place.changes.empty()) == (False, True)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

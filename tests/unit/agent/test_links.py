@@ -1,5 +1,9 @@
 import asyncio
 
+import grpc
+import grpc.aio
+import pytest
+
 from agent_stub.links import End, Link, SessionError, keep
 from tests.fakes.agent import FakeDelays
 
@@ -46,6 +50,47 @@ async def test_a_server_that_says_when_to_come_back_is_heard() -> None:
 
 async def test_no_server_makes_the_agent_come_back_without_a_pause() -> None:
     assert await bounds_of(End("DRAINING", 0), End("DRAINING", -5), STOP) == [1, 1]
+
+
+async def test_a_server_that_names_an_earliest_time_is_not_asked_before_it() -> None:
+    delays = FakeDelays()
+    delays.go_on()
+    await keep(Link("link"), Script(End("THROTTLED", 20, not_before=20), STOP).session, delays)
+    assert (delays.bounds, delays.pauses) == ([20], [40])
+
+
+def refused(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details="no")
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED])
+async def test_a_server_that_refuses_the_device_is_asked_ever_more_rarely(code: grpc.StatusCode) -> None:
+    assert (await bounds_of(*[refused(code)] * 14, STOP))[7:] == [128, 256, 512, 1024, 2048, 3600, 3600]
+
+
+async def test_after_a_refusal_another_failure_is_tried_again_within_five_minutes() -> None:
+    refusals = [refused(grpc.StatusCode.PERMISSION_DENIED)] * 11
+    assert (await bounds_of(*refusals, refused(grpc.StatusCode.UNAVAILABLE), STOP))[-2:] == [1024, 300]
+
+
+async def test_who_has_something_to_say_waits_for_nothing() -> None:
+    link, delays, script = Link("link"), FakeDelays(), Script(End("checked in", 300, still_connected=True), STOP)
+    task = asyncio.create_task(keep(link, script.session, delays))
+    await delays.waiting.acquire()
+    link.hurry()
+    await asyncio.wait_for(task, 20)
+    assert script.steps == []
+
+
+async def test_what_came_up_during_a_session_is_said_in_the_next_one_at_once() -> None:
+    class Talk(Script):
+        async def session(self, link: Link) -> End:
+            link.hurry()
+            return await super().session(link)
+
+    delays = FakeDelays()
+    await asyncio.wait_for(keep(Link("link"), Talk(End("a", 300), End("b", 300), STOP).session, delays), 20)
+    assert delays.pauses == []
 
 
 async def test_a_broken_session_does_not_take_the_agent_down() -> None:

@@ -18,7 +18,7 @@ from agent_stub.events.upload import Uploader
 from agent_stub.links import MESSAGE_LIMIT, Channels, End, Link, SessionError, keep
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
-from agent_stub.policy.stream import PolicyStream, introduction
+from agent_stub.policy.stream import PolicyStream
 from elevation.codec.document import encode_document
 from epm.device.v1 import agent_pb2 as device_pb2
 from epm.device.v1 import agent_pb2_grpc as device_grpc
@@ -53,14 +53,15 @@ class Device:
     link: Link = field(default_factory=lambda: Link("link"))
     changes: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
     refusals: list[PolicyRefusedError] = field(default_factory=list)
+    delays: FakeDelays = field(default_factory=FakeDelays)
     now: datetime = NOW
 
     def policy(self) -> PolicyStream:
-        identity = self.servers.installation.identity()
         return PolicyStream(
             policy_grpc.PolicyStreamServiceStub(self.channels.to(self.servers.mesh_address)),
             self.keeper,
-            introduction(identity, "1", "boot"),
+            lambda: policy_pb2.Hello(device_id=DEVICE_ID, agent_version="1", boot_id="boot"),
+            delays=self.delays,
             now=lambda: NOW,
             changed=lambda: self.changes.put_nowait(None),
             refused=self.refusals.append,
@@ -72,7 +73,8 @@ class Device:
 
     def check_in(self) -> CheckIn:
         stub = device_grpc.DeviceAgentServiceStub(self.channels.to(self.servers.mesh_address))
-        return CheckIn(stub, DEVICE_ID, lambda: device_pb2.DeviceFacts(os="linux"), lambda: self.now)
+        request = device_pb2.CheckInRequest(facts=device_pb2.DeviceFacts(os="linux"))
+        return CheckIn(stub.CheckIn, lambda: request, lambda: self.now)
 
     async def said(self) -> policy_pb2.StreamPolicyRequest:
         return await asyncio.wait_for(self.servers.policy.said.get(), PATIENCE)
@@ -160,6 +162,64 @@ async def test_a_confirmation_moves_the_time_of_the_last_contact(device: Device)
 async def test_a_stream_that_was_superseded_is_not_opened_again(device: Device) -> None:
     device.goodbye(reason=policy_pb2.GO_AWAY_REASON_SUPERSEDED)
     assert await device.policy().session(device.link) == End("SUPERSEDED", None)
+
+
+async def test_a_server_that_is_too_busy_is_left_alone_for_as_long_as_it_says(device: Device) -> None:
+    device.servers.policy.greeting = policy_pb2.StreamPolicyResponse(
+        throttle=policy_pb2.Throttle(retry_after={"seconds": 7})  # type: ignore[arg-type]
+    )
+    end = await device.policy().session(device.link)
+    assert (end.come_back_within, end.not_before) == (7, 7)
+    assert not device.link.connected
+    async with session(asyncio.create_task(keep(device.link, device.policy().session, device.delays))):
+        await asyncio.wait_for(device.delays.waiting.acquire(), PATIENCE)
+        assert device.delays.pauses == [14]
+        assert "too many devices come at once, not before 7 s" in str(device.link.shown()["problem"])
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(-5, 0), (10**6, 3600)])
+async def test_a_server_does_not_send_a_device_away_for_ever(device: Device, seconds: int, kept: int) -> None:
+    throttle = policy_pb2.Throttle(retry_after={"seconds": seconds})  # type: ignore[arg-type]
+    device.servers.policy.outbox.put_nowait(policy_pb2.StreamPolicyResponse(throttle=throttle))
+    assert (await device.policy().session(device.link)).not_before == kept
+
+
+async def test_a_stream_that_is_silent_for_two_heartbeats_is_dead(device: Device) -> None:
+    device.servers.policy.greeting = welcome(30)
+    async with session(asyncio.create_task(device.policy().session(device.link))) as task:
+        await device.said()
+        await asyncio.wait_for(device.delays.waiting.acquire(), PATIENCE)
+        assert device.delays.pauses == [60]
+        device.delays.go_on()
+        with pytest.raises(SessionError, match="the server was silent for 60 s, longer than it promised"):
+            await asyncio.wait_for(task, PATIENCE)
+
+
+async def test_every_message_is_a_heartbeat(device: Device) -> None:
+    device.servers.policy.greeting = welcome(30)
+    async with session(asyncio.create_task(device.policy().session(device.link))):
+        await device.said()
+        for revision in (1, 2):
+            await asyncio.wait_for(device.delays.waiting.acquire(), PATIENCE)
+            device.servers.policy.offer(device.servers.installation.offer(CONTENT, revision))
+            assert (await device.said()).ack.revision == revision
+        await asyncio.wait_for(device.delays.waiting.acquire(), PATIENCE)
+        assert device.delays.pauses == [60, 60, 60]
+        assert device.link.connected
+
+
+async def test_a_server_without_a_heartbeat_is_not_watched(device: Device) -> None:
+    async with session(asyncio.create_task(device.policy().session(device.link))):
+        await device.said()
+        device.servers.policy.offer(device.servers.installation.offer(CONTENT, 3))
+        assert (await device.said()).ack.revision == 3
+        assert device.delays.pauses == []
+
+
+def welcome(heartbeat: int) -> policy_pb2.StreamPolicyResponse:
+    return policy_pb2.StreamPolicyResponse(
+        welcome=policy_pb2.Welcome(heartbeat={"seconds": heartbeat})  # type: ignore[arg-type]
+    )
 
 
 async def test_a_message_over_the_limit_ends_the_stream_and_keeps_the_policy(device: Device) -> None:
