@@ -5,7 +5,7 @@ import contextlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import grpc.aio
 
@@ -13,7 +13,7 @@ from agent_stub.links import MESSAGE_LIMIT, Link, SessionError, keep
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
 from agent_stub.policy.stream import PolicyStream
-from agent_stub.system import VERSION, new_id
+from agent_stub.system import VERSION
 from epm.policy.v1 import agent_pb2, agent_pb2_grpc
 from fleet.faults import Armed, KilledError
 from fleet.invariants import Witness
@@ -55,35 +55,36 @@ class FleetDelays:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where an agent finds its server."""
+class Surroundings:
+    """What of the world an agent lives by."""
 
     address: str
-    """Where it connects to: the server, or a relay in front of it."""
-    server: str
-    """Whose certificate it expects there."""
+    """Where it connects to: its server, or a relay in front of it."""
+    delays: FleetDelays
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
 
 
 class VirtualAgent:
     """One agent of the fleet. `live` runs until it is cancelled; faults come in by `befall`."""
 
     def __init__(
-        self, member: Member, memory: Memory, place: Place, *, armed: Armed, tally: Tally, delays: FleetDelays
+        self, member: Member, memory: Memory, surroundings: Surroundings, *, armed: Armed, tally: Tally
     ) -> None:
         self.number = member.number
         self.witness = Witness(member.identity.device_name, member.identity.device_id)
         self._member = member
         self._memory = memory
-        self._place = place
+        self._surroundings = surroundings
+        self._delays = surroundings.delays
         self._armed = armed
-        self._delays = delays
         self._link = Link("policy")
         self._shift = timedelta()
         self._clock_set: asyncio.TimerHandle | None = None
         self._orders: asyncio.Queue[Fault] = asyncio.Queue()
-        self._ears = Ears(self.witness, tally, armed, lambda: self.holding, delays.pause)
+        self._ears = Ears(self.witness, tally, armed, lambda: self.holding, self._delays.pause)
         self._keeper = memory.restarted()
-        self._boot_id = self._run_id = new_id()
+        self._boot_id = self._run_id = self._surroundings.new_id()
         self.witness.holds(self.holding)
 
     @property
@@ -169,14 +170,14 @@ class VirtualAgent:
     def _restart(self) -> None:
         """Begin another run of the agent, on what it kept."""
         self._keeper = self._memory.restarted()
-        self._run_id = new_id()
+        self._run_id = self._surroundings.new_id()
 
     async def _be_cloned(self, lasts: timedelta) -> None:
         """Let a copy of the device speak for a while, with an identity that is the same and a run of its own."""
         keeper = LightKeeper(self._member.identity).copy_of(self._keeper)
         async with self._channel() as channel:
             stub: agent_pb2_grpc.PolicyStreamServiceAsyncStub = agent_pb2_grpc.PolicyStreamServiceStub(channel)
-            stream = self._stream(stub, keeper, run_id=new_id())
+            stream = self._stream(stub, keeper, run_id=self._surroundings.new_id())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(lasts.total_seconds()):
                     await keep(Link("clone"), stream.session, self._delays)
@@ -212,20 +213,17 @@ class VirtualAgent:
         credentials = grpc.ssl_channel_credentials(
             root_certificates=own.ca, private_key=own.key, certificate_chain=own.certificate
         )
-        host = self._place.server.rpartition(":")[0].strip("[]")
+        host = self._member.identity.policy_address.rpartition(":")[0].strip("[]")
         options = (*_OPTIONS, ("grpc.ssl_target_name_override", host))
-        return grpc.aio.secure_channel(self._place.address, credentials, options=options)
+        return grpc.aio.secure_channel(self._surroundings.address, credentials, options=options)
 
     def _now(self) -> datetime:
-        return datetime.now(UTC) + self._shift
+        return self._surroundings.now() + self._shift
 
     def _set_clock(self) -> None:
         self._shift = timedelta()
         if self._clock_set is not None:
             self._clock_set.cancel()
-
-
-MemoryOf = Callable[[Member, Armed], Memory]
 
 
 def _nothing() -> None:

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +21,6 @@ from fleet.model import FaultKind, Holding, Tally
 
 Call = grpc.aio.StreamStreamCall[agent_pb2.StreamPolicyRequest, agent_pb2.StreamPolicyResponse]
 GARBAGE = b"\xff" * 64
-NONCE_BYTES = 16
 REFUSED = ("the simulator refuses this offer", "because its script says so")
 _METHOD = "/epm.policy.v1.PolicyStreamService/StreamPolicy"
 
@@ -101,7 +99,7 @@ class Line:
         if armed.take(FaultKind.LOSE_ACK):
             raise SessionError("the simulator lost the ACK")
         if armed.take(FaultKind.WRONG_NONCE):
-            wrong = agent_pb2.Ack(nonce=secrets.token_bytes(NONCE_BYTES), revision=request.ack.revision)
+            wrong = agent_pb2.Ack(nonce=bytes(255 - byte for byte in request.ack.nonce), revision=request.ack.revision)
             await self._call.write(agent_pb2.StreamPolicyRequest(ack=wrong))
             return
         self._ears.witness.acknowledged(request.ack.revision, self._ears.holding())

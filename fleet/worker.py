@@ -9,13 +9,15 @@ import signal
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import structlog
 import uvloop
 
-from fleet.agent import FleetDelays, Place, VirtualAgent
+from agent_stub.system import new_id
+from fleet.agent import FleetDelays, Surroundings, VirtualAgent
 from fleet.faults import Armed
 from fleet.keepers import FaithfulMemory, LightKeeper, Memory
 from fleet.members import Member, Members, opened
@@ -98,14 +100,13 @@ class _Worker:
         delays = FleetDelays(self._share.longest_wait, self._die)
         for member in self._members.read(self._share.numbers):
             armed = Armed(self._tally.faults)
-            server = member.identity.policy_address
-            place = Place(server, server)
+            address = member.identity.policy_address
             if member.number in cut:
-                relay = Relay(server, armed, self._die)
-                self._relays.append(relay)
-                place = Place(await relay.open(), server)
+                self._relays.append(relay := Relay(address, armed, self._die))
+                address = await relay.open()
+            surroundings = Surroundings(address, delays, lambda: datetime.now(UTC), new_id)
             self._agents[member.number] = VirtualAgent(
-                member, self._memory(member, armed), place, armed=armed, tally=self._tally, delays=delays
+                member, self._memory(member, armed), surroundings, armed=armed, tally=self._tally
             )
 
     def _memory(self, member: Member, armed: Armed) -> Memory:
