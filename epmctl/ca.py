@@ -32,7 +32,6 @@ _FOLDER: Final = click.option(
 )
 _KEYS_DATA_DIR: Final = click.option(
     "--data-dir",
-    envvar="EPM_DATA_DIR",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="The data folder of a server that runs all services, or the policy service.",

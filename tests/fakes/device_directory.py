@@ -41,6 +41,7 @@ class FakeDeviceService(lifecycle_pb2_grpc.DirectoryServiceServicer):
         self.asked: list[int] = []
         self.heard: list[lifecycle_pb2.SettingsState] = []
         self.used = lifecycle_pb2.ReportUsedGroupsRequest()
+        self.sightings: list[lifecycle_pb2.Sighting] = []
         self._devices = devices
         self._stays = stays
         self._told = asyncio.Event()
@@ -88,6 +89,13 @@ class FakeDeviceService(lifecycle_pb2_grpc.DirectoryServiceServicer):
         self._told.set()
         self._told = asyncio.Event()
         return lifecycle_pb2.ReportUsedGroupsResponse()
+
+    async def ReportSightings(
+        self, request: lifecycle_pb2.ReportSightingsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> lifecycle_pb2.ReportSightingsResponse:
+        """Keep the sightings."""
+        self.sightings.extend(request.sightings)
+        return lifecycle_pb2.ReportSightingsResponse()
 
     async def build(self, _settings: ServiceSettings) -> ServiceParts:
         """Hand the service over."""

@@ -124,6 +124,12 @@ def test_all_problems_come_at_once() -> None:
     ]
 
 
+def test_streams_are_bounded_and_devices_hear_daily() -> None:
+    settings(policy_heartbeat=timedelta(days=1), most_streams=1).check()
+    assert fields(policy_heartbeat=timedelta(days=1, seconds=1), most_streams=0) == ["policy_heartbeat", "most_streams"]
+    assert fields(policy_heartbeat=timedelta()) == ["policy_heartbeat"]
+
+
 def test_ports_must_differ_unless_the_system_chooses() -> None:
     settings(public_port=0, mesh_port=0, health_port=0).check()
     assert fields(public_port=9000, mesh_port=9001, health_port=9000) == ["public_port, mesh_port, health_port"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from epmctl.main import run
-from services._chassis import datadir, pki
+from services._chassis import datadir, pki, policykeys
 
 
 @pytest.fixture
@@ -77,3 +77,45 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "file").write_text("")
     assert run(["ca", "init", "--dir", str(tmp_path / "file" / "ca")]) == 1
     assert f"error: {tmp_path / 'file'}" in capsys.readouterr().err
+
+
+def key_ids(folder: Path) -> list[str]:
+    return [policykeys.id_of(key) for key in policykeys.load_signing_keys(folder / "policy-signing.key")]
+
+
+def test_the_key_that_signs_policy_is_rotated_and_the_old_one_retired(
+    ca: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [old] = key_ids(ca)
+    assert run(["ca", "rotate-policy-key", "--dir", str(ca)]) == 0
+    new, *rest = key_ids(ca)
+    assert rest == [old]
+    said = capsys.readouterr().out
+    assert f"made the key {new}" in said
+    assert "restart the policy and the device service" in said
+    assert run(["ca", "retire-policy-key", old, "--dir", str(ca)]) == 0
+    assert key_ids(ca) == [new]
+    assert "restart the policy and the device service" in capsys.readouterr().out
+
+
+def test_the_keys_of_a_data_folder_are_those_that_its_server_uses(
+    ca: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = tmp_path / "data" / "keys"
+    keys.mkdir(parents=True)
+    for name in ("policy-signing.key", "policy-signing.pub"):
+        (keys / name).write_bytes((ca / name).read_bytes())
+    assert run(["ca", "rotate-policy-key", "--data-dir", str(tmp_path / "data")]) == 0
+    assert len(key_ids(keys)) == 2
+    assert len(pki.load_policy_public_keys(keys / "policy-signing.pub")) == 2
+    capsys.readouterr()
+    assert run(["ca", "retire-policy-key", key_ids(keys)[0], "--data-dir", str(tmp_path / "data")]) == 1
+    assert "is the newest key that signs policy; retire an older one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_the_folder_of_the_keys_is_named_once(ca: Path, *, both: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = ["--dir", str(ca), "--data-dir", str(ca)] if both else []
+    assert run(["ca", "rotate-policy-key", *folders]) == 2
+    assert "--data-dir" in capsys.readouterr().err
+    assert len(key_ids(ca)) == 1
