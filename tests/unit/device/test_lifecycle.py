@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -13,8 +14,10 @@ from services.device.model.lifecycle import (
     Lifecycle,
     SettingsReport,
     begin,
+    check_in_wait,
     is_due,
     settle,
+    settle_check_in,
     settle_platform,
     settle_removal,
     settle_time,
@@ -25,14 +28,14 @@ WEEK = timedelta(days=7)
 GONE = NOW + WEEK
 
 TABLE = """
-state               | gain on      | gain off     | ack on              | ack off               | lose                | early               | due            | confirm             | unsupported    | supported
-NOT_PROVISIONED     | PROVISIONING | PROVISIONING | PROVISIONING ACTIVE | PROVISIONING DISABLED | -                   | -                   | -              | -                   | NOT_APPLICABLE | -
-PROVISIONING        | -            | -            | ACTIVE              | DISABLED              | DEPROVISION_PENDING | -                   | -              | -                   | NOT_APPLICABLE | -
-ACTIVE              | -            | -            | -                   | DISABLED              | DEPROVISION_PENDING | -                   | -              | -                   | NOT_APPLICABLE | -
-DISABLED            | -            | -            | ACTIVE              | -                     | DEPROVISION_PENDING | -                   | -              | -                   | NOT_APPLICABLE | -
-DEPROVISION_PENDING | PROVISIONING | PROVISIONING | PROVISIONING ACTIVE | PROVISIONING DISABLED | -                   | -                   | DEPROVISIONING | -                   | NOT_APPLICABLE | -
-DEPROVISIONING      | PROVISIONING | PROVISIONING | PROVISIONING ACTIVE | PROVISIONING DISABLED | -                   | -                   | -              | NOT_PROVISIONED     | NOT_APPLICABLE | -
-NOT_APPLICABLE      | -            | -            | -                   | -                     | -                   | -                   | -              | -                   | -              | NOT_PROVISIONED
+state               | gain on      | gain off     | ack on              | ack off               | lose                | early               | due            | confirm             | gone early      | gone due                       | unsupported    | supported
+NOT_PROVISIONED     | PROVISIONING | PROVISIONING | PROVISIONING ACTIVE | PROVISIONING DISABLED | -                   | -                   | -              | -                   | -               | -                              | NOT_APPLICABLE | -
+PROVISIONING        | -            | -            | ACTIVE              | DISABLED              | DEPROVISION_PENDING | -                   | -              | -                   | -               | -                              | NOT_APPLICABLE | -
+ACTIVE              | -            | -            | -                   | DISABLED              | DEPROVISION_PENDING | -                   | -              | -                   | -               | -                              | NOT_APPLICABLE | -
+DISABLED            | -            | -            | ACTIVE              | -                     | DEPROVISION_PENDING | -                   | -              | -                   | -               | -                              | NOT_APPLICABLE | -
+DEPROVISION_PENDING | PROVISIONING | PROVISIONING | PROVISIONING ACTIVE | PROVISIONING DISABLED | -                   | -                   | DEPROVISIONING | -                   | -               | DEPROVISIONING NOT_PROVISIONED | NOT_APPLICABLE | -
+DEPROVISIONING      | PROVISIONING | PROVISIONING | PROVISIONING ACTIVE | PROVISIONING DISABLED | -                   | -                   | -              | NOT_PROVISIONED     | NOT_PROVISIONED | NOT_PROVISIONED                | NOT_APPLICABLE | -
+NOT_APPLICABLE      | -            | -            | -                   | -                     | -                   | -                   | -              | -                   | NOT_PROVISIONED | NOT_PROVISIONED                | -              | NOT_PROVISIONED
 """
 """What each event leads each state through; `-` leaves it where it is."""
 
@@ -40,6 +43,10 @@ NOT_APPLICABLE      | -            | -            | -                   | -     
 def told(desired: Desired, *, acknowledged: bool = False) -> Callable[[Lifecycle], tuple[Lifecycle, ...]]:
     report = SettingsReport(device_id="d1", desired=desired, acknowledged=acknowledged, revision=2)
     return lambda lifecycle: settle(lifecycle, report, now=NOW, deprovision_after=WEEK)
+
+
+def checked_in(lifecycle: Lifecycle, now: datetime) -> tuple[Lifecycle, ...]:
+    return settle_check_in(lifecycle, "linux", now=now, component_gone=True)
 
 
 EVENTS: dict[str, Callable[[Lifecycle], tuple[Lifecycle, ...]]] = {
@@ -51,6 +58,8 @@ EVENTS: dict[str, Callable[[Lifecycle], tuple[Lifecycle, ...]]] = {
     "early": lambda lifecycle: (settle_time(lifecycle, GONE - timedelta(microseconds=1)),),
     "due": lambda lifecycle: (settle_time(lifecycle, GONE),),
     "confirm": lambda lifecycle: (settle_removal(lifecycle),),
+    "gone early": lambda lifecycle: checked_in(lifecycle, GONE - timedelta(microseconds=1)),
+    "gone due": lambda lifecycle: checked_in(lifecycle, GONE),
     "unsupported": lambda lifecycle: (settle_platform(lifecycle, "haiku"),),
     "supported": lambda lifecycle: (settle_platform(lifecycle, "linux"),),
 }
@@ -80,8 +89,8 @@ def test_every_state_answers_every_event_as_the_table_says(
 ) -> None:
     before = in_state(state)
     steps = EVENTS[event](before)
-    reached = [step.state for step in steps if step.state is not before.state]
-    assert reached == expected
+    entered = [(earlier.state, step.state) for earlier, step in pairwise((before, *steps))]
+    assert [after for earlier, after in entered if after is not earlier] == expected
     assert all((step.deprovision_time is not None) == (step.state in LEAVING) for step in steps)
 
 
@@ -145,3 +154,49 @@ def test_a_platform_that_becomes_supported_takes_up_what_is_desired() -> None:
 def test_only_what_is_pending_is_due() -> None:
     due = {state for state in EpmState if is_due(replace(in_state(state), deprovision_time=GONE), GONE)}
     assert due == {EpmState.DEPROVISION_PENDING}
+
+
+LOST = NOW - timedelta(days=2)
+
+
+def lost(at: datetime | None, revision: int = 9) -> SettingsReport:
+    return SettingsReport(device_id="d1", desired=Desired.NONE, acknowledged=False, revision=revision, lost=at)
+
+
+def test_the_time_to_go_counts_from_the_loss_that_the_policy_service_tells() -> None:
+    (pending,) = settle(in_state(EpmState.ACTIVE), lost(LOST), now=NOW, deprovision_after=WEEK)
+    assert (pending.deprovision_time, pending.lost) == (LOST + WEEK, LOST)
+
+
+def test_a_loss_that_is_told_again_moves_nothing() -> None:
+    (pending,) = settle(in_state(EpmState.ACTIVE), lost(LOST), now=NOW, deprovision_after=WEEK)
+    for again in (lost(LOST), lost(LOST - WEEK), lost(None)):
+        assert settle(pending, again, now=NOW, deprovision_after=2 * WEEK) == ()
+
+
+@pytest.mark.parametrize("state", LEAVING)
+def test_a_newer_loss_says_that_a_policy_was_back_and_its_time_counts_anew(state: EpmState) -> None:
+    leaving = replace(in_state(state), lost=LOST)
+    back, gone = settle(leaving, lost(NOW), now=NOW, deprovision_after=WEEK)
+    assert (back.state, back.deprovision_time, back.lost) == (EpmState.PROVISIONING, None, None)
+    assert (gone.state, gone.deprovision_time, gone.lost) == (EpmState.DEPROVISION_PENDING, NOW + WEEK, NOW)
+
+
+@pytest.mark.parametrize(
+    ("state", "past", "wait"),
+    [
+        (EpmState.ACTIVE, 0, 300),
+        (EpmState.DEPROVISION_PENDING, -604_800, 300),
+        (EpmState.DEPROVISION_PENDING, -42, 42),
+        (EpmState.DEPROVISION_PENDING, 0, 1),
+        (EpmState.DEPROVISIONING, 0, 1),
+        (EpmState.DEPROVISIONING, 8, 8),
+        (EpmState.DEPROVISIONING, 604_800, 60),
+        (EpmState.DEPROVISIONING, -8, 8),
+    ],
+)
+def test_an_agent_comes_back_when_its_component_is_to_go_and_ever_more_seldom_while_it_does_not(
+    state: EpmState, past: int, wait: int
+) -> None:
+    now = GONE + timedelta(seconds=past)
+    assert check_in_wait(in_state(state), now=now, interval=timedelta(minutes=5)) == timedelta(seconds=wait)

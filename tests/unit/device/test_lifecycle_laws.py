@@ -1,26 +1,30 @@
-"""What holds for the EPM state, whatever happens in whatever order."""
+"""What holds for the EPM state, whatever happens in whatever order: what the table of the decisions says."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from services.device.model.lifecycle import (
     LEAVING,
+    LONGEST_AWAITING,
+    SHORTEST_WAIT,
     Desired,
     EpmState,
     Lifecycle,
     SettingsReport,
     begin,
+    check_in_wait,
     settle,
-    settle_platform,
-    settle_removal,
+    settle_check_in,
     settle_time,
 )
+from services.device.model.reasons import move_reason, state_reason
 from tests.fakes.clock import NOW
+from tests.reference.lifecycle import WEEK, LifecycleMachine, Seen, Told
 
-WEEK = timedelta(days=7)
 S = EpmState
 LISTED = {
     (S.NOT_PROVISIONED, S.PROVISIONING),
@@ -35,121 +39,91 @@ LISTED = {
     (S.DEPROVISION_PENDING, S.DEPROVISIONING),
     (S.DEPROVISIONING, S.NOT_PROVISIONED),
     (S.DEPROVISIONING, S.PROVISIONING),
+    *((state, S.NOT_APPLICABLE) for state in EpmState),
+    (S.NOT_APPLICABLE, S.NOT_PROVISIONED),
+    (S.NOT_APPLICABLE, S.PROVISIONING),
 }
-PLATFORMS = ("linux", "windows", "haiku")
 
 
-class LifecycleMachine(RuleBasedStateMachine):
-    """Let policies come and go, devices answer, time jump either way, and reports repeat and overtake one another."""
+class PureLifecycle:
+    """The model of the service, without a store."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.now = NOW
-        self.revision = 0
-        self.desired = Desired.NONE
-        self.lost: datetime | None = None
         self.os = "linux"
-        self.sent: list[SettingsReport] = []
         self.lifecycle = Lifecycle()
+        self.moves: list[tuple[str, str]] = []
 
-    @initialize(os=st.sampled_from(PLATFORMS))
     def enrol(self, os: str) -> None:
+        """Let the device begin."""
         self.os = os
         self.lifecycle = begin(os)
 
-    @rule(desired=st.sampled_from((Desired.ON, Desired.OFF)), acknowledged=st.booleans())
-    def gain(self, *, desired: Desired, acknowledged: bool) -> None:
-        left = self.lifecycle.state in {S.NOT_PROVISIONED, *LEAVING}
-        states = self._tell(desired, acknowledged=acknowledged)
-        self.desired, self.lost = desired, None
-        # INVARIANT: a policy that comes, or comes back, always leads to PROVISIONING.
-        assert not left or states[0] is S.PROVISIONING
-        if acknowledged and self.os != "haiku":
-            assert self.lifecycle.state is (S.ACTIVE if desired is Desired.ON else S.DISABLED)
+    def hear(self, told: Told, now: datetime) -> None:
+        """Take in a report; what rests on older data leads nowhere."""
+        report = SettingsReport(
+            device_id="d1",
+            desired=Desired[told.wanted.upper()],
+            acknowledged=told.acknowledged,
+            revision=told.revision,
+            lost=told.lost,
+        )
+        older = told.revision < self.lifecycle.policy_revision
+        steps = settle(self.lifecycle, report, now=now, deprovision_after=WEEK)
+        assert not (older and steps)
+        self._follow(steps)
 
-    @rule(acknowledged=st.booleans())
-    def lose(self, *, acknowledged: bool) -> None:
-        if self.lost is None:
-            self.lost = self.now
-        self._tell(Desired.NONE, acknowledged=acknowledged)
-        self.desired = Desired.NONE
-
-    @rule()
-    def acknowledge(self) -> None:
-        self._tell(self.desired, acknowledged=True, anew=False)
-
-    @rule(data=st.data())
-    def hear_again(self, data: st.DataObject) -> None:
-        if not self.sent:
-            return
-        report = data.draw(st.sampled_from(self.sent))
-        before = self.lifecycle
-        self._take(report)
-        if report.revision < self.revision:
-            assert self.lifecycle == before
-
-    @rule()
-    def sweep(self) -> None:
-        before = self.lifecycle
-        self._move(settle_time(before, self.now))
-        if self.lifecycle.state is S.DEPROVISIONING and before.state is not S.DEPROVISIONING:
-            # INVARIANT: never before a week has passed since the policy was lost.
-            assert self.lost is not None
-            assert self.now >= self.lost + WEEK
-
-    @rule()
-    def confirm(self) -> None:
-        asked = self.lifecycle.state is S.DEPROVISIONING
-        before = self.lifecycle
-        self._move(settle_removal(before))
-        assert self.lifecycle.state is S.NOT_PROVISIONED if asked else self.lifecycle == before
-
-    @rule(step=st.timedeltas(min_value=-timedelta(days=2), max_value=timedelta(days=8)))
-    def pass_time(self, step: timedelta) -> None:
-        self.now += step
-
-    @rule(os=st.sampled_from(PLATFORMS))
-    def change_platform(self, os: str) -> None:
+    def check_in(self, os: str, now: datetime, *, gone: bool) -> None:
+        """Hear from the agent."""
         self.os = os
-        self.lifecycle = settle_platform(self.lifecycle, os)
+        self._follow(settle_check_in(self.lifecycle, os, now=now, component_gone=gone))
+        assert check_in_wait(self.lifecycle, now=now, interval=timedelta(minutes=5)) >= SHORTEST_WAIT
 
-    @invariant()
-    def there_is_a_time_to_go_exactly_while_the_device_leaves(self) -> None:
-        assert (self.lifecycle.deprovision_time is not None) == (self.lifecycle.state in LEAVING)
+    def sweep(self, now: datetime) -> None:
+        """Look for what is due."""
+        self._follow([settle_time(self.lifecycle, now)])
 
-    @invariant()
-    def the_desired_value_is_the_newest_that_was_told(self) -> None:
-        assert self.lifecycle.desired is self.desired
+    def seen(self) -> Seen:
+        """Say how it is."""
+        lifecycle = self.lifecycle
+        # INVARIANT: there is a time to go exactly while the device leaves, and a time of loss nowhere else.
+        assert (lifecycle.deprovision_time is not None) == (lifecycle.state in LEAVING)
+        assert lifecycle.lost is None or lifecycle.state in LEAVING
+        return Seen(lifecycle.state.value, lifecycle.desired.value.lower(), lifecycle.deprovision_time, self.moves)
 
-    @invariant()
-    def a_platform_without_a_component_is_not_applicable_and_no_other_is(self) -> None:
-        assert (self.lifecycle.state is S.NOT_APPLICABLE) == (self.os == "haiku")
-
-    @invariant()
-    def a_device_is_provisioned_only_while_a_policy_applies(self) -> None:
-        if self.lifecycle.state in {S.PROVISIONING, S.ACTIVE, S.DISABLED}:
-            assert self.desired is not Desired.NONE
-
-    def _tell(self, desired: Desired, *, acknowledged: bool, anew: bool = True) -> list[EpmState]:
-        self.revision += anew
-        report = SettingsReport(device_id="d1", desired=desired, acknowledged=acknowledged, revision=self.revision)
-        if anew:
-            self.sent.append(report)
-        return self._take(report)
-
-    def _take(self, report: SettingsReport) -> list[EpmState]:
-        states = []
-        for step in settle(self.lifecycle, report, now=self.now, deprovision_after=WEEK):
-            if step.state is not self.lifecycle.state:
-                states.append(step.state)
-            self._move(step)
-        return states
-
-    def _move(self, to: Lifecycle) -> None:
-        """Go on to `to`. INVARIANT: states change only as the table lists."""
-        assert to.state is self.lifecycle.state or (self.lifecycle.state, to.state) in LISTED
-        self.lifecycle = to
+    def _follow(self, steps: Iterable[Lifecycle]) -> None:
+        for step in steps:
+            before = self.lifecycle
+            if step.state is not before.state:
+                # INVARIANT: states change only as the table lists, and every change can be told in words.
+                assert (before.state, step.state) in LISTED
+                assert move_reason(before, step, self.os).endswith(".")
+                self.moves.append((before.state.value, step.state.value))
+            assert state_reason(step, self.os).endswith(".")
+            self.lifecycle = step
 
 
-LifecycleMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40)
-TestTheLifecycleInAnyOrder = LifecycleMachine.TestCase
+class PureMachine(LifecycleMachine):
+    """Compare the model with the table."""
+
+    def __init__(self) -> None:
+        super().__init__(PureLifecycle())
+
+
+PureMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=50)
+TestTheLifecycleInAnyOrder = PureMachine.TestCase
+
+INTERVALS = st.timedeltas(min_value=timedelta(seconds=1), max_value=timedelta(days=1))
+SPANS = st.timedeltas(min_value=-timedelta(days=400), max_value=timedelta(days=400))
+
+
+@given(st.sampled_from(EpmState), SPANS, INTERVALS)
+def test_a_device_is_never_asked_to_be_busy_nor_more_seldom_than_it_is_set(
+    state: EpmState, span: timedelta, interval: timedelta
+) -> None:
+    lifecycle = Lifecycle(state, deprovision_time=NOW + span if state in LEAVING else None)
+    wait = check_in_wait(lifecycle, now=NOW, interval=interval)
+    assert SHORTEST_WAIT <= wait <= interval
+    if state is EpmState.DEPROVISIONING:
+        assert wait <= LONGEST_AWAITING
+    if state is EpmState.DEPROVISION_PENDING and SHORTEST_WAIT <= span <= interval:
+        assert settle_time(replace(lifecycle), NOW + wait).state is EpmState.DEPROVISIONING
