@@ -16,11 +16,16 @@ _OF_METADATA: Final = frozenset({"name", "description"})
 def check_drafts(drafts: Sequence[Draft], known: Collection[Flaw], *, closed: bool) -> Iterator[Flaw]:
     """Give what is wrong with `drafts` beyond the flaws that are `known`, and their consequences, already."""
     yield from _check_duplicates(drafts)
-    groups = {d.spec.name: d.spec.type for d in drafts if isinstance(d.spec, Group)}
+    nesting = {d.spec.name: d.spec for d in drafts if isinstance(d.spec, Group)}
+    groups = {name: group.type for name, group in nesting.items()}
     declared = {(d.kind, d.metadata.name) for d in drafts}
     for draft in drafts:
         said = [flaw.key for flaw in known if flaw.file == draft.file and flaw.line in draft.lines]
-        for problem in [*_check_alone(draft), *_check_references(draft, groups, declared, closed=closed)]:
+        for problem in [
+            *_check_alone(draft),
+            *_check_nesting(draft, nesting),
+            *_check_references(draft, groups, declared, closed=closed),
+        ]:
             key = problem.path if problem.path in _OF_METADATA else f"spec.{problem.path}"
             key = f"metadata.{key}" if problem.path in _OF_METADATA else key
             if not any(_covers(flaw, key) for flaw in said):
@@ -51,6 +56,14 @@ def _check_alone(draft: Draft) -> list[Problem]:
         return checks.check_group(spec)
     name, description = draft.metadata.name, draft.metadata.description
     return [*texts.check_name("name", name), *texts.check_description("description", description)]
+
+
+def _check_nesting(draft: Draft, groups: Mapping[str, Group]) -> list[Problem]:
+    """Check a group against those of the set that it nests; a set decides nothing by others, which may be on the server."""
+    if not isinstance(draft.spec, Group):
+        return []
+    unknown = {f"groups[{i}]" for i, name in enumerate(draft.spec.groups) if name not in groups}
+    return [problem for problem in checks.check_nesting(draft.spec, groups) if problem.path not in unknown]
 
 
 def _check_references(

@@ -92,11 +92,14 @@ def read_group(metadata: Metadata, spec: Fields) -> Group | None:
     group_type = spec.choice("type", GroupType, default=None)
     members = spec.texts("members")
     found_by = spec.text("filter", blank=False)
-    if spec.has("members") and spec.has("filter"):
-        spec.refuse("filter", "a group has members or a filter, not both; remove one")
+    groups = spec.texts("groups")
+    for listed, called in (("members", "members"), ("groups", "groups of its own")):
+        if spec.has(listed) and spec.has("filter"):
+            spec.refuse("filter", f"a group has {called} or a filter, not both; remove one")
+            break
     if group_type is None:
         return None
-    return Group(metadata.name, group_type, members, found_by, metadata.description)
+    return Group(metadata.name, group_type, members, found_by, metadata.description, groups)
 
 
 def _read_rule(rule: Fields) -> Rule:

@@ -165,6 +165,7 @@ def _group(document: Document, group: Group) -> groups_pb2.Group:
         members=group.members,
         filter=group.filter,
         scope_tags=document.metadata.scope_tags,
+        groups=group.groups,
     )
 
 

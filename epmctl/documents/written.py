@@ -14,7 +14,7 @@ _OF_AUTHOR: Final = ("name", "description", "scopeTags", "labels")
 _ADDED: Final = ("revision", "etag", "created", "updated", "updatedBy")
 _COPIED: Final[Mapping[Kind, Sequence[str]]] = {
     Kind.ReusableCertificate: ("pem",),
-    Kind.Group: ("type", "members", "filter"),
+    Kind.Group: ("type", "members", "groups", "filter"),
     Kind.Role: ("rights",),
     Kind.RoleAssignment: ("role", "members", "scopeGroups", "scopeTags", "expires"),
     Kind.ScopeTag: (),

@@ -1,4 +1,4 @@
-"""Devices, groups and enrolment tokens."""
+"""Devices, groups, users and enrolment tokens."""
 
 from collections.abc import Sequence
 from typing import Final, cast
@@ -11,7 +11,8 @@ from epmctl.output import Plain, Record
 
 
 def _found_by(record: Record) -> Plain:
-    return record["filter"] or record["members"]
+    nested = [f"[{name}]" for name in cast("Sequence[str]", record["groups"])]
+    return record["filter"] or [*cast("Sequence[str]", record["members"]), *nested]
 
 
 def _note(record: Record) -> Plain:
@@ -66,6 +67,19 @@ DEVICE_KINDS: Final = (
             _devices(client).ListDevices, devices_pb2.ListDevicesRequest(page_size=size, page_token=token)
         ),
         find=lambda client, name: client.call(_devices(client).GetDevice, devices_pb2.GetDeviceRequest(device=name)),
+    ),
+    ObjectKind(
+        name="users",
+        singular="user",
+        columns={
+            "NAME": at("name"),
+            "BOUND TO": at("boundDevices"),
+            "REPORTED BY": at("reportedDevices"),
+            "GROUPS": at("groups"),
+        },
+        page=lambda client, size, token: client.call(
+            _devices(client).ListUsers, devices_pb2.ListUsersRequest(page_size=size, page_token=token)
+        ),
     ),
     ObjectKind(
         name="enrolment-tokens",

@@ -69,9 +69,11 @@ class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
         return devices_pb2.RevokeEnrolmentTokenResponse(enrolment_token=codec.token_to_proto(token))
 
     async def GetDevice(self, request: devices_pb2.GetDeviceRequest, context: Any) -> devices_pb2.GetDeviceResponse:
-        """Return a device."""
-        device = await devices.get_device(self._store, request.device, permit=current_permit())
-        return devices_pb2.GetDeviceResponse(device=codec.device_to_proto(device))
+        """Return a device, its groups, and what filters see of it."""
+        shown = await devices.get_device(
+            self._store, request.device, permit=current_permit(), standing=self._standing()
+        )
+        return devices_pb2.GetDeviceResponse(device=codec.shown_to_proto(shown))
 
     async def ListDevices(
         self, request: devices_pb2.ListDevicesRequest, context: Any

@@ -6,9 +6,10 @@ from services._chassis.errors import InvalidError, Problem
 from services._chassis.times import time_from_proto, time_to_proto
 from services.device.model.devices import Attested, Device, EnrolmentState, Facts, Ownership
 from services.device.model.lifecycle import EpmState
+from services.device.model.members import described
 from services.device.model.reasons import state_reason
 from services.device.model.tokens import EnrolmentToken, TokenDraft
-from services.device.usecases.devices import DeviceChange
+from services.device.usecases.devices import DeviceChange, ShownDevice
 
 EPM_STATES = {
     EpmState.NOT_PROVISIONED: document_pb2.EPM_STATE_NOT_PROVISIONED,
@@ -63,6 +64,17 @@ def device_to_proto(device: Device) -> devices_pb2.Device:
         quarantined=device.quarantined,
         epm_state_reason=state_reason(lifecycle, facts.os) if device.is_enrolled else "",
     )
+
+
+def shown_to_proto(shown: ShownDevice) -> devices_pb2.Device:
+    """Write a device with its groups and with what filters see of it."""
+    message = device_to_proto(shown.device)
+    message.groups.extend(shown.groups)
+    message.attributes.extend(
+        devices_pb2.DeviceAttribute(name=each.name, values=each.values, attested=each.attested)
+        for each in described(shown.device)
+    )
+    return message
 
 
 def change_from_proto(message: devices_pb2.Device) -> DeviceChange:

@@ -1,7 +1,6 @@
-"""Users, and what filters see of devices."""
+"""Users that are known."""
 
 from epm.device.v1 import devices_pb2
-from services.device.model.members import Attribute
 from services.device.model.users import KnownUser
 
 
@@ -13,8 +12,3 @@ def user_to_proto(user: KnownUser) -> devices_pb2.KnownUser:
         reported_devices=user.reported_devices,
         groups=user.groups,
     )
-
-
-def attribute_to_proto(attribute: Attribute) -> devices_pb2.DeviceAttribute:
-    """Write what filters see of a device in one field."""
-    return devices_pb2.DeviceAttribute(name=attribute.name, values=attribute.values, attested=attribute.attested)

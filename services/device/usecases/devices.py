@@ -12,6 +12,7 @@ from services.device.model.history import HistoryKind
 from services.device.model.texts import LONGEST_NOTE, check_text
 from services.device.ports import Store
 from services.device.usecases.history import became
+from services.device.usecases.members import groups_of
 from services.device.usecases.reach import refuse_other_reach
 from services.device.usecases.visibility import Standing, refuse_foreign_tags, visible_device
 
@@ -25,11 +26,19 @@ class DeviceChange:
     etag: str
 
 
-async def get_device(store: Store, device: str, *, permit: Permit) -> Device:
-    """Return a device by its id, or an enrolled one by its name. Raises NotFoundError."""
+@dataclass(frozen=True, slots=True)
+class ShownDevice:
+    """Hold a device and the names of the groups that it is in, as far as the caller may see those."""
+
+    device: Device
+    groups: tuple[str, ...]
+
+
+async def get_device(store: Store, device: str, *, permit: Permit, standing: Standing) -> ShownDevice:
+    """Return a device by its id, or an enrolled one by its name, and its groups. Raises NotFoundError."""
     async with store.read() as work:
-        found = await work.devices.get(device) or await work.devices.named(device)
-    return visible_device(found, permit)
+        found = visible_device(await work.devices.get(device) or await work.devices.named(device), permit)
+        return ShownDevice(found, await groups_of(work, found, standing=standing))
 
 
 async def list_devices(store: Store, *, permit: Permit, page_size: int, page_token: str) -> Page[Device]:

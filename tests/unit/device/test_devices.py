@@ -115,16 +115,16 @@ async def test_everything_that_is_wrong_with_facts_is_told_at_once() -> None:
 
 async def test_a_device_is_found_by_its_id_and_an_enrolled_one_by_its_name() -> None:
     store = await store_with(a_device("d1", "ws"), a_device("d2", "old", retired=True))
-    assert (await get_device(store, "d1", permit=OWNER)).device_id == "d1"
-    assert (await get_device(store, "ws", permit=OWNER)).device_id == "d1"
-    assert (await get_device(store, "d2", permit=OWNER)).device_id == "d2"
+    assert (await get_device(store, "d1", permit=OWNER, standing=FREE)).device.device_id == "d1"
+    assert (await get_device(store, "ws", permit=OWNER, standing=FREE)).device.device_id == "d1"
+    assert (await get_device(store, "d2", permit=OWNER, standing=FREE)).device.device_id == "d2"
     with pytest.raises(NotFoundError):
-        await get_device(store, "old", permit=OWNER)
+        await get_device(store, "old", permit=OWNER, standing=FREE)
 
 
 async def test_a_device_that_names_itself_after_anothers_id_does_not_stand_in_for_it() -> None:
     store = await store_with(a_device("d1", "ws"), a_device("d2", "d1"))
-    assert (await get_device(store, "d1", permit=OWNER)).device_id == "d1"
+    assert (await get_device(store, "d1", permit=OWNER, standing=FREE)).device.device_id == "d1"
 
 
 @pytest.mark.parametrize("device", ["d1", "ws", "nobody"])
@@ -133,7 +133,7 @@ async def test_a_device_that_is_hidden_looks_like_one_that_is_not_there(device: 
     before = store.kept
     change = DeviceChange(device, Attested(scope_tags=("emea",)), "1")
     calls = (
-        get_device(store, device, permit=EMEA),
+        get_device(store, device, permit=EMEA, standing=FREE),
         update_device(store, change, permit=EMEA, standing=FREE, now=NOW),
         retire_device(store, device, reason="", permit=EMEA, now=NOW),
     )
