@@ -82,6 +82,7 @@ def state_to_proto(state: DevicePolicyState) -> policies_pb2.DevicePolicyState:
         confirmed=time_to_proto(state.confirmed),
         rejections=state.rejections,
         policy_key_ids=state.key_ids,
+        document_sha256=state.sha256,
         connected=state.connected,
         offline_since=time_to_proto(state.offline_since),
         stale=state.stale,

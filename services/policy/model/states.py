@@ -60,6 +60,8 @@ class DevicePolicyState:
     conflicts: tuple[SettingsConflict, ...] = ()
     key_ids: tuple[str, ...] = ()
     """Keys by which the device verifies policy, as its last stream told."""
+    sha256: bytes = b""
+    """Digest of the newest document; empty: none was made, or it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

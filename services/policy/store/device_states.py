@@ -88,6 +88,7 @@ class DeliveryStates:
             ),
             conflicts=conflicts,
             key_ids=delivery.key_ids,
+            sha256=delivery.sha256,
         )
 
 

@@ -22,7 +22,7 @@ def recruiting(servers: FakeServers, folder: Path, count: int) -> Recruiting:
 
 
 async def recruited(servers: FakeServers, folder: Path, count: int) -> int:
-    return await asyncio.to_thread(recruit, recruiting(servers, folder, count), [].append)
+    return await asyncio.to_thread(recruit, recruiting(servers, folder, count), [0].append)
 
 
 async def test_a_fleet_grows_by_what_is_missing(tmp_path: Path) -> None:

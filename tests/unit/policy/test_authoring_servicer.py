@@ -235,6 +235,7 @@ async def test_device_states_are_listed_as_far_as_they_may_be_seen(service: Serv
         applied_revision=7,
         confirmed=NOW,
         connected=True,
+        sha256=b"d" * 32,
     )
     rejected = DevicePolicyState(
         device_id="2",
@@ -252,6 +253,7 @@ async def test_device_states_are_listed_as_far_as_they_may_be_seen(service: Serv
         ("ws-2", policies_pb2.DELIVERY_STATE_REJECTED),
     ]
     assert (shown[0].applied_revision, shown[0].connected, list(shown[1].rejections)) == (7, True, ["unknown field"])
+    assert [state.document_sha256 for state in shown] == [b"d" * 32, b""]
     assert shown[0].confirmed.ToDatetime(tzinfo=UTC) == NOW
     assert not shown[1].HasField("confirmed")
     assert [state.device_name for state in (await service.call("ListDevicePolicyStates", "emil")).states] == ["ws-2"]

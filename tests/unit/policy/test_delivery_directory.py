@@ -212,9 +212,9 @@ async def test_the_states_of_all_devices_are_listed_by_name_page_by_page() -> No
             break
         request = PageRequest(2, (page.items[-1].device_name, page.items[-1].device_id))
     assert [state.device_name for state in found] == ["D0", "D1", "D2", "D3", "D4"]
-    assert [(state.state, state.offered_revision, state.connected) for state in found[2:4]] == [
-        (DeliveryState.PENDING, 0, False),
-        (DeliveryState.OFFERED, 1, True),
+    assert [(state.state, state.offered_revision, state.sha256, state.connected) for state in found[2:4]] == [
+        (DeliveryState.PENDING, 0, b"", False),
+        (DeliveryState.OFFERED, 1, b"1" * 32, True),
     ]
 
 
