@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import grpc.aio
 from cryptography import x509
@@ -31,6 +32,9 @@ from epm.policy.v1 import agent_pb2_grpc as policy_grpc
 from epm.reporting.v1 import agent_pb2 as reporting_pb2
 from epm.reporting.v1 import agent_pb2_grpc as reporting_grpc
 from services._chassis import pki
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ACTIVE = Settings()
@@ -73,17 +77,18 @@ class Installation:
         """Give the identity of an enrolled device."""
         return Identity(DEVICE_ID, DEVICE_NAME, TENANT, address, address, address, {KEY_ID: self.public_key})
 
-    def credentials(self, device_id: str = DEVICE_ID) -> Credentials:
+    def credentials(self, device_id: str = DEVICE_ID, *, lifetime: timedelta = timedelta(days=1)) -> Credentials:
         """Give the credentials of an enrolled device."""
         key = ec.generate_private_key(ec.SECP256R1())
         request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
-        certificate = self.sign_device(request.public_bytes(serialization.Encoding.PEM), device_id)
+        csr = request.public_bytes(serialization.Encoding.PEM)
+        certificate = self.sign_device(csr, device_id, lifetime=lifetime)
         return Credentials(pki.private_pem(key), certificate, self.authority.pem)
 
-    def sign_device(self, csr: bytes, device_id: str = DEVICE_ID) -> bytes:
+    def sign_device(self, csr: bytes, device_id: str = DEVICE_ID, *, lifetime: timedelta = timedelta(days=1)) -> bytes:
         """Sign a device's request."""
         return pki.sign_device(
-            self.authority, csr, device_id=device_id, trust_domain=TENANT, now=self.present, lifetime=timedelta(days=1)
+            self.authority, csr, device_id=device_id, trust_domain=TENANT, now=self.present, lifetime=lifetime
         )
 
     def offer(self, content: PolicyDocument | bytes, revision: int = 1, **changes: object) -> policy_pb2.Offer:
@@ -113,6 +118,7 @@ class FakePolicyService(policy_grpc.PolicyStreamServiceServicer):
     def __init__(self) -> None:
         self.outbox: asyncio.Queue[policy_pb2.StreamPolicyResponse] = asyncio.Queue()
         self.said: asyncio.Queue[policy_pb2.StreamPolicyRequest] = asyncio.Queue()
+        self.serials: list[int] = []
         self.greeting = policy_pb2.StreamPolicyResponse(welcome=policy_pb2.Welcome())
 
     def offer(self, offer: policy_pb2.Offer) -> None:
@@ -124,7 +130,7 @@ class FakePolicyService(policy_grpc.PolicyStreamServiceServicer):
         request_iterator: AsyncIterator[policy_pb2.StreamPolicyRequest],
         context: grpc.aio.ServicerContext[policy_pb2.StreamPolicyRequest, policy_pb2.StreamPolicyResponse],
     ) -> AsyncIterator[policy_pb2.StreamPolicyResponse]:
-        del context
+        self.serials.append(serial_of(context))
         self.said.put_nowait(await anext(request_iterator))
         yield self.greeting
         listener = asyncio.create_task(self._listen(request_iterator))
@@ -174,8 +180,14 @@ class FakeEventService(reporting_grpc.EventStreamServiceServicer):
         return reporting_pb2.EventsAck(journal_id=batch.journal_id, committed_through=numbers[-1], rejected=rejected)
 
 
+def serial_of(context: "grpc.aio.ServicerContext[RequestT, ResponseT]") -> int:
+    """Give the serial number of the certificate that a device shows."""
+    (certificate,) = context.auth_context()["x509_pem_cert"]
+    return x509.load_pem_x509_certificate(certificate).serial_number
+
+
 class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.DeviceAgentServiceServicer):
-    """Enrols whoever brings the token, renews what is shown, and counts check-ins."""
+    """Enrols whoever brings the token, counts check-ins, and renews: the first use of a new certificate ends the old one."""
 
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
@@ -184,6 +196,11 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
         self.changes: dict[str, object] = {}
         self.check_ins: asyncio.Queue[device_pb2.CheckInRequest] = asyncio.Queue()
         self.renewals: asyncio.Queue[device_pb2.RenewCertificateRequest] = asyncio.Queue()
+        self.lifetime = timedelta(days=1)
+        self.renewed = self.unused = 0
+        self.replaced: set[int] = set()
+        self.clones: list[int] = []
+        self.loses_answers = False
         self.address = "localhost:1"
         self.refusal: tuple[grpc.StatusCode, str] | None = None
 
@@ -199,7 +216,7 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
             await context.abort(*self.refusal)
         response = device_pb2.EnrollResponse(
             device_id=DEVICE_ID,
-            certificate_pem=self.installation.sign_device(request.csr_pem.encode()).decode(),
+            certificate_pem=self._signed(request.csr_pem),
             ca_pem=self.installation.authority.pem.decode(),
             trust_domain=TENANT,
             policy_address=self.address,
@@ -218,7 +235,10 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
     ) -> device_pb2.CheckInResponse:
         if self.refusal is not None:
             await context.abort(*self.refusal)
+        await self._see(serial_of(context), context)
         self.check_ins.put_nowait(request)
+        if self.loses_answers:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
         return device_pb2.CheckInResponse()
 
     async def RenewCertificate(
@@ -228,11 +248,27 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
     ) -> device_pb2.RenewCertificateResponse:
         if self.refusal is not None:
             await context.abort(*self.refusal)
+        shown = serial_of(context)
+        await self._see(shown, context)
         self.renewals.put_nowait(request)
-        return device_pb2.RenewCertificateResponse(
-            certificate_pem=self.installation.sign_device(request.csr_pem.encode()).decode(),
-            ca_pem=self.installation.authority.pem.decode(),
+        certificate = self._signed(request.csr_pem)
+        self.renewed, self.unused = shown, x509.load_pem_x509_certificate(certificate.encode()).serial_number
+        response = device_pb2.RenewCertificateResponse(
+            certificate_pem=certificate, ca_pem=self.installation.authority.pem.decode()
         )
+        for name, value in self.changes.items():
+            setattr(response, name, value)
+        return response
+
+    async def _see(self, serial: int, context: "grpc.aio.ServicerContext[RequestT, ResponseT]") -> None:
+        if serial in self.replaced:
+            self.clones.append(serial)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate was replaced")
+        if serial == self.unused:
+            self.replaced.add(self.renewed)
+
+    def _signed(self, csr: str) -> str:
+        return self.installation.sign_device(csr.encode(), lifetime=self.lifetime).decode()
 
 
 @dataclass
@@ -280,10 +316,16 @@ class FakeMoments:
 
     def __init__(self, wall: datetime = NOW) -> None:
         self.wall = wall
+        self.since_boot = timedelta(hours=1)
 
     def now(self) -> Moment:
         """Give the test's time."""
-        return Moment(self.wall, timedelta(hours=1))
+        return Moment(self.wall, self.since_boot)
+
+    def goes_on(self, time: timedelta) -> None:
+        """Let time pass, for both of the device's clocks."""
+        self.wall += time
+        self.since_boot += time
 
 
 class FakeDelays:
