@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -10,12 +11,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from cryptography import x509
 
 from agent_stub.system import VERSION
 from agent_stub.users import SeenUsers, login_accounts
 from elevation.document import PolicyDocument
 from elevation.model import DefaultResponse, Settings, Validation
+from epm.device.v1 import agent_pb2 as device_pb2
 from epm.policy.v1 import agent_pb2 as policy_pb2
 from epm.reporting.v1 import agent_pb2 as reporting_pb2
 from tests.fakes.agent import DEVICE_ID, FakeServers, Installation, document
@@ -69,6 +73,11 @@ class Device:
 
     async def batch(self) -> reporting_pb2.EventBatch:
         return await asyncio.wait_for(self.servers.events.batches.get(), PATIENCE)
+
+    async def component(self) -> int:
+        """Give what the next check-in says of the component."""
+        check_in = await asyncio.wait_for(self.servers.device.check_ins.get(), PATIENCE)
+        return check_in.component
 
     async def elevates(self, *options: str) -> Done:
         return await agent(
@@ -233,6 +242,68 @@ async def test_the_component_goes_with_the_settings_and_the_agent_stays(device: 
         assert not (await device.status())["component"]["stands"]
         device.offers(replace(document(settings=None), deprovision_time=datetime.now(UTC) + timedelta(days=7)), 3)
         await process.says("component_provisioned")
+
+
+async def test_the_server_hears_at_once_that_the_component_came_or_went(device: Device) -> None:
+    async with device.runs():
+        assert await device.component() == device_pb2.COMPONENT_STATE_ABSENT
+        device.offers(document(settings=CONFIRMED), 1)
+        assert await device.component() == device_pb2.COMPONENT_STATE_PRESENT
+        device.offers(document(settings=None), 2)
+        assert await device.component() == device_pb2.COMPONENT_STATE_ABSENT
+        device.offers(document(settings=CONFIRMED), 3)
+        assert await device.component() == device_pb2.COMPONENT_STATE_PRESENT
+    async with device.runs():
+        assert await device.component() == device_pb2.COMPONENT_STATE_PRESENT
+
+
+async def test_a_component_whose_time_is_over_while_the_agent_is_off_is_gone_before_anything_connects(
+    device: Device,
+) -> None:
+    over = datetime.now(UTC) - timedelta(seconds=1)
+    offer = device.servers.installation.offer(replace(document(settings=None), deprovision_time=over), 1)
+    (device.state / "policy").write_bytes(offer.SerializeToString())
+    with socket.socket(socket.AF_UNIX) as left_over:
+        left_over.bind(str(device.state / "agent.sock"))
+    async with device.runs():
+        assert await device.component() == device_pb2.COMPONENT_STATE_ABSENT
+        assert not (device.state / "agent.sock").exists()
+        assert (await device.status())["policy"]["revision"] == 1
+
+
+async def test_every_run_of_the_agent_has_a_name_of_its_own_and_names_the_users(device: Device) -> None:
+    runs = set()
+    for _ in range(2):
+        async with device.runs():
+            hello = (await asyncio.wait_for(device.servers.policy.said.get(), PATIENCE)).hello
+        runs.add(hello.run_id)
+        assert list(hello.users) == SeenUsers(login_accounts).report()
+    assert (len(runs), "" in runs) == (2, False)
+
+
+async def test_a_renewed_certificate_is_in_use_at_once_and_no_event_is_lost(device: Device) -> None:
+    house = device.servers.installation
+    credentials = house.credentials(lifetime=timedelta(minutes=1))  # half of which is over
+    (device.state / "key.pem").write_bytes(credentials.key)
+    (device.state / "certificate.pem").write_bytes(credentials.certificate)
+    device.servers.device.refusal = (grpc.StatusCode.UNAVAILABLE, "not now")
+    device.servers.events.commits = False
+    async with device.runs() as process:
+        device.offers(document(settings=CONFIRMED), 1)
+        await process.says("component_provisioned")
+        assert (await device.elevates()).code == 0
+        (first,) = (await device.batch()).entries
+        assert "not renewed: UNAVAILABLE: not now" in (await device.status())["certificate"]["problem"]
+        device.servers.device.refusal = None
+        device.servers.events.commits = True
+        await process.says("certificate_promoted")
+        (again,) = (await device.batch()).entries
+        assert again.event.event_id == first.event.event_id
+        status = await device.status()
+        assert (status["certificate"]["problem"], status["policy"]["revision"]) == ("", 1)
+    old = x509.load_pem_x509_certificate(credentials.certificate).serial_number
+    assert device.servers.policy.serials == [old, device.servers.device.unused]
+    assert device.servers.device.clones == []
 
 
 async def test_a_second_agent_on_the_same_folder_is_refused(device: Device) -> None:
