@@ -91,13 +91,30 @@ class Client:
         self._metadata = as_metadata(reason)
 
     def call(
-        self, method: "grpc.UnaryUnaryMultiCallable[Request, Response]", request: Request, *, deadline: float = DEADLINE
+        self,
+        method: "grpc.UnaryUnaryMultiCallable[Request, Response]",
+        request: Request,
+        *,
+        deadline: float | None = DEADLINE,
+        wait: bool = False,
     ) -> Response:
-        """Call a method; raise CommandError where it fails."""
+        """Call a method, where asked for as soon as there is a connection (`wait`); raise CommandError where it fails."""
         try:
-            return method(request, timeout=deadline, metadata=self._metadata)
+            return method(request, timeout=deadline, metadata=self._metadata, wait_for_ready=wait)
         except grpc.RpcError as error:
             raise explain_error(error, self._server) from None
+
+    def stream(
+        self, method: "grpc.UnaryStreamMultiCallable[Request, Response]", request: Request, *, deadline: float | None
+    ) -> Iterator[Response]:
+        """Give what a method streams until it ends; raise CommandError where it fails or the time is up (None: never)."""
+        call = method(request, timeout=deadline, metadata=self._metadata)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise explain_error(error, self._server) from None
+        finally:
+            call.cancel()
 
     def pages(self, fetch: Callable[[int, str], tuple[Sequence[Entry], str]], *, limit: int | None) -> Iterator[Entry]:
         """Give up to `limit` entries (None: all); `fetch` takes page size and token, gives entries and the next token."""

@@ -19,6 +19,7 @@ from epmctl.kinds.model import at, time_at
 from epmctl.kinds.registry import each_object, find_kind, find_object
 from epmctl.output import Record, print_json, print_table, print_yaml
 from epmctl.plain import to_plain
+from epmctl.policystate import policy_state
 from epmctl.reason import reason_option
 
 DEFAULT_LIMIT: Final = 100
@@ -71,11 +72,14 @@ def list_(output: str) -> None:
 def show(device: str, output: str) -> None:
     """Show a device whole.
 
-    Its state and why, its certificate, its groups, and what filters see of it.
+    Its state and why, its certificate, its groups, what filters see of it, how far its policy has come, and the settings
+    on which policies disagree there.
     """
     kind = find_kind("devices")
     with logged_in() as client:
-        print_object(kind, find_object(client, kind, _identifier(client, device)), output)
+        found = find_object(client, kind, _identifier(client, device))
+        policy = policy_state(client, cast("str", found["deviceId"]))
+    print_object(kind, found if policy is None else {**found, "policy": policy}, output)
 
 
 @devices.command()

@@ -26,6 +26,14 @@ def future(text: str) -> datetime:
     return _option(text, +1)
 
 
+def span(text: str) -> timedelta:
+    """Read the value of an option that names a span of time."""
+    try:
+        return _parse_span(text)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"must be a span such as 30s, 5m or PT30S, not {text!r}") from None
+
+
 def parse_moment(text: str, *, now: datetime, direction: int) -> datetime:
     """Read a time, or a span counted from `now` in `direction`; raise ValueError with the remedy."""
     if text[:1].isdigit() and "-" in text:

@@ -1,7 +1,7 @@
 """Turn messages of the contracts into plain values, the JSON form that every command prints, and times into messages.
 
 The form is stable: every field stands under its lowerCamelCase name whether it is set or not; enums lose their prefix;
-times are RFC 3339 in UTC, durations ISO 8601; null says that something is absent or unspecified.
+times are RFC 3339 in UTC, durations ISO 8601, bytes hexadecimal; null says that something is absent or unspecified.
 """
 
 import re
@@ -77,6 +77,8 @@ def _value(value: object, field: FieldDescriptor) -> Plain:
         return _duration(value)
     if isinstance(value, Message):
         return to_plain(value)
+    if isinstance(value, bytes):
+        return value.hex()
     if field.enum_type is not None:
         return word_of(field.enum_type, cast("int", value))
     return cast("bool | int | float | str", value)

@@ -100,6 +100,9 @@ POLICY_KINDS: Final = (
             "OFFERED": at("offeredRevision"),
             "APPLIED": at("appliedRevision"),
             "CONFIRMED": time_at("confirmed"),
+            "OFFLINE SINCE": time_at("offlineSince"),
+            "STALE": at("stale"),
+            "CONFLICTS": count_at("conflicts"),
             "REJECTIONS": at("rejections"),
         },
         page=lambda client, size, token: client.call(

@@ -1,6 +1,7 @@
 """A server's public door with nothing behind it: it records what it is asked and answers what a test says."""
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from typing import Final, TypeVar, cast
@@ -12,7 +13,7 @@ from google.protobuf.message import Message
 
 from epm.access.v1 import queries_pb2
 from epm.device.v1 import devices_pb2, groups_pb2
-from epm.policy.v1 import policies_pb2
+from epm.policy.v1 import policies_pb2, rollouts_pb2
 from epm.rbac.v1 import rbac_pb2
 from epm.reporting.v1 import reports_pb2
 from services._chassis.errors import ServiceError, UnauthenticatedError
@@ -33,6 +34,7 @@ _SERVICES: Final = (
     groups_pb2.DESCRIPTOR.services_by_name["GroupService"],
     devices_pb2.DESCRIPTOR.services_by_name["DeviceService"],
     policies_pb2.DESCRIPTOR.services_by_name["PolicyService"],
+    rollouts_pb2.DESCRIPTOR.services_by_name["RolloutService"],
     reports_pb2.DESCRIPTOR.services_by_name["ReportingService"],
 )
 
@@ -47,6 +49,8 @@ class FakeServer:
         self.address = ""
         self.token = TOKEN
         self._answers: dict[type[Message], Callable[[Message], Answer]] = {}
+        self._streams: dict[type[Message], list[Sequence[Answer]]] = {}
+        self._held: set[type[Message]] = set()
 
     def on(self, request: type[Asked], answer: Callable[[Asked], Answer] | Answer) -> None:
         """Say what comes of a request of this type."""
@@ -55,6 +59,15 @@ class FakeServer:
             self._answers[request] = lambda _: fixed
         else:
             self._answers[request] = cast("Callable[[Message], Answer]", answer)  # gets requests of this type alone
+
+    def streams(self, request: type[Message], *calls: Sequence[Answer]) -> None:
+        """Say what each call of a method that streams comes to, one after the other; the last one again and again."""
+        self._streams[request] = list(calls)
+
+    def holds(self, request: type[Message], answers: Sequence[Answer]) -> None:
+        """Say what a method streams that then stays open until whoever asked has had enough."""
+        self.streams(request, answers)
+        self._held.add(request)
 
     def requests(self, kind: type[Asked]) -> list[Asked]:
         """Give the requests of one type, in their order."""
@@ -83,6 +96,25 @@ class FakeServer:
             assert isinstance(told, Message)
             return told
 
+        def stream(request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
+            self.asked.append(request)
+            calls = self._streams[request_class]
+            for told in calls.pop(0) if len(calls) > 1 else calls[0]:
+                if isinstance(told, ServiceError):
+                    context.abort_with_status(status_of(told, REQUEST_ID))
+                assert isinstance(told, Message)
+                yield told
+            if request_class in self._held:
+                ended = threading.Event()
+                context.add_callback(ended.set)
+                ended.wait()
+
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                stream,
+                request_deserializer=request_class.FromString,
+                response_serializer=response_class.SerializeToString,
+            )
         return grpc.unary_unary_rpc_method_handler(
             answer, request_deserializer=request_class.FromString, response_serializer=response_class.SerializeToString
         )

@@ -60,10 +60,10 @@ def _facts(now: datetime) -> sa.Select[tuple[object, ...]]:
 
 async def _reasons(tx: Transaction) -> dict[str, tuple[str, ...]]:
     """Return why devices refused their newest document; many give the same reasons, which are read once."""
-    refused = sa.select(_D.device_id, sa.cast(_D.rejections, sa.Text))
+    refused = sa.select(_D.device_id, sa.cast(_D.rejections, sa.Text).label("reasons"))
     rows = await tx.execute(refused.where(_D.rejected_revision > 0, _D.rejected_revision == _D.revision))
     read = cache(_texts)
-    return {row[0]: read(row[1]) for row in rows.all()}
+    return {row.device_id: read(row.reasons) for row in rows.all()}
 
 
 def _texts(text: str) -> tuple[str, ...]:
