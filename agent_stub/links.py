@@ -164,6 +164,8 @@ async def _hold(link: Link, session: Session) -> End | None:
         link.failed(f"{error.code().name}: {error.details()}")
     except (SessionError, OSError) as error:
         link.failed(str(error))
+    except asyncio.InvalidStateError:  # so gRPC says that a stream was over when something was to be said on it
+        link.failed("the server ended the stream while the device was answering")
     except Exception:  # one conversation must not take the agent down; the log has the traceback
         log.exception("link_broken", link=link.name)
         link.failed("internal error")

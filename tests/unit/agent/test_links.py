@@ -103,3 +103,16 @@ async def test_a_link_that_fails_says_why() -> None:
     await delays.waiting.acquire()
     assert (link.connected, link.problem) == (False, "the server left")
     task.cancel()
+
+
+async def test_a_stream_that_was_over_when_the_device_answered_is_no_bug_of_the_agent() -> None:
+    async with grpc.aio.insecure_channel("localhost:1") as channel:
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream("/a/b")()
+        call.cancel()
+        with pytest.raises(asyncio.InvalidStateError) as over:
+            await call.write(b"")
+    link, delays = Link("policy"), FakeDelays()
+    task = asyncio.create_task(keep(link, Script(over.value).session, delays))
+    await delays.waiting.acquire()
+    assert link.problem == "the server ended the stream while the device was answering"
+    task.cancel()
