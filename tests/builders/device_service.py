@@ -47,6 +47,15 @@ class EnrolledDevice:
         """Return the identifier that the service gave."""
         return self.answer.device_id
 
+    @property
+    def serial(self) -> str:
+        """Return the serial number of the certificate."""
+        return pki.described(self.identity.certificate).serial
+
+    def renewed(self, certificate: str, key: bytes) -> "EnrolledDevice":
+        """Return the device with another certificate."""
+        return EnrolledDevice(self.answer, pki.Issued(certificate.encode(), key))
+
 
 class DeviceService:
     """Reach the service from all sides."""
@@ -97,6 +106,19 @@ class DeviceService:
         async with self.doors.mesh(identity) as channel:
             stub: DeviceAgentServiceAsyncStub = agent_pb2_grpc.DeviceAgentServiceStub(channel)
             return await stub.CheckIn(agent_pb2.CheckInRequest(device_id=named, facts=facts))
+
+    async def renew(self, device: EnrolledDevice, request: tuple[bytes, bytes] | None = None) -> EnrolledDevice:
+        """Renew the certificate of a device, with a new key unless the test gives one with its request."""
+        key, csr = request or device_request()
+        async with self.doors.mesh(device.identity) as channel:
+            stub: DeviceAgentServiceAsyncStub = agent_pb2_grpc.DeviceAgentServiceStub(channel)
+            answer = await stub.RenewCertificate(agent_pb2.RenewCertificateRequest(csr_pem=csr.decode()))
+        return device.renewed(answer.certificate_pem, key)
+
+    async def sight(self, *sightings: lifecycle_pb2.Sighting, by: str = "policy") -> None:
+        """Tell as a service what was seen of devices."""
+        async with self.as_service(by) as directory:
+            await directory.ReportSightings(lifecycle_pb2.ReportSightingsRequest(sightings=sightings))
 
     async def report(self, *states: lifecycle_pb2.SettingsState, by: str = "policy") -> None:
         """Report settings states as a service."""

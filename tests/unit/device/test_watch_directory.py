@@ -96,6 +96,7 @@ async def test_a_new_reader_gets_everything(service: DeviceService) -> None:
                 tags=["finance"],
                 users=["alice", "bob"],
                 scope_tags=["emea"],
+                certificate_serials=[enrolled.serial],
             )
         ],
         groups=[
