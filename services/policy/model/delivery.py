@@ -2,7 +2,8 @@
 
 - `revision` only grows. It moves when another document than the last one is prepared, and past any revision that the device
   claims to hold and nobody here remembers.
-- A document that the device refused stays refused under its revision; only another document is offered again.
+- A document that the device refused stays refused under its revision. It is offered under another one to a new run of the
+  agent, which may be another version, or find room on its disk.
 - `stream` names the newest stream of the device. Whoever holds an older one finds another name here.
 """
 
@@ -122,12 +123,12 @@ class Delivery:
         Two lines of life are seen anew each time that they alternate: what led there is forgotten, so that a device of
         which only one line is left is under no suspicion.
         """
-        runs = self.runs
         if self.alternates(run_id):
-            runs = (run_id,)
-        elif run_id and run_id not in runs:
-            runs = (*runs, run_id)[-MOST_RUNS:]
-        return replace(self, runs=runs, key_ids=key_ids)
+            return replace(self, runs=(run_id,), key_ids=key_ids)
+        if not run_id or run_id in self.runs:
+            return replace(self, key_ids=key_ids)
+        sha256 = b"" if self.state is DeliveryState.REJECTED else self.sha256
+        return replace(self, runs=(*self.runs, run_id)[-MOST_RUNS:], key_ids=key_ids, sha256=sha256)
 
     def retried(self) -> "Delivery":
         """Forget that the newest document was refused: it may be offered again."""
@@ -161,7 +162,8 @@ class Delivery:
     def applied(self, revision: int, desired: Desired, now: datetime, *, bundle: Bundle = UNKNOWN) -> "Delivery":
         """Note that the device holds this revision, made of these policies when it was offered."""
         holds = self.bundle if revision == self.revision else bundle
-        return replace(self, applied_revision=revision, applied_desired=desired, applied_bundle=holds, confirmed=now)
+        known = self.retried() if revision == self.rejected_revision else self
+        return replace(known, applied_revision=revision, applied_desired=desired, applied_bundle=holds, confirmed=now)
 
     def rejected(self, revision: int, reasons: tuple[str, ...], now: datetime) -> "Delivery":
         """Note that the device refused this revision."""
