@@ -150,12 +150,12 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.wanted, self.lost = wanted, None
         self._tell()
 
-    @rule(dated=st.booleans())
-    def lose(self, *, dated: bool) -> None:
-        """Take the last settings policy away; `dated`: the policy service says when that was."""
+    @rule(ago=st.none() | st.timedeltas(min_value=timedelta(), max_value=timedelta(days=9)))
+    def lose(self, ago: timedelta | None) -> None:
+        """Take the last settings policy away, so long ago; None: the policy service does not say when that was."""
         self.revision += 1
         if self.wanted != "none":
-            self.lost = self.now if dated else None
+            self.lost = None if ago is None else self.now - ago
         self.wanted = "none"
         self._tell()
 
@@ -224,7 +224,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         """Show that no path leads away for good: without policy, in time, and with the agent's word, the component is gone."""
         self._check_in("linux", gone=False)
         self.gain_enable_or_disable("on")
-        self.lose(dated=True)
+        self.lose(timedelta())
         self.now = (self.plain.goes or self.now) + timedelta(microseconds=1)
         self._check_in("linux", gone=True)
         self.both_say_the_same()
