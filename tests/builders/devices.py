@@ -55,6 +55,8 @@ def a_token(
     allow_reported_users: bool = False,
     tags: tuple[str, ...] = (),
     scope_tags: tuple[str, ...] = ("default",),
+    device_id: str = "",
+    device_names: tuple[str, ...] = (),
 ) -> EnrolmentToken:
     """Return a token that counts for a week; its text is its id unless the test says another."""
     return EnrolmentToken(
@@ -69,6 +71,8 @@ def a_token(
         allow_reported_users=allow_reported_users,
         tags=tags,
         scope_tags=scope_tags,
+        device_id=device_id,
+        device_names=device_names,
     )
 
 
