@@ -102,7 +102,13 @@ class VirtualAgent:
         identity = self._member.identity
         grade = "light" if isinstance(self._keeper, LightKeeper) else "faithful"
         return AgentReport(
-            identity.device_name, identity.device_id, grade, self.connected, self.holding, self._link.problem
+            name=identity.device_name,
+            device_id=identity.device_id,
+            grade=grade,
+            connected=self.connected,
+            holding=self.holding,
+            problem=self._link.problem,
+            faults=self._armed.happened_here,
         )
 
     def befall(self, fault: Fault) -> None:

@@ -13,8 +13,11 @@ class Armed:
     """The faults of one agent that are due and wait for the next fitting moment; at most one of a kind."""
 
     def __init__(self, done: Counter[str]) -> None:
+        """Count in `done`, which others share, what takes place."""
         self._waiting: dict[FaultKind, Fault] = {}
         self._done = done
+        self.happened_here: Counter[str] = Counter()
+        """Faults of this agent that took place."""
 
     def arm(self, fault: Fault) -> None:
         """Let it happen at the next fitting moment."""
@@ -30,6 +33,7 @@ class Armed:
     def happened(self, kind: FaultKind) -> None:
         """Count a fault."""
         self._done[kind.value] += 1
+        self.happened_here[kind.value] += 1
 
     def calm(self) -> None:
         """Let nothing happen that has not happened yet."""

@@ -125,6 +125,8 @@ class AgentReport:
     holding: Holding
     problem: str
     """Why its stream is not open; empty if it is."""
+    faults: Counter[str]
+    """What went wrong with it, by kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,4 +126,5 @@ def _agent(report: AgentReport) -> dict[str, object]:
         "revision": report.holding.revision,
         "sha256": report.holding.sha256.hex(),
         "problem": report.problem,
+        "faults": dict(sorted(report.faults.items())),
     }

@@ -18,7 +18,11 @@ PATIENCE = 30.0
 """Seconds that anything here may take on a busy machine."""
 
 Found = TypeVar("Found")
-_ENTRIES = {"epm": "from epmctl.main import main; main()", "epm-agent": "from agent_stub.main import main; main()"}
+_ENTRIES = {
+    "epm": "from epmctl.main import main; main()",
+    "epm-agent": "from agent_stub.main import main; main()",
+    "epm-sim": "from fleet.main import main; main()",
+}
 
 
 @dataclass(frozen=True, slots=True)

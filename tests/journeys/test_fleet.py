@@ -1,0 +1,124 @@
+"""Fifty agents, everything that can go wrong with them, and at the end every one holds what the server says."""
+
+import json
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet.model import FaultKind
+from tests.builders.installation import Installation, installation
+
+AGENTS = 50
+POLICY = """
+apiVersion: openepm/v1
+kind: ElevationSettingsPolicy
+metadata: {name: all, description: NUMBER}
+spec: {defaultResponse: RESPONSE, assignments: {include: [{group: all-devices}]}}
+"""
+RESPONSES = ("DENY", "USER_CONFIRMED", "SUPPORT_APPROVED")
+FAULTS = "".join(
+    f"  - {{fault: {kind.value}, rate: 60{extra}}}\n"
+    for kind, extra in [
+        *((kind, "") for kind in FaultKind if kind not in {FaultKind.CLOCK, FaultKind.STOP_READING}),
+        (FaultKind.STOP_READING, ", for: 2s"),
+        (FaultKind.CLOCK, ", by: -365d"),
+        (FaultKind.CLOCK, ", by: 365d, for: 2s"),
+    ]
+)
+SCRIPT = f"until: 10s\nfaults:\n{FAULTS}  - {{fault: reconnect, at: [3s, 7s]}}\n"
+pytestmark = pytest.mark.xdist_group("fleet")
+
+
+class Fleet:
+    """Agents of one installation, and the simulator that runs them."""
+
+    def __init__(self, house: Installation) -> None:
+        self.house = house
+        self.folder = house.folder / "fleet"
+        self._responses = cycle(RESPONSES)
+        self._changes = 0
+
+    def change(self) -> None:
+        """Have another document for everybody."""
+        self._changes += 1
+        self.house.apply(POLICY.replace("RESPONSE", next(self._responses)).replace("NUMBER", f"change {self._changes}"))
+
+    def enrol(self, count: int) -> None:
+        """Enrol with a token whose fingerprint says which CA to believe."""
+        options = ["--quota", str(count), "--output", "json"]
+        token = self.house.must("epm", "enrolment-token", "create", *options).json()["secret"]
+        options = ["--server", self.house.server, "--count", str(count), "--token-file", "-"]
+        self.house.must("epm-sim", "enrol", *options, "--state-dir", self.folder, text=token)
+
+    def start(self, script: str) -> None:
+        """Run all agents until they are ended."""
+        path = self.house.folder / "script.yaml"
+        path.write_text(script, encoding="utf-8")
+        options = ["--faithful", str(AGENTS), "--duration", "1h", "--longest-wait", "1s", "--output", "json"]
+        self.house.start("sim", "epm-sim", "run", "--state-dir", self.folder, "--script", path, *options)
+
+    def log(self) -> str:
+        """Read what the simulator said so far; its first line tells the seed."""
+        return self.house.programs["sim"].log.read_text(encoding="utf-8")
+
+    def differences(self) -> Any:
+        """Compare what agents hold with what the server says."""
+        token = self.house.data_dir / "owner-token"
+        done = self.house.run("epm-sim", "check", "--state-dir", self.folder, "--token-file", token, "--output", "json")
+        assert done.code in {0, 1}, done.errors
+        return done.json()
+
+    def end(self) -> tuple[int, Any]:
+        """End the agents, and give the exit status and the summary."""
+        output = self.house.programs["sim"].output
+        code = self.house.end("sim")
+        return code, json.loads(output.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, database_url: str) -> Iterator[Fleet]:
+    settings = {"EPM_DATABASE_URL": database_url} if database_url.startswith("postgresql") else {}
+    folder = tmp_path / "house"
+    folder.mkdir()
+    with installation(folder, **settings) as house:
+        yield Fleet(house)
+
+
+def test_whatever_goes_wrong_every_agent_ends_with_what_the_server_says(fleet: Fleet) -> None:
+    fleet.change()
+    fleet.enrol(AGENTS)
+    fleet.start(SCRIPT)
+    fleet.house.wait_for("the start", lambda: "seed" in fleet.log())
+    for number in range(1000):
+        if "the faults are over" in fleet.log():
+            break
+        if number == 4:
+            fleet.house.programs.pop("server").kill()
+            fleet.house.serve()
+        fleet.change()
+    fleet.change()
+    fleet.house.wait_for("agreement", lambda: fleet.differences()["differences"] == [])
+    seed = fleet.log().splitlines()[0]
+    code, summary = fleet.end()
+
+    assert (code, summary["violations"]) == (0, []), seed
+    assert [agent["name"] for agent in summary["agents"] if not agent["connected"]] == [], seed
+    assert len({agent["deviceId"] for agent in summary["agents"]}) == AGENTS
+    assert summary["totals"]["faults"].keys() == {kind.value for kind in FaultKind}, seed
+    assert all(len(agent["sha256"]) == 64 and agent["grade"] == "faithful" for agent in summary["agents"]), seed
+    assert suspected(fleet) <= cloned(summary), seed
+    assert suspected(fleet), seed
+
+
+def suspected(fleet: Fleet) -> set[str]:
+    """Name the devices that the server takes for two."""
+    devices = fleet.house.must("epm", "get", "devices", "--output", "json").json()
+    return {device["name"] for device in devices if device["suspectedClone"]}
+
+
+def cloned(summary: Any) -> set[str]:
+    """Name the agents that were cloned."""
+    return {agent["name"] for agent in summary["agents"] if "clone" in agent["faults"]}
