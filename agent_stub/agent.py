@@ -87,7 +87,7 @@ class Agent:
         self._surroundings = surroundings
         self._platform = settings.unsafe.platform if settings.unsafe else host_platform()
         self._links = Links()
-        self._keeper = PolicyKeeper(settings.state_dir, identity)
+        self._keeper = PolicyKeeper(settings.state_dir, identity, lambda: surroundings.clock.now().since_boot)
         self._spool = self._open_spool()
         self._identities = _identities(settings, self._platform)
         self._users = SeenUsers(login_accounts)
@@ -121,6 +121,7 @@ class Agent:
             log.info("agent_started", device=self._identity.device_name, state_dir=str(self._settings.state_dir))
             async with running(self._component.keep(), self._converse()):
                 await stop.wait()
+        self._keeper.rest()
         log.info("agent_stopped")
 
     async def _elevate(self, path: str, arguments: tuple[str, ...], origin: Origin, prompter: Prompter) -> Answer:
@@ -191,6 +192,7 @@ class Agent:
         """Show how the agent is."""
         held = self._keeper.held
         identity = self._identity
+        confirmed = self._keeper.confirmed_by(self._surroundings.clock.now().wall)
         return {
             "device": {"id": identity.device_id, "name": identity.device_name, "tenant": identity.trust_domain},
             "agentVersion": VERSION,
@@ -199,7 +201,7 @@ class Agent:
             "policy": {
                 "revision": held.revision if held else None,
                 "enabled": held.policy.is_enabled() if held else False,
-                "confirmed": None if self._keeper.confirmed == NEVER else self._keeper.confirmed.isoformat(),
+                "confirmed": None if confirmed == NEVER else confirmed.isoformat(),
             },
             "component": {"stands": self._component.stands, "problem": self._component.problem},
             "certificate": self._renewal.shown(),

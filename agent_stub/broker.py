@@ -113,7 +113,7 @@ class Broker:
         return file, replace(inspection, evidence=replace(inspection.evidence, path=judged)), ""
 
     def _attempt(self, file: FileEvidence, arguments: tuple[str, ...], origin: Origin) -> Attempt:
-        held = self.keeper.held
+        held, now = self.keeper.held, self.now().wall
         subject = origin.subject
         return Attempt(
             device=Device(held.policy.device_name if held else ""),
@@ -121,11 +121,11 @@ class Broker:
             trigger=origin.trigger,
             platform=origin.platform,
             file=file,
-            now=self.now().wall,
+            now=now,
             arguments=arguments,
             parent=origin.parent,
             grants=held.policy.grants if held else (),
-            policy_confirmed=self.keeper.confirmed,
+            policy_confirmed=self.keeper.confirmed_by(now),
         )
 
     def _explained(self, attempt: Attempt) -> Decision:
@@ -161,7 +161,8 @@ class Broker:
         """Decide again: a user may take hours to answer, and a policy seconds to arrive."""
         held = self.keeper.held
         policy = held.policy.for_user(attempt.user.name) if held else NO_POLICY
-        again = decide(policy, replace(attempt, now=self.now().wall, policy_confirmed=self.keeper.confirmed))
+        now = self.now().wall
+        again = decide(policy, replace(attempt, now=now, policy_confirmed=self.keeper.confirmed_by(now)))
         return again == replace(decision, losers=(), near_misses=())
 
     def _spooled(self, attempt_id: str, attempt: Attempt, decision: Decision, ending: Ending) -> Ending:

@@ -1,7 +1,7 @@
 """The document of this device, ready to decide by."""
 
 from collections import OrderedDict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from google.protobuf.message import DecodeError
 
@@ -36,6 +36,13 @@ class DevicePolicy:
     def deprovision_time(self) -> datetime | None:
         """Give the time at which the component is to go where no settings policy applies; None if it is not to go."""
         return self._document.deprovision_time
+
+    @property
+    def stale_after(self) -> timedelta | None:
+        """Give the shortest time after which the policy is stale for somebody; None: for nobody ever."""
+        users = (self._document.any_user, *self._document.users)
+        settings = (user.settings for user in users if user.settings is not None)
+        return min((found.stale_after for found in settings if found.stale_after is not None), default=None)
 
     def keeps_component(self, now: datetime) -> bool:
         """Tell whether the component is to stand: settings apply to somebody, or the time of its removal is ahead."""

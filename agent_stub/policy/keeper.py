@@ -10,6 +10,7 @@ are on the disk, whatever was written last: the stored policy first gets a signa
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +38,10 @@ POLICY, CONTACT = "policy", "contact.json"
 NEVER = datetime.min.replace(tzinfo=UTC)
 SAVE_EVERY = timedelta(minutes=5)
 """Servers may confirm more often; disks need not hear of each. After a restart a policy is at most this much staler."""
+SAVES_OF_A_LIFE = 4
+"""A policy that gets stale sooner than in a multiple of that is saved so many times until then."""
+CLOCK_SKEW = timedelta(minutes=5)
+"""A confirmation that is further in the future was noted by a clock that is not the one of now."""
 
 LARGEST_SKEW = timedelta(days=1)
 """How far ahead of the device a server's clock may be: keys of a server in a far future could not be replaced until then."""
@@ -65,11 +70,13 @@ class Contact:
 
 
 class PolicyKeeper:
-    """The policy of one device."""
+    """The policy of one device. `since_boot` is a clock that nobody sets; without it the wall clock alone is asked."""
 
-    def __init__(self, folder: Path, identity: Identity) -> None:
+    def __init__(self, folder: Path, identity: Identity, since_boot: Callable[[], timedelta] | None = None) -> None:
         self._folder = folder
         self._identity = identity
+        self._since_boot = since_boot
+        self._heard: timedelta | None = None
         self._contact = Contact()
         self._saved = NEVER
         self.held: Held | None = None
@@ -77,8 +84,24 @@ class PolicyKeeper:
 
     @property
     def confirmed(self) -> datetime:
-        """Give the time at which the server last confirmed the policy."""
+        """Give the time at which the server last confirmed the policy, by the wall clock of then."""
         return self._contact.confirmed
+
+    def confirmed_by(self, now: datetime) -> datetime:
+        """Give the time of the last confirmation as staleness counts from it (D22): a wall clock that is set makes it older.
+
+        Set forward, the policy is as old as the clock says, until the server confirms it anew. Set back, it is as old as
+        the clock says that nobody sets; after a restart, a confirmation in the future counts for nothing.
+        """
+        confirmed = self._contact.confirmed
+        if self._since_boot is not None and self._heard is not None:
+            return min(confirmed, now - (self._since_boot() - self._heard))
+        return NEVER if confirmed - now > CLOCK_SKEW else confirmed
+
+    def rest(self) -> None:
+        """Save what was confirmed last, before the agent stops."""
+        if self._contact.confirmed != self._saved:
+            self._save_contact()
 
     @property
     def key_ids(self) -> tuple[str, ...]:
@@ -135,7 +158,7 @@ class PolicyKeeper:
         if problems := expiry_problems(manifest, now):
             raise PolicyRefusedError(problems)
         self._accept(manifest, signed, now)
-        if abs(now - self._saved) >= SAVE_EVERY:
+        if abs(now - self._saved) >= self._save_every():
             self._save_contact()
 
     def _accept(self, manifest: Manifest, signed: agent_pb2.SignedManifest, now: datetime) -> None:
@@ -147,6 +170,12 @@ class PolicyKeeper:
             if manifest.keys and dict(manifest.keys) != self._identity.policy_keys:
                 self._take_up_keys(manifest, signed)
         self._contact = Contact(manifest.revision, manifest.sha256, now, issued)
+        self._heard = self._since_boot() if self._since_boot is not None else None
+
+    def _save_every(self) -> timedelta:
+        """Save so often that a restart takes little of the life of a policy that gets stale soon."""
+        life = self.held.policy.stale_after if self.held is not None else None
+        return SAVE_EVERY if life is None else min(SAVE_EVERY, life / SAVES_OF_A_LIFE)
 
     def _take_up_keys(self, manifest: Manifest, signed: agent_pb2.SignedManifest) -> None:
         identity = replace(self._identity, policy_keys=dict(manifest.keys), policy_keys_issued=manifest.issued)

@@ -144,9 +144,10 @@ async def test_without_a_policy_nothing_is_elevated_and_nothing_is_reported(desk
     assert desk.events() == []
 
 
-async def test_a_policy_that_nobody_confirmed_for_long_elevates_nothing(desk: Desk) -> None:
+@pytest.mark.parametrize("days", [1, 365, -365], ids=["a day", "a year", "a year back"])
+async def test_a_policy_that_nobody_confirmed_for_long_elevates_nothing(desk: Desk, days: int) -> None:
     desk.holds(document(rules(ElevationType.AUTOMATIC), settings=Settings(stale_after=timedelta(days=1))))
-    desk.clock.wall = NOW + timedelta(days=1)
+    desk.clock.wall = NOW + timedelta(days=days)
     answer = await desk.ask()
     assert (answer.result, answer.decision.source) == (Result.NOT_MANAGED, Source.STALE)
     assert desk.launcher.launched == []
@@ -274,6 +275,17 @@ async def test_a_policy_that_changes_while_the_user_thinks_counts(desk: Desk) ->
     answer = await asking
     assert (answer.result, desk.launcher.launched) == (Result.REFUSED, [])
     assert "the policy changed meanwhile" in answer.message
+
+
+async def test_a_clock_that_is_set_back_while_the_user_thinks_counts(desk: Desk) -> None:
+    desk.holds(document(rules(ElevationType.USER_CONFIRMED)))
+    prompter = SlowPrompter()
+    asking = asyncio.create_task(desk.ask(prompter=prompter))
+    await prompter.asked.wait()
+    desk.clock.wall -= timedelta(days=365)
+    prompter.may_answer.set()
+    answer = await asking
+    assert (answer.result, desk.launcher.launched) == (Result.REFUSED, [])
 
 
 async def test_a_name_that_is_no_text_is_reported_by_its_codes(desk: Desk) -> None:

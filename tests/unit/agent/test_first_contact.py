@@ -168,9 +168,12 @@ async def test_a_server_is_met_by_its_name_or_address_as_by_grpc(tmp_path: Path,
     asked: list[tuple[str | None, str | None]] = []
     context.sni_callback = lambda _, named, __: asked.append((named, None))
 
+    greeted = asyncio.Event()
+
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append((None, writer.get_extra_info("ssl_object").selected_alpn_protocol()))
         writer.close()
+        greeted.set()
 
     fingerprint = fingerprint_of(f"epmenr_secret.{house.fingerprint}")
     assert fingerprint is not None
@@ -178,5 +181,6 @@ async def test_a_server_is_met_by_its_name_or_address_as_by_grpc(tmp_path: Path,
     async with server:
         address = f"{host}:{server.sockets[0].getsockname()[1]}"
         found = await asyncio.to_thread(find_authority, address, fingerprint, deadline_seconds=PATIENCE)
+        await asyncio.wait_for(greeted.wait(), PATIENCE)
     assert found == house.authority.pem
     assert asked == [(name, None), (None, "h2")]
