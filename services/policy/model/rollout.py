@@ -95,36 +95,44 @@ class Picture:
         """Return what is known of a device."""
         return self.facts.get(device_id, NO_FACTS)
 
-    def state(self, subject: Subject, facts: Facts, wanted: Contents) -> RolloutState | None:
+
+class Gauge:
+    """Tell of one device after the other how far a policy has come there."""
+
+    def __init__(self, subject: Subject, picture: Picture) -> None:
+        self.subject = subject
+        self.picture = picture
+        self._revisions: dict[bytes | None, int] = {
+            digest: contents.revision(subject.kind, subject.policy) for digest, contents in picture.contents.items()
+        }
+
+    def state(self, facts: Facts, wanted: Contents) -> RolloutState | None:
         """Say how far the policy is on a device that is to have `wanted`; None: it has nothing to do with the device."""
-        applied = self._revision(subject, facts.applied_bundle)
-        if not wanted.revision(subject.kind, subject.policy):
+        applied = self.applied(facts)
+        if not wanted.revision(self.subject.kind, self.subject.policy):
             return RolloutState.LEAVING if applied else None
-        if applied >= subject.revision:
+        if applied >= self.subject.revision:
             return RolloutState.APPLIED
-        if self._revision(subject, facts.bundle) >= subject.revision:
+        if self._revisions.get(facts.bundle, 0) >= self.subject.revision:
             return _STATES[facts.state]
         return RolloutState.PENDING
 
+    def applied(self, facts: Facts) -> int:
+        """Return the revision of the policy on the device; 0 if it has none, or one that is not known here."""
+        return self._revisions.get(facts.applied_bundle, 0)
+
     def stale(self, facts: Facts) -> bool:
         """Tell whether the document that the device holds counts no more."""
-        contents = self.contents.get(facts.applied_bundle or b"", NOTHING)
-        if contents.stale_after is None:
+        if facts.confirmed is None:
             return False
+        held = self.picture.contents.get(facts.applied_bundle or b"", NOTHING)
         return is_stale(
-            contents.stale_after,
+            held.stale_after,
             facts.state,
             connected=facts.connected,
             confirmed=facts.confirmed,
-            now=self.taken,
+            now=self.picture.taken,
         )
-
-    def applied(self, subject: Subject, facts: Facts) -> int:
-        """Return the revision of the policy on the device; 0 if it has none, or one that is not known here."""
-        return self._revision(subject, facts.applied_bundle)
-
-    def _revision(self, subject: Subject, digest: bytes | None) -> int:
-        return self.contents.get(digest or b"", NOTHING).revision(subject.kind, subject.policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,37 +169,36 @@ class Rollout:
         return not self.pending and not self.offered
 
 
-@dataclass(slots=True)
 class Tally:
     """Count devices one after the other."""
 
-    subject: Subject
-    picture: Picture
-    _states: Counter[RolloutState] = field(default_factory=Counter)
-    _reasons: Counter[str] = field(default_factory=Counter)
-    _stale: int = 0
-    _offline: int = 0
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._states: Counter[RolloutState] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._stale = 0
+        self._offline = 0
 
     def add(self, device_id: str, wanted: Contents) -> None:
         """Count a device that is to have `wanted`."""
-        facts = self.picture.of(device_id)
-        state = self.picture.state(self.subject, facts, wanted)
+        facts = self._gauge.picture.of(device_id)
+        state = self._gauge.state(facts, wanted)
         if state is None:
             return
         self._states[state] += 1
         if state is RolloutState.LEAVING:
             return
-        self._stale += self.picture.stale(facts)
+        self._stale += self._gauge.stale(facts)
         self._offline += not facts.connected
         if state is RolloutState.REJECTED:
-            self._reasons.update(set(self.picture.reasons.get(device_id, ())))
+            self._reasons.update(set(self._gauge.picture.reasons.get(device_id, ())))
 
     def rollout(self) -> Rollout:
         """Return what was counted."""
         ranked = sorted(self._reasons.items(), key=lambda found: (-found[1], found[0]))
         return Rollout(
-            subject=self.subject,
-            time=self.picture.taken,
+            subject=self._gauge.subject,
+            time=self._gauge.picture.taken,
             pending=self._states[RolloutState.PENDING],
             offered=self._states[RolloutState.OFFERED],
             applied=self._states[RolloutState.APPLIED],

@@ -41,10 +41,18 @@ class DeliveryStates:
         return Page(tuple(states), devices.next_token)
 
     def _wanted(self, wanted: StatesWanted) -> Iterator[DirectoryDevice]:
-        for device in self._book.directory().devices.values():
-            visible = wanted.visible is None or not wanted.visible.isdisjoint(device.scope_tags or {DEFAULT_TAG})
-            named = wanted.device in ("", device.device_id, device.name)
-            if device.enrolled and visible and named and not (wanted.conflicting_only and not self._conflicts(device)):
+        shown = (
+            device
+            for device in self._book.directory().devices.values()
+            if device.enrolled
+            and (wanted.visible is None or not wanted.visible.isdisjoint(device.scope_tags or {DEFAULT_TAG}))
+            and wanted.device in ("", device.device_id, device.name)
+        )
+        if not wanted.conflicting_only:
+            yield from shown
+            return
+        for device, shared in self._book.each_shared(shown):
+            if shared.conflicting:
                 yield device
 
     def _conflicts(self, device: DirectoryDevice) -> tuple[SettingsConflict, ...]:

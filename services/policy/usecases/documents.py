@@ -1,7 +1,7 @@
 """Make documents of devices, from the newest policies and the newest directory."""
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -9,6 +9,7 @@ from typing import Protocol
 from elevation.document import PolicyDocument
 from services._chassis.errors import UnavailableError
 from services.policy.model.bundle import Bundle
+from services.policy.model.conflicts import conflicts_of
 from services.policy.model.delivery import Delivery, Desired
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.effective import EffectivePolicies, Shape, desired_of
@@ -39,6 +40,8 @@ class Shared:
     mould: Mould
     desired: Desired
     bundle: Bundle
+    conflicting: bool
+    """Whether settings policies disagree for anybody."""
     ends: bool
     """Whether nobody has settings, so that the document says when the component is to go."""
 
@@ -146,6 +149,12 @@ class PolicyBook:
             self._take_up(self._effective, directory)
         return self._effective
 
+    def each_shared(self, devices: Iterable[DirectoryDevice]) -> Iterator[tuple[DirectoryDevice, Shared]]:
+        """Give devices of the newest directory with what they have in common with others. Raises as `effective` does."""
+        effective = self.effective()
+        for device in devices:
+            yield device, self._shared_by(self._roster.shape(device.device_id), effective, device)
+
     def basis(self, delivery: Delivery) -> Basis:
         """Return what the device's document rests on. Raises UnavailableError while anything of it is not known."""
         effective = self.effective()
@@ -198,6 +207,12 @@ class PolicyBook:
         found = self._shared.get(shape)
         if found is None:
             made = effective.effective(device)
-            found = Shared(self._mould(made.document), desired_of(made.document), made.bundle, ends=made.ends)
+            found = Shared(
+                self._mould(made.document),
+                desired_of(made.document),
+                made.bundle,
+                conflicting=bool(conflicts_of(made.document)),
+                ends=made.ends,
+            )
             self._shared[shape] = found
         return found

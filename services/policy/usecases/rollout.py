@@ -9,15 +9,15 @@ from elevation.model import RulesPolicy, SettingsPolicy
 from services._chassis.errors import InvalidError, NotFoundError, Problem
 from services._chassis.paging import Page, cut, page_request
 from services._chassis.permits import DEFAULT_TAG, Permit
-from services.policy.model.bundle import Bundle, Contents, PolicyKind
+from services.policy.model.bundle import Contents, PolicyKind
 from services.policy.model.delivery import Delivery
 from services.policy.model.directory import DirectoryDevice
-from services.policy.model.effective import EffectivePolicies
 from services.policy.model.objects import About, Corpus
 from services.policy.model.rollout import (
     NOTHING,
     DevicesWanted,
     Facts,
+    Gauge,
     Picture,
     Rollout,
     RolloutDevice,
@@ -32,6 +32,7 @@ from services.policy.usecases.documents import PolicyBook
 AT_ONCE = 500
 """Devices that are counted before others may work."""
 
+_UNTAGGED = frozenset({DEFAULT_TAG})
 CaughtUp = Callable[[int], Awaitable[None]]
 """Returns once the book is as new as a revision of what is authored. Raises UnavailableError if it takes too long."""
 
@@ -53,8 +54,6 @@ class Convergence:
         self._pictures = pictures
         self._deliveries = deliveries
         self._caught_up = caught_up
-        self._effective: EffectivePolicies | None = None
-        self._made_of: dict[str, tuple[DirectoryDevice, Bundle]] = {}
         self._counting = asyncio.Lock()
         self._ground: tuple[object, object, object] = (None, None, None)
         self._counts: dict[tuple[Subject, frozenset[str] | None], Rollout] = {}
@@ -102,11 +101,11 @@ class Convergence:
 
     async def count(self, subject: Subject, visible: frozenset[str] | None, picture: Picture) -> Rollout:
         """Count the visible devices; others may work meanwhile."""
-        effective, tally = self._book.effective(), Tally(subject, picture)
-        for number, device in enumerate(self._visible(visible)):
+        tally = Tally(Gauge(subject, picture))
+        for number, (device, wanted) in enumerate(list(self._wanted(visible))):
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
-            tally.add(device.device_id, self._wanted(effective, device))
+            tally.add(device.device_id, wanted)
         return tally.rollout()
 
     async def devices(
@@ -123,14 +122,13 @@ class Convergence:
         question = f"rollout_devices {wanted} {narrowed}"
         request = page_request(page_size=page_size, page_token=page_token, question=question, shape=(str, str))
         subject = await self.find(wanted, permit)
-        picture = await self._pictures.picture(now)
-        effective = self._book.effective()
-        rest = (device for device in self._visible(permit.visible_tags()) if _place(device) > request.after)
+        gauge = Gauge(subject, await self._pictures.picture(now))
         shown = (
             (device, state)
-            for device in rest
-            if (state := picture.state(subject, picture.of(device.device_id), self._wanted(effective, device)))
-            and _asked_for(narrowed, state, picture, picture.of(device.device_id))
+            for device, contents in self._wanted(permit.visible_tags())
+            if _place(device) > request.after
+            and (state := gauge.state(gauge.picture.of(device.device_id), contents))
+            and _asked_for(narrowed, state, gauge, gauge.picture.of(device.device_id))
         )
         page = cut(
             heapq.nsmallest(request.size + 1, shown, key=lambda pair: _place(pair[0])),
@@ -138,25 +136,19 @@ class Convergence:
             key=lambda pair: _place(pair[0]),
         )
         known = await self._deliveries.many([device.device_id for device, _ in page.items])
-        items = (
-            _device(device, known[device.device_id], state=state, subject=subject, picture=picture)
-            for device, state in page.items
-        )
+        items = (_device(device, state, gauge, known[device.device_id]) for device, state in page.items)
         return Page(tuple(items), page.next_token)
 
-    def _visible(self, visible: frozenset[str] | None) -> Iterator[DirectoryDevice]:
-        for device in self._book.directory().devices.values():
-            if device.enrolled and (visible is None or not visible.isdisjoint(device.scope_tags or {DEFAULT_TAG})):
-                yield device
-
-    def _wanted(self, effective: EffectivePolicies, device: DirectoryDevice) -> Contents:
-        """Return what the device is to have; worked out once until policies, groups or the device change."""
-        if self._effective is not effective:
-            self._effective, self._made_of = effective, {}
-        known = self._made_of.get(device.device_id)
-        if known is None or known[0] is not device:
-            known = self._made_of[device.device_id] = device, effective.effective(device).bundle
-        return known[1].contents or NOTHING
+    def _wanted(self, visible: frozenset[str] | None) -> Iterator[tuple[DirectoryDevice, Contents]]:
+        """Give the visible devices that have credentials, each with what it is to have."""
+        devices = self._book.directory().devices.values()
+        shown = (
+            device
+            for device in devices
+            if device.enrolled and (visible is None or not visible.isdisjoint(device.scope_tags or _UNTAGGED))
+        )
+        for device, shared in self._book.each_shared(shown):
+            yield device, shared.bundle.contents or NOTHING
 
 
 def _subject(wanted: SubjectWanted, named: Mapping[PolicyKind, About | None], permit: Permit) -> Subject:
@@ -178,24 +170,22 @@ def _subject(wanted: SubjectWanted, named: Mapping[PolicyKind, About | None], pe
     return Subject(wanted.policy, kind, wanted.revision or about.revision)
 
 
-def _asked_for(narrowed: DevicesWanted, state: RolloutState, picture: Picture, facts: Facts) -> bool:
-    return narrowed.holds(state, stale=picture.stale(facts), connected=facts.connected)
+def _asked_for(narrowed: DevicesWanted, state: RolloutState, gauge: Gauge, facts: Facts) -> bool:
+    return narrowed.holds(state, stale=gauge.stale(facts), connected=facts.connected)
 
 
-def _device(
-    device: DirectoryDevice, delivery: Delivery, *, state: RolloutState, subject: Subject, picture: Picture
-) -> RolloutDevice:
-    facts = picture.of(device.device_id)
+def _device(device: DirectoryDevice, state: RolloutState, gauge: Gauge, delivery: Delivery) -> RolloutDevice:
+    facts = gauge.picture.of(device.device_id)
     return RolloutDevice(
         device_id=device.device_id,
         device_name=device.name,
         state=state,
-        applied_revision=picture.applied(subject, facts),
+        applied_revision=gauge.applied(facts),
         rejections=delivery.rejections if state is RolloutState.REJECTED else (),
         confirmed=delivery.confirmed,
         offline_since=None if facts.connected else delivery.seen,
         connected=facts.connected,
-        stale=picture.stale(facts),
+        stale=gauge.stale(facts),
     )
 
 
