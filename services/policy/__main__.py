@@ -80,7 +80,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory.on_identity += [reporter.retell, partial(_cut, streams, directory)]
     directory.on_change.append(tell)
     directory.on_connect += [reporter.forget, used.wake]
-    states = DeliveryStates(book, deliveries, SqlBundles(database), clock)
+    bundles = SqlBundles(database)
+    states = DeliveryStates(book, deliveries, bundles, clock)
     administrators = PolicyServicer(store, directory, states, access, now=clock.now)
     pictures = SqlPictures(database)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
@@ -114,7 +115,18 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             Worker("watch_rollouts", feed.run),
             *(
                 part.worker()
-                for part in (directory, database.changes, corpus, writer, streams, reporter, used, sightings, refused)
+                for part in (
+                    directory,
+                    database.changes,
+                    corpus,
+                    writer,
+                    streams,
+                    reporter,
+                    used,
+                    sightings,
+                    bundles,
+                    refused,
+                )
             ),
         ],
         on_drain=[streams.drain, feed.close],

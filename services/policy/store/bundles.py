@@ -1,13 +1,18 @@
 """Bundles on SQLite or PostgreSQL: written with the first delivery that names one, and dropped after the last."""
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services._chassis.db import Database, Transaction
+from services._chassis.workers import Worker
 from services.policy.model.bundle import Bundle, Contents
 from services.policy.store.tables import BUNDLE, DELIVERY
+
+PERIOD = 3600.0
+"""Seconds after which bundles that no delivery names are looked for."""
 
 MOST_ASKED = 500
 """Bundles that are asked for by name; of more, all are read."""
@@ -37,6 +42,16 @@ class SqlBundles:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def worker(self) -> Worker:
+        """Return the worker that drops bundles."""
+        return Worker("drop_bundles", self.run)
+
+    async def run(self) -> None:
+        """Drop what is not named, now and then, for ever."""
+        while True:
+            await self.drop_unnamed()
+            await asyncio.sleep(PERIOD)
 
     async def many(self, digests: Collection[bytes]) -> Mapping[bytes, Contents]:
         """Return the contents of those of the bundles that are kept."""

@@ -49,7 +49,7 @@ class PictureFeed:
         self._watchers = 0
         self._watched = asyncio.Event()
         self._looked = asyncio.Event()
-        self._looks = 0
+        self._looks = self._told = 0
         self._seen_changes = 0
         self._picture: Picture | None = None
         self._failure: UnavailableError | None = None
@@ -86,9 +86,11 @@ class PictureFeed:
         while True:
             if self._failure is not None:
                 raise self._failure
+            told = self._told
             if self._picture is not None:
                 yield self._picture
-            await self._looked.wait()
+            while self._told == told:
+                await self._looked.wait()
 
     async def _look(self) -> None:
         changes = self._changes()
@@ -109,6 +111,7 @@ class PictureFeed:
         self._tell()
 
     def _tell(self) -> None:
+        self._told += 1
         self._looked.set()
         self._looked = asyncio.Event()
 
