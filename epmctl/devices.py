@@ -77,7 +77,7 @@ def show(device: str, output: str) -> None:
     """
     kind = find_kind("devices")
     with logged_in() as client:
-        found = find_object(client, kind, _identifier(client, device))
+        found = find_object(client, kind, identifier_of(client, device))
         policy = policy_state(client, cast("str", found["deviceId"]))
     print_object(kind, found if policy is None else {**found, "policy": policy}, output)
 
@@ -92,7 +92,7 @@ def history(device: str, limit: int, output: str) -> None:
     Enrolments, EPM states, certificates, suspicions of a clone.
     """
     with logged_in() as client:
-        found = list(_entries(client, _identifier(client, device), limit + 1 if limit else None))
+        found = list(_entries(client, identifier_of(client, device), limit + 1 if limit else None))
     rows = found[:limit] if limit else found
     if output == "json":
         print_json(rows)
@@ -113,7 +113,7 @@ def _change(name: str, help_text: str, done: str, send: Send) -> None:
     @_output_option("table")
     def command(device: str, reason: str, output: str) -> None:
         with logged_in(reason) as client:
-            device_id = _identifier(client, device)
+            device_id = identifier_of(client, device)
             answer = to_plain(send(devices_pb2_grpc.DeviceServiceStub(client.channel), client, device_id, reason))
         record = cast("Record", answer.get("device")) or {"deviceId": device_id}
         if output == "json":
@@ -124,7 +124,7 @@ def _change(name: str, help_text: str, done: str, send: Send) -> None:
             click.echo(f"device {device} {done}")
 
 
-def _identifier(client: Client, device: str) -> str:
+def identifier_of(client: Client, device: str) -> str:
     """Return the identifier of a device; raise CommandError where there is none, or more than one."""
     if _IDENTIFIER.fullmatch(device):
         return device

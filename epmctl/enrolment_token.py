@@ -10,6 +10,7 @@ import click
 
 from epm.device.v1 import devices_pb2, devices_pb2_grpc
 from epmctl.client import logged_in
+from epmctl.devices import identifier_of
 from epmctl.get import print_objects
 from epmctl.kinds.registry import each_object, find_kind
 from epmctl.moments import METAVAR, future
@@ -40,15 +41,29 @@ def enrolment_token() -> None:
 @click.option(
     "--scope-tag", "scope_tags", multiple=True, metavar="NAME", help="A scope tag that the devices get; again for more."
 )
+@click.option(
+    "--device",
+    metavar="DEVICE",
+    help="The one device, by name or identifier, that may enrol, again and with a new key; it keeps all that it has.",
+)
+@click.option(
+    "--device-names",
+    multiple=True,
+    metavar="PATTERN",
+    help="What the devices' names must match: * any characters, ? one; again for more.",
+)
 @reason_option
 @output_option
-def create(*, expires: datetime | None, reason: str, output: str, **fields: object) -> None:
+def create(*, expires: datetime | None, device: str | None, reason: str, output: str, **fields: object) -> None:
     """Create an enrolment token and show its text, this once.
 
-    The text goes to standard output, everything else to standard error.
+    The text goes to standard output, everything else to standard error. It tells the installation's CA, so a device needs
+    nothing else to know the server.
     """
     described = devices_pb2.EnrolmentToken(expires=to_timestamp(expires), **fields)  # type: ignore[arg-type]
     with logged_in(reason) as client:
+        if device is not None:
+            described.device_id = identifier_of(client, device)
         stub = devices_pb2_grpc.DeviceServiceStub(client.channel)
         request = devices_pb2.CreateEnrolmentTokenRequest(enrolment_token=described)
         answer = client.call(stub.CreateEnrolmentToken, request)

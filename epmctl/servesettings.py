@@ -227,6 +227,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("most_streams", _number, "How many policy streams a process holds [20000].", flag=False),
     Setting("device_certificate_lifetime", _duration, "How long a device's certificate is good [P90D].", flag=False),
     Setting(
+        "on_suspected_clone",
+        _text,
+        "flag, or quarantine: what becomes of a device that looks like two [flag].",
+        flag=False,
+    ),
+    Setting(
         "audit_checkpoint_folder", _path, "Where checkpoints of audit logs are written [DATA_DIR/audit].", flag=False
     ),
     Setting("audit_retention", _duration, "How long audit records are kept; all of them if not given.", flag=False),

@@ -92,6 +92,7 @@ DEVICE_KINDS: Final = (
             "REVOKED": time_at("revoked"),
             "USERS": at("users"),
             "GROUPS": at("groups"),
+            "DEVICES": lambda record: at("deviceId")(record) if record.get("deviceId") else at("deviceNames")(record),
             "DESCRIPTION": at("description"),
         },
         page=lambda client, size, token: client.call(

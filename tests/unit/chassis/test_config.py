@@ -104,6 +104,7 @@ def test_all_problems_come_at_once() -> None:
         database_url="mysql://h/n",
         server_names=("two words",),
         trust_domain="a/b",
+        on_suspected_clone="shoot",
         log_level="loud",
         log_format="xml",
     ) == [
@@ -119,6 +120,7 @@ def test_all_problems_come_at_once() -> None:
         "database_url",
         "server_names",
         "trust_domain",
+        "on_suspected_clone",
         "log_level",
         "log_format",
     ]

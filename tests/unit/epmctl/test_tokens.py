@@ -100,6 +100,23 @@ def test_an_enrolment_token_is_created_as_asked_for(console: Console, issuing: F
     )
 
 
+def test_a_token_for_one_device_names_it_by_its_identifier(console: Console, issuing: FakeServer) -> None:
+    found = devices_pb2.Device(device_id="d1", name="ws-17")
+    issuing.on(devices_pb2.GetDeviceRequest, devices_pb2.GetDeviceResponse(device=found))
+
+    console.run("enrolment-token", "create", "--device", "ws-17")
+
+    (request,) = issuing.requests(devices_pb2.CreateEnrolmentTokenRequest)
+    assert request.enrolment_token == devices_pb2.EnrolmentToken(quota=1, device_id="d1")
+
+
+def test_a_token_for_devices_of_some_names_tells_the_patterns(console: Console, issuing: FakeServer) -> None:
+    console.run("enrolment-token", "create", "--quota", "5", "--device-names", "ws-*", "--device-names", "kiosk-?")
+
+    (request,) = issuing.requests(devices_pb2.CreateEnrolmentTokenRequest)
+    assert request.enrolment_token == devices_pb2.EnrolmentToken(quota=5, device_names=["ws-*", "kiosk-?"])
+
+
 def test_what_the_server_finds_wrong_is_bad_input(console: Console, server: FakeServer) -> None:
     problems = [Problem("principal", "must be user:NAME"), Problem("expires", "must be in the future")]
     server.on(rbac_pb2.IssueTokenRequest, InvalidError(problems))
@@ -131,7 +148,7 @@ def test_tokens_are_listed_without_their_text(console: Console, server: FakeServ
         "CI",
     ]
     assert tokens[2].split()[4:6] == ["2026-11-23T12:00:00Z", "-"]
-    assert enrolment_tokens[1].split() == ["e1", "1", "of", "3", "2026-11-23T12:00:00Z", "-", "alice", "-", "-"]
+    assert enrolment_tokens[1].split() == ["e1", "1", "of", "3", "2026-11-23T12:00:00Z", "-", "alice", "-", "-", "-"]
 
 
 def test_a_token_is_revoked_by_its_id(console: Console, server: FakeServer) -> None:
