@@ -71,6 +71,10 @@ $(PROVIDER): tests/provider/package.json tests/provider/package-lock.json $(STAM
 test: $(STAMP) $(PROVIDER) ## Run the tests (make test TESTS=tests/unit ARGS='-k words')
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadgroup $(ARGS) $(TESTS)
 
+.PHONY: fleet
+fleet: $(STAMP) ## Run fifty virtual agents through every fault, on SQLite and on PostgreSQL
+	@$(BIN)/pytest -q -n0 tests/journeys/test_fleet.py
+
 .PHONY: lint
 lint: lint-python lint-protos lint-deploy ## Run every static check: style, types, import rules, contracts, deployment files
 

@@ -17,11 +17,11 @@ def main() -> int:
     for module in modules:
         importlib.import_module(module)
     problems += [f"{name} was loaded by the agent" for name in SERVER_ONLY if name in sys.modules]
-    problems += [problem for program in ("epm-agent", "epm") if (problem := start(program))]
+    problems += [problem for program in ("epm-agent", "epm", "epm-sim") if (problem := start(program))]
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
-        print(f"bare wheel: {len(modules)} agent modules load, epm-agent and epm start, no server library in sight")
+        print(f"bare wheel: {len(modules)} agent modules load, epm-agent, epm and epm-sim start, no server library in sight")
     return 1 if problems else 0
 
 

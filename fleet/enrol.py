@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent_stub import identity_store
@@ -42,7 +42,11 @@ def recruit(recruiting: Recruiting, told: Callable[[int], None]) -> int:
         # Tidies up after a run that was interrupted between keeping an agent and removing its folder.
         for number in there:
             shutil.rmtree(_folder(recruiting, number), ignore_errors=True)
-    _in_parallel(recruiting, missing, told)
+    # The first one finds the CA by the token; the others need not look for it again.
+    for part in (missing[:1], missing[1:]):
+        with opened(recruiting.state_dir) as members:
+            known = recruiting.ca or members.ca or None
+        _in_parallel(replace(recruiting, ca=known), part, told)
     return len(missing)
 
 

@@ -20,7 +20,7 @@ spec: {defaultResponse: RESPONSE, assignments: {include: [{group: all-devices}]}
 """
 RESPONSES = ("DENY", "USER_CONFIRMED", "SUPPORT_APPROVED")
 FAULTS = "".join(
-    f"  - {{fault: {kind.value}, rate: 60{extra}}}\n"
+    f"  - {{fault: {kind.value}, rate: 90{extra}}}\n"
     for kind, extra in [
         *((kind, "") for kind in FaultKind if kind not in {FaultKind.CLOCK, FaultKind.STOP_READING}),
         (FaultKind.STOP_READING, ", for: 2s"),
@@ -28,7 +28,7 @@ FAULTS = "".join(
         (FaultKind.CLOCK, ", by: 365d, for: 2s"),
     ]
 )
-SCRIPT = f"until: 10s\nfaults:\n{FAULTS}  - {{fault: reconnect, at: [3s, 7s]}}\n"
+SCRIPT = f"until: 8s\nfaults:\n{FAULTS}  - {{fault: reconnect, at: [2s, 6s]}}\n"
 pytestmark = pytest.mark.xdist_group("fleet")
 
 
