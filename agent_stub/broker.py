@@ -104,7 +104,7 @@ class Broker:
     async def _evidence(self, path: str, origin: Origin, held: ExitStack) -> tuple[OpenedFile | None, Inspection, str]:
         """Give what is known of the file; what cannot be read has no hash, which the kernel denies (D19)."""
         try:
-            file = held.enter_context(opened(path))
+            file = held.enter_context(opened(path, origin.rights))
             inspection = await self.inspector.inspect(file, origin.platform, self.now().wall)
         except EvidenceError as error:
             known = FileEvidence(path=self.identities.judged_path(path, origin.platform))

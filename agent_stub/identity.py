@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from agent_stub.config import DEFAULT_ADMINISTRATOR_GROUPS
-from agent_stub.model import Origin, Peer, Stated, Subject
+from agent_stub.model import Origin, Peer, Rights, Stated, Subject
 from elevation.model import Platform, Trigger
 
 
@@ -26,7 +26,7 @@ class SystemIdentity:
         """Name the user of the process; raise RefusedError where anything is stated or the uid has no name."""
         if stated:
             raise RefusedError("this agent takes its callers from the operating system and lets nobody state another")
-        return Origin(self.subject(peer), self._platform)
+        return Origin(self.subject(peer), self._platform, self.rights(peer))
 
     def subject(self, peer: Peer) -> Subject:
         """Name the user of a process."""
@@ -36,6 +36,14 @@ class SystemIdentity:
             raise RefusedError(f"user id {peer.uid} has no name on this device") from error
         groups = _group_names(os.getgrouplist(entry.pw_name, entry.pw_gid))
         return Subject(entry.pw_name, administrator=peer.uid == 0 or bool(groups & self._administrator_groups))
+
+    def rights(self, peer: Peer) -> Rights:
+        """Give the rights of a process; without a name there are none but those of its own numbers."""
+        try:
+            name = pwd.getpwuid(peer.uid).pw_name
+        except KeyError:
+            return Rights(peer.uid, peer.gid)
+        return Rights(peer.uid, peer.gid, tuple(sorted(os.getgrouplist(name, peer.gid))))
 
     def judged_path(self, path: str, platform: Platform) -> str:
         """Judge files by their own paths."""
@@ -68,6 +76,7 @@ class UnsafeStatedIdentity:
         return Origin(
             subject,
             platform=stated.platform or self._platform,
+            rights=self._system.rights(peer),
             trigger=stated.trigger or Trigger.REQUEST,
             parent=stated.parent,
         )

@@ -25,6 +25,15 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Rights:
+    """By whose rights a file is opened, as the system numbers them."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Stated:
     """What a caller says of itself. Only `UnsafeStatedIdentity` believes it; any other identity refuses it."""
 
@@ -49,6 +58,8 @@ class Origin:
 
     subject: Subject
     platform: Platform
+    rights: Rights
+    """Those of the calling process, whoever it states to be."""
     trigger: Trigger = Trigger.REQUEST
     parent: Parent | None = None
     """None: not a child process."""

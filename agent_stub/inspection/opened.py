@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent_stub.inspection.borrowed import with_rights
+from agent_stub.model import Rights
+
 SIZE_LIMIT = 512 * 1024 * 1024
 _NETWORK_FILE_SYSTEMS = frozenset(
     (
@@ -69,9 +72,14 @@ class OpenedFile:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[OpenedFile]:
-    """Open a file for its inspection; raise EvidenceError for what is no readable regular file."""
-    descriptor = _open(path)
+def opened(path: str, rights: Rights) -> Iterator[OpenedFile]:
+    """Open a file for its inspection, by a caller's rights; raise EvidenceError for what is no readable regular file."""
+    try:
+        descriptor = with_rights(rights, lambda: _open(path))
+    except ValueError as error:
+        raise EvidenceError("its path holds a zero byte") from error
+    except OSError as error:
+        raise EvidenceError(_open_problem(error)) from error
     try:
         yield _describe(descriptor, path)
     finally:
@@ -79,27 +87,22 @@ def opened(path: str) -> Iterator[OpenedFile]:
 
 
 def _open(path: str) -> int:
+    if sys.platform != "linux":
+        return os.open(path, _READING)
+    # A device may act on being opened (a watchdog starts to count), so the place is looked at first.
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        if sys.platform != "linux":
-            return os.open(path, _READING)
-        # A device may act on being opened (a watchdog starts to count), so the place is looked at first.
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        try:
-            _require_file(os.fstat(place).st_mode)
-            return os.open(f"/proc/self/fd/{place}", _READING)
-        finally:
-            os.close(place)
-    except ValueError as error:
-        raise EvidenceError("its path holds a zero byte") from error
-    except OSError as error:
-        raise EvidenceError(_open_problem(error)) from error
+        _require_file(os.fstat(place).st_mode)
+        return os.open(f"/proc/self/fd/{place}", _READING)
+    finally:
+        os.close(place)
 
 
 def _open_problem(error: OSError) -> str:
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return "it does not exist"
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return "the agent may not read it"
+        return "its user or the agent may not read it"
     return f"it cannot be opened ({os.strerror(error.errno or errno.EIO).lower()})"
 
 

@@ -23,6 +23,7 @@ from epm.elevation.v1 import event_pb2
 from tests.builders.elevation import policy, rule
 from tests.fakes.agent import (
     NOW,
+    OWN_RIGHTS,
     FakeDisk,
     FakeInspector,
     FakeLauncher,
@@ -84,7 +85,7 @@ class Desk:
         parent: Parent | None = None,
         path: str = "",
     ) -> Answer:
-        origin = Origin(subject, Platform.LINUX, trigger, parent)
+        origin = Origin(subject, Platform.LINUX, OWN_RIGHTS, trigger, parent)
         return await self.broker.elevate(path or str(self.file), arguments, origin, prompter or FakePrompter())
 
     def events(self) -> list[event_pb2.Decided]:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import errno
 import hashlib
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from agent_stub.events.journal import LocalDisk
 from agent_stub.inspection.inspector import Inspection
 from agent_stub.inspection.opened import EvidenceError, OpenedFile
 from agent_stub.launcher import Recorded
-from agent_stub.model import Credentials, Identity, Moment, Question, Subject
+from agent_stub.model import Credentials, Identity, Moment, Question, Rights, Subject
 from agent_stub.policy.manifest import DOMAIN_TAG
 from elevation.codec.document import encode_document
 from elevation.document import PolicyDocument, UserPolicy
@@ -38,6 +39,7 @@ ResponseT = TypeVar("ResponseT")
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ACTIVE = Settings()
+OWN_RIGHTS = Rights(os.geteuid(), os.getegid())
 DEVICE_ID, DEVICE_NAME, TENANT, KEY_ID = "device-17", "ws-17", "epm.test", "key-1"
 
 

@@ -26,6 +26,7 @@ from epm.elevation.v1 import event_pb2
 from tests.builders.desk import ALICE, HASH, JUSTIFIED, Desk, rules
 from tests.fakes.agent import (
     NOW,
+    OWN_RIGHTS,
     FakeLauncher,
     FakePrompter,
     document,
@@ -203,7 +204,7 @@ async def test_the_event_is_on_disk_before_anything_is_started(desk: Desk) -> No
     desk.holds(document(rules(ElevationType.AUTOMATIC)))
     launcher = WatchingLauncher(desk.folder / "security.journal")
     answer = await replace(desk.broker, launcher=launcher).elevate(
-        str(desk.file), (), Origin(ALICE, Platform.LINUX), FakePrompter()
+        str(desk.file), (), Origin(ALICE, Platform.LINUX, OWN_RIGHTS), FakePrompter()
     )
     assert (answer.result, launcher.seen) == (Result.ELEVATED, [1])
 

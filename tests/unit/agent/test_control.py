@@ -24,6 +24,7 @@ from agent_stub.model import Answer, Origin, Peer, Question, Result, Stated, Sub
 from agent_stub.ports import Identities, Prompter
 from elevation.model import Decision, FileEvidence, Outcome, Platform, Source, Trigger
 from elevation.reasons import Cause
+from tests.fakes.agent import OWN_RIGHTS
 
 PATIENCE = 20
 ALICE = Subject("alice", administrator=False)
@@ -31,6 +32,7 @@ STATUS = {"device": {"name": "ws-17"}}
 REFUSAL = "this agent takes its callers from the operating system and lets nobody state another"
 CALL = """
 import os, socket, sys
+from tests.fakes.agent import OWN_RIGHTS
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])
 s.sendall(b'{"do": "elevate", "file": "/x", "arguments": []}\\n'); print(s.makefile().readline())
@@ -52,7 +54,7 @@ class Noting:
         self.peers.append(peer)
         if stated:
             raise RefusedError("no")
-        return Origin(ALICE, Platform.LINUX)
+        return Origin(ALICE, Platform.LINUX, OWN_RIGHTS)
 
     def judged_path(self, path: str, platform: Platform) -> str:
         return path
@@ -111,7 +113,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 async def test_the_caller_is_who_the_system_says(desk: Desk) -> None:
     (answer,) = await desk.says(request())
     assert answer["answer"]["result"] == "ELEVATED"
-    assert desk.asked == [("/x", ("-v",), Origin(ALICE, Platform.LINUX))]
+    assert desk.asked == [("/x", ("-v",), Origin(ALICE, Platform.LINUX, OWN_RIGHTS))]
     assert isinstance(desk.identities, Noting)
     assert desk.identities.peers == [Peer(os.getpid(), os.getuid(), os.getgid())]
 
@@ -217,7 +219,12 @@ async def test_an_unsafe_agent_believes_what_is_stated(tmp_path: Path) -> None:
     async with Desk(tmp_path / "s", identities).open() as desk:
         await desk.says(request(stated={"user": "bob", "platform": "WINDOWS", "trigger": "LAUNCH"}))
         bob = Subject("bob", administrator=False)
-        assert desk.asked[0][2] == Origin(bob, Platform.WINDOWS, Trigger.LAUNCH)
+        assert desk.asked[0][2] == Origin(
+            bob,
+            Platform.WINDOWS,
+            SystemIdentity(Platform.LINUX).rights(Peer(os.getpid(), os.getuid(), os.getgid())),
+            Trigger.LAUNCH,
+        )
 
 
 async def test_one_user_cannot_take_all_places(desk: Desk) -> None:

@@ -5,7 +5,7 @@ import pwd
 import pytest
 
 from agent_stub.identity import RefusedError, SystemIdentity, UnsafeStatedIdentity
-from agent_stub.model import Origin, Peer, Stated, Subject
+from agent_stub.model import Origin, Peer, Rights, Stated, Subject
 from elevation.model import Platform
 
 ROOT = Peer(1, 0, 0)
@@ -16,11 +16,25 @@ DRIVES = {"C:": "/srv/c"}
 
 
 def test_root_administers_the_device() -> None:
-    assert SYSTEM.origin(ROOT, Stated()) == Origin(Subject("root", administrator=True), Platform.LINUX)
+    origin = SYSTEM.origin(ROOT, Stated())
+    assert origin == Origin(Subject("root", administrator=True), Platform.LINUX, SYSTEM.rights(ROOT))
 
 
 def test_others_do_not() -> None:
     assert SYSTEM.subject(OF_NOBODY) == Subject("nobody", administrator=False)
+
+
+def test_files_are_opened_by_the_rights_of_the_calling_process_whoever_it_states_to_be() -> None:
+    rights = SYSTEM.rights(OF_NOBODY)
+    assert (rights.uid, rights.gid) == (NOBODY.pw_uid, NOBODY.pw_gid)
+    assert set(rights.groups) == {*os.getgrouplist("nobody", NOBODY.pw_gid)}
+    assert SYSTEM.origin(OF_NOBODY, Stated()).rights == rights
+    unsafe = UnsafeStatedIdentity(SYSTEM, Platform.WINDOWS, DRIVES)
+    assert unsafe.origin(OF_NOBODY, Stated(user="root", administrator=True)).rights == rights
+
+
+def test_a_process_without_a_name_has_the_rights_of_its_numbers() -> None:
+    assert SYSTEM.rights(Peer(1, 4242424, 4242425)) == Rights(4242424, 4242425)
 
 
 def test_members_of_the_named_groups_administer_the_device() -> None:

@@ -17,7 +17,7 @@ from agent_stub.inspection.parsers import facts_of, kind_of
 from agent_stub.inspection.report import parse_report
 from agent_stub.inspection.trust import TrustStore
 from elevation.model import Platform
-from tests.fakes.agent import NOW
+from tests.fakes.agent import NOW, OWN_RIGHTS
 
 LAUNCHER = Path(pip.__file__).parent / "_vendor" / "distlib" / "t64.exe"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -27,7 +27,7 @@ HAS_DPKG = Path("/var/lib/dpkg").exists()
 
 
 async def inspected(path: Path, platform: Platform = Platform.WINDOWS) -> Inspection:
-    with opened(str(path)) as file:
+    with opened(str(path), OWN_RIGHTS) as file:
         return await ChildInspector(TrustStore(())).inspect(file, platform, NOW)
 
 
@@ -74,12 +74,12 @@ async def test_a_program_of_the_system_tells_its_package() -> None:
 def test_the_path_is_where_the_file_really_lies(tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(b"x")
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with opened(str(tmp_path / "link")) as file:
+    with opened(str(tmp_path / "link"), OWN_RIGHTS) as file:
         assert file.path == str((tmp_path / "real").resolve())
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(EvidenceError) as fault, opened(str(path)):
+    with pytest.raises(EvidenceError) as fault, opened(str(path), OWN_RIGHTS):
         pass
     return str(fault.value)
 
@@ -138,7 +138,7 @@ def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
 async def test_a_file_that_changes_under_the_inspection_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"one")
-    with opened(str(path)) as file:
+    with opened(str(path), OWN_RIGHTS) as file:
         path.write_bytes(b"three")
         with pytest.raises(EvidenceError, match="changed while it was read"):
             await ChildInspector(TrustStore(())).inspect(file, Platform.LINUX, NOW)
@@ -147,7 +147,7 @@ async def test_a_file_that_changes_under_the_inspection_is_refused(tmp_path: Pat
 async def test_a_file_that_vanishes_after_it_was_opened_is_judged_by_what_is_held(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"one")
-    with opened(str(path)) as file:
+    with opened(str(path), OWN_RIGHTS) as file:
         path.unlink()
         with pytest.raises(EvidenceError, match="changed while it was read"):
             await ChildInspector(TrustStore(())).inspect(file, Platform.LINUX, NOW)
@@ -155,7 +155,7 @@ async def test_a_file_that_vanishes_after_it_was_opened_is_judged_by_what_is_hel
 
 async def test_an_inspection_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"one")
-    with opened(str(tmp_path / "file")) as file, pytest.raises(EvidenceError, match="took too long"):
+    with opened(str(tmp_path / "file"), OWN_RIGHTS) as file, pytest.raises(EvidenceError, match="took too long"):
         await ChildInspector(TrustStore(()), timeout_seconds=0).inspect(file, Platform.LINUX, NOW)
 
 
@@ -163,10 +163,10 @@ async def test_a_file_that_others_may_write_is_read_every_time(tmp_path: Path) -
     path = tmp_path / "file"
     path.write_bytes(b"one")
     inspector = ChildInspector(TrustStore(()))
-    with opened(str(path)) as file:
+    with opened(str(path), OWN_RIGHTS) as file:
         await inspector.inspect(replace(file, root_only=False), Platform.LINUX, NOW)
     assert inspector.remembered == 0
-    with opened(str(path)) as file:
+    with opened(str(path), OWN_RIGHTS) as file:
         await inspector.inspect(replace(file, root_only=True), Platform.LINUX, NOW)
     assert inspector.remembered == 1
 

@@ -7,13 +7,14 @@ import pytest
 from agent_stub.inspection.opened import opened
 from agent_stub.launcher import RecordingLauncher
 from agent_stub.model import Subject
+from tests.fakes.agent import OWN_RIGHTS
 
 ALICE = Subject("alice", administrator=False)
 
 
 async def test_a_launch_is_written_down_privately_and_nothing_starts(tmp_path: Path) -> None:
     record = tmp_path / "launches.jsonl"
-    with opened("/bin/sh") as file:
+    with opened("/bin/sh", OWN_RIGHTS) as file:
         await RecordingLauncher(record).launch(file, ["-c"], ALICE)
         launched = await RecordingLauncher(record).launch(file, [f"touch {tmp_path}/started"], ALICE)
         assert launched.exit_code is None
@@ -36,5 +37,5 @@ def read(path: Path) -> list[str]:
 
 async def test_a_launch_that_cannot_be_written_down_fails(tmp_path: Path) -> None:
     (tmp_path / "launches.jsonl").mkdir()
-    with opened("/bin/sh") as file, pytest.raises(OSError, match="launches"):
+    with opened("/bin/sh", OWN_RIGHTS) as file, pytest.raises(OSError, match="launches"):
         await RecordingLauncher(tmp_path / "launches.jsonl").launch(file, [], ALICE)

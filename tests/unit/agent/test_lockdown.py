@@ -40,10 +40,11 @@ print(json.dumps({
 UNREADABLE = """
 import os, sys
 from agent_stub.inspection.opened import EvidenceError, opened
+from agent_stub.model import Rights
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:
-    with opened(sys.argv[1]):
+    with opened(sys.argv[1], Rights(os.geteuid(), os.getegid())):
         print("opened")
 except EvidenceError as error:
     print(error)
@@ -86,4 +87,4 @@ def test_a_child_of_root_is_nobody_without_a_network_and_cannot_go_back(found: d
 
 def test_a_file_that_the_agent_may_not_read_is_refused_as_that(tmp_path: Path) -> None:
     (tmp_path / "secret").touch(mode=0)
-    assert inside(UNREADABLE, str(tmp_path / "secret")) == "the agent may not read it\n"
+    assert inside(UNREADABLE, str(tmp_path / "secret")) == "its user or the agent may not read it\n"

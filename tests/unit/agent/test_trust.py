@@ -17,7 +17,7 @@ from agent_stub.inspection.opened import opened
 from agent_stub.inspection.report import ReportedSigner
 from agent_stub.inspection.trust import TrustStore, TrustStoreError, load_trust_store
 from elevation.model import Platform, Signer
-from tests.fakes.agent import NOW
+from tests.fakes.agent import NOW, OWN_RIGHTS
 
 LAUNCHER = Path(pip.__file__).parent / "_vendor" / "distlib" / "t64.exe"
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -155,7 +155,7 @@ def broken(signed: Path) -> Path:
 
 
 async def signers_of(path: Path) -> tuple[Signer, ...]:
-    with opened(str(path)) as file:
+    with opened(str(path), OWN_RIGHTS) as file:
         found = await ChildInspector(TrustStore((ROOT,))).inspect(file, Platform.WINDOWS, NOW)
     return found.evidence.signers
 
@@ -175,6 +175,6 @@ async def test_a_signed_program_that_was_changed_is_not_trusted(changed: Path) -
 
 @signing
 async def test_a_broken_certificate_in_a_program_makes_it_unsigned_and_leaves_the_rest(broken: Path) -> None:
-    with opened(str(broken)) as file:
+    with opened(str(broken), OWN_RIGHTS) as file:
         found = await ChildInspector(TrustStore((ROOT,))).inspect(file, Platform.WINDOWS, NOW)
     assert (found.evidence.signers, found.evidence.internal_name, len(found.evidence.sha256)) == ((), "t64.exe", 64)
