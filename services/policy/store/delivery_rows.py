@@ -1,0 +1,177 @@
+"""Deliveries as rows, in the driver's own terms: they are read and written many times for each device and change.
+
+A statement of the driver costs a tenth of one that is composed and converted column by column. SQLite keeps lists and times
+as text, in the form in which SQLAlchemy reads and writes them elsewhere; PostgreSQL's driver knows both.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from services.policy.model.bundle import UNKNOWN, Bundle
+from services.policy.model.delivery import Delivery, Desired
+
+COLUMNS = (
+    "device_id",
+    "revision",
+    "sha256",
+    "desired",
+    "offered",
+    "applied_revision",
+    "applied_desired",
+    "rejected_revision",
+    "rejections",
+    "confirmed",
+    "lost",
+    "stream",
+    "seen",
+    "runs",
+    "key_ids",
+    "bundle",
+    "applied_bundle",
+)
+"""In the order of the rows."""
+
+_LISTED = ", ".join(COLUMNS)
+_SELECT = f"SELECT {_LISTED} FROM policy_delivery WHERE device_id"  # noqa: S608 - our own names
+_DESIRED = {desired.value: desired for desired in Desired}
+
+
+def _insert(mark: str) -> str:
+    marks = ", ".join([mark] * len(COLUMNS))
+    return f"INSERT INTO policy_delivery ({_LISTED}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
+
+
+def _update(mark: str) -> str:
+    values = ", ".join(f"{name} = {mark}" for name in COLUMNS[1:])
+    return f"UPDATE policy_delivery SET {values} WHERE device_id = {mark}"  # noqa: S608 - our own names
+
+
+class DeliveryRows(Protocol):
+    """Speak one database's language."""
+
+    select: str
+    """Asks for the rows of the devices in `asked`."""
+    lock: str
+    """Asks for them and keeps others from changing them."""
+    insert: str
+    """Makes a row unless there is one."""
+    update: str
+    """Writes a row that there is."""
+
+    def asked(self, device_ids: Sequence[str]) -> tuple[object, ...]:
+        """Return the parameters that name the devices."""
+        ...
+
+    def time(self, time: datetime | None) -> object:
+        """Write a time."""
+        ...
+
+    def read_time(self, value: Any) -> datetime | None:
+        """Read a time."""
+        ...
+
+    def read_list(self, value: Any) -> tuple[str, ...]:
+        """Read a list of texts."""
+        ...
+
+
+class SqliteRows:
+    """Speak SQLite's."""
+
+    select = f"{_SELECT} IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own names
+    lock = select
+    insert = _insert("?")
+    update = _update("?")
+
+    def asked(self, device_ids: Sequence[str]) -> tuple[object, ...]:
+        """Return one parameter, a list in JSON: the statement stays the same for any number."""
+        return (json.dumps(device_ids),)
+
+    def time(self, time: datetime | None) -> object:
+        """Write a time as UTC without saying so."""
+        return None if time is None else time.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+    def read_time(self, value: Any) -> datetime | None:
+        """Read a time as UTC."""
+        return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+    def read_list(self, value: Any) -> tuple[str, ...]:
+        """Read JSON; most lists are empty."""
+        return () if value == "[]" else tuple(json.loads(value))
+
+
+class PostgresRows:
+    """Speak PostgreSQL's."""
+
+    select = f"{_SELECT} = ANY(%s)"
+    lock = f"{select} ORDER BY device_id FOR UPDATE"
+    insert = _insert("%s")
+    update = _update("%s")
+
+    def asked(self, device_ids: Sequence[str]) -> tuple[object, ...]:
+        """Return one parameter, an array."""
+        return (list(device_ids),)
+
+    def time(self, time: datetime | None) -> object:
+        """Write a time as it is."""
+        return time
+
+    def read_time(self, value: Any) -> datetime | None:
+        """Read a time as UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def read_list(self, value: Any) -> tuple[str, ...]:
+        """Read what the driver has read already."""
+        return tuple(value)
+
+
+def to_row(delivery: Delivery, rows: DeliveryRows) -> tuple[object, ...]:
+    """Write a delivery, its device first."""
+    return (
+        delivery.device_id,
+        delivery.revision,
+        delivery.sha256,
+        delivery.desired.value,
+        rows.time(delivery.offered),
+        delivery.applied_revision,
+        delivery.applied_desired.value if delivery.applied_desired else "",
+        delivery.rejected_revision,
+        _list(delivery.rejections),
+        rows.time(delivery.confirmed),
+        rows.time(delivery.lost),
+        delivery.stream,
+        rows.time(delivery.seen),
+        _list(delivery.runs),
+        _list(delivery.key_ids),
+        delivery.bundle.digest or None,
+        delivery.applied_bundle.digest or None,
+    )
+
+
+def from_row(row: Sequence[Any], rows: DeliveryRows) -> Delivery:
+    """Read a delivery."""
+    return Delivery(
+        device_id=row[0],
+        revision=row[1],
+        sha256=row[2],
+        desired=_DESIRED[row[3]],
+        offered=rows.read_time(row[4]),
+        applied_revision=row[5],
+        applied_desired=_DESIRED[row[6]] if row[6] else None,
+        rejected_revision=row[7],
+        rejections=rows.read_list(row[8]),
+        confirmed=rows.read_time(row[9]),
+        lost=rows.read_time(row[10]),
+        stream=row[11],
+        seen=rows.read_time(row[12]),
+        runs=rows.read_list(row[13]),
+        key_ids=rows.read_list(row[14]),
+        bundle=Bundle(row[15]) if row[15] else UNKNOWN,
+        applied_bundle=Bundle(row[16]) if row[16] else UNKNOWN,
+    )
+
+
+def _list(texts: Sequence[str]) -> str:
+    return json.dumps(texts) if texts else "[]"
