@@ -34,7 +34,8 @@ from elevation.model import (
     RulesPolicy,
     Settings,
 )
-from tests.fakes.agent import FakeServers, document
+from tests.fakes.agent import document
+from tests.fakes.agent_servers import FakeServers
 
 RESULTS = Path(__file__).resolve().parent / "results" / "agent.json"
 AIM_MB = 70

@@ -22,7 +22,8 @@ from elevation.model import DefaultResponse, Settings, Validation
 from epm.device.v1 import agent_pb2 as device_pb2
 from epm.policy.v1 import agent_pb2 as policy_pb2
 from epm.reporting.v1 import agent_pb2 as reporting_pb2
-from tests.fakes.agent import DEVICE_ID, FakeServers, Installation, document
+from tests.fakes.agent import DEVICE_ID, Installation, document
+from tests.fakes.agent_servers import FakeServers
 from tests.unit.agent.programs import PATIENCE, Done, Running, agent, at_a_terminal, running
 
 CONFIRMED = Settings(default_response=DefaultResponse.USER_CONFIRMED)

@@ -18,7 +18,8 @@ from agent_stub.ports import Prompter
 from agent_stub.system import VERSION
 from elevation.model import Decision, FileEvidence, Outcome, Platform, Source
 from elevation.reasons import Cause
-from tests.fakes.agent import DEVICE_ID, FakeServers
+from tests.fakes.agent import DEVICE_ID
+from tests.fakes.agent_servers import FakeServers
 from tests.unit.agent.programs import agent, at_a_terminal
 
 STATUS = {

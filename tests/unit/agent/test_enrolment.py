@@ -12,7 +12,8 @@ from agent_stub.enrolment import Enrolment, EnrolmentError, enroll
 from agent_stub.files import StateError
 from agent_stub.model import Identity
 from epm.device.v1 import agent_pb2
-from tests.fakes.agent import DEVICE_ID, DEVICE_NAME, KEY_ID, FakeServers, Installation
+from tests.fakes.agent import DEVICE_ID, DEVICE_NAME, KEY_ID, Installation
+from tests.fakes.agent_servers import FakeServers
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from agent_stub.enrolment import Enrolment, EnrolmentError, enroll
 from agent_stub.first_contact import FirstContactError, find_authority, fingerprint_of
 from epm.device.v1 import agent_pb2
 from services._chassis import pki
-from tests.fakes.agent import DEVICE_ID, DEVICE_NAME, FakeServers, Installation
+from tests.fakes.agent import DEVICE_ID, DEVICE_NAME, Installation
+from tests.fakes.agent_servers import FakeServers
 from tests.unit.agent.programs import agent
 
 PATIENCE = 10.0

@@ -19,7 +19,8 @@ from agent_stub.links import SessionError
 from agent_stub.model import Credentials, Identity
 from agent_stub.renewal import HALF, SPREAD, Certificates, Renewal, leaf_of, renewal_time
 from epm.device.v1 import agent_pb2
-from tests.fakes.agent import DEVICE_ID, FakeDelays, FakeMoments, FakeServers, Installation
+from tests.fakes.agent import DEVICE_ID, FakeDelays, FakeMoments, Installation
+from tests.fakes.agent_servers import FakeServers
 
 PATIENCE = 20
 STEPS = range(6)

@@ -27,17 +27,8 @@ from epm.policy.v1 import agent_pb2_grpc as policy_grpc
 from epm.reporting.v1 import agent_pb2 as reporting_pb2
 from epm.reporting.v1 import agent_pb2_grpc as reporting_grpc
 from tests.builders.elevation import policy, rule
-from tests.fakes.agent import (
-    DEVICE_ID,
-    NOW,
-    FakeDelays,
-    FakeDisk,
-    FakeMoments,
-    FakeServers,
-    Installation,
-    Numbers,
-    document,
-)
+from tests.fakes.agent import DEVICE_ID, NOW, FakeDelays, FakeDisk, FakeMoments, Installation, Numbers, document
+from tests.fakes.agent_servers import FakeServers
 
 CONTENT = document(policy(rule("r", file_name="setup.exe", file_hash="a" * 64)))
 PATIENCE = 20

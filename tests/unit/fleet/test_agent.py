@@ -13,7 +13,8 @@ from fleet.faults import Armed
 from fleet.keepers import FaithfulMemory, LightKeeper, Memory
 from fleet.members import Member
 from fleet.model import Fault, FaultKind, Tally
-from tests.fakes.agent import NOW, FakeServers, document
+from tests.fakes.agent import NOW, document
+from tests.fakes.agent_servers import FakeServers
 
 CONTENT = document()
 PATIENCE = 20

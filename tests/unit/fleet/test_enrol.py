@@ -7,7 +7,7 @@ import pytest
 from agent_stub.enrolment import EnrolmentError
 from fleet.enrol import Recruiting, recruit
 from fleet.members import opened
-from tests.fakes.agent import FakeServers
+from tests.fakes.agent_servers import FakeServers
 
 
 def recruiting(servers: FakeServers, folder: Path, count: int) -> Recruiting:
