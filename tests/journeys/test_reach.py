@@ -101,3 +101,25 @@ def test_an_author_converges_within_the_scope_and_nobody_else_widens_what_polici
     assert house.installed.end("server") == 0
     house.installed.serve()
     assert house.is_withheld("keeper", group("lobby", "l-1"))
+
+
+def test_nobody_widens_what_policies_reach_by_a_nested_group(house: House) -> None:
+    nesting = "\napiVersion: openepm/v1\nkind: Group\nmetadata: {name: tower}\nspec: {type: DEVICE, groups: [NESTED]}\n"
+    tower, bare = nesting.replace("NESTED", "room"), nesting.replace("NESTED", "")
+    assert house.actions("keeper", group("room", "r-1"), group("spare", "s-1"), tower) == ["created"] * 3
+    assert house.actions("keeper", group("room", "r-1", "r-2")) == ["updated"]
+    assert house.actions("owner", policy("tower", "tower")) == ["created"]
+    house.installed.wait_for("the report", lambda: house.is_withheld("keeper", group("room", "r-1")))
+
+    for document in (
+        group("room", "r-1"),
+        bare,
+        nesting.replace("NESTED", "room, spare"),
+        nesting.replace("NESTED", "spare"),
+    ):
+        for who in ("keeper", "author"):
+            refused = house.apply(who, document)
+            assert (refused.code, 'policies are assigned to "tower"' in refused.errors) == (1, True)
+    assert house.actions("keeper", group("spare", "s-2"), tower) == ["updated", "unchanged"]
+    assert house.actions("owner", group("room", "r-1"), bare) == ["updated", "updated"]
+    assert house.actions("keeper", group("room", "r-3")) == ["updated"]
