@@ -196,7 +196,9 @@ class Device(_message.Message):
 
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. Groups that the device is in by name or by filter, and those that nest them; `all-devices` is not told. Only from GetDevice."""
+        """Output only. Groups that the device is in by name or by filter, and those that nest them, as far as the caller may see groups;
+        `all-devices` is not told. Only from GetDevice.
+        """
 
     @_builtins.property
     def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceAttribute]:

@@ -218,7 +218,7 @@ class DeviceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUsers(self, request, context):
-        """Lists the users that are known from the devices that the caller may see and from groups of users that it may see, by name. Needs
+        """Lists the users that are known from enrolled devices that the caller may see and from groups of users that it may see, by name. Needs
         `devices.read`; groups count where the caller has `groups.read`.
         Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """

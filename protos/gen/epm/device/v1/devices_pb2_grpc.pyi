@@ -93,7 +93,7 @@ class DeviceServiceStub:
     never gave.
     """
     ListUsers: _grpc.UnaryUnaryMultiCallable[_devices_pb2.ListUsersRequest, _devices_pb2.ListUsersResponse]
-    """Lists the users that are known from the devices that the caller may see and from groups of users that it may see, by name. Needs
+    """Lists the users that are known from enrolled devices that the caller may see and from groups of users that it may see, by name. Needs
     `devices.read`; groups count where the caller has `groups.read`.
     Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
     """
@@ -163,7 +163,7 @@ class DeviceServiceAsyncStub(DeviceServiceStub):
     never gave.
     """
     ListUsers: _aio.UnaryUnaryMultiCallable[_devices_pb2.ListUsersRequest, _devices_pb2.ListUsersResponse]  # type: ignore[assignment]
-    """Lists the users that are known from the devices that the caller may see and from groups of users that it may see, by name. Needs
+    """Lists the users that are known from enrolled devices that the caller may see and from groups of users that it may see, by name. Needs
     `devices.read`; groups count where the caller has `groups.read`.
     Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
     """
@@ -308,7 +308,7 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _devices_pb2.ListUsersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_devices_pb2.ListUsersResponse, _abc.Awaitable[_devices_pb2.ListUsersResponse]]:
-        """Lists the users that are known from the devices that the caller may see and from groups of users that it may see, by name. Needs
+        """Lists the users that are known from enrolled devices that the caller may see and from groups of users that it may see, by name. Needs
         `devices.read`; groups count where the caller has `groups.read`.
         Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
         """

@@ -130,7 +130,9 @@ class Group(_message.Message):
 
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Groups of the same type whose members are members of this one too, one level deep: a group that is nested nests none. Empty with a filter."""
+        """Groups of the same type whose members are members of this one too, one level deep: a group that is nested nests none. At most 100;
+        empty with a filter.
+        """
 
     def __init__(
         self,
@@ -423,7 +425,9 @@ class ListGroupMembersRequest(_message.Message):
     name: _builtins.str
     """Name of the group."""
     page_size: _builtins.int
-    """Most members to return; 0 means 50, more than 1000 means 1000."""
+    """Most members to return; 0 means 50, more than 1000 means 1000. A page may hold fewer, also none, before the last: a filter is asked of
+    so many devices at a time.
+    """
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
     def __init__(

@@ -91,7 +91,8 @@ class GroupServiceServicer:
 
     def ListGroupMembers(self, request, context):
         """Lists who is in a group now, by name: members that it lists, those of the groups that it nests, and the devices that its filter finds.
-        Of devices, those that the caller may see. Needs `groups.read`, and `devices.read` for a group of devices.
+        Of devices, those that the caller may see; filters find enrolled ones alone. Needs `groups.read`, and `devices.read` for a group of
+        devices.
         Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list
         never gave; PERMISSION_DENIED.
         """
@@ -103,7 +104,8 @@ class GroupServiceServicer:
         """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
         Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
         scope group is changed only by callers who have all rights that these give there, and by Owners; who is in a group that
-        policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners.
+        policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners. To change who is in a nested
+        group takes what it takes for each group that nests it. Groups of the call count as they will be, whatever their order.
         Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

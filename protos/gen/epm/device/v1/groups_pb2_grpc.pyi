@@ -46,7 +46,8 @@ class GroupServiceStub:
     """
     ListGroupMembers: _grpc.UnaryUnaryMultiCallable[_groups_pb2.ListGroupMembersRequest, _groups_pb2.ListGroupMembersResponse]
     """Lists who is in a group now, by name: members that it lists, those of the groups that it nests, and the devices that its filter finds.
-    Of devices, those that the caller may see. Needs `groups.read`, and `devices.read` for a group of devices.
+    Of devices, those that the caller may see; filters find enrolled ones alone. Needs `groups.read`, and `devices.read` for a group of
+    devices.
     Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list
     never gave; PERMISSION_DENIED.
     """
@@ -54,7 +55,8 @@ class GroupServiceStub:
     """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
     Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
     scope group is changed only by callers who have all rights that these give there, and by Owners; who is in a group that
-    policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners.
+    policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners. To change who is in a nested
+    group takes what it takes for each group that nests it. Groups of the call count as they will be, whatever their order.
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
     """
     DeleteGroup: _grpc.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]
@@ -82,7 +84,8 @@ class GroupServiceAsyncStub(GroupServiceStub):
     """
     ListGroupMembers: _aio.UnaryUnaryMultiCallable[_groups_pb2.ListGroupMembersRequest, _groups_pb2.ListGroupMembersResponse]  # type: ignore[assignment]
     """Lists who is in a group now, by name: members that it lists, those of the groups that it nests, and the devices that its filter finds.
-    Of devices, those that the caller may see. Needs `groups.read`, and `devices.read` for a group of devices.
+    Of devices, those that the caller may see; filters find enrolled ones alone. Needs `groups.read`, and `devices.read` for a group of
+    devices.
     Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list
     never gave; PERMISSION_DENIED.
     """
@@ -90,7 +93,8 @@ class GroupServiceAsyncStub(GroupServiceStub):
     """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
     Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
     scope group is changed only by callers who have all rights that these give there, and by Owners; who is in a group that
-    policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners.
+    policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners. To change who is in a nested
+    group takes what it takes for each group that nests it. Groups of the call count as they will be, whatever their order.
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
     """
     DeleteGroup: _aio.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]  # type: ignore[assignment]
@@ -133,7 +137,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_groups_pb2.ListGroupMembersResponse, _abc.Awaitable[_groups_pb2.ListGroupMembersResponse]]:
         """Lists who is in a group now, by name: members that it lists, those of the groups that it nests, and the devices that its filter finds.
-        Of devices, those that the caller may see. Needs `groups.read`, and `devices.read` for a group of devices.
+        Of devices, those that the caller may see; filters find enrolled ones alone. Needs `groups.read`, and `devices.read` for a group of
+        devices.
         Errors: NOT_FOUND, also where the caller may not see it; INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list
         never gave; PERMISSION_DENIED.
         """
@@ -147,7 +152,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates or replaces groups, all in one transaction; connected devices follow within seconds. The same call twice changes nothing.
         Needs `groups.create` and `groups.update`, each where the call does it. Who is in a group that role assignments name as a
         scope group is changed only by callers who have all rights that these give there, and by Owners; who is in a group that
-        policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners.
+        policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners. To change who is in a nested
+        group takes what it takes for each group that nests it. Groups of the call count as they will be, whatever their order.
         Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
         """
 
