@@ -225,6 +225,14 @@ async def test_everything_is_told_again_to_a_receiver_that_comes_back() -> None:
         office.reporter.forget()
 
 
+async def test_a_device_that_enrolled_again_is_told_of_again() -> None:
+    office = Office()
+    office.publish(settings())
+    assert (await office.told()).keys() == {"d1", "d2"}
+    office.reporter.retell(["d2"])
+    assert (await office.told()).keys() == {"d2"}
+
+
 async def test_only_what_may_have_changed_is_looked_at() -> None:
     office = Office()
     office.publish(settings())

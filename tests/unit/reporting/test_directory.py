@@ -74,3 +74,51 @@ async def test_a_transfer_that_broke_off_leaves_nothing_behind(watch: DirectoryW
     watch.begin()
     await watch.take(told(entry("d2"), reset=True))
     assert watch.directory.devices.keys() == {"d2"}
+
+
+def with_serials(*serials: str, unused: str = "", tag: str = "emea") -> lifecycle_pb2.DirectoryDevice:
+    shown = entry("d1", tag)
+    shown.certificate_serials.extend(serials)
+    shown.unused_certificate_serial = unused
+    return shown
+
+
+async def test_a_device_is_let_in_with_a_certificate_that_counts_and_with_no_other(watch: DirectoryWatch) -> None:
+    await watch.take(told(with_serials("a1", "b2", unused="b2"), reset=True))
+    assert (await watch.admitted("d1", "a1")).unused_certificate_serial == "b2"
+    assert (await watch.admitted("d1", "b2")).counts("b2")
+    watch._patience = 0.01
+    with pytest.raises(DeniedError) as refused:
+        await watch.admitted("d1", "c3")
+    assert refused.value.reason == "CERTIFICATE_REPLACED"
+
+
+async def test_a_certificate_that_was_only_just_signed_is_waited_for(watch: DirectoryWatch) -> None:
+    await watch.take(told(with_serials("a1"), reset=True))
+    asked = asyncio.create_task(watch.admitted("d1", "b2"))
+    await asyncio.sleep(0)
+    await watch.take(told(with_serials("a1", "b2"), revision=2))
+    assert (await asked).name == "D1"
+
+
+async def test_a_deleted_device_is_refused_at_once_and_who_may_see_its_events_stays_remembered(
+    watch: DirectoryWatch,
+) -> None:
+    heard: list[Device] = []
+    await watch.take(told(with_serials("a1"), reset=True))
+    watch.on_change.append(heard.append)
+    await watch.take(told(lifecycle_pb2.DirectoryDevice(device_id="d1", deleted=True), revision=2))
+    assert heard == [Device("d1", "D1", enrolled=False)]
+    with pytest.raises(DeniedError):
+        async with asyncio.timeout(1):
+            await watch.admitted("d1", "a1")
+    assert watch._records.devices["d1"].scope_tags == {"emea"}  # type: ignore[attr-defined]
+
+
+async def test_a_renewal_writes_no_scope_tags(watch: DirectoryWatch) -> None:
+    await watch.take(told(with_serials("a1"), reset=True))
+    watch._records.devices.clear()  # type: ignore[attr-defined]
+    await watch.take(told(with_serials("b2"), revision=2))
+    assert not watch._records.devices  # type: ignore[attr-defined]
+    await watch.take(told(with_serials("b2", tag="apac"), revision=3))
+    assert watch._records.devices["d1"].scope_tags == {"apac"}  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -207,6 +208,17 @@ async def test_a_device_that_is_retired_loses_its_stream_at_once(world: World) -
         world.directory.devices["d1"] = Device("d1", "d1", enrolled=False)
         world.streams.follow(world.directory.devices["d1"])
         assert (await stream.failure())[0] == "PERMISSION_DENIED"
+
+
+async def test_a_stream_ends_at_once_when_its_certificate_was_replaced(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        renewed = replace(world.directory.devices["d1"], certificate_serials=frozenset({"another"}))
+        world.streams.follow(renewed)
+        assert await stream.failure() == (
+            "PERMISSION_DENIED",
+            "this certificate was replaced by another of the device; use that one, or enrol again with a token for the device",
+        )
 
 
 async def test_a_device_that_is_retired_before_it_says_hello_is_refused(world: World) -> None:
