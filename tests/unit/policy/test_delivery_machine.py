@@ -42,6 +42,10 @@ AUTHORED: tuple[tuple[Authored, ...], ...] = (
     (settings(), rules("a"), rules("b")),
     (settings("bad", "all-devices"), rules("bad")),
 )
+CONTENTS = st.sampled_from([None] * 6 + list(AUTHORED))
+ATTACK = 10
+"""Messages that an attacker repeats whenever keys have changed."""
+
 SECOND = timedelta(seconds=1)
 PASSES = st.sampled_from([SECOND, timedelta(hours=5), timedelta(days=8)])
 JUMPS = st.sampled_from([timedelta(hours=5), timedelta(days=2), timedelta(days=8), timedelta(days=366)])
@@ -115,24 +119,28 @@ class Streams(RuleBasedStateMachine):
         self.book.put(corpus(*contents, revision=self.book.revision + 1))
 
     @rule(
-        contents=st.sampled_from(AUTHORED),
+        contents=CONTENTS,
         rounds=st.integers(1, 3),
         lost=st.sampled_from(["nothing", "nothing", "nothing", "message", "answer"]),
+        of=st.sampled_from([-1, -1, -2]),
+        anew=st.booleans(),
     )
-    def converse(self, contents: tuple[Authored, ...], rounds: int, lost: str) -> None:
-        """Publish, and talk on the newest stream in order; at the end something may be on its way still."""
-        self.publish(contents)
-        if not self.lines:
+    def converse(self, contents: tuple[Authored, ...] | None, rounds: int, lost: str = "nothing", of: int = -1) -> None:
+        """Publish, and talk on a stream in order; at the end something may be on its way still."""
+        if contents is not None:
+            self.publish(contents)
+        if anew or not self.lines:
             self.connect()
+        line = self.lines[of % len(self.lines)]
         for _ in range(rounds):
             self.pass_time(SECOND)
-            self.say(-1)
-            if not (self.lines and self.lines[-1].said):
+            self.say(of)
+            if line not in self.lines or not line.said:
                 return
             if lost != "message":
-                self.hear(-1, 1)
+                self.hear(of, 1)
             if lost == "nothing":
-                self.answer(-1)
+                self.answer(of)
 
     @rule(of=st.integers(-3, 3))
     def say(self, of: int) -> None:
@@ -179,7 +187,7 @@ class Streams(RuleBasedStateMachine):
     @rule(of=st.integers(0, 10**6))
     def replay(self, of: int) -> None:
         """Let the device hear anything that was ever said, on a stream of an attacker's who answers for nobody."""
-        self.take(self.past[of % len(self.past)])
+        self.take(self.past[-1 - of % len(self.past)])
 
     @precondition(lambda self: self.past)
     @rule(of=st.integers(0, 10**6), at=st.integers(0, 10**6), flipped=st.integers(1, 255))
@@ -202,7 +210,8 @@ class Streams(RuleBasedStateMachine):
         if not self.lines or not (line := self.lines[of % len(self.lines)]).answers:
             return
         request = line.answers.pop(0)
-        newest = line.conversation.stream == self.kept.delivery.stream
+        before = self.kept.delivery
+        newest = line.conversation.stream == before.stream
         try:
             if request.HasField("nack"):
                 nack = request.nack
@@ -215,6 +224,8 @@ class Streams(RuleBasedStateMachine):
             if newest:
                 assert self.kept.delivery.applied_revision == request.ack.revision
                 self.agree()
+            else:
+                assert self.kept.delivery == before
 
     @rule(of=st.integers(-3, 3))
     def break_off(self, of: int) -> None:
@@ -233,18 +244,27 @@ class Streams(RuleBasedStateMachine):
         assert identity_of(self.keeper.held) == identity_of(before)
 
     @precondition(lambda self: self.unused)
-    @rule()
-    def rotate(self) -> None:
-        """Make a new key; the server starts anew."""
+    @rule(contents=CONTENTS, talks=st.integers(0, 2))
+    def rotate(self, contents: tuple[Authored, ...] | None, talks: int) -> None:
+        """Make a new key; the server starts anew, and perhaps the device hears of it."""
         self.signing.insert(0, self.unused.pop())
-        self.lines.clear()
+        self.start_server(contents, talks)
 
     @precondition(lambda self: len(self.signing) > 1 and not self.away())
-    @rule()
-    def retire(self) -> None:
+    @rule(contents=CONTENTS, talks=st.integers(0, 2))
+    def retire(self, contents: tuple[Authored, ...] | None, talks: int) -> None:
         """Retire the oldest key, as the runbook says: once the device knows a newer one."""
         self.gone.add(told(self.signing.pop())[0])
+        self.start_server(contents, talks)
+
+    def start_server(self, contents: tuple[Authored, ...] | None, talks: int) -> None:
         self.lines.clear()
+        for _ in range(talks):
+            self.lines.clear()
+            self.converse(contents, 2)
+        for response in self.past[-ATTACK:]:
+            self.take(response)
+        self.restart_agent()
 
     @rule(step=PASSES)
     def pass_time(self, step: timedelta) -> None:
@@ -312,4 +332,4 @@ def identity_of(held: Held | None) -> object:
 
 
 TestStreams = Streams.TestCase
-TestStreams.settings = hypothesis_settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestStreams.settings = hypothesis_settings(max_examples=100, stateful_step_count=40, deadline=None)
