@@ -125,7 +125,15 @@ class Streams(RuleBasedStateMachine):
         of=st.sampled_from([-1, -1, -2]),
         anew=st.booleans(),
     )
-    def converse(self, contents: tuple[Authored, ...] | None, rounds: int, lost: str = "nothing", of: int = -1) -> None:
+    def converse(
+        self,
+        contents: tuple[Authored, ...] | None,
+        rounds: int,
+        *,
+        lost: str = "nothing",
+        of: int = -1,
+        anew: bool = False,
+    ) -> None:
         """Publish, and talk on a stream in order; at the end something may be on its way still."""
         if contents is not None:
             self.publish(contents)
