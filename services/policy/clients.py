@@ -112,6 +112,8 @@ class DirectoryWatch:
         return admit(self.directory(), device_id, serial)
 
     async def _wait(self, reached: Callable[[], bool]) -> None:
+        if reached():
+            return
         try:
             async with asyncio.timeout(self._patience):
                 while not reached():

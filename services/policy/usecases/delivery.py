@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services._chassis.errors import DeniedError, InvalidError, Problem, UnavailableError
+from services._chassis.errors import DeniedError, InvalidError, Problem
 from services.policy.model.bundle import Bundle
 from services.policy.model.delivery import LARGEST_REVISION, Delivery, Desired, GoAwayReason
 from services.policy.model.manifest import Manifest, SigningKeys
@@ -177,10 +177,7 @@ class Conversation:
     @property
     def leaving(self) -> bool:
         """Tell whether the device has lost its credentials: it gets its last document and is sent away."""
-        try:
-            return not self._book.basis(self._delivery).device.enrolled
-        except UnavailableError:
-            return False
+        return self._book.has_lost_credentials(self.device_id)
 
     async def next(self, now: datetime) -> Saying | None:
         """Return what is to be said now; None: nothing. Raises UnavailableError while that cannot be known."""

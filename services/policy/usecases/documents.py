@@ -131,6 +131,14 @@ class PolicyBook:
         asked = devices.keys() if among is None else devices.keys() & among
         return tuple(sorted(device_id for device_id in asked if devices[device_id].enrolled))
 
+    def has_lost_credentials(self, device_id: str) -> bool:
+        """Tell whether the device is known and is enrolled no more."""
+        try:
+            device = self._directories.directory().devices.get(device_id)
+        except UnavailableError:
+            return False
+        return device is not None and not device.enrolled
+
     def directory(self) -> Directory:
         """Return the newest directory. Raises UnavailableError before the first."""
         return self._directories.directory()
