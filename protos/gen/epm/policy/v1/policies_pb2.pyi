@@ -1486,7 +1486,7 @@ class ConflictingValue(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
-    """Settings policy."""
+    """Settings policy. Empty: one that the caller may not see."""
     value: _builtins.str
     """Its value, as documents write it."""
     def __init__(

@@ -74,7 +74,8 @@ class RolloutServiceServicer:
 
     def WatchRollout(self, request, context):
         """Streams how far a policy has come: at once, after every change at most once in half a second, and every 15 seconds without one. Ends by itself once
-        every targeted device is applied or rejected, where that is asked for. Needs `policy_authoring.read`.
+        every targeted device is applied or rejected, where that is asked for; after a quarter of an hour with UNAVAILABLE, so that whoever watches on
+        shows their token again. Needs `policy_authoring.read`.
         Errors: NOT_FOUND, also where the caller may not see it, or when it is deleted; INVALID_ARGUMENT for a revision that the policy has not reached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -44,7 +44,8 @@ class RolloutServiceStub:
     """
     WatchRollout: _grpc.UnaryStreamMultiCallable[_rollouts_pb2.WatchRolloutRequest, _rollouts_pb2.WatchRolloutResponse]
     """Streams how far a policy has come: at once, after every change at most once in half a second, and every 15 seconds without one. Ends by itself once
-    every targeted device is applied or rejected, where that is asked for. Needs `policy_authoring.read`.
+    every targeted device is applied or rejected, where that is asked for; after a quarter of an hour with UNAVAILABLE, so that whoever watches on
+    shows their token again. Needs `policy_authoring.read`.
     Errors: NOT_FOUND, also where the caller may not see it, or when it is deleted; INVALID_ARGUMENT for a revision that the policy has not reached.
     """
     ListRolloutDevices: _grpc.UnaryUnaryMultiCallable[_rollouts_pb2.ListRolloutDevicesRequest, _rollouts_pb2.ListRolloutDevicesResponse]
@@ -69,7 +70,8 @@ class RolloutServiceAsyncStub(RolloutServiceStub):
     """
     WatchRollout: _aio.UnaryStreamMultiCallable[_rollouts_pb2.WatchRolloutRequest, _rollouts_pb2.WatchRolloutResponse]  # type: ignore[assignment]
     """Streams how far a policy has come: at once, after every change at most once in half a second, and every 15 seconds without one. Ends by itself once
-    every targeted device is applied or rejected, where that is asked for. Needs `policy_authoring.read`.
+    every targeted device is applied or rejected, where that is asked for; after a quarter of an hour with UNAVAILABLE, so that whoever watches on
+    shows their token again. Needs `policy_authoring.read`.
     Errors: NOT_FOUND, also where the caller may not see it, or when it is deleted; INVALID_ARGUMENT for a revision that the policy has not reached.
     """
     ListRolloutDevices: _aio.UnaryUnaryMultiCallable[_rollouts_pb2.ListRolloutDevicesRequest, _rollouts_pb2.ListRolloutDevicesResponse]  # type: ignore[assignment]
@@ -103,7 +105,8 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_rollouts_pb2.WatchRolloutResponse], _abc.AsyncIterator[_rollouts_pb2.WatchRolloutResponse]]:
         """Streams how far a policy has come: at once, after every change at most once in half a second, and every 15 seconds without one. Ends by itself once
-        every targeted device is applied or rejected, where that is asked for. Needs `policy_authoring.read`.
+        every targeted device is applied or rejected, where that is asked for; after a quarter of an hour with UNAVAILABLE, so that whoever watches on
+        shows their token again. Needs `policy_authoring.read`.
         Errors: NOT_FOUND, also where the caller may not see it, or when it is deleted; INVALID_ARGUMENT for a revision that the policy has not reached.
         """
 
