@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from services._chassis.caller import serial_of
+from services._chassis.certificates import key_digest
 from services._chassis.errors import InvalidError, Problem, StateError
 from services._chassis.files import write_private
 
@@ -38,15 +38,6 @@ class Issued:
 
     certificate: bytes
     key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """Know what tells certificates apart: serial number in lower-case hex, end, and digest of the key."""
-
-    serial: str
-    expires: datetime
-    key_digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,33 +182,7 @@ def policy_key_id(key: ed25519.Ed25519PublicKey) -> str:
 
 def request_key_digest(csr: bytes) -> str:
     """Return the SHA-256 of the public key that a device's request proves. Raises InvalidError like `sign_device`."""
-    return _key_digest(_p256(_read_csr(csr).public_key()))
-
-
-def described(pem: bytes) -> Described:
-    """Return what tells the first certificate of a PEM text, which is well-formed, from others."""
-    certificate = x509.load_pem_x509_certificate(pem)
-    return Described(serial_of(certificate), certificate.not_valid_after_utc, _key_digest(certificate.public_key()))
-
-
-def fingerprint(certificate: x509.Certificate) -> bytes:
-    """Return the SHA-256 of a certificate's DER."""
-    return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()
-
-
-def chain_with_authority(chain: bytes, authority: bytes) -> bytes:
-    """Return a server's chain (PEM) with the CA's certificate behind a lone leaf that the CA issued, so that it carries both.
-
-    A chain of another issuer, or one that goes on behind its leaf, is left as it is. Raises ValueError for what is no PEM.
-    """
-    certificates, issuer = x509.load_pem_x509_certificates(chain), x509.load_pem_x509_certificate(authority)
-    if len(certificates) > 1:
-        return chain
-    try:
-        certificates[0].verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return chain
-    return chain.rstrip() + b"\n" + _pem(issuer)
+    return key_digest(_p256(_read_csr(csr).public_key()))
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
@@ -299,11 +264,6 @@ def _alternatives(names: Iterable[str]) -> Iterable[x509.GeneralName]:
             yield x509.IPAddress(ipaddress.ip_address(name))
         except ValueError:
             yield x509.DNSName(name)
-
-
-def _key_digest(key: CertificatePublicKeyTypes) -> str:
-    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(der).hexdigest()
 
 
 def _read_csr(csr: bytes) -> x509.CertificateSigningRequest:

@@ -22,6 +22,7 @@ from services._chassis.access import AccessControl
 from services._chassis.audit_log import AuditLog
 from services._chassis.audit_servicer import AuditServicer
 from services._chassis.caller import CallerKind
+from services._chassis.certificates import chain_with_authority
 from services._chassis.client import MESSAGE_LIMIT, SNAPSHOT_LIMIT
 from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import CertificateFiles, ServiceSettings
@@ -29,7 +30,6 @@ from services._chassis.errors import StateError
 from services._chassis.health import HealthBoard
 from services._chassis.interceptors import ChassisInterceptor, DoorManners
 from services._chassis.logging import get_logger
-from services._chassis.pki import chain_with_authority
 from services._chassis.refusals import RefusalLog
 from services._chassis.rules import MESH_KINDS, PUBLIC_KINDS, MethodRule, rules_of
 from services._chassis.sources import Network, networks

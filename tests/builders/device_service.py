@@ -19,6 +19,7 @@ from epm.device.v1 import (
     lifecycle_pb2_grpc,
 )
 from services._chassis import pki
+from services._chassis.certificates import described
 from services._chassis.server import Host
 from services.device.__main__ import build
 from tests.builders.doors import OpenDoors, authority, bearer, device_request, service_identity, settings_for
@@ -50,7 +51,7 @@ class EnrolledDevice:
     @property
     def serial(self) -> str:
         """Return the serial number of the certificate."""
-        return pki.described(self.identity.certificate).serial
+        return described(self.identity.certificate).serial
 
     def renewed(self, certificate: str, key: bytes) -> "EnrolledDevice":
         """Return the device with another certificate."""

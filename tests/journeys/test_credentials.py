@@ -21,7 +21,7 @@ from epm.policy.v1 import agent_pb2 as policy_agent
 from epm.policy.v1 import agent_pb2_grpc as policy_grpc
 from epm.reporting.v1 import agent_pb2 as reporting_agent
 from epm.reporting.v1 import agent_pb2_grpc as reporting_grpc
-from services._chassis import pki
+from services._chassis.certificates import fingerprint
 from tests.builders.device_service import FACTS, EnrolledDevice
 from tests.builders.doors import device_request
 from tests.builders.refusals import read_refusal
@@ -188,4 +188,4 @@ def _chain(host: str, port: int) -> list[x509.Certificate]:
 
 
 def _written(certificate: x509.Certificate) -> str:
-    return base64.urlsafe_b64encode(pki.fingerprint(certificate)).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(fingerprint(certificate)).rstrip(b"=").decode()

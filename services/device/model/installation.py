@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services._chassis import pki
+from services._chassis.certificates import described, fingerprint
 from services.device.model.credentials import Certificate
 
 
@@ -39,7 +40,7 @@ class Installation:
     @property
     def fingerprint(self) -> str:
         """Return what tokens tell of the CA: base64url, without padding, of the SHA-256 of its certificate's DER."""
-        return base64.urlsafe_b64encode(pki.fingerprint(self.authority.certificate)).rstrip(b"=").decode("ascii")
+        return base64.urlsafe_b64encode(fingerprint(self.authority.certificate)).rstrip(b"=").decode("ascii")
 
     def certify(self, csr: str, device_id: str, *, now: datetime) -> Signed:
         """Sign a device's key. Raises InvalidError for a bad request."""
@@ -56,5 +57,5 @@ class Installation:
 
 def certificate_of(pem: bytes) -> Certificate:
     """Return a device's certificate as it is remembered."""
-    read = pki.described(pem)
+    read = described(pem)
     return Certificate(read.serial, read.expires, read.key_digest)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from services._chassis import pki
+from services._chassis.certificates import Described, chain_with_authority, described
 from services._chassis.errors import InvalidError, StateError
 from tests.builders.doors import device_request
 from tests.fakes.clock import NOW
@@ -124,15 +125,13 @@ def test_what_is_no_request_for_a_device_is_refused(csr: bytes, said: str) -> No
 def test_a_certificate_is_described_by_what_tells_it_from_others() -> None:
     _, csr = device_request()
     certificate = sign(csr)
-    described = pki.described(certificate.public_bytes(serialization.Encoding.PEM))
-    assert described == pki.Described(
-        f"{certificate.serial_number:x}", NOW + timedelta(days=90), pki.request_key_digest(csr)
-    )
+    found = described(certificate.public_bytes(serialization.Encoding.PEM))
+    assert found == Described(f"{certificate.serial_number:x}", NOW + timedelta(days=90), pki.request_key_digest(csr))
 
 
 def test_a_lone_leaf_is_shown_with_the_ca_that_issued_it() -> None:
     leaf = pki.issue_server(CA, (), now=NOW).certificate
-    shown = x509.load_pem_x509_certificates(pki.chain_with_authority(leaf, CA.pem))
+    shown = x509.load_pem_x509_certificates(chain_with_authority(leaf, CA.pem))
     assert shown == [read(leaf), CA.certificate]
 
 
@@ -141,7 +140,7 @@ def test_a_leaf_of_another_issuer_and_a_chain_that_goes_on_are_shown_as_they_are
     foreign = pki.issue_server(other, (), now=NOW).certificate
     own = pki.issue_server(CA, (), now=NOW).certificate
     for chain in (foreign, own + CA.pem, own + other.pem):
-        assert pki.chain_with_authority(chain, CA.pem) == chain
+        assert chain_with_authority(chain, CA.pem) == chain
 
 
 def test_serial_numbers_differ() -> None:
