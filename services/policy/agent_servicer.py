@@ -13,7 +13,7 @@ from services._chassis.hello import message_with_hello
 from services.policy.streams import THROTTLED, Manners, OpenStreams, PolicyStream, Send
 from services.policy.usecases.delivery import Conversation, Throttle
 
-COMPRESSED_FROM = 64 * 1024
+COMPRESSED_FROM = 256 * 1024
 """Bytes of a document from which on it is compressed: what is smaller costs more time than it saves."""
 
 Admit = Callable[[str, str], Awaitable[object]]
