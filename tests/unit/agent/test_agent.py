@@ -1,95 +1,22 @@
 """The agent whole: as a process, with servers on loopback that come and go."""
 
-import asyncio
 import json
 import os
-import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
-from cryptography import x509
 
-from agent_stub.system import VERSION
-from agent_stub.users import SeenUsers, login_accounts
-from elevation.document import PolicyDocument
 from elevation.model import DefaultResponse, Settings, Validation
-from epm.device.v1 import agent_pb2 as device_pb2
-from epm.policy.v1 import agent_pb2 as policy_pb2
-from epm.reporting.v1 import agent_pb2 as reporting_pb2
 from tests.fakes.agent import DEVICE_ID, Installation, document
 from tests.fakes.agent_servers import FakeServers
-from tests.unit.agent.programs import PATIENCE, Done, Running, agent, at_a_terminal, running
+from tests.unit.agent.programs import agent, at_a_terminal, running
+from tests.unit.agent.whole import CONFIRMED, Device
 
-CONFIRMED = Settings(default_response=DefaultResponse.USER_CONFIRMED)
 JUSTIFIED = Settings(
     default_response=DefaultResponse.USER_CONFIRMED, validations=frozenset({Validation.BUSINESS_JUSTIFICATION})
 )
-UNSAFE = {"EPM_AGENT_UNSAFE": "1"}
-
-
-@dataclass
-class Device:
-    folder: Path
-    servers: FakeServers
-
-    @property
-    def state(self) -> Path:
-        return self.folder / "state"
-
-    async def enrols(self) -> None:
-        (self.folder / "ca.pem").write_bytes(self.servers.installation.authority.pem)
-        where: list[str | Path] = [
-            "--server",
-            self.servers.public_address,
-            "--ca",
-            self.folder / "ca.pem",
-            "--state-dir",
-            self.state,
-        ]
-        done = await agent("enroll", *where, "--name", "ws-17", "--token-file", "-", typed="good-token\n")
-        assert done.code == 0, done.errors
-
-    @asynccontextmanager
-    async def runs(self) -> AsyncIterator[Running]:
-        async with running(self.state, "--unsafe-stated-identity", **UNSAFE) as process:
-            yield process
-
-    def offers(self, content: PolicyDocument, revision: int, **changes: object) -> None:
-        now = datetime.now(UTC)
-        fresh = {"issued": now, "expires": now + timedelta(days=1)} | changes
-        self.servers.policy.offer(self.servers.installation.offer(content, revision, **fresh))
-
-    async def answers(self) -> policy_pb2.StreamPolicyRequest:
-        """Give what the device says to an offer; it says hello before."""
-        while True:
-            said = await asyncio.wait_for(self.servers.policy.said.get(), PATIENCE)
-            if not said.HasField("hello"):
-                return said
-
-    async def batch(self) -> reporting_pb2.EventBatch:
-        return await asyncio.wait_for(self.servers.events.batches.get(), PATIENCE)
-
-    async def component(self) -> int:
-        """Give what the next check-in says of the component."""
-        check_in = await asyncio.wait_for(self.servers.device.check_ins.get(), PATIENCE)
-        return check_in.component
-
-    async def elevates(self, *options: str) -> Done:
-        return await agent(
-            "elevate", "--state-dir", self.state, "--as", "alice", "--answer-confirm", *options, "/usr/bin/env"
-        )
-
-    async def status(self) -> dict[str, Any]:
-        done = await agent("status", "--state-dir", self.state, "--output", "json")
-        assert done.code == 0, done.errors
-        found: dict[str, Any] = json.loads(done.output)
-        return found
 
 
 @pytest.fixture
@@ -121,14 +48,6 @@ async def test_a_policy_is_enough_to_elevate_and_the_event_arrives(device: Devic
         (entry,) = (await device.batch()).entries
         assert (entry.event.decided.user, len(entry.event.decided.file.sha256)) == ("alice", 64)
         assert (await process.ends(), (device.state / "agent.sock").exists()) == (0, False)
-
-
-async def test_a_device_tells_what_it_is_and_who_uses_it(device: Device) -> None:
-    async with device.runs():
-        check_in = await asyncio.wait_for(device.servers.device.check_ins.get(), PATIENCE)
-    (request,) = device.servers.device.requests
-    assert (check_in.device_id, check_in.facts.os, check_in.facts.agent_version) == (DEVICE_ID, "linux", VERSION)
-    assert list(check_in.facts.users) == list(request.facts.users) == SeenUsers(login_accounts).report()
 
 
 @pytest.mark.parametrize("nothing", ["", "   "], ids=["empty", "blank"])
@@ -230,81 +149,6 @@ def damage(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-
-
-async def test_the_component_goes_with_the_settings_and_the_agent_stays(device: Device) -> None:
-    async with device.runs() as process:
-        device.offers(document(settings=CONFIRMED), 1)
-        await process.says("component_provisioned")
-        device.offers(document(settings=None), 2)
-        await process.says("component_removed")
-        done = await device.elevates()
-        assert (done.code, "without one there is no elevation here" in done.errors) == (4, True)
-        assert not (await device.status())["component"]["stands"]
-        device.offers(replace(document(settings=None), deprovision_time=datetime.now(UTC) + timedelta(days=7)), 3)
-        await process.says("component_provisioned")
-
-
-async def test_the_server_hears_at_once_that_the_component_came_or_went(device: Device) -> None:
-    async with device.runs():
-        assert await device.component() == device_pb2.COMPONENT_STATE_ABSENT
-        device.offers(document(settings=CONFIRMED), 1)
-        assert await device.component() == device_pb2.COMPONENT_STATE_PRESENT
-        device.offers(document(settings=None), 2)
-        assert await device.component() == device_pb2.COMPONENT_STATE_ABSENT
-        device.offers(document(settings=CONFIRMED), 3)
-        assert await device.component() == device_pb2.COMPONENT_STATE_PRESENT
-    async with device.runs():
-        assert await device.component() == device_pb2.COMPONENT_STATE_PRESENT
-
-
-async def test_a_component_whose_time_is_over_while_the_agent_is_off_is_gone_before_anything_connects(
-    device: Device,
-) -> None:
-    over = datetime.now(UTC) - timedelta(seconds=1)
-    offer = device.servers.installation.offer(replace(document(settings=None), deprovision_time=over), 1)
-    (device.state / "policy").write_bytes(offer.SerializeToString())
-    with socket.socket(socket.AF_UNIX) as left_over:
-        left_over.bind(str(device.state / "agent.sock"))
-    async with device.runs():
-        assert await device.component() == device_pb2.COMPONENT_STATE_ABSENT
-        assert not (device.state / "agent.sock").exists()
-        assert (await device.status())["policy"]["revision"] == 1
-
-
-async def test_every_run_of_the_agent_has_a_name_of_its_own_and_names_the_users(device: Device) -> None:
-    runs = set()
-    for _ in range(2):
-        async with device.runs():
-            hello = (await asyncio.wait_for(device.servers.policy.said.get(), PATIENCE)).hello
-        runs.add(hello.run_id)
-        assert list(hello.users) == SeenUsers(login_accounts).report()
-    assert (len(runs), "" in runs) == (2, False)
-
-
-async def test_a_renewed_certificate_is_in_use_at_once_and_no_event_is_lost(device: Device) -> None:
-    house = device.servers.installation
-    credentials = house.credentials(lifetime=timedelta(minutes=1))  # half of which is over
-    (device.state / "key.pem").write_bytes(credentials.key)
-    (device.state / "certificate.pem").write_bytes(credentials.certificate)
-    device.servers.device.refusal = (grpc.StatusCode.UNAVAILABLE, "not now")
-    device.servers.events.commits = False
-    async with device.runs() as process:
-        device.offers(document(settings=CONFIRMED), 1)
-        await process.says("component_provisioned")
-        assert (await device.elevates()).code == 0
-        (first,) = (await device.batch()).entries
-        assert "not renewed: UNAVAILABLE: not now" in (await device.status())["certificate"]["problem"]
-        device.servers.device.refusal = None
-        device.servers.events.commits = True
-        await process.says("certificate_promoted")
-        (again,) = (await device.batch()).entries
-        assert again.event.event_id == first.event.event_id
-        status = await device.status()
-        assert (status["certificate"]["problem"], status["policy"]["revision"]) == ("", 1)
-    old = x509.load_pem_x509_certificate(credentials.certificate).serial_number
-    assert device.servers.policy.serials == [old, device.servers.device.unused]
-    assert device.servers.device.clones == []
 
 
 async def test_a_second_agent_on_the_same_folder_is_refused(device: Device) -> None:
