@@ -1,6 +1,8 @@
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from elevation.model import GroupType
 from services.device.model.devices import Attested, Ownership
@@ -77,3 +79,36 @@ def test_anybody_may_be_in_any_group_of_users_even_an_empty_one() -> None:
     groups = [a_group("people", "alice", type=GroupType.USER), a_group("nobody", type=GroupType.USER)]
     used = UsedGroup("people"), UsedGroup("nobody"), UsedGroup("all-users"), UsedGroup("all-devices")
     assert reached(*used, groups=groups, after=Attested(), anybody=True) == ["people", "nobody"]
+
+
+PARTS = (
+    a_group("a", "alice", type=GroupType.USER),
+    a_group("b", "bob", type=GroupType.USER),
+    a_group("c", filter='os = "linux" AND tag = "finance"'),
+    a_group("d", filter="ownership = personal"),
+)
+attested = st.builds(
+    Attested,
+    users=st.sets(st.sampled_from(["alice", "bob", "carol"])).map(lambda found: tuple(sorted(found))),
+    tags=st.sets(st.sampled_from(["finance", "sales"])).map(lambda found: tuple(sorted(found))),
+    ownership=st.sampled_from(Ownership),
+)
+
+
+@given(parts=st.lists(st.sampled_from(PARTS), unique=True), before=attested, after=attested, anybody=st.booleans())
+def test_a_group_reaches_otherwise_if_one_of_those_that_make_it_up_does(
+    *, parts: list[Group], before: Attested, after: Attested, anybody: bool
+) -> None:
+    used = UsedGroup("whole", ("tag = sales",))
+    whole = reached_otherwise([used], {"whole": parts}, before=before, after=after, anybody=anybody)
+    alone = [
+        *reached_otherwise([used], {}, before=before, after=after, anybody=anybody),
+        *(
+            name
+            for part in parts
+            for name in reached_otherwise(
+                [UsedGroup(part.name)], {part.name: [part]}, before=before, after=after, anybody=anybody
+            )
+        ),
+    ]
+    assert bool(list(whole)) is bool(alone)

@@ -217,3 +217,17 @@ def test_simulate_runs_as_a_program_and_loads_nothing_heavy(simulation: Simulati
 
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["rule"] == "vscode-setup"
+
+
+def test_groups_in_groups_are_accepted_and_decide_nothing_since_an_attempts_groups_are_complete(
+    simulation: Simulation,
+) -> None:
+    nesting = document("Group", "company", "{type: USER, groups: [developers, elsewhere]}")
+    write_documents(simulation.documents.parent, SETTINGS, RULES.replace("developers", "company"), GROUP, nesting)
+    inner = {**attempt_json(), "user": {"name": "alice", "groups": ["developers"], "administrator": False}}
+    both = {**inner, "user": {"name": "alice", "groups": ["company", "developers"], "administrator": False}}
+
+    outcomes = [simulation.one(attempt) for attempt in (inner, both)]
+
+    assert [code for code, _, _ in outcomes] == [0, 0]
+    assert [json.loads(out)["source"] for _, out, _ in outcomes] == ["DEFAULT_RESPONSE", "RULE"]
