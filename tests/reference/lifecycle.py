@@ -212,6 +212,12 @@ class LifecycleMachine(RuleBasedStateMachine):
         """Let time pass, or have the clock set."""
         self.now += step
 
+    @rule(before=st.booleans())
+    def come_to_the_time(self, *, before: bool) -> None:
+        """Set the clock to when the component is to go, or to the moment before."""
+        if self.plain.goes is not None:
+            self.now = self.plain.goes - timedelta(microseconds=before)
+
     @invariant()
     def both_say_the_same(self) -> None:
         """Compare state, time, what is wanted, and every move on the way."""

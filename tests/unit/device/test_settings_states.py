@@ -1,11 +1,12 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from services._chassis.errors import InvalidError
-from services.device.model.devices import Device
+from services.device.model.devices import Device, EnrolmentState
 from services.device.model.lifecycle import Desired, EpmState, Lifecycle, SettingsReport
 from services.device.ports import Work
 from services.device.usecases.lifecycle import MOST_REPORTS, SWEEP_BATCH, report_settings, sweep
@@ -151,6 +152,30 @@ async def test_a_policy_that_was_lost_anew_while_the_sweep_looks_has_its_own_wee
     await sweep(Meanwhile(store, lambda: report(store, *reports)), now=NOW)
     assert store.kept.devices["d1"].lifecycle.deprovision_time == NOW + WEEK
     assert store.kept.devices["d1"].lifecycle.state is EpmState.DEPROVISION_PENDING
+
+
+async def test_what_was_heard_of_anew_while_the_sweep_looks_is_left_to_the_next_one() -> None:
+    store = await store_with(leaving("d1", since=WEEK))
+    await sweep(Meanwhile(store, lambda: report(store, told(Desired.NONE, revision=6))), now=NOW)
+    assert store.kept.devices["d1"].lifecycle.state is EpmState.DEPROVISION_PENDING
+    await sweep(store, now=NOW)
+    assert store.kept.devices["d1"].lifecycle.state is EpmState.DEPROVISIONING
+
+
+async def test_a_device_that_is_retired_while_the_sweep_looks_is_left_alone() -> None:
+    due = leaving("d1", since=WEEK)
+    store = await store_with(due)
+    await sweep(Meanwhile(store, lambda: keep(store, replace(due, enrolment=EnrolmentState.RETIRED))), now=NOW)
+    assert store.kept.devices["d1"].lifecycle == due.lifecycle
+
+
+async def test_nothing_is_heard_of_a_retired_device_and_no_sweep_looks_at_it() -> None:
+    gone = replace(leaving("d1", since=WEEK), enrolment=EnrolmentState.RETIRED)
+    store = await store_with(gone)
+    await report(store, told(revision=6))
+    assert await sweep(store, now=NOW) == 0
+    assert store.kept.devices["d1"] == gone
+    assert store.kept.history == ()
 
 
 async def test_what_two_sweeps_saw_at_once_is_moved_once() -> None:
