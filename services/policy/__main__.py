@@ -27,6 +27,7 @@ from services.policy.codec.agent import Speaker
 from services.policy.codec.documents import MouldMaker
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.sightings import Sighting, certificate_used, suspected_clone
+from services.policy.open_streams import OpenStreams
 from services.policy.rollout_servicer import RolloutServicer
 from services.policy.store.bundles import SqlBundles
 from services.policy.store.deliveries import SqlDeliveries
@@ -34,7 +35,7 @@ from services.policy.store.device_states import DeliveryStates
 from services.policy.store.objects import SqlStore
 from services.policy.store.rollouts import SqlPictures
 from services.policy.store.tables import AUDIT
-from services.policy.streams import Manners, OpenStreams
+from services.policy.streams import Manners
 from services.policy.usecases.admission import ending
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.documents import PolicyBook

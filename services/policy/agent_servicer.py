@@ -10,7 +10,8 @@ from epm.policy.v1 import agent_pb2, agent_pb2_grpc
 from services._chassis.caller import current_caller
 from services._chassis.errors import InvalidError
 from services._chassis.hello import message_with_hello
-from services.policy.streams import THROTTLED, Manners, OpenStreams, PolicyStream, Send
+from services.policy.open_streams import OpenStreams
+from services.policy.streams import THROTTLED, Manners, PolicyStream, Send
 from services.policy.usecases.delivery import Conversation, Throttle
 
 COMPRESSED_FROM = 256 * 1024

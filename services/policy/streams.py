@@ -1,17 +1,15 @@
-"""Policy streams of devices, and which of them are open.
+"""Policy streams of devices.
 
 - The device says hello first and is welcomed; what it is offered then is the conversation's business.
 - Each stream speaks in its call's own task, so that a device that reads slowly holds nobody up. Changes that come while it
   is busy are one change when it is done. One more task hears the device; thousands of streams are idle in few objects.
-- The newest stream of a device wins, here at once, and over processes by the name that the deliveries keep.
-- How many streams there are, and how many of them are being greeted, is bounded: who comes then is asked to come later.
 - A device that is retired is told so within `LAST_WORDS`, whether or not it reads; one that is cut, at once.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -24,20 +22,15 @@ from services._chassis.errors import InvalidError, Problem, ServiceError, Unavai
 from services._chassis.hello import message_with_hello
 from services._chassis.logging import get_logger
 from services._chassis.times import time_to_proto
-from services._chassis.workers import Worker
 from services.policy.codec.agent import Speaker, hello_from_proto
-from services.policy.model.delivery import LEASE, GoAwayReason
-from services.policy.ports import Deliveries
-from services.policy.usecases.delivery import Conversation, GoAway, Hello, Throttle, check_hello, superseded
+from services.policy.model.delivery import GoAwayReason
+from services.policy.usecases.delivery import Conversation, GoAway, Hello, check_hello
 
 HEARTBEAT = timedelta(minutes=5)
 SHORTEST_HEARTBEAT = timedelta(seconds=1)
 HEARTBEATS_BEFORE_STALE = 3
 JITTER = 0.25
 """Part of a heartbeat by which streams that began together come apart."""
-
-RECONNECT_WITHIN = timedelta(seconds=30)
-"""How far the devices of a process that ends spread their return."""
 
 PATIENCE = 30.0
 """Seconds that a device has to say hello: until then its streams do not supersede one another."""
@@ -51,18 +44,12 @@ LAST_WORDS = 0.5
 CUT = 0.2
 """Seconds that a device has to read why its stream ends, if it has lost its credentials."""
 
-MOST_STREAMS = 20_000
-GREETED_PART = 2
-"""At most one part in so many of the most streams may be in greeting: a storm that is greeted slowly would time out."""
-
-BUSY = Throttle(timedelta(seconds=5))
-FULL = Throttle(timedelta(minutes=1))
 THROTTLED = 1.0
 """Seconds that a device has to hang up after it was asked to come later."""
 
-HELD_AT_ONCE = 500
-HOLD_EVERY = LEASE / 3
-_LEAVE = GoAway(GoAwayReason.DRAINING, RECONNECT_WITHIN)
+LEAVE = GoAway(GoAwayReason.DRAINING, timedelta(seconds=30))
+"""Said by a process that ends; its devices spread their return."""
+
 Send = Callable[[agent_pb2.StreamPolicyResponse], Awaitable[None]]
 Requests = AsyncIterator[agent_pb2.StreamPolicyRequest]
 
@@ -103,7 +90,7 @@ class PolicyStream:
         self._woken = asyncio.Event()
         self._closing = False
         self._turn: asyncio.Timeout | None = None
-        self._ending: GoAway | ServiceError = _LEAVE
+        self._ending: GoAway | ServiceError = LEAVE
         self._patience = FAREWELL
         self._last_words: asyncio.TimerHandle | None = None
 
@@ -179,17 +166,20 @@ class PolicyStream:
 
     async def _talk(self, send: Send, reader: "asyncio.Task[None]") -> None:
         """Say what there is to say until the stream is to be closed or nobody is heard any more."""
-        while not self._closing and not reader.done():
+        while not self._is_over(reader):
             self._woken.clear()
             try:
                 async with asyncio.timeout(None) as self._turn:
                     await self._say_next(send)
             except (TimeoutError, ServiceError):
-                if not self._closing and not reader.done():
+                if not self._is_over(reader):
                     raise
             finally:
                 self._turn = None
             await self._pause()
+
+    def _is_over(self, reader: "asyncio.Task[None]") -> bool:
+        return self._closing or reader.done()
 
     async def _say_next(self, send: Send) -> None:
         saying = await self.conversation.next(self._manners.clock.now())
@@ -231,89 +221,3 @@ class PolicyStream:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
                 await send(self._manners.speaker.say(ending))
-
-
-class OpenStreams:
-    """Know the one open stream of each device, and keep the data showing that it is open."""
-
-    def __init__(self, deliveries: Deliveries, clock: Clock, *, most: int = MOST_STREAMS) -> None:
-        self._deliveries = deliveries
-        self._clock = clock
-        self._most = most
-        self._greeting = 0
-        self._streams: dict[str, PolicyStream] = {}
-        self._draining = False
-
-    @contextmanager
-    def greeting(self, device_id: str) -> Iterator[Throttle | None]:
-        """Count a stream as one in greeting while the block runs; where there are too many, say what to answer instead.
-
-        A device of which a stream is open is let in however many there are: it replaces that one.
-        """
-        throttle = self._throttle(device_id)
-        self._greeting += throttle is None
-        try:
-            yield throttle
-        finally:
-            self._greeting -= throttle is None
-
-    def _throttle(self, device_id: str) -> Throttle | None:
-        if self._greeting * GREETED_PART >= max(self._most, GREETED_PART):
-            return BUSY
-        if device_id not in self._streams and len(self._streams) + self._greeting >= self._most:
-            return FULL
-        return None
-
-    @contextmanager
-    def entered(self, stream: PolicyStream) -> Iterator[None]:
-        """Count the stream as the device's while the block runs; an older one is sent away."""
-        device_id = stream.conversation.device_id
-        if older := self._streams.get(device_id):
-            older.close(superseded(older.run_id, stream.run_id))
-        self._streams[device_id] = stream
-        if self._draining:
-            stream.close(_LEAVE)
-        try:
-            yield
-        finally:
-            if self._streams.get(device_id) is stream:
-                del self._streams[device_id]
-
-    def wake(self, device_ids: Iterable[str] | None) -> None:
-        """Have the streams of these devices look for news; None: all streams."""
-        for device_id in list(self._streams) if device_ids is None else device_ids:
-            if stream := self._streams.get(device_id):
-                stream.wake()
-
-    def judge(self, why: Callable[[str, str], ServiceError | None], device_ids: Iterable[str]) -> None:
-        """Cut those of the devices' streams of which `why` says so, from the device and the certificate's serial number."""
-        for device_id in device_ids:
-            if (stream := self._streams.get(device_id)) and (ending := why(device_id, stream.serial)):
-                stream.close(ending, patience=CUT)
-
-    async def drain(self) -> None:
-        """Send everyone away, and everyone who comes yet, because this process ends."""
-        self._draining = True
-        for stream in list(self._streams.values()):
-            stream.close(_LEAVE)
-
-    def worker(self) -> Worker:
-        """Return the worker that keeps the data true."""
-        return Worker("hold_policy_streams", self.run)
-
-    async def run(self) -> None:
-        """Hold all streams well before their lease ends, for ever."""
-        while True:
-            await asyncio.sleep(HOLD_EVERY.total_seconds())
-            await self.hold()
-
-    async def hold(self) -> None:
-        """Note of all streams that they are open; those of which a newer one is open in another process end."""
-        streams = list(self._streams.values())
-        for start in range(0, len(streams), HELD_AT_ONCE):
-            part = streams[start : start + HELD_AT_ONCE]
-            now = self._clock.now()
-            steps = [(stream.conversation.device_id, stream.conversation.hold(now)) for stream in part]
-            for stream, found in zip(part, await self._deliveries.change(steps), strict=True):
-                if found.stream != stream.conversation.stream:
-                    stream.close(superseded(stream.run_id, found.runs[-1] if found.runs else ""))

@@ -1,7 +1,6 @@
-"""Documents, manifests and what is said on policy streams, on their way to devices and back."""
+"""Manifests and what is said on policy streams, on their way to devices and back."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
@@ -9,10 +8,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from elevation.codec.document import encode_document
-from elevation.document import PolicyDocument, UserPolicy
-from elevation.model import RulesPolicy
-from epm.elevation.v1 import document_pb2
 from epm.policy.v1 import agent_pb2
 from services._chassis.pki import policy_key_id
 from services.policy.model.delivery import GoAwayReason
@@ -27,33 +22,6 @@ _REASONS = {
     GoAwayReason.DRAINING: agent_pb2.GO_AWAY_REASON_DRAINING,
     GoAwayReason.RETIRED: agent_pb2.GO_AWAY_REASON_RETIRED,
 }
-
-
-class DocumentEncoder:
-    """Turn documents into bytes; a rules policy is encoded once for all documents that it stands in.
-
-    INVARIANT: the bytes are those of the whole message, serialised at once: fields stand in the order of their numbers.
-    """
-
-    def __init__(self) -> None:
-        self._policies: dict[str, tuple[int, bytes]] = {}
-
-    def encode(self, document: PolicyDocument) -> bytes:
-        """Return the bytes of a document; the same content gives the same bytes, in whatever order it is given."""
-        head = document_pb2.PolicyDocument(device_id=document.device_id, device_name=document.device_name)
-        policies = sorted(document.rules_policies, key=lambda policy: policy.name)
-        rest = encode_document(replace(document, device_id="", device_name="", rules_policies=()))
-        shared = [self._encoded(policy, document.revisions.get(policy.name, 0)) for policy in policies]
-        return b"".join([_serialised(head), *shared, _serialised(rest)])
-
-    def _encoded(self, policy: RulesPolicy, revision: int) -> bytes:
-        known = self._policies.get(policy.name)
-        if known is None or known[0] != revision:
-            alone = PolicyDocument("", "", UserPolicy("", None), (), (policy,), {policy.name: revision})
-            message = encode_document(alone)
-            message.ClearField("any_user")
-            known = self._policies[policy.name] = revision, _serialised(message)
-        return known[1]
 
 
 def hello_from_proto(message: agent_pb2.Hello) -> Hello:
@@ -118,10 +86,6 @@ class Speaker:
         ).SerializeToString(deterministic=True)
         signature = self._keys[manifest.key_id].sign(DOMAIN_TAG + content)
         return agent_pb2.SignedManifest(manifest=content, signature=signature)
-
-
-def _serialised(message: document_pb2.PolicyDocument) -> bytes:
-    return message.SerializeToString(deterministic=True)
 
 
 def _go_away(saying: GoAway) -> agent_pb2.GoAway:

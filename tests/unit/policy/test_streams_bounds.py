@@ -11,7 +11,8 @@ import pytest
 from epm.policy.v1 import agent_pb2
 from services._chassis.errors import DeniedError
 from services.policy.model.delivery import MOST_RUNS, Delivery
-from services.policy.streams import BUSY, FULL, JITTER, Manners
+from services.policy.open_streams import BUSY, FULL
+from services.policy.streams import JITTER, Manners
 from services.policy.usecases.delivery import COME_BACK
 from tests.builders.doors import open_doors
 from tests.builders.policy_streams import SOON, World

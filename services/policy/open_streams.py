@@ -1,0 +1,113 @@
+"""Which policy streams are open.
+
+- The newest stream of a device wins, here at once, and over processes by the name that the deliveries keep.
+- How many streams there are, and how many of them are being greeted, is bounded: who comes then is asked to come later.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from services._chassis.clock import Clock
+from services._chassis.errors import ServiceError
+from services._chassis.workers import Worker
+from services.policy.model.delivery import LEASE
+from services.policy.ports import Deliveries
+from services.policy.streams import CUT, LEAVE, PolicyStream
+from services.policy.usecases.delivery import Throttle, superseded
+
+MOST_STREAMS = 20_000
+GREETED_PART = 2
+"""At most one part in so many of the most streams may be in greeting: a storm that is greeted slowly would time out."""
+
+BUSY = Throttle(timedelta(seconds=5))
+FULL = Throttle(timedelta(minutes=1))
+HELD_AT_ONCE = 500
+HOLD_EVERY = LEASE / 3
+
+
+class OpenStreams:
+    """Know the one open stream of each device, and keep the data showing that it is open."""
+
+    def __init__(self, deliveries: Deliveries, clock: Clock, *, most: int = MOST_STREAMS) -> None:
+        self._deliveries = deliveries
+        self._clock = clock
+        self._most = most
+        self._greeting = 0
+        self._streams: dict[str, PolicyStream] = {}
+        self._draining = False
+
+    @contextmanager
+    def greeting(self, device_id: str) -> Iterator[Throttle | None]:
+        """Count a stream as one in greeting while the block runs; where there are too many, say what to answer instead.
+
+        A device of which a stream is open is let in however many there are: it replaces that one.
+        """
+        throttle = self._throttle(device_id)
+        self._greeting += throttle is None
+        try:
+            yield throttle
+        finally:
+            self._greeting -= throttle is None
+
+    def _throttle(self, device_id: str) -> Throttle | None:
+        if self._greeting * GREETED_PART >= max(self._most, GREETED_PART):
+            return BUSY
+        if device_id not in self._streams and len(self._streams) + self._greeting >= self._most:
+            return FULL
+        return None
+
+    @contextmanager
+    def entered(self, stream: PolicyStream) -> Iterator[None]:
+        """Count the stream as the device's while the block runs; an older one is sent away."""
+        device_id = stream.conversation.device_id
+        if older := self._streams.get(device_id):
+            older.close(superseded(older.run_id, stream.run_id))
+        self._streams[device_id] = stream
+        if self._draining:
+            stream.close(LEAVE)
+        try:
+            yield
+        finally:
+            if self._streams.get(device_id) is stream:
+                del self._streams[device_id]
+
+    def wake(self, device_ids: Iterable[str] | None) -> None:
+        """Have the streams of these devices look for news; None: all streams."""
+        for device_id in list(self._streams) if device_ids is None else device_ids:
+            if stream := self._streams.get(device_id):
+                stream.wake()
+
+    def judge(self, why: Callable[[str, str], ServiceError | None], device_ids: Iterable[str]) -> None:
+        """Cut those of the devices' streams of which `why` says so, from the device and the certificate's serial number."""
+        for device_id in device_ids:
+            if (stream := self._streams.get(device_id)) and (ending := why(device_id, stream.serial)):
+                stream.close(ending, patience=CUT)
+
+    async def drain(self) -> None:
+        """Send everyone away, and everyone who comes yet, because this process ends."""
+        self._draining = True
+        for stream in list(self._streams.values()):
+            stream.close(LEAVE)
+
+    def worker(self) -> Worker:
+        """Return the worker that keeps the data true."""
+        return Worker("hold_policy_streams", self.run)
+
+    async def run(self) -> None:
+        """Hold all streams well before their lease ends, for ever."""
+        while True:
+            await asyncio.sleep(HOLD_EVERY.total_seconds())
+            await self.hold()
+
+    async def hold(self) -> None:
+        """Note of all streams that they are open; those of which a newer one is open in another process end."""
+        streams = list(self._streams.values())
+        for start in range(0, len(streams), HELD_AT_ONCE):
+            part = streams[start : start + HELD_AT_ONCE]
+            now = self._clock.now()
+            steps = [(stream.conversation.device_id, stream.conversation.hold(now)) for stream in part]
+            for stream, found in zip(part, await self._deliveries.change(steps), strict=True):
+                if found.stream != stream.conversation.stream:
+                    stream.close(superseded(stream.run_id, found.runs[-1] if found.runs else ""))
