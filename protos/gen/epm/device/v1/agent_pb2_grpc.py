@@ -48,9 +48,12 @@ class EnrolmentServiceServicer:
 
     def Enroll(self, request, context):
         """Makes a device of the caller: checks the enrolment token, decides the identity, signs the key, uses up one of the token's quota and
-        joins its groups. A request that is repeated with the same token and key returns the same device. Anyone may call it; the token decides.
-        Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up; INVALID_ARGUMENT with all problems; ALREADY_EXISTS
-        where an enrolled device has the name, or the key is enrolled under another; RESOURCE_EXHAUSTED where a group of the token is full.
+        joins its groups. Takes up the record of the one device that the token is for, or of a retired device of the name whose scope tags
+        include the token's. A request that is repeated with the same token and key returns the same device, as long as that has moved on to
+        no other key. Anyone may call it; the token decides.
+        Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up, or whose device is no more; INVALID_ARGUMENT with all
+        problems, a name that the token is not for included; ALREADY_EXISTS where an enrolled device has the name, or the key is enrolled
+        under another; PERMISSION_DENIED where the name or the key is banned; RESOURCE_EXHAUSTED where a group of the token is full.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

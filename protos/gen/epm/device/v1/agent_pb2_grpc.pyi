@@ -35,9 +35,12 @@ class EnrolmentServiceStub:
     def __new__(cls, channel: _aio.Channel) -> EnrolmentServiceAsyncStub: ...
     Enroll: _grpc.UnaryUnaryMultiCallable[_agent_pb2.EnrollRequest, _agent_pb2.EnrollResponse]
     """Makes a device of the caller: checks the enrolment token, decides the identity, signs the key, uses up one of the token's quota and
-    joins its groups. A request that is repeated with the same token and key returns the same device. Anyone may call it; the token decides.
-    Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up; INVALID_ARGUMENT with all problems; ALREADY_EXISTS
-    where an enrolled device has the name, or the key is enrolled under another; RESOURCE_EXHAUSTED where a group of the token is full.
+    joins its groups. Takes up the record of the one device that the token is for, or of a retired device of the name whose scope tags
+    include the token's. A request that is repeated with the same token and key returns the same device, as long as that has moved on to
+    no other key. Anyone may call it; the token decides.
+    Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up, or whose device is no more; INVALID_ARGUMENT with all
+    problems, a name that the token is not for included; ALREADY_EXISTS where an enrolled device has the name, or the key is enrolled
+    under another; PERMISSION_DENIED where the name or the key is banned; RESOURCE_EXHAUSTED where a group of the token is full.
     """
 
 @_typing.type_check_only
@@ -47,9 +50,12 @@ class EnrolmentServiceAsyncStub(EnrolmentServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Enroll: _aio.UnaryUnaryMultiCallable[_agent_pb2.EnrollRequest, _agent_pb2.EnrollResponse]  # type: ignore[assignment]
     """Makes a device of the caller: checks the enrolment token, decides the identity, signs the key, uses up one of the token's quota and
-    joins its groups. A request that is repeated with the same token and key returns the same device. Anyone may call it; the token decides.
-    Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up; INVALID_ARGUMENT with all problems; ALREADY_EXISTS
-    where an enrolled device has the name, or the key is enrolled under another; RESOURCE_EXHAUSTED where a group of the token is full.
+    joins its groups. Takes up the record of the one device that the token is for, or of a retired device of the name whose scope tags
+    include the token's. A request that is repeated with the same token and key returns the same device, as long as that has moved on to
+    no other key. Anyone may call it; the token decides.
+    Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up, or whose device is no more; INVALID_ARGUMENT with all
+    problems, a name that the token is not for included; ALREADY_EXISTS where an enrolled device has the name, or the key is enrolled
+    under another; PERMISSION_DENIED where the name or the key is banned; RESOURCE_EXHAUSTED where a group of the token is full.
     """
 
 class EnrolmentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -62,9 +68,12 @@ class EnrolmentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_pb2.EnrollResponse, _abc.Awaitable[_agent_pb2.EnrollResponse]]:
         """Makes a device of the caller: checks the enrolment token, decides the identity, signs the key, uses up one of the token's quota and
-        joins its groups. A request that is repeated with the same token and key returns the same device. Anyone may call it; the token decides.
-        Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up; INVALID_ARGUMENT with all problems; ALREADY_EXISTS
-        where an enrolled device has the name, or the key is enrolled under another; RESOURCE_EXHAUSTED where a group of the token is full.
+        joins its groups. Takes up the record of the one device that the token is for, or of a retired device of the name whose scope tags
+        include the token's. A request that is repeated with the same token and key returns the same device, as long as that has moved on to
+        no other key. Anyone may call it; the token decides.
+        Errors: UNAUTHENTICATED for a token that is unknown, expired, revoked or used up, or whose device is no more; INVALID_ARGUMENT with all
+        problems, a name that the token is not for included; ALREADY_EXISTS where an enrolled device has the name, or the key is enrolled
+        under another; PERMISSION_DENIED where the name or the key is banned; RESOURCE_EXHAUSTED where a group of the token is full.
         """
 
 def add_EnrolmentServiceServicer_to_server(servicer: EnrolmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
