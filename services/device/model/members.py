@@ -6,6 +6,7 @@
 """
 
 import enum
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -66,11 +67,15 @@ class Whole:
         """Tell whether a filter decides who is in."""
         return any(part.filter for part in self.parts)
 
-    def listed(self) -> Mapping[str, Member]:
-        """Return who is in by name; who is in by several ways is listed, or in the nested group that comes first by name."""
+    def listed(self, *, after: str, most: int) -> Mapping[str, Member]:
+        """Return who is in by name, the first so many after a name and perhaps some beyond those.
+
+        Who is in by several ways is listed, or in the nested group that comes first by name.
+        """
         found: dict[str, Member] = {}
         for part in self.parts:
-            for name in part.members:
+            start = bisect_right(part.members, after)
+            for name in part.members[start : start + most]:
                 found.setdefault(name, self._member(part, name, MemberKind.LISTED))
         return found
 

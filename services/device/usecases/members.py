@@ -36,7 +36,7 @@ async def list_members(
         nested = await work.groups.many(group.groups)
         whole = Whole(group, tuple(nested[name] for name in sorted(nested)))
         if group.type is GroupType.USER:
-            return _page(_after(whole.listed(), request), request)
+            return _page(_listed(whole, request), request)
         return await _devices(work.memberships, whole, request, standing.check("devices.read"))
 
 
@@ -63,7 +63,7 @@ async def _devices(memberships: Memberships, whole: Whole, request: PageRequest,
     """Put what filters find and what is listed together, as far as both are known."""
     tags = permit.visible_tags()
     search = await _search(memberships, whole, request, tags) if whole.finds else _Search()
-    listed = _after(whole.listed(), request, end=search.end)
+    listed = _listed(whole, request, end=search.end)
     merged = dict(listed)
     for name, member in search.found.items():
         merged[name] = foremost(member, listed.get(name))
@@ -93,14 +93,14 @@ def _start(request: PageRequest) -> str:
     return str(request.after[0]) if request.after else ""
 
 
-def _after(members: Mapping[str, Member], request: PageRequest, *, end: str | None = None) -> Mapping[str, Member]:
-    """Return the members whose names come after the page before, as far as the end."""
-    start = _start(request)
-    return {name: member for name, member in members.items() if name > start and (end is None or name <= end)}
+def _listed(whole: Whole, request: PageRequest, *, end: str | None = None) -> Mapping[str, Member]:
+    """Return at least as many listed members as the page and one more take, as far as the end."""
+    listed = whole.listed(after=_start(request), most=request.size + 1)
+    return {name: member for name, member in listed.items() if end is None or name <= end}
 
 
 def _page(members: Mapping[str, Member], request: PageRequest, *, end: str | None = None) -> Page[Member]:
-    """Cut a page from all members up to the end; None: there are no others."""
+    """Cut a page from the members up to the end; None: there are no others."""
     names = sorted(members)
     items = tuple(members[name] for name in names[: request.size])
     if len(names) > request.size:
