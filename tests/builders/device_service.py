@@ -101,12 +101,17 @@ class DeviceService:
         await self.devices.RetireDevice(devices_pb2.RetireDeviceRequest(device_id=device_id), metadata=self.owner)
 
     async def check_in(
-        self, identity: pki.Issued, *, named: str = "", facts: agent_pb2.DeviceFacts = FACTS
+        self,
+        identity: pki.Issued,
+        *,
+        named: str = "",
+        facts: agent_pb2.DeviceFacts = FACTS,
+        component: "agent_pb2.ComponentState.ValueType" = agent_pb2.COMPONENT_STATE_UNSPECIFIED,
     ) -> agent_pb2.CheckInResponse:
         """Check in with a certificate."""
         async with self.doors.mesh(identity) as channel:
             stub: DeviceAgentServiceAsyncStub = agent_pb2_grpc.DeviceAgentServiceStub(channel)
-            return await stub.CheckIn(agent_pb2.CheckInRequest(device_id=named, facts=facts))
+            return await stub.CheckIn(agent_pb2.CheckInRequest(device_id=named, facts=facts, component=component))
 
     async def renew(self, device: EnrolledDevice, request: tuple[bytes, bytes] | None = None) -> EnrolledDevice:
         """Renew the certificate of a device, with a new key unless the test gives one with its request."""
