@@ -87,6 +87,8 @@ class PolicyStream:
             case "up_to_date":
                 self._confirm(response.up_to_date)
                 return None
+            case "welcome":
+                return None  # the server lives, and has nothing to confirm
             case other:
                 raise SessionError(f"the server sent {other or 'nothing'} where an offer was due")
 

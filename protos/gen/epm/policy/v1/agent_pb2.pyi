@@ -259,7 +259,9 @@ Global___StreamPolicyResponse: _TypeAlias = StreamPolicyResponse  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):
-    """Greets the device."""
+    """Greets the device. Comes again at a heartbeat where the server has nothing to confirm and nothing to offer, so that silence means a dead
+    stream: the device refused the newest document, or has not answered an offer yet.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -271,7 +273,7 @@ class Welcome(_message.Message):
 
     @_builtins.property
     def heartbeat(self) -> _duration_pb2.Duration:
-        """Longest silence of the server while the stream lives; a confirmation comes at least this often."""
+        """Longest silence of the server while the stream lives; a confirmation, or another welcome, comes at least this often."""
 
     def __init__(
         self,
