@@ -1,9 +1,9 @@
 """One virtual agent: `agent_stub`'s policy conversation, kept going and disturbed by the script."""
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,13 +14,16 @@ from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
 from agent_stub.policy.stream import PolicyStream
 from agent_stub.system import VERSION
+from epm.device.v1 import agent_pb2_grpc as device_grpc
+from epm.device.v1.agent_pb2 import COMPONENT_STATE_UNSPECIFIED, ComponentState
 from epm.policy.v1 import agent_pb2, agent_pb2_grpc
 from fleet.faults import Armed, KilledError
 from fleet.invariants import Witness
 from fleet.keepers import LightKeeper, Memory, holding_of
+from fleet.lifecycle import check_in, component_of, epm_state_of
 from fleet.line import Ears, LineStub
 from fleet.members import Member
-from fleet.model import ORDERS, AgentReport, Fault, FaultKind, Holding, Tally
+from fleet.model import ORDERS, AgentReport, Fault, FaultKind, Holding, Standing, Tally
 
 SECOND_STREAM_SECONDS = 0.5
 """How long the second of two streams of one agent lives."""
@@ -63,6 +66,7 @@ class Surroundings:
     delays: FleetDelays
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    check_in: bool = False
 
 
 class VirtualAgent:
@@ -78,7 +82,8 @@ class VirtualAgent:
         self._surroundings = surroundings
         self._delays = surroundings.delays
         self._armed = armed
-        self._link = Link("policy")
+        self._link, self._telling = Link("policy"), Link("check-in")
+        self._told: ComponentState.ValueType = COMPONENT_STATE_UNSPECIFIED
         self._shift = timedelta()
         self._clock_set: asyncio.TimerHandle | None = None
         self._orders: asyncio.Queue[Fault] = asyncio.Queue()
@@ -96,6 +101,12 @@ class VirtualAgent:
     def holding(self) -> Holding:
         """Say what is in force."""
         return holding_of(self._keeper)
+
+    @property
+    def standing(self) -> Standing:
+        """Say what is to be compared with the server."""
+        tells = self._surroundings.check_in and not isinstance(self._keeper, LightKeeper)
+        return Standing(self.holding, epm_state_of(self._keeper, self._surroundings.now()) if tells else "")
 
     def report(self) -> AgentReport:
         """Say how the agent is."""
@@ -134,7 +145,15 @@ class VirtualAgent:
         """Hold the stream, for ever."""
         while True:
             async with self._channel() as channel:
-                await self._connect(channel)
+                if not self._surroundings.check_in:
+                    await self._connect(channel)
+                    continue
+                telling = asyncio.create_task(self._tell(channel))
+                try:
+                    await self._connect(channel)
+                finally:
+                    telling.cancel()
+                    await asyncio.wait({telling})
 
     async def _connect(self, channel: grpc.aio.Channel) -> None:
         """Hold streams over one connection, until something happens to the whole agent."""
@@ -143,19 +162,34 @@ class VirtualAgent:
         order = asyncio.create_task(self._orders.get())
         try:
             await asyncio.wait({session, order}, return_when=asyncio.FIRST_COMPLETED)
-            if session.done() and isinstance(session.exception(), KilledError):
-                self._restart()
-                return
-            # Sent away for good: only the script brings it back.
-            fault = await order
-            await self._obey(fault, channel)
+            if not _is_killed(session):
+                # Where the server has sent the agent away for good, only the script brings it back.
+                await self._obey(await order, channel)
         finally:
             for task in (session, order):
                 task.cancel()
             await asyncio.wait({session, order})
             self._link.connected = False
-        if session.done() and not session.cancelled() and isinstance(session.exception(), KilledError):
+        if _is_killed(session):
             self._restart()
+
+    async def _tell(self, channel: grpc.aio.Channel) -> None:
+        """Check in, for ever: over the connection of the stream, or another where the device service is elsewhere."""
+        identity = self._member.identity
+        async with AsyncExitStack() as held:
+            if identity.device_address != identity.policy_address:
+                channel = await held.enter_async_context(self._channel(identity.device_address))
+            stub: device_grpc.DeviceAgentServiceAsyncStub = device_grpc.DeviceAgentServiceStub(channel)
+            session = check_in(stub, identity.device_id, self._tell_component, self._now).session
+            await keep(self._telling, session, self._delays)
+
+    def _tell_component(self) -> "ComponentState.ValueType":
+        self._told = component_of(self._keeper, self._now())
+        return self._told
+
+    def _policy_changed(self) -> None:
+        if component_of(self._keeper, self._now()) != self._told:
+            self._telling.hurry()
 
     async def _obey(self, fault: Fault, channel: grpc.aio.Channel) -> None:
         self._armed.happened(fault.kind)
@@ -184,7 +218,7 @@ class VirtualAgent:
         async with self._channel() as channel:
             stub: agent_pb2_grpc.PolicyStreamServiceAsyncStub = agent_pb2_grpc.PolicyStreamServiceStub(channel)
             stream = self._stream(stub, keeper, run_id=self._surroundings.new_id())
-            with contextlib.suppress(TimeoutError):
+            with suppress(TimeoutError):
                 async with asyncio.timeout(lasts.total_seconds()):
                     await keep(Link("clone"), stream.session, self._delays)
 
@@ -193,7 +227,7 @@ class VirtualAgent:
         stub: agent_pb2_grpc.PolicyStreamServiceAsyncStub = agent_pb2_grpc.PolicyStreamServiceStub(channel)
         keeper = LightKeeper(self._member.identity).copy_of(self._keeper)
         stream = self._stream(stub, keeper)
-        with contextlib.suppress(TimeoutError, grpc.aio.AioRpcError, SessionError):
+        with suppress(TimeoutError, grpc.aio.AioRpcError, SessionError):
             async with asyncio.timeout(SECOND_STREAM_SECONDS):
                 await stream.session(Link("second"))
 
@@ -206,7 +240,7 @@ class VirtualAgent:
             lambda: self._hello(run_id or self._run_id),
             delays=self._delays,
             now=self._now,
-            changed=_nothing,
+            changed=self._policy_changed,
             refused=_nothing_refused,
         )
 
@@ -214,14 +248,14 @@ class VirtualAgent:
         device_id = self._member.identity.device_id
         return agent_pb2.Hello(device_id=device_id, agent_version=VERSION, boot_id=self._boot_id, run_id=run_id)
 
-    def _channel(self) -> grpc.aio.Channel:
+    def _channel(self, address: str = "") -> grpc.aio.Channel:
         own = self._member.credentials
         credentials = grpc.ssl_channel_credentials(
             root_certificates=own.ca, private_key=own.key, certificate_chain=own.certificate
         )
-        host = self._member.identity.policy_address.rpartition(":")[0].strip("[]")
+        host = (address or self._member.identity.policy_address).rpartition(":")[0].strip("[]")
         options = (*_OPTIONS, ("grpc.ssl_target_name_override", host))
-        return grpc.aio.secure_channel(self._surroundings.address, credentials, options=options)
+        return grpc.aio.secure_channel(address or self._surroundings.address, credentials, options=options)
 
     def _now(self) -> datetime:
         return self._surroundings.now() + self._shift
@@ -232,10 +266,10 @@ class VirtualAgent:
             self._clock_set.cancel()
 
 
-def _nothing() -> None:
-    """Need not hear of policies that were applied: the line sees them."""
+def _is_killed(session: "asyncio.Task[None]") -> bool:
+    return session.done() and not session.cancelled() and isinstance(session.exception(), KilledError)
 
 
 def _nothing_refused(error: PolicyRefusedError) -> None:
-    """Need not hear of refusals either."""
+    """Need not hear of refusals: the line sees them."""
     del error

@@ -1,12 +1,15 @@
 """Compare what every agent of a fleet holds with what the server says."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import grpc
 
+from epm.device.v1 import devices_pb2, devices_pb2_grpc
+from epm.elevation.v1 import document_pb2
 from epm.policy.v1 import policies_pb2, policies_pb2_grpc
-from fleet.model import Holding
+from fleet.model import Holding, Standing
 
 DEADLINE_SECONDS = 30.0
 PAGE = 1000
@@ -21,7 +24,8 @@ class CheckError(Exception):
 class Server:
     """Where and as whom to ask."""
 
-    address: str
+    policy_address: str
+    device_address: str
     ca: bytes
     token: str = field(repr=False)
 
@@ -34,6 +38,7 @@ class Said:
     applied: int
     newest: Holding
     """The newest document; no digest where the server does not know it."""
+    epm_state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +51,26 @@ class Difference:
 
 
 def differences(
-    held: Mapping[str, Holding], said: Mapping[str, Said], names: Mapping[str, str]
+    standings: Mapping[str, Standing], said: Mapping[str, Said], names: Mapping[str, str]
 ) -> Iterator[Difference]:
     """Give every difference; all three are by device."""
-    for device_id, holding in held.items():
-        problem = _problem(holding, said.get(device_id))
+    for device_id, stands in standings.items():
+        problem = _problem(stands, said.get(device_id))
         if problem:
             yield Difference(names.get(device_id, ""), device_id, problem)
 
 
-def _problem(held: Holding, said: Said | None) -> str:
+def _problem(stands: Standing, said: Said | None) -> str:
     if said is None:
         return "the server knows no such device"
+    if problem := _delivery_problem(stands.holding, said):
+        return problem
+    if stands.epm_state and said.epm_state != stands.epm_state:
+        return f"is {stands.epm_state} by its document, and the server says {said.epm_state}"
+    return ""
+
+
+def _delivery_problem(held: Holding, said: Said) -> str:
     if said.applied != held.revision:
         return f"holds revision {held.revision}, and the server says that it applied {said.applied}"
     if said.state not in {"APPLIED", "REJECTED"} and (said.newest.revision or held.revision):
@@ -70,18 +83,28 @@ def _problem(held: Holding, said: Said | None) -> str:
     return ""
 
 
-def ask(server: Server) -> dict[str, Said]:
-    """Ask the server for all devices; raise CheckError where it does not answer."""
+def ask(server: Server, *, lifecycle: bool) -> dict[str, Said]:
+    """Ask the server for all devices, with their `lifecycle` or without; raise CheckError where it does not answer."""
+    with _asked(server, server.policy_address) as channel:
+        found = dict(_delivered(policies_pb2_grpc.PolicyServiceStub(channel)))
+    if not lifecycle:
+        return found
+    with _asked(server, server.device_address) as channel:
+        states = dict(_lived(devices_pb2_grpc.DeviceServiceStub(channel)))
+    return {device_id: replace(said, epm_state=states.get(device_id, "unknown")) for device_id, said in found.items()}
+
+
+@contextmanager
+def _asked(server: Server, address: str) -> Iterator[grpc.Channel]:
     credentials = grpc.composite_channel_credentials(
         grpc.ssl_channel_credentials(root_certificates=server.ca), grpc.access_token_call_credentials(server.token)
     )
     options = (("grpc.max_receive_message_length", _ANSWER_LIMIT), ("grpc.enable_http_proxy", 0))
-    with grpc.secure_channel(server.address, credentials, options=options) as channel:
-        stub = policies_pb2_grpc.PolicyServiceStub(channel)
+    with grpc.secure_channel(address, credentials, options=options) as channel:
         try:
-            return dict(_pages(stub))
+            yield channel
         except grpc.RpcError as error:
-            raise CheckError(f"{server.address} did not tell its devices ({_said(error)})") from None
+            raise CheckError(f"{address} did not tell its devices ({_said(error)})") from None
 
 
 def _said(error: object) -> str:
@@ -89,7 +112,7 @@ def _said(error: object) -> str:
     return f"{error.code().name}: {error.details()}" if isinstance(error, grpc.Call) else str(error)
 
 
-def _pages(stub: policies_pb2_grpc.PolicyServiceStub) -> Iterator[tuple[str, Said]]:
+def _delivered(stub: policies_pb2_grpc.PolicyServiceStub) -> Iterator[tuple[str, Said]]:
     token = ""
     while True:
         request = policies_pb2.ListDevicePolicyStatesRequest(page_size=PAGE, page_token=token)
@@ -98,6 +121,18 @@ def _pages(stub: policies_pb2_grpc.PolicyServiceStub) -> Iterator[tuple[str, Sai
             word = policies_pb2.DeliveryState.Name(state.state).removeprefix("DELIVERY_STATE_")
             newest = Holding(state.offered_revision, state.document_sha256)
             yield state.device_id, Said(word, state.applied_revision, newest)
+        token = answer.next_page_token
+        if not token:
+            return
+
+
+def _lived(stub: devices_pb2_grpc.DeviceServiceStub) -> Iterator[tuple[str, str]]:
+    token = ""
+    while True:
+        request = devices_pb2.ListDevicesRequest(page_size=PAGE, page_token=token)
+        answer = stub.ListDevices(request, timeout=DEADLINE_SECONDS)
+        for device in answer.devices:
+            yield device.device_id, document_pb2.EpmState.Name(device.epm_state).removeprefix("EPM_STATE_")
         token = answer.next_page_token
         if not token:
             return

@@ -40,6 +40,7 @@ class Wish:
     """Durations by option."""
     script: bytes | None
     seed: int | None
+    check_in: bool
 
 
 def enrol(recruiting: Recruiting) -> int:
@@ -72,19 +73,21 @@ def check(state_dir: Path, server: str | None, token: str, *, as_json: bool) -> 
     """Compare a fleet with its server, and say every difference."""
     _require(state_dir)
     with opened(state_dir) as members:
-        held, names = members.holdings(), members.names()
-        address, ca = server or members.server, members.ca
-    if not held or address is None:
+        standings, names = members.standings(), members.names()
+        enrolled_by, ca = members.server, members.ca
+    if not standings or enrolled_by is None:
         fail(BAD_INPUT, f"--state-dir: no agent of {state_dir} ever ran; run `epm-sim run` first")
     try:
-        found = list(differences(held, ask(Server(address, ca, token)), names))
+        asked = Server(server or enrolled_by, enrolled_by, ca, token)
+        said = ask(asked, lifecycle=any(stands.epm_state for stands in standings.values()))
     except CheckError as error:
         fail(FAILED, str(error))
+    found = list(differences(standings, said, names))
     if as_json:
         listed = [{"agent": one.agent, "deviceId": one.device_id, "problem": one.problem} for one in found]
-        click.echo(json.dumps({"agents": len(held), "differences": listed}, indent=1))
+        click.echo(json.dumps({"agents": len(standings), "differences": listed}, indent=1))
     else:
-        click.echo(f"{len(held)} agents, {len(found)} differences")
+        click.echo(f"{len(standings)} agents, {len(found)} differences")
         click.echo("".join(f"{one.agent} {one.problem}\n" for one in found[:DIFFERENCES_SHOWN]), nl=False)
     return FAILED if found else DONE
 
@@ -112,6 +115,7 @@ def _order(wish: Wish) -> Order:
         ramp=times["--ramp"],
         longest_wait=times["--longest-wait"],
         seed=seed,
+        check_in=wish.check_in,
     )
 
 

@@ -76,6 +76,9 @@ def enrol(*, server: str, ca: Path | None, token_file: str | None, count: int, a
 @click.option("--script", "script_file", type=click.Path(path_type=Path, dir_okay=False), help="What goes wrong.")
 @click.option("--seed", type=int, help="Draw the same faults again.  [default: the script's, or a fresh one]")
 @click.option("--ramp", default="0s", show_default=True, help="Time over which the first connections are spread.")
+@click.option(
+    "--check-in", is_flag=True, help="Check in as agents do; faithful ones tell whether their component is there."
+)
 @click.option("--longest-wait", default="300s", show_default=True, help="Longest wait before a connection.")
 @_OUTPUT
 @_STATE
@@ -88,6 +91,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     script_file: Path | None,
     seed: int | None,
     ramp: str,
+    check_in: bool,
     longest_wait: str,
     output: str,
     state_dir: Path,
@@ -107,6 +111,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         times={"--duration": duration, "--ramp": ramp, "--longest-wait": longest_wait},
         script=None if script_file is None else _read(script_file),
         seed=seed,
+        check_in=check_in,
     )
     raise SystemExit(run_fleet(wish, as_json=output == "json"))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agent_stub.files import PRIVATE_FILE, StateError, private_folder
 from agent_stub.model import Credentials, Identity
-from fleet.model import Holding
+from fleet.model import Holding, Standing
 
 FILE = "fleet.db"
 _SCHEMA = """
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS installation (only_one INTEGER PRIMARY KEY CHECK (onl
 CREATE TABLE IF NOT EXISTS member (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL, device_id TEXT NOT NULL, key BLOB NOT NULL, certificate BLOB NOT NULL
 );
-CREATE TABLE IF NOT EXISTS holding (number INTEGER PRIMARY KEY, revision INTEGER NOT NULL, sha256 BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS holding (number INTEGER PRIMARY KEY, revision INTEGER NOT NULL, sha256 BLOB NOT NULL, epm_state TEXT NOT NULL);
 """
 Facts = dict[str, str]
 _SHARED = ("trust_domain", "policy_address", "reporting_address", "device_address")
@@ -116,21 +116,24 @@ class Members:
                 )
                 yield Member(number, identity, Credentials(key, certificate, ca))
 
-    def hold(self, holdings: Mapping[int, Holding]) -> None:
-        """Note what agents hold."""
+    def note(self, standings: Mapping[int, Standing]) -> None:
+        """Note how agents stand."""
         self._database.execute("BEGIN IMMEDIATE")
         self._database.executemany(
-            "INSERT OR REPLACE INTO holding (number, revision, sha256) VALUES (?, ?, ?)",
-            [(number, held.revision, held.sha256) for number, held in holdings.items()],
+            "INSERT OR REPLACE INTO holding (number, revision, sha256, epm_state) VALUES (?, ?, ?, ?)",
+            [
+                (number, stands.holding.revision, stands.holding.sha256, stands.epm_state)
+                for number, stands in standings.items()
+            ],
         )
         self._database.execute("COMMIT")
 
-    def holdings(self) -> dict[str, Holding]:
-        """Give what every agent that ever ran holds, by device."""
+    def standings(self) -> dict[str, Standing]:
+        """Give how every agent stands that ever ran, by device."""
         rows = self._database.execute(
-            "SELECT device_id, revision, sha256 FROM holding JOIN member USING (number) ORDER BY number"
+            "SELECT device_id, revision, sha256, epm_state FROM holding JOIN member USING (number) ORDER BY number"
         )
-        return {device_id: Holding(revision, sha256) for device_id, revision, sha256 in rows}
+        return {device_id: Standing(Holding(revision, sha256), state) for device_id, revision, sha256, state in rows}
 
     def names(self) -> dict[str, str]:
         """Give the names of all agents by device."""

@@ -64,6 +64,15 @@ class Holding:
     sha256: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What of an agent is compared with the server."""
+
+    holding: Holding
+    epm_state: str = ""
+    """State of EPM as the agent's document has it; empty where nobody tells the server of the component."""
+
+
 class Law(Enum):
     """What has to be true of every agent at all times."""
 

@@ -40,6 +40,7 @@ class Order:
     ramp: timedelta
     longest_wait: timedelta
     seed: int
+    check_in: bool
 
 
 @dataclass(slots=True)
@@ -179,6 +180,7 @@ def _share(order: Order, part: int) -> Share:
         ramp=order.ramp.total_seconds(),
         longest_wait=order.longest_wait.total_seconds(),
         seed=order.seed,
+        check_in=order.check_in,
     )
 
 

@@ -21,7 +21,7 @@ from fleet.agent import FleetDelays, Surroundings, VirtualAgent
 from fleet.faults import Armed
 from fleet.keepers import FaithfulMemory, LightKeeper, Memory
 from fleet.members import Member, Members, opened
-from fleet.model import FaultKind, Holding, Planned, Progress, Tally
+from fleet.model import FaultKind, Planned, Progress, Standing, Tally
 from fleet.relay import Relay
 from fleet.schedule import Schedule
 
@@ -46,6 +46,7 @@ class Share:
     longest_wait: float
     """Seconds that an agent waits at most before it connects again."""
     seed: int
+    check_in: bool
 
 
 def work(share: Share, teller: Connection) -> None:
@@ -77,7 +78,7 @@ class _Worker:
         self._die = random.Random(f"{share.seed}/{share.numbers[:1]}")  # noqa: S311 - a die, not a secret
         self._agents: dict[int, VirtualAgent] = {}
         self._relays: list[Relay] = []
-        self._kept: dict[int, Holding] = {}
+        self._kept: dict[int, Standing] = {}
         self._is_calm = False
 
     async def run(self) -> None:
@@ -104,7 +105,9 @@ class _Worker:
             if member.number in cut:
                 self._relays.append(relay := Relay(address, armed, self._die))
                 address = await relay.open()
-            surroundings = Surroundings(address, delays, lambda: datetime.now(UTC), new_id)
+            surroundings = Surroundings(
+                address, delays, lambda: datetime.now(UTC), new_id, check_in=self._share.check_in
+            )
             self._agents[member.number] = VirtualAgent(
                 member, self._memory(member, armed), surroundings, armed=armed, tally=self._tally
             )
@@ -129,7 +132,7 @@ class _Worker:
         }
         tasks |= {asyncio.create_task(self._keep_time()), asyncio.create_task(self._listen(heard))}
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        self._keep_holdings()
+        self._keep_standings()
         last = self._progress(last=True)
         for task in tasks:
             task.cancel()
@@ -160,7 +163,7 @@ class _Worker:
                 self._calm()
             if now - told >= TELL_EVERY:
                 told = now
-                self._keep_holdings()
+                self._keep_standings()
                 self._tell(self._progress())
             await asyncio.sleep(TICK)
 
@@ -169,14 +172,14 @@ class _Worker:
         for agent in self._agents.values():
             agent.calm()
 
-    def _keep_holdings(self) -> None:
+    def _keep_standings(self) -> None:
         changed = {
-            number: holding
+            number: stands
             for number, agent in self._agents.items()
-            if self._kept.get(number) != (holding := agent.holding)
+            if self._kept.get(number) != (stands := agent.standing)
         }
         if changed:
-            self._members.hold(changed)
+            self._members.note(changed)
             self._kept.update(changed)
 
     def _progress(self, *, last: bool = False) -> Progress:

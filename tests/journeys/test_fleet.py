@@ -1,6 +1,7 @@
 """Fifty agents, everything that can go wrong with them, and at the end every one holds what the server says."""
 
 import json
+import signal
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
@@ -11,16 +12,22 @@ import pytest
 from fleet.model import FaultKind
 from tests.builders.installation import Installation, installation
 
-AGENTS = 50
+AGENTS, CHANGES = 50, 14
 POLICY = """
 apiVersion: openepm/v1
 kind: ElevationSettingsPolicy
-metadata: {name: all, description: NUMBER}
-spec: {defaultResponse: RESPONSE, assignments: {include: [{group: all-devices}]}}
+metadata: {name: all}
+spec: {defaultResponse: RESPONSE, assignments: {include: [{group: GROUP}]}}
 """
+NOBODY = """
+apiVersion: openepm/v1
+kind: Group
+metadata: {name: nobody}
+spec: {type: DEVICE, members: []}
+---"""
 RESPONSES = ("DENY", "USER_CONFIRMED", "SUPPORT_APPROVED")
 FAULTS = "".join(
-    f"  - {{fault: {kind.value}, rate: 90{extra}}}\n"
+    f"  - {{fault: {kind.value}, rate: 120{extra}}}\n"
     for kind, extra in [
         *((kind, "") for kind in FaultKind if kind not in {FaultKind.CLOCK, FaultKind.STOP_READING}),
         (FaultKind.STOP_READING, ", for: 2s"),
@@ -28,7 +35,7 @@ FAULTS = "".join(
         (FaultKind.CLOCK, ", by: 365d, for: 2s"),
     ]
 )
-SCRIPT = f"until: 8s\nfaults:\n{FAULTS}  - {{fault: reconnect, at: [2s, 6s]}}\n"
+SCRIPT = f"until: 10m\nfaults:\n{FAULTS}  - {{fault: reconnect, at: [2s, 4s]}}\n"
 pytestmark = pytest.mark.xdist_group("fleet")
 
 
@@ -41,10 +48,11 @@ class Fleet:
         self._responses = cycle(RESPONSES)
         self._changes = 0
 
-    def change(self) -> None:
+    def change(self, group: str = "all-devices") -> None:
         """Have another document for everybody."""
         self._changes += 1
-        self.house.apply(POLICY.replace("RESPONSE", next(self._responses)).replace("NUMBER", f"change {self._changes}"))
+        policy = POLICY.replace("RESPONSE", next(self._responses)).replace("GROUP", group)
+        self.house.apply((NOBODY if group == "nobody" else "") + policy)
 
     def enrol(self, count: int) -> None:
         """Enrol with a token whose fingerprint says which CA to believe."""
@@ -57,19 +65,34 @@ class Fleet:
         """Run all agents until they are ended."""
         path = self.house.folder / "script.yaml"
         path.write_text(script, encoding="utf-8")
-        options = ["--faithful", str(AGENTS), "--duration", "1h", "--longest-wait", "1s", "--output", "json"]
+        options = ["--faithful", str(AGENTS), "--duration", "1h", "--longest-wait", "1s", "--check-in"]
+        options += ["--output", "json"]
         self.house.start("sim", "epm-sim", "run", "--state-dir", self.folder, "--script", path, *options)
 
     def log(self) -> str:
         """Read what the simulator said so far; its first line tells the seed."""
         return self.house.programs["sim"].log.read_text(encoding="utf-8")
 
+    def calm(self) -> None:
+        """End the faults."""
+        self.house.programs["sim"].process.send_signal(signal.SIGUSR1)
+        self.house.wait_for("calm", lambda: "the faults are over" in self.log())
+
     def differences(self) -> Any:
         """Compare what agents hold with what the server says."""
         token = self.house.data_dir / "owner-token"
         done = self.house.run("epm-sim", "check", "--state-dir", self.folder, "--token-file", token, "--output", "json")
         assert done.code in {0, 1}, done.errors
-        return done.json()
+        return done.json()["differences"]
+
+    def agree(self, state: str, seed: str) -> None:
+        """Wait until every agent is in the state, and the server says of each what the agent says."""
+        self.house.wait_for(f"{state} ({seed})", lambda: not self.differences() and self.states() == {state})
+
+    def states(self) -> set[str]:
+        """Name the states of EPM in which devices are."""
+        devices = self.house.must("epm", "get", "devices", "--output", "json").json()
+        return {device["epmState"] for device in devices}
 
     def end(self) -> tuple[int, Any]:
         """End the agents, and give the exit status and the summary."""
@@ -80,7 +103,9 @@ class Fleet:
 
 @pytest.fixture
 def fleet(tmp_path: Path, database_url: str) -> Iterator[Fleet]:
-    settings = {"EPM_DATABASE_URL": database_url} if database_url.startswith("postgresql") else {}
+    settings = {"EPM_DEPROVISION_AFTER": "PT2S"}
+    if database_url.startswith("postgresql"):
+        settings["EPM_DATABASE_URL"] = database_url
     folder = tmp_path / "house"
     folder.mkdir()
     with installation(folder, **settings) as house:
@@ -92,16 +117,17 @@ def test_whatever_goes_wrong_every_agent_ends_with_what_the_server_says(fleet: F
     fleet.enrol(AGENTS)
     fleet.start(SCRIPT)
     fleet.house.wait_for("the start", lambda: "seed" in fleet.log())
-    for number in range(1000):
-        if "the faults are over" in fleet.log():
-            break
-        if number == 4:
+    for number in range(CHANGES):
+        fleet.change()
+        if number == CHANGES // 3:
             fleet.house.programs.pop("server").kill()
             fleet.house.serve()
-        fleet.change()
+    fleet.calm()
     fleet.change()
-    fleet.house.wait_for("agreement", lambda: fleet.differences()["differences"] == [])
     seed = fleet.log().splitlines()[0]
+    fleet.agree("ACTIVE", seed)
+    fleet.change(group="nobody")
+    fleet.agree("NOT_PROVISIONED", seed)
     code, summary = fleet.end()
 
     assert (code, summary["violations"]) == (0, []), seed

@@ -7,13 +7,14 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
+from epm.device.v1 import agent_pb2 as device_pb2
 from epm.policy.v1 import agent_pb2
 from fleet.agent import FleetDelays, Surroundings, VirtualAgent
 from fleet.faults import Armed
 from fleet.keepers import FaithfulMemory, LightKeeper, Memory
 from fleet.members import Member
-from fleet.model import Fault, FaultKind, Tally
-from tests.fakes.agent import NOW, document
+from fleet.model import Fault, FaultKind, Holding, Standing, Tally
+from tests.fakes.agent import DEVICE_ID, NOW, document
 from tests.fakes.agent_servers import FakeServers
 
 CONTENT = document()
@@ -47,7 +48,7 @@ def light(member: Member, armed: Armed) -> Memory:
 
 
 @asynccontextmanager
-async def living(kind: Callable[[Member, Armed], Memory] = light) -> AsyncIterator[Scene]:
+async def living(kind: Callable[[Member, Armed], Memory] = light, *, check_in: bool = False) -> AsyncIterator[Scene]:
     """Run one agent against fake servers."""
     async with FakeServers().running() as servers:
         installation = servers.installation
@@ -55,7 +56,9 @@ async def living(kind: Callable[[Member, Armed], Memory] = light) -> AsyncIterat
         tally, numbers = Tally(), count(1)
         armed = Armed(tally.faults)
         delays = FleetDelays(0.01, random.Random(1))  # noqa: S311 - a die, not a secret
-        around = Surroundings(servers.mesh_address, delays, lambda: NOW, lambda: f"run-{next(numbers)}")
+        around = Surroundings(
+            servers.mesh_address, delays, lambda: NOW, lambda: f"run-{next(numbers)}", check_in=check_in
+        )
         agent = VirtualAgent(member, kind(member, armed), around, armed=armed, tally=tally)
         life = asyncio.create_task(agent.live())
         try:
@@ -150,3 +153,27 @@ async def test_garbage_is_said_in_place_of_a_hello_and_the_agent_comes_back() ->
         scene.befall(FaultKind.RECONNECT)
         await scene.hello()
         assert (scene.tally.streams, scene.tally.faults["garbage"]) == (3, 1)
+
+
+async def test_an_agent_that_checks_in_tells_at_once_that_its_component_came(tmp_path: Path) -> None:
+    def faithful(member: Member, armed: Armed) -> Memory:
+        return FaithfulMemory(tmp_path / "agent", member.identity, member.credentials, armed)
+
+    async with living(faithful, check_in=True) as scene:
+        check_ins = scene.servers.device.check_ins
+        first = await asyncio.wait_for(check_ins.get(), PATIENCE)
+        assert (first.device_id, first.component) == (DEVICE_ID, device_pb2.COMPONENT_STATE_ABSENT)
+        assert scene.agent.standing == Standing(Holding(), "NOT_PROVISIONED")
+        scene.offer(3)
+        while (await asyncio.wait_for(check_ins.get(), PATIENCE)).component != device_pb2.COMPONENT_STATE_PRESENT:
+            pass
+        assert (scene.agent.standing.holding.revision, scene.agent.standing.epm_state) == (3, "ACTIVE")
+
+
+async def test_an_agent_that_does_not_check_in_says_nothing_of_its_state() -> None:
+    async with living() as scene:
+        await scene.hello()
+        scene.offer(3)
+        await scene.said()
+        assert scene.agent.standing.epm_state == ""
+        assert scene.servers.device.check_ins.empty()

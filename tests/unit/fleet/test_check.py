@@ -1,14 +1,16 @@
+from dataclasses import replace
+
 import pytest
 
 from fleet.check import Said, differences
-from fleet.model import Holding
+from fleet.model import Holding, Standing
 
 HELD = Holding(3, b"c" * 32)
 SAME = Said("APPLIED", 3, HELD)
 
 
-def problem(held: Holding, said: Said | None) -> str:
-    found = list(differences({"d": held}, {} if said is None else {"d": said}, {"d": "sim-00001"}))
+def problem(held: Holding, said: Said | None, epm_state: str = "") -> str:
+    found = list(differences({"d": Standing(held, epm_state)}, {} if said is None else {"d": said}, {"d": "sim-00001"}))
     assert all((one.agent, one.device_id) == ("sim-00001", "d") for one in found)
     return found[0].problem if found else ""
 
@@ -43,4 +45,10 @@ def test_every_other_agent_is_a_difference(held: Holding, said: Said | None, tol
 
 
 def test_devices_that_are_no_agents_of_the_fleet_do_not_count() -> None:
-    assert list(differences({"d": HELD}, {"d": SAME, "laptop": Said("OFFERED", 1, HELD)}, {})) == []
+    assert list(differences({"d": Standing(HELD)}, {"d": SAME, "laptop": Said("OFFERED", 1, HELD)}, {})) == []
+
+
+def test_the_state_of_epm_is_compared_where_the_agent_tells_of_its_component() -> None:
+    active = replace(SAME, epm_state="ACTIVE")
+    assert problem(HELD, active) == problem(HELD, active, "ACTIVE") == ""
+    assert problem(HELD, active, "DISABLED") == "is DISABLED by its document, and the server says ACTIVE"

@@ -7,7 +7,7 @@ import pytest
 
 from agent_stub.files import StateError
 from fleet.members import FILE, Member, Members, name_of, opened
-from fleet.model import Holding
+from fleet.model import Holding, Standing
 from tests.fakes.agent import Installation
 
 SERVER = "localhost:8443"
@@ -48,10 +48,13 @@ def test_what_agents_hold_is_kept_over_processes_the_newest_counting(
 ) -> None:
     for number in (1, 2, 3):
         members.add(member(house, number), SERVER)
-    members.hold({1: Holding(1, b"a"), 2: Holding()})
+    members.note({1: Standing(Holding(1, b"a"), "ACTIVE"), 2: Standing(Holding())})
     with opened(tmp_path / "fleet") as another:
-        another.hold({1: Holding(2, b"b")})
-    assert members.holdings() == {"device-1": Holding(2, b"b"), "device-2": Holding()}
+        another.note({1: Standing(Holding(2, b"b"), "DISABLED")})
+    assert members.standings() == {
+        "device-1": Standing(Holding(2, b"b"), "DISABLED"),
+        "device-2": Standing(Holding()),
+    }
 
 
 @pytest.mark.usefixtures("members")
