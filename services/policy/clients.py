@@ -42,8 +42,8 @@ _SIGHTINGS = {
 class DirectoryWatch:
     """Follow WatchDirectory; `directory` is what it said last, also while the device service is away.
 
-    `on_change` hears which devices changed, None for all (groups changed); `on_identity`, before it, whose enrolment or
-    certificates did; `on_connect` that a watch begins anew.
+    `on_change` hears which devices changed, None for all (groups changed); `on_identity`, before it, whose enrolment,
+    certificates or platform did; `on_connect` that a watch begins anew.
     """
 
     def __init__(self, channel: grpc.aio.Channel, *, patience: float = PATIENCE) -> None:
@@ -239,8 +239,8 @@ class SightingReports:
 
 
 def _identity(device: DirectoryDevice | None) -> object:
-    """Return what decides whether streams of the device go on."""
-    return device and (device.enrolled, device.banned, device.certificate_serials)
+    """Return what decides whether streams of the device go on, and whether its EPM state began anew."""
+    return device and (device.enrolled, device.banned, device.certificate_serials, device.attributes.get("os"))
 
 
 def _device(message: lifecycle_pb2.DirectoryDevice) -> DirectoryDevice:

@@ -120,7 +120,7 @@ async def test_a_tombstone_takes_a_device_away_and_is_remembered(watch: Director
     assert watch.directory().deleted == {"d1"}
 
 
-async def test_those_whose_enrolment_or_certificates_changed_are_told_of_before_everything_else(
+async def test_those_whose_enrolment_certificates_or_platform_changed_are_told_of_before_everything_else(
     watch: DirectoryWatch,
 ) -> None:
     heard: list[tuple[str, object]] = []
@@ -135,10 +135,12 @@ async def test_those_whose_enrolment_or_certificates_changed_are_told_of_before_
     banned = with_serials("b2")
     banned.enrolment_state = devices_pb2.ENROLMENT_STATE_BANNED
     watch.take(told(banned, revision=5))
-    watch.take(told(tombstone(), revision=6))
+    banned.os = "linux"
+    watch.take(told(banned, revision=6))
+    watch.take(told(tombstone(), revision=7))
     identity, change = ("identity", ["d1"]), ("change", ["d1"])
     first = [("identity", ["d1", "d2"]), ("change", None)]
-    assert heard == [*first, identity, change, identity, change, change, identity, change, identity, change]
+    assert heard == [*first, *(identity, change) * 2, change, *(identity, change) * 3]
 
 
 @pytest.fixture
