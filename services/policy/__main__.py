@@ -28,6 +28,7 @@ from services.policy.codec.documents import MouldMaker
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.sightings import Sighting, certificate_used, suspected_clone
 from services.policy.open_streams import OpenStreams
+from services.policy.reporters import SettingsReporter, SightingReporter, UsedGroupsReporter
 from services.policy.rollout_servicer import RolloutServicer
 from services.policy.store.bundles import SqlBundles
 from services.policy.store.deliveries import SqlDeliveries
@@ -41,13 +42,7 @@ from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.rollout import Convergence
 from services.policy.usecases.rollout_watch import PictureFeed
-from services.policy.workers import (
-    CorpusFollower,
-    DeliveryWriter,
-    SettingsReporter,
-    SightingReporter,
-    UsedGroupsReporter,
-)
+from services.policy.workers import CorpusFollower, DeliveryWriter
 
 SERVICE = "policy"
 NONCE_BYTES = 16
@@ -69,13 +64,13 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     writer, streams = DeliveryWriter(deliveries), OpenStreams(deliveries, clock, most=settings.most_streams)
     book = PolicyBook(directory, MouldMaker().mould, deprovision_after=settings.deprovision_after)
     corpus = CorpusFollower(store, database.changes, book)
-    reporter = SettingsReporter(book, deliveries, SettingsReports(device), clock)
+    reporter = SettingsReporter(book, deliveries, SettingsReports(device), clock, is_open=streams.is_open)
     used = UsedGroupsReporter(book, UsedGroupsReports(device))
 
     def tell(_devices: Iterable[str] | None = None) -> None:
         news = book.news()
         streams.wake(news)
-        reporter.look_at(news)
+        reporter.changed(news)
 
     corpus.on_change += [tell, used.wake]
     directory.on_identity += [reporter.retell, partial(_cut, streams, directory)]
@@ -170,7 +165,7 @@ def _manners(
     return Manners(
         speaker=speaker,
         clock=clock,
-        on_answer=lambda device_id: reporter.look_at([device_id]),
+        on_answer=reporter.heard,
         on_clone=lambda device_id: sightings.saw(suspected_clone(device_id)),
         heartbeat=settings.policy_heartbeat,
     )

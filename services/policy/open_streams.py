@@ -73,6 +73,10 @@ class OpenStreams:
             if self._streams.get(device_id) is stream:
                 del self._streams[device_id]
 
+    def is_open(self, device_id: str) -> bool:
+        """Tell whether a stream of the device is open here."""
+        return device_id in self._streams
+
     def wake(self, device_ids: Iterable[str] | None) -> None:
         """Have the streams of these devices look for news; None: all streams."""
         for device_id in list(self._streams) if device_ids is None else device_ids:

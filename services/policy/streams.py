@@ -23,7 +23,7 @@ from services._chassis.hello import message_with_hello
 from services._chassis.logging import get_logger
 from services._chassis.times import time_to_proto
 from services.policy.codec.agent import Speaker, hello_from_proto
-from services.policy.model.delivery import GoAwayReason
+from services.policy.model.delivery import Delivery, GoAwayReason
 from services.policy.usecases.delivery import Conversation, GoAway, Hello, check_hello
 
 HEARTBEAT = timedelta(minutes=5)
@@ -62,8 +62,8 @@ class Manners:
 
     speaker: Speaker
     clock: Clock
-    on_answer: Callable[[str], None]
-    """Hears of the devices that answered, after it is durable."""
+    on_answer: Callable[[Delivery], None]
+    """Hears what the answers of devices led to, after it is durable."""
     on_clone: Callable[[str], None]
     """Hears of the devices under whose identity two lines of life alternate."""
     heartbeat: timedelta = HEARTBEAT
@@ -93,6 +93,7 @@ class PolicyStream:
         self._ending: GoAway | ServiceError = LEAVE
         self._patience = FAREWELL
         self._last_words: asyncio.TimerHandle | None = None
+        self._silent = False
 
     def wake(self) -> None:
         """Look soon whether there is something to say."""
@@ -114,10 +115,7 @@ class PolicyStream:
         hello = hello_from_proto((await message_with_hello(requests, patience=patience)).hello)
         check_hello(hello, self.conversation.device_id)
         self.run_id = hello.run_id
-        heartbeat = Duration()
-        heartbeat.FromTimedelta(self._manners.heartbeat)
-        welcome = agent_pb2.Welcome(server_time=time_to_proto(self._manners.clock.now()), heartbeat=heartbeat)
-        await send(agent_pb2.StreamPolicyResponse(welcome=welcome))
+        await send(self._welcome())
         return hello
 
     async def run(self, hello: Hello, requests: Requests, send: Send) -> None:
@@ -161,7 +159,7 @@ class PolicyStream:
                 case _:
                     problem = Problem("message", "must be ack or nack after hello")
                     raise InvalidError([problem], reason="ANSWER_EXPECTED")
-            self._manners.on_answer(self.conversation.device_id)
+            self._manners.on_answer(self.conversation.delivery)
             self.wake()
 
     async def _talk(self, send: Send, reader: "asyncio.Task[None]") -> None:
@@ -189,15 +187,29 @@ class PolicyStream:
         self._hurry()
         if saying is not None:
             await send(self._manners.speaker.say(saying))
+        elif self._silent:
+            await send(self._welcome())
 
     async def _pause(self) -> None:
         """Wait until there may be something to say: something new, or that nothing is."""
         silence = self._manners.silence(self.conversation.stale_after)
-        alarm = asyncio.get_running_loop().call_later(silence, self._woken.set)
+        self._silent = False
+        alarm = asyncio.get_running_loop().call_later(silence, self._break_silence)
         try:
             await self._woken.wait()
         finally:
             alarm.cancel()
+
+    def _break_silence(self) -> None:
+        self._silent = True
+        self._woken.set()
+
+    def _welcome(self) -> agent_pb2.StreamPolicyResponse:
+        """Greet the device, or show it that the server lives."""
+        heartbeat = Duration()
+        heartbeat.FromTimedelta(self._manners.heartbeat)
+        welcome = agent_pb2.Welcome(server_time=time_to_proto(self._manners.clock.now()), heartbeat=heartbeat)
+        return agent_pb2.StreamPolicyResponse(welcome=welcome)
 
     def _interrupt(self) -> None:
         """End what is being waited for, also where the device does not read what is being sent."""

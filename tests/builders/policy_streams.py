@@ -74,7 +74,7 @@ class World:
         self.manners = Manners(
             speaker=self.speaker,
             clock=self.clock,
-            on_answer=self.answered.append,
+            on_answer=lambda delivery: self.answered.append(delivery.device_id),
             on_clone=self.suspected.append,
             heartbeat=heartbeat,
         )

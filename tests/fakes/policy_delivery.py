@@ -194,10 +194,13 @@ class FakeReceiver:
         self.heard: list[SettingsState] = []
         self.told = asyncio.Event()
         self.failure: UnavailableError | None = None
+        self.on_report: Callable[[Sequence[SettingsState]], None] | None = None
 
     async def report(self, states: Sequence[SettingsState]) -> None:
         """Take in states."""
         if self.failure:
             raise self.failure
+        if self.on_report:
+            self.on_report(states)
         self.heard.extend(states)
         self.told.set()

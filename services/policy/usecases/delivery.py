@@ -153,7 +153,8 @@ class Conversation:
         self._understands = False
         self._delivery = Delivery(device_id)
         self._unanswered: _Unanswered | None = None
-        self._confirmed = False
+        self._confirmed: datetime | None = None
+        """When the device was sent a confirmation that the data do not show yet."""
         self._superseded = False
         self._newest_run = ""
 
@@ -173,6 +174,11 @@ class Conversation:
 
         self._delivery = await self._deliveries.change(self.device_id, open_stream)
         return alternates
+
+    @property
+    def delivery(self) -> Delivery:
+        """Return what was known of the device's policy when this stream last changed it."""
+        return self._delivery
 
     @property
     def leaving(self) -> bool:
@@ -200,12 +206,14 @@ class Conversation:
 
     def hold(self, now: datetime) -> DeliveryStep:
         """Return the step by which the data show that the stream is open still, and what it confirmed."""
-        confirmed, self._confirmed = self._confirmed, False
+        confirmed, self._confirmed = self._confirmed, None
         return lambda old: old.held(self.stream, now, confirmed=confirmed)
 
     async def end(self, now: datetime) -> None:
         """Note that the stream is closed; that answers nothing."""
-        await self._deliveries.change(self.device_id, lambda old: old.closed(self.stream, now))
+        await self._deliveries.change(
+            self.device_id, lambda old: old.closed(self.stream, now, confirmed=self._confirmed)
+        )
 
     async def _next(self, now: datetime) -> Saying | None:
         leaving = not self._book.basis(self._delivery).device.enrolled
@@ -221,7 +229,7 @@ class Conversation:
             return farewell
         match self._delivery.state:
             case DeliveryState.APPLIED:
-                self._confirmed = True
+                self._confirmed = now
                 return farewell or UpToDate(self._manifest(key_id, now))
             case DeliveryState.REJECTED:
                 return farewell

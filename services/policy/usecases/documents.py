@@ -163,6 +163,14 @@ class PolicyBook:
         for device in devices:
             yield device, self._shared_by(self._roster.shape(device.device_id), effective, device)
 
+    def desired(self, device_id: str) -> Desired | None:
+        """Return what the settings of a device want; None while that is not known."""
+        try:
+            basis = self.basis(Delivery(device_id))
+        except UnavailableError:
+            return None
+        return basis.shared.desired
+
     def basis(self, delivery: Delivery) -> Basis:
         """Return what the device's document rests on. Raises UnavailableError while anything of it is not known."""
         effective = self.effective()

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,7 +11,8 @@ from services.policy.model.delivery import Delivery, Desired, SettingsState
 from services.policy.model.objects import Corpus
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryStep
-from services.policy.workers import LARGEST_GROUP, LARGEST_REPORT, CorpusFollower, DeliveryWriter, SettingsReporter
+from services.policy.reporters import LARGEST_REPORT, SettingsReporter
+from services.policy.workers import LARGEST_GROUP, CorpusFollower, DeliveryWriter
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.policy_delivery import (
     Authored,
@@ -117,12 +118,14 @@ async def test_a_writer_that_is_closed_leaves_nobody_waiting() -> None:
 class Office:
     """A settings reporter with everything around it in memory."""
 
-    def __init__(self, directories: FakeDirectories | None = None) -> None:
+    def __init__(self, directories: FakeDirectories | None = None, *, opened: Collection[str] = ()) -> None:
         self.directories = directories or FakeDirectories(device("d1", "alice"), device("d2"), groups=[DEVELOPERS])
         self.book = policy_book(self.directories)
         self.deliveries = MemoryDeliveries()
         self.receiver = FakeReceiver()
-        self.reporter = SettingsReporter(self.book, self.deliveries, self.receiver, FakeClock())
+        self.reporter = SettingsReporter(
+            self.book, self.deliveries, self.receiver, FakeClock(), is_open=opened.__contains__, linger=0
+        )
 
     def publish(self, *contents: Authored) -> None:
         self.book.put(corpus(*contents, revision=self.book.revision + 1))
@@ -193,6 +196,62 @@ async def test_a_change_of_the_directory_is_told() -> None:
     office.directories.put(device("d2", "alice"), device("d3", "alice"))
     office.reporter.look_at(["d2", "d3"])
     assert await office.told() == {"d2": (ON, False), "d3": (ON, False)}
+
+
+async def test_an_answer_that_changes_nothing_is_not_looked_at() -> None:
+    office = Office()
+    office.publish(settings())
+    await office.told()
+    await office.apply("d1")
+    await office.told()
+    office.deliveries.asked.clear()
+    office.reporter.heard((await office.deliveries.many(["d1"]))["d1"])
+    office.deliveries.asked.clear()
+    assert await office.told() == {}
+    assert office.deliveries.asked == []
+
+
+async def test_an_answer_that_is_news_is_told() -> None:
+    office = Office()
+    office.publish(settings())
+    await office.told()
+    await office.deliveries.change([("d1", lambda old: old.applied(old.revision, old.desired, NOW))])
+    office.reporter.heard((await office.deliveries.many(["d1"]))["d1"])
+    assert await office.told() == {"d1": (ON, True)}
+
+
+async def test_an_answer_while_something_else_is_being_told_is_looked_at() -> None:
+    office = Office()
+    office.publish(settings())
+    await office.told()
+    await office.apply("d1")
+    before = await office.told()
+    office.publish(settings(enabled=False))
+    answered = (await office.deliveries.many(["d1"]))["d1"]
+
+    def answer_again(_states: object) -> None:
+        office.book.put(corpus(settings(), revision=office.book.revision + 1))
+        office.reporter.heard(answered)
+
+    office.receiver.on_report = answer_again
+    await office.told()
+    office.receiver.on_report = None
+    assert before == {"d1": (ON, True)}
+    assert (await office.told())["d1"] == (ON, True)
+
+
+async def test_open_streams_see_to_changes_of_documents_that_wish_the_same() -> None:
+    office = Office(opened=["d1"])
+    office.publish(settings())
+    await office.told()
+    office.deliveries.asked.clear()
+    office.book.put(corpus(settings(), rules(), revision=office.book.revision + 1))
+    office.reporter.changed(["d1", "d2"])
+    await office.told()
+    assert office.deliveries.asked == ["d2"]
+    office.book.put(corpus(settings(enabled=False), rules(), revision=office.book.revision + 1))
+    office.reporter.changed(["d1", "d2"])
+    assert await office.told() == {"d1": (OFF, False), "d2": (OFF, False)}
 
 
 async def test_a_device_without_credentials_is_not_told_of() -> None:

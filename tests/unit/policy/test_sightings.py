@@ -11,7 +11,7 @@ from epm.device.v1 import lifecycle_pb2
 from services._chassis.errors import UnavailableError
 from services.policy.clients import SightingReports
 from services.policy.model.sightings import Sighting, certificate_used, suspected_clone
-from services.policy.workers import LARGEST_REPORT, QUIET, SightingReporter
+from services.policy.reporters import LARGEST_REPORT, QUIET, SightingReporter
 from tests.builders.doors import open_doors, service_identity, settings_for
 from tests.fakes.device_directory import FakeDeviceService
 

@@ -10,7 +10,7 @@ from epm.device.v1 import lifecycle_pb2
 from services._chassis.errors import UnavailableError
 from services.policy.clients import LARGEST_FILTERS, UsedGroupsReports
 from services.policy.model.used_groups import UsedGroups, used_groups
-from services.policy.workers import UsedGroupsReporter
+from services.policy.reporters import UsedGroupsReporter
 from tests.builders.doors import open_doors, service_identity, settings_for
 from tests.fakes.device_directory import FakeDeviceService
 from tests.fakes.policy_delivery import (
