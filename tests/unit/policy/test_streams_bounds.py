@@ -11,6 +11,7 @@ import pytest
 from epm.policy.v1 import agent_pb2
 from services._chassis.errors import DeniedError
 from services.policy.model.delivery import MOST_RUNS, Delivery
+from services.policy.model.states import DeliveryState
 from services.policy.open_streams import BUSY, FULL
 from services.policy.streams import JITTER, Manners
 from services.policy.usecases.delivery import COME_BACK
@@ -184,6 +185,18 @@ async def test_a_document_that_is_stale_sooner_is_confirmed_sooner(tmp_path: Pat
         await stream.apply()
         await stream.confirmed()
         assert (await stream.confirmed()).revision == 1
+
+
+async def test_a_device_to_which_nothing_can_be_confirmed_is_shown_that_the_server_lives(tmp_path: Path) -> None:
+    world = World(heartbeat=SOON)
+    async with open_doors(tmp_path, world.parts()) as world.doors, world.stream() as stream:
+        await stream.hello()
+        offer, _, _ = await stream.offer()
+        assert (await stream.read()).welcome.heartbeat.ToTimedelta() == SOON
+        await stream.refuse(offer, "it is bad")
+        await world.until(lambda delivery: delivery.state is DeliveryState.REJECTED)
+        for _ in range(3):
+            assert (await stream.read()).WhichOneof("message") == "welcome"
 
 
 async def test_a_confirmation_costs_one_signature_and_no_write(tmp_path: Path) -> None:
