@@ -175,15 +175,15 @@ class Delivery:
         """Count the newest document as refused, for a reason of ours: the device has said nothing."""
         return replace(self, rejected_revision=self.revision, rejections=(reason,))
 
-    def held(self, stream: str, now: datetime, *, confirmed: bool) -> "Delivery":
-        """Note that the stream is open still, and whether it confirmed the document since it was noted last."""
+    def held(self, stream: str, now: datetime, *, confirmed: datetime | None) -> "Delivery":
+        """Note that the stream is open still, and when it confirmed the document, if it did since it was noted last."""
         if self.stream != stream:
             return self
-        return replace(self, seen=now, confirmed=now if confirmed else self.confirmed)
+        return replace(self, seen=now, confirmed=confirmed or self.confirmed)
 
-    def closed(self, stream: str, now: datetime) -> "Delivery":
+    def closed(self, stream: str, now: datetime, *, confirmed: datetime | None = None) -> "Delivery":
         """End the stream, unless a newer one has begun. What the device holds stays as it was."""
-        return replace(self, stream="", seen=now) if self.stream == stream else self
+        return replace(self.held(stream, now, confirmed=confirmed), stream="") if self.stream == stream else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

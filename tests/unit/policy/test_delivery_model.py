@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -91,7 +92,9 @@ def test_a_stream_that_nobody_holds_any_more_is_not_connected() -> None:
     opened = Delivery("d1").opened("stream-1", revision=0, sha256=b"", now=NOW)
     assert opened.connected(NOW)
     assert not opened.connected(NOW + timedelta(minutes=4))
-    assert opened.held("stream-1", NOW + timedelta(minutes=4), confirmed=False).connected(NOW + timedelta(minutes=4))
-    assert opened.held("stream-2", NOW + timedelta(minutes=4), confirmed=True) == opened
+    assert opened.held("stream-1", NOW + timedelta(minutes=4), confirmed=None).connected(NOW + timedelta(minutes=4))
+    assert opened.held("stream-2", NOW + timedelta(minutes=4), confirmed=NOW) == opened
     assert opened.closed("stream-2", NOW) == opened
     assert not opened.closed("stream-1", NOW).connected(NOW)
+    later = NOW + timedelta(minutes=4)
+    assert opened.closed("stream-1", later, confirmed=NOW) == replace(opened, stream="", seen=later, confirmed=NOW)
