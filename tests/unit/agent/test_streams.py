@@ -150,6 +150,17 @@ async def test_a_confirmation_moves_the_time_of_the_last_contact(device: Device)
     assert device.keeper.confirmed == NOW
 
 
+async def test_a_welcome_that_comes_again_is_a_sign_of_life_and_no_more(device: Device) -> None:
+    device.servers.policy.outbox.put_nowait(policy_pb2.StreamPolicyResponse(welcome=policy_pb2.Welcome()))
+    device.goodbye(reason=policy_pb2.GO_AWAY_REASON_DRAINING, reconnect_within={"seconds": 9})
+    assert await device.policy().session(device.link) == End("DRAINING", 9.0)
+
+
+async def test_the_hello_names_the_keys_by_which_the_device_verifies_policy(device: Device) -> None:
+    async with session(asyncio.create_task(device.policy().session(device.link))):
+        assert list((await device.said()).hello.policy_key_ids) == list(device.keeper.key_ids) != []
+
+
 async def test_a_stream_that_was_superseded_is_not_opened_again(device: Device) -> None:
     device.goodbye(reason=policy_pb2.GO_AWAY_REASON_SUPERSEDED)
     assert await device.policy().session(device.link) == End("SUPERSEDED", None)
