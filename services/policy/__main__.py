@@ -66,22 +66,16 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     corpus = CorpusFollower(store, database.changes, book)
     reporter = SettingsReporter(book, deliveries, SettingsReports(device), clock, is_open=streams.is_open)
     used = UsedGroupsReporter(book, UsedGroupsReports(device))
-
-    def tell(_devices: Iterable[str] | None = None) -> None:
-        news = book.news()
-        streams.wake(news)
-        reporter.changed(news)
-
+    tell = partial(_tell, book, streams, reporter)
     corpus.on_change += [tell, used.wake]
     directory.on_identity += [reporter.retell, partial(_cut, streams, directory)]
     directory.on_change.append(tell)
     directory.on_connect += [reporter.forget, used.wake]
-    bundles = SqlBundles(database)
+    bundles, pictures = SqlBundles(database), SqlPictures(database)
     states = DeliveryStates(book, deliveries, bundles, clock)
     administrators = PolicyServicer(store, directory, states, access, now=clock.now)
-    pictures = SqlPictures(database)
-    convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
+    convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
     rollouts = RolloutServicer(convergence, feed, access, now=clock.now)
     sightings = SightingReporter(SightingReports(device), monotonic=clock.monotonic)
     agents = PolicyStreamServicer(
@@ -106,24 +100,9 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         ],
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
         workers=[
-            watch_worker(rbac, access),
-            report_worker(rbac, access),
-            Worker("watch_rollouts", feed.run),
-            *(
-                part.worker()
-                for part in (
-                    directory,
-                    database.changes,
-                    corpus,
-                    writer,
-                    streams,
-                    reporter,
-                    used,
-                    sightings,
-                    bundles,
-                    refused,
-                )
-            ),
+            *(watch_worker(rbac, access), report_worker(rbac, access), Worker("watch_rollouts", feed.run)),
+            *(part.worker() for part in (directory, database.changes, corpus, writer, streams)),
+            *(part.worker() for part in (reporter, used, sightings, bundles, refused)),
         ],
         on_drain=[streams.drain, feed.close],
         close=close,
@@ -143,6 +122,15 @@ async def _admitted(
     if serial and serial == device.unused_certificate_serial:
         saw(certificate_used(device_id, serial))
     return device
+
+
+def _tell(
+    book: PolicyBook, streams: OpenStreams, reporter: SettingsReporter, _devices: Iterable[str] | None = None
+) -> None:
+    """Have everybody look at the devices that may have another document now."""
+    news = book.news()
+    streams.wake(news)
+    reporter.changed(news)
 
 
 def _cut(streams: OpenStreams, directory: DirectoryWatch, device_ids: Iterable[str]) -> None:

@@ -12,10 +12,10 @@ from services._chassis.errors import DeniedError, NotFoundError, UnavailableErro
 from services._chassis.permits import Permit
 from services.policy.model.rollout import Rollout
 from services.policy.usecases.rollout_watch import LONGEST, READ_EVERY, SPEAK_EVERY, PictureFeed, watch_rollout
+from tests.builders.rollouts import ALL, TOOLS, World, world
 from tests.fakes.clock import FakeClock
 from tests.fakes.policy_delivery import rules, stored
 from tests.fakes.policy_delivery import settings as settings_of
-from tests.unit.policy.test_rollout import ALL, TOOLS, World, world
 
 
 class Pace:
