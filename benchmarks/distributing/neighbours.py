@@ -3,21 +3,20 @@
 # ruff: noqa: N802 - the contracts name the methods
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import uvloop
-
 from benchmarks.distributing.fleet import allow_many_connections
 from epm.access.v1 import access_pb2, access_pb2_grpc
 from epm.device.v1 import devices_pb2, groups_pb2, lifecycle_pb2, lifecycle_pb2_grpc
-from services._chassis import logging
 from services._chassis.access_client import snapshot_to_proto
 from services._chassis.config import ServiceSettings
-from services._chassis.run import serve
+from services._chassis.run import run_until_signalled
 from services._chassis.server import ServiceParts
 from services.policy.__main__ import build
 from tests.fakes.access import FakeAccess
@@ -141,6 +140,6 @@ def run_policy(pipe: Connection, settings: ServiceSettings, log: Path) -> None:
     def tell(bound: ServiceSettings) -> None:
         pipe.send((bound.mesh_address, bound.public_address))
 
-    with log.open("w", encoding="utf-8") as stream:
-        logging.configure(level=settings.log_level, as_json=True, stream=stream)
-        uvloop.run(serve(settings, {"policy": build}, tell))
+    with log.open("wb") as stream:
+        os.dup2(stream.fileno(), 2)
+    sys.exit(run_until_signalled(settings, {"policy": build}, tell))

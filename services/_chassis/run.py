@@ -1,6 +1,7 @@
 """Run services in this process until it is asked to end."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +18,11 @@ from services._chassis.files import lock, make_private_folder
 from services._chassis.server import Host, ServiceParts, signalled
 
 Build = Callable[[ServiceSettings], Awaitable[ServiceParts]]
+COLLECTED_AT = (20_000, 20, 50)
+"""New objects before a collection, and collections before an older generation is looked at. Thousands of streams are
+hundreds of thousands of objects that live on: with Python's own numbers, looking through them took a tenth of the time.
+"""
+
 REFUSED = 2
 """Exit code of a start that was refused."""
 
@@ -75,6 +81,8 @@ def run_until_signalled(
     """Run the services on uvloop; return the exit code, having told on stderr why a start was refused."""
     as_json = {"auto": None, "json": True, "text": False}.get(settings.log_format)
     logging.configure(level=settings.log_level if settings.log_level in logging.LEVELS else "info", as_json=as_json)
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AT)
     try:
         uvloop.run(serve(settings, builds, on_ready, prepare))
     except ServiceError as error:
