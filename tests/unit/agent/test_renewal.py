@@ -163,6 +163,23 @@ async def test_a_disk_that_is_full_at_any_step_delays_the_renewal_and_breaks_not
     assert device.servers.device.clones == []
 
 
+@pytest.mark.parametrize("step", [3, 4, 5])
+async def test_a_promotion_that_the_disk_interrupted_is_finished_before_the_next_renewal(
+    device: Device, step: int
+) -> None:
+    disk = MortalDisk(step, fault=OSError(errno.EIO, "Input/output error"))
+    certificates = device.starts(disk)
+    await renews(certificates)
+    in_use = leaf_of(certificates.credentials)
+    with pytest.raises(OSError, match="Input/output error"):
+        await certificates.renew()
+    disk.left = None
+    await certificates.renew()
+    assert device.serial == in_use.serial_number
+    csr = [device.servers.device.renewals.get_nowait() for _ in range(2)][-1].csr_pem
+    assert x509.load_pem_x509_csr(csr.encode()).public_key() != in_use.public_key()
+
+
 async def test_a_certificate_that_the_server_took_without_its_answer_arriving_is_the_one_that_is_tried_again(
     device: Device,
 ) -> None:
