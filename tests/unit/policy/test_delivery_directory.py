@@ -182,7 +182,13 @@ async def test_the_device_service_is_followed_and_told_by_the_policy_service(tmp
             with pytest.raises(UnavailableError):
                 await watch.run()
         states = [
-            SettingsState(device_id=desired.value, desired=desired, acknowledged=desired is Desired.ON, revision=4)
+            SettingsState(
+                device_id=desired.value,
+                desired=desired,
+                acknowledged=desired is Desired.ON,
+                revision=4,
+                lost=NOW if desired is Desired.NONE else None,
+            )
             for desired in Desired
         ]
         await SettingsReports(channel).report(states)
@@ -190,6 +196,8 @@ async def test_the_device_service_is_followed_and_told_by_the_policy_service(tmp
     assert [found.device_id for found in service.heard] == ["ON", "OFF", "NONE"]
     assert service.states() == [("ON", True), ("OFF", False), ("NONE", False)]
     assert {found.revision for found in service.heard} == {4}
+    lost = [found.HasField("lost") and found.lost.ToDatetime(tzinfo=UTC) for found in service.heard]
+    assert lost == [False, False, NOW]
 
 
 async def test_a_device_service_that_is_away_is_unavailable(watch: DirectoryWatch) -> None:

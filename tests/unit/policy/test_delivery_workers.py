@@ -351,6 +351,7 @@ async def test_a_device_that_is_away_keeps_the_time_at_which_its_component_goes(
     assert (await office.told())["d1"] == (NONE, False)
     lost = office.deliveries.kept["d1"]
     assert (lost.revision, lost.lost) == (2, NOW)
+    assert office.receiver.heard[0].lost == NOW
     office.publish(rules("unrelated", "nobody"))
     await office.told()
     assert office.deliveries.kept["d1"] == lost
