@@ -12,7 +12,7 @@ import pytest
 from fleet.model import FaultKind
 from tests.builders.installation import Installation, installation
 
-AGENTS, CHANGES = 50, 14
+AGENTS, CHANGES = 50, 10
 POLICY = """
 apiVersion: openepm/v1
 kind: ElevationSettingsPolicy
@@ -27,7 +27,7 @@ spec: {type: DEVICE, members: []}
 ---"""
 RESPONSES = ("DENY", "USER_CONFIRMED", "SUPPORT_APPROVED")
 FAULTS = "".join(
-    f"  - {{fault: {kind.value}, rate: 120{extra}}}\n"
+    f"  - {{fault: {kind.value}, rate: 150{extra}}}\n"
     for kind, extra in [
         *((kind, "") for kind in FaultKind if kind not in {FaultKind.CLOCK, FaultKind.STOP_READING}),
         (FaultKind.STOP_READING, ", for: 2s"),
