@@ -16,6 +16,9 @@ from services.policy.ports import CorpusReader, Deliveries, DeliveryStep
 from services.policy.usecases.documents import PolicyBook
 
 LARGEST_GROUP = 500
+GATHERING = 0.01
+"""Seconds for which a group gathers while many devices talk: a commit costs as much as a dozen steps."""
+
 PATIENCE = 5.0
 """Seconds that a device waits for the policies to be read; it comes back by itself if it is sent away."""
 
@@ -116,9 +119,12 @@ class DeliveryWriter:
         return Worker("commit_deliveries", self.run)
 
     async def run(self) -> None:
-        """Commit group after group for ever."""
+        """Commit group after group for ever; who is alone does not wait for company."""
+        group: list[_Waiting] = []
         while True:
             await self._arrived.wait()
+            if len(group) > 1 and len(self._waiting) < LARGEST_GROUP:
+                await asyncio.sleep(GATHERING)
             group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
             if not self._waiting:
                 self._arrived.clear()
