@@ -20,6 +20,9 @@ LARGEST_PORT = 65535
 LONGEST_HEARTBEAT = timedelta(days=1)
 SHORTEST_RETENTION = timedelta(days=30)
 SHORTEST_CHECK_IN = timedelta(seconds=1)
+LONGEST_CHECK_IN = timedelta(days=1)
+LONGEST_STAY = timedelta(days=36_500)
+"""A time that may be added to any that a clock shows."""
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 
 
@@ -262,8 +265,10 @@ def _duration_problems(settings: ServiceSettings) -> Iterator[Problem]:
             yield Problem(name, "must be longer than zero")
     if settings.audit_retention is not None and settings.audit_retention < SHORTEST_RETENTION:
         yield Problem("audit_retention", f"must be at least {SHORTEST_RETENTION.days} days; without it, all is kept")
-    if settings.check_in_interval < SHORTEST_CHECK_IN:
-        yield Problem("check_in_interval", "must be at least a second")
+    if settings.deprovision_after > LONGEST_STAY:
+        yield Problem("deprovision_after", f"must be at most {LONGEST_STAY.days} days")
+    if not SHORTEST_CHECK_IN <= settings.check_in_interval <= LONGEST_CHECK_IN:
+        yield Problem("check_in_interval", "must be from a second to a day")
     if settings.policy_heartbeat > LONGEST_HEARTBEAT:
         yield Problem("policy_heartbeat", "must be at most one day: devices have to be told daily that nothing changed")
     if settings.drain_grace < timedelta():

@@ -180,3 +180,17 @@ def test_audit_records_are_kept_for_a_month_at_least(days: int | None, fits: boo
     else:
         with pytest.raises(InvalidError, match="audit_retention: must be at least 30 days"):
             settings.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("check_in_interval", timedelta(seconds=1), timedelta(days=1)),
+        ("deprovision_after", timedelta(microseconds=1), timedelta(days=36_500)),
+    ],
+)
+def test_times_of_devices_have_bounds(name: str, least: timedelta, most: timedelta) -> None:
+    settings(**{name: least}).check()
+    settings(**{name: most}).check()
+    step = timedelta(microseconds=1)
+    assert fields(**{name: least - step}) == fields(**{name: most + step}) == [name]

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
+import isodate
 import pytest
 
 from services._chassis.db import Database
@@ -14,7 +15,7 @@ from services.device.model.devices import Device
 from services.device.model.lifecycle import EpmState, Lifecycle
 from services.device.store.sql import SqlStore
 from services.device.usecases.lifecycle import SWEEP_BATCH
-from services.device.workers import DeprovisionSweep
+from services.device.workers import DeprovisionSweep, sweep_period
 from tests.builders.devices import a_device
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.device import MemoryStore
@@ -95,6 +96,13 @@ async def test_more_than_a_batch_is_moved_before_the_sweep_rests() -> None:
     async with sweeping(store, FakeClock()) as rest:
         assert set(states(store).values()) == {EpmState.DEPROVISIONING}
         assert 0 < rest.seconds <= 60
+
+
+@pytest.mark.parametrize(
+    ("stay", "period"), [("PT1S", 0.1), ("PT10S", 0.5), ("PT100S", 5), ("P7D", 5), ("PT0.000001S", 0.1)]
+)
+def test_who_has_components_go_soon_sees_it_soon(stay: str, period: float) -> None:
+    assert sweep_period(isodate.parse_duration(stay)) == timedelta(seconds=period)
 
 
 @pytest.mark.parametrize("replicas", [3])
