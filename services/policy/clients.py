@@ -9,7 +9,7 @@ import grpc.aio
 from elevation.model import Group, GroupType
 from epm.device.v1 import devices_pb2, groups_pb2, lifecycle_pb2, lifecycle_pb2_grpc
 from services._chassis.client import DEADLINE, calling
-from services._chassis.errors import UnavailableError
+from services._chassis.errors import DeniedError, UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.times import time_to_proto
 from services._chassis.workers import Worker
@@ -17,7 +17,7 @@ from services.policy.model.delivery import Desired, SettingsState
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.sightings import Sighting, SightingKind
 from services.policy.model.used_groups import UsedGroups
-from services.policy.usecases.admission import admit, is_settled
+from services.policy.usecases.admission import CERTIFICATE_REPLACED, admit, is_settled
 
 PATIENCE = 5.0
 """Seconds that a device which has only just enrolled, and a revision, are waited for; the directory follows within one."""
@@ -54,6 +54,7 @@ class DirectoryWatch:
         self._patience = patience
         self._directory: Directory | None = None
         self._partial: _Partial | None = None
+        self._live = False
         self._changed = asyncio.Event()
 
     def worker(self) -> Worker:
@@ -63,13 +64,16 @@ class DirectoryWatch:
     async def run(self) -> None:
         """Follow one stream until it ends, which raises UnavailableError."""
         begun = False
-        with calling("device"):
-            async for message in self._stub.WatchDirectory(self.begin()):
-                self.take(message)
-                if not begun:
-                    begun = True
-                    for listener in self.on_connect:
-                        listener()
+        try:
+            with calling("device"):
+                async for message in self._stub.WatchDirectory(self.begin()):
+                    self.take(message)
+                    if not begun:
+                        begun = True
+                        for listener in self.on_connect:
+                            listener()
+        finally:
+            self._live = False
         raise UnavailableError("the device service ended the stream of the directory")
 
     def begin(self) -> lifecycle_pb2.WatchDirectoryRequest:
@@ -79,6 +83,7 @@ class DirectoryWatch:
 
     def take(self, message: lifecycle_pb2.WatchDirectoryResponse) -> None:
         """Collect the messages of one transfer, and put it in force when it is whole."""
+        self._live = True
         if message.reset or self._partial is None:
             self._partial = _Partial(reset=message.reset)
         self._partial.add(message)
@@ -107,9 +112,21 @@ class DirectoryWatch:
         return directory
 
     async def admitted(self, device_id: str, serial: str) -> DirectoryDevice:
-        """Return the device, waiting a little for the directory to show it and its certificate. Raises as `admit` does."""
+        """Return the device, waiting a little for the directory to show it and its certificate.
+
+        Raises as `admit` does; a certificate that is not known here while the device service is away may be a new one, and
+        is asked to come back.
+        """
         await self._wait(lambda: self._directory is not None and is_settled(self._directory, device_id, serial))
-        return admit(self.directory(), device_id, serial)
+        try:
+            return admit(self.directory(), device_id, serial)
+        except DeniedError as error:
+            if self._live or error.reason != CERTIFICATE_REPLACED:
+                raise
+            raise UnavailableError(
+                "the certificate is not known here, and the device service is away; try again",
+                reason="DIRECTORY_BEHIND",
+            ) from error
 
     async def _wait(self, reached: Callable[[], bool]) -> None:
         if reached():

@@ -7,12 +7,12 @@ import grpc.aio
 
 from epm.device.v1 import devices_pb2, lifecycle_pb2, lifecycle_pb2_grpc
 from services._chassis.client import DEADLINE, calling
-from services._chassis.errors import UnavailableError
+from services._chassis.errors import DeniedError, UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
 from services.reporting.model.devices import Device, Directory
 from services.reporting.ports import DeviceRecords
-from services.reporting.usecases import admit, is_settled
+from services.reporting.usecases import CERTIFICATE_REPLACED, admit, is_settled
 
 PATIENCE = 5.0
 """Seconds that a device which has only just enrolled, and a new certificate, are waited for; the directory follows within one."""
@@ -32,6 +32,7 @@ class DirectoryWatch:
         self._records = records
         self._patience = patience
         self._revision = 0
+        self._live = False
         self._partial: dict[str, Device] | None = None
         self._deleted: set[str] = set()
         self._reset = False
@@ -43,9 +44,12 @@ class DirectoryWatch:
 
     async def run(self) -> None:
         """Follow one stream until it ends, which raises UnavailableError."""
-        with calling("device"):
-            async for message in self._stub.WatchDirectory(self.begin()):
-                await self.take(message)
+        try:
+            with calling("device"):
+                async for message in self._stub.WatchDirectory(self.begin()):
+                    await self.take(message)
+        finally:
+            self._live = False
         raise UnavailableError("the device service ended the stream of the directory")
 
     def begin(self) -> lifecycle_pb2.WatchDirectoryRequest:
@@ -55,6 +59,7 @@ class DirectoryWatch:
 
     async def take(self, message: lifecycle_pb2.WatchDirectoryResponse) -> None:
         """Collect the messages of one transfer, and put it in force when it is whole."""
+        self._live = True
         if message.reset or self._partial is None:
             self._partial, self._deleted, self._reset = {}, set(), message.reset
         self._partial.update((device.device_id, _device(device)) for device in message.devices if not device.deleted)
@@ -66,14 +71,26 @@ class DirectoryWatch:
         self._revision = message.revision
 
     async def admitted(self, device_id: str, serial: str) -> Device:
-        """Return the device, waiting a little for the directory to show it and its certificate. Raises as `admit` does."""
+        """Return the device, waiting a little for the directory to show it and its certificate.
+
+        Raises as `admit` does; a certificate that is not known here while the device service is away may be a new one, and
+        is asked to come back.
+        """
         try:
             async with asyncio.timeout(self._patience):
                 while not is_settled(self.directory, device_id, serial):
                     await self._changed.wait()
         except TimeoutError:
             pass
-        return admit(self.directory, device_id, serial)
+        try:
+            return admit(self.directory, device_id, serial)
+        except DeniedError as error:
+            if self._live or error.reason != CERTIFICATE_REPLACED:
+                raise
+            raise UnavailableError(
+                "the certificate is not known here, and the device service is away; try again",
+                reason="DIRECTORY_BEHIND",
+            ) from error
 
     async def _put_in_force(self, devices: dict[str, Device], deleted: set[str], *, whole: bool) -> None:
         changed = self.directory.changed(devices)

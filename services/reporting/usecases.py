@@ -17,6 +17,8 @@ from services.reporting.model.reports import (
 )
 from services.reporting.ports import Reports
 
+CERTIFICATE_REPLACED = "CERTIFICATE_REPLACED"
+
 
 def is_settled(directory: Directory, device_id: str, serial: str) -> bool:
     """Tell whether there is no point in waiting for a newer directory, to let the device in with this certificate."""
@@ -52,7 +54,7 @@ def replaced() -> DeniedError:
     """Return the refusal of a certificate that counts no more."""
     return DeniedError(
         "this certificate was replaced by another of the device; use that one, or enrol again with a token for the device",
-        reason="CERTIFICATE_REPLACED",
+        reason=CERTIFICATE_REPLACED,
     )
 
 

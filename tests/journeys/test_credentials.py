@@ -143,7 +143,7 @@ async def remove(house: Whole, verb: str, device_id: str) -> None:
 
 @pytest.mark.parametrize(
     ("verb", "policy"),
-    [("retire", "GO_AWAY_REASON_RETIRED"), ("ban", "DEVICE_NOT_ENROLLED"), ("delete", "DEVICE_UNKNOWN")],
+    [("retire", "GO_AWAY_REASON_RETIRED"), ("ban", "DEVICE_BANNED"), ("delete", "DEVICE_UNKNOWN")],
 )
 async def test_streams_of_a_device_that_has_to_go_end_within_a_second(house: Whole, verb: str, policy: str) -> None:
     device = await house.enrol()
@@ -153,7 +153,7 @@ async def test_streams_of_a_device_that_has_to_go_end_within_a_second(house: Who
     assert reasons == {"policy": policy, "events": "DEVICE_NOT_ENROLLED"}
     async with streaming(house, device) as again:
         reasons = await again.reasons()
-    assert set(reasons.values()) <= {"DEVICE_NOT_ENROLLED", "DEVICE_UNKNOWN"}
+    assert set(reasons.values()) <= {"DEVICE_NOT_ENROLLED", "DEVICE_BANNED", "DEVICE_UNKNOWN"}
 
 
 async def test_a_device_that_enrols_again_for_a_lost_key_ends_the_streams_of_the_old_one(house: Whole) -> None:

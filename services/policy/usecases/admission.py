@@ -7,6 +7,8 @@ those are; a device of which it tells none is let in with any of its certificate
 from services._chassis.errors import DeniedError, ServiceError, UnavailableError
 from services.policy.model.directory import Directory, DirectoryDevice
 
+CERTIFICATE_REPLACED = "CERTIFICATE_REPLACED"
+
 
 def is_settled(directory: Directory, device_id: str, serial: str) -> bool:
     """Tell whether there is no point in waiting for a newer directory, to let the device in with this certificate."""
@@ -25,12 +27,14 @@ def admit(directory: Directory, device_id: str, serial: str) -> DirectoryDevice:
         if device_id in directory.deleted:
             raise DeniedError("the device was deleted; enrol it again", reason="DEVICE_UNKNOWN")
         raise UnavailableError("the directory does not show this device yet; try again", reason="DEVICE_NOT_KNOWN_YET")
+    if device.banned:
+        raise DeniedError("the device is banned; ask for its ban to be lifted", reason="DEVICE_BANNED")
     if not device.enrolled:
-        raise DeniedError("the device is retired or banned; enrol it again", reason="DEVICE_NOT_ENROLLED")
+        raise DeniedError("the device is retired; enrol it again with a new token", reason="DEVICE_NOT_ENROLLED")
     if not device.counts(serial):
         raise DeniedError(
             "this certificate was replaced by another of the device; use that one, or enrol again with a token for the device",
-            reason="CERTIFICATE_REPLACED",
+            reason=CERTIFICATE_REPLACED,
         )
     return device
 

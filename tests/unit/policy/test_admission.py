@@ -42,7 +42,7 @@ def test_a_device_is_let_in_with_a_certificate_that_counts(found: DirectoryDevic
     [
         (directory_of(RENEWING), "c3", "CERTIFICATE_REPLACED"),
         (directory_of(RENEWING), "", "CERTIFICATE_REPLACED"),
-        (directory_of(BANNED), "a1", "DEVICE_NOT_ENROLLED"),
+        (directory_of(BANNED), "a1", "DEVICE_BANNED"),
         (directory_of(deleted=("d1",)), "a1", "DEVICE_UNKNOWN"),
     ],
     ids=["replaced", "none", "banned", "deleted"],
@@ -110,6 +110,18 @@ async def test_a_certificate_that_never_counts_is_refused_after_a_while() -> Non
         with pytest.raises(DeniedError) as refused:
             await watch.admitted("d1", "b2")
     assert refused.value.reason == "CERTIFICATE_REPLACED"
+
+
+async def test_a_certificate_that_is_not_known_while_the_device_service_is_away_may_come_back() -> None:
+    async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
+        watch = DirectoryWatch(channel, patience=0.01)
+        watch.take(told(with_serials("a1"), reset=True))
+        with pytest.raises(UnavailableError):
+            await watch.run()
+        with pytest.raises(UnavailableError) as refused:
+            await watch.admitted("d1", "b2")
+        assert refused.value.reason == "DIRECTORY_BEHIND"
+        assert (await watch.admitted("d1", "a1")).name == "D1"
 
 
 async def test_a_tombstone_takes_a_device_away_and_is_remembered(watch: DirectoryWatch) -> None:

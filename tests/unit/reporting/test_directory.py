@@ -5,7 +5,7 @@ import grpc.aio
 import pytest
 
 from epm.device.v1 import devices_pb2, lifecycle_pb2
-from services._chassis.errors import DeniedError
+from services._chassis.errors import DeniedError, UnavailableError
 from services.reporting.clients import DirectoryWatch
 from services.reporting.model.devices import Device
 from tests.fakes.reporting import FakeDeviceRecords
@@ -99,6 +99,19 @@ async def test_a_certificate_that_was_only_just_signed_is_waited_for(watch: Dire
     await asyncio.sleep(0)
     await watch.take(told(with_serials("a1", "b2"), revision=2))
     assert (await asked).name == "D1"
+
+
+async def test_a_certificate_that_is_not_known_while_the_device_service_is_away_may_come_back(
+    watch: DirectoryWatch,
+) -> None:
+    watch._patience = 0.01
+    await watch.take(told(with_serials("a1"), reset=True))
+    with pytest.raises(UnavailableError):
+        await watch.run()
+    with pytest.raises(UnavailableError) as refused:
+        await watch.admitted("d1", "b2")
+    assert refused.value.reason == "DIRECTORY_BEHIND"
+    assert (await watch.admitted("d1", "a1")).name == "D1"
 
 
 async def test_a_deleted_device_is_refused_at_once_and_who_may_see_its_events_stays_remembered(
