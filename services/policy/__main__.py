@@ -82,7 +82,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         partial(_admitted, corpus, directory, sightings.saw),
         partial(_conversation, book, writer, speaker),
         streams,
-        manners=_manners(settings, clock, speaker=speaker, reporter=reporter, sightings=sightings),
+        manners=_manners(settings, clock, speaker=speaker, reporter=reporter, sightings=sightings, writer=writer),
     )
 
     async def close() -> None:
@@ -149,12 +149,14 @@ def _manners(
     speaker: Speaker,
     reporter: SettingsReporter,
     sightings: SightingReporter,
+    writer: DeliveryWriter,
 ) -> Manners:
     return Manners(
         speaker=speaker,
         clock=clock,
         on_answer=reporter.heard,
         on_clone=lambda device_id: sightings.saw(suspected_clone(device_id)),
+        calm=writer.calm,
         heartbeat=settings.policy_heartbeat,
     )
 

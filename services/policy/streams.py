@@ -24,7 +24,7 @@ from services._chassis.logging import get_logger
 from services._chassis.times import time_to_proto
 from services.policy.codec.agent import Speaker, hello_from_proto
 from services.policy.model.delivery import Delivery, GoAwayReason
-from services.policy.usecases.delivery import Conversation, GoAway, Hello, check_hello
+from services.policy.usecases.delivery import Conversation, GoAway, Hello, UpToDate, check_hello
 
 HEARTBEAT = timedelta(minutes=5)
 SHORTEST_HEARTBEAT = timedelta(seconds=1)
@@ -56,6 +56,10 @@ Requests = AsyncIterator[agent_pb2.StreamPolicyRequest]
 log = get_logger("policy.streams")
 
 
+async def _nobody_waits() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manners:
     """Say how all streams of a process are held."""
@@ -66,6 +70,8 @@ class Manners:
     """Hears what the answers of devices led to, after it is durable."""
     on_clone: Callable[[str], None]
     """Hears of the devices under whose identity two lines of life alternate."""
+    calm: Callable[[], Awaitable[bool]] = _nobody_waits
+    """Waits while others have more urgent things to say than that all is as it was; tells whether it did."""
     heartbeat: timedelta = HEARTBEAT
     chance: Callable[[], float] = random.random
     """Gives a number from 0 to 1."""
@@ -181,6 +187,8 @@ class PolicyStream:
 
     async def _say_next(self, send: Send) -> None:
         saying = await self.conversation.next(self._manners.clock.now())
+        if isinstance(saying, UpToDate) and await self._manners.calm():
+            saying = await self.conversation.next(self._manners.clock.now())
         if isinstance(saying, GoAway):
             self.close(saying)
             return

@@ -19,6 +19,9 @@ LARGEST_GROUP = 500
 GATHERING = 0.01
 """Seconds for which a group gathers while many devices talk: a commit costs as much as a dozen steps."""
 
+RESTLESS = 2.0
+"""Seconds after which nobody waits any longer for a moment in which no step waits."""
+
 PATIENCE = 5.0
 """Seconds that a device waits for the policies to be read; it comes back by itself if it is sent away."""
 
@@ -102,6 +105,7 @@ class DeliveryWriter:
         self._deliveries = deliveries
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
+        self._calmed = asyncio.Event()
         self._ended = False
 
     def change(self, device_id: str, step: DeliveryStep) -> Answer:
@@ -113,6 +117,15 @@ class DeliveryWriter:
         self._waiting.append(_Waiting(device_id, step, answer))
         self._arrived.set()
         return answer
+
+    async def calm(self) -> bool:
+        """Wait while steps wait, for `RESTLESS` at most; tell whether that was so."""
+        if not self._waiting:
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RESTLESS):
+                await self._calmed.wait()
+        return True
 
     def worker(self) -> Worker:
         """Return the worker that commits."""
@@ -128,6 +141,8 @@ class DeliveryWriter:
             group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
             if not self._waiting:
                 self._arrived.clear()
+                self._calmed.set()
+                self._calmed = asyncio.Event()
             await self._commit(group)
 
     async def close(self) -> None:

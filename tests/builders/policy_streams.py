@@ -76,6 +76,7 @@ class World:
             clock=self.clock,
             on_answer=lambda delivery: self.answered.append(delivery.device_id),
             on_clone=self.suspected.append,
+            calm=self.writer.calm,
             heartbeat=heartbeat,
         )
         self._numbers = numbers or count(1)

@@ -113,6 +113,21 @@ async def test_a_writer_that_is_closed_leaves_nobody_waiting() -> None:
             await answer
 
 
+async def test_nobody_waits_for_calm_where_no_step_waits() -> None:
+    assert not await DeliveryWriter(MemoryDeliveries()).calm()
+
+
+async def test_calm_comes_once_no_step_waits() -> None:
+    writer = DeliveryWriter(MemoryDeliveries())
+    waiting = writer.change("d1", preparing)
+    calm = asyncio.create_task(writer.calm())
+    await asyncio.sleep(0)
+    assert not calm.done()
+    async with working(writer.run):
+        assert await calm
+        await waiting
+
+
 class Office:
     """A settings reporter with everything around it in memory."""
 

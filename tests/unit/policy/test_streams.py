@@ -272,3 +272,19 @@ async def test_a_device_that_never_had_settings_is_told_of_no_removal(world: Wor
             await stream.acknowledge(offer, manifest.revision)
             await stream.confirmed()
             world.publish(*contents)
+
+
+async def test_a_confirmation_that_had_to_wait_is_thought_over(tmp_path: Path) -> None:
+    world = World()
+
+    async def calm() -> bool:
+        world.publish(settings(), rules("meanwhile"))
+        return True
+
+    world.manners = replace(world.manners, calm=calm)
+    async with open_doors(tmp_path, world.parts()) as world.doors, world.stream() as stream:
+        await stream.hello()
+        await stream.apply()
+        _, manifest, document = await stream.offer()
+        assert manifest.revision == 2
+        assert [policy.name for policy in document.rules_policies] == ["meanwhile"]
