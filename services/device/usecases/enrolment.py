@@ -88,6 +88,18 @@ async def _repeat(work: Work, entry: Entry, device: Device, installation: Instal
         details={"token_id": entry.token.token_id},
     )
     await work.audit(record, now=entry.now)
+    used, issued = device.credentials.current, signed.certificate
+    reason = "issued again at a repeated enrolment; the old one counts until the first use of the new"
+    await work.history.add(
+        became(
+            device.device_id,
+            HistoryKind.CERTIFICATE,
+            before=used.serial if used else "",
+            after=issued.serial,
+            reason=reason,
+            now=entry.now,
+        )
+    )
     return Enrolled(renewed, signed.pem)
 
 

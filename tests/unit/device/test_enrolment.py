@@ -83,6 +83,8 @@ async def test_a_repeated_request_returns_the_same_device_and_uses_the_token_onc
     assert again.device.device_id == first.device.device_id
     assert store.kept.tokens["t1"].used == 1
     assert store.actions == ["device_enrolled", "certificate_issued"]
+    told = store.kept.history[-1]
+    assert (told.before, told.after) == again.device.credentials.serials
 
 
 async def test_the_certificate_of_a_repeated_request_waits_for_its_first_use_beside_the_first() -> None:
