@@ -100,7 +100,9 @@ class Client:
     ) -> Response:
         """Call a method, where asked for as soon as there is a connection (`wait`); raise CommandError where it fails."""
         try:
-            return method(request, timeout=deadline, metadata=self._metadata, wait_for_ready=wait)
+            if wait:
+                return method(request, timeout=deadline, metadata=self._metadata, wait_for_ready=True)
+            return method(request, timeout=deadline, metadata=self._metadata)
         except grpc.RpcError as error:
             raise explain_error(error, self._server) from None
 
