@@ -62,7 +62,9 @@ def device_to_proto(device: Device) -> devices_pb2.Device:
         certificate_expires=time_to_proto(current.expires if current else None),
         suspected_clone=time_to_proto(device.suspected_clone),
         quarantined=device.quarantined,
-        epm_state_reason=state_reason(lifecycle, facts.os) if device.is_enrolled else "",
+        epm_state_reason=state_reason(lifecycle, facts.os, quarantined=device.quarantined)
+        if device.is_enrolled
+        else "",
     )
 
 

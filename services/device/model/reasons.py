@@ -4,34 +4,34 @@ from datetime import UTC, datetime
 
 from services.device.model.lifecycle import Desired, EpmState, Lifecycle
 
+_IN_QUARANTINE = "The device is in quarantine, where no settings policy applies"
 _ASKED = {Desired.ON: "enables", Desired.OFF: "disables"}
 _REACHED = {EpmState.ACTIVE: Desired.ON, EpmState.DISABLED: Desired.OFF}
 
 
-def state_reason(lifecycle: Lifecycle, os: str) -> str:
-    """Say why the device is in the state."""
+def state_reason(lifecycle: Lifecycle, os: str, *, quarantined: bool = False) -> str:
+    """Say why the device is in the state; in quarantine no settings policy applies."""
+    none = _IN_QUARANTINE if quarantined else "No settings policy applies"
     time = _written(lifecycle.deprovision_time)
     match lifecycle.state:
         case EpmState.NOT_APPLICABLE:
             reason = _without_component(os)
         case EpmState.NOT_PROVISIONED:
-            reason = "No settings policy applies, and no component is asked of the device."
+            reason = f"{none}, and no component is asked of the device."
         case EpmState.PROVISIONING:
             asked = _ASKED.get(lifecycle.desired, "governs")
             reason = f"A settings policy that {asked} EPM applies; the device has not acknowledged it yet."
         case EpmState.ACTIVE | EpmState.DISABLED:
             reason = _acknowledged(lifecycle)
         case EpmState.DEPROVISION_PENDING:
-            reason = f"No settings policy applies; the component goes at {time} unless one comes back."
+            reason = f"{none}; the component goes at {time} unless one comes back."
         case _:  # DEPROVISIONING
-            reason = (
-                f"No settings policy applies; the component was to go at {time}, and the agent has not confirmed it."
-            )
+            reason = f"{none}; the component was to go at {time}, and the agent has not confirmed it."
     return reason
 
 
-def move_reason(before: Lifecycle, after: Lifecycle, os: str) -> str:
-    """Say why the device left one state for another."""
+def move_reason(before: Lifecycle, after: Lifecycle, os: str, *, quarantined: bool = False) -> str:
+    """Say why the device left one state for another; in quarantine no settings policy applies."""
     if after.state is EpmState.NOT_APPLICABLE:
         return _without_component(os)
     if before.state is EpmState.NOT_APPLICABLE:
@@ -44,7 +44,8 @@ def move_reason(before: Lifecycle, after: Lifecycle, os: str) -> str:
         case EpmState.ACTIVE | EpmState.DISABLED:
             reason = f"The device acknowledged settings that {_plural(_REACHED[after.state])} EPM."
         case EpmState.DEPROVISION_PENDING:
-            reason = f"No settings policy applies any more; the component goes at {_written(after.deprovision_time)}."
+            none = _IN_QUARANTINE if quarantined else "No settings policy applies any more"
+            reason = f"{none}; the component goes at {_written(after.deprovision_time)}."
         case EpmState.DEPROVISIONING:
             reason = "The time has come for the component to go."
         case _:  # NOT_PROVISIONED

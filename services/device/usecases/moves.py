@@ -45,7 +45,7 @@ class Moves:
         await work.audit(*self._entries, now=self._now)
 
     def _record(self, device: Device, after: Lifecycle) -> None:
-        reason = move_reason(device.lifecycle, after, device.facts.os)
+        reason = move_reason(device.lifecycle, after, device.facts.os, quarantined=device.quarantined)
         moved, entry = _move(device, after, reason, now=self._now)
         self._history.append(moved)
         self._entries.append(entry)

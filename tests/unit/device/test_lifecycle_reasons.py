@@ -74,3 +74,17 @@ def test_every_state_has_its_reason(lifecycle: Lifecycle, reason: str) -> None:
 )
 def test_every_move_has_its_reason(before: Lifecycle, after: Lifecycle, reason: str) -> None:
     assert move_reason(before, after, "linux") == reason
+
+
+@pytest.mark.parametrize("lifecycle", [NONE, PENDING, LEAVING])
+def test_a_quarantine_is_named_where_it_keeps_policies_away(lifecycle: Lifecycle) -> None:
+    ordinary, quarantined = (state_reason(lifecycle, "linux", quarantined=held) for held in (False, True))
+    assert "quarantine" not in ordinary
+    assert quarantined.startswith("The device is in quarantine, where no settings policy applies")
+    assert ordinary.partition("applies")[2] == quarantined.partition("applies")[2]
+
+
+def test_a_quarantine_is_why_a_component_goes() -> None:
+    assert move_reason(ACTIVE, PENDING, "linux", quarantined=True) == (
+        "The device is in quarantine, where no settings policy applies; the component goes at 2026-11-23T12:00:00Z."
+    )
