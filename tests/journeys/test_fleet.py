@@ -87,12 +87,15 @@ class Fleet:
 
     def agree(self, state: str, seed: str) -> None:
         """Wait until every agent is in the state, and the server says of each what the agent says."""
-        self.house.wait_for(f"{state} ({seed})", lambda: not self.differences() and self.states() == {state})
+        try:
+            self.house.wait_for(f"{state} ({seed})", lambda: not self.differences() and not self.others(state))
+        except AssertionError as error:
+            raise AssertionError(f"{self.differences()}\n{self.others(state)}") from error
 
-    def states(self) -> set[str]:
-        """Name the states of EPM in which devices are."""
+    def others(self, state: str) -> dict[str, str]:
+        """Name the devices in another state of EPM."""
         devices = self.house.must("epm", "get", "devices", "--output", "json").json()
-        return {device["epmState"] for device in devices}
+        return {device["name"]: device["epmState"] for device in devices if device["epmState"] != state}
 
     def end(self) -> tuple[int, Any]:
         """End the agents, and give the exit status and the summary."""
