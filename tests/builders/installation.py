@@ -18,6 +18,7 @@ PATIENCE = 30.0
 """Seconds that anything here may take on a busy machine."""
 
 Found = TypeVar("Found")
+Wrap = Callable[[list[str]], list[str]]
 _ENTRIES = {
     "epm": "from epmctl.main import main; main()",
     "epm-agent": "from agent_stub.main import main; main()",
@@ -73,6 +74,8 @@ class Installation:
     settings: dict[str, str] = field(default_factory=dict)
     """Further `EPM_*` settings of the server."""
     programs: dict[str, Program] = field(default_factory=dict)
+    wraps: dict[str, Wrap] = field(default_factory=dict)
+    """What makes another command of the one that is to be started under a name, for programs that have to fail."""
 
     @property
     def data_dir(self) -> Path:
@@ -173,9 +176,10 @@ class Installation:
     def start(self, name: str, program: str, *arguments: str | Path) -> Program:
         """Start a process under a name."""
         output, log = self.folder / f"{name}.out", self.folder / f"{name}.log"
+        command = [*_command(program), *map(str, arguments)]
         with output.open("wb") as out, log.open("ab") as errors:
             process = subprocess.Popen(
-                [*_command(program), *map(str, arguments)],
+                self.wraps[name](command) if name in self.wraps else command,
                 env=self.environ(),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -223,9 +227,12 @@ class Installation:
 
 
 @contextmanager
-def installation(folder: Path, **settings: str) -> Iterator[Installation]:
-    """Serve a fresh installation, logged in as its first Owner, and end everything that was started in it."""
-    built = Installation(folder, settings=settings)
+def installation(folder: Path, *, mesh: str = "", **settings: str) -> Iterator[Installation]:
+    """Serve a fresh installation, logged in as its first Owner, and end everything that was started in it.
+
+    The mesh door gets the port of `mesh`, if that is given.
+    """
+    built = Installation(folder, mesh=mesh, settings=settings)
     try:
         built.serve()
         built.log_in()

@@ -1,0 +1,62 @@
+"""What the faults have in common: policies to give out, and what is told of devices and rollouts."""
+
+import signal
+from typing import Any
+
+from tests.builders.installation import PATIENCE, Installation
+
+NAME = "ws-1"
+SETTINGS = """
+apiVersion: openepm/v1
+kind: ElevationSettingsPolicy
+metadata: {name: workstations}
+spec: {defaultResponse: %s, staleAfter: P30D, assignments: {include: [{group: all-devices}]}}
+"""
+FILE = "/usr/bin/env"
+
+
+def settings(response: str) -> str:
+    """Give a policy by which every attempt that no rule knows is answered so."""
+    return SETTINGS % response
+
+
+def rollout(house: Installation) -> Any:
+    """Give the counts of the policy's newest revision."""
+    return house.must("epm", "rollout", "status", "workstations", "--output", "json").json()
+
+
+def arrive(house: Installation) -> None:
+    """Wait until every device applied the policy's newest revision."""
+    house.must("epm", "rollout", "status", "workstations", "--watch", "--timeout", f"{PATIENCE:.0f}s")
+
+
+def delivery(house: Installation) -> Any:
+    """Give what the server knows of the device's policy."""
+    (found,) = house.must("epm", "rollout", "devices", "workstations", "--output", "json").json()
+    return found
+
+
+def device(house: Installation, name: str = NAME) -> Any:
+    """Give what the server knows of a device."""
+    return house.must("epm", "devices", "show", name, "--output", "json").json()
+
+
+def held(house: Installation) -> int:
+    """Give the revision that the agent has in force; 0 for none."""
+    return house.status(NAME)["policy"]["revision"] or 0
+
+
+def decided(house: Installation) -> str:
+    """Give what the agent decides by its policy."""
+    return str(house.elevate(NAME, "alice", FILE, options=["--answer-confirm"])["result"])
+
+
+def said(house: Installation, words: str, name: str = NAME) -> int:
+    """Count the lines of a program's log with these words; the log goes on when the program is started again."""
+    return (house.folder / f"{name}.log").read_text(encoding="utf-8").count(words)
+
+
+def killed(house: Installation, name: str) -> None:
+    """Wait until a program has killed itself."""
+    program = house.programs.pop(name)
+    assert program.process.wait(PATIENCE) == -signal.SIGKILL, program.log.read_text(encoding="utf-8")
