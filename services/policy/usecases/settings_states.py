@@ -14,7 +14,9 @@ async def survey(
 ) -> list[SettingsState]:
     """Return the states of the devices; for each whose document is another one now, a new revision waits afterwards.
 
-    Devices that the directory has lost meanwhile are passed over.
+    The document of a connected device is prepared by the process that holds its stream, and by no other: of two processes
+    one knows of a change first, and each would take back what the other prepared. Devices that the directory has lost
+    meanwhile are passed over.
     """
     revision = book.revision
     known = dict(await deliveries.many(device_ids))
@@ -22,7 +24,11 @@ async def survey(
     if losing := [device_id for device_id, mark in marks.items() if known[device_id].loses(mark.desired)]:
         await _change(deliveries, known, {device_id: lambda old: old.losing(now) for device_id in losing})
         marks |= _marks(book, {device_id: known[device_id] for device_id in losing})
-    behind = {device_id: _preparing(mark) for device_id, mark in marks.items() if _differs(known[device_id], mark)}
+    behind = {
+        device_id: _preparing(mark)
+        for device_id, mark in marks.items()
+        if _differs(known[device_id], mark) and not known[device_id].connected(now)
+    }
     await _change(deliveries, known, behind)
     return [
         SettingsState(

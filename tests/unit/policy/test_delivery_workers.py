@@ -6,10 +6,11 @@ import pytest
 
 from elevation.model import GroupType
 from services._chassis.errors import UnavailableError
-from services.policy.model.delivery import Delivery, Desired, SettingsState
+from services.policy.model.delivery import LEASE, Delivery, Desired, SettingsState
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryStep
 from services.policy.reporters import LARGEST_REPORT, SettingsReporter
+from services.policy.usecases.settings_states import survey
 from services.policy.workers import LARGEST_GROUP, DeliveryWriter
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.policy_delivery import (
@@ -383,3 +384,14 @@ async def test_the_reporter_waits_for_policies_and_directory_and_then_goes_by_it
         office.reporter.look_at(None)
         await office.receiver.told.wait()
     assert {state.device_id for state in office.receiver.heard} == {"d1", "d2"}
+
+
+async def test_the_document_of_a_connected_device_is_left_to_the_process_that_holds_its_stream() -> None:
+    deliveries, book = MemoryDeliveries(), policy_book(FakeDirectories(device("d1"), device("d2")))
+    book.put(corpus(settings()))
+    await deliveries.change([("d1", lambda old: old.opened("elsewhere", revision=0, sha256=b"", now=NOW))])
+    found = await survey(book, deliveries, ["d1", "d2"], now=NOW)
+    assert [(state.device_id, state.desired) for state in found] == [("d1", ON), ("d2", ON)]
+    assert {device_id: kept.revision for device_id, kept in deliveries.kept.items()} == {"d1": 0, "d2": 1}
+    await survey(book, deliveries, ["d1"], now=NOW + LEASE)
+    assert deliveries.kept["d1"].revision == 1
