@@ -10,7 +10,6 @@ whole, so that a crash between any two leaves an identity that works:
    `ca.pem`, `key.pem` and `certificate.pem`, in this order. Between the last two, `key.pem` is the key of `candidate.crt`.
 """
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from agent_stub.files import StateDisk, StateError, write_private
 from agent_stub.keys import fits, key_pem, new_key
 from agent_stub.model import Credentials, Identity
+from agent_stub.notes import read_note, write_note
 
 IDENTITY, KEY, CERTIFICATE, AUTHORITIES = "identity.json", "key.pem", "certificate.pem", "ca.pem"
 CANDIDATE_KEY, CANDIDATE, CANDIDATE_AUTHORITIES = "candidate.key", "candidate.crt", "candidate.ca"
@@ -47,7 +47,7 @@ def save_identity(folder: Path, identity: Identity) -> None:
     issued = fields.pop("policy_keys_issued")
     if issued is not None:
         fields["policy_keys_issued"] = issued.isoformat()
-    write_private(folder / IDENTITY, json.dumps(fields, indent=1).encode())
+    write_note(folder / IDENTITY, fields)
 
 
 def load(folder: Path) -> tuple[Identity, Credentials]:
@@ -67,7 +67,7 @@ def load(folder: Path) -> tuple[Identity, Credentials]:
 
 def load_identity(folder: Path) -> Identity:
     """Read the identity alone; raise OSError, ValueError, TypeError, KeyError or AttributeError where it is damaged."""
-    fields = json.loads((folder / IDENTITY).read_bytes())
+    fields = read_note(folder / IDENTITY)
     keys = {str(name): bytes.fromhex(key) for name, key in fields.pop("policy_keys").items()}
     issued = fields.pop("policy_keys_issued", None)
     return Identity(

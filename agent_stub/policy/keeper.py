@@ -9,7 +9,6 @@ any before, so that nobody brings a retired key back with an old one. INVARIANT:
 are on the disk, whatever was written last: the stored policy first gets a signature of a key that stays, then the keys go.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from google.protobuf.message import DecodeError
 from agent_stub.files import StateError, write_private
 from agent_stub.identity_store import save_identity
 from agent_stub.model import Identity
+from agent_stub.notes import read_note, write_note
 from agent_stub.policy.document import DevicePolicy, read_document
 from agent_stub.policy.manifest import (
     Manifest,
@@ -232,7 +232,7 @@ class PolicyKeeper:
 
     def _load_contact(self) -> list[str]:
         try:
-            fields = json.loads((self._folder / CONTACT).read_bytes())
+            fields = read_note(self._folder / CONTACT)
             confirmed = datetime.fromisoformat(fields["confirmed"]).astimezone(UTC)
             issued = datetime.fromisoformat(fields.get("issued", NEVER.isoformat())).replace(tzinfo=UTC)
             self._contact = Contact(int(fields["highest"]), bytes.fromhex(fields["highest_sha256"]), confirmed, issued)
@@ -253,7 +253,7 @@ class PolicyKeeper:
             "issued": contact.issued.isoformat(),
         }
         try:
-            write_private(self._folder / CONTACT, json.dumps(fields).encode())
+            write_note(self._folder / CONTACT, fields)
         except OSError as error:
             # Counts until the agent stops; after that the device is as stale as the file says.
             log.warning("policy_contact_not_stored", error=error.strerror)
