@@ -101,6 +101,8 @@ class CheckpointWriter:
         self._now = now
         self._unwritten: list[Checkpoint] = []
         self._one_at_a_time = asyncio.Lock()
+        head = head_of(table)
+        self._head = sa.select(head.c.sequence, head.c.hash).where(head.c.id == 1)  # composed once: it is asked every second
 
     async def seal(self) -> None:
         """Sign the newest record, unless that is done. Raises UnavailableError where it cannot be kept."""
@@ -159,9 +161,8 @@ class CheckpointWriter:
             self._unwritten.append(newest)
 
     async def _is_sealed(self) -> bool:
-        head = head_of(self._table)
         async with self._database.read() as tx:
-            row = (await tx.execute(sa.select(head.c.sequence, head.c.hash).where(head.c.id == 1))).one()
+            row = (await tx.execute(self._head)).one()
             newest = await self._reader.newest_checkpoint(tx)
         if newest is None:
             return bool(row.sequence == 0)

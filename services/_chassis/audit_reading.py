@@ -39,6 +39,7 @@ class AuditReader:
     def __init__(self, database: Database, table: sa.Table) -> None:
         self._database = database
         self._table = table
+        self._newest = self._signed().order_by(checkpoints_of(table).c.id.desc()).limit(1)
 
     async def page(self, asked: AuditFilter, page: PageRequest) -> Page[AuditRecord]:
         """Return records, newest first."""
@@ -70,9 +71,7 @@ class AuditReader:
 
     async def newest_checkpoint(self, tx: Transaction) -> Checkpoint | None:
         """Return the checkpoint that was signed last."""
-        table = checkpoints_of(self._table)
-        rows = await tx.execute(self._signed().order_by(table.c.id.desc()).limit(1))
-        row = rows.mappings().one_or_none()
+        row = (await tx.execute(self._newest)).mappings().one_or_none()
         return None if row is None else checkpoint_of(row)
 
     async def _records(self, tx: Transaction, statement: sa.Select[Any]) -> list[AuditRecord]:

@@ -72,8 +72,7 @@ class Transaction:
 
     async def current_revision(self) -> int:
         """Return the newest revision that this transaction sees."""
-        table = self._database.revisions
-        return int((await self.connection.execute(sa.select(table.c.value).where(table.c.id == 1))).scalar_one())
+        return int((await self.connection.execute(self._database.newest_revision)).scalar_one())
 
 
 class Database:
@@ -83,6 +82,7 @@ class Database:
         self.engine = engine
         self.service = service
         self.revisions = revision_table(sa.MetaData(), service)
+        self.newest_revision = sa.select(self.revisions.c.value).where(self.revisions.c.id == 1)
         self.changes = ChangeFeed(self.current_revision, engine.url if self.on_postgresql else None, self.channel)
         self._writer = nullcontext() if self.on_postgresql else asyncio.Lock()
 
