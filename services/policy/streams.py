@@ -130,6 +130,7 @@ class PolicyStream:
         if await self.conversation.begin(hello, self._manners.clock.now()):
             log.warning("policy_stream_alternates", device_id=device_id, run_id=hello.run_id)
             self._manners.on_clone(device_id)
+        self._manners.on_answer(self.conversation.delivery)  # the hello may tell what an answer that was lost did not
         log.info(
             "policy_stream_opened",
             device_id=device_id,

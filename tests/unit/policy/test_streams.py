@@ -40,7 +40,7 @@ async def test_the_device_is_welcomed_and_offered_its_document_at_once(world: Wo
         await stream.acknowledge(offer, 1)
         assert (await stream.confirmed()).sha256 == manifest.sha256
     assert (await world.known()).state is DeliveryState.APPLIED
-    assert world.answered == ["d1"]
+    assert world.answered == ["d1", "d1"]  # by its hello, and by its answer
 
 
 async def test_a_device_that_holds_the_newest_document_gets_no_body(world: World) -> None:
@@ -62,6 +62,7 @@ async def test_an_answer_that_was_lost_is_known_from_the_next_hello(world: World
         await stream.hello(held)
         await stream.confirmed()
         assert (await world.known()).acknowledged(Desired.ON)
+        assert world.answered == ["d1", "d1"]  # whoever tells the device service hears of it now, not a survey later
 
 
 async def test_the_end_of_a_stream_answers_nothing(world: World) -> None:
