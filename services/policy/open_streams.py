@@ -111,7 +111,7 @@ class OpenStreams:
         for start in range(0, len(streams), HELD_AT_ONCE):
             part = streams[start : start + HELD_AT_ONCE]
             now = self._clock.now()
-            steps = [(stream.conversation.device_id, stream.conversation.hold(now)) for stream in part]
-            for stream, found in zip(part, await self._deliveries.change(steps), strict=True):
-                if found.stream != stream.conversation.stream:
+            others = await self._deliveries.hold([stream.conversation.hold(now) for stream in part])
+            for stream in part:
+                if found := others.get(stream.conversation.device_id):
                     stream.close(superseded(stream.run_id, found.runs[-1] if found.runs else ""))

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 from elevation.model import RulesPolicy
 from services._chassis.paging import Page, PageRequest
 from services.policy.model.bundle import Contents
-from services.policy.model.delivery import Delivery, SettingsState
+from services.policy.model.delivery import Delivery, Held, SettingsState
 from services.policy.model.directory import Directory
 from services.policy.model.objects import Change, Content, Corpus, Stored
 from services.policy.model.rollout import Picture
@@ -95,6 +95,10 @@ class Deliveries(Protocol):
 
     async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
         """Take each step for its device, in order, all or none, and return what each led to."""
+        ...
+
+    async def hold(self, held: Sequence[Held]) -> Mapping[str, Delivery]:
+        """Keep that streams are open; return the deliveries of those devices, by id, of which another stream is known."""
         ...
 
     async def many(self, device_ids: Collection[str]) -> Mapping[str, Delivery]:

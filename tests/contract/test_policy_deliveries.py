@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from services._chassis.db import Database
 from services._chassis.migrate import differences, upgrade
-from services.policy.model.delivery import Delivery, Desired
+from services.policy.model.delivery import Delivery, Desired, Held
 from services.policy.model.states import DeliveryState
 from services.policy.ports import Deliveries
 from services.policy.store import tables
@@ -80,6 +81,34 @@ async def test_a_step_sees_what_an_earlier_change_kept(deliveries: Deliveries) -
     assert again.revision == 1
     [other] = await deliveries.change([("d1", lambda old: preparing(TWO)(old).sent(NOW))])
     assert (other.revision, other.state) == (2, DeliveryState.OFFERED)
+
+
+async def test_a_stream_that_is_held_is_seen_and_what_it_did_not_confirm_stays(deliveries: Deliveries) -> None:
+    names = ("d1", "d2")
+    for name in names:
+        await deliveries.change(
+            [(name, lambda old: replace(old.opened("s", revision=0, sha256=b"", now=NOW), revision=1))]
+        )
+        await deliveries.change([(name, lambda old: old.applied(1, Desired.ON, NOW))])
+    later = NOW + timedelta(minutes=1)
+    confirmed = {"d1": later, "d2": None}
+    held = [Held(device_id=name, stream="s", seen=later, confirmed=confirmed[name]) for name in names[::-1]]
+    assert await deliveries.hold(held) == {}
+    known = await deliveries.many(names)
+    assert {name: (known[name].seen, known[name].confirmed) for name in names} == {
+        "d1": (later, later),
+        "d2": (later, NOW),
+    }
+
+
+async def test_of_a_stream_that_is_not_the_newest_nothing_is_kept(deliveries: Deliveries) -> None:
+    await deliveries.change([("d1", lambda old: old.opened("newer", revision=0, sha256=b"", now=NOW))])
+    before = await deliveries.many(["d1", "lost"])
+    later = NOW + timedelta(minutes=1)
+    held = [Held(device_id=name, stream="older", seen=later, confirmed=later) for name in ("d1", "lost")]
+    assert await deliveries.hold(held) == before
+    assert await deliveries.many(["d1", "lost"]) == before
+    assert await deliveries.hold([]) == {}
 
 
 async def test_of_steps_that_fail_nothing_is_kept(deliveries: Deliveries) -> None:

@@ -20,7 +20,7 @@ from elevation.model import (
 )
 from services._chassis.errors import UnavailableError
 from services.policy.codec.documents import MouldMaker
-from services.policy.model.delivery import Delivery, SettingsState
+from services.policy.model.delivery import Delivery, Held, SettingsState
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.objects import About, Corpus, Item, Stored
 from services.policy.ports import DeliveryStep, Directories
@@ -175,6 +175,12 @@ class MemoryDeliveries:
         self._changed = asyncio.Event()
         return led_to
 
+    async def hold(self, held: Sequence[Held]) -> Mapping[str, Delivery]:
+        """Take the streams for open, unless others are known."""
+        steps = [(each.device_id, lambda old, each=each: _held(old, each)) for each in held]
+        found = await self.change(steps)
+        return {each.device_id: old for each, old in zip(held, found, strict=True) if old.stream != each.stream}
+
     async def until(self, device_id: str, reached: Callable[[Delivery], bool]) -> None:
         """Wait until the device's delivery is as the test wants it."""
         async with asyncio.timeout(10):
@@ -185,6 +191,10 @@ class MemoryDeliveries:
         """Return what is kept."""
         self.asked.extend(device_ids)
         return {device_id: self.kept.get(device_id, Delivery(device_id)) for device_id in sorted(device_ids)}
+
+
+def _held(old: Delivery, held: Held) -> Delivery:
+    return old.held(held.stream, held.seen, confirmed=held.confirmed)
 
 
 class FakeReceiver:

@@ -187,6 +187,17 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Tell that a stream is open still."""
+
+    device_id: str
+    stream: str
+    seen: datetime
+    confirmed: datetime | None
+    """When the document was confirmed, if it was since this was told last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsState:
     """Tell what settings policies want of a device, and whether the device applied a document that says so."""
 

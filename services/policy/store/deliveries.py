@@ -1,10 +1,12 @@
 """How far the policy of each device has come, on SQLite or PostgreSQL."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from services._chassis.db import Database, Transaction
 from services.policy.model.bundle import Bundle
-from services.policy.model.delivery import Delivery
+from services.policy.model.delivery import Delivery, Held
 from services.policy.ports import DeliveryStep
 from services.policy.store.bundles import keep_bundles
 from services.policy.store.delivery_rows import DeliveryRows, PostgresRows, SqliteRows, from_row, to_row
@@ -36,6 +38,22 @@ class SqlDeliveries:
             await self._write(tx, [new for device_id, new in after.items() if new != before[device_id]])
         self.changes += 1
         return led_to
+
+    async def hold(self, held: Sequence[Held]) -> Mapping[str, Delivery]:
+        """Keep that streams are open; return the deliveries of those devices, by id, of which another stream is known."""
+        if not held:
+            return {}
+        rows, named = self._rows, {each.device_id: each.stream for each in held}
+        values = [(rows.time(each.seen), rows.time(each.confirmed), each.device_id, each.stream) for each in held]
+        async with self._database.transaction() as tx:
+            # In one order for everybody, as they are locked elsewhere.
+            await tx.connection.exec_driver_sql(rows.hold, sorted(values, key=operator.itemgetter(2)))
+            others = set(named)
+            for part in _parts(sorted(named)):
+                found: Iterable[Sequence[Any]] = await tx.connection.exec_driver_sql(rows.streams, rows.asked(part))
+                others -= {row[0] for row in found if row[1] == named[row[0]]}
+        self.changes += 1
+        return await self.many(others) if others else {}
 
     async def many(self, device_ids: Collection[str]) -> Mapping[str, Delivery]:
         """Return what is known of the devices, by id; an empty delivery where nothing is."""

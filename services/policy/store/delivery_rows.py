@@ -38,6 +38,14 @@ _SELECT = f"SELECT {_LISTED} FROM policy_delivery WHERE device_id"  # noqa: S608
 _DESIRED = {desired.value: desired for desired in Desired}
 
 
+_STREAMS = "SELECT device_id, stream FROM policy_delivery WHERE device_id"
+
+
+def _hold(mark: str) -> str:
+    values = f"seen = {mark}, confirmed = COALESCE({mark}, confirmed)"
+    return f"UPDATE policy_delivery SET {values} WHERE device_id = {mark} AND stream = {mark}"  # noqa: S608 - our own names
+
+
 def _insert(mark: str) -> str:
     marks = ", ".join([mark] * len(COLUMNS))
     return f"INSERT INTO policy_delivery ({_LISTED}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
@@ -59,6 +67,10 @@ class DeliveryRows(Protocol):
     """Makes a row unless there is one."""
     update: str
     """Writes a row that there is."""
+    hold: str
+    """Writes when a stream was seen and perhaps confirmed, if it is still the device's newest."""
+    streams: str
+    """Asks for the newest streams of the devices in `asked`."""
 
     def asked(self, device_ids: Sequence[str]) -> tuple[object, ...]:
         """Return the parameters that name the devices."""
@@ -84,6 +96,8 @@ class SqliteRows:
     lock = select
     insert = _insert("?")
     update = _update("?")
+    hold = _hold("?")
+    streams = f"{_STREAMS} IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own names
 
     def asked(self, device_ids: Sequence[str]) -> tuple[object, ...]:
         """Return one parameter, a list in JSON: the statement stays the same for any number."""
@@ -109,6 +123,8 @@ class PostgresRows:
     lock = f"{select} ORDER BY device_id FOR UPDATE"
     insert = _insert("%s")
     update = _update("%s")
+    hold = _hold("%s")
+    streams = f"{_STREAMS} = ANY(%s)"
 
     def asked(self, device_ids: Sequence[str]) -> tuple[object, ...]:
         """Return one parameter, an array."""

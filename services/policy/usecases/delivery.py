@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from services._chassis.errors import DeniedError, InvalidError, Problem
 from services.policy.model.bundle import Bundle
-from services.policy.model.delivery import LARGEST_REVISION, Delivery, Desired, GoAwayReason
+from services.policy.model.delivery import LARGEST_REVISION, Delivery, Desired, GoAwayReason, Held
 from services.policy.model.manifest import Manifest, SigningKeys
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryChanges, DeliveryStep
@@ -204,10 +204,10 @@ class Conversation:
         await self._change(lambda old: old.rejected(offer.revision, reasons, now))
         self._unanswered = None
 
-    def hold(self, now: datetime) -> DeliveryStep:
-        """Return the step by which the data show that the stream is open still, and what it confirmed."""
+    def hold(self, now: datetime) -> Held:
+        """Tell that the stream is open still, and what it confirmed."""
         confirmed, self._confirmed = self._confirmed, None
-        return lambda old: old.held(self.stream, now, confirmed=confirmed)
+        return Held(device_id=self.device_id, stream=self.stream, seen=now, confirmed=confirmed)
 
     async def end(self, now: datetime) -> None:
         """Note that the stream is closed; that answers nothing."""
