@@ -184,10 +184,15 @@ class Nack(_message.Message):
     NONCE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    TEMPORARY_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     """Nonce of the offer."""
     revision: _builtins.int
     """Revision that is refused."""
+    temporary: _builtins.bool
+    """The device itself is the cause, not the document: for example its disk is full or its clock wrong. The server offers the document
+    again, under a new revision, not before a heartbeat has passed. Not set: the document is not offered to this run of the agent again.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All reasons, one sentence each."""
@@ -198,10 +203,11 @@ class Nack(_message.Message):
         nonce: _builtins.bytes = ...,
         revision: _builtins.int = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
+        temporary: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "reasons", b"reasons", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "reasons", b"reasons", "revision", b"revision", "temporary", b"temporary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
