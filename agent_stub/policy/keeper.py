@@ -134,12 +134,14 @@ class PolicyKeeper:
     def apply(self, offer: agent_pb2.Offer, now: datetime) -> int:
         """Put an offer in force and give its revision; raise PolicyRefusedError with all reasons, the old one stays."""
         manifest, reasons = read_manifest(offer.signed_manifest, self._identity)
-        reasons += expiry_problems(manifest, now)
+        expired = expiry_problems(manifest, now)
+        reasons += expired
         rollback = self._order_problems(manifest)
         policy, problems = self._read(manifest, offer.document)
         reasons += rollback + problems
         if policy is None or reasons:
-            raise PolicyRefusedError(reasons, code="POLICY_ROLLBACK_REFUSED" if rollback else "POLICY_REFUSED")
+            code = "POLICY_ROLLBACK_REFUSED" if rollback else "POLICY_REFUSED"
+            raise PolicyRefusedError(reasons, code, passes=reasons == expired)
         key_id = manifest.key_id
         if self.held is None or self.held.revision != manifest.revision:
             self._store(offer)
@@ -222,7 +224,7 @@ class PolicyKeeper:
             write_private(self._folder / POLICY, kept.SerializeToString())
         except OSError as error:
             reason = f"the device cannot store the policy ({(error.strerror or 'input/output error').lower()})"
-            raise PolicyRefusedError([reason], code="POLICY_NOT_STORED") from error
+            raise PolicyRefusedError([reason], "POLICY_NOT_STORED", passes=True) from error
 
     def _rise(self, manifest: Manifest) -> None:
         """Count the stored policy where the contact file is behind it or gone."""

@@ -18,12 +18,16 @@ MOST_KEYS = 32
 
 
 class PolicyRefusedError(Exception):
-    """A policy is not applied. `reasons` holds all that is wrong; `code` names the kind for diagnostics."""
+    """A policy is not applied. `reasons` holds all that is wrong; `code` names the kind for diagnostics.
 
-    def __init__(self, reasons: list[str], code: str = "POLICY_REFUSED") -> None:
+    `passes` tells that nothing is wrong with the policy itself: there may be room on the disk later, or the clock set right.
+    """
+
+    def __init__(self, reasons: list[str], code: str = "POLICY_REFUSED", *, passes: bool = False) -> None:
         super().__init__("; ".join(reasons))
         self.reasons = reasons
         self.code = code
+        self.passes = passes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,12 +19,15 @@ LOGGED_REASONS = 20
 SILENT_BEATS = 2
 """A stream on which this many heartbeats are missing is dead, whatever the connection says."""
 LONGEST_THROTTLE_SECONDS = 3600.0
+CAUGHT_UP = End("a policy that was refused is in force now", 0.0, still_connected=True)
+"""The server learns it from the hello of the next stream."""
 
 
 class PolicyStream:
     """The device's side of `StreamPolicy`. `changed` is called after an offer was applied, `refused` after one was not.
 
-    `introduction` says who speaks; what the device holds is added at every connect.
+    `introduction` says who speaks; what the device holds is added at every connect. An offer that was refused for want of
+    room, or for the clock, is tried again whenever the server is heard: the server does not send it to this run again.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class PolicyStream:
         self._now = now
         self._changed = changed
         self._refused = refused
+        self._put_off: agent_pb2.Offer | None = None
 
     async def session(self, link: Link) -> End:
         """Hold one stream until it ends."""
@@ -67,6 +71,8 @@ class PolicyStream:
                 answer = self._answer(response)
                 if answer is not None:
                     await call.write(answer)
+                elif self._catches_up():
+                    return CAUGHT_UP
             raise SessionError(f"the server ended the stream: {await call.details() or 'without a reason'}")
         finally:
             call.cancel()
@@ -93,9 +99,12 @@ class PolicyStream:
                 raise SessionError(f"the server sent {other or 'nothing'} where an offer was due")
 
     def _take(self, offer: agent_pb2.Offer) -> agent_pb2.StreamPolicyRequest:
+        self._put_off = None
         try:
             revision = self._keeper.apply(offer, self._now())
         except PolicyRefusedError as error:
+            if error.passes:
+                self._put_off = offer
             log.warning("policy_refused", reasons=error.reasons[:LOGGED_REASONS], count=len(error.reasons))
             self._refused(error)
             reasons = _bounded(error.reasons)
@@ -104,6 +113,19 @@ class PolicyStream:
         log.info("policy_applied", revision=revision)
         self._changed()
         return agent_pb2.StreamPolicyRequest(ack=agent_pb2.Ack(nonce=offer.nonce, revision=revision))
+
+    def _catches_up(self) -> bool:
+        """Try again what was put off; tell whether it is in force now. That it is not yet was said already."""
+        if self._put_off is None:
+            return False
+        try:
+            revision = self._keeper.apply(self._put_off, self._now())
+        except PolicyRefusedError:
+            return False
+        self._put_off = None
+        log.info("policy_applied", revision=revision)
+        self._changed()
+        return True
 
     def _confirm(self, up_to_date: agent_pb2.UpToDate) -> None:
         try:

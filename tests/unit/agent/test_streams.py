@@ -18,7 +18,7 @@ from agent_stub.events.upload import Uploader
 from agent_stub.links import MESSAGE_LIMIT, Channels, End, Link, SessionError, keep
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
-from agent_stub.policy.stream import PolicyStream
+from agent_stub.policy.stream import CAUGHT_UP, PolicyStream
 from elevation.codec.document import encode_document
 from epm.device.v1 import agent_pb2 as device_pb2
 from epm.device.v1 import agent_pb2_grpc as device_grpc
@@ -53,7 +53,7 @@ class Device:
             self.keeper,
             lambda: policy_pb2.Hello(device_id=DEVICE_ID, agent_version="1", boot_id="boot"),
             delays=self.delays,
-            now=lambda: NOW,
+            now=lambda: self.now,
             changed=lambda: self.changes.put_nowait(None),
             refused=self.refusals.append,
         )
@@ -154,6 +154,33 @@ async def test_a_welcome_that_comes_again_is_a_sign_of_life_and_no_more(device: 
     device.servers.policy.outbox.put_nowait(policy_pb2.StreamPolicyResponse(welcome=policy_pb2.Welcome()))
     device.goodbye(reason=policy_pb2.GO_AWAY_REASON_DRAINING, reconnect_within={"seconds": 9})
     assert await device.policy().session(device.link) == End("DRAINING", 9.0)
+
+
+async def test_what_was_refused_for_the_clock_is_in_force_once_the_clock_is_right(device: Device) -> None:
+    welcome = policy_pb2.StreamPolicyResponse(welcome=policy_pb2.Welcome())
+    device.now = NOW + timedelta(days=3)
+    async with session(asyncio.create_task(device.policy().session(device.link))) as task:
+        assert (await device.said()).HasField("hello")
+        device.servers.policy.offer(device.servers.installation.offer(CONTENT, 3))
+        assert "expired" in (await device.said()).nack.reasons[0]
+        device.servers.policy.outbox.put_nowait(welcome)
+        device.servers.policy.offer(device.servers.installation.offer(b"no document", 4))
+        assert len((await device.said()).nack.reasons) == 2
+        device.now = NOW
+        device.servers.policy.outbox.put_nowait(welcome)
+        device.goodbye(reason=policy_pb2.GO_AWAY_REASON_DRAINING, reconnect_within={"seconds": 9})
+        assert await task == End("DRAINING", 9.0)  # an older one, or one that is wrong itself, is not taken up
+        assert device.changes.empty()
+    device.now = NOW + timedelta(days=3)
+    async with session(asyncio.create_task(device.policy().session(device.link))) as task:
+        device.servers.policy.offer(device.servers.installation.offer(CONTENT, 5))
+        while not (await device.said()).HasField("nack"):
+            pass
+        device.now = NOW
+        device.servers.policy.outbox.put_nowait(welcome)
+        assert await task == CAUGHT_UP
+    assert device.keeper.held is not None
+    assert (device.keeper.held.revision, device.changes.qsize(), len(device.refusals)) == (5, 1, 3)
 
 
 async def test_the_hello_names_the_keys_by_which_the_device_verifies_policy(device: Device) -> None:
