@@ -27,7 +27,7 @@ def rollout(house: Installation) -> Any:
 
 def arrive(house: Installation) -> None:
     """Wait until every device applied the policy's newest revision."""
-    house.must("epm", "rollout", "status", "workstations", "--watch", "--timeout", f"{PATIENCE:.0f}s")
+    house.must("epm", "rollout", "status", "workstations", "--watch", "--timeout", f"{PATIENCE - 5:.0f}s")
 
 
 def delivery(house: Installation) -> Any:
