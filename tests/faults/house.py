@@ -51,6 +51,11 @@ def decided(house: Installation) -> str:
     return str(house.elevate(NAME, "alice", FILE, options=["--answer-confirm"])["result"])
 
 
+def answers(house: Installation) -> bool:
+    """Tell whether the agent answers."""
+    return house.run("epm-agent", "status", "--state-dir", house.state(NAME)).code == 0
+
+
 def said(house: Installation, words: str, name: str = NAME) -> int:
     """Count the lines of a program's log with these words; the log goes on when the program is started again."""
     return (house.folder / f"{name}.log").read_text(encoding="utf-8").count(words)

@@ -9,7 +9,7 @@ from epm.policy.v1 import agent_pb2
 from tests.builders.installation import Installation, free_ports, installation
 from tests.builders.relay import DOWN, UP, Relay, relay_to
 from tests.faults.hooks import wrap
-from tests.faults.house import NAME, arrive, decided, delivery, held, killed, said, settings
+from tests.faults.house import NAME, answers, arrive, decided, delivery, held, killed, said, settings
 
 pytestmark = pytest.mark.xdist_group("faults-kills")
 
@@ -101,7 +101,3 @@ def test_an_agent_killed_while_it_stores_a_policy_starts_with_the_whole_old_or_t
 def stored(house: Installation) -> bytes:
     """Return the document that the agent's disk holds."""
     return agent_pb2.Offer.FromString((house.state(NAME) / POLICY).read_bytes()).document
-
-
-def answers(house: Installation) -> bool:
-    return house.run("epm-agent", "status", "--state-dir", house.state(NAME)).code == 0
