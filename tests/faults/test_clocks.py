@@ -1,0 +1,93 @@
+"""Wall clocks that are wrong by a year, the server's and the agent's: the last good policy stays, and the word is said."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.builders.installation import Installation, installation
+from tests.faults.hooks import wrap
+from tests.faults.house import NAME, answers, arrive, decided, delivery, device, held, settings
+
+YEAR = 365
+pytestmark = pytest.mark.xdist_group("faults-clocks")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with installation(tmp_path_factory.mktemp("house")) as house:
+        house.enrol(NAME, "alice")
+        house.run_agent(NAME)
+        yield house
+
+
+@pytest.fixture
+def house(whole: Installation) -> Installation:
+    """Hold a policy in force by which everything is denied."""
+    whole.apply(settings("DENY"))
+    arrive(whole)
+    return whole
+
+
+def set_clock(house: Installation, name: str, days: int = 0) -> None:
+    """Start a program anew with its wall clock so many days ahead.
+
+    It is killed: a server that drains would ask its devices to come back within half a minute.
+    """
+    house.programs.pop(name).kill()
+    house.wraps[name] = wrap("shift_clocks", days)
+    if name == NAME:
+        house.run_agent(name)
+        house.wait_for("the agent", lambda: answers(house))
+    else:
+        house.serve()
+
+
+def test_an_agent_a_year_ahead_refuses_what_has_expired_by_then_and_elevates_nothing(house: Installation) -> None:
+    first = held(house)
+    set_clock(house, NAME, YEAR)
+    house.apply(settings("USER_CONFIRMED"))
+    house.wait_for("the refusal", lambda: delivery(house)["state"] == "REJECTED")
+    assert "the manifest expired at" in delivery(house)["rejections"][0]
+    assert held(house) == first
+    assert decided(house) != "ELEVATED"
+    set_clock(house, NAME)
+    house.wait_for("what was refused", lambda: delivery(house)["state"] == "APPLIED")
+    assert decided(house) == "ELEVATED"
+
+
+def test_an_agent_a_year_behind_keeps_its_policy_and_takes_the_next_one(house: Installation) -> None:
+    first = held(house)
+    set_clock(house, NAME, -YEAR)
+    house.apply(settings("USER_CONFIRMED"))
+    arrive(house)
+    assert (held(house), decided(house)) == (first + 1, "ELEVATED")
+    set_clock(house, NAME)
+    house.apply(settings("DENY"))
+    arrive(house)
+    assert (held(house), decided(house)) == (first + 2, "DENIED")
+
+
+def test_a_server_a_year_behind_confirms_and_changes_nothing_on_its_devices(house: Installation) -> None:
+    first = held(house)
+    set_clock(house, "server", -YEAR)
+    house.apply(settings("USER_CONFIRMED"))
+    house.wait_for("the refusal", lambda: delivery(house)["state"] == "REJECTED")
+    assert "the manifest expired at" in delivery(house)["rejections"][0]
+    assert (held(house), decided(house)) == (first, "DENIED")
+    set_clock(house, "server")
+    house.apply(settings("USER_CONFIRMED").replace("P30D", "P20D"))
+    arrive(house)
+    assert decided(house) == "ELEVATED"
+
+
+def test_a_server_a_year_ahead_takes_nothing_away_and_leaves_nothing_behind(house: Installation) -> None:
+    first = held(house)
+    set_clock(house, "server", YEAR)
+    assert device(house)["epmState"] == "ACTIVE"
+    house.apply(settings("USER_CONFIRMED"))
+    arrive(house)
+    set_clock(house, "server")
+    assert device(house)["epmState"] == "ACTIVE"
+    house.apply(settings("DENY"))
+    arrive(house)
+    assert (held(house), decided(house)) == (first + 2, "DENIED")
