@@ -54,7 +54,7 @@ def die_after_rename(name: str) -> None:
     sys.addaudithook(watch)
 
 
-def die_in(module: str, path: str, *, state: str = "") -> None:
+def die_in(module: str, path: str, state: str = "") -> None:
     """Die when a coroutine function has done its work; with `state` only once a device is led to that EPM state."""
     owner: object = importlib.import_module(module)
     *holders, name = path.split(".")
