@@ -108,7 +108,9 @@ class PolicyStream:
             log.warning("policy_refused", reasons=error.reasons[:LOGGED_REASONS], count=len(error.reasons))
             self._refused(error)
             reasons = _bounded(error.reasons)
-            nack = agent_pb2.Nack(nonce=offer.nonce, revision=_claimed_revision(offer), reasons=reasons)
+            nack = agent_pb2.Nack(
+                nonce=offer.nonce, revision=_claimed_revision(offer), reasons=reasons, temporary=error.passes
+            )
             return agent_pb2.StreamPolicyRequest(nack=nack)
         log.info("policy_applied", revision=revision)
         self._changed()

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from functools import partial
 
 import uuid_utils
@@ -80,7 +81,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     sightings = SightingReporter(SightingReports(device), monotonic=clock.monotonic)
     agents = PolicyStreamServicer(
         partial(_admitted, corpus, directory, sightings.saw),
-        partial(_conversation, book, writer, speaker),
+        partial(_conversation, book, writer, speaker, wait=settings.policy_heartbeat),
         streams,
         manners=_manners(settings, clock, speaker=speaker, reporter=reporter, sightings=sightings, writer=writer),
     )
@@ -138,8 +139,18 @@ def _cut(streams: OpenStreams, directory: DirectoryWatch, device_ids: Iterable[s
     streams.judge(partial(ending, directory.directory()), device_ids)
 
 
-def _conversation(book: PolicyBook, writer: DeliveryWriter, speaker: Speaker, device_id: str) -> Conversation:
-    return Conversation(device_id, new_id(), book=book, deliveries=writer, new_nonce=new_nonce, keys=speaker.keys)
+def _conversation(
+    book: PolicyBook, writer: DeliveryWriter, speaker: Speaker, device_id: str, *, wait: timedelta
+) -> Conversation:
+    return Conversation(
+        device_id,
+        new_id(),
+        book=book,
+        deliveries=writer,
+        new_nonce=new_nonce,
+        keys=speaker.keys,
+        wait=wait,
+    )
 
 
 def _manners(

@@ -161,8 +161,9 @@ class PolicyStream:
                     await self.conversation.acknowledge(request.ack.nonce, request.ack.revision, now)
                     log.debug("policy_applied", device_id=self.conversation.device_id, revision=request.ack.revision)
                 case "nack":
-                    await self.conversation.refuse(request.nack.nonce, tuple(request.nack.reasons), now)
-                    log.warning("policy_refused", device_id=self.conversation.device_id, revision=request.nack.revision)
+                    nack = request.nack
+                    await self.conversation.refuse(nack.nonce, tuple(nack.reasons), now, temporary=nack.temporary)
+                    log.warning("policy_refused", device_id=self.conversation.device_id, revision=nack.revision)
                 case _:
                     problem = Problem("message", "must be ack or nack after hello")
                     raise InvalidError([problem], reason="ANSWER_EXPECTED")

@@ -133,6 +133,7 @@ class World:
             deliveries=self.writer,
             new_nonce=lambda: b"nonce-%d" % next(self._numbers),
             keys=self.speaker.keys,
+            wait=self.manners.heartbeat,
         )
 
 
@@ -214,9 +215,10 @@ class Stream:
         """Say that the offer is in force."""
         await self.say(agent_pb2.StreamPolicyRequest(ack=agent_pb2.Ack(nonce=offer.nonce, revision=revision)))
 
-    async def refuse(self, offer: agent_pb2.Offer, *reasons: str) -> None:
+    async def refuse(self, offer: agent_pb2.Offer, *reasons: str, temporary: bool = False) -> None:
         """Say that the offer is refused."""
-        await self.say(agent_pb2.StreamPolicyRequest(nack=agent_pb2.Nack(nonce=offer.nonce, reasons=reasons)))
+        nack = agent_pb2.Nack(nonce=offer.nonce, reasons=reasons, temporary=temporary)
+        await self.say(agent_pb2.StreamPolicyRequest(nack=nack))
 
     async def confirmed(self) -> Manifest:
         """Return the next message, which must confirm what the device holds."""

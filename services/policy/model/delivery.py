@@ -3,7 +3,7 @@
 - `revision` only grows. It moves when another document than the last one is prepared, and past any revision that the device
   claims to hold and nobody here remembers.
 - A document that the device refused stays refused under its revision. It is offered under another one to a new run of the
-  agent, which may be another version, or find room on its disk.
+  agent, which may be another version; and after a while to the same run, if the device said that the cause passes.
 - `stream` names the newest stream of the device. Whoever holds an older one finds another name here.
 """
 
@@ -61,6 +61,8 @@ class Delivery:
     """Policies in the document that the device applied; unknown where that is not known here."""
     rejected_revision: int = 0
     rejections: tuple[str, ...] = ()
+    put_off: datetime | None = None
+    """When the device refused the newest document for a cause of its own that passes. None: it did not."""
     confirmed: datetime | None = None
     """When the device last answered or was confirmed. None: never."""
     lost: datetime | None = None
@@ -130,9 +132,18 @@ class Delivery:
         sha256 = b"" if self.state is DeliveryState.REJECTED else self.sha256
         return replace(self, runs=(*self.runs, run_id)[-MOST_RUNS:], key_ids=key_ids, sha256=sha256)
 
+    def is_due(self, now: datetime, wait: timedelta) -> bool:
+        """Tell whether what the device put off is to be offered again; where a clock was set back, nobody waits for it."""
+        waits = self.put_off is not None and timedelta() <= now - self.put_off < wait
+        return self.state is DeliveryState.REJECTED and self.put_off is not None and not waits
+
+    def renewed(self, now: datetime, wait: timedelta) -> "Delivery":
+        """Let the next document be another one than the newest, if that is due to be offered again."""
+        return replace(self, sha256=b"", put_off=None) if self.is_due(now, wait) else self
+
     def retried(self) -> "Delivery":
         """Forget that the newest document was refused: it may be offered again."""
-        return replace(self, rejected_revision=0, rejections=())
+        return replace(self, rejected_revision=0, rejections=(), put_off=None)
 
     def prepared(self, sha256: bytes, desired: Desired, bundle: Bundle = UNKNOWN) -> "Delivery":
         """Make the document with this digest the newest one, under a new revision if it is another one than before.
@@ -150,6 +161,7 @@ class Delivery:
             bundle=bundle,
             offered=None,
             rejections=(),
+            put_off=None,
             lost=self.lost if desired is Desired.NONE else None,
         )
 
@@ -165,15 +177,19 @@ class Delivery:
         known = self.retried() if revision == self.rejected_revision else self
         return replace(known, applied_revision=revision, applied_desired=desired, applied_bundle=holds, confirmed=now)
 
-    def rejected(self, revision: int, reasons: tuple[str, ...], now: datetime) -> "Delivery":
-        """Note that the device refused this revision."""
+    def rejected(
+        self, revision: int, reasons: tuple[str, ...], now: datetime, *, temporary: bool = False
+    ) -> "Delivery":
+        """Note that the device refused this revision, perhaps for a cause that passes."""
+        refused = replace(self, rejected_revision=revision, confirmed=now)
+        if revision != self.revision:
+            return refused
         kept = tuple(reason.replace("\0", "")[:LONGEST_REASON] for reason in reasons[:MOST_REASONS])
-        rejections = kept if revision == self.revision else self.rejections
-        return replace(self, rejected_revision=revision, rejections=rejections, confirmed=now)
+        return replace(refused, rejections=kept, put_off=now if temporary else None)
 
     def given_up(self, reason: str) -> "Delivery":
         """Count the newest document as refused, for a reason of ours: the device has said nothing."""
-        return replace(self, rejected_revision=self.revision, rejections=(reason,))
+        return replace(self, rejected_revision=self.revision, rejections=(reason,), put_off=None)
 
     def held(self, stream: str, now: datetime, *, confirmed: datetime | None) -> "Delivery":
         """Note that the stream is open still, and when it confirmed the document, if it did since it was noted last."""

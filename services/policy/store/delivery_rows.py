@@ -30,6 +30,7 @@ COLUMNS = (
     "key_ids",
     "bundle",
     "applied_bundle",
+    "put_off",
 )
 """In the order of the rows."""
 
@@ -163,6 +164,7 @@ def to_row(delivery: Delivery, rows: DeliveryRows) -> tuple[object, ...]:
         _list(delivery.key_ids),
         delivery.bundle.digest or None,
         delivery.applied_bundle.digest or None,
+        rows.time(delivery.put_off),
     )
 
 
@@ -186,6 +188,7 @@ def from_row(row: Sequence[Any], rows: DeliveryRows) -> Delivery:
         key_ids=rows.read_list(row[14]),
         bundle=Bundle(row[15]) if row[15] else UNKNOWN,
         applied_bundle=Bundle(row[16]) if row[16] else UNKNOWN,
+        put_off=rows.read_time(row[17]),
     )
 
 

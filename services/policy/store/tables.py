@@ -75,6 +75,7 @@ DELIVERY = sa.Table(
     sa.Column("key_ids", sa.JSON, nullable=False),
     sa.Column("bundle", sa.LargeBinary, nullable=True),
     sa.Column("applied_bundle", sa.LargeBinary, nullable=True),
+    sa.Column("put_off", UtcDateTime, nullable=True),
 )
 
 BUNDLE = sa.Table(

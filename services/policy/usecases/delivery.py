@@ -22,6 +22,9 @@ UNKNOWN_KEYS = "the device trusts none of the keys that sign policy; put back on
 LONGEST_RUN_ID = 64
 MOST_KEYS = 32
 LONGEST_KEY_ID = 64
+SHORTEST_WAIT = timedelta(minutes=1)
+"""Before what a device put off is offered to it again."""
+
 COME_BACK = timedelta(seconds=60)
 """Within which the older of two lines of life is asked back: so they alternate, and are seen."""
 
@@ -139,6 +142,7 @@ class Conversation:
         deliveries: DeliveryChanges,
         new_nonce: Callable[[], bytes],
         keys: SigningKeys,
+        wait: timedelta = SHORTEST_WAIT,
     ) -> None:
         self.device_id = device_id
         self.stream = stream
@@ -147,6 +151,7 @@ class Conversation:
         """For how long the newest document counts unconfirmed. None: for ever, or it is not known yet."""
         self._book = book
         self._keys = keys
+        self._wait = max(wait, SHORTEST_WAIT)
         self._key_id: str | None = None
         self._deliveries = deliveries
         self._new_nonce = new_nonce
@@ -198,10 +203,10 @@ class Conversation:
         await self._change(lambda old: old.applied(offer.revision, offer.desired, now, bundle=offer.bundle))
         self._unanswered = None
 
-    async def refuse(self, nonce: bytes, reasons: tuple[str, ...], now: datetime) -> None:
+    async def refuse(self, nonce: bytes, reasons: tuple[str, ...], now: datetime, *, temporary: bool = False) -> None:
         """Take in that the device refused an offer. Raises InvalidError where the answer names none."""
         offer = self._answered("nack", nonce)
-        await self._change(lambda old: old.rejected(offer.revision, reasons, now))
+        await self._change(lambda old: old.rejected(offer.revision, reasons, now, temporary=temporary))
         self._unanswered = None
 
     def hold(self, now: datetime) -> Held:
@@ -245,8 +250,12 @@ class Conversation:
             basis = self._book.basis(self._delivery)
             mark = self._book.mark(basis)
         news = (self._delivery.sha256, self._delivery.bundle) != (mark.sha256, mark.bundle)
-        if news or self._delivery.state is DeliveryState.PENDING:
-            await self._change(lambda old: old.prepared(mark.sha256, mark.desired, mark.bundle).sent(now))
+        if news or self._delivery.state is DeliveryState.PENDING or self._delivery.is_due(now, self._wait):
+
+            def prepare(old: Delivery) -> Delivery:
+                return old.renewed(now, self._wait).prepared(mark.sha256, mark.desired, mark.bundle).sent(now)
+
+            await self._change(prepare)
         self.stale_after = mark.bundle.contents.stale_after if mark.bundle.contents else None
         return basis
 

@@ -162,10 +162,12 @@ async def test_what_was_refused_for_the_clock_is_in_force_once_the_clock_is_righ
     async with session(asyncio.create_task(device.policy().session(device.link))) as task:
         assert (await device.said()).HasField("hello")
         device.servers.policy.offer(device.servers.installation.offer(CONTENT, 3))
-        assert "expired" in (await device.said()).nack.reasons[0]
+        nack = (await device.said()).nack
+        assert ("expired" in nack.reasons[0], nack.temporary) == (True, True)
         device.servers.policy.outbox.put_nowait(welcome)
         device.servers.policy.offer(device.servers.installation.offer(b"no document", 4))
-        assert len((await device.said()).nack.reasons) == 2
+        nack = (await device.said()).nack
+        assert (len(nack.reasons), nack.temporary) == (2, False)
         device.now = NOW
         device.servers.policy.outbox.put_nowait(welcome)
         device.goodbye(reason=policy_pb2.GO_AWAY_REASON_DRAINING, reconnect_within={"seconds": 9})

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from services.policy.codec.agent import Speaker, hello_from_proto
 from services.policy.model.delivery import Delivery
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryStep
-from services.policy.usecases.delivery import CAPABILITY, Conversation, GoAway
+from services.policy.usecases.delivery import CAPABILITY, SHORTEST_WAIT, Conversation, GoAway, Offer, Saying
 from tests.fakes.clock import NOW
 from tests.fakes.policy_delivery import Authored, FakeDirectories, corpus, device, policy_book, rules, settings
 
@@ -46,8 +46,11 @@ CONTENTS = st.sampled_from([None] * 6 + list(AUTHORED))
 ATTACK = 10
 """Messages that an attacker repeats whenever keys have changed."""
 
+BAD = b"bad"
+"""Documents with this in them are too new for some versions of the agent."""
+
 SECOND = timedelta(seconds=1)
-PASSES = st.sampled_from([SECOND, timedelta(hours=5), timedelta(days=8)])
+PASSES = st.sampled_from([SECOND, SHORTEST_WAIT, timedelta(hours=5), timedelta(days=8)])
 JUMPS = st.sampled_from([timedelta(hours=5), timedelta(days=2), timedelta(days=8), timedelta(days=366)])
 
 
@@ -107,6 +110,9 @@ class Streams(RuleBasedStateMachine):
         self.lines: list[Line] = []
         self.past: list[agent_pb2.StreamPolicyResponse] = []
         self.highest = 0
+        self.picky = False
+        self.put_off: datetime | None
+        self.refused, self.put_off = b"", None
         identity_store.save_identity(self.folder, Identity(DEVICE, "D1", TENANT, "", "", "", dict([told(KEYS[0])])))
         self.keeper = PolicyKeeper(self.folder, identity_store.load_identity(self.folder))
 
@@ -156,7 +162,10 @@ class Streams(RuleBasedStateMachine):
         if not self.lines:
             return
         line = self.lines[of % len(self.lines)]
+        before = self.kept.delivery
         saying = now_of(line.conversation.next(self.server_time))
+        if line.conversation.stream == before.stream:
+            self.judge(before, saying)
         if isinstance(saying, GoAway):
             self.lines.remove(line)
         elif saying is not None:
@@ -223,7 +232,11 @@ class Streams(RuleBasedStateMachine):
         try:
             if request.HasField("nack"):
                 nack = request.nack
-                now_of(line.conversation.refuse(nack.nonce, tuple(nack.reasons), self.server_time))
+                reasons, temporary = tuple(nack.reasons), nack.temporary
+                now_of(line.conversation.refuse(nack.nonce, reasons, self.server_time, temporary=temporary))
+                if newest:
+                    self.refused = b"" if temporary else before.sha256
+                    self.put_off = self.server_time if temporary else None
                 return
             now_of(line.conversation.acknowledge(request.ack.nonce, request.ack.revision, self.server_time))
         except InvalidError:
@@ -242,8 +255,11 @@ class Streams(RuleBasedStateMachine):
             line = self.lines.pop(of % len(self.lines))
             now_of(line.conversation.end(self.server_time))
 
-    @rule()
-    def restart_agent(self) -> None:
+    @rule(picky=st.booleans())
+    def restart_agent(self, *, picky: bool = False) -> None:
+        """Start another run, perhaps of a version that cannot read everything."""
+        self.picky = picky
+        self.refused, self.put_off = b"", None
         self.run_id = f"run-{next(self.numbers)}"
         self.lines.clear()
         before = self.keeper.held
@@ -314,17 +330,37 @@ class Streams(RuleBasedStateMachine):
             if response.HasField("up_to_date"):
                 self.keeper.confirm(response.up_to_date.signed_manifest, self.device_time)
                 return None
-            revision = self.keeper.apply(response.offer, self.device_time)
+            revision = self.apply(response.offer)
         except PolicyRefusedError as error:
             assert self.keeper.held is before
             assert set(self.keeper.key_ids) == keys
             if response.HasField("up_to_date"):
                 return None
-            nack = agent_pb2.Nack(nonce=response.offer.nonce, reasons=error.reasons)
+            nack = agent_pb2.Nack(nonce=response.offer.nonce, reasons=error.reasons, temporary=error.passes)
             return agent_pb2.StreamPolicyRequest(nack=nack)
         finally:
             assert not (set(self.keeper.key_ids) - keys) & self.gone
         return agent_pb2.StreamPolicyRequest(ack=agent_pb2.Ack(nonce=response.offer.nonce, revision=revision))
+
+    def apply(self, offer: agent_pb2.Offer) -> int:
+        if self.picky and BAD in offer.document:
+            raise PolicyRefusedError(["the agent is too old for this"])
+        return self.keeper.apply(offer, self.device_time)
+
+    def judge(self, before: Delivery, saying: Saying | None) -> None:
+        """Say whether what is said to the device may be, after what it refused."""
+        after = self.kept.delivery
+        if isinstance(saying, Offer):
+            assert saying.manifest.sha256 != self.refused  # refused for good by this run
+            self.refused = b""
+        if before.state is DeliveryState.REJECTED and self.put_off is not None:
+            waits = timedelta() <= self.server_time - self.put_off < SHORTEST_WAIT
+            if not waits:
+                assert isinstance(saying, Offer)
+                assert after.revision > before.revision
+            elif after.sha256 == before.sha256:
+                assert saying is None
+                assert after.revision == before.revision
 
     def agree(self) -> None:
         """Compare what the server believes to be in force with what is."""

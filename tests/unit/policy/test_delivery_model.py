@@ -33,6 +33,29 @@ def test_the_same_document_keeps_its_revision_and_its_refusal() -> None:
     assert rejected.prepared(TWO, Desired.ON).state is DeliveryState.PENDING
 
 
+def test_what_was_put_off_is_due_after_the_wait_and_becomes_another_document() -> None:
+    wait = timedelta(minutes=5)
+    put_off = OFFERED.rejected(1, ("no room",), NOW, temporary=True)
+    assert [put_off.is_due(NOW + after, wait) for after in (timedelta(), wait - timedelta(seconds=1), wait)] == [
+        False,
+        False,
+        True,
+    ]
+    assert put_off.is_due(NOW - timedelta(days=1), wait)  # the clock was set back
+    assert put_off.renewed(NOW, wait) == put_off
+    again = put_off.renewed(NOW + wait, wait).prepared(ONE, Desired.ON)
+    assert (again.revision, again.state, again.put_off) == (2, DeliveryState.PENDING, None)
+
+
+def test_only_the_refusal_of_the_newest_document_puts_it_off() -> None:
+    newer = OFFERED.prepared(TWO, Desired.ON).sent(NOW)
+    assert newer.rejected(1, ("no room",), NOW, temporary=True).put_off is None
+    put_off = newer.rejected(2, ("no room",), NOW, temporary=True)
+    assert put_off.rejected(2, ("bad",), LATER).put_off is None
+    assert put_off.given_up("too long").put_off is None
+    assert put_off.applied(2, Desired.ON, LATER).put_off is None
+
+
 def test_another_document_has_the_next_revision_and_was_not_offered() -> None:
     other = APPLIED.prepared(TWO, Desired.OFF)
     assert (other.revision, other.offered, other.applied_revision) == (2, None, 1)
