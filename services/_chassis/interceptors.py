@@ -34,7 +34,7 @@ from services._chassis.refusals import Refused
 from services._chassis.rules import HEALTH, REFLECTION_PREFIX, MethodRule
 from services._chassis.sources import FORWARDED_FOR, Network, origin_of, source_of
 from services._chassis.status import code_of, name_of, status_of, unknown_method
-from services._chassis.throttle import FailureThrottle, too_many_failures
+from services._chassis.throttle import Throttle, too_many_failures
 
 log = get_logger("rpc")
 REQUEST_ID = "x-request-id"
@@ -50,7 +50,7 @@ class DoorManners:
     trust_domain: str
     clock: Clock
     new_decision_id: Callable[[], str]
-    throttle: FailureThrottle
+    throttle: Throttle
     trusted_proxies: tuple[Network, ...] = ()
 
 

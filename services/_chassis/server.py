@@ -33,7 +33,7 @@ from services._chassis.logging import get_logger
 from services._chassis.refusals import RefusalLog
 from services._chassis.rules import MESH_KINDS, PUBLIC_KINDS, MethodRule, rules_of
 from services._chassis.sources import Network, networks
-from services._chassis.throttle import FailureThrottle
+from services._chassis.throttle import Throttle
 from services._chassis.workers import Worker, supervise
 
 log = get_logger("server")
@@ -110,9 +110,7 @@ class Host:
         self.settings = settings
         self._clock = clock or SystemClock()
         self._new_decision_id = new_decision_id or partial(secrets.token_hex, DECISION_ID_BYTES)
-        self._throttle = FailureThrottle(
-            per_minute=settings.authentication_failures_per_minute, monotonic=self._clock.monotonic
-        )
+        self._throttle = Throttle(times=settings.authentication_failures_per_minute, monotonic=self._clock.monotonic)
         self._public = self._door(PUBLIC_KINDS, networks(settings.trusted_proxies))
         self._mesh = self._door(MESH_KINDS, ())
         self._health = HealthBoard()

@@ -1,6 +1,7 @@
-"""How often an origin may fail to prove who it is: a token bucket for each, all of them within a bound.
+"""How often something may happen to each of many: a token bucket for each name, all of them within a bound.
 
-Nobody is locked out: a caller whose proof is known to be good is never asked what others of the same origin did.
+Origins that fail to prove who they are have one. Nobody is locked out by it: a caller whose proof is known to be good is
+never asked what others of the same origin did.
 """
 
 import math
@@ -11,8 +12,8 @@ from datetime import timedelta
 from services._chassis.errors import LimitError
 
 TOO_MANY_FAILURES = "TOO_MANY_AUTHENTICATION_FAILURES"
-MOST_ORIGINS = 10_000
-MINUTE = 60.0
+MOST_NAMES = 10_000
+MINUTE = timedelta(minutes=1)
 _OTHERS = ""
 
 
@@ -34,52 +35,60 @@ class _Bucket:
     at: float
 
 
-class FailureThrottle:
-    """Let each origin fail so many times a minute; `monotonic` tells the time in seconds.
+class Throttle:
+    """Let each name have so many times in a period, all at once or spread; `monotonic` tells the time in seconds.
 
-    INVARIANT: no more than `most_origins` are remembered. While all of them have failures to pay back, new ones share one
+    INVARIANT: no more than `most_names` are remembered. While all of them have times to pay back, new ones share one
     bucket.
     """
 
-    def __init__(self, *, per_minute: int, monotonic: Callable[[], float], most_origins: int = MOST_ORIGINS) -> None:
-        self._capacity = float(per_minute)
+    def __init__(
+        self,
+        *,
+        times: int,
+        period: timedelta = MINUTE,
+        monotonic: Callable[[], float],
+        most_names: int = MOST_NAMES,
+    ) -> None:
+        self._capacity = float(times)
+        self._each = period.total_seconds() / times
         self._monotonic = monotonic
-        self._most = most_origins
+        self._most = most_names
         self._buckets: dict[str, _Bucket] = {}
         self._swept = monotonic()
 
-    def exhausted(self, origin: str) -> bool:
-        """Tell whether the next failure of this origin would be one too many."""
-        bucket = self._buckets.get(self._known(origin))
+    def exhausted(self, name: str) -> bool:
+        """Tell whether the next time of this name would be one too many."""
+        bucket = self._buckets.get(self._known(name))
         return bucket is not None and self._refilled(bucket) < 1.0
 
-    def charge(self, origin: str) -> timedelta | None:
-        """Count a failure; return how long to wait where it is one too many, which costs nothing more."""
+    def charge(self, name: str) -> timedelta | None:
+        """Count a time; return how long to wait where it is one too many, which costs nothing more."""
         now = self._monotonic()
-        bucket = self._bucket(origin, now)
+        bucket = self._bucket(name, now)
         left = self._refilled(bucket)
         if left < 1.0:
-            return timedelta(seconds=(1.0 - left) * MINUTE / self._capacity)
+            return timedelta(seconds=(1.0 - left) * self._each)
         bucket.left, bucket.at = left - 1.0, now
         return None
 
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def _known(self, origin: str) -> str:
-        return origin if origin in self._buckets or len(self._buckets) < self._most else _OTHERS
+    def _known(self, name: str) -> str:
+        return name if name in self._buckets or len(self._buckets) < self._most else _OTHERS
 
-    def _bucket(self, origin: str, now: float) -> _Bucket:
-        if origin not in self._buckets and len(self._buckets) >= self._most:
+    def _bucket(self, name: str, now: float) -> _Bucket:
+        if name not in self._buckets and len(self._buckets) >= self._most:
             self._sweep(now)
-        return self._buckets.setdefault(self._known(origin), _Bucket(self._capacity, now))
+        return self._buckets.setdefault(self._known(name), _Bucket(self._capacity, now))
 
     def _sweep(self, now: float) -> None:
-        """Forget the origins that have paid back everything; at most once a second, for it looks at all of them."""
+        """Forget the names that have paid back everything; at most once a second, for it looks at all of them."""
         if now - self._swept >= 1.0:
             self._swept = now
-            kept = {origin: each for origin, each in self._buckets.items() if self._refilled(each) < self._capacity}
+            kept = {name: each for name, each in self._buckets.items() if self._refilled(each) < self._capacity}
             self._buckets = kept
 
     def _refilled(self, bucket: _Bucket) -> float:
-        return min(self._capacity, bucket.left + (self._monotonic() - bucket.at) * self._capacity / MINUTE)
+        return min(self._capacity, bucket.left + (self._monotonic() - bucket.at) / self._each)

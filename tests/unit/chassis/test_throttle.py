@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from services._chassis.throttle import FailureThrottle
+from services._chassis.throttle import Throttle
 from tests.fakes.clock import FakeClock
 
 
@@ -13,9 +13,7 @@ class Doorstep:
 
     def __init__(self, per_minute: int = 30, most_origins: int = 10) -> None:
         self.clock = FakeClock()
-        self.throttle = FailureThrottle(
-            per_minute=per_minute, monotonic=self.clock.monotonic, most_origins=most_origins
-        )
+        self.throttle = Throttle(times=per_minute, monotonic=self.clock.monotonic, most_names=most_origins)
 
     def wait(self, seconds: float) -> None:
         self.clock.advance(timedelta(seconds=seconds))
