@@ -30,7 +30,11 @@ def test_the_newest_key_that_the_device_knows_signs_and_the_oldest_for_one_that_
     ]
 
 
-@pytest.mark.parametrize(("known", "signer"), [((), OLD_ID), ((OLD_ID,), OLD_ID), ((OLD_ID, NEW_ID), NEW_ID)])
+@pytest.mark.parametrize(
+    ("known", "signer"),
+    [((), OLD_ID), ((OLD_ID,), OLD_ID), ((OLD_ID, NEW_ID), NEW_ID)],
+    ids=["none", "old", "both"],
+)
 async def test_every_manifest_tells_of_all_keys_under_one_that_the_device_knows(
     tmp_path: Path, known: tuple[str, ...], signer: str
 ) -> None:
