@@ -75,8 +75,7 @@ def test_a_server_a_year_behind_confirms_and_changes_nothing_on_its_devices(hous
     assert "the manifest expired at" in delivery(house)["rejections"][0]
     assert (held(house), decided(house)) == (first, "DENIED")
     set_clock(house, "server")
-    house.apply(settings("USER_CONFIRMED").replace("P30D", "P20D"))
-    arrive(house)
+    house.wait_for("what was refused", lambda: delivery(house)["state"] == "APPLIED")
     assert decided(house) == "ELEVATED"
 
 
