@@ -94,6 +94,8 @@ class PolicyStream:
         self.run_id = ""
         self._manners = manners
         self._woken = asyncio.Event()
+        self._confirms = True
+        """Whether the device is due a word where it holds the newest document."""
         self._closing = False
         self._turn: asyncio.Timeout | None = None
         self._ending: GoAway | ServiceError = LEAVE
@@ -102,9 +104,9 @@ class PolicyStream:
         self._silent = False
 
     def wake(self) -> None:
-        """Look soon whether there is something to say."""
-        self._woken.set()
-        self._hurry()
+        """Look soon whether there is something new to say, and confirm what the device holds if there is not."""
+        self._confirms = True
+        self._look()
 
     def close(self, ending: GoAway | ServiceError, *, patience: float = FAREWELL) -> None:
         """Say that the stream is to be closed, if the device reads it within so many seconds, and end it."""
@@ -168,7 +170,11 @@ class PolicyStream:
                     problem = Problem("message", "must be ack or nack after hello")
                     raise InvalidError([problem], reason="ANSWER_EXPECTED")
             self._manners.on_answer(self.conversation.delivery)
-            self.wake()
+            self._look()  # but confirm nothing: what a device has just applied it knows to be the newest
+
+    def _look(self) -> None:
+        self._woken.set()
+        self._hurry()
 
     async def _talk(self, send: Send, reader: "asyncio.Task[None]") -> None:
         """Say what there is to say until the stream is to be closed or nobody is heard any more."""
@@ -188,7 +194,8 @@ class PolicyStream:
         return self._closing or reader.done()
 
     async def _say_next(self, send: Send) -> None:
-        saying = await self.conversation.next(self._manners.clock.now())
+        confirms, self._confirms = self._confirms, False
+        saying = await self.conversation.next(self._manners.clock.now(), confirms=confirms)
         if isinstance(saying, UpToDate) and await self._manners.calm():
             saying = await self.conversation.next(self._manners.clock.now())
         if isinstance(saying, GoAway):
@@ -211,7 +218,7 @@ class PolicyStream:
             alarm.cancel()
 
     def _break_silence(self) -> None:
-        self._silent = True
+        self._silent = self._confirms = True
         self._woken.set()
 
     def _welcome(self) -> agent_pb2.StreamPolicyResponse:

@@ -66,6 +66,8 @@ class World:
         self.writer = DeliveryWriter(self.deliveries)
         self.streams = OpenStreams(self.deliveries, self.clock, most=most_streams)
         self.answered: list[str] = []
+        self._applied: dict[str, int] = {}
+        self._heard = asyncio.Event()
         self.admitted = asyncio.Event()
         self.doors: OpenDoors
         self.suspected: list[str] = []
@@ -74,7 +76,7 @@ class World:
         self.manners = Manners(
             speaker=self.speaker,
             clock=self.clock,
-            on_answer=lambda delivery: self.answered.append(delivery.device_id),
+            on_answer=self._hear,
             on_clone=self.suspected.append,
             calm=self.writer.calm,
             heartbeat=heartbeat,
@@ -95,6 +97,18 @@ class World:
         """Wait until what is kept of d1, in memory, is as the test wants it."""
         assert isinstance(self.deliveries, MemoryDeliveries)
         await self.deliveries.until("d1", reached)
+
+    async def heard(self, stream: "Stream") -> None:
+        """Wait until it is kept what the device acknowledged last on the stream."""
+        async with asyncio.timeout(10):
+            while self._applied.get(stream.device_id) != stream.acknowledged:
+                await self._heard.wait()
+
+    def _hear(self, delivery: Delivery) -> None:
+        self.answered.append(delivery.device_id)
+        self._applied[delivery.device_id] = delivery.applied_revision
+        self._heard.set()
+        self._heard = asyncio.Event()
 
     def parts(self) -> ServiceParts:
         """Return what the doors need."""
@@ -147,14 +161,16 @@ class Stream:
         keys: Sequence[Ed25519PrivateKey] = (KEY,),
     ) -> None:
         self.call = call
-        self._device_id = device_id
+        self.device_id = device_id
+        self.acknowledged = 0
+        """The revision that was acknowledged last."""
         self._identity: Identity
         self.trust(*keys)
 
     def trust(self, *keys: Ed25519PrivateKey) -> None:
         """Verify by these keys from now on."""
         trusted = {policy_key_id(key.public_key()): key.public_key().public_bytes_raw() for key in keys}
-        self._identity = Identity(self._device_id, self._device_id.upper(), TENANT, "", "", "", trusted)
+        self._identity = Identity(self.device_id, self.device_id.upper(), TENANT, "", "", "", trusted)
 
     async def hello(
         self,
@@ -213,6 +229,7 @@ class Stream:
 
     async def acknowledge(self, offer: agent_pb2.Offer, revision: int) -> None:
         """Say that the offer is in force."""
+        self.acknowledged = revision
         await self.say(agent_pb2.StreamPolicyRequest(ack=agent_pb2.Ack(nonce=offer.nonce, revision=revision)))
 
     async def refuse(self, offer: agent_pb2.Offer, *reasons: str, temporary: bool = False) -> None:

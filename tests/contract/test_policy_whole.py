@@ -72,7 +72,7 @@ async def test_what_is_authored_at_one_process_is_pushed_by_the_other_and_its_st
         stream = Stream("d1", agent_pb2_grpc.PolicyStreamServiceStub(devices).StreamPolicy())
         await stream.hello()
         assert (await stream.apply()).revision == 1
-        await stream.confirmed()
+        await installation.devices.until("NONE", acknowledged=True)
         await authoring.ApplyPolicies(workstations(enabled=True), metadata=installation.owner)
         offer, manifest, document = await stream.offer()
         assert (manifest.revision, document.any_user.settings is not None) == (2, True)
@@ -107,7 +107,7 @@ async def test_a_stream_at_one_process_supersedes_the_one_at_the_other(installat
         older = Stream("d1", agent_pb2_grpc.PolicyStreamServiceStub(first).StreamPolicy())
         await older.hello()
         held = await older.apply()
-        await older.confirmed()
+        await installation.devices.until("NONE", acknowledged=True)
         newer = Stream("d1", agent_pb2_grpc.PolicyStreamServiceStub(second).StreamPolicy())
         await newer.hello(held)
         await newer.confirmed()

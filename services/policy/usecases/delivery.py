@@ -190,9 +190,12 @@ class Conversation:
         """Tell whether the device has lost its credentials: it gets its last document and is sent away."""
         return self._book.has_lost_credentials(self.device_id)
 
-    async def next(self, now: datetime) -> Saying | None:
-        """Return what is to be said now; None: nothing. Raises UnavailableError while that cannot be known."""
-        saying = None if self._superseded else await self._next(now)
+    async def next(self, now: datetime, *, confirms: bool = True) -> Saying | None:
+        """Return what is to be said now; None: nothing. Raises UnavailableError while that cannot be known.
+
+        `confirms` tells whether the device hears of it that it holds the newest document.
+        """
+        saying = None if self._superseded else await self._next(now, confirms=confirms)
         return superseded(self.run_id, self._newest_run) if self._superseded else saying
 
     async def acknowledge(self, nonce: bytes, revision: int, now: datetime) -> None:
@@ -220,7 +223,7 @@ class Conversation:
             self.device_id, lambda old: old.closed(self.stream, now, confirmed=self._confirmed)
         )
 
-    async def _next(self, now: datetime) -> Saying | None:
+    async def _next(self, now: datetime, *, confirms: bool) -> Saying | None:
         leaving = not self._book.basis(self._delivery).device.enrolled
         farewell = GoAway(GoAwayReason.RETIRED) if leaving else None
         if self._unanswered is not None:
@@ -233,10 +236,10 @@ class Conversation:
             await self._give_up(UNKNOWN_KEYS)
             return farewell
         match self._delivery.state:
-            case DeliveryState.APPLIED:
+            case DeliveryState.APPLIED if confirms and farewell is None:
                 self._confirmed = now
-                return farewell or UpToDate(self._manifest(key_id, now))
-            case DeliveryState.REJECTED:
+                return UpToDate(self._manifest(key_id, now))
+            case DeliveryState.APPLIED | DeliveryState.REJECTED:
                 return farewell
             case _:
                 return await self._offer(self._book.content(basis), key_id, now)

@@ -38,16 +38,27 @@ async def test_the_device_is_welcomed_and_offered_its_document_at_once(world: Wo
         assert [policy.name for policy in document.rules_policies] == ["tools"]
         assert (await world.known()).state is DeliveryState.OFFERED
         await stream.acknowledge(offer, 1)
-        assert (await stream.confirmed()).sha256 == manifest.sha256
+        await world.heard(stream)
     assert (await world.known()).state is DeliveryState.APPLIED
     assert world.answered == ["d1", "d1"]  # by its hello, and by its answer
+
+
+async def test_what_was_just_acknowledged_is_not_confirmed_before_the_next_heartbeat(world: World) -> None:
+    async with world.stream() as stream, world.stream("d2") as other:
+        await stream.hello()
+        await stream.apply()
+        await world.heard(stream)
+        await other.hello()
+        await other.offer()  # meanwhile the first stream had its turn
+        world.publish(settings(), rules("tools"))
+        assert (await stream.apply()).revision == 2
 
 
 async def test_a_device_that_holds_the_newest_document_gets_no_body(world: World) -> None:
     async with world.stream() as stream:
         await stream.hello()
         held = await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
     async with world.stream() as stream:
         await stream.hello(held)
         assert (await stream.confirmed()).revision == held.revision
@@ -81,7 +92,7 @@ async def test_a_change_is_pushed_under_the_next_revision(world: World) -> None:
     async with world.stream() as stream:
         await stream.hello()
         await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         world.publish(settings(), rules("tools"))
         _, manifest, document = await stream.offer()
         assert (manifest.revision, [policy.name for policy in document.rules_policies]) == (2, ["tools"])
@@ -93,7 +104,7 @@ async def test_a_change_of_the_groups_is_pushed_to_the_devices_that_it_reaches(w
         for stream in (first, second):
             await stream.hello()
             await stream.apply()
-            await stream.confirmed()
+            await world.heard(stream)
         world.directories.group(group("lab", "D2"))
         world.streams.wake(None)
         _, manifest, document = await second.offer()
@@ -105,7 +116,7 @@ async def test_a_change_that_changes_nothing_for_the_device_makes_no_revision(wo
     async with world.stream() as stream:
         await stream.hello()
         await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         world.publish(settings(), rules("tools", "elsewhere"))
         assert (await stream.confirmed()).revision == 1
 
@@ -116,7 +127,7 @@ async def test_changes_before_an_answer_are_one_change_after_it(world: World) ->
         offer, _, _ = await stream.offer()
         await other.hello()
         await other.apply()
-        await other.confirmed()
+        await world.heard(other)
         world.publish(settings(), rules("one"))
         assert (await other.apply()).revision == 2
         world.publish(settings(), rules("one"), rules("two"))
@@ -130,7 +141,7 @@ async def test_a_refused_document_is_not_offered_again_until_it_changes(world: W
     async with world.stream() as stream:
         await stream.hello()
         held = await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         world.publish(settings(), rules("bad"))
         offer, _, _ = await stream.offer()
         await stream.refuse(offer, "it is bad", "very\0bad")
@@ -148,10 +159,10 @@ async def test_going_back_to_old_content_is_a_new_revision(world: World) -> None
     async with world.stream() as stream:
         await stream.hello()
         first = await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         world.publish(settings(), rules("tools"))
         await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         world.publish(settings())
         _, back, _ = await stream.offer()
         assert (back.revision, back.sha256) == (3, first.sha256)
@@ -182,7 +193,7 @@ async def test_revisions_outlive_the_process(tmp_path: Path) -> None:
         async with open_doors(tmp_path, world.parts()) as world.doors, world.stream() as stream:
             await stream.hello()
             revisions.append((await stream.apply()).revision)
-            await stream.confirmed()
+            await world.heard(stream)
         await database.close()
     assert revisions == [1, 2, 3]
 
@@ -204,7 +215,7 @@ async def test_an_answer_counts_once(world: World) -> None:
         await stream.hello()
         offer, _, _ = await stream.offer()
         await stream.acknowledge(offer, 1)
-        await stream.confirmed()
+        await world.heard(stream)
         await stream.acknowledge(offer, 1)
         assert (await stream.failure())[0] == "INVALID_ARGUMENT"
 
@@ -243,12 +254,12 @@ async def test_a_device_that_loses_its_settings_is_told_when_its_component_goes_
     async with world.stream() as stream:
         await stream.hello()
         await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         world.publish()
         offer, manifest, document = await stream.offer()
         assert (document.any_user.settings, document.deprovision_time) == (None, NOW + DEPROVISION_AFTER)
         await stream.acknowledge(offer, manifest.revision)
-        await stream.confirmed()
+        await world.heard(stream)
         world.clock.advance(timedelta(days=1))
         world.publish(rules("unrelated", "nobody"))
         assert (await stream.confirmed()).revision == 2
@@ -257,7 +268,7 @@ async def test_a_device_that_loses_its_settings_is_told_when_its_component_goes_
         offer, manifest, document = await stream.offer()
         assert document.deprovision_time == NOW + timedelta(days=3)
         await stream.acknowledge(offer, manifest.revision)
-        await stream.confirmed()
+        await world.heard(stream)
         world.publish(settings())
         assert (await stream.offer())[2].deprovision_time is None
     assert (await world.known()).lost is None
@@ -271,7 +282,7 @@ async def test_a_device_that_never_had_settings_is_told_of_no_removal(world: Wor
             offer, manifest, document = await stream.offer()
             assert document.deprovision_time is None
             await stream.acknowledge(offer, manifest.revision)
-            await stream.confirmed()
+            await world.heard(stream)
             world.publish(*contents)
 
 
@@ -286,6 +297,8 @@ async def test_a_confirmation_that_had_to_wait_is_thought_over(tmp_path: Path) -
     async with open_doors(tmp_path, world.parts()) as world.doors, world.stream() as stream:
         await stream.hello()
         await stream.apply()
+        await world.heard(stream)
+        world.streams.wake(["d1"])
         _, manifest, document = await stream.offer()
         assert manifest.revision == 2
         assert [policy.name for policy in document.rules_policies] == ["meanwhile"]

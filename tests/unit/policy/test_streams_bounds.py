@@ -73,7 +73,7 @@ async def test_a_retired_device_that_answers_nothing_is_gone_in_time(world: Worl
     async with world.stream() as stream:
         await stream.hello()
         await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         started = time.monotonic()
         world.directories.put(device("d1", enrolled=False))
         world.streams.wake(["d1"])
@@ -99,7 +99,7 @@ async def test_a_device_that_is_cut_hears_why_and_is_gone_at_once(world: World) 
         for one in (stream, other):
             await one.hello()
             await one.apply()
-            await one.confirmed()
+            await world.heard(one)
         gone = DeniedError("the device was deleted", reason="DEVICE_UNKNOWN")
         world.streams.judge(lambda device_id, _: gone if device_id == "d1" else None, ["d1", "d2", "away"])
         assert await stream.failure() == ("PERMISSION_DENIED", "the device was deleted")
@@ -183,7 +183,7 @@ async def test_a_document_that_is_stale_sooner_is_confirmed_sooner(tmp_path: Pat
     async with open_doors(tmp_path, world.parts()) as world.doors, world.stream() as stream:
         await stream.hello()
         await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         assert (await stream.confirmed()).revision == 1
 
 
@@ -204,7 +204,7 @@ async def test_a_confirmation_costs_one_signature_and_no_write(tmp_path: Path) -
     async with open_doors(tmp_path, world.parts()) as world.doors, world.stream() as stream:
         await stream.hello()
         await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         assert isinstance(world.deliveries, MemoryDeliveries)
         writes = len(world.deliveries.groups)
         for _ in range(3):

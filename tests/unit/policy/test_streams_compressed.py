@@ -53,7 +53,7 @@ async def arrived(tmp_path: Path, world: World) -> tuple[int, int]:
             await stream.hello()
             offer, manifest, _ = await stream.offer()
             await stream.acknowledge(offer, manifest.revision)
-            await stream.confirmed()
+            await world.heard(stream)
             return len(offer.document), wire.arrived
 
 

@@ -90,7 +90,7 @@ async def test_a_device_that_the_directory_does_not_show_is_asked_to_come_back(w
     async with world.stream("d1") as stream:
         await stream.hello()
         await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         world.directories.lose("d1")
         world.streams.wake(["d1"])
         assert (await stream.failure())[0] == "UNAVAILABLE"
@@ -101,7 +101,7 @@ async def test_the_document_is_confirmed_at_every_heartbeat(tmp_path: Path) -> N
     async with open_doors(tmp_path, world.parts()) as world.doors, world.stream() as stream:
         await stream.hello()
         held = await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         world.clock.advance(timedelta(days=6))
         async with asyncio.timeout(20):
             while (again := await stream.confirmed()).expires == held.expires:
@@ -116,7 +116,7 @@ async def test_the_newest_stream_of_a_device_wins(world: World) -> None:
         await newer.hello()
         assert (await older.sent_away()).reason == agent_pb2.GO_AWAY_REASON_SUPERSEDED
         await newer.apply()
-        await newer.confirmed()
+        await world.heard(newer)
         assert (await world.known()).connected(NOW)
     await world.until(lambda delivery: not delivery.connected(NOW))
 
@@ -134,7 +134,7 @@ async def test_the_newest_stream_wins_over_another_process_too(tmp_path: Path) -
         await bystander.hello()
         await older.hello()
         held = await older.apply()
-        await older.confirmed()
+        await here.heard(older)
         await newer.hello(held)
         await newer.confirmed()
         await here.streams.hold()
@@ -155,7 +155,7 @@ async def test_an_older_stream_that_finds_a_newer_one_elsewhere_offers_nothing(t
     ):
         await older.hello()
         held = await older.apply()
-        await older.confirmed()
+        await here.heard(older)
         await newer.hello(held)
         await newer.confirmed()
         here.publish(settings(), rules())
@@ -167,7 +167,7 @@ async def test_a_device_that_is_retired_gets_a_document_without_settings_and_is_
     async with world.stream() as stream:
         await stream.hello()
         await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         world.directories.put(device("d1", enrolled=False))
         world.streams.wake(["d1"])
         offer, manifest, document = await stream.offer()
@@ -184,7 +184,7 @@ async def test_a_process_that_ends_sends_its_streams_away(tmp_path: Path) -> Non
     async with open_doors(tmp_path, world.parts(), drain_grace=grace) as world.doors, world.stream() as stream:
         await stream.hello()
         await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         await world.streams.drain()
         farewell = await stream.sent_away()
         assert farewell.reason == agent_pb2.GO_AWAY_REASON_DRAINING
@@ -207,7 +207,7 @@ async def test_a_device_that_reads_nothing_holds_nobody_up(world: World) -> None
         await quick.hello()
         for revision in range(1, 5):
             assert (await quick.apply()).revision == revision
-            await quick.confirmed()
+            await world.heard(quick)
             world.publish(settings(), rules(f"after-{revision}"))
 
 
@@ -227,7 +227,7 @@ async def test_an_open_stream_is_shown_as_connected_as_long_as_a_process_holds_i
     async with world.stream() as stream:
         await stream.hello()
         await stream.apply()
-        await stream.confirmed()
+        await world.heard(stream)
         world.clock.advance(timedelta(minutes=1))
         confirmed = world.clock.now()
         world.streams.wake(["d1"])

@@ -43,6 +43,8 @@ async def test_every_manifest_tells_of_all_keys_under_one_that_the_device_knows(
         await stream.hello(key_ids=known)
         offer, manifest, _ = await stream.offer()
         await stream.acknowledge(offer, manifest.revision)
+        await world.heard(stream)
+        world.streams.wake(None)
         again = await stream.confirmed()
     both = {key_id: key.public_key().public_bytes_raw() for key_id, key in ((OLD_ID, KEY), (NEW_ID, NEW))}
     assert [(said.key_id, dict(said.keys)) for said in (manifest, again)] == [(signer, both)] * 2
@@ -61,7 +63,7 @@ async def test_a_device_that_knows_no_key_gets_nothing_and_is_offered_the_same_o
     async with open_doors(tmp_path / "2", restored.parts()) as restored.doors, restored.stream() as stream:
         await stream.hello(key_ids=[OLD_ID])
         assert (await stream.apply()).revision == 1
-        await stream.confirmed()
+        await restored.heard(stream)
     assert (await restored.known()).state is DeliveryState.APPLIED
 
 

@@ -58,7 +58,7 @@ async def test_it_is_offered_again_under_the_next_revision_after_a_minute_and_no
         again = await offered(stream)
         assert agent_pb2.Manifest.FromString(again.signed_manifest.manifest).revision == 2
         await stream.acknowledge(again, 2)
-        await stream.confirmed()
+        await world.heard(stream)
     delivery = await world.known()
     assert (delivery.state, delivery.rejections, delivery.put_off) == (DeliveryState.APPLIED, (), None)
 
@@ -83,7 +83,7 @@ async def test_the_wait_goes_on_over_the_streams_of_a_run(world: World) -> None:
         assert (await world.known()).state is DeliveryState.REJECTED
         world.clock.advance(SECOND)
         await stream.acknowledge(await offered(stream), 2)
-        await stream.confirmed()
+        await world.heard(stream)
 
 
 async def test_the_wait_is_a_heartbeat_where_that_is_longer(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ async def test_another_document_does_not_wait(world: World) -> None:
         await refuse(world, stream, temporary=True)
         world.publish(settings(), rules("tools"))
         await stream.acknowledge(await offered(stream), 2)
-        await stream.confirmed()
+        await world.heard(stream)
         world.clock.advance(SHORTEST_WAIT)
         await stream.confirmed()
 
@@ -132,4 +132,4 @@ async def test_nobody_waits_for_a_clock_that_was_set_back(world: World) -> None:
         await refuse(world, stream, temporary=True)
         world.clock.advance(-timedelta(days=8))
         await stream.acknowledge(await offered(stream), 2)
-        await stream.confirmed()
+        await world.heard(stream)
