@@ -95,8 +95,9 @@ def test_an_offer_with_a_flipped_bit_or_without_its_end_is_refused_and_the_old_p
 ) -> None:
     with device() as (folder, keeper):
         keeper.load()
-        with pytest.raises(PolicyRefusedError):
+        with pytest.raises(PolicyRefusedError) as refusal:
             keeper.apply(damaged(NEW, part, damage), LATER)
+        assert not refusal.value.passes
         assert holds_the_old_one(keeper)
         assert contents(folder) == FILES
 

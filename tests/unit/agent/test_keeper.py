@@ -163,6 +163,17 @@ def test_unknown_fields_and_values_are_refused_at_any_depth_and_all_named(
     ]
 
 
+@pytest.mark.parametrize(
+    ("changes", "passes"), [({}, True), ({"device_id": "other"}, False), ({"document_sha256": bytes(32)}, False)]
+)
+def test_what_has_expired_by_the_clock_passes_unless_more_is_wrong(
+    keeper: PolicyKeeper, house: Installation, changes: dict[str, object], *, passes: bool
+) -> None:
+    with pytest.raises(PolicyRefusedError) as refusal:
+        keeper.apply(house.offer(CONTENT, 1, expires=NOW, **changes), NOW)
+    assert refusal.value.passes is passes
+
+
 def test_a_document_of_another_device_is_refused(keeper: PolicyKeeper, house: Installation) -> None:
     found = reasons(keeper, house.offer(document(device_id="other")))
     assert found == ["device_id: the document is for the device 'other'"]
