@@ -9,12 +9,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import grpc
 import grpc.aio
 import structlog
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from agent_stub.model import Credentials, Identity
 from agent_stub.ports import Delays
@@ -154,6 +157,19 @@ async def keep(link: Link, session: Session, delays: Delays) -> None:
 def doubled(failures: int) -> float:
     """Give the bound of the wait after that many failures in a row, in seconds, before any cap."""
     return BASE_SECONDS * (1 << min(failures - 1, _DOUBLINGS))
+
+
+def asked_wait(error: grpc.aio.AioRpcError) -> float:
+    """Give the seconds that a refusal asks to wait, an hour at most; 0 where it names none."""
+    info = error_details_pb2.RetryInfo()
+    try:
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it reads what both kinds of errors have
+        if status is None or not any(detail.Unpack(info) for detail in status.details):
+            return 0.0
+    except (ValueError, DecodeError):
+        return 0.0  # whoever spoils the details leaves the code
+    wait: timedelta = info.retry_delay.ToTimedelta()
+    return min(max(wait.total_seconds(), 0.0), REFUSED_CAP_SECONDS)
 
 
 async def _hold(link: Link, session: Session) -> End | None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from agent_stub.checkin import DEADLINE_SECONDS
 from agent_stub.identity_store import CandidateStore
 from agent_stub.keys import certificate_problems, signing_request
-from agent_stub.links import REFUSALS, REFUSED_CAP_SECONDS, Channels, SessionError, doubled
+from agent_stub.links import REFUSALS, REFUSED_CAP_SECONDS, Channels, SessionError, asked_wait, doubled
 from agent_stub.model import Credentials, Identity, Moment
 from agent_stub.ports import Clock, Delays
 from agent_stub.waits import pause_until
@@ -152,6 +152,7 @@ class Renewal:
         self._earliest = timedelta(0)
         self._awaited: Credentials | None = None
         self._failures = 0
+        self._asked_wait = 0.0
         self._problem = ""
 
     async def keep(self) -> None:
@@ -165,8 +166,9 @@ class Renewal:
                 self._judge(self._awaited)
             left = self._left(self._clock.now())
             if self._failures:
-                bound = min(REFUSED_CAP_SECONDS, doubled(self._failures))
-                await self._delays.pause(self._delays.jitter(bound))
+                earliest, self._asked_wait = self._asked_wait, 0.0
+                bound = max(earliest, min(REFUSED_CAP_SECONDS, doubled(self._failures)))
+                await self._delays.pause(earliest + self._delays.jitter(bound))
             elif left > timedelta(0):
                 await self._pause_until_changed(min(left, LOOK_EVERY))
                 continue
@@ -202,6 +204,7 @@ class Renewal:
         try:
             self._awaited = await self._certificates.renew()
         except grpc.aio.AioRpcError as error:
+            self._asked_wait = asked_wait(error)
             self._failed(f"{error.code().name}: {error.details()}")
         except (SessionError, OSError) as error:
             self._failed(str(error))

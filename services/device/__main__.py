@@ -27,6 +27,7 @@ from services.device.ports import Store
 from services.device.store.sql import SqlStore
 from services.device.store.tables import AUDIT
 from services.device.streams import DirectoryStreams
+from services.device.usecases.bounds import Bounds
 from services.device.usecases.certificates import Vigilance
 from services.device.workers import DeprovisionSweep, sweep_period
 
@@ -51,7 +52,12 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         store, streams, now=clock.now, deprovision_after=settings.deprovision_after, vigilance=vigilance
     )
     agents = DeviceAgentServicer(
-        store, installation, now=clock.now, check_in_interval=settings.check_in_interval, vigilance=vigilance
+        store,
+        installation,
+        now=clock.now,
+        check_in_interval=settings.check_in_interval,
+        bounds=Bounds(monotonic=clock.monotonic, certificate_lifetime=settings.device_certificate_lifetime),
+        vigilance=vigilance,
     )
 
     async def close() -> None:

@@ -17,12 +17,13 @@ from services.device.model.installation import Installation, certificate_of
 from services.device.model.lifecycle import check_in_wait
 from services.device.ports import Store
 from services.device.streams import DirectoryStreams
+from services.device.usecases.bounds import Bounds
 from services.device.usecases.certificates import FLAG, Vigilance, admit
 from services.device.usecases.check_in import check_in
 from services.device.usecases.enrolment import Enrolment, enrol
 from services.device.usecases.lifecycle import report_settings
 from services.device.usecases.reach import report_used_groups
-from services.device.usecases.renewal import renew
+from services.device.usecases.renewal import Renewal, renew
 from services.device.usecases.sightings import report_sightings
 
 Now = Callable[[], datetime]
@@ -71,11 +72,13 @@ class DeviceAgentServicer(agent_pb2_grpc.DeviceAgentServiceServicer):
         *,
         now: Now,
         check_in_interval: timedelta,
+        bounds: Bounds,
         vigilance: Vigilance = FLAG,
     ) -> None:
         self._store = store
         self._installation = installation
         self._now = now
+        self._bounds = bounds
         self._check_in_interval = check_in_interval
         self._vigilance = vigilance
 
@@ -86,7 +89,15 @@ class DeviceAgentServicer(agent_pb2_grpc.DeviceAgentServiceServicer):
         caller = current_caller()
         await admit(self._store, caller.device_id, caller.certificate_serial, vigilance=self._vigilance, now=now)
         gone = request.component == agent_pb2.COMPONENT_STATE_ABSENT
-        device = await check_in(self._store, caller.device_id, request.device_id, facts, component_gone=gone, now=now)
+        device = await check_in(
+            self._store,
+            caller.device_id,
+            request.device_id,
+            facts,
+            component_gone=gone,
+            bounds=self._bounds,
+            now=now,
+        )
         wait = Duration()
         wait.FromTimedelta(check_in_wait(device.lifecycle, now=now, interval=self._check_in_interval))
         return agent_pb2.CheckInResponse(
@@ -98,13 +109,13 @@ class DeviceAgentServicer(agent_pb2_grpc.DeviceAgentServiceServicer):
     ) -> agent_pb2.RenewCertificateResponse:
         """Sign a new key of the device of the certificate."""
         caller = current_caller()
+        asked = Renewal(device_id=caller.device_id, csr=request.csr_pem, shown=certificate_of(caller.certificate))
         signed = await renew(
             self._store,
-            caller.device_id,
-            request.csr_pem,
-            shown=certificate_of(caller.certificate),
-            installation=self._installation,
+            asked,
+            self._installation,
             vigilance=self._vigilance,
+            bounds=self._bounds,
             now=self._now(),
         )
         return agent_pb2.RenewCertificateResponse(

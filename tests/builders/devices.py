@@ -9,13 +9,19 @@ from services.device.model.devices import Attested, Device, EnrolmentState, Fact
 from services.device.model.groups import Group
 from services.device.model.lifecycle import Lifecycle
 from services.device.model.tokens import EnrolmentToken
+from services.device.usecases.bounds import Bounds
 from services.device.usecases.visibility import Standing
 from tests.fakes.access import permit
-from tests.fakes.clock import NOW
+from tests.fakes.clock import NOW, FakeClock
 
 FREE = Standing(lambda right: permit(right, everything=True), lambda _: ())
 """Stand as an Owner does, who lacks nothing."""
 LINUX = Facts(os="linux", os_version="6.1", architecture="x86_64", agent_version="0.1.0")
+
+
+def some_bounds(clock: FakeClock | None = None) -> Bounds:
+    """Return bounds of which nobody has taken anything yet."""
+    return Bounds(monotonic=(clock or FakeClock()).monotonic, certificate_lifetime=timedelta(days=90))
 
 
 def a_device(

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import grpc.aio
 import pytest
@@ -11,12 +12,13 @@ from grpc_status import rpc_status
 
 @dataclass(frozen=True)
 class Refusal:
-    """Hold what a caller is told: status, reason for programs, message for people, and the problems by field."""
+    """Hold what a caller is told: status, reason for programs, message for people, the problems by field, and how long to wait."""
 
     code: str
     reason: str
     message: str
     problems: dict[str, str]
+    retry_after: timedelta | None = None
 
     @property
     def fields(self) -> set[str]:
@@ -34,8 +36,9 @@ async def refusal_of(call: Awaitable[object]) -> Refusal:
 def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
     """Read the rich status of an error; one of the transport itself carries no reason."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for detail in status.details if status else ():
-        _ = detail.Unpack(info) or detail.Unpack(bad)
+        _ = detail.Unpack(info) or detail.Unpack(bad) or detail.Unpack(retry)
     problems = {violation.field: violation.description for violation in bad.field_violations}
-    return Refusal(error.code().name, info.reason, error.details() or "", problems)
+    wait = retry.retry_delay.ToTimedelta() if retry.HasField("retry_delay") else None
+    return Refusal(error.code().name, info.reason, error.details() or "", problems, wait)

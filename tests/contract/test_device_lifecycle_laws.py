@@ -26,7 +26,7 @@ from services.device.store.tables import AUDIT
 from services.device.usecases.check_in import check_in
 from services.device.usecases.lifecycle import report_settings, sweep
 from tests.builders.device_database import device_database, keep
-from tests.builders.devices import LINUX, a_device
+from tests.builders.devices import LINUX, a_device, some_bounds
 from tests.fakes.device import MemoryStore
 from tests.reference.lifecycle import WEEK, LifecycleMachine, Seen, Told
 
@@ -121,7 +121,9 @@ class StoredLifecycle:
     def check_in(self, os: str, now: datetime, *, gone: bool) -> None:
         """Hear from the agent."""
         facts = replace(LINUX, os=os)
-        self._house.run(check_in(self._house.store, self._id, "", facts, component_gone=gone, now=now))
+        self._house.run(
+            check_in(self._house.store, self._id, "", facts, component_gone=gone, bounds=some_bounds(), now=now)
+        )
 
     def sweep(self, now: datetime) -> None:
         """Look for what is due, undisturbed."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import grpc.aio
 from cryptography import x509
+from google.rpc import error_details_pb2, status_pb2
 
 from epm.device.v1 import agent_pb2 as device_pb2
 from epm.device.v1 import agent_pb2_grpc as device_grpc
@@ -114,6 +115,7 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
         self.loses_answers = False
         self.address = "localhost:1"
         self.refusal: tuple[grpc.StatusCode, str] | None = None
+        self.retry_after: timedelta | None = None
 
     async def Enroll(
         self,
@@ -152,13 +154,22 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
         return device_pb2.CheckInResponse()
 
+    def _retry(self, code: grpc.StatusCode, message: str) -> tuple[tuple[str, bytes], ...]:
+        if self.retry_after is None:
+            return ()
+        info = error_details_pb2.RetryInfo()
+        info.retry_delay.FromTimedelta(self.retry_after)
+        status = status_pb2.Status(code=code.value[0], message=message)
+        status.details.add().Pack(info)
+        return (("grpc-status-details-bin", status.SerializeToString()),)
+
     async def RenewCertificate(
         self,
         request: device_pb2.RenewCertificateRequest,
         context: grpc.aio.ServicerContext[device_pb2.RenewCertificateRequest, device_pb2.RenewCertificateResponse],
     ) -> device_pb2.RenewCertificateResponse:
         if self.refusal is not None:
-            await context.abort(*self.refusal)
+            await context.abort(*self.refusal, trailing_metadata=self._retry(*self.refusal))
         shown = serial_of(context)
         await self._see(shown, context)
         self.renewals.put_nowait(request)

@@ -28,11 +28,11 @@ from services.device.ports import Store
 from services.device.usecases.certificates import FLAG, admit
 from services.device.usecases.enrolment import enrol
 from services.device.usecases.leaving import ban_device, delete_device, lift_ban, retire_device
-from services.device.usecases.renewal import renew
+from services.device.usecases.renewal import Renewal, renew
 from services.device.usecases.sightings import Sighting, SightingKind, report_sightings
 from tests.builders.device_database import keep
 from tests.builders.device_requests import an_enrolment, an_installation
-from tests.builders.devices import a_token
+from tests.builders.devices import a_token, some_bounds
 from tests.builders.doors import device_request
 from tests.fakes.access import permit
 from tests.fakes.clock import NOW
@@ -152,15 +152,15 @@ class CredentialMachine(RuleBasedStateMachine):
     def renew(self, held: Held | None, key: str) -> Held | None:
         if held is None:
             return None
-        device_id, shown = held.device_id, held.certificate
+        device_id = held.device_id
+        asked = Renewal(device_id=device_id, csr=key, shown=held.certificate)
         answer = self.run(
             lambda: renew(
                 self.store,
-                device_id,
-                key,
-                shown=shown,
-                installation=self.installation,
+                asked,
+                self.installation,
                 vigilance=FLAG,
+                bounds=some_bounds(),
                 now=self.now,
             )
         )

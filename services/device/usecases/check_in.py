@@ -5,19 +5,30 @@ from datetime import datetime
 
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import DeniedError, InvalidError
+from services._chassis.logging import get_logger
 from services.device.model.devices import Device, Facts, check_facts, shown_facts
 from services.device.model.lifecycle import settle_check_in
 from services.device.ports import Store, Work
+from services.device.usecases.bounds import CHANGES, Bounds
 from services.device.usecases.moves import Moves
+
+log = get_logger("device.check_in")
 
 
 async def check_in(
-    store: Store, device_id: str, named: str, facts: Facts, *, component_gone: bool = False, now: datetime
+    store: Store,
+    device_id: str,
+    named: str,
+    facts: Facts,
+    *,
+    component_gone: bool = False,
+    bounds: Bounds,
+    now: datetime,
 ) -> Device:
     """Note that the device is alive and what it reports; `named` is the device that the message names, if any.
 
     What is due moves on, and only then a component that is gone confirms its removal: a removal on time counts also where
-    no sweep has come by yet. Raises DeniedError for a device that names another, is not known or is retired; InvalidError
+    no sweep has come by yet. Where facts change too often the old ones stay; the sign of life counts. Raises DeniedError for a device that names another, is not known or is retired; InvalidError
     with all problems.
     """
     if named and named != device_id:
@@ -30,9 +41,10 @@ async def check_in(
         raise InvalidError(problems)
     async with store.transaction() as work:
         device = _admitted(await work.devices.get(device_id))
-        seen = replace(device.with_facts(facts), lifecycle=device.lifecycle, last_check_in=now)
+        told = await _told(work, device, facts, bounds, now=now)
+        seen = replace(told, lifecycle=device.lifecycle, last_check_in=now)
         moves = Moves({device_id: device}, now=now)
-        moves.take(seen, settle_check_in(device.lifecycle, facts.os, now=now, component_gone=component_gone))
+        moves.take(seen, settle_check_in(device.lifecycle, seen.facts.os, now=now, component_gone=component_gone))
         await _audit_facts(work, device, seen, now)
         await moves.keep(work)
     return moves.after[device_id]
@@ -43,6 +55,21 @@ def _admitted(device: Device | None) -> Device:
         raise DeniedError("this device is not known here; enrol it again", reason="DEVICE_UNKNOWN")
     if not device.is_enrolled:
         raise DeniedError("this device is retired; enrol it again with a new token", reason="DEVICE_NOT_ENROLLED")
+    return device
+
+
+async def _told(work: Work, device: Device, facts: Facts, bounds: Bounds, *, now: datetime) -> Device:
+    """Return the device with what its agent reports; as it was, and once with a word, where that changes too often."""
+    told = device.with_facts(facts)
+    if told.facts == device.facts or bounds.may_change(device.device_id):
+        return told
+    if bounds.is_news(device.device_id):
+        log.warning("device_facts_not_taken", device_id=device.device_id, most_in_an_hour=CHANGES)
+        reason = f"The facts changed more than {CHANGES} times in an hour; the old ones stay meanwhile."
+        entry = AuditEntry(
+            action="device_facts_not_taken", target_kind="device", target=device.device_id, reason=reason
+        )
+        await work.audit(entry, now=now)
     return device
 
 

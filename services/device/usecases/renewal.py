@@ -1,6 +1,6 @@
 """Renew the certificate of a device without a gap: the old one counts until the first use of the new."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services._chassis import pki
@@ -12,32 +12,44 @@ from services.device.model.devices import Device
 from services.device.model.history import HistoryKind
 from services.device.model.installation import Installation, Signed
 from services.device.ports import Store, Work
+from services.device.usecases.bounds import Bounds
 from services.device.usecases.certificates import Vigilance, admit, admitted
 from services.device.usecases.history import became
 
 log = get_logger("device.renewal")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """Hold what a device asks for, and the certificate that it shows."""
+
+    device_id: str
+    csr: str
+    shown: Certificate
+
+
 async def renew(
     store: Store,
-    device_id: str,
-    csr: str,
-    *,
-    shown: Certificate,
+    asked: Renewal,
     installation: Installation,
+    *,
     vigilance: Vigilance,
+    bounds: Bounds,
     now: datetime,
 ) -> Signed:
     """Sign a new key of the device that shows a certificate; a key that was signed and not used yet is signed again.
 
-    Raises DeniedError as `admit` does, and InvalidError for a request that is none or whose key is not a new one of the device.
+    Raises DeniedError as `admit` does, LimitError for a device that asks too often, and InvalidError for a request that is
+    none or whose key is not a new one of the device.
     """
+    device_id, shown = asked.device_id, asked.shown
     await admit(store, device_id, shown.serial, vigilance=vigilance, now=now)
-    key_digest = pki.request_key_digest(csr.encode())
+    bounds.renews(device_id)
+    key_digest = pki.request_key_digest(asked.csr.encode())
     async with store.transaction() as work:
         device = admitted(await work.devices.get(device_id), shown.serial)
         await _refuse_other_keys(work, device, key_digest, shown)
-        signed = installation.certify(csr, device_id, now=now)
+        signed = installation.certify(asked.csr, device_id, now=now)
         credentials = device.credentials.learnt(shown).renewed(signed.certificate)
         await work.devices.save(replace(device, credentials=credentials, revision=await work.next_revision()))
         await work.identities.keep_key(device_id, key_digest)

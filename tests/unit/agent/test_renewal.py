@@ -324,6 +324,26 @@ async def test_a_server_that_does_not_renew_is_asked_ever_more_rarely(device: De
     assert timing.renewal.shown()["problem"] == ""
 
 
+async def test_a_server_that_names_a_wait_is_asked_after_that_and_within_as_much_again(
+    device: Device, timing: Timing
+) -> None:
+    device.servers.device.refusal = (grpc.StatusCode.RESOURCE_EXHAUSTED, "too often")
+    device.servers.device.retry_after = timedelta(seconds=360)
+    await timing.waits()
+    timing.clock.wall = timing.due
+    timing.delays.go_on()
+    assert (await timing.waits(), timing.delays.bounds[-1]) == (720, 360)
+    device.servers.device.retry_after = timedelta(days=3)
+    timing.delays.go_on()
+    assert (await timing.waits(), timing.delays.bounds[-1]) == (7200, 3600)
+    device.servers.device.retry_after = None
+    timing.delays.go_on()
+    assert await timing.waits() == 4
+    device.servers.device.refusal = None
+    timing.delays.go_on()
+    await timing.promotes()
+
+
 async def test_a_candidate_that_was_refused_is_followed_by_another_after_a_wait(device: Device, timing: Timing) -> None:
     await timing.waits()
     timing.clock.wall = timing.due

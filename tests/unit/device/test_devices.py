@@ -15,7 +15,7 @@ from services.device.usecases.devices import (
 )
 from services.device.usecases.leaving import retire_device
 from tests.builders.device_database import keep
-from tests.builders.devices import FREE, LINUX, a_device
+from tests.builders.devices import FREE, LINUX, a_device, some_bounds
 from tests.fakes.access import permit
 from tests.fakes.clock import NOW
 from tests.fakes.device import MemoryStore
@@ -35,7 +35,7 @@ async def store_with(*devices: Device) -> MemoryStore:
 
 async def test_a_sign_of_life_is_noted_and_nobody_else_hears_of_it() -> None:
     store = await store_with(a_device())
-    seen = await check_in(store, "d1", "", LINUX, now=LATER)
+    seen = await check_in(store, "d1", "", LINUX, bounds=some_bounds(), now=LATER)
     assert seen == store.kept.devices["d1"] == replace(a_device(), last_check_in=LATER)
     assert store.kept.revision == 1
     assert store.actions == []
@@ -43,7 +43,7 @@ async def test_a_sign_of_life_is_noted_and_nobody_else_hears_of_it() -> None:
 
 async def test_facts_that_others_see_take_a_revision_and_are_audited() -> None:
     store = await store_with(a_device())
-    await check_in(store, "d1", "d1", replace(LINUX, os_version="6.2"), now=LATER)
+    await check_in(store, "d1", "d1", replace(LINUX, os_version="6.2"), bounds=some_bounds(), now=LATER)
     assert store.kept.devices["d1"].facts.os_version == "6.2"
     assert store.kept.devices["d1"].revision == store.kept.revision == 2
     (entry,) = store.kept.audit
@@ -54,7 +54,7 @@ async def test_facts_that_others_see_take_a_revision_and_are_audited() -> None:
 
 async def test_a_new_version_of_the_agent_is_audited_but_is_no_change_of_the_directory() -> None:
     store = await store_with(a_device())
-    await check_in(store, "d1", "", replace(LINUX, agent_version="0.2"), now=LATER)
+    await check_in(store, "d1", "", replace(LINUX, agent_version="0.2"), bounds=some_bounds(), now=LATER)
     assert store.actions == ["device_facts_changed"]
     assert store.kept.devices["d1"].revision == 1
 
@@ -65,7 +65,7 @@ async def test_users_that_the_agent_reports_are_bound_only_where_its_token_allow
 ) -> None:
     origin = Origin(token_id="t1", key_digest="k", allow_reported_users=allowed)
     store = await store_with(a_device(origin=origin, attested=Attested(users=("alice",))))
-    await check_in(store, "d1", "", replace(LINUX, users=("zoe", "alice")), now=LATER)
+    await check_in(store, "d1", "", replace(LINUX, users=("zoe", "alice")), bounds=some_bounds(), now=LATER)
     assert store.kept.devices["d1"].bound_users == bound
     assert store.kept.devices["d1"].attested.users == ("alice",)
 
@@ -73,15 +73,15 @@ async def test_users_that_the_agent_reports_are_bound_only_where_its_token_allow
 async def test_a_user_that_is_bound_already_and_is_reported_too_changes_nothing_for_others() -> None:
     origin = Origin(token_id="t1", key_digest="k", allow_reported_users=True)
     store = await store_with(a_device(origin=origin, attested=Attested(users=("alice",))))
-    await check_in(store, "d1", "", replace(LINUX, users=("alice",)), now=LATER)
+    await check_in(store, "d1", "", replace(LINUX, users=("alice",)), bounds=some_bounds(), now=LATER)
     assert store.kept.devices["d1"].revision == 1
 
 
 async def test_a_platform_without_a_component_makes_epm_not_applicable_and_the_way_back_takes_up_the_policy() -> None:
     store = await store_with(a_device(lifecycle=Lifecycle(EpmState.ACTIVE, Desired.ON, None, 7)))
-    await check_in(store, "d1", "", replace(LINUX, os="haiku"), now=LATER)
+    await check_in(store, "d1", "", replace(LINUX, os="haiku"), bounds=some_bounds(), now=LATER)
     assert store.kept.devices["d1"].lifecycle == Lifecycle(EpmState.NOT_APPLICABLE, Desired.ON, None, 7)
-    back = await check_in(store, "d1", "", LINUX, now=LATER)
+    back = await check_in(store, "d1", "", LINUX, bounds=some_bounds(), now=LATER)
     assert back.lifecycle.state is EpmState.PROVISIONING
     assert store.actions == ["device_facts_changed", "epm_state_changed"] * 2
 
@@ -100,7 +100,7 @@ async def test_a_device_that_names_another_or_is_not_enrolled_is_refused_whateve
     store = await store_with(a_device("d1"), a_device("d2"), a_device("d3", retired=True))
     before = store.kept
     with pytest.raises(DeniedError) as refused:
-        await check_in(store, device_id, named, Facts(os=""), now=LATER)
+        await check_in(store, device_id, named, Facts(os=""), bounds=some_bounds(), now=LATER)
     assert refused.value.reason == reason
     assert store.kept == before
 
@@ -109,7 +109,7 @@ async def test_everything_that_is_wrong_with_facts_is_told_at_once() -> None:
     store = await store_with(a_device())
     facts = Facts(os="Linux", os_version="\n", users=tuple(f"u{number}" for number in range(101)))
     with pytest.raises(InvalidError) as refused:
-        await check_in(store, "d1", "", facts, now=LATER)
+        await check_in(store, "d1", "", facts, bounds=some_bounds(), now=LATER)
     assert [problem.field for problem in refused.value.problems] == ["facts.os", "facts.os_version", "facts.users"]
 
 
@@ -183,7 +183,7 @@ async def test_an_update_against_a_stale_etag_is_a_conflict() -> None:
 
 async def test_an_agents_report_leaves_the_etag_of_administrators_alone() -> None:
     store = await store_with(a_device())
-    await check_in(store, "d1", "", replace(LINUX, os_version="6.2"), now=LATER)
+    await check_in(store, "d1", "", replace(LINUX, os_version="6.2"), bounds=some_bounds(), now=LATER)
     change = DeviceChange("d1", Attested(tags=("x",), scope_tags=("default",)), "1")
     assert (await update_device(store, change, permit=OWNER, standing=FREE, now=NOW)).attested.tags == ("x",)
 

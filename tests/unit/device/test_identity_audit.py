@@ -11,10 +11,10 @@ from services.device.usecases.certificates import Vigilance, admit
 from services.device.usecases.devices import clear_suspected_clone
 from services.device.usecases.enrolment import Enrolled, enrol
 from services.device.usecases.leaving import ban_device, delete_device, lift_ban, retire_device
-from services.device.usecases.renewal import renew
+from services.device.usecases.renewal import Renewal, renew
 from tests.builders.device_database import keep
 from tests.builders.device_requests import an_enrolment, an_installation
-from tests.builders.devices import a_group, a_token
+from tests.builders.devices import a_group, a_token, some_bounds
 from tests.builders.doors import device_request
 from tests.fakes.access import permit
 from tests.fakes.clock import NOW
@@ -35,11 +35,10 @@ async def renewed(store: MemoryStore, came: Enrolled) -> str:
     assert current is not None
     signed = await renew(
         store,
-        "d1",
-        device_request()[1].decode(),
-        shown=current,
-        installation=an_installation(),
+        Renewal(device_id="d1", csr=device_request()[1].decode(), shown=current),
+        an_installation(),
         vigilance=FLAG,
+        bounds=some_bounds(),
         now=NOW,
     )
     await admit(store, "d1", signed.certificate.serial, vigilance=FLAG, now=NOW)

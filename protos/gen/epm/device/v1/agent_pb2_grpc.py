@@ -134,7 +134,8 @@ class DeviceAgentServiceServicer:
     """
 
     def CheckIn(self, request, context):
-        """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate.
+        """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate. Where facts change
+        more than 30 times in an hour, the old ones stay for a while; the call is answered as ever.
         Errors: PERMISSION_DENIED for a device that names another, is not known or is retired; INVALID_ARGUMENT with all problems.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -146,7 +147,8 @@ class DeviceAgentServiceServicer:
         to any service; from then on the old one is refused. Another call before that replaces the unused certificate; the same key again
         gets a certificate again.
         Errors: PERMISSION_DENIED for a device that is not known, retired or banned, or whose certificate was replaced; INVALID_ARGUMENT for a
-        request that is none, or whose key is the one of the certificate that it renews or of another device.
+        request that is none, or whose key is the one of the certificate that it renews or of another device; RESOURCE_EXHAUSTED with
+        RetryInfo for a device that renewed ten times in an hour.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

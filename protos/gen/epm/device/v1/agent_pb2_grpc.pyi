@@ -86,7 +86,8 @@ class DeviceAgentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DeviceAgentServiceAsyncStub: ...
     CheckIn: _grpc.UnaryUnaryMultiCallable[_agent_pb2.CheckInRequest, _agent_pb2.CheckInResponse]
-    """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate.
+    """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate. Where facts change
+    more than 30 times in an hour, the old ones stay for a while; the call is answered as ever.
     Errors: PERMISSION_DENIED for a device that names another, is not known or is retired; INVALID_ARGUMENT with all problems.
     """
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_agent_pb2.RenewCertificateRequest, _agent_pb2.RenewCertificateResponse]
@@ -94,7 +95,8 @@ class DeviceAgentServiceStub:
     to any service; from then on the old one is refused. Another call before that replaces the unused certificate; the same key again
     gets a certificate again.
     Errors: PERMISSION_DENIED for a device that is not known, retired or banned, or whose certificate was replaced; INVALID_ARGUMENT for a
-    request that is none, or whose key is the one of the certificate that it renews or of another device.
+    request that is none, or whose key is the one of the certificate that it renews or of another device; RESOURCE_EXHAUSTED with
+    RetryInfo for a device that renewed ten times in an hour.
     """
 
 @_typing.type_check_only
@@ -103,7 +105,8 @@ class DeviceAgentServiceAsyncStub(DeviceAgentServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CheckIn: _aio.UnaryUnaryMultiCallable[_agent_pb2.CheckInRequest, _agent_pb2.CheckInResponse]  # type: ignore[assignment]
-    """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate.
+    """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate. Where facts change
+    more than 30 times in an hour, the old ones stay for a while; the call is answered as ever.
     Errors: PERMISSION_DENIED for a device that names another, is not known or is retired; INVALID_ARGUMENT with all problems.
     """
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_agent_pb2.RenewCertificateRequest, _agent_pb2.RenewCertificateResponse]  # type: ignore[assignment]
@@ -111,7 +114,8 @@ class DeviceAgentServiceAsyncStub(DeviceAgentServiceStub):
     to any service; from then on the old one is refused. Another call before that replaces the unused certificate; the same key again
     gets a certificate again.
     Errors: PERMISSION_DENIED for a device that is not known, retired or banned, or whose certificate was replaced; INVALID_ARGUMENT for a
-    request that is none, or whose key is the one of the certificate that it renews or of another device.
+    request that is none, or whose key is the one of the certificate that it renews or of another device; RESOURCE_EXHAUSTED with
+    RetryInfo for a device that renewed ten times in an hour.
     """
 
 class DeviceAgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -123,7 +127,8 @@ class DeviceAgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_pb2.CheckInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_pb2.CheckInResponse, _abc.Awaitable[_agent_pb2.CheckInResponse]]:
-        """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate.
+        """Reports the facts of the device and that it is alive. Idempotent. The device is the one of the client certificate. Where facts change
+        more than 30 times in an hour, the old ones stay for a while; the call is answered as ever.
         Errors: PERMISSION_DENIED for a device that names another, is not known or is retired; INVALID_ARGUMENT with all problems.
         """
 
@@ -137,7 +142,8 @@ class DeviceAgentServiceServicer(metaclass=_abc_1.ABCMeta):
         to any service; from then on the old one is refused. Another call before that replaces the unused certificate; the same key again
         gets a certificate again.
         Errors: PERMISSION_DENIED for a device that is not known, retired or banned, or whose certificate was replaced; INVALID_ARGUMENT for a
-        request that is none, or whose key is the one of the certificate that it renews or of another device.
+        request that is none, or whose key is the one of the certificate that it renews or of another device; RESOURCE_EXHAUSTED with
+        RetryInfo for a device that renewed ten times in an hour.
         """
 
 def add_DeviceAgentServiceServicer_to_server(servicer: DeviceAgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
