@@ -43,16 +43,19 @@ def set_clock(house: Installation, name: str, days: int = 0) -> None:
 
 
 def test_an_agent_a_year_ahead_refuses_what_has_expired_by_then_and_elevates_nothing(house: Installation) -> None:
-    first = held(house)
-    set_clock(house, NAME, YEAR)
     house.apply(settings("USER_CONFIRMED"))
+    arrive(house)
+    first = held(house)
+    assert decided(house) == "ELEVATED"
+    set_clock(house, NAME, YEAR)
+    house.apply(settings("DENY"))
     house.wait_for("the refusal", lambda: delivery(house)["state"] == "REJECTED")
     assert "the manifest expired at" in delivery(house)["rejections"][0]
     assert held(house) == first
-    assert decided(house) != "ELEVATED"
+    assert decided(house) == "NOT_MANAGED"  # the policy is as old as the clock says
     set_clock(house, NAME)
     house.wait_for("what was refused", lambda: delivery(house)["state"] == "APPLIED")
-    assert decided(house) == "ELEVATED"
+    assert held(house) > first
 
 
 def test_an_agent_a_year_behind_keeps_its_policy_and_takes_the_next_one(house: Installation) -> None:
