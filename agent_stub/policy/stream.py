@@ -27,7 +27,7 @@ class PolicyStream:
     """The device's side of `StreamPolicy`. `changed` is called after an offer was applied, `refused` after one was not.
 
     `introduction` says who speaks; what the device holds is added at every connect. An offer that was refused for want of
-    room, or for the clock, is tried again whenever the server is heard: the server does not send it to this run again.
+    room, or for the clock, is tried again whenever the server is heard: that is sooner than the server offers it again.
     """
 
     def __init__(
