@@ -88,6 +88,17 @@ def shift_clocks(days: int) -> None:
     clock.SystemClock.now = servers_now  # type: ignore[method-assign]
 
 
+def follow_clock(path: str) -> None:
+    """Let the agent's wall clock be as many days ahead as a file says at the moment."""
+    original = system.SystemClock.now
+
+    def now(self: system.SystemClock) -> Moment:
+        moment = original(self)
+        return Moment(moment.wall + timedelta(days=int(Path(path).read_text(encoding="utf-8"))), moment.since_boot)
+
+    system.SystemClock.now = now  # type: ignore[method-assign]
+
+
 def die() -> None:
     """End the process as a power cut does."""
     os.kill(os.getpid(), signal.SIGKILL)
