@@ -24,7 +24,7 @@ from services.policy.model.bundle import PolicyKind
 from services.policy.model.delivery import Delivery
 from services.policy.model.rollout import Picture, Subject
 from services.policy.model.states import DeliveryState
-from services.policy.store.deliveries import SqlDeliveries
+from services.policy.store.deliveries import KeptDeliveries, deliveries_in
 from services.policy.store.rollouts import SqlPictures
 from services.policy.usecases.documents import Mark, PolicyBook
 from services.policy.usecases.rollout import Convergence
@@ -44,7 +44,7 @@ class Service:
     """What answers."""
 
     names: list[str]
-    deliveries: SqlDeliveries
+    deliveries: KeptDeliveries
     pictures: SqlPictures
     convergence: Convergence
 
@@ -91,7 +91,7 @@ async def prepared(devices: int, database: Database) -> Service:
     directories = FakeDirectories(*(device(f"d{number}", f"user{number}") for number in range(devices)))
     book = policy_book(directories)
     book.put(corpus(settings(), *(rules(f"rules-{number}") for number in range(POLICIES))))
-    deliveries, pictures = SqlDeliveries(database), SqlPictures(database)
+    deliveries, pictures = deliveries_in(database), SqlPictures(database)
     names = [f"d{number}" for number in range(devices)]
     for start in range(0, devices, AT_ONCE):
         part = range(start, min(start + AT_ONCE, devices))

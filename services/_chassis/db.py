@@ -11,6 +11,7 @@
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -128,6 +129,18 @@ class Database:
             self.changes.announce(tx.revision)
 
     @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Keep this process's other writers out of an SQLite file, for one who writes on a connection of his own."""
+        async with self._writer:
+            yield
+
+    def own_connection(self) -> sqlite3.Connection:
+        """Open a connection to the SQLite file that is used apart from the others, as durable as they are."""
+        connection = sqlite3.connect(self.url.database or "", timeout=BUSY_SECONDS, check_same_thread=False)
+        _prepare_sqlite(connection, None)
+        return connection
+
+    @asynccontextmanager
     async def held(self) -> AsyncIterator[Transaction]:
         """Open a writing transaction in which nobody else changes anything: for verbs that look before they write."""
         async with self.transaction() as tx:
@@ -162,7 +175,7 @@ class Database:
             async with self.engine.connect() as connection:
                 yield await connection.execution_options(**options) if options else connection
         except (OperationalError, InterfaceError) as error:
-            raise self._unavailable(error) from error
+            raise self.unavailable(_words(error)) from error
         except DataError as error:
             problem = Problem("request", "holds a text or a number that cannot be stored, such as a NUL; remove it")
             raise InvalidError([problem], reason="VALUE_UNSTORABLE") from error
@@ -170,10 +183,11 @@ class Database:
             # SQLite says of a damaged file, or of one that is no database, no more than that much.
             if not error.connection_invalidated and type(error) is not DatabaseError:
                 raise
-            raise self._unavailable(error) from error
+            raise self.unavailable(_words(error)) from error
 
-    def _unavailable(self, error: DBAPIError) -> UnavailableError:
-        log.warning("database_unavailable", service=self.service, error=_words(error))
+    def unavailable(self, cause: str) -> UnavailableError:
+        """Return what callers are told; the cause goes to the log alone."""
+        log.warning("database_unavailable", service=self.service, error=cause)
         return UnavailableError(
             f"the database of the {self.service} service does not answer; try again later",
             reason="DATABASE_UNAVAILABLE",

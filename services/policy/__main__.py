@@ -32,7 +32,7 @@ from services.policy.open_streams import OpenStreams
 from services.policy.reporters import SettingsReporter, SightingReporter, UsedGroupsReporter
 from services.policy.rollout_servicer import RolloutServicer
 from services.policy.store.bundles import SqlBundles
-from services.policy.store.deliveries import SqlDeliveries
+from services.policy.store.deliveries import deliveries_in
 from services.policy.store.device_states import DeliveryStates
 from services.policy.store.objects import SqlStore
 from services.policy.store.rollouts import SqlPictures
@@ -61,7 +61,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     refused = RefusalWriter.on(database, AUDIT, clock.now)
     rbac = open_channel(settings.rbac, ca=settings.ca, identity=identity)
     device = open_channel(settings.device, ca=settings.ca, identity=identity)
-    store, deliveries, directory = SqlStore(database), SqlDeliveries(database), DirectoryWatch(device)
+    store, deliveries, directory = SqlStore(database), deliveries_in(database), DirectoryWatch(device)
     writer, streams = DeliveryWriter(deliveries), OpenStreams(deliveries, clock, most=settings.most_streams)
     book = PolicyBook(directory, MouldMaker().mould, deprovision_after=settings.deprovision_after)
     corpus = CorpusFollower(store, database.changes, book)
@@ -87,7 +87,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     )
 
     async def close() -> None:
-        for part in (writer, refused, audit, rbac, device, database):
+        for part in (writer, refused, audit, rbac, device, deliveries, database):
             await part.close()
 
     return ServiceParts(

@@ -13,7 +13,7 @@ from services.policy.model.delivery import Delivery, Desired, Held
 from services.policy.model.states import DeliveryState
 from services.policy.ports import Deliveries
 from services.policy.store import tables
-from services.policy.store.deliveries import SqlDeliveries
+from services.policy.store.deliveries import deliveries_in
 from tests.fakes.clock import NOW
 from tests.fakes.policy_delivery import MemoryDeliveries
 
@@ -29,8 +29,10 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(params=["memory", "sql"])
-async def deliveries(request: pytest.FixtureRequest, database: Database) -> Deliveries:
-    return MemoryDeliveries() if request.param == "memory" else SqlDeliveries(database)
+async def deliveries(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Deliveries]:
+    kept = deliveries_in(database)
+    yield MemoryDeliveries() if request.param == "memory" else kept
+    await kept.close()
 
 
 def preparing(sha256: bytes, desired: Desired = Desired.ON) -> Callable[[Delivery], Delivery]:

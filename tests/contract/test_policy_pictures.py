@@ -14,7 +14,7 @@ from services.policy.model.delivery import LEASE, Delivery, Desired
 from services.policy.model.rollout import Facts
 from services.policy.ports import Bundles, Deliveries, Pictures
 from services.policy.store.bundles import MOST_ASKED, SqlBundles
-from services.policy.store.deliveries import SqlDeliveries
+from services.policy.store.deliveries import KeptDeliveries, deliveries_in
 from services.policy.store.rollouts import SqlPictures
 from tests.fakes.clock import NOW
 from tests.fakes.policy_delivery import MemoryDeliveries
@@ -46,12 +46,19 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
+@pytest.fixture
+async def deliveries(database: Database) -> AsyncIterator[KeptDeliveries]:
+    opened = deliveries_in(database)
+    yield opened
+    await opened.close()
+
+
 @pytest.fixture(params=["memory", "sql"])
-async def kept(request: pytest.FixtureRequest, database: Database) -> Kept:
+async def kept(request: pytest.FixtureRequest, database: Database, deliveries: KeptDeliveries) -> Kept:
     if request.param == "memory":
-        deliveries = MemoryDeliveries()
-        return Kept(deliveries, MemoryPictures(deliveries), MemoryBundles(deliveries))
-    return Kept(SqlDeliveries(database), SqlPictures(database), SqlBundles(database))
+        memory = MemoryDeliveries()
+        return Kept(memory, MemoryPictures(memory), MemoryBundles(memory))
+    return Kept(deliveries, SqlPictures(database), SqlBundles(database))
 
 
 async def test_without_deliveries_a_picture_is_empty(kept: Kept) -> None:
@@ -119,17 +126,16 @@ async def test_what_is_known_by_its_digest_alone_keeps_its_contents(kept: Kept) 
     assert await kept.bundles.many([TOOLS.digest]) == {TOOLS.digest: TOOLS.contents}
 
 
-async def test_many_bundles_are_read_at_once(database: Database) -> None:
+async def test_many_bundles_are_read_at_once(database: Database, deliveries: KeptDeliveries) -> None:
     bundles = [Bundle.of(Contents(rules={f"policy-{number}": 1})) for number in range(MOST_ASKED + 1)]
     made = [Delivery(f"d{number}", 1, ONE, Desired.ON, bundle) for number, bundle in enumerate(bundles)]
-    deliveries = SqlDeliveries(database)
     await deliveries.change([(each.device_id, lambda _, each=each: each) for each in made])  # type: ignore[misc]
     found = await SqlBundles(database).many([bundle.digest for bundle in bundles])
     assert found == {bundle.digest: bundle.contents for bundle in bundles}
 
 
-async def test_bundles_that_no_delivery_names_are_dropped(database: Database) -> None:
-    kept = Kept(SqlDeliveries(database), SqlPictures(database), SqlBundles(database))
+async def test_bundles_that_no_delivery_names_are_dropped(database: Database, deliveries: KeptDeliveries) -> None:
+    kept = Kept(deliveries, SqlPictures(database), SqlBundles(database))
     third = Bundle.of(Contents(rules={"third": 1}))
     await kept.put(
         Delivery("d1", 1, ONE, Desired.ON, TOOLS), Delivery("d2", 1, ONE, Desired.ON, third, applied_bundle=OTHER)
@@ -142,8 +148,10 @@ async def test_bundles_that_no_delivery_names_are_dropped(database: Database) ->
     assert set(await bundles.many(everything)) == {OTHER.digest, third.digest}
 
 
-async def test_a_bundle_that_comes_back_while_bundles_are_dropped_is_there(database: Database) -> None:
-    kept = Kept(SqlDeliveries(database), SqlPictures(database), SqlBundles(database))
+async def test_a_bundle_that_comes_back_while_bundles_are_dropped_is_there(
+    database: Database, deliveries: KeptDeliveries
+) -> None:
+    kept = Kept(deliveries, SqlPictures(database), SqlBundles(database))
     await kept.put(Delivery("d1", 1, ONE, Desired.ON, TOOLS))
     bundles = SqlBundles(database)
     for _ in range(20):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import insert
 
 from services._chassis.db import Database, Transaction
 from services._chassis.workers import Worker
@@ -18,13 +18,12 @@ MOST_ASKED = 500
 """Bundles that are asked for by name; of more, all are read."""
 
 
-async def keep_bundles(tx: Transaction, bundles: Iterable[Bundle], *, on_postgresql: bool) -> None:
-    """Write those of the bundles whose contents are at hand, in the transaction that makes deliveries name them."""
+async def keep_bundles(tx: Transaction, bundles: Iterable[Bundle]) -> None:
+    """Write to PostgreSQL those of the bundles whose contents are at hand, in the transaction that makes deliveries name them."""
     contents = {bundle.digest: bundle.contents for bundle in bundles if bundle.contents is not None}
     if contents:
         rows = [{"digest": digest, "contents": found.to_text()} for digest, found in sorted(contents.items())]
-        dialect = postgresql if on_postgresql else sqlite
-        await tx.execute(dialect.insert(BUNDLE).on_conflict_do_nothing(), rows)
+        await tx.execute(insert(BUNDLE).on_conflict_do_nothing(), rows)
 
 
 async def read_bundles(tx: Transaction, digests: Collection[bytes]) -> Mapping[bytes, Contents]:

@@ -1,102 +1,24 @@
-"""How far the policy of each device has come, on SQLite or PostgreSQL."""
+"""How far the policy of each device has come, in the service's database."""
 
-import operator
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Protocol
 
-from services._chassis.db import Database, Transaction
-from services.policy.model.bundle import Bundle
-from services.policy.model.delivery import Delivery, Held
-from services.policy.ports import DeliveryStep
-from services.policy.store.bundles import keep_bundles
-from services.policy.store.delivery_rows import DeliveryRows, PostgresRows, SqliteRows, from_row, to_row
-
-CHUNK = 500
+from services._chassis.db import Database
+from services.policy.ports import Deliveries
+from services.policy.store.postgres_deliveries import PostgresDeliveries
+from services.policy.store.sqlite_deliveries import SqliteDeliveries
 
 
-class SqlDeliveries:
+class KeptDeliveries(Deliveries, Protocol):
     """Keep deliveries; a device without a row has an empty one."""
 
-    def __init__(self, database: Database) -> None:
-        self.changes = 0
-        """Moves with everything that this process changes."""
-        self._database = database
-        self._rows: DeliveryRows = PostgresRows() if database.on_postgresql else SqliteRows()
+    changes: int
+    """Moves with everything that this process changes."""
 
-    async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
-        """Take each step for its device, in order, all or none, and return what each led to."""
-        if not steps:
-            return ()
-        async with self._database.transaction() as tx:
-            before = await self._locked(tx, sorted({device_id for device_id, _ in steps}))
-            after = dict(before)
-            led_to = []
-            for device_id, step in steps:
-                after[device_id] = step(after[device_id])
-                led_to.append(after[device_id])
-            await keep_bundles(tx, _made_of(before, after), on_postgresql=self._database.on_postgresql)
-            await self._write(tx, [new for device_id, new in after.items() if new != before[device_id]])
-        self.changes += 1
-        return led_to
-
-    async def hold(self, held: Sequence[Held]) -> Mapping[str, Delivery]:
-        """Keep that streams are open; return the deliveries of those devices, by id, of which another stream is known."""
-        if not held:
-            return {}
-        rows, named = self._rows, {each.device_id: each.stream for each in held}
-        values = [(rows.time(each.seen), rows.time(each.confirmed), each.device_id, each.stream) for each in held]
-        async with self._database.transaction() as tx:
-            # In one order for everybody, as they are locked elsewhere.
-            await tx.connection.exec_driver_sql(rows.hold, sorted(values, key=operator.itemgetter(2)))
-            others = set(named)
-            for part in _parts(sorted(named)):
-                found: Iterable[Sequence[Any]] = await tx.connection.exec_driver_sql(rows.streams, rows.asked(part))
-                others -= {row[0] for row in found if row[1] == named[row[0]]}
-        self.changes += 1
-        return await self.many(others) if others else {}
-
-    async def many(self, device_ids: Collection[str]) -> Mapping[str, Delivery]:
-        """Return what is known of the devices, by id; an empty delivery where nothing is."""
-        asked = sorted(device_ids)
-        async with self._database.read() as tx:
-            found = await self._read(tx, asked, self._rows.select)
-        return {device_id: found.get(device_id) or Delivery(device_id) for device_id in asked}
-
-    async def _locked(self, tx: Transaction, device_ids: Sequence[str]) -> dict[str, Delivery]:
-        """Read the rows, made where they are missing.
-
-        On PostgreSQL they are locked, in one order for everybody. Where others are about to make the same rows a deadlock
-        is possible still: the database then lets one of the two go on, and the other is told that nothing was kept.
-        """
-        found = await self._read(tx, device_ids, self._rows.lock)
-        missing = [device_id for device_id in device_ids if device_id not in found]
-        if missing:
-            made = [to_row(Delivery(device_id), self._rows) for device_id in missing]
-            await tx.connection.exec_driver_sql(self._rows.insert, made)
-            found |= await self._read(tx, missing, self._rows.lock)
-        return found
-
-    async def _read(self, tx: Transaction, device_ids: Sequence[str], statement: str) -> dict[str, Delivery]:
-        found: dict[str, Delivery] = {}
-        for part in _parts(device_ids):
-            rows = await tx.connection.exec_driver_sql(statement, self._rows.asked(part))
-            found.update((row[0], from_row(row, self._rows)) for row in rows)
-        return found
-
-    async def _write(self, tx: Transaction, deliveries: Sequence[Delivery]) -> None:
-        if deliveries:
-            written = (to_row(delivery, self._rows) for delivery in deliveries)
-            await tx.connection.exec_driver_sql(self._rows.update, [(*row[1:], row[0]) for row in written])
+    async def close(self) -> None:
+        """Close what is open beside the database."""
+        ...
 
 
-def _made_of(before: Mapping[str, Delivery], after: Mapping[str, Delivery]) -> Iterator[Bundle]:
-    """Give the bundles that deliveries name now and did not before."""
-    for device_id, new in after.items():
-        if new.bundle != before[device_id].bundle:
-            yield new.bundle
-        if new.applied_bundle != before[device_id].applied_bundle:
-            yield new.applied_bundle
-
-
-def _parts(device_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (device_ids[start : start + CHUNK] for start in range(0, len(device_ids), CHUNK))
+def deliveries_in(database: Database) -> KeptDeliveries:
+    """Return the deliveries that are kept in the database."""
+    return PostgresDeliveries(database) if database.on_postgresql else SqliteDeliveries(database)

@@ -47,14 +47,13 @@ def _hold(mark: str) -> str:
     return f"UPDATE policy_delivery SET {values} WHERE device_id = {mark} AND stream = {mark}"  # noqa: S608 - our own names
 
 
-def _insert(mark: str) -> str:
-    marks = ", ".join([mark] * len(COLUMNS))
-    return f"INSERT INTO policy_delivery ({_LISTED}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
+def _marks(mark: str) -> str:
+    return ", ".join([mark] * len(COLUMNS))
 
 
-def _update(mark: str) -> str:
-    values = ", ".join(f"{name} = {mark}" for name in COLUMNS[1:])
-    return f"UPDATE policy_delivery SET {values} WHERE device_id = {mark}"  # noqa: S608 - our own names
+_INSERT = f"INSERT INTO policy_delivery ({_LISTED})"
+_UPDATED = ", ".join(f"{name} = %s" for name in COLUMNS[1:])
+_REPLACED = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
 
 
 class DeliveryRows(Protocol):
@@ -62,12 +61,6 @@ class DeliveryRows(Protocol):
 
     select: str
     """Asks for the rows of the devices in `asked`."""
-    lock: str
-    """Asks for them and keeps others from changing them."""
-    insert: str
-    """Makes a row unless there is one."""
-    update: str
-    """Writes a row that there is."""
     hold: str
     """Writes when a stream was seen and perhaps confirmed, if it is still the device's newest."""
     streams: str
@@ -91,12 +84,11 @@ class DeliveryRows(Protocol):
 
 
 class SqliteRows:
-    """Speak SQLite's."""
+    """Speak SQLite's, which needs no locks: one transaction writes at a time."""
 
     select = f"{_SELECT} IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own names
-    lock = select
-    insert = _insert("?")
-    update = _update("?")
+    write = f"{_INSERT} VALUES ({_marks('?')}) ON CONFLICT (device_id) DO UPDATE SET {_REPLACED}"
+    """Writes a row, whether or not there is one."""
     hold = _hold("?")
     streams = f"{_STREAMS} IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own names
 
@@ -122,8 +114,11 @@ class PostgresRows:
 
     select = f"{_SELECT} = ANY(%s)"
     lock = f"{select} ORDER BY device_id FOR UPDATE"
-    insert = _insert("%s")
-    update = _update("%s")
+    """Asks for them and keeps others from changing them."""
+    insert = f"{_INSERT} VALUES ({_marks('%s')}) ON CONFLICT DO NOTHING"
+    """Makes a row unless there is one."""
+    update = f"UPDATE policy_delivery SET {_UPDATED} WHERE device_id = %s"  # noqa: S608 - our own names
+    """Writes a row that there is."""
     hold = _hold("%s")
     streams = f"{_STREAMS} = ANY(%s)"
 

@@ -11,7 +11,7 @@ from services._chassis.migrate import upgrade
 from services.policy.model.delivery import Desired
 from services.policy.model.manifest import LIFETIME
 from services.policy.model.states import DeliveryState
-from services.policy.store.deliveries import SqlDeliveries
+from services.policy.store.deliveries import deliveries_in
 from tests.builders.doors import open_doors
 from tests.builders.policy_streams import World
 from tests.fakes.clock import NOW
@@ -188,12 +188,14 @@ async def test_revisions_outlive_the_process(tmp_path: Path) -> None:
     for number in range(3):
         database = await Database.connect(f"sqlite:///{tmp_path / 'policy.db'}", service="policy")
         await upgrade(database)
-        world = World(SqlDeliveries(database))
+        deliveries = deliveries_in(database)
+        world = World(deliveries)
         world.publish(settings(), rules(f"policy-{number}"))
         async with open_doors(tmp_path, world.parts()) as world.doors, world.stream() as stream:
             await stream.hello()
             revisions.append((await stream.apply()).revision)
             await world.heard(stream)
+        await deliveries.close()
         await database.close()
     assert revisions == [1, 2, 3]
 

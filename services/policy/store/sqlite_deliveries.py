@@ -1,0 +1,133 @@
+"""How far the policy of each device has come, on SQLite: one connection and one thread of their own.
+
+A group of changes is one errand to the thread, whatever is in it. Over the shared connections each statement would be one,
+and between two of them the loop may have hundreds of streams to serve.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
+
+from services._chassis.db import Database
+from services.policy.model.delivery import Delivery, Held
+from services.policy.ports import DeliveryStep
+from services.policy.store.delivery_groups import bundles_named, changed, parts, take_steps
+from services.policy.store.delivery_rows import SqliteRows, from_row, to_row
+
+_KEEP_BUNDLE = "INSERT INTO policy_bundle (digest, contents) VALUES (?, ?) ON CONFLICT DO NOTHING"
+Result = TypeVar("Result")
+
+
+class SqliteDeliveries:
+    """Keep deliveries; a device without a row has an empty one."""
+
+    def __init__(self, database: Database) -> None:
+        self.changes = 0
+        """Moves with everything that this process changes."""
+        self._database = database
+        self._rows = SqliteRows()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="policy-deliveries")
+        self._opened: sqlite3.Connection | None = None
+
+    async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
+        """Take each step for its device, in order, all or none, and return what each led to."""
+        if not steps:
+            return ()
+        async with self._database.alone():
+            led_to = await self._run(partial(self._change, steps))
+        self.changes += 1
+        return led_to
+
+    async def hold(self, held: Sequence[Held]) -> Mapping[str, Delivery]:
+        """Keep that streams are open; return the deliveries of those devices, by id, of which another stream is known."""
+        if not held:
+            return {}
+        async with self._database.alone():
+            others = await self._run(partial(self._hold, held))
+        self.changes += 1
+        return others
+
+    async def many(self, device_ids: Collection[str]) -> Mapping[str, Delivery]:
+        """Return what is known of the devices, by id; an empty delivery where nothing is."""
+        return await self._run(partial(self._many, sorted(device_ids)))
+
+    async def close(self) -> None:
+        """Wait for what is under way, and close the connection."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    async def _run(self, work: Callable[[], Result]) -> Result:
+        """Let the thread do it. Raises UnavailableError where the file does not let it."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except sqlite3.Error as error:
+            # SQLite says of a damaged file, or of one that is no database, no more than that it is an error.
+            if (
+                isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError)
+                or type(error) is sqlite3.DatabaseError
+            ):
+                raise self._database.unavailable(str(error)) from error
+            raise
+
+    def _change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            found = self._found(connection, sorted({device_id for device_id, _ in steps}))
+            before = _complete(found, [device_id for device_id, _ in steps])
+            after, led_to = take_steps(steps, before)
+            bundles = {bundle.digest: bundle.contents for bundle in bundles_named(before, after) if bundle.contents}
+            kept = [(digest, contents.to_text()) for digest, contents in bundles.items()]
+            connection.executemany(_KEEP_BUNDLE, kept)
+            written = {new.device_id: new for new in changed(before, after)}
+            written |= {device_id: new for device_id, new in after.items() if device_id not in found}
+            connection.executemany(self._rows.write, (to_row(new, self._rows) for new in written.values()))
+        return led_to
+
+    def _hold(self, held: Sequence[Held]) -> Mapping[str, Delivery]:
+        rows, named = self._rows, {each.device_id: each.stream for each in held}
+        values = ((rows.time(each.seen), rows.time(each.confirmed), each.device_id, each.stream) for each in held)
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            connection.executemany(rows.hold, values)
+            others = set(named)
+            for part in parts(sorted(named)):
+                found = connection.execute(rows.streams, rows.asked(part))
+                others -= {device_id for device_id, stream in found if stream == named[device_id]}
+            return _complete(self._found(connection, sorted(others)), others)
+
+    def _many(self, device_ids: Sequence[str]) -> Mapping[str, Delivery]:
+        with self._transaction("BEGIN") as connection:
+            return _complete(self._found(connection, device_ids), device_ids)
+
+    def _found(self, connection: sqlite3.Connection, device_ids: Sequence[str]) -> Mapping[str, Delivery]:
+        found: dict[str, Delivery] = {}
+        for part in parts(device_ids):
+            asked = connection.execute(self._rows.select, self._rows.asked(part))
+            found.update((row[0], from_row(row, self._rows)) for row in asked)
+        return found
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        """Open a transaction; commit if the block is left cleanly."""
+        if self._opened is None:
+            self._opened = self._database.own_connection()
+        connection = self._opened
+        connection.execute(begin)
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+def _complete(found: Mapping[str, Delivery], device_ids: Collection[str]) -> Mapping[str, Delivery]:
+    """Add the empty deliveries of devices without a row."""
+    return {device_id: found.get(device_id) or Delivery(device_id) for device_id in device_ids}
