@@ -33,6 +33,11 @@ def prepared(old: Delivery) -> Delivery:
     return old.prepared(b"1" * 32, Desired.ON)
 
 
+def break_files(folder: Path) -> None:
+    for path in folder.glob("policy.db*"):
+        path.write_bytes(b"this is no database " * 1000)
+
+
 async def test_a_change_waits_for_the_other_writers_of_the_process_and_is_theirs_to_see(
     database: Database, deliveries: KeptDeliveries
 ) -> None:
@@ -50,8 +55,7 @@ async def test_a_file_that_is_broken_is_said_to_be_unavailable(
     database: Database, deliveries: KeptDeliveries, tmp_path: Path
 ) -> None:
     await database.close()
-    for path in tmp_path.glob("policy.db*"):
-        path.write_bytes(b"this is no database " * 1000)
+    break_files(tmp_path)
     with pytest.raises(UnavailableError):
         await deliveries.many(["d1"])
     with pytest.raises(UnavailableError):
