@@ -26,7 +26,7 @@ def may_mount() -> bool:
 class Room:
     """The disk of one program of an installation, in the place of a folder of its own.
 
-    The program is started under `name` and finds what was in the folder. Others find the disk there once it was `shown`.
+    The program is started under `name` and finds what was in the folder. Others find the disk there after `show`.
     """
 
     def __init__(self, house: Installation, name: str, folder: Path, *, size: str) -> None:
@@ -39,11 +39,10 @@ class Room:
         self._disk.mkdir()
         house.wraps[name] = self._wrap
 
-    def shown(self) -> "Room":
-        """Let everybody see the disk of the program, which runs by now, and return itself."""
+    def show(self) -> None:
+        """Let everybody see the disk of the program, which runs by now."""
         process = self._house.programs[self._name].process
         self._folder.symlink_to(Path(f"/proc/{process.pid}/root") / self._disk.relative_to("/"))
-        return self
 
     def fill(self) -> None:
         """Leave no room at all."""

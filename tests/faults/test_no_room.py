@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.builders.installation import Installation, free_ports, installation
+from tests.builders.installation import Installation, free_ports
 from tests.builders.relay import UP, Relay, relay_to
 from tests.faults.house import NAME, arrive, decided, delivery, held, said, settings
 from tests.faults.rooms import Room, may_mount
@@ -31,20 +31,22 @@ class Rooms:
 @pytest.fixture(scope="module")
 def rooms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rooms]:
     (port,) = free_ports(1)
-    folder, mesh = tmp_path_factory.mktemp("house"), f"127.0.0.1:{port}"
-    ways = {"EPM_ADVERTISED_POLICY": "", "EPM_POLICY_HEARTBEAT": "PT1S"}
     with relay_to(port) as line:
-        ways["EPM_ADVERTISED_POLICY"] = line.address
-        with installation(folder, mesh=mesh, **ways) as house:
-            house.enrol(NAME, "alice")
-            house.end("server")
-            server, agent = (
-                Room(house, name, place, size=size)
-                for name, place, size in (("server", house.data_dir, "24m"), (NAME, house.state(NAME), "1m"))
-            )
+        house = Installation(tmp_path_factory.mktemp("house"), mesh=f"127.0.0.1:{port}")
+        house.settings = {"EPM_ADVERTISED_POLICY": line.address, "EPM_POLICY_HEARTBEAT": "PT1S"}
+        house.data_dir.mkdir()
+        server = Room(house, "server", house.data_dir, size="24m")
+        try:
             house.serve()
+            server.show()
+            house.log_in()
+            house.enrol(NAME, "alice")
+            agent = Room(house, NAME, house.state(NAME), size="1m")
             house.run_agent(NAME)
-            yield Rooms(house, line, server.shown(), agent.shown())
+            agent.show()
+            yield Rooms(house, line, server, agent)
+        finally:
+            house.close()
 
 
 @pytest.fixture
