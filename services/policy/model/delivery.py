@@ -14,7 +14,9 @@ from datetime import datetime, timedelta
 from services.policy.model.bundle import UNKNOWN, Bundle
 from services.policy.model.states import DeliveryState, delivery_state
 
-LARGEST_REVISION = 2**63 - 2
+LARGEST_REVISION = 2**62
+"""That a device may claim to hold: it moves ours on, and from there to what databases can keep no device gets step by step."""
+
 MOST_REASONS = 20
 LONGEST_REASON = 500
 MOST_RUNS = 8

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.policy.model.delivery import LONGEST_REASON, MOST_REASONS, Delivery, Desired
+from services.policy.model.delivery import LARGEST_REVISION, LONGEST_REASON, MOST_REASONS, Delivery, Desired
 from services.policy.model.states import DeliveryState
 from tests.fakes.clock import NOW
 
@@ -121,3 +121,13 @@ def test_a_stream_that_nobody_holds_any_more_is_not_connected() -> None:
     assert not opened.closed("stream-1", NOW).connected(NOW)
     later = NOW + timedelta(minutes=4)
     assert opened.closed("stream-1", later, confirmed=NOW) == replace(opened, stream="", seen=later, confirmed=NOW)
+
+
+def test_a_device_that_claims_the_largest_revision_again_and_again_stays_within_what_databases_keep() -> None:
+    delivery = NEW
+    for number in range(10):
+        claimed = delivery.opened("stream-1", revision=LARGEST_REVISION, sha256=TWO, now=NOW)
+        delivery = claimed.introduced(f"run-{number}", ()).prepared(ONE, Desired.ON)
+        delivery = delivery.rejected(delivery.revision, ("no",), NOW)
+    assert delivery.revision == LARGEST_REVISION + 10
+    assert delivery.revision < 2**63 - 2**61, "what one device claims must not fail the group that it is committed in"
