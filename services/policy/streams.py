@@ -136,7 +136,7 @@ class PolicyStream:
         log.info(
             "policy_stream_opened",
             device_id=device_id,
-            agent_version=hello.agent_version[:64],
+            agent_version=hello.agent_version,
             revision=hello.revision,
         )
         reader = asyncio.create_task(self._read(requests))

@@ -12,10 +12,13 @@ from epm.policy.v1 import agent_pb2
 from services._chassis.pki import policy_key_id
 from services.policy.model.delivery import GoAwayReason
 from services.policy.model.manifest import Manifest, SigningKeys
-from services.policy.usecases.delivery import GoAway, Hello, Offer, Saying, Throttle, UpToDate
+from services.policy.usecases.delivery import CAPABILITY, GoAway, Hello, Offer, Saying, Throttle, UpToDate
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 24 * 60 * 60
+LONGEST_VERSION = 64
+"""Characters of an agent's version that are read."""
+
 DOMAIN_TAG = b"openepm-policy-manifest-v1\x00"
 _REASONS = {
     GoAwayReason.SUPERSEDED: agent_pb2.GO_AWAY_REASON_SUPERSEDED,
@@ -25,11 +28,11 @@ _REASONS = {
 
 
 def hello_from_proto(message: agent_pb2.Hello) -> Hello:
-    """Read a hello."""
+    """Read a hello; it is kept as long as the stream, so nothing is of which a device may say as much as it likes."""
     return Hello(
         device_id=message.device_id,
-        agent_version=message.agent_version,
-        capabilities=frozenset(message.capabilities),
+        agent_version=message.agent_version[:LONGEST_VERSION],
+        capabilities=frozenset({CAPABILITY}.intersection(message.capabilities)),
         revision=message.revision,
         sha256=message.document_sha256,
         run_id=message.run_id,

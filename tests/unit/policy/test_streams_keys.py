@@ -7,9 +7,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from epm.policy.v1 import agent_pb2
 from services._chassis.pki import policy_key_id
+from services.policy.codec.agent import hello_from_proto
 from services.policy.model.manifest import SigningKeys
 from services.policy.model.states import DeliveryState
-from services.policy.usecases.delivery import UNKNOWN_KEYS
+from services.policy.usecases.delivery import CAPABILITY, UNKNOWN_KEYS
 from tests.builders.doors import open_doors
 from tests.builders.policy_streams import KEY, World
 from tests.fakes.policy_delivery import MemoryDeliveries, rules, settings
@@ -103,3 +104,11 @@ async def test_what_a_hello_says_of_keys_and_runs_is_bounded_and_all_problems_ar
         code, message = await stream.failure()
     assert code == "INVALID_ARGUMENT"
     assert [message.count(name) for name in ("hello.run_id", "hello.policy_key_ids", "hello.revision")] == [1, 1, 1]
+
+
+def test_of_a_hello_that_says_as_much_as_fits_little_is_kept() -> None:
+    said = agent_pb2.Hello(agent_version="v" * 100_000, capabilities=[CAPABILITY, *map(str, range(100_000))])
+    hello = hello_from_proto(said)
+    assert hello.agent_version == "v" * 64
+    assert hello.capabilities == {CAPABILITY}
+    assert hello_from_proto(agent_pb2.Hello(capabilities=["policy-document/9"])).capabilities == frozenset()
