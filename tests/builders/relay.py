@@ -6,13 +6,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import tenacity
+
+from tests.builders.installation import PATIENCE
+
 CHUNK = 64 * 1024
 UP, DOWN = "up", "down"
 """From agents to the server, and back."""
 
 
 class Relay:
-    """Passes bytes on. What is held back is passed on when it is let go, or is lost with its connection."""
+    """Passes bytes on. What is held back is passed on when it is let go, or is lost with its connection.
+
+    Agents are kept waiting while the server is away: how long they would wait by themselves is left to chance.
+    """
 
     def __init__(self, listener: socket.socket, server: tuple[str, int]) -> None:
         self.address = "{}:{}".format(*listener.getsockname())
@@ -22,6 +29,7 @@ class Relay:
         for way in self._ways.values():
             way.set()
         self._ends: list[socket.socket] = []
+        self._closed = threading.Event()
 
     def hold(self, way: str) -> None:
         """Pass nothing on in this direction until `let_go`."""
@@ -33,6 +41,7 @@ class Relay:
 
     def close(self) -> None:
         """End all connections, and take no more."""
+        self._closed.set()
         for way in self._ways.values():
             way.set()
         for end in (self._listener, *self._ends):
@@ -46,14 +55,23 @@ class Relay:
             while True:
                 agent, _ = self._listener.accept()
                 self._ends.append(agent)
-                try:
-                    server = socket.create_connection(self._server)
-                except OSError:
-                    agent.close()
-                    continue
-                self._ends.append(server)
-                self._start(agent, server, UP)
-                self._start(server, agent, DOWN)
+                threading.Thread(target=self._join, args=(agent,), daemon=True).start()
+
+    def _join(self, agent: socket.socket) -> None:
+        reaching = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(OSError),
+            wait=tenacity.wait_fixed(0.05),
+            stop=tenacity.stop_after_delay(PATIENCE) | tenacity.stop_when_event_set(self._closed),
+            reraise=True,
+        )
+        try:
+            server = reaching(socket.create_connection, self._server)
+        except OSError:
+            agent.close()
+            return
+        self._ends.append(server)
+        self._start(agent, server, UP)
+        self._start(server, agent, DOWN)
 
     def _start(self, source: socket.socket, target: socket.socket, way: str) -> None:
         threading.Thread(target=self._copy, args=(source, target, way), daemon=True).start()

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.builders.installation import Installation, installation
+from tests.builders.installation import Installation, free_ports, installation
+from tests.builders.relay import relay_to
 from tests.faults.hooks import wrap
 from tests.faults.house import NAME, answers, arrive, decided, delivery, device, held, settings
 
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.xdist_group("faults-clocks")
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("house")) as house:
+    (port,) = free_ports(1)
+    folder, mesh = tmp_path_factory.mktemp("house"), f"127.0.0.1:{port}"
+    with relay_to(port) as line, installation(folder, mesh=mesh, EPM_ADVERTISED_POLICY=line.address) as house:
         house.enrol(NAME, "alice")
         house.run_agent(NAME)
         yield house
