@@ -51,12 +51,13 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory = DirectoryServicer(
         store, streams, now=clock.now, deprovision_after=settings.deprovision_after, vigilance=vigilance
     )
+    bounds = Bounds(monotonic=clock.monotonic, certificate_lifetime=settings.device_certificate_lifetime)
     agents = DeviceAgentServicer(
         store,
         installation,
         now=clock.now,
         check_in_interval=settings.check_in_interval,
-        bounds=Bounds(monotonic=clock.monotonic, certificate_lifetime=settings.device_certificate_lifetime),
+        bounds=bounds,
         vigilance=vigilance,
     )
 
@@ -71,7 +72,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         access=access,
         refusals=refused.refusals,
         audit=audit,
-        public=public_door(store, installation, access, clock),
+        public=public_door(store, installation, access, clock, bounds=bounds),
         mesh=[
             partial(agent_pb2_grpc.add_DeviceAgentServiceServicer_to_server, agents),
             partial(lifecycle_pb2_grpc.add_DirectoryServiceServicer_to_server, directory),
@@ -88,9 +89,11 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     )
 
 
-def public_door(store: Store, installation: Installation, access: AccessControl, clock: Clock) -> list[AddServicer]:
+def public_door(
+    store: Store, installation: Installation, access: AccessControl, clock: Clock, *, bounds: Bounds
+) -> list[AddServicer]:
     """Return what enrols devices and what serves administrators."""
-    enrolment = EnrolmentServicer(store, installation, now=clock.now, new_id=new_id)
+    enrolment = EnrolmentServicer(store, installation, bounds=bounds, now=clock.now, new_id=new_id)
     devices = DeviceServicer(store, access, now=clock.now, new_id=new_id, new_secret=partial(new_secret, installation))
     groups = GroupServicer(store, access, now=clock.now)
     return [

@@ -32,9 +32,12 @@ Now = Callable[[], datetime]
 class EnrolmentServicer(agent_pb2_grpc.EnrolmentServiceServicer):
     """Answer `epm.device.v1.EnrolmentService`."""
 
-    def __init__(self, store: Store, installation: Installation, *, now: Now, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, store: Store, installation: Installation, *, bounds: Bounds, now: Now, new_id: Callable[[], str]
+    ) -> None:
         self._store = store
         self._installation = installation
+        self._bounds = bounds
         self._now = now
         self._new_id = new_id
 
@@ -46,8 +49,10 @@ class EnrolmentServicer(agent_pb2_grpc.EnrolmentServiceServicer):
             device_name=request.device_name,
             facts=facts_from_proto(request.facts),
         )
-        enrolled = await enrol(self._store, asked, self._installation, now=self._now(), new_id=self._new_id())
         installation = self._installation
+        enrolled = await enrol(
+            self._store, asked, installation, bounds=self._bounds, now=self._now(), new_id=self._new_id()
+        )
         return agent_pb2.EnrollResponse(
             device_id=enrolled.device.device_id,
             certificate_pem=enrolled.certificate,
@@ -168,5 +173,6 @@ class DirectoryServicer(lifecycle_pb2_grpc.DirectoryServiceServicer):
     ) -> lifecycle_pb2.ReportSightingsResponse:
         """Take in what was seen of devices on their streams."""
         sightings = sightings_from_proto(request.sightings)
-        await report_sightings(self._store, sightings, vigilance=self._vigilance, now=self._now())
+        by = current_caller().service
+        await report_sightings(self._store, sightings, by=by, vigilance=self._vigilance, now=self._now())
         return lifecycle_pb2.ReportSightingsResponse()

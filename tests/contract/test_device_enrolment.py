@@ -8,7 +8,7 @@ from services.device.ports import Store
 from services.device.usecases.enrolment import enrol
 from tests.builders.device_database import keep
 from tests.builders.device_requests import an_enrolment, an_installation
-from tests.builders.devices import a_token
+from tests.builders.devices import a_token, some_bounds
 from tests.fakes.clock import NOW
 
 
@@ -19,7 +19,7 @@ async def test_a_token_lets_in_no_more_than_its_quota_however_many_come_at_once(
     async def come(number: int) -> bool:
         asked = an_enrolment("epmenr_x", f"ws-{number}")
         try:
-            await enrol(device_store, asked, installation, now=NOW, new_id=f"d{number}")
+            await enrol(device_store, asked, installation, bounds=some_bounds(), now=NOW, new_id=f"d{number}")
         except UnauthenticatedError:
             return False
         return True
@@ -40,7 +40,14 @@ async def test_of_many_devices_that_ask_for_one_name_at_once_one_gets_it(device_
 
     async def come(number: int) -> bool:
         try:
-            await enrol(device_store, an_enrolment("epmenr_x", "ws"), installation, now=NOW, new_id=f"d{number}")
+            await enrol(
+                device_store,
+                an_enrolment("epmenr_x", "ws"),
+                installation,
+                bounds=some_bounds(),
+                now=NOW,
+                new_id=f"d{number}",
+            )
         except ConflictError:
             return False
         return True
@@ -51,6 +58,9 @@ async def test_of_many_devices_that_ask_for_one_name_at_once_one_gets_it(device_
 async def test_one_key_that_asks_many_times_at_once_is_one_device(device_store: Store) -> None:
     await keep(device_store, a_token(text="epmenr_x", quota=1))
     asked, installation = an_enrolment("epmenr_x", "ws"), an_installation()
-    come = (enrol(device_store, asked, installation, now=NOW, new_id=f"d{number}") for number in range(8))
+    come = (
+        enrol(device_store, asked, installation, bounds=some_bounds(), now=NOW, new_id=f"d{number}")
+        for number in range(8)
+    )
     answers = await asyncio.gather(*come)
     assert len({answer.device.device_id for answer in answers}) == 1

@@ -24,7 +24,7 @@ from services.device.store.sql import SqlStore
 from services.device.usecases.enrolment import Enrolment, enrol
 from tests.builders.device_database import device_database, keep
 from tests.builders.device_requests import an_enrolment, an_installation
-from tests.builders.devices import a_device, a_token
+from tests.builders.devices import a_device, a_token, some_bounds
 from tests.fakes.clock import NOW
 
 CLIENTS = 20
@@ -165,7 +165,7 @@ async def test_twenty_clients_that_come_at_once_use_a_token_no_more_often_than_i
         database = await Database.connect(database_url, service="device", pool_size=2)
         ready.wait()
         try:
-            await enrol(SqlStore(database), enrolment, installation, now=NOW, new_id=f"d{number}")
+            await enrol(SqlStore(database), enrolment, installation, bounds=some_bounds(), now=NOW, new_id=f"d{number}")
         except UnauthenticatedError:
             return False
         finally:

@@ -116,7 +116,9 @@ class CredentialMachine(RuleBasedStateMachine):
         before = self.known()
         new_id = f"d{self.numbers}"
         asked = an_enrolment(token, name, csr=key)
-        answer = self.run(lambda: enrol(self.store, asked, self.installation, now=self.now, new_id=new_id))
+        answer = self.run(
+            lambda: enrol(self.store, asked, self.installation, bounds=some_bounds(), now=self.now, new_id=new_id)
+        )
         if isinstance(answer, ServiceError):
             assert isinstance(answer, ConflictError | DeniedError | UnauthenticatedError)
             return None
@@ -192,7 +194,10 @@ class CredentialMachine(RuleBasedStateMachine):
         sighting = Sighting(
             device_id=held.device_id, kind=SightingKind.CERTIFICATE_USED, serial=held.certificate.serial
         )
-        assert self.run(lambda: report_sightings(self.store, [sighting], vigilance=FLAG, now=self.now)) is None
+        assert (
+            self.run(lambda: report_sightings(self.store, [sighting], by="reporting", vigilance=FLAG, now=self.now))
+            is None
+        )
         if not held.dead:
             self.first_use(held)
 

@@ -36,21 +36,21 @@ async def admit(store: Store, device_id: str, serial: str, *, vigilance: Vigilan
     """Take in that a device shows the certificate with this serial number.
 
     Raises DeniedError for a device that is not known or not enrolled, and for a certificate that does not count; one that was
-    replaced has marked the device by then.
+    replaced has marked the device by then. Who is refused for what is known already writes nothing and keeps no writer waiting.
     """
     async with store.read() as work:
         device = enrolled(await work.devices.get(device_id))
-    if device.use_of(serial) is Use.ORDINARY:
-        return
-    async with store.transaction() as work:
-        device = enrolled(await work.devices.get(device_id))
-        match device.use_of(serial):
-            case Use.FIRST:
-                device = await promote(work, device, now)
-            case Use.REPLACED:
-                await suspect(work, device, _REPLACED, vigilance=vigilance, now=now)
-            case _:
-                pass
+    use = device.use_of(serial)
+    if use is Use.FIRST or (use is Use.REPLACED and device.suspected_clone is None):
+        async with store.transaction() as work:
+            device = enrolled(await work.devices.get(device_id))
+            match device.use_of(serial):
+                case Use.FIRST:
+                    device = await promote(work, device, now)
+                case Use.REPLACED:
+                    await suspect(work, device, _REPLACED, vigilance=vigilance, now=now)
+                case _:
+                    pass
     admitted(device, serial)
 
 

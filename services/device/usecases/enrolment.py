@@ -16,6 +16,7 @@ from services.device.model.texts import check_device_name
 from services.device.model.tokens import EnrolmentToken, Refusal
 from services.device.ports import Store, Work
 from services.device.usecases import records
+from services.device.usecases.bounds import Bounds
 from services.device.usecases.history import became
 from services.device.usecases.moves import record_new_beginning
 from services.device.usecases.records import Entry
@@ -42,12 +43,12 @@ class Enrolled:
 
 
 async def enrol(
-    store: Store, enrolment: Enrolment, installation: Installation, *, now: datetime, new_id: str
+    store: Store, enrolment: Enrolment, installation: Installation, *, bounds: Bounds, now: datetime, new_id: str
 ) -> Enrolled:
     """Make a device of the caller, with `new_id`, or take up the record that is its own; again gives a certificate again.
 
     Raises UnauthenticatedError for a token that lets nobody in, InvalidError with all problems, ConflictError where an enrolled
-    device has the name or the key, DeniedError where the name or the key is banned, LimitError where a group is full.
+    device has the name or the key, DeniedError where the name or the key is banned, LimitError where a group is full, or where it is repeated too often.
     """
     async with store.read() as work:  # strangers without a token never reach the lock of the writers
         token = _admitted(await work.tokens.known_by(enrolment.token_digest), now)
@@ -65,6 +66,7 @@ async def enrol(
         await records.refuse_banned(work, entry)
         known = await work.devices.enrolled_with(token.token_id, key_digest)
         if known is not None and known.credentials.may_repeat(key_digest):
+            bounds.renews(known.device_id)
             enrolled = await _repeat(work, entry, _same(known, enrolment), installation)
         else:
             enrolled = await _enter(work, entry, installation, new_id=new_id)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services._chassis.errors import InvalidError, Problem
+from services._chassis.errors import DeniedError, InvalidError, Problem
 from services._chassis.logging import get_logger
 from services.device.model.credentials import Use
 from services.device.model.texts import LONGEST_NOTE, check_text
@@ -13,6 +13,9 @@ from services.device.ports import Store
 from services.device.usecases.certificates import Vigilance, promote, suspect
 
 MOST_SIGHTINGS = 1000
+SEES_RUNS = "policy"
+"""The service that hears of the runs of agents. A mark may take a device's policy away, so no other may set it."""
+
 log = get_logger("device.sightings")
 
 
@@ -33,8 +36,15 @@ class Sighting:
     detail: str = ""
 
 
-async def report_sightings(store: Store, sightings: Sequence[Sighting], *, vigilance: Vigilance, now: datetime) -> None:
-    """Take in sightings; again changes nothing, and neither do those of devices that are not enrolled. Raises InvalidError."""
+async def report_sightings(
+    store: Store, sightings: Sequence[Sighting], *, by: str, vigilance: Vigilance, now: datetime
+) -> None:
+    """Take in what the service `by` saw; again changes nothing, and neither do sightings of devices that are not enrolled.
+
+    Raises DeniedError for a service that cannot have seen that, InvalidError with all problems.
+    """
+    if by != SEES_RUNS and any(sighting.kind is SightingKind.SUSPECTED_CLONE for sighting in sightings):
+        raise DeniedError(f"only {SEES_RUNS} sees two lines of life", reason="CALLER_NOT_ALLOWED")
     if problems := list(_problems(sightings)):
         raise InvalidError(problems)
     async with store.transaction() as work:

@@ -1,5 +1,6 @@
 """What one device can make grow is bounded, over real doors; that it is alive is heard all the same."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -8,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from epm.device.v1 import agent_pb2, devices_pb2
+from services._chassis.errors import DeniedError
+from services.device.model.credentials import Certificate, Credentials
 from services.device.model.lifecycle import EpmState, Lifecycle
 from services.device.usecases.bounds import CHANGES, RENEWALS
+from services.device.usecases.certificates import FLAG, admit
 from services.device.usecases.check_in import check_in
 from tests.builders.device_database import keep
 from tests.builders.device_service import DeviceService, EnrolledDevice, device_service
 from tests.builders.devices import LINUX, a_device, some_bounds
+from tests.builders.doors import device_request
 from tests.builders.refusals import refusal_of
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.device import MemoryStore
@@ -116,3 +121,33 @@ async def test_a_component_that_is_gone_is_heard_with_facts_that_are_not_taken()
     other = replace(LINUX, os="windows")
     seen = await check_in(store, "d1", "", other, component_gone=True, bounds=bounds, now=clock.now())
     assert (seen.facts, seen.lifecycle.state) == (LINUX, EpmState.NOT_PROVISIONED)
+
+
+async def test_an_enrolment_is_repeated_as_often_as_a_certificate_is_renewed(service: DeviceService) -> None:
+    request = agent_pb2.EnrollRequest(
+        token=await service.token(), csr_pem=device_request()[1].decode(), device_name="ws-17", facts=version(1)
+    )
+    device_id = (await service.enrolment.Enroll(request)).device_id
+    for _ in range(RENEWALS):
+        assert (await service.enrolment.Enroll(request)).device_id == device_id
+    kept = (await service.device()).etag
+    refusal = await refusal_of(service.enrolment.Enroll(request))
+    assert (refusal.code, refusal.reason, refusal.retry_after) == (*TOO_OFTEN, timedelta(minutes=6))
+    assert (await service.device()).etag == kept
+    service.clock.advance(timedelta(minutes=6))
+    await service.enrolment.Enroll(request)
+
+
+async def test_who_is_refused_for_what_is_known_keeps_no_writer_waiting() -> None:
+    store = MemoryStore()
+    held = Credentials(Certificate("2", NOW, "key"), None, ("1",))
+    await keep(store, replace(a_device(), credentials=held))
+    with pytest.raises(DeniedError):
+        await admit(store, "d1", "1", vigilance=FLAG, now=NOW)
+    marked = store.kept
+    assert [entry.action for entry in marked.audit] == ["clone_suspected"]
+    async with store.transaction(), asyncio.timeout(5):
+        for serial in ("1", "never seen"):
+            with pytest.raises(DeniedError):
+                await admit(store, "d1", serial, vigilance=FLAG, now=NOW)
+    assert store.kept == marked

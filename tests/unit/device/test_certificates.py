@@ -265,6 +265,17 @@ async def test_all_that_is_wrong_with_sightings_is_told_at_once(service: DeviceS
     assert (await refusal_of(service.sight(*many))).fields == {"sightings"}
 
 
+async def test_two_lines_of_life_are_heard_of_from_the_service_that_sees_them_alone(service: DeviceService) -> None:
+    device = await service.enrol()
+    told = (
+        lifecycle_pb2.Sighting(device_id=device.device_id, kind=USED, certificate_serial=device.serial),
+        lifecycle_pb2.Sighting(device_id=device.device_id, kind=CLONE),
+    )
+    refusal = await refusal_of(service.sight(*told, by="reporting"))
+    assert judged(refusal) == ("PERMISSION_DENIED", "CALLER_NOT_ALLOWED")
+    assert not (await service.device()).HasField("suspected_clone")
+
+
 async def test_two_lines_of_life_mark_a_device_until_an_administrator_says_that_it_is_one(
     service: DeviceService,
 ) -> None:

@@ -12,7 +12,7 @@ from services.device.model.lifecycle import Desired, EpmState, Lifecycle
 from services.device.usecases.enrolment import Enrolled, Enrolment, enrol
 from tests.builders.device_database import keep
 from tests.builders.device_requests import an_enrolment, an_installation
-from tests.builders.devices import LINUX, a_device, a_group, a_token
+from tests.builders.devices import LINUX, a_device, a_group, a_token, some_bounds
 from tests.builders.doors import device_request
 from tests.fakes.clock import NOW
 from tests.fakes.device import MemoryStore
@@ -24,7 +24,9 @@ LATER = timedelta(hours=1)
 async def come(
     store: MemoryStore, asked: Enrolment | None = None, *, new_id: str = "d1", after: timedelta = timedelta()
 ) -> Enrolled:
-    return await enrol(store, asked or an_enrolment(TEXT), an_installation(), now=NOW + after, new_id=new_id)
+    return await enrol(
+        store, asked or an_enrolment(TEXT), an_installation(), bounds=some_bounds(), now=NOW + after, new_id=new_id
+    )
 
 
 async def store_with(token: object = None, *items: object) -> MemoryStore:

@@ -26,7 +26,7 @@ FLAG, QUARANTINE = Vigilance(), Vigilance(quarantines=True)
 
 async def enrolled(store: MemoryStore) -> Enrolled:
     await keep(store, a_token(text="epmenr_x"))
-    return await enrol(store, an_enrolment("epmenr_x"), an_installation(), now=NOW, new_id="d1")
+    return await enrol(store, an_enrolment("epmenr_x"), an_installation(), bounds=some_bounds(), now=NOW, new_id="d1")
 
 
 async def renewed(store: MemoryStore, came: Enrolled) -> str:
@@ -108,7 +108,7 @@ async def test_a_device_that_enrols_again_is_audited_with_what_it_was() -> None:
     store = MemoryStore()
     await enrolled(store)
     await keep(store, a_token("t2", text="epmenr_2", quota=1, device_id="d1"))
-    again = await enrol(store, an_enrolment("epmenr_2"), an_installation(), now=NOW, new_id="d2")
+    again = await enrol(store, an_enrolment("epmenr_2"), an_installation(), bounds=some_bounds(), now=NOW, new_id="d2")
     assert again.device.device_id == "d1"
     entry = store.kept.audit[-1]
     assert (entry.action, entry.details["token_id"]) == ("device_enrolled_again", "t2")
