@@ -74,7 +74,7 @@ class Delivery:
     seen: datetime | None = None
     """When a process last held the stream. None: never."""
     runs: tuple[str, ...] = ()
-    """The last runs of the agent that said hello, the newest one last."""
+    """The last runs of the agent that said hello, the newest one last; empty in the last place: one that did not tell."""
     key_ids: tuple[str, ...] = ()
     """Keys by which the device verifies policy, as its last hello told."""
 
@@ -125,14 +125,16 @@ class Delivery:
         """Note which run of the agent speaks, empty if it does not tell, and the keys that it verifies policy by.
 
         Two lines of life are seen anew each time that they alternate: what led there is forgotten, so that a device of
-        which only one line is left is under no suspicion.
+        which only one line is left is under no suspicion. Who does not tell is another run than those that did, until one
+        tells again: a copy hides in no silence, and an agent may give way to one of an older version.
         """
         if self.alternates(run_id):
             return replace(self, runs=(run_id,), key_ids=key_ids)
-        if not run_id or run_id in self.runs:
+        if run_id in self.runs or not (run_id or self.runs):
             return replace(self, key_ids=key_ids)
         sha256 = b"" if self.state is DeliveryState.REJECTED else self.sha256
-        return replace(self, runs=(*self.runs, run_id)[-MOST_RUNS:], key_ids=key_ids, sha256=sha256)
+        told = tuple(run for run in self.runs if run)
+        return replace(self, runs=(*told, run_id)[-MOST_RUNS:], key_ids=key_ids, sha256=sha256)
 
     def is_due(self, now: datetime, wait: timedelta) -> bool:
         """Tell whether what the device put off is to be offered again; where a clock was set back, nobody waits for it."""

@@ -123,8 +123,7 @@ def _is_plain(text: str) -> bool:
 
 def superseded(run_id: str, newer: str) -> GoAway:
     """Send a stream away because a newer one was opened; another run than the newer one's is asked to come back."""
-    another = bool(run_id and newer and run_id != newer)
-    return GoAway(GoAwayReason.SUPERSEDED, COME_BACK if another else None)
+    return GoAway(GoAwayReason.SUPERSEDED, COME_BACK if run_id != newer else None)
 
 
 class Conversation:

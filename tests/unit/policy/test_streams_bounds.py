@@ -129,7 +129,29 @@ def test_the_last_runs_are_remembered_and_after_a_suspicion_none_but_the_one_tha
     assert not delivery.alternates(runs[0])
     assert delivery.alternates(runs[-2])
     assert delivery.introduced(runs[-2], ("k",)).runs == (runs[-2],)
-    assert delivery.introduced("", ()).runs == delivery.runs
+    assert delivery.introduced("", ()).runs == (*runs[-MOST_RUNS:][1:], "")
+
+
+def test_agents_that_never_tell_their_runs_are_under_no_suspicion_nor_is_one_that_gives_way_to_an_older_version() -> (
+    None
+):
+    delivery = Delivery("d1")
+    for run_id in ("", "", "a", "", "", "b", "", "c"):
+        assert not delivery.alternates(run_id)
+        delivery = delivery.introduced(run_id, ())
+    assert delivery.runs == ("a", "b", "c")
+
+
+async def test_a_copy_that_does_not_tell_its_run_is_seen_and_keeps_the_original_from_nothing(world: World) -> None:
+    async with world.stream() as original, world.stream() as copy:
+        await original.hello(run_id="a")
+        await original.offer()
+        await copy.hello()
+        assert (await original.sent_away()).reconnect_within.ToTimedelta() == COME_BACK
+        async with world.stream() as again:
+            await again.hello(run_id="a")
+            await again.offer()
+    assert world.suspected == ["d1"]
 
 
 async def test_the_older_of_two_lines_of_life_is_asked_back_so_that_both_are_seen(tmp_path: Path) -> None:
