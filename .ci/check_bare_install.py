@@ -21,7 +21,9 @@ def main() -> int:
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
-        print(f"bare wheel: {len(modules)} agent modules load, epm-agent, epm and epm-sim start, no server library in sight")
+        print(
+            f"bare wheel: {len(modules)} agent modules load, epm-agent, epm and epm-sim start, no server library in sight"
+        )
     return 1 if problems else 0
 
 

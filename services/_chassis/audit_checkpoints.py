@@ -102,7 +102,9 @@ class CheckpointWriter:
         self._unwritten: list[Checkpoint] = []
         self._one_at_a_time = asyncio.Lock()
         head = head_of(table)
-        self._head = sa.select(head.c.sequence, head.c.hash).where(head.c.id == 1)  # composed once: it is asked every second
+        self._head = sa.select(head.c.sequence, head.c.hash).where(
+            head.c.id == 1
+        )  # composed once: it is asked every second
 
     async def seal(self) -> None:
         """Sign the newest record, unless that is done. Raises UnavailableError where it cannot be kept."""
