@@ -29,6 +29,7 @@ from services.policy.codec.documents import MouldMaker
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.sightings import Sighting, certificate_used, suspected_clone
 from services.policy.open_streams import OpenStreams
+from services.policy.preparer import Preparer
 from services.policy.reporters import SettingsReporter, SightingReporter, UsedGroupsReporter
 from services.policy.rollout_servicer import RolloutServicer
 from services.policy.store.bundles import SqlBundles
@@ -67,7 +68,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     corpus = CorpusFollower(store, database.changes, book)
     reporter = SettingsReporter(book, deliveries, SettingsReports(device), clock, is_open=streams.is_open)
     used = UsedGroupsReporter(book, UsedGroupsReports(device))
-    tell = partial(_tell, book, streams, reporter)
+    preparer = Preparer(streams, writer, clock)
+    tell = partial(_tell, book, preparer, reporter)
     corpus.on_change += [tell, used.wake]
     directory.on_identity += [reporter.retell, partial(_cut, streams, directory)]
     directory.on_change.append(tell)
@@ -102,7 +104,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
         workers=[
             *(watch_worker(rbac, access), report_worker(rbac, access), Worker("watch_rollouts", feed.run)),
-            *(part.worker() for part in (directory, database.changes, corpus, writer, streams)),
+            *(part.worker() for part in (directory, database.changes, corpus, writer, preparer, streams)),
             *(part.worker() for part in (reporter, used, sightings, bundles, refused)),
         ],
         on_drain=[streams.drain, feed.close],
@@ -126,11 +128,11 @@ async def _admitted(
 
 
 def _tell(
-    book: PolicyBook, streams: OpenStreams, reporter: SettingsReporter, _devices: Iterable[str] | None = None
+    book: PolicyBook, preparer: Preparer, reporter: SettingsReporter, _devices: Iterable[str] | None = None
 ) -> None:
     """Have everybody look at the devices that may have another document now."""
     news = book.news()
-    streams.wake(news)
+    preparer.look_at(news)
     reporter.changed(news)
 
 

@@ -77,6 +77,10 @@ class OpenStreams:
         """Tell whether a stream of the device is open here."""
         return device_id in self._streams
 
+    def of(self, device_id: str) -> PolicyStream | None:
+        """Return the stream of the device that is open here."""
+        return self._streams.get(device_id)
+
     def wake(self, device_ids: Iterable[str] | None) -> None:
         """Have the streams of these devices look for news; None: all streams."""
         for device_id in list(self._streams) if device_ids is None else device_ids:

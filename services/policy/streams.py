@@ -24,7 +24,8 @@ from services._chassis.logging import get_logger
 from services._chassis.times import time_to_proto
 from services.policy.codec.agent import Speaker, hello_from_proto
 from services.policy.model.delivery import Delivery, GoAwayReason
-from services.policy.usecases.delivery import Conversation, GoAway, Hello, UpToDate, check_hello
+from services.policy.usecases.delivery import Conversation, GoAway, UpToDate
+from services.policy.usecases.hello import Hello, check_hello
 
 HEARTBEAT = timedelta(minutes=5)
 SHORTEST_HEARTBEAT = timedelta(seconds=1)
@@ -170,7 +171,8 @@ class PolicyStream:
                     problem = Problem("message", "must be ack or nack after hello")
                     raise InvalidError([problem], reason="ANSWER_EXPECTED")
             self._manners.on_answer(self.conversation.delivery)
-            self._look()  # but confirm nothing: what a device has just applied it knows to be the newest
+            if self.conversation.resumes:
+                self._look()  # but confirm nothing: what a device has just applied it knows to be the newest
 
     def _look(self) -> None:
         self._woken.set()

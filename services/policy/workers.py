@@ -106,6 +106,7 @@ class DeliveryWriter:
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._calmed = asyncio.Event()
+        self._committing = asyncio.Lock()
         self._ended = False
 
     def change(self, device_id: str, step: DeliveryStep) -> Answer:
@@ -117,6 +118,18 @@ class DeliveryWriter:
         self._waiting.append(_Waiting(device_id, step, answer))
         self._arrived.set()
         return answer
+
+    async def change_together(
+        self, steps: Sequence[tuple[str, DeliveryStep]], kept: Callable[[Sequence[Delivery]], None]
+    ) -> None:
+        """Commit the steps as a group of their own; `kept` hears what they led to before anything else is committed.
+
+        Raises UnavailableError if they were not kept.
+        """
+        async with self._committing:
+            if self._ended:
+                raise _not_kept()
+            kept(await self._deliveries.change(steps))
 
     async def calm(self) -> bool:
         """Wait while steps wait, for `RESTLESS` at most; tell whether that was so."""
@@ -152,8 +165,9 @@ class DeliveryWriter:
         self._waiting.clear()
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
-        commit = self._deliveries.change([(waiting.device_id, waiting.step) for waiting in group])
-        await keep([waiting.answer for waiting in group], commit, _not_kept())
+        async with self._committing:
+            commit = self._deliveries.change([(waiting.device_id, waiting.step) for waiting in group])
+            await keep([waiting.answer for waiting in group], commit, _not_kept())
 
 
 def _not_kept() -> UnavailableError:

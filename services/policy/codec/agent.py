@@ -12,7 +12,8 @@ from epm.policy.v1 import agent_pb2
 from services._chassis.pki import policy_key_id
 from services.policy.model.delivery import GoAwayReason
 from services.policy.model.manifest import Manifest, SigningKeys
-from services.policy.usecases.delivery import CAPABILITY, GoAway, Hello, Offer, Saying, Throttle, UpToDate
+from services.policy.usecases.delivery import CAPABILITY, GoAway, Offer, Saying, Throttle, UpToDate
+from services.policy.usecases.hello import Hello
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 24 * 60 * 60

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services._chassis.errors import DeniedError, InvalidError, Problem
+from services._chassis.errors import InvalidError, Problem
 from services.policy.model.bundle import Bundle
-from services.policy.model.delivery import LARGEST_REVISION, Delivery, Desired, GoAwayReason, Held
+from services.policy.model.delivery import Delivery, Desired, GoAwayReason, Held
 from services.policy.model.manifest import Manifest, SigningKeys
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryChanges, DeliveryStep
-from services.policy.usecases.documents import Basis, PolicyBook
+from services.policy.usecases.documents import Basis, Mark, PolicyBook
+from services.policy.usecases.hello import Hello
 
 CAPABILITY = "policy-document/1"
 LARGEST_DOCUMENT = 4 * 1024 * 1024 - 4096
@@ -19,32 +20,11 @@ LARGEST_DOCUMENT = 4 * 1024 * 1024 - 4096
 UNKNOWN_KEYS = "the device trusts none of the keys that sign policy; put back one that it trusts, or enrol it again"
 """Why nothing is offered to a device that could not verify it."""
 
-LONGEST_RUN_ID = 64
-MOST_KEYS = 32
-LONGEST_KEY_ID = 64
 SHORTEST_WAIT = timedelta(minutes=1)
 """Before what a device put off is offered to it again."""
 
 COME_BACK = timedelta(seconds=60)
 """Within which the older of two lines of life is asked back: so they alternate, and are seen."""
-
-_DIGEST_BYTES = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
-    """Hold what a device says first."""
-
-    device_id: str = ""
-    agent_version: str = ""
-    capabilities: frozenset[str] = frozenset()
-    revision: int = 0
-    """Revision of the document that it holds; 0: none."""
-    sha256: bytes = b""
-    run_id: str = ""
-    """Run of the agent; empty: not told."""
-    key_ids: tuple[str, ...] = ()
-    """Keys by which the device verifies policy; empty: not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,36 +71,6 @@ class _Unanswered:
     bundle: Bundle
 
 
-def check_hello(hello: Hello, device_id: str) -> None:
-    """Refuse a hello that cannot be right. Raises DeniedError for another device, InvalidError with all problems."""
-    if hello.device_id not in ("", device_id):
-        raise DeniedError("hello names another device than the certificate; enrol again", reason="OTHER_DEVICE")
-    problems: list[Problem] = []
-    if hello.revision > LARGEST_REVISION:
-        problems.append(Problem("hello.revision", f"must be at most {LARGEST_REVISION}"))
-    if len(hello.sha256) not in (0, _DIGEST_BYTES):
-        problems.append(Problem("hello.document_sha256", f"must have {_DIGEST_BYTES} bytes, or none"))
-    if bool(hello.revision) != bool(hello.sha256):
-        problems.append(Problem("hello.revision", "must come with document_sha256, and neither without the other"))
-    problems += _introduction_problems(hello)
-    if problems:
-        raise InvalidError(problems)
-
-
-def _introduction_problems(hello: Hello) -> list[Problem]:
-    problems: list[Problem] = []
-    if len(hello.run_id) > LONGEST_RUN_ID or not _is_plain(hello.run_id):
-        problems.append(Problem("hello.run_id", f"must be at most {LONGEST_RUN_ID} printable ASCII characters"))
-    if len(hello.key_ids) > MOST_KEYS or any(len(key) > LONGEST_KEY_ID or not _is_plain(key) for key in hello.key_ids):
-        remedy = f"must be at most {MOST_KEYS} names of at most {LONGEST_KEY_ID} printable ASCII characters"
-        problems.append(Problem("hello.policy_key_ids", remedy))
-    return problems
-
-
-def _is_plain(text: str) -> bool:
-    return text.isascii() and (not text or text.isprintable())
-
-
 def superseded(run_id: str, newer: str) -> GoAway:
     """Send a stream away because a newer one was opened; another run than the newer one's is asked to come back."""
     return GoAway(GoAwayReason.SUPERSEDED, COME_BACK if run_id != newer else None)
@@ -159,6 +109,8 @@ class Conversation:
         self._unanswered: _Unanswered | None = None
         self._confirmed: datetime | None = None
         """When the device was sent a confirmation that the data do not show yet."""
+        self._missed = False
+        """Whether there may have been something to say while an answer was waited for."""
         self._superseded = False
         self._newest_run = ""
 
@@ -188,6 +140,34 @@ class Conversation:
     def leaving(self) -> bool:
         """Tell whether the device has lost its credentials: it gets its last document and is sent away."""
         return self._book.has_lost_credentials(self.device_id)
+
+    @property
+    def resumes(self) -> bool:
+        """Tell whether there may be something to say now that the device has answered."""
+        answered = self._delivery.state in {DeliveryState.APPLIED, DeliveryState.REJECTED}
+        return self._missed or self._superseded or self.leaving or not answered
+
+    def preparation(self, now: datetime) -> "DeliveryStep | None":
+        """Return the step by which the device's document becomes the newest one, for many devices to be changed at once.
+
+        None: there is no need, or `next` has more to do than that. What the step leads to is for `take`.
+        """
+        idle = self._understands and self._unanswered is None and self._delivery.stream == self.stream
+        if not idle or self._superseded:
+            return None
+        basis = self._book.basis(self._delivery)
+        mark = self._book.mark(basis)
+        if not basis.device.enrolled or self._delivery.loses(mark.desired) or not self._is_news(mark, now):
+            return None
+        return self._own(self._preparing(mark, now))
+
+    def take(self, found: Delivery) -> None:
+        """Take in what a step led to: perhaps a newer stream has begun somewhere."""
+        if found.stream != self.stream:
+            self._superseded = True
+            self._newest_run = found.runs[-1] if found.runs else ""
+        else:
+            self._delivery = found
 
     async def next(self, now: datetime, *, confirms: bool = True) -> Saying | None:
         """Return what is to be said now; None: nothing. Raises UnavailableError while that cannot be known.
@@ -223,13 +203,14 @@ class Conversation:
         )
 
     async def _next(self, now: datetime, *, confirms: bool) -> Saying | None:
-        leaving = not self._book.basis(self._delivery).device.enrolled
-        farewell = GoAway(GoAwayReason.RETIRED) if leaving else None
+        basis = self._book.basis(self._delivery)
+        farewell = None if basis.device.enrolled else GoAway(GoAwayReason.RETIRED)
         if self._unanswered is not None:
+            self._missed = True
             return None
         if not self._understands:
             return farewell
-        basis = await self._catch_up(now)
+        basis = await self._catch_up(basis, now)
         key_id = self._key_id
         if key_id is None:
             await self._give_up(UNKNOWN_KEYS)
@@ -243,23 +224,25 @@ class Conversation:
             case _:
                 return await self._offer(self._book.content(basis), key_id, now)
 
-    async def _catch_up(self, now: datetime) -> Basis:
+    async def _catch_up(self, basis: Basis, now: datetime) -> Basis:
         """Make the document that the device is to have now the newest one; return what it rests on."""
-        basis = self._book.basis(self._delivery)
         mark = self._book.mark(basis)
         if basis.device.enrolled and self._delivery.loses(mark.desired):
             await self._change(lambda old: old.losing(now))
             basis = self._book.basis(self._delivery)
             mark = self._book.mark(basis)
-        news = (self._delivery.sha256, self._delivery.bundle) != (mark.sha256, mark.bundle)
-        if news or self._delivery.state is DeliveryState.PENDING or self._delivery.is_due(now, self._wait):
-
-            def prepare(old: Delivery) -> Delivery:
-                return old.renewed(now, self._wait).prepared(mark.sha256, mark.desired, mark.bundle).sent(now)
-
-            await self._change(prepare)
+        if self._is_news(mark, now):
+            await self._change(self._preparing(mark, now))
         self.stale_after = mark.bundle.contents.stale_after if mark.bundle.contents else None
         return basis
+
+    def _is_news(self, mark: Mark, now: datetime) -> bool:
+        delivery = self._delivery
+        news = (delivery.sha256, delivery.bundle) != (mark.sha256, mark.bundle)
+        return news or delivery.state is DeliveryState.PENDING or delivery.is_due(now, self._wait)
+
+    def _preparing(self, mark: Mark, now: datetime) -> DeliveryStep:
+        return lambda old: old.renewed(now, self._wait).prepared(mark.sha256, mark.desired, mark.bundle).sent(now)
 
     async def _offer(self, content: bytes, key_id: str, now: datetime) -> Offer | None:
         if len(content) > LARGEST_DOCUMENT:
@@ -267,6 +250,7 @@ class Conversation:
             await self._give_up(reason)
             return None
         delivery = self._delivery
+        self._missed = False
         self._unanswered = _Unanswered(self._new_nonce(), delivery.revision, delivery.desired, delivery.bundle)
         return Offer(self._unanswered.nonce, self._manifest(key_id, now), content)
 
@@ -289,11 +273,8 @@ class Conversation:
 
     async def _change(self, step: DeliveryStep) -> None:
         """Take the step, unless a newer stream has begun somewhere."""
-        found = await self._deliveries.change(
-            self.device_id, lambda old: step(old) if old.stream == self.stream else old
-        )
-        if found.stream != self.stream:
-            self._superseded = True
-            self._newest_run = found.runs[-1] if found.runs else ""
-        else:
-            self._delivery = found
+        self.take(await self._deliveries.change(self.device_id, self._own(step)))
+
+    def _own(self, step: DeliveryStep) -> DeliveryStep:
+        """Return the step as it is to be taken: not at all once there is a newer stream."""
+        return lambda old: step(old) if old.stream == self.stream else old

@@ -166,10 +166,11 @@ class PolicyBook:
     def desired(self, device_id: str) -> Desired | None:
         """Return what the settings of a device want; None while that is not known."""
         try:
-            basis = self.basis(Delivery(device_id))
+            effective = self.effective()
         except UnavailableError:
             return None
-        return basis.shared.desired
+        device = self._directories.directory().devices.get(device_id)
+        return self._shared_by(self._roster.shape(device_id), effective, device).desired if device else None
 
     def basis(self, delivery: Delivery) -> Basis:
         """Return what the device's document rests on. Raises UnavailableError while anything of it is not known."""

@@ -1,0 +1,80 @@
+"""Preparation of documents for many connected devices at once: one commit for a group, and then their streams speak.
+
+INVARIANT: a stream offers only what is durable. What could not be prepared here the stream prepares itself, or ends.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from services._chassis.clock import Clock
+from services._chassis.errors import UnavailableError
+from services._chassis.workers import Worker
+from services.policy.model.delivery import Delivery
+from services.policy.open_streams import OpenStreams
+from services.policy.ports import DeliveryStep
+from services.policy.streams import PolicyStream
+from services.policy.workers import DeliveryWriter
+
+GROUP = 250
+"""Devices in one commit: the offers of one group go out while the next is being committed."""
+
+
+class Preparer:
+    """See to it that the streams of devices that may have another document now have something to offer."""
+
+    def __init__(self, streams: OpenStreams, writer: DeliveryWriter, clock: Clock, *, group: int = GROUP) -> None:
+        self._streams = streams
+        self._writer = writer
+        self._clock = clock
+        self._group = group
+        self._waiting: dict[str, None] = {}
+        self._arrived = asyncio.Event()
+
+    def look_at(self, device_ids: Iterable[str]) -> None:
+        """Look soon at those of the devices whose streams are open here; those that are retired wait for nobody."""
+        for device_id in device_ids:
+            if (stream := self._streams.of(device_id)) is None:
+                continue
+            if stream.conversation.leaving:
+                stream.wake()
+            else:
+                self._waiting[device_id] = None
+                self._arrived.set()
+
+    def worker(self) -> Worker:
+        """Return the worker that prepares."""
+        return Worker("prepare_documents", self.run)
+
+    async def run(self) -> None:
+        """Prepare group after group, for ever."""
+        while True:
+            await self._arrived.wait()
+            group = [self._waiting.popitem()[0] for _ in range(min(len(self._waiting), self._group))]
+            if not self._waiting:
+                self._arrived.clear()
+            await self._prepare([stream for device_id in group if (stream := self._streams.of(device_id))])
+
+    async def _prepare(self, streams: Sequence[PolicyStream]) -> None:
+        try:
+            changing = [(stream, step) for stream in streams if (step := self._step(stream)) is not None]
+            if changing:
+                await self._keep(changing)
+        finally:
+            for stream in streams:
+                stream.wake()
+
+    async def _keep(self, changing: Sequence[tuple[PolicyStream, DeliveryStep]]) -> None:
+        def kept(found: Sequence[Delivery]) -> None:
+            for (stream, _), delivery in zip(changing, found, strict=True):
+                stream.conversation.take(delivery)
+
+        steps = [(stream.conversation.device_id, step) for stream, step in changing]
+        with suppress(UnavailableError):
+            await self._writer.change_together(steps, kept)
+
+    def _step(self, stream: PolicyStream) -> "DeliveryStep | None":
+        try:
+            return stream.conversation.preparation(self._clock.now())
+        except UnavailableError:
+            return None
