@@ -1,7 +1,8 @@
 """Which policy streams are open.
 
 - The newest stream of a device wins, here at once, and over processes by the name that the deliveries keep.
-- How many streams there are, and how many of them are being greeted, is bounded: who comes then is asked to come later.
+- How many streams there are, how many of them are being greeted, and how many one device opens, is bounded: who comes then is
+  asked to come later.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from services._chassis import throttle
 from services._chassis.clock import Clock
 from services._chassis.errors import ServiceError
 from services._chassis.workers import Worker
@@ -20,6 +22,15 @@ from services.policy.usecases.delivery import Throttle, superseded
 MOST_STREAMS = 20_000
 GREETED_PART = 2
 """At most one part in so many of the most streams may be in greeting: a storm that is greeted slowly would time out."""
+
+GREETED_OF_ONE = 4
+"""Streams of one device that may be in greeting: one that says no hello must not keep others from being greeted."""
+
+OPENED_OF_ONE = 120
+"""Streams that one device may open in a minute: of each it is written down that it began and ended."""
+
+MOST_DEVICES = 100_000
+"""Devices of which it is remembered at once how many they opened."""
 
 BUSY = Throttle(timedelta(seconds=5))
 FULL = Throttle(timedelta(minutes=1))
@@ -35,6 +46,8 @@ class OpenStreams:
         self._clock = clock
         self._most = most
         self._greeting = 0
+        self._greeting_of: dict[str, int] = {}
+        self._opened = throttle.Throttle(times=OPENED_OF_ONE, monotonic=clock.monotonic, most_names=MOST_DEVICES)
         self._streams: dict[str, PolicyStream] = {}
         self._draining = False
 
@@ -42,21 +55,31 @@ class OpenStreams:
     def greeting(self, device_id: str) -> Iterator[Throttle | None]:
         """Count a stream as one in greeting while the block runs; where there are too many, say what to answer instead.
 
-        A device of which a stream is open is let in however many there are: it replaces that one.
+        A device of which a stream is open is let in however many there are: it replaces that one. How many one device
+        opens is bounded all the same.
         """
-        throttle = self._throttle(device_id)
-        self._greeting += throttle is None
+        if (busy := self._throttle(device_id)) is not None:
+            yield busy
+            return
+        self._greeting += 1
+        self._greeting_of[device_id] = self._greeting_of.get(device_id, 0) + 1
         try:
-            yield throttle
+            yield None
         finally:
-            self._greeting -= throttle is None
+            self._greeting -= 1
+            self._greeting_of[device_id] -= 1
+            if not self._greeting_of[device_id]:
+                del self._greeting_of[device_id]
 
     def _throttle(self, device_id: str) -> Throttle | None:
         if self._greeting * GREETED_PART >= max(self._most, GREETED_PART):
             return BUSY
+        if self._greeting_of.get(device_id, 0) >= GREETED_OF_ONE:
+            return BUSY
         if device_id not in self._streams and len(self._streams) + self._greeting >= self._most:
             return FULL
-        return None
+        wait = self._opened.charge(device_id)
+        return None if wait is None else Throttle(max(wait, BUSY.retry_after))
 
     @contextmanager
     def entered(self, stream: PolicyStream) -> Iterator[None]:

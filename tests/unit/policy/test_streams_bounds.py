@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -12,7 +13,7 @@ from epm.policy.v1 import agent_pb2
 from services._chassis.errors import DeniedError
 from services.policy.model.delivery import MOST_RUNS, Delivery
 from services.policy.model.states import DeliveryState
-from services.policy.open_streams import BUSY, FULL
+from services.policy.open_streams import BUSY, FULL, GREETED_OF_ONE, OPENED_OF_ONE
 from services.policy.streams import JITTER, Manners
 from services.policy.usecases.delivery import COME_BACK
 from tests.builders.doors import open_doors
@@ -233,3 +234,29 @@ async def test_a_confirmation_costs_one_signature_and_no_write(tmp_path: Path) -
             await stream.confirmed()
         assert len(world.deliveries.groups) == writes
         assert (await world.known()).connected(NOW)
+
+
+async def test_a_device_that_opens_streams_and_says_nothing_keeps_no_other_from_being_greeted(tmp_path: Path) -> None:
+    world = World(most_streams=4 * GREETED_OF_ONE)
+    async with open_doors(tmp_path, world.parts()) as world.doors, AsyncExitStack() as silent:
+        for _ in range(GREETED_OF_ONE):
+            world.admitted.clear()
+            await silent.enter_async_context(world.stream("d1"))
+            await world.admitted.wait()
+        assert await throttled(world, "d1") == BUSY.retry_after
+        async with world.stream("d2") as other:
+            assert (await other.hello()).HasField("server_time")
+
+
+async def test_a_device_that_opens_streams_without_end_is_asked_to_come_later_and_costs_nothing_more() -> None:
+    world = World()
+
+    def ask(device_id: str) -> timedelta | None:
+        with world.streams.greeting(device_id) as busy:
+            return None if busy is None else busy.retry_after
+
+    assert [ask("d1") for _ in range(OPENED_OF_ONE)] == [None] * OPENED_OF_ONE
+    assert ask("d1") == BUSY.retry_after
+    assert ask("d2") is None
+    world.clock.advance(timedelta(seconds=1))
+    assert [ask("d1") for _ in range(3)] == [None, None, BUSY.retry_after]
