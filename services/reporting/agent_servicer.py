@@ -33,9 +33,10 @@ class EventStreamServicer(agent_pb2_grpc.EventStreamServiceServicer):
     ) -> None:
         """Hold one device's event stream."""
         device_id, serial = current_caller().device_id, current_caller().certificate_serial
-        device = await self._admit(device_id, serial)
-        stream = EventStream(device, serial=serial, writer=self._writer, clock=self._clock, credit=self._credit)
-        await stream.greet(request_iterator, context.write)
+        with self._streams.greeting(device_id):
+            device = await self._admit(device_id, serial)
+            stream = EventStream(device, serial=serial, writer=self._writer, clock=self._clock, credit=self._credit)
+            await stream.greet(request_iterator, context.write)
         with self._streams.entered(stream):
             stream.device = await self._admit(device_id, serial)  # it may have been retired before it said hello
             await stream.run(request_iterator, context.write)

@@ -9,12 +9,13 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from epm.reporting.v1 import agent_pb2
 from services._chassis.clock import Clock
-from services._chassis.errors import DeniedError, InvalidError, Problem, ServiceError
+from services._chassis.errors import DeniedError, InvalidError, LimitError, Problem, ServiceError
 from services._chassis.hello import message_with_hello
 from services._chassis.logging import get_logger
 from services._chassis.times import time_to_proto
@@ -27,6 +28,15 @@ from services.reporting.workers import Answer, GroupCommitWriter
 CREDIT = 1000
 PATIENCE = 30.0
 """Seconds that a device has to say hello: until then its streams do not supersede one another."""
+
+GREETED_OF_ONE = 4
+"""Streams of one device that may be in greeting."""
+
+COME_BACK = timedelta(seconds=5)
+"""When a device that has more of them may try again."""
+
+FAREWELL = 5.0
+"""Seconds that a device has to read why its stream ends."""
 
 Send = Callable[[agent_pb2.StreamEventsResponse], Awaitable[None]]
 Requests = AsyncIterator[agent_pb2.StreamEventsRequest]
@@ -50,6 +60,7 @@ class _Closing:
 
     reason: str = ""
     error: ServiceError | None = None
+    patience: float = FAREWELL
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -72,9 +83,9 @@ class EventStream:
         self._sending = asyncio.Lock()
         self._closing = _Closing()
 
-    def close(self, reason: str, error: ServiceError | None = None) -> None:
-        """End the stream: say GoAway, or fail with the error, if one is given."""
-        self._closing.reason, self._closing.error = reason, error
+    def close(self, reason: str, error: ServiceError | None = None, *, patience: float = FAREWELL) -> None:
+        """End the stream: say GoAway, if the device reads it within so many seconds, or fail with the error, if one is given."""
+        self._closing.reason, self._closing.error, self._closing.patience = reason, error, patience
         self._closing.asked.set()
 
     async def run(self, requests: Requests, send: Send) -> None:
@@ -171,10 +182,12 @@ class EventStream:
     async def _say_farewell(self, send: Send, acker: "asyncio.Task[None]") -> None:
         if self._closing.error is not None:
             raise self._closing.error
-        async with self._sending:  # an acknowledgement that is being written is not broken off
-            acker.cancel()
-        await asyncio.gather(acker, return_exceptions=True)
-        await send(agent_pb2.StreamEventsResponse(go_away=agent_pb2.EventsGoAway(reason=self._closing.reason)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._closing.patience):
+                async with self._sending:  # an acknowledgement that is being written is not broken off
+                    acker.cancel()
+                await asyncio.gather(acker, return_exceptions=True)
+                await send(agent_pb2.StreamEventsResponse(go_away=agent_pb2.EventsGoAway(reason=self._closing.reason)))
 
 
 class OpenStreams:
@@ -182,7 +195,26 @@ class OpenStreams:
 
     def __init__(self) -> None:
         self._streams: dict[str, EventStream] = {}
+        self._greeting: dict[str, int] = {}
         self._draining = False
+
+    @contextmanager
+    def greeting(self, device_id: str) -> Iterator[None]:
+        """Count a stream as one in greeting while the block runs. Raises LimitError where the device has too many of them."""
+        before = self._greeting.get(device_id, 0)
+        if before >= GREETED_OF_ONE:
+            raise LimitError(
+                "the device has opened more streams than it says hello on; close some",
+                reason="TOO_MANY_STREAMS",
+                retry_after=COME_BACK,
+            )
+        self._greeting[device_id] = before + 1
+        try:
+            yield
+        finally:
+            self._greeting[device_id] -= 1
+            if not self._greeting[device_id]:
+                del self._greeting[device_id]
 
     @contextmanager
     def entered(self, stream: EventStream) -> Iterator[None]:

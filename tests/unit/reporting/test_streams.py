@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from services._chassis.errors import InvalidError
 from services._chassis.server import ServiceParts
 from services.reporting.agent_servicer import EventStreamServicer
 from services.reporting.model.devices import Device, Directory
-from services.reporting.streams import EventStream, OpenStreams
+from services.reporting.streams import GREETED_OF_ONE, EventStream, OpenStreams
 from services.reporting.usecases import admit
 from services.reporting.workers import GroupCommitWriter
 from tests.builders.doors import OpenDoors, device_identity, open_doors, service_identity
@@ -276,6 +276,30 @@ async def test_a_farewell_waits_for_an_acknowledgement_that_is_being_written(wor
     written.set()
     await running
     assert said == ["ack", "go_away"]
+
+
+async def test_a_device_that_reads_nothing_is_sent_away_all_the_same(world: World) -> None:
+    async def silence() -> AsyncIterator[agent_pb2.StreamEventsRequest]:
+        await asyncio.Event().wait()
+        yield agent_pb2.StreamEventsRequest()
+
+    async def nobody_reads(_: agent_pb2.StreamEventsResponse) -> None:
+        await asyncio.Event().wait()
+
+    stream = EventStream(enrolled("d1"), writer=world.writer, clock=FakeClock())
+    stream.close("SUPERSEDED", patience=0.05)
+    await asyncio.wait_for(stream.run(silence(), nobody_reads), timeout=5)
+
+
+async def test_a_device_holds_few_streams_on_which_it_says_nothing(world: World) -> None:
+    async with AsyncExitStack() as silent:
+        for _ in range(GREETED_OF_ONE):
+            world.asked.clear()
+            await silent.enter_async_context(world.stream())
+            await world.asked.wait()
+        async with world.stream() as stream, world.stream("d2") as other:
+            assert (await stream.failure())[0] == "RESOURCE_EXHAUSTED"
+            assert (await other.hello()).credit == CREDIT
 
 
 async def test_a_stream_that_opens_while_the_process_ends_is_sent_away_too(world: World) -> None:
