@@ -198,8 +198,8 @@ async def ingesting(url: str, settings: ServiceSettings) -> AsyncIterator[str]:
     await sink.close()
 
 
-async def admitted(device_id: str) -> Device:
-    """Know every device."""
+async def admitted(device_id: str, _serial: str) -> Device:
+    """Know every device, whatever certificate it shows."""
     return Device(device_id, "name", enrolled=True)
 
 
