@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +108,17 @@ def test_the_locks_of_the_deployments_are_parts_of_the_whole_lock() -> None:
     strays = {name(lock): locked(lock) - whole for lock in (ROOT / "deploy").glob("*.lock")}
     assert strays.keys() == {"deploy/agent.lock", "deploy/build.lock", "deploy/server.lock"}
     assert not any(strays.values()), strays
+
+
+def test_the_images_are_built_from_all_that_the_wheel_holds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    copied = re.findall(r"^COPY (\S+) \1$", dockerfile, flags=re.MULTILINE)
+    missing = [
+        package for package in packages if not any(package == one or package.startswith(f"{one}/") for one in copied)
+    ]
+    assert missing == []
 
 
 def test_inner_rooms_read_no_clock_no_chance_and_no_environment() -> None:
