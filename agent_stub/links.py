@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import grpc
 import grpc.aio
@@ -34,7 +34,7 @@ REFUSED_CAP_SECONDS = 3600.0
 MESSAGE_LIMIT = 4 * 1024 * 1024
 WELCOME_SECONDS = 30.0
 VERSION_CAPABILITY = "policy-document/1"
-_OPTIONS = (
+CHANNEL_OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     # A stream without news for hours is the usual case; two unanswered-for pings are not enough for it.
@@ -206,7 +206,7 @@ class Channels:
     def to(self, address: str) -> grpc.aio.Channel:
         """Give the channel to an address."""
         if address not in self._open:
-            self._open[address] = grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS)
+            self._open[address] = grpc.aio.secure_channel(address, self._credentials, options=CHANNEL_OPTIONS)
         return self._open[address]
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import grpc.aio
 
-from agent_stub.links import MESSAGE_LIMIT, Link, SessionError, keep
+from agent_stub.links import CHANNEL_OPTIONS, Link, SessionError, keep
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
 from agent_stub.policy.stream import PolicyStream
@@ -29,12 +29,7 @@ SECOND_STREAM_SECONDS = 0.5
 """How long the second of two streams of one agent lives."""
 
 _OPTIONS = (
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
-    ("grpc.max_send_message_length", MESSAGE_LIMIT),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    *CHANNEL_OPTIONS,
     ("grpc.enable_http_proxy", 0),
     # Each agent has a connection of its own, whatever else of this process goes to the same place.
     ("grpc.use_local_subchannel_pool", 1),
