@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -10,26 +9,12 @@ import pytest
 
 from elevation.model import DefaultResponse, Settings, Validation
 from tests.fakes.agent import DEVICE_ID, Installation, document
-from tests.fakes.agent_servers import FakeServers
 from tests.unit.agent.programs import agent, at_a_terminal, running
 from tests.unit.agent.whole import CONFIRMED, Device
 
 JUSTIFIED = Settings(
     default_response=DefaultResponse.USER_CONFIRMED, validations=frozenset({Validation.BUSINESS_JUSTIFICATION})
 )
-
-
-@pytest.fixture
-async def online() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-async def device(tmp_path: Path, online: AsyncExitStack) -> Device:
-    found = Device(tmp_path, await online.enter_async_context(FakeServers().running()))
-    await found.enrols()
-    return found
 
 
 async def test_a_policy_is_enough_to_elevate_and_the_event_arrives(device: Device) -> None:

@@ -2,11 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -21,22 +18,8 @@ from agent_stub.system import VERSION
 from agent_stub.users import SeenUsers, login_accounts
 from epm.device.v1 import agent_pb2 as device_pb2
 from tests.fakes.agent import DEVICE_ID, document
-from tests.fakes.agent_servers import FakeServers
 from tests.unit.agent.programs import PATIENCE
 from tests.unit.agent.whole import CONFIRMED, Device
-
-
-@pytest.fixture
-async def online() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-async def device(tmp_path: Path, online: AsyncExitStack) -> Device:
-    found = Device(tmp_path, await online.enter_async_context(FakeServers().running()))
-    await found.enrols()
-    return found
 
 
 async def test_a_device_tells_what_it_is_and_who_uses_it(device: Device) -> None:

@@ -1,6 +1,5 @@
 """Whom policies reach by groups in groups is changed only by those who may assign policies there, by whatever path."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
@@ -8,21 +7,16 @@ import pytest
 from elevation.model import GroupType
 from services._chassis.errors import DeniedError
 from services._chassis.permits import Permit
-from services.device.model.devices import Attested, Ownership
+from services.device.model.devices import Ownership
 from services.device.model.groups import GroupDraft
-from services.device.model.tokens import TokenDraft
 from services.device.model.used_groups import UsedGroup, UsedGroups
-from services.device.usecases.devices import DeviceChange, update_device
-from services.device.usecases.groups import apply_groups, delete_group
-from services.device.usecases.tokens import create_token
 from services.device.usecases.visibility import Standing
 from tests.builders.device_database import keep
 from tests.builders.devices import FREE, a_device, a_group
+from tests.builders.reach import EVERYWHERE, Change, applying, deleting, draft, issuing, updating
 from tests.fakes.access import permit
-from tests.fakes.clock import NOW
 from tests.fakes.device import MemoryStore
 
-EVERYWHERE = permit(everything=True)
 USED = UsedGroups(7, (UsedGroup("hall"), UsedGroup("crowd"), UsedGroup("gone")))
 GROUPS = (
     a_group("hall", "ws-d9", groups=("room", "found")),
@@ -34,7 +28,6 @@ GROUPS = (
     a_group("guests", "bob", type=GroupType.USER),
     a_group("annex", groups=("free",)),
 )
-Change = Callable[[MemoryStore, Standing], Awaitable[object]]
 
 
 def assigning(*groups: str, reading: Permit = EVERYWHERE) -> Standing:
@@ -48,47 +41,8 @@ def assigning(*groups: str, reading: Permit = EVERYWHERE) -> Standing:
     return Standing(check, lambda _: ())
 
 
-def draft(name: str, *members: str, **values: object) -> GroupDraft:
-    return replace(GroupDraft(name=name, type=GroupType.DEVICE, members=members), **values)  # type: ignore[arg-type]
-
-
 def user_draft(name: str, *members: str, **values: object) -> GroupDraft:
     return draft(name, *members, type=GroupType.USER, **values)
-
-
-def applying(*drafts: GroupDraft, validate_only: bool = False) -> Change:
-    async def change(store: MemoryStore, standing: Standing) -> object:
-        return await apply_groups(store, drafts, standing=standing, validate_only=validate_only, now=NOW)
-
-    return change
-
-
-def deleting(name: str) -> Change:
-    async def change(store: MemoryStore, standing: Standing) -> object:
-        return await delete_group(store, name, permit=EVERYWHERE, standing=standing, now=NOW)
-
-    return change
-
-
-def updating(**values: object) -> Change:
-    attested = replace(Attested(scope_tags=("default",)), **values)  # type: ignore[arg-type]
-
-    async def change(store: MemoryStore, standing: Standing) -> object:
-        asked = DeviceChange("d1", attested, "1")
-        return await update_device(store, asked, permit=EVERYWHERE, standing=standing, now=NOW)
-
-    return change
-
-
-def issuing(**values: object) -> Change:
-    drafted = replace(TokenDraft(), **values)  # type: ignore[arg-type]
-
-    async def change(store: MemoryStore, standing: Standing) -> object:
-        return await create_token(
-            store, drafted, permit=EVERYWHERE, standing=standing, now=NOW, token_id="t1", secret="epmenr_x"
-        )
-
-    return change
 
 
 async def store_with(used: UsedGroups = USED) -> MemoryStore:

@@ -1,29 +1,23 @@
 """Whom policies reach is changed only by those who may assign policies there."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
-
 import pytest
 
 from elevation.model import GroupType
 from services._chassis.errors import DeniedError
 from services._chassis.permits import Permit
-from services.device.model.devices import Attested, Ownership
+from services.device.model.devices import Ownership
 from services.device.model.groups import GroupDraft
-from services.device.model.tokens import TokenDraft
 from services.device.model.used_groups import UsedGroup, UsedGroups
-from services.device.usecases.devices import DeviceChange, update_device
-from services.device.usecases.groups import apply_groups, delete_group
+from services.device.usecases.groups import apply_groups
 from services.device.usecases.reach import MOST_SHOWN, report_used_groups
-from services.device.usecases.tokens import create_token
 from services.device.usecases.visibility import Standing
 from tests.builders.device_database import keep
 from tests.builders.devices import FREE, a_device, a_group
+from tests.builders.reach import EVERYWHERE, Change, applying, deleting, draft, issuing, updating
 from tests.fakes.access import permit
 from tests.fakes.clock import NOW
 from tests.fakes.device import MemoryStore
 
-EVERYWHERE = permit(everything=True)
 ASKED = 'os = "linux" AND tag = "finance"'
 USED = UsedGroups(
     7,
@@ -41,7 +35,6 @@ GROUPS = (
     a_group("dynamic", filter=ASKED),
     a_group("people", "alice", type=GroupType.USER),
 )
-Change = Callable[[MemoryStore, Standing], Awaitable[object]]
 
 
 def assigning(*groups: str, reading: Permit = EVERYWHERE) -> Standing:
@@ -63,61 +56,15 @@ async def store_with(used: UsedGroups = USED) -> MemoryStore:
     return store
 
 
-def applying(name: str, *members: str, **values: object) -> Change:
-    drafted = replace(GroupDraft(name=name, type=GroupType.DEVICE, members=members), **values)  # type: ignore[arg-type]
-
-    async def change(store: MemoryStore, standing: Standing) -> object:
-        return await apply_groups(store, [drafted], standing=standing, validate_only=False, now=NOW)
-
-    return change
-
-
-def validating(name: str, *members: str) -> Change:
-    drafted = GroupDraft(name=name, type=GroupType.DEVICE, members=members)
-
-    async def change(store: MemoryStore, standing: Standing) -> object:
-        return await apply_groups(store, [drafted], standing=standing, validate_only=True, now=NOW)
-
-    return change
-
-
-def deleting(name: str) -> Change:
-    async def change(store: MemoryStore, standing: Standing) -> object:
-        return await delete_group(store, name, permit=EVERYWHERE, standing=standing, now=NOW)
-
-    return change
-
-
-def updating(**values: object) -> Change:
-    attested = replace(Attested(scope_tags=("default",)), **values)  # type: ignore[arg-type]
-
-    async def change(store: MemoryStore, standing: Standing) -> object:
-        asked = DeviceChange("d1", attested, "1")
-        return await update_device(store, asked, permit=EVERYWHERE, standing=standing, now=NOW)
-
-    return change
-
-
-def issuing(**values: object) -> Change:
-    drafted = replace(TokenDraft(), **values)  # type: ignore[arg-type]
-
-    async def change(store: MemoryStore, standing: Standing) -> object:
-        return await create_token(
-            store, drafted, permit=EVERYWHERE, standing=standing, now=NOW, token_id="t1", secret="epmenr_x"
-        )
-
-    return change
-
-
 CHANGES: dict[str, tuple[Change, str]] = {
-    "another member": (applying("kiosks", "ws-d1", "ws-d2"), "kiosks"),
-    "no member": (applying("kiosks"), "kiosks"),
-    "a filter for members": (applying("kiosks", filter='os = "linux"'), "kiosks"),
-    "another filter": (applying("dynamic", filter='os = "linux"'), "dynamic"),
-    "another user": (applying("people", "alice", "bob", type=GroupType.USER), "people"),
-    "a group that was gone, empty": (applying("gone"), "gone"),
-    "a group that was gone, with members": (applying("gone", "ws-d1"), "gone"),
-    "only validated": (validating("kiosks", "ws-d2"), "kiosks"),
+    "another member": (applying(draft("kiosks", "ws-d1", "ws-d2")), "kiosks"),
+    "no member": (applying(draft("kiosks")), "kiosks"),
+    "a filter for members": (applying(draft("kiosks", filter='os = "linux"')), "kiosks"),
+    "another filter": (applying(draft("dynamic", filter='os = "linux"')), "dynamic"),
+    "another user": (applying(draft("people", "alice", "bob", type=GroupType.USER)), "people"),
+    "a group that was gone, empty": (applying(draft("gone")), "gone"),
+    "a group that was gone, with members": (applying(draft("gone", "ws-d1")), "gone"),
+    "only validated": (applying(draft("kiosks", "ws-d2"), validate_only=True), "kiosks"),
     "a group deleted": (deleting("kiosks"), "kiosks"),
     "a tag": (updating(tags=("finance",)), "dynamic"),
     "ownership": (updating(ownership=Ownership.PERSONAL), "all-devices"),
@@ -128,9 +75,9 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a token for any user": (issuing(allow_reported_users=True), "people"),
 }
 FREE_CHANGES: dict[str, Change] = {
-    "another group": applying("free", "ws-d2"),
-    "a new group": applying("new", "ws-d1"),
-    "a description": applying("kiosks", "ws-d1", description="by the door"),
+    "another group": applying(draft("free", "ws-d2")),
+    "a new group": applying(draft("new", "ws-d1")),
+    "a description": applying(draft("kiosks", "ws-d1", description="by the door")),
     "another group deleted": deleting("free"),
     "another tag": updating(tags=("sales",)),
     "another ownership": updating(ownership=Ownership.CORPORATE),
@@ -211,7 +158,7 @@ async def test_the_newest_report_holds() -> None:
 async def test_a_group_that_policies_use_no_more_is_free_again() -> None:
     store = await store_with()
     await report_used_groups(store, UsedGroups(8))
-    await applying("kiosks", "ws-d2")(store, assigning())
+    await applying(draft("kiosks", "ws-d2"))(store, assigning())
     assert store.kept.groups["kiosks"].members == ("ws-d2",)
 
 

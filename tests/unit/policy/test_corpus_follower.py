@@ -1,8 +1,6 @@
 """The book follows what is authored, and whoever has to know of a change waits until it does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -11,6 +9,7 @@ from services._chassis.errors import UnavailableError
 from services.policy.model.delivery import Delivery, Desired
 from services.policy.model.objects import Corpus
 from services.policy.workers import CorpusFollower
+from tests.builders.working import working
 from tests.fakes.policy_delivery import (
     FakeDirectories,
     corpus,
@@ -18,16 +17,6 @@ from tests.fakes.policy_delivery import (
     policy_book,
     settings,
 )
-
-
-@asynccontextmanager
-async def working(run: Callable[[], Awaitable[None]]) -> AsyncIterator["asyncio.Future[None]"]:
-    task = asyncio.ensure_future(run())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 class FakeReader:

@@ -1,6 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 
 import pytest
 
@@ -12,6 +11,7 @@ from services.policy.ports import DeliveryStep
 from services.policy.reporters import LARGEST_REPORT, SettingsReporter
 from services.policy.usecases.settings_states import survey
 from services.policy.workers import LARGEST_GROUP, DeliveryWriter
+from tests.builders.working import working
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.policy_delivery import (
     Authored,
@@ -28,16 +28,6 @@ from tests.fakes.policy_delivery import (
 
 ON, OFF, NONE = Desired.ON, Desired.OFF, Desired.NONE
 DEVELOPERS = group("developers", "alice", kind=GroupType.USER)
-
-
-@asynccontextmanager
-async def working(run: Callable[[], Awaitable[None]]) -> AsyncIterator["asyncio.Future[None]"]:
-    task = asyncio.ensure_future(run())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 class SlowDeliveries(MemoryDeliveries):
