@@ -151,3 +151,37 @@ async def test_who_is_refused_for_what_is_known_keeps_no_writer_waiting() -> Non
             with pytest.raises(DeniedError):
                 await admit(store, "d1", serial, vigilance=FLAG, now=NOW)
     assert store.kept == marked
+
+
+async def test_signs_of_life_that_follow_one_another_at_once_keep_no_writer_waiting() -> None:
+    store, clock = MemoryStore(), FakeClock()
+    bounds = some_bounds(clock)
+    await keep(store, a_device(lifecycle=Lifecycle(state=EpmState.DEPROVISIONING, deprovision_time=NOW)))
+
+    async def hear(*, os_version: str = LINUX.os_version, gone: bool = False) -> None:
+        facts = replace(LINUX, os_version=os_version)
+        await check_in(store, "d1", "", facts, component_gone=gone, bounds=bounds, now=clock.now())
+
+    await hear()
+    seen, kept = clock.now(), store.kept
+    clock.advance(timedelta(milliseconds=900))
+    async with store.transaction(), asyncio.timeout(5):
+        await hear()
+    assert store.kept == kept
+    await hear(os_version="6.2")
+    assert store.kept.devices["d1"].facts.os_version == "6.2"
+    await hear(os_version="6.2", gone=True)
+    assert store.kept.devices["d1"].lifecycle.state is EpmState.NOT_PROVISIONED
+    assert store.kept.devices["d1"].last_check_in == seen + timedelta(milliseconds=900)
+    clock.advance(timedelta(seconds=1))
+    await hear(os_version="6.2", gone=True)
+    assert store.kept.devices["d1"].last_check_in == clock.now()
+    clock.advance(timedelta(days=-1))
+    await hear(os_version="6.2", gone=True)
+    assert store.kept.devices["d1"].last_check_in == clock.now()
+    while bounds.may_change("d1"):
+        pass
+    kept = store.kept
+    async with store.transaction(), asyncio.timeout(5):
+        await hear(os_version="6.3")
+    assert store.kept == kept
