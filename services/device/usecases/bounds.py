@@ -49,9 +49,9 @@ class Bounds:
         """Count a change of the device's facts; tell whether it is not one too many."""
         return self._changes.charge(device_id) is None
 
-    def has_changes_left(self, device_id: str) -> bool:
-        """Tell whether the next change of the device's facts would not be one too many; count nothing."""
-        return not self._changes.exhausted(device_id)
+    def passes_over(self, device_id: str) -> bool:
+        """Tell whether the next change of the device's facts would be one too many, and that was said; count nothing."""
+        return self._changes.exhausted(device_id) and self._notices.exhausted(device_id)
 
     def is_news(self, device_id: str) -> bool:
         """Tell whether it is to be said that the device's facts change too often: once an hour."""

@@ -60,7 +60,7 @@ def _is_no_news(device: Device, facts: Facts, *, component_gone: bool, bounds: B
     last = device.last_check_in
     if last is None or not timedelta() <= now - last < SIGN_OF_LIFE:
         return False
-    if device.with_facts(facts) != device and bounds.has_changes_left(device.device_id):
+    if device.with_facts(facts) != device and not bounds.passes_over(device.device_id):
         return False
     steps = settle_check_in(device.lifecycle, device.facts.os, now=now, component_gone=component_gone)
     return all(step == device.lifecycle for step in steps)

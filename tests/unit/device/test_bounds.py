@@ -181,6 +181,8 @@ async def test_signs_of_life_that_follow_one_another_at_once_keep_no_writer_wait
     assert store.kept.devices["d1"].last_check_in == clock.now()
     while bounds.may_change("d1"):
         pass
+    await hear(os_version="6.3")
+    assert store.actions[-1] == "device_facts_not_taken"
     kept = store.kept
     async with store.transaction(), asyncio.timeout(5):
         await hear(os_version="6.3")
