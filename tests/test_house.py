@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
@@ -26,6 +27,7 @@ INNER_ROOMS = re.compile(r"auditchain/|elevation/|services/(?!_)[a-z]+/(model|po
 IMPURE_CALLS = re.compile(
     r"(^|\.)(now|utcnow|today|time|monotonic|uuid[1-8]|urandom|getenv|token_\w+)$|^(random|os\.environ)\."
 )
+GRPC_CODES = {code.name for code in grpc.StatusCode}
 START_BUDGET_MODULES = ("grpc", "sqlalchemy", "google.protobuf", "cryptography", "lief", "rich", "yaml", "asyncio")
 
 
@@ -155,6 +157,14 @@ def test_every_make_target_that_the_documents_name_exists() -> None:
     assert named - targets == set()
 
 
+def test_every_reason_of_a_refusal_is_explained_and_no_other() -> None:
+    page = (ROOT / "docs" / "reasons.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", page)) - GRPC_CODES
+    given = {reason for path in (ROOT / "services").rglob("*.py") for reason in reasons(path)}
+    assert {reason for reason in given if not re.search(rf"\b{reason}\b", page)} == set()
+    assert explained - given == set()
+
+
 def test_every_make_target_says_what_it_does() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = set(re.findall(r"^\.PHONY: ([a-z-]+)", makefile, flags=re.MULTILINE))
@@ -252,3 +262,24 @@ def text_of(path: Path) -> str:
 
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def reasons(path: Path) -> Iterator[str]:
+    """Find the reasons that errors are given, as texts or as names of constants of the same file."""
+    tree = ast.parse(text_of(path))
+    constants = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        for given in (each.value for each in call.keywords if each.arg == "reason"):
+            for part in ast.walk(given):
+                value = part.value if isinstance(part, ast.Constant) else constants.get(getattr(part, "id", ""))
+                if isinstance(value, str) and re.fullmatch(r"[A-Z]+(_[A-Z]+)*", value):
+                    yield value
+    if path.name == "errors.py":
+        yield from re.findall(r'default_reason = "([A-Z_]+)"', text_of(path))
+        yield from re.findall(r'"([A-Z_]+)" if stale', text_of(path))
