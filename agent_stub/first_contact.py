@@ -90,7 +90,7 @@ def _shown_chain(server: str, deadline_seconds: float) -> list[x509.Certificate]
         raise FirstContactError(
             f"the server {server} cannot be reached ({_words(error)}); check --server, and that the server runs"
         ) from error
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise FirstContactError(f"the server {server} shows a certificate that cannot be read") from error
 
 

@@ -271,7 +271,7 @@ def _read_csr(csr: bytes) -> x509.CertificateSigningRequest:
     try:
         request = load(csr[:_LARGEST_CSR])
         proven = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise InvalidError([Problem("csr_pem", "is not a certificate signing request; send PKCS #10")]) from error
     if not proven:
         raise InvalidError([Problem("csr_pem", "is not signed by the key that it carries")])

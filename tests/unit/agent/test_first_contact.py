@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 
 from agent_stub import identity_store
 from agent_stub.enrolment import Enrolment, EnrolmentError, enroll
@@ -19,9 +19,11 @@ from epm.device.v1 import agent_pb2
 from services._chassis import pki
 from tests.fakes.agent import DEVICE_ID, DEVICE_NAME, Installation
 from tests.fakes.agent_servers import FakeServers
+from tests.fakes.clock import NOW
 from tests.unit.agent.programs import agent
 
 PATIENCE = 10.0
+VERSION_3 = bytes.fromhex("a003020102")
 
 
 @pytest.fixture
@@ -143,6 +145,20 @@ def test_a_server_that_says_nothing_is_given_up_in_time() -> None:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(FirstContactError, match=r"cannot be reached \(no answer in time\)"):
             find_authority(address, bytes(32), deadline_seconds=0.2)
+
+
+async def test_a_server_that_shows_a_certificate_of_no_known_version_is_refused(tmp_path: Path) -> None:
+    installation, chain = Installation(), tmp_path / "chain.pem"
+    issued = pki.issue_server(installation.authority, [], now=NOW)
+    der = bytearray(installation.authority.certificate.public_bytes(serialization.Encoding.DER))
+    der[der.index(VERSION_3) + len(VERSION_3) - 1] = 7
+    chain.write_bytes(issued.key + issued.certificate + ssl.DER_cert_to_PEM_cert(bytes(der)).encode())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(FirstContactError, match="shows a certificate that cannot be read"):
+            await asyncio.to_thread(find_authority, address, bytes(32), deadline_seconds=PATIENCE)
 
 
 async def test_a_server_without_tls_is_told_from_one_that_is_not_there() -> None:

@@ -100,9 +100,17 @@ def tampered() -> bytes:
     return bytes(der)
 
 
+def of_version(number: int) -> bytes:
+    """Give a request of another version of the form."""
+    der = bytearray(x509.load_pem_x509_csr(device_request()[1]).public_bytes(serialization.Encoding.DER))
+    der[der.index(b"\x02\x01\x00") + 2] = number
+    return bytes(der)
+
+
 @pytest.mark.parametrize(
     ("csr", "said"),
     [
+        (of_version(5), "is not a certificate signing request"),
         (b"", "is not a certificate signing request"),
         (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "is not a certificate"),
         (CA.pem, "is not a certificate signing request"),
@@ -111,7 +119,7 @@ def tampered() -> bytes:
         (request(ec.generate_private_key(ec.SECP384R1())), "must carry an ECDSA P-256 key"),
         (tampered(), "is not"),
     ],
-    ids=["empty", "no request", "a certificate", "too long", "RSA", "P-384", "not proven"],
+    ids=["of no known version", "empty", "no request", "a certificate", "too long", "RSA", "P-384", "not proven"],
 )
 def test_what_is_no_request_for_a_device_is_refused(csr: bytes, said: str) -> None:
     for ask in (lambda: sign(csr), lambda: pki.request_key_digest(csr)):
