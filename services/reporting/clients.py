@@ -103,7 +103,7 @@ class DirectoryWatch:
         else:
             self.directory.update(devices)
         lost += self.directory.bury(sorted(deleted))
-        for device in (*changed, *(Device(old.device_id, old.name, enrolled=False) for old in lost)):
+        for device in (*changed, *(Device(old.device_id, old.name, enrolled=False, deleted=True) for old in lost)):
             for listener in self.on_change:
                 listener(device)
         if changed or lost:
@@ -160,4 +160,5 @@ def _device(message: lifecycle_pb2.DirectoryDevice) -> Device:
         scope_tags=frozenset(message.scope_tags),
         certificate_serials=frozenset(message.certificate_serials),
         unused_certificate_serial=message.unused_certificate_serial,
+        banned=message.enrolment_state == devices_pb2.ENROLMENT_STATE_BANNED,
     )

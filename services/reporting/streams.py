@@ -237,7 +237,8 @@ class OpenStreams:
         if stream is None:
             return
         if not device.enrolled:
-            stream.close("RETIRED", not_enrolled())
+            refusal = not_enrolled(device)
+            stream.close(refusal.reason, refusal)
         elif not device.counts(stream.serial):
             stream.close("CERTIFICATE_REPLACED", replaced())
         else:

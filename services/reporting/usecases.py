@@ -36,18 +36,27 @@ def admit(directory: Directory, device_id: str, serial: str) -> Device:
     device = directory.devices.get(device_id)
     if device is None:
         if device_id in directory.deleted:
-            raise not_enrolled()
+            raise deleted()
         raise UnavailableError("the directory does not show this device yet; try again", reason="DEVICE_NOT_KNOWN_YET")
     if not device.enrolled:
-        raise not_enrolled()
+        raise not_enrolled(device)
     if not device.counts(serial):
         raise replaced()
     return device
 
 
-def not_enrolled() -> DeniedError:
-    """Return the refusal of a device without credentials."""
-    return DeniedError("the device is retired, banned or deleted; enrol it again", reason="DEVICE_NOT_ENROLLED")
+def not_enrolled(device: Device) -> DeniedError:
+    """Return the refusal of a device without credentials: what has to be done depends on how it lost them."""
+    if device.deleted:
+        return deleted()
+    if device.banned:
+        return DeniedError("the device is banned; ask for its ban to be lifted", reason="DEVICE_BANNED")
+    return DeniedError("the device is retired; enrol it again with a new token", reason="DEVICE_NOT_ENROLLED")
+
+
+def deleted() -> DeniedError:
+    """Return the refusal of a device that is no more."""
+    return DeniedError("the device was deleted; enrol it again", reason="DEVICE_UNKNOWN")
 
 
 def replaced() -> DeniedError:

@@ -16,6 +16,8 @@ class Device:
     """The certificates that count; none: any of the device counts."""
     unused_certificate_serial: str = ""
     """The one of them that was not used yet."""
+    banned: bool = False
+    deleted: bool = False
 
     def counts(self, serial: str) -> bool:
         """Tell whether a certificate of the device counts."""

@@ -46,7 +46,7 @@ async def test_a_device_that_is_gone_after_a_full_transfer_is_refused_and_stays_
     await watch.take(told(entry("d1", "emea"), entry("d2"), reset=True))
     await watch.take(told(entry("d2"), reset=True))
     assert watch.directory.devices.keys() == {"d2"}
-    assert heard[-1] == Device("d1", "D1", enrolled=False)
+    assert heard[-1] == Device("d1", "D1", enrolled=False, deleted=True)
     assert watch._records.devices["d1"].scope_tags == {"emea"}  # type: ignore[attr-defined]
 
 
@@ -60,6 +60,22 @@ async def test_a_change_touches_only_the_device_that_changed(watch: DirectoryWat
     assert watch.directory.devices["d2"].enrolled
     with pytest.raises(DeniedError):
         await watch.admitted("d1", "a1")
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (devices_pb2.ENROLMENT_STATE_RETIRED, "DEVICE_NOT_ENROLLED"),
+        (devices_pb2.ENROLMENT_STATE_BANNED, "DEVICE_BANNED"),
+    ],
+)
+async def test_a_device_hears_how_it_lost_its_credentials(
+    watch: DirectoryWatch, state: "devices_pb2.EnrolmentState.ValueType", reason: str
+) -> None:
+    await watch.take(told(lifecycle_pb2.DirectoryDevice(device_id="d1", name="D1", enrolment_state=state), reset=True))
+    with pytest.raises(DeniedError) as refused:
+        await watch.admitted("d1", "a1")
+    assert refused.value.reason == reason
 
 
 async def test_a_device_that_has_only_just_enrolled_is_waited_for(watch: DirectoryWatch) -> None:
@@ -121,10 +137,11 @@ async def test_a_deleted_device_is_refused_at_once_and_who_may_see_its_events_st
     await watch.take(told(with_serials("a1"), reset=True))
     watch.on_change.append(heard.append)
     await watch.take(told(lifecycle_pb2.DirectoryDevice(device_id="d1", deleted=True), revision=2))
-    assert heard == [Device("d1", "D1", enrolled=False)]
-    with pytest.raises(DeniedError):
+    assert heard == [Device("d1", "D1", enrolled=False, deleted=True)]
+    with pytest.raises(DeniedError) as refused:
         async with asyncio.timeout(1):
             await watch.admitted("d1", "a1")
+    assert refused.value.reason == "DEVICE_UNKNOWN"
     assert watch._records.devices["d1"].scope_tags == {"emea"}  # type: ignore[attr-defined]
 
 

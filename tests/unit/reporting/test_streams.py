@@ -202,12 +202,21 @@ async def test_the_newest_stream_of_a_device_wins(world: World) -> None:
         assert (await newer.read()).ack.committed_through == 1
 
 
-async def test_a_device_that_is_retired_loses_its_stream_at_once(world: World) -> None:
+@pytest.mark.parametrize(
+    ("gone", "why"),
+    [
+        (Device("d1", "d1", enrolled=False), "the device is retired; enrol it again with a new token"),
+        (Device("d1", "d1", enrolled=False, banned=True), "the device is banned; ask for its ban to be lifted"),
+        (Device("d1", "d1", enrolled=False, deleted=True), "the device was deleted; enrol it again"),
+    ],
+)
+async def test_a_device_that_loses_its_credentials_loses_its_stream_at_once_and_hears_why(
+    world: World, gone: Device, why: str
+) -> None:
     async with world.stream() as stream:
         await stream.hello()
-        world.directory.devices["d1"] = Device("d1", "d1", enrolled=False)
-        world.streams.follow(world.directory.devices["d1"])
-        assert (await stream.failure())[0] == "PERMISSION_DENIED"
+        world.streams.follow(gone)
+        assert await stream.failure() == ("PERMISSION_DENIED", why)
 
 
 async def test_a_stream_ends_at_once_when_its_certificate_was_replaced(world: World) -> None:
