@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "demo": Entry("epmctl.demo.command", "demo", "Start everything in a temporary folder and show it at work."),
     "serve": Entry("epmctl.serve", "serve", "Run the services, all in one process or one of them."),
-    "ca": Entry("epmctl.ca", "ca", "Make the certificates of an installation run as separate services."),
+    "ca": Entry("epmctl.ca", "ca", "Make the certificates of separate services, and change the key that signs policy."),
     "login": Entry("epmctl.login", "login", "Log in to a server, with a token or at an identity provider."),
     "apply": Entry("epmctl.apply", "apply", "Make the server hold what the documents say."),
     "get": Entry("epmctl.get", "get", "Show objects that the server holds."),
