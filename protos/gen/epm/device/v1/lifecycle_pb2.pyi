@@ -234,6 +234,7 @@ class DirectoryDevice(_message.Message):
     QUARANTINED_FIELD_NUMBER: _builtins.int
     CERTIFICATE_SERIALS_FIELD_NUMBER: _builtins.int
     UNUSED_CERTIFICATE_SERIAL_FIELD_NUMBER: _builtins.int
+    ENROLLED_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Identifier."""
     name: _builtins.str
@@ -276,6 +277,12 @@ class DirectoryDevice(_message.Message):
         yet. Empty: any certificate of the device counts.
         """
 
+    @_builtins.property
+    def enrolled(self) -> _timestamp_pb2.Timestamp:
+        """When it enrolled last; later than any time before. What a device acknowledged before it enrolled again counts no more: it may hold
+        nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -294,10 +301,11 @@ class DirectoryDevice(_message.Message):
         quarantined: _builtins.bool = ...,
         certificate_serials: _abc.Iterable[_builtins.str] | None = ...,
         unused_certificate_serial: _builtins.str = ...,
+        enrolled: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deprovision_time", b"deprovision_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deprovision_time", b"deprovision_time", "enrolled", b"enrolled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "certificate_serials", b"certificate_serials", "deleted", b"deleted", "deprovision_time", b"deprovision_time", "device_id", b"device_id", "enrolment_state", b"enrolment_state", "name", b"name", "os", b"os", "os_version", b"os_version", "ownership", b"ownership", "quarantined", b"quarantined", "scope_tags", b"scope_tags", "tags", b"tags", "unused_certificate_serial", b"unused_certificate_serial", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "certificate_serials", b"certificate_serials", "deleted", b"deleted", "deprovision_time", b"deprovision_time", "device_id", b"device_id", "enrolled", b"enrolled", "enrolment_state", b"enrolment_state", "name", b"name", "os", b"os", "os_version", b"os_version", "ownership", b"ownership", "quarantined", b"quarantined", "scope_tags", b"scope_tags", "tags", b"tags", "unused_certificate_serial", b"unused_certificate_serial", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -360,6 +368,7 @@ class SettingsState(_message.Message):
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
+    ENROLLED_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Device."""
     desired: Global___DesiredState.ValueType
@@ -374,6 +383,12 @@ class SettingsState(_message.Message):
         the document of the device. Absent: they never did apply, or it is not known; then it counts from now.
         """
 
+    @_builtins.property
+    def enrolled(self) -> _timestamp_pb2.Timestamp:
+        """When the device enrolled last, as the directory told; a state is passed over if the device has enrolled again since. Absent: not told;
+        then it counts.
+        """
+
     def __init__(
         self,
         *,
@@ -382,10 +397,11 @@ class SettingsState(_message.Message):
         acknowledged: _builtins.bool = ...,
         revision: _builtins.int = ...,
         lost: _timestamp_pb2.Timestamp | None = ...,
+        enrolled: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lost", b"lost"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enrolled", b"enrolled", "lost", b"lost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "desired", b"desired", "device_id", b"device_id", "lost", b"lost", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "desired", b"desired", "device_id", b"device_id", "enrolled", b"enrolled", "lost", b"lost", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
