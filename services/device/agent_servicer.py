@@ -10,7 +10,7 @@ from epm.device.v1 import agent_pb2, agent_pb2_grpc, lifecycle_pb2, lifecycle_pb
 from services._chassis.auth import digest_of
 from services._chassis.caller import current_caller
 from services._chassis.times import time_to_proto
-from services.device.codec.devices import EPM_STATES, facts_from_proto
+from services.device.codec.devices import EPM_STATES, component_from_proto, facts_from_proto
 from services.device.codec.directory import reports_from_proto, used_from_proto
 from services.device.codec.sightings import sightings_from_proto
 from services.device.model.installation import Installation, certificate_of
@@ -93,7 +93,7 @@ class DeviceAgentServicer(agent_pb2_grpc.DeviceAgentServiceServicer):
         facts = facts_from_proto(request.facts)
         caller = current_caller()
         await admit(self._store, caller.device_id, caller.certificate_serial, vigilance=self._vigilance, now=now)
-        gone = request.component == agent_pb2.COMPONENT_STATE_ABSENT
+        gone = component_from_proto(request.component)
         device = await check_in(
             self._store,
             caller.device_id,

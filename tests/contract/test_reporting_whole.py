@@ -107,4 +107,4 @@ async def test_a_device_that_the_directory_retires_is_cut_off(installation: Inst
         installation.directory.tell("d1", "ws-17", retired=True)
         assert (await stream.failure())[0] == "PERMISSION_DENIED"
         again = DeviceStream(agent_pb2_grpc.EventStreamServiceStub(channel).StreamEvents())
-        assert await again.failure() == ("PERMISSION_DENIED", "the device is retired or banned; enrol it again")
+        assert await again.failure() == ("PERMISSION_DENIED", "the device is retired; enrol it again with a new token")

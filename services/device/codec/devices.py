@@ -80,17 +80,18 @@ def shown_to_proto(shown: ShownDevice) -> devices_pb2.Device:
 
 
 def change_from_proto(message: devices_pb2.Device) -> DeviceChange:
-    """Read what an administrator says of a device. Raises InvalidError for an ownership that nobody knows."""
+    """Read what an administrator says of a device; an ownership that nobody knows is one of its problems."""
+    unreadable: tuple[Problem, ...] = ()
     ownership = _OWNERSHIPS_BY_NUMBER.get(message.ownership)
     if ownership is None:
-        raise InvalidError([Problem("device.ownership", "must be CORPORATE or PERSONAL; leave it out if not known")])
+        unreadable = (Problem("device.ownership", "must be CORPORATE or PERSONAL; leave it out if not known"),)
     attested = Attested(
         users=tuple(sorted(message.users)),
         tags=tuple(sorted(message.tags)),
-        ownership=ownership,
+        ownership=ownership or Ownership.UNKNOWN,
         scope_tags=tuple(sorted(message.scope_tags)),
     )
-    return DeviceChange(message.device_id, attested, message.etag)
+    return DeviceChange(message.device_id, attested, message.etag, unreadable)
 
 
 def facts_from_proto(message: agent_pb2.DeviceFacts) -> Facts:
@@ -102,6 +103,13 @@ def facts_from_proto(message: agent_pb2.DeviceFacts) -> Facts:
         agent_version=message.agent_version,
         users=tuple(message.users),
     )
+
+
+def component_from_proto(component: "agent_pb2.ComponentState.ValueType") -> bool | None:
+    """Read whether the component is gone; None: what was told of it nobody knows."""
+    if component not in agent_pb2.ComponentState.values():
+        return None
+    return component == agent_pb2.COMPONENT_STATE_ABSENT
 
 
 def token_to_proto(token: EnrolmentToken) -> devices_pb2.EnrolmentToken:
@@ -125,10 +133,13 @@ def token_to_proto(token: EnrolmentToken) -> devices_pb2.EnrolmentToken:
 
 
 def token_draft_from_proto(message: devices_pb2.EnrolmentToken) -> TokenDraft:
-    """Read an enrolment token that is asked for. Raises InvalidError for an expiry that no calendar has."""
-    expires = None
+    """Read an enrolment token that is asked for; an expiry that no calendar has is one of its problems."""
+    expires, unreadable = None, tuple[Problem, ...]()
     if message.HasField("expires"):
-        expires = time_from_proto("enrolment_token.expires", message.expires)
+        try:
+            expires = time_from_proto("enrolment_token.expires", message.expires)
+        except InvalidError as error:
+            unreadable = error.problems
     return TokenDraft(
         description=message.description,
         quota=message.quota,
@@ -140,4 +151,5 @@ def token_draft_from_proto(message: devices_pb2.EnrolmentToken) -> TokenDraft:
         scope_tags=tuple(message.scope_tags),
         device_id=message.device_id,
         device_names=tuple(message.device_names),
+        unreadable=unreadable,
     )

@@ -119,15 +119,42 @@ def check_nesting(
     after = {name: _in_kernel(group) for name, group in others.items()} | {
         draft.name: _in_kernel(draft) for draft in drafts
     }
+    typeless = {draft.name for draft in drafts if draft.type is None}
     for number, draft in enumerate(drafts):
         at = f"groups[{number}]"
-        for problem in elevation.checks.check_nesting(after[draft.name], after):
+        # A type that is missing is a problem of its own: the one that was meant may well fit.
+        unsure = draft.groups if draft.type is None else typeless.intersection(draft.groups)
+        group = _in_kernel(draft)
+        fitting = {name: replace(after[name], type=group.type) for name in unsure if name in after}
+        for problem in elevation.checks.check_nesting(group, {**after, **fitting} if fitting else after):
             yield Problem(f"{at}.{problem.path}", problem.message)
         if draft.groups and (parents := nested_by.get(draft.name)):
             message = (
                 f'"{draft.name}" is nested by {parents}, and groups nest one level deep; take it out of there first'
             )
             yield Problem(f"{at}.groups", message)
+
+
+def nestable(drafts: Sequence[GroupDraft], problems: Sequence[Problem]) -> list[GroupDraft]:
+    """Return the drafts of a call that has these problems, for `check_nesting` to find the others.
+
+    What has no usable name nests nothing, and a name that is none gives way to one that is not looked into, its own.
+    """
+    if len(drafts) > MOST_GROUPS_A_CALL:
+        return []
+    faults = {problem.field for problem in problems}
+    return [
+        replace(
+            draft,
+            groups=()
+            if faults & {f"groups[{number}].name", f"groups[{number}].groups"}
+            else tuple(
+                draft.name if f"groups[{number}].groups[{place}]" in faults else name
+                for place, name in enumerate(draft.groups)
+            ),
+        )
+        for number, draft in enumerate(drafts)
+    ]
 
 
 def without_member(group: Group, name: str) -> Group:
@@ -140,7 +167,7 @@ def _check_draft(at: str, draft: GroupDraft) -> Iterator[Problem]:
         yield Problem(f"{at}.type", "is missing; say DEVICE or USER")
     if len(draft.members) > MOST_MEMBERS:
         yield Problem(f"{at}.members", f"has {len(draft.members)} entries; at most {MOST_MEMBERS} are allowed")
-        return
+        draft = replace(draft, members=())
     if len(set(draft.members)) != len(draft.members):
         yield Problem(f"{at}.members", "names a member twice; remove the repetition")
     problems = elevation.checks.check_group(_in_kernel(draft))

@@ -48,6 +48,8 @@ class TokenDraft:
     scope_tags: tuple[str, ...] = ()
     device_id: str = ""
     device_names: tuple[str, ...] = ()
+    unreadable: tuple[Problem, ...] = ()
+    """What is wrong with parts that cannot even be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,7 @@ class EnrolmentToken:
 def check_draft(draft: TokenDraft, now: datetime) -> Iterator[Problem]:
     """Find everything that is wrong with a token that is asked for."""
     at = "enrolment_token"
+    yield from draft.unreadable
     yield from texts.check_text(f"{at}.description", draft.description, texts.LONGEST_NOTE)
     if not 1 <= draft.quota <= LARGEST_QUOTA:
         yield Problem(f"{at}.quota", f"must be from 1 to {LARGEST_QUOTA}; say how many devices may enrol")

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services._chassis.audit import AuditEntry
-from services._chassis.errors import DeniedError, InvalidError
+from services._chassis.errors import DeniedError, InvalidError, Problem
 from services._chassis.logging import get_logger
 from services.device.model.devices import Device, Facts, check_facts, shown_facts
 from services.device.model.lifecycle import settle_check_in
@@ -24,11 +24,13 @@ async def check_in(
     named: str,
     facts: Facts,
     *,
-    component_gone: bool = False,
+    component_gone: bool | None = False,
     bounds: Bounds,
     now: datetime,
 ) -> Device:
     """Note that the device is alive and what it reports; `named` is the device that the message names, if any.
+
+    Of `component_gone` None says that the agent told what nobody knows.
 
     What is due moves on, and only then a component that is gone confirms its removal: a removal on time counts also where
     no sweep has come by yet. Where facts change too often the old ones stay; the sign of life counts. Raises DeniedError for a device that names another, is not known or is retired; InvalidError
@@ -40,7 +42,10 @@ async def check_in(
         )
     async with store.read() as work:
         known = _admitted(await work.devices.get(device_id))
-    if problems := list(check_facts("facts", facts)):
+    problems = list(check_facts("facts", facts))
+    if component_gone is None:
+        problems.append(Problem("component", "must be PRESENT or ABSENT; leave it out if not known"))
+    if problems or component_gone is None:
         raise InvalidError(problems)
     if _is_no_news(known, facts, component_gone=component_gone, bounds=bounds, now=now):
         return known

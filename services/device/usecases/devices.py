@@ -24,6 +24,8 @@ class DeviceChange:
     device_id: str
     attested: Attested
     etag: str
+    unreadable: tuple[Problem, ...] = ()
+    """What is wrong with parts that cannot even be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ async def clear_suspected_clone(store: Store, device_id: str, *, reason: str, pe
 
 
 def _check_change(change: DeviceChange) -> None:
-    problems = list(check_attested("device", change.attested))
+    problems = [*check_attested("device", change.attested), *change.unreadable]
     if not change.attested.scope_tags:
         problems.append(Problem("device.scope_tags", "must not be empty; name one, for example default"))
     if not change.etag:

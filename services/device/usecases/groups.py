@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services._chassis.audit import AuditEntry
-from services._chassis.errors import DeniedError, InvalidError, StateError
+from services._chassis.errors import DeniedError, InvalidError, Problem, StateError
 from services._chassis.paging import Page, page_request
 from services._chassis.permits import Permit
-from services.device.model.groups import Group, GroupDraft, check_drafts, check_nesting, wanted
+from services.device.model.groups import Group, GroupDraft, check_drafts, check_nesting, nestable, wanted
 from services.device.ports import Store, Work
 from services.device.usecases.reach import refuse_other_members, refuse_others_rights, seeing_groups, shown
 from services.device.usecases.visibility import Standing, refuse_foreign_tags, visible_group
@@ -56,11 +56,12 @@ async def apply_groups(
     """
     _refuse_strangers(standing.check)
     if problems := list(check_drafts(drafts)):
-        raise InvalidError(problems)
+        raise InvalidError([*problems, *await _further_problems(store, nestable(drafts, problems), standing)])
     async with store.read() if validate_only else store.transaction() as work:
         existing = await work.groups.many(draft.name for draft in drafts)
         planned = [_plan(draft, existing.get(draft.name), standing.check) for draft in drafts]
-        await _refuse_nesting(work, drafts, existing, standing)
+        if problems := await _nesting_problems(work, drafts, existing, standing):
+            raise InvalidError(problems)
         _refuse_other_types(planned, existing.get)
         moved = [group.name for group, _ in planned if _moves_members(existing.get(group.name), group)]
         await refuse_others_rights(work, standing, moved)
@@ -103,22 +104,39 @@ def _refuse_strangers(check: Check) -> None:
 
 
 def _plan(draft: GroupDraft, existing: Group | None, check: Check) -> tuple[Group, Action]:
+    permit = _permit(draft, existing, check)
     if existing is None:
-        permit = check("groups.create")
-        refuse_foreign_tags(permit, draft.scope_tags)
         return wanted(draft, None, own_tags=permit.tags_for_new_object()), Action.CREATED
-    permit = check("groups.update")
-    if not permit.sees(existing.scope_tags):
-        raise DeniedError(f'the group "{draft.name}" is not within your scope', reason="GROUP_OUT_OF_SCOPE")
-    refuse_foreign_tags(permit, draft.scope_tags, existing.scope_tags)
     group = wanted(draft, existing, own_tags=frozenset())
     return group, Action.UNCHANGED if group == existing else Action.UPDATED
 
 
-async def _refuse_nesting(
+def _permit(draft: GroupDraft, existing: Group | None, check: Check) -> Permit:
+    """Return what the caller may do in applying the draft. Raises DeniedError where that is not enough for it."""
+    permit = check("groups.create" if existing is None else "groups.update")
+    if existing is not None and not permit.sees(existing.scope_tags):
+        raise DeniedError(f'the group "{draft.name}" is not within your scope', reason="GROUP_OUT_OF_SCOPE")
+    refuse_foreign_tags(permit, draft.scope_tags, existing.scope_tags if existing else ())
+    return permit
+
+
+async def _further_problems(store: Store, drafts: Sequence[GroupDraft], standing: Standing) -> list[Problem]:
+    """Find what is wrong with the nesting of drafts that have other problems, for who may apply those that nest."""
+    nesting = [draft for draft in drafts if draft.groups]
+    async with store.read() as work:
+        existing = await work.groups.many(draft.name for draft in nesting)
+        try:
+            for draft in nesting:
+                _permit(draft, existing.get(draft.name), standing.check)
+        except DeniedError:
+            return []  # told when the other problems are mended
+        return await _nesting_problems(work, drafts, existing, standing)
+
+
+async def _nesting_problems(
     work: Work, drafts: Sequence[GroupDraft], existing: Mapping[str, Group], standing: Standing
-) -> None:
-    """Raise InvalidError with everything that is wrong with nesting.
+) -> list[Problem]:
+    """Find everything that is wrong with nesting.
 
     Groups of the call count as they will be. One that the caller may not see looks like one that is not there, unless it
     is nested already.
@@ -131,8 +149,7 @@ async def _refuse_nesting(
     nesting = await work.memberships.nesting(draft.name for draft in drafts if draft.groups)
     outside = {name: parents - called for name, parents in nesting.items()}
     parents = {name: await shown(work, standing, found) for name, found in outside.items() if found}
-    if problems := list(check_nesting(drafts, others, parents)):
-        raise InvalidError(problems)
+    return list(check_nesting(drafts, others, parents))
 
 
 def _moves_members(before: Group | None, after: Group) -> bool:

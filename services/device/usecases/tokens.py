@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import datetime
 
+from elevation.checks import BUILT_IN_GROUPS
+from elevation.model import ALL_DEVICES
 from services._chassis.audit import AuditEntry
 from services._chassis.auth import digest_of
 from services._chassis.errors import InvalidError, NotFoundError, Problem
@@ -117,9 +119,12 @@ async def _group_problems(work: Work, draft: TokenDraft, may_update: Permit) -> 
     problems: list[Problem] = []
     for number, name in enumerate(draft.groups):
         group = found.get(name)
-        if group is None or not may_update.sees(group.scope_tags):
+        if name == ALL_DEVICES:
+            message = f'every device is in "{name}" already; leave it out'
+            problems.append(Problem(f"enrolment_token.groups[{number}]", message))
+        elif name not in BUILT_IN_GROUPS and (group is None or not may_update.sees(group.scope_tags)):
             problems.append(Problem(f"enrolment_token.groups[{number}]", f'there is no group "{name}"; make it first'))
-        elif not group.lists_devices:
+        elif group is None or not group.lists_devices:
             message = f'"{name}" is no group of listed devices; name one that is'
             problems.append(Problem(f"enrolment_token.groups[{number}]", message))
     return problems

@@ -130,11 +130,18 @@ async def test_an_update_leaves_alone_what_only_the_service_says(service: Device
 async def test_all_problems_of_an_update_are_told_at_once(service: DeviceService) -> None:
     enrolled = await service.enrol()
     bad = devices_pb2.Device(device_id=enrolled.device_id, users=["alice", "alice"], tags=[""])
+    bad.ownership = 99  # type: ignore[assignment]
     refusal = await refusal_of(
         service.devices.UpdateDevice(devices_pb2.UpdateDeviceRequest(device=bad), metadata=service.owner)
     )
     assert refusal.code == "INVALID_ARGUMENT"
-    assert refusal.fields == {"device.users", "device.tags[0]", "device.scope_tags", "device.etag"}
+    assert refusal.fields == {
+        "device.users",
+        "device.tags[0]",
+        "device.ownership",
+        "device.scope_tags",
+        "device.etag",
+    }
 
 
 async def test_an_ownership_that_nobody_knows_is_refused(service: DeviceService) -> None:
@@ -258,12 +265,15 @@ async def test_all_problems_of_a_token_are_told_at_once(service: DeviceService) 
     assert refusal.fields == {f"enrolment_token.{field}" for field in fields}
 
 
-async def test_an_expiry_that_no_calendar_has_is_refused(service: DeviceService) -> None:
-    wanted = devices_pb2.EnrolmentToken(quota=1)
+async def test_an_expiry_that_no_calendar_has_is_refused_together_with_all_else(service: DeviceService) -> None:
+    wanted = devices_pb2.EnrolmentToken(quota=0)
     wanted.expires.seconds = 2**62
     request = devices_pb2.CreateEnrolmentTokenRequest(enrolment_token=wanted)
     refusal = await refusal_of(service.devices.CreateEnrolmentToken(request, metadata=service.owner))
-    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", {"enrolment_token.expires"})
+    assert (refusal.code, refusal.fields) == (
+        "INVALID_ARGUMENT",
+        {"enrolment_token.expires", "enrolment_token.quota"},
+    )
 
 
 async def test_a_token_whose_devices_join_a_group_needs_the_right_to_change_it(service: DeviceService) -> None:

@@ -160,6 +160,17 @@ async def test_a_name_that_is_taken_is_refused_until_its_device_is_retired(servi
     assert (await service.enrolment.Enroll(request(token))).device_id == first.device_id
 
 
+async def test_a_state_of_the_component_that_nobody_knows_is_refused_together_with_all_else(
+    service: DeviceService,
+) -> None:
+    mine = await service.enrol("ws-1")
+    unknown: Any = 77
+    facts = agent_pb2.DeviceFacts(os="Linux")
+    refusal = await refusal_of(service.check_in(mine.identity, facts=facts, component=unknown))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", {"component", "facts.os"})
+    assert not (await service.device("ws-1")).HasField("last_check_in")
+
+
 async def test_a_check_in_that_names_another_device_is_refused(service: DeviceService) -> None:
     token = await service.token()
     mine, other = await service.enrol("ws-1", token=token), await service.enrol("ws-2", token=token)

@@ -46,7 +46,7 @@ async def test_bad_nesting_is_told_with_all_its_problems(service: DeviceService)
     await apply(service, users("people"))
     refusal = await refusal_of(apply(service, devices("a", groups=["people", "nobody"]), devices("b", groups=["b"])))
     assert refusal.code == "INVALID_ARGUMENT"
-    assert refusal.fields == {"groups[1].groups[0]"}
+    assert refusal.fields == {"groups[0].groups[0]", "groups[0].groups[1]", "groups[1].groups[0]"}
     refusal = await refusal_of(apply(service, devices("a", groups=["people", "nobody"])))
     assert refusal.fields == {"groups[0].groups[0]", "groups[0].groups[1]"}
 

@@ -62,6 +62,35 @@ async def test_groups_of_one_call_nest_each_other_in_any_order() -> None:
         assert len((await apply(await store_with(), *drafts)).actions) == 2
 
 
+async def test_what_is_wrong_with_nesting_is_told_together_with_all_else() -> None:
+    store = await store_with(a_group("in"), a_group("people", type=GroupType.USER))
+    problems = await refused(
+        store,
+        draft("a", "nobody", "", "people"),
+        draft("", "nobody"),
+        draft("b", "in", "c", type=None),
+        draft("c", "b", scope_tags=("",)),
+        draft("d", "people", type=None),
+    )
+    assert set(problems) == {
+        "groups[0].groups[0]",
+        "groups[0].groups[1]",
+        "groups[0].groups[2]",
+        "groups[1].name",
+        "groups[2].type",
+        "groups[2].groups[1]",
+        "groups[3].scope_tags[0]",
+        "groups[3].groups[0]",
+        "groups[4].type",
+    }
+
+
+async def test_who_may_not_apply_a_group_learns_nothing_of_its_nesting_from_other_problems() -> None:
+    store = await store_with(a_group("mine", scope_tags=("emea",)), a_group("theirs", scope_tags=("apac",)))
+    await keep(store, a_group("parent", groups=("theirs",), scope_tags=("apac",)))
+    assert set(await refused(store, draft("theirs", "mine"), draft(""), standing=EMEA)) == {"groups[1].name"}
+
+
 async def test_a_group_that_is_let_go_in_the_same_call_may_nest() -> None:
     store = await store_with(a_group("deep"), a_group("in"), a_group("out", groups=("in",)))
     await apply(store, draft("in", "deep"), draft("out"))

@@ -143,6 +143,19 @@ async def test_more_than_a_hundred_groups_are_refused_and_not_looked_up() -> Non
     assert await problems_of(draft) == ["enrolment_token.groups"]
 
 
+@pytest.mark.parametrize(
+    ("group", "remedy"),
+    [
+        ("all-devices", 'every device is in "all-devices" already; leave it out'),
+        ("all-users", '"all-users" is no group of listed devices; name one that is'),
+    ],
+)
+async def test_a_group_that_always_exists_takes_no_devices_from_tokens(group: str, remedy: str) -> None:
+    with pytest.raises(InvalidError) as refused:
+        await create(MemoryStore(), TokenDraft(groups=(group,)))
+    assert [problem.message for problem in refused.value.problems] == [remedy]
+
+
 async def test_a_group_that_the_creator_may_not_see_looks_like_one_that_is_not_there() -> None:
     async def message(name: str) -> str:
         store = MemoryStore()
