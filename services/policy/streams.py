@@ -152,9 +152,11 @@ class PolicyStream:
             if self._last_words is not None:
                 self._last_words.cancel()
             reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-            with suppress(UnavailableError):
-                await self.conversation.end(self._manners.clock.now())
+            try:
+                await asyncio.gather(reader, return_exceptions=True)
+            finally:  # a call may be cancelled twice, and the end of its stream is written down all the same
+                with suppress(UnavailableError):
+                    await self.conversation.end(self._manners.clock.now())
 
     async def _read(self, requests: Requests) -> None:
         async for request in requests:

@@ -13,6 +13,9 @@ from services._chassis.errors import UnavailableError
 from services.policy.model.delivery import Delivery
 from services.policy.model.manifest import LIFETIME
 from services.policy.model.states import DeliveryState
+from services.policy.streams import PolicyStream
+from services.policy.usecases.delivery import Conversation
+from services.policy.usecases.hello import Hello
 from tests.builders.doors import open_doors, service_identity
 from tests.builders.policy_streams import SOON, Stream, World
 from tests.fakes.clock import NOW
@@ -117,8 +120,8 @@ async def test_the_newest_stream_of_a_device_wins(world: World) -> None:
         assert (await older.sent_away()).reason == agent_pb2.GO_AWAY_REASON_SUPERSEDED
         await newer.apply()
         await world.heard(newer)
-        assert (await world.known()).connected(NOW)
-    await world.until(lambda delivery: not delivery.connected(NOW))
+        assert (await world.known()).connected
+    await world.until(lambda delivery: not delivery.connected)
 
 
 async def test_the_newest_stream_wins_over_another_process_too(tmp_path: Path) -> None:
@@ -189,7 +192,7 @@ async def test_a_process_that_ends_sends_its_streams_away(tmp_path: Path) -> Non
         farewell = await stream.sent_away()
         assert farewell.reason == agent_pb2.GO_AWAY_REASON_DRAINING
         assert farewell.reconnect_within.ToTimedelta() > timedelta()
-    assert not (await world.known()).connected(NOW)
+    assert not (await world.known()).connected
 
 
 async def test_a_stream_that_begins_while_the_process_ends_is_sent_away(world: World) -> None:
@@ -233,7 +236,34 @@ async def test_an_open_stream_is_shown_as_connected_as_long_as_a_process_holds_i
         world.streams.wake(["d1"])
         await stream.confirmed()
         world.clock.advance(timedelta(minutes=5))
-        assert not (await world.known()).connected(world.clock.now())
+        assert not (await world.known()).connected
         await world.streams.hold()
-        assert (await world.known()).connected(world.clock.now())
+        assert (await world.known()).connected
         assert (await world.known()).confirmed == confirmed
+
+
+async def test_that_a_stream_ended_is_written_down_though_its_call_is_cancelled_twice(world: World) -> None:
+    listening, leaving, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def silence() -> AsyncIterator[agent_pb2.StreamPolicyRequest]:
+        listening.set()
+        try:
+            await asyncio.Event().wait()
+            yield agent_pb2.StreamPolicyRequest()
+        finally:
+            leaving.set()
+            await left.wait()
+
+    async def send(_: agent_pb2.StreamPolicyResponse) -> None: ...
+
+    conversation = Conversation(
+        "d1", "stream-1", book=world.book, deliveries=world.writer, new_nonce=lambda: b"", keys=world.speaker.keys
+    )
+    running = asyncio.create_task(PolicyStream(conversation, world.manners).run(Hello(), silence(), send))
+    await listening.wait()
+    running.cancel()
+    await leaving.wait()
+    running.cancel()
+    left.set()
+    await asyncio.wait([running])
+    await world.until(lambda delivery: not delivery.stream)
