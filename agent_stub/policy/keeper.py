@@ -26,8 +26,8 @@ from agent_stub.policy.manifest import (
     Manifest,
     PolicyRefusedError,
     digest_problems,
-    expiry_problems,
     read_manifest,
+    time_problems,
     verify,
 )
 from epm.policy.v1 import agent_pb2
@@ -42,9 +42,6 @@ SAVES_OF_A_LIFE = 4
 """A policy that gets stale sooner than in a multiple of that is saved so many times until then."""
 CLOCK_SKEW = timedelta(minutes=5)
 """A confirmation that is further in the future was noted by a clock that is not the one of now."""
-
-LARGEST_SKEW = timedelta(days=1)
-"""How far ahead of the device a server's clock may be: keys of a server in a far future could not be replaced until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +131,14 @@ class PolicyKeeper:
     def apply(self, offer: agent_pb2.Offer, now: datetime) -> int:
         """Put an offer in force and give its revision; raise PolicyRefusedError with all reasons, the old one stays."""
         manifest, reasons = read_manifest(offer.signed_manifest, self._identity)
-        expired = expiry_problems(manifest, now)
-        reasons += expired
+        untimely = time_problems(manifest, now)
+        reasons += untimely
         rollback = self._order_problems(manifest)
         policy, problems = self._read(manifest, offer.document)
         reasons += rollback + problems
         if policy is None or reasons:
             code = "POLICY_ROLLBACK_REFUSED" if rollback else "POLICY_REFUSED"
-            raise PolicyRefusedError(reasons, code, passes=reasons == expired)
+            raise PolicyRefusedError(reasons, code, passes=reasons == untimely)
         key_id = manifest.key_id
         if self.held is None or self.held.revision != manifest.revision:
             self._store(offer)
@@ -157,7 +154,7 @@ class PolicyKeeper:
         manifest = verify(signed, self._identity)
         if self.held is None or (manifest.revision, manifest.sha256) != (self.held.revision, self.held.sha256):
             raise PolicyRefusedError([f"revision {manifest.revision} was confirmed, which this device does not hold"])
-        if problems := expiry_problems(manifest, now):
+        if problems := time_problems(manifest, now):
             raise PolicyRefusedError(problems)
         self._accept(manifest, signed, now)
         if abs(now - self._saved) >= self._save_every():
@@ -166,12 +163,9 @@ class PolicyKeeper:
     def _accept(self, manifest: Manifest, signed: agent_pb2.SignedManifest, now: datetime) -> None:
         """Take in that the server said this now, and the keys that it told of if this is the newest that it ever said."""
         known = max(self._contact.issued, self._identity.policy_keys_issued or NEVER)
-        issued = known
-        if known < manifest.issued <= now + LARGEST_SKEW:
-            issued = manifest.issued
-            if manifest.keys and dict(manifest.keys) != self._identity.policy_keys:
-                self._take_up_keys(manifest, signed)
-        self._contact = Contact(manifest.revision, manifest.sha256, now, issued)
+        if known < manifest.issued and manifest.keys and dict(manifest.keys) != self._identity.policy_keys:
+            self._take_up_keys(manifest, signed)
+        self._contact = Contact(manifest.revision, manifest.sha256, now, max(known, manifest.issued))
         self._heard = self._since_boot() if self._since_boot is not None else None
 
     def _save_every(self) -> timedelta:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -15,6 +15,8 @@ from epm.policy.v1 import agent_pb2
 DOMAIN_TAG = b"openepm-policy-manifest-v1\x00"
 KEY_LENGTH = 32
 MOST_KEYS = 32
+LARGEST_SKEW = timedelta(days=1)
+"""How far ahead of the device a server's clock may be: who took up what a far future says could not be corrected until then."""
 
 
 class PolicyRefusedError(Exception):
@@ -73,11 +75,14 @@ def read_manifest(signed: agent_pb2.SignedManifest, identity: Identity) -> tuple
     return read, [*_problems(manifest, signed, identity), *_key_problems(manifest, identity)]
 
 
-def expiry_problems(manifest: Manifest, now: datetime) -> list[str]:
-    """Say whether the manifest has expired."""
+def time_problems(manifest: Manifest, now: datetime) -> list[str]:
+    """Say whether the manifest has expired, or is not yet valid, by the device's clock."""
+    problems: list[str] = []
     if manifest.expires is not None and manifest.expires <= now:
-        return [f"the manifest expired at {manifest.expires.isoformat()}"]
-    return []
+        problems.append(f"the manifest expired at {manifest.expires.isoformat()}")
+    if manifest.issued - now > LARGEST_SKEW:
+        problems.append(f"the manifest is not yet valid: it was issued at {manifest.issued.isoformat()}")
+    return problems
 
 
 def digest_problems(manifest: Manifest, document: bytes) -> list[str]:

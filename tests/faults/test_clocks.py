@@ -61,16 +61,18 @@ def test_an_agent_a_year_ahead_refuses_what_has_expired_by_then_and_elevates_not
     assert held(house) > first
 
 
-def test_an_agent_a_year_behind_keeps_its_policy_and_takes_the_next_one(house: Installation) -> None:
+def test_an_agent_a_year_behind_keeps_its_policy_and_takes_the_next_one_once_its_clock_is_right(
+    house: Installation,
+) -> None:
     first = held(house)
     set_clock(house, NAME, -YEAR)
     house.apply(settings("USER_CONFIRMED"))
-    arrive(house)
-    assert (held(house), decided(house)) == (first + 1, "ELEVATED")
+    house.wait_for("the refusal", lambda: delivery(house)["state"] == "REJECTED")
+    assert "the manifest is not yet valid" in delivery(house)["rejections"][0]
+    assert held(house) == first
     set_clock(house, NAME)
-    house.apply(settings("DENY"))
-    arrive(house)
-    assert (held(house), decided(house)) == (first + 2, "DENIED")
+    house.wait_for("what was refused", lambda: delivery(house)["state"] == "APPLIED")
+    assert (held(house) > first, decided(house)) == (True, "ELEVATED")
 
 
 def test_a_server_a_year_behind_confirms_and_changes_nothing_on_its_devices(house: Installation) -> None:
@@ -90,9 +92,10 @@ def test_a_server_a_year_ahead_takes_nothing_away_and_leaves_nothing_behind(hous
     set_clock(house, "server", YEAR)
     assert device(house)["epmState"] == "ACTIVE"
     house.apply(settings("USER_CONFIRMED"))
-    arrive(house)
+    house.wait_for("the refusal", lambda: delivery(house)["state"] == "REJECTED")
+    assert "the manifest is not yet valid" in delivery(house)["rejections"][0]
+    assert (held(house), decided(house)) == (first, "DENIED")
     set_clock(house, "server")
     assert device(house)["epmState"] == "ACTIVE"
-    house.apply(settings("DENY"))
-    arrive(house)
-    assert (held(house), decided(house)) == (first + 2, "DENIED")
+    house.wait_for("what was refused", lambda: delivery(house)["state"] == "APPLIED")
+    assert (held(house) > first, decided(house)) == (True, "ELEVATED")

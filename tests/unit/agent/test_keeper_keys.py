@@ -172,11 +172,24 @@ def test_a_manifest_that_is_refused_tells_of_no_keys(house: House) -> None:
     assert house.keeper.key_ids == (KEY_ID,)
 
 
-def test_keys_of_a_server_in_a_far_future_are_not_taken_up_for_they_could_not_be_replaced(house: House) -> None:
-    house.keeper.apply(house.offer(1, keys=house.both, issued=NOW + timedelta(days=366)), NOW)
-    assert house.keeper.key_ids == (KEY_ID,)
+@pytest.mark.parametrize("ahead", [timedelta(days=1, seconds=1), timedelta(days=366)])
+def test_what_a_far_future_says_is_not_taken_up_for_it_could_not_be_corrected_until_then(
+    house: House, ahead: timedelta
+) -> None:
+    future = house.offer(1, keys=house.both, issued=NOW + ahead)
+    with pytest.raises(PolicyRefusedError, match="is not yet valid: it was issued at 202") as refusal:
+        house.keeper.apply(future, NOW)
+    assert refusal.value.passes
+    assert (house.keeper.held, house.keeper.key_ids) == (None, (KEY_ID,))
     house.keeper.apply(house.offer(1, keys=house.both, issued=NOW), NOW)
     assert NEW_ID in house.keeper.key_ids
+    with pytest.raises(PolicyRefusedError, match="is not yet valid"):
+        house.keeper.confirm(future.signed_manifest, NOW)
+
+
+def test_a_server_may_be_a_day_ahead(house: House) -> None:
+    house.keeper.apply(house.offer(1, keys=house.both, issued=NOW + timedelta(days=1)), NOW)
+    assert house.keeper.key_ids == (KEY_ID, NEW_ID)
 
 
 def test_an_identity_of_an_older_version_says_nothing_of_manifests_and_learns(house: House) -> None:
