@@ -200,6 +200,7 @@ class Agent:
             "unsafeStatedIdentity": self._settings.unsafe is not None,
             "policy": {
                 "revision": held.revision if held else None,
+                "sha256": held.sha256.hex() if held else None,
                 "enabled": held.policy.is_enabled() if held else False,
                 "confirmed": None if confirmed == NEVER else confirmed.isoformat(),
             },

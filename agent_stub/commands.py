@@ -67,6 +67,7 @@ def _status_text(found: dict[str, Any]) -> str:
     lines = [
         f"device          {device['name']} ({device['id']}) of {device['tenant']}",
         f"policy          {_policy_text(policy)}",
+        *([f"policy SHA-256  {policy['sha256']}"] if policy["sha256"] else []),
         f"last confirmed  {policy['confirmed'] or 'never'}",
         f"component       {_component_text(found['component'])}",
         f"certificate     {_certificate_text(found['certificate'])}",

@@ -1,5 +1,6 @@
 """The agent whole: as a process, with servers on loopback that come and go."""
 
+import hashlib
 import json
 import os
 from contextlib import AsyncExitStack
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from elevation.codec.document import encode_document
 from elevation.model import DefaultResponse, Settings, Validation
 from tests.fakes.agent import DEVICE_ID, Installation, document
 from tests.unit.agent.programs import agent, at_a_terminal, running
@@ -72,6 +74,8 @@ async def test_a_device_that_is_offline_decides_by_what_it_holds_and_reports_lat
         assert (await device.elevates()).code == 0
         status = await device.status()
         assert (status["policy"]["revision"], status["eventsWaiting"]) == (1, 1)
+        held = hashlib.sha256(encode_document(document(settings=CONFIRMED)).SerializeToString()).hexdigest()
+        assert status["policy"]["sha256"] == held
         assert not any(link["connected"] for link in status["links"].values())
         async with device.servers.running(port):
             assert [entry.event.decided.user for entry in (await device.batch()).entries] == ["alice"]

@@ -24,7 +24,7 @@ from tests.unit.agent.programs import agent, at_a_terminal
 
 STATUS = {
     "device": {"id": "d", "name": "ws-17", "tenant": "epm.test"},
-    "policy": {"revision": 3, "enabled": True, "confirmed": None},
+    "policy": {"revision": 3, "sha256": "ab" * 32, "enabled": True, "confirmed": None},
     "component": {"stands": True, "problem": ""},
     "certificate": {
         "expires": "2027-01-01",
@@ -169,6 +169,7 @@ async def test_the_status_is_shown_to_people_and_to_programs(fake: Fake) -> None
     assert text.output.splitlines() == [
         "device          ws-17 (d) of epm.test",
         "policy          revision 3, elevation on",
+        f"policy SHA-256  {'ab' * 32}",
         "last confirmed  never",
         "component       provisioned",
         "certificate     until 2027-01-01, renewed from 2026-12-01 on; the certificate was not renewed: gone",
