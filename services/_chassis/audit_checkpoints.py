@@ -101,6 +101,8 @@ class CheckpointWriter:
         self._now = now
         self._unwritten: list[Checkpoint] = []
         self._one_at_a_time = asyncio.Lock()
+        self._sealed: int | None = None
+        """The database's version when the newest record was found signed."""
         head = head_of(table)
         self._head = sa.select(head.c.sequence, head.c.hash).where(
             head.c.id == 1
@@ -110,7 +112,11 @@ class CheckpointWriter:
         """Sign the newest record, unless that is done. Raises UnavailableError where it cannot be kept."""
         async with self._one_at_a_time:
             await self._write_file()
+            version = await self._database.version()
+            if version is not None and version == self._sealed:
+                return
             if await self._is_sealed():
+                self._sealed = version
                 return
             async with self._database.transaction() as tx:
                 made = await self.sign(tx)

@@ -12,8 +12,8 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -86,6 +86,8 @@ class Database:
         self.newest_revision = sa.select(self.revisions.c.value).where(self.revisions.c.id == 1)
         self.changes = ChangeFeed(self.current_revision, engine.url if self.on_postgresql else None, self.channel)
         self._writer = nullcontext() if self.on_postgresql else asyncio.Lock()
+        self._glancing = asyncio.Lock()
+        self._glances: sqlite3.Connection | None = None
 
     @classmethod
     async def connect(cls, url: str, *, service: str, pool_size: int = 10) -> Self:
@@ -140,6 +142,18 @@ class Database:
         _prepare_sqlite(connection, None)
         return connection
 
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Tell of SQLite's errors on such a connection as on any other: what cannot be read or written is UnavailableError."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            # SQLite says of a damaged file, or of one that is no database, no more than that it is an error.
+            lost = isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError)
+            if not lost and type(error) is not sqlite3.DatabaseError:
+                raise
+            raise self.unavailable(str(error)) from error
+
     @asynccontextmanager
     async def held(self) -> AsyncIterator[Transaction]:
         """Open a writing transaction in which nobody else changes anything: for verbs that look before they write."""
@@ -156,7 +170,9 @@ class Database:
             await begun.rollback()
 
     async def current_revision(self) -> int:
-        """Return the service's newest committed revision."""
+        """Return the service's newest committed revision; it is asked for every second."""
+        if not self.on_postgresql:
+            return await self._glance(f"SELECT value FROM {self.revisions.name} WHERE id = 1")  # noqa: S608 - our own name
         async with self.read() as tx:
             return await tx.current_revision()
 
@@ -167,7 +183,26 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        async with self._glancing:
+            if self._glances is not None:
+                self._glances.close()
+                self._glances = None
         await self.engine.dispose()
+
+    async def version(self) -> int | None:
+        """Return a number that is another one after every commit, in whatever process; None where that is not known."""
+        return None if self.on_postgresql else await self._glance("PRAGMA data_version")
+
+    async def _glance(self, statement: str) -> int:
+        """Ask SQLite for a number by one errand to a thread, over a connection that never writes."""
+        async with self._glancing:
+            with self.telling():
+                return await asyncio.to_thread(self._number, statement)
+
+    def _number(self, statement: str) -> int:
+        if self._glances is None:
+            self._glances = self.own_connection()
+        return int(self._glances.execute(statement).fetchone()[0])
 
     @asynccontextmanager
     async def _connection(self, options: Mapping[str, Any]) -> AsyncIterator[AsyncConnection]:

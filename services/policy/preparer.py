@@ -10,14 +10,16 @@ from contextlib import suppress
 from services._chassis.clock import Clock
 from services._chassis.errors import UnavailableError
 from services._chassis.workers import Worker
-from services.policy.model.delivery import Delivery
 from services.policy.open_streams import OpenStreams
 from services.policy.ports import DeliveryStep
 from services.policy.streams import PolicyStream
-from services.policy.workers import DeliveryWriter
+from services.policy.workers import Change, DeliveryWriter
 
 GROUP = 250
 """Devices in one commit: the offers of one group go out while the next is being committed."""
+
+TURN = 20
+"""Groups in a row: so long wait the answers to the first of them, which are kept the more together for it."""
 
 
 class Preparer:
@@ -50,31 +52,33 @@ class Preparer:
         """Prepare group after group, for ever."""
         while True:
             await self._arrived.wait()
-            group = [self._waiting.popitem()[0] for _ in range(min(len(self._waiting), self._group))]
+            async with self._writer.first() as change:
+                for _ in range(TURN):
+                    if group := [self._waiting.popitem()[0] for _ in range(min(len(self._waiting), self._group))]:
+                        await self._prepare(group, change)
             if not self._waiting:
                 self._arrived.clear()
-            await self._prepare([stream for device_id in group if (stream := self._streams.of(device_id))])
 
-    async def _prepare(self, streams: Sequence[PolicyStream]) -> None:
+    async def _prepare(self, device_ids: Sequence[str], change: Change) -> None:
+        streams = [stream for device_id in device_ids if (stream := self._streams.of(device_id)) is not None]
         try:
             changing = [(stream, step) for stream in streams if (step := self._step(stream)) is not None]
             if changing:
-                await self._keep(changing)
+                await _keep(changing, change)
         finally:
             for stream in streams:
                 stream.wake()
-
-    async def _keep(self, changing: Sequence[tuple[PolicyStream, DeliveryStep]]) -> None:
-        def kept(found: Sequence[Delivery]) -> None:
-            for (stream, _), delivery in zip(changing, found, strict=True):
-                stream.conversation.take(delivery)
-
-        steps = [(stream.conversation.device_id, step) for stream, step in changing]
-        with suppress(UnavailableError):
-            await self._writer.change_together(steps, kept)
 
     def _step(self, stream: PolicyStream) -> "DeliveryStep | None":
         try:
             return stream.conversation.preparation(self._clock.now())
         except UnavailableError:
             return None
+
+
+async def _keep(changing: Sequence[tuple[PolicyStream, "DeliveryStep"]], change: Change) -> None:
+    steps = [(stream.conversation.device_id, step) for stream, step in changing]
+    with suppress(UnavailableError):
+        found = await change(steps)
+        for (stream, _), delivery in zip(changing, found, strict=True):
+            stream.conversation.take(delivery)

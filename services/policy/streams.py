@@ -134,7 +134,7 @@ class PolicyStream:
             log.warning("policy_stream_alternates", device_id=device_id, run_id=hello.run_id)
             self._manners.on_clone(device_id)
         self._manners.on_answer(self.conversation.delivery)  # the hello may tell what an answer that was lost did not
-        log.info(
+        log.debug(
             "policy_stream_opened",
             device_id=device_id,
             agent_version=hello.agent_version,

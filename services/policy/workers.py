@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from services._chassis.changes import ChangeFeed
@@ -27,6 +27,7 @@ PATIENCE = 5.0
 
 log = get_logger("policy.workers")
 Answer = asyncio.Future[Delivery]
+Change = Callable[[Sequence[tuple[str, DeliveryStep]]], Awaitable[Sequence[Delivery]]]
 
 
 class CorpusFollower:
@@ -119,17 +120,19 @@ class DeliveryWriter:
         self._arrived.set()
         return answer
 
-    async def change_together(
-        self, steps: Sequence[tuple[str, DeliveryStep]], kept: Callable[[Sequence[Delivery]], None]
-    ) -> None:
-        """Commit the steps as a group of their own; `kept` hears what they led to before anything else is committed.
+    @asynccontextmanager
+    async def first(self) -> AsyncIterator[Change]:
+        """Give what commits groups at once while the block runs; steps that are queued wait until it ends.
 
-        Raises UnavailableError if they were not kept.
+        What a group led to is known before anything else is committed. Raises UnavailableError if it was not kept.
         """
         async with self._committing:
-            if self._ended:
-                raise _not_kept()
-            kept(await self._deliveries.change(steps))
+            yield self._change
+
+    async def _change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
+        if self._ended:
+            raise _not_kept()
+        return await self._deliveries.change(steps)
 
     async def calm(self) -> bool:
         """Wait while steps wait, for `RESTLESS` at most; tell whether that was so."""

@@ -62,16 +62,8 @@ class SqliteDeliveries:
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         """Let the thread do it. Raises UnavailableError where the file does not let it."""
-        try:
+        with self._database.telling():
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except sqlite3.Error as error:
-            # SQLite says of a damaged file, or of one that is no database, no more than that it is an error.
-            if (
-                isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError)
-                or type(error) is sqlite3.DatabaseError
-            ):
-                raise self._database.unavailable(str(error)) from error
-            raise
 
     def _change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
         with self._transaction("BEGIN IMMEDIATE") as connection:

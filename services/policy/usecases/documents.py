@@ -17,6 +17,9 @@ from services.policy.model.objects import Corpus
 from services.policy.model.roster import Roster
 from services.policy.ports import Directories
 
+MOST_KEPT = 2 * 1024 * 1024
+"""Bytes of documents that were just made and are about to be sent; more are made again."""
+
 MOST_COMPARED = 200
 """Shapes of devices of which, after a change, all documents are compared with what they were; of more, all are news."""
 
@@ -86,6 +89,8 @@ class PolicyBook:
         self._roster = Roster()
         self._shared: dict[Shape, Shared] = {}
         self._marks: dict[str, tuple[Basis, Mark]] = {}
+        self._made: dict[str, tuple[Basis, bytes]] = {}
+        self._size = 0
         self._news: set[str] = set()
 
     @property
@@ -184,13 +189,32 @@ class PolicyBook:
         """Return what the document is known by; it is made only if the device's basis is another one than the last time."""
         known = self._marks.get(basis.device.device_id)
         if known is None or known[0] != basis:
-            sha256 = hashlib.sha256(self.content(basis)).digest()
-            known = basis, Mark(sha256, basis.shared.desired, basis.shared.bundle)
+            content = self._make(basis)
+            self._keep(basis, content)
+            known = basis, Mark(hashlib.sha256(content).digest(), basis.shared.desired, basis.shared.bundle)
             self._marks[basis.device.device_id] = known
         return known[1]
 
     def content(self, basis: Basis) -> bytes:
-        """Make the document as it is sent.
+        """Return the document as it is sent."""
+        kept = self._made.pop(basis.device.device_id, None)
+        if kept is not None:
+            self._size -= len(kept[1])
+            if kept[0] == basis:
+                return kept[1]
+        return self._make(basis)
+
+    def _keep(self, basis: Basis, content: bytes) -> None:
+        """Keep the document until it is sent, if there is room: what nobody asked for goes first."""
+        device_id = basis.device.device_id
+        self._size += len(content) - len(self._made.pop(device_id, (basis, b""))[1])
+        self._made[device_id] = basis, content
+        while self._size > MOST_KEPT:
+            _, old = self._made.pop(next(iter(self._made)))
+            self._size -= len(old)
+
+    def _make(self, basis: Basis) -> bytes:
+        """Make the document.
 
         A device that loses its settings is told at once when its component goes, long before the directory says it: a
         document that named no time would have it removed now.

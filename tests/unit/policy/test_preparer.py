@@ -10,6 +10,7 @@ import pytest
 
 from epm.policy.v1 import agent_pb2
 from services._chassis.errors import UnavailableError
+from services.policy.model.delivery import Desired
 from services.policy.model.states import DeliveryState
 from services.policy.preparer import GROUP, Preparer
 from tests.builders.doors import open_doors
@@ -150,3 +151,12 @@ async def test_more_devices_than_a_group_are_prepared_in_several(world: World) -
         preparer.look_at(FEW)
         assert {(await stream.offer())[1].revision for stream in streams} == {2}
         assert groups(world)[before:] == [2, 1]
+
+
+async def test_queued_steps_wait_for_the_groups_that_come_first(world: World) -> None:
+    async with world.stream() as stream, world.writer.first() as change:
+        queued = world.writer.change("d1", lambda old: old.prepared(b"2" * 32, Desired.ON))
+        await stream.hello()  # time passes
+        assert not queued.done()
+        [first] = await change([("d1", lambda old: old.prepared(b"1" * 32, Desired.ON))])
+    assert (first.revision, (await queued).revision) == (1, 2)
