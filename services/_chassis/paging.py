@@ -49,19 +49,27 @@ class Page(Generic[Item]):
 
 
 def page_request(
-    *, page_size: int, page_token: str, question: str = "", shape: tuple[type, ...] = (str,)
+    *,
+    page_size: int,
+    page_token: str,
+    question: str = "",
+    shape: tuple[type, ...] = (str,),
+    beside: Sequence[Problem] = (),
 ) -> PageRequest:
     """Read what a List call asks for; `question` is the list's name with its filter and order, `shape` that of its keys.
 
-    Raises InvalidError for a negative size, and for a token that this question never gave: callers can forge them.
+    Raises InvalidError for a negative size, and for a token that this question never gave: callers can forge them; together
+    with what is wrong with the call `beside` that.
     """
     after = _after(page_token, question, shape) if page_token else ()
-    problems = [] if page_size >= 0 else [Problem("page_size", "must not be negative; leave it 0 for the default")]
+    problems = list(beside)
+    if page_size < 0:
+        problems.append(Problem("page_size", "must not be negative; leave it 0 for the default"))
     if after is None:
         message = "is not a token that this list with this filter gave; start again without it"
         problems.append(Problem("page_token", message))
     if after is None or problems:
-        raise InvalidError(problems, reason="PAGE_TOKEN_INVALID" if after is None else None)
+        raise InvalidError(problems, reason="PAGE_TOKEN_INVALID" if after is None and not beside else None)
     return PageRequest(min(page_size or DEFAULT_SIZE, LARGEST_SIZE), after, question)
 
 

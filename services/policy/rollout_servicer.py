@@ -55,9 +55,10 @@ class RolloutServicer(rollouts_pb2_grpc.RolloutServiceServicer):
         self, request: rollouts_pb2.ListRolloutDevicesRequest, _context: Context
     ) -> rollouts_pb2.ListRolloutDevicesResponse:
         """List the devices that a policy is for or still on."""
+        wanted, narrowed = rollouts.devices_wanted_from_proto(request)
         page = await self._convergence.devices(
-            rollouts.subject_from_proto(request.subject),
-            rollouts.devices_wanted_from_proto(request),
+            wanted,
+            narrowed,
             permit=current_permit(),
             page_size=request.page_size,
             page_token=request.page_token,

@@ -116,15 +116,13 @@ _SHAPES: dict[str, tuple[type, ...]] = {
 
 
 def _page(report: str, question: Question, page_size: int, page_token: str) -> PageRequest:
-    problems = list(_problems(question))
-    try:
-        asked = f"{report} {question.filter!r}"
-        page = page_request(page_size=page_size, page_token=page_token, question=asked, shape=_SHAPES[report])
-    except InvalidError as error:
-        raise InvalidError([*problems, *error.problems], reason=None if problems else error.reason) from error
-    if problems:
-        raise InvalidError(problems)
-    return page
+    return page_request(
+        page_size=page_size,
+        page_token=page_token,
+        question=f"{report} {question.filter!r}",
+        shape=_SHAPES[report],
+        beside=list(_problems(question)),
+    )
 
 
 def _problems(question: Question) -> Iterator[Problem]:

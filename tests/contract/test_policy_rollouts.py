@@ -57,7 +57,8 @@ class Office:
 
     async def devices(self, **narrowed: Any) -> list[rollouts_pb2.RolloutDevice]:
         """Return the devices of a rollout."""
-        request = rollouts_pb2.ListRolloutDevicesRequest(subject=SETTINGS, **narrowed)
+        subject = rollouts_pb2.RolloutSubject(policy=SETTINGS.policy, kind=narrowed.pop("kind", SETTINGS.kind))
+        request = rollouts_pb2.ListRolloutDevicesRequest(subject=subject, **narrowed)
         return list((await self.rollouts.ListRolloutDevices(request, metadata=self.house.owner)).devices)
 
     async def states(self, who: Metadata, **narrowed: Any) -> list[policies_pb2.DevicePolicyState]:
@@ -218,6 +219,8 @@ async def test_a_subject_that_means_nothing_is_refused(office: Office) -> None:
     assert missing.code == "NOT_FOUND"
     state = await refusal_of(office.devices(state=9))
     assert (state.code, state.fields) == ("INVALID_ARGUMENT", {"state"})
+    all_at_once = await refusal_of(office.devices(state=9, page_size=-1, page_token="forged", kind=9))
+    assert all_at_once.fields == {"subject.kind", "state", "page_size", "page_token"}
     token = await refusal_of(office.devices(page_token="forged"))
     assert (token.code, token.reason) == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
 

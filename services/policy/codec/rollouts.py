@@ -1,5 +1,7 @@
 """Rollouts to the contract, and what is asked of them from it."""
 
+from collections.abc import Iterator
+
 from epm.policy.v1 import rollouts_pb2
 from services._chassis.errors import InvalidError, Problem
 from services._chassis.times import time_to_proto
@@ -23,18 +25,25 @@ _STATES_ASKED = {number: state for state, number in _STATES.items()}
 
 def subject_from_proto(message: rollouts_pb2.RolloutSubject) -> SubjectWanted:
     """Read which policy is meant. Raises InvalidError for a kind that is not known here."""
-    if message.kind and message.kind not in _KINDS_ASKED:
-        raise InvalidError([Problem("subject.kind", "is not a kind of policy that is known here")])
-    return SubjectWanted(message.policy, _KINDS_ASKED.get(message.kind), message.revision)
+    if problems := list(_subject_problems(message)):
+        raise InvalidError(problems)
+    return _wanted(message)
 
 
-def devices_wanted_from_proto(request: rollouts_pb2.ListRolloutDevicesRequest) -> DevicesWanted:
-    """Read which devices are asked for. Raises InvalidError for a state that is not known here."""
+def devices_wanted_from_proto(
+    request: rollouts_pb2.ListRolloutDevicesRequest,
+) -> tuple[SubjectWanted, DevicesWanted]:
+    """Read which devices of which policy are asked for; a kind and a state that are not known here are its problems."""
+    problems = list(_subject_problems(request.subject))
     if request.state and request.state not in _STATES_ASKED:
-        raise InvalidError([Problem("state", "is not a state that is known here")])
-    return DevicesWanted(
-        state=_STATES_ASKED.get(request.state), stale_only=request.stale_only, offline_only=request.offline_only
+        problems.append(Problem("state", "is not a state that is known here"))
+    narrowed = DevicesWanted(
+        state=_STATES_ASKED.get(request.state),
+        stale_only=request.stale_only,
+        offline_only=request.offline_only,
+        unreadable=tuple(problems),
     )
+    return _wanted(request.subject), narrowed
 
 
 def rollout_to_proto(rollout: Rollout) -> rollouts_pb2.Rollout:
@@ -69,6 +78,15 @@ def rollout_device_to_proto(device: RolloutDevice) -> rollouts_pb2.RolloutDevice
         connected=device.connected,
         stale=device.stale,
     )
+
+
+def _wanted(message: rollouts_pb2.RolloutSubject) -> SubjectWanted:
+    return SubjectWanted(message.policy, _KINDS_ASKED.get(message.kind), message.revision)
+
+
+def _subject_problems(message: rollouts_pb2.RolloutSubject) -> Iterator[Problem]:
+    if message.kind and message.kind not in _KINDS_ASKED:
+        yield Problem("subject.kind", "is not a kind of policy that is known here")
 
 
 def _subject(subject: Subject) -> rollouts_pb2.RolloutSubject:

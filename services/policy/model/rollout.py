@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from services._chassis.errors import Problem
 from services.policy.model.bundle import Contents, PolicyKind
 from services.policy.model.states import DeliveryState, delivery_state, is_stale
 
@@ -232,6 +233,8 @@ class DevicesWanted:
     state: RolloutState | None = None
     stale_only: bool = False
     offline_only: bool = False
+    unreadable: tuple[Problem, ...] = field(default=(), repr=False)
+    """What is wrong with the parts of the question that cannot even be read."""
 
     def holds(self, state: RolloutState, *, stale: bool, connected: bool) -> bool:
         """Tell whether such a device is asked for."""

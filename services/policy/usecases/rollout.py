@@ -120,7 +120,13 @@ class Convergence:
     ) -> Page[RolloutDevice]:
         """Return a page of the devices that a policy is for or still on, by name. Raises as `find` does."""
         question = f"rollout_devices {wanted} {narrowed}"
-        request = page_request(page_size=page_size, page_token=page_token, question=question, shape=(str, str))
+        request = page_request(
+            page_size=page_size,
+            page_token=page_token,
+            question=question,
+            shape=(str, str),
+            beside=narrowed.unreadable,
+        )
         subject = await self.find(wanted, permit)
         gauge = Gauge(subject, await self._pictures.picture(now))
         shown = (

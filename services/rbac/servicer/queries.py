@@ -80,11 +80,14 @@ class AccessQueryServicer(queries_pb2_grpc.AccessQueryServiceServicer):
     ) -> queries_pb2.ListPrincipalsResponse:
         """List who has a right over an object, and by what way."""
         access = await self._access.at_least(request.at_least_revision, self._fresh_within)
-        _refuse(_right_problems("right", request.right))
         asked = answers.asked_of(request)
         question = f"principals {request.right} {asked and (sorted(asked.tags), sorted(asked.groups))}"
         wanted = page_request(
-            page_size=request.page_size or PAGE, page_token=request.page_token, question=question, shape=(str, str)
+            page_size=request.page_size or PAGE,
+            page_token=request.page_token,
+            question=question,
+            shape=(str, str),
+            beside=_right_problems("right", request.right),
         )
         after = (str(wanted.after[0]), str(wanted.after[1])) if wanted.after else None
         found = holders(access, request.right, asked, self._now(), after=after, most=wanted.size + 1)

@@ -177,6 +177,7 @@ async def test_without_a_token_nobody_asks(house: House, method: str) -> None:
         ("ListRights", queries_pb2.ListRightsRequest(principal="user: x"), {"principal"}),
         ("ListPrincipals", queries_pb2.ListPrincipalsRequest(right="Owner"), {"right"}),
         ("ListPrincipals", queries_pb2.ListPrincipalsRequest(right=READ, page_size=-1), {"page_size"}),
+        ("ListPrincipals", queries_pb2.ListPrincipalsRequest(page_size=-1), {"right", "page_size"}),
         ("ListPrincipals", queries_pb2.ListPrincipalsRequest(right=READ, page_token="x"), {"page_token"}),
     ],
 )
