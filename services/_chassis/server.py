@@ -117,6 +117,7 @@ class Host:
         self._health_server: grpc.aio.Server | None = None
         self._parts: list[ServiceParts] = []
         self._started = False
+        self._ending = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def bind(self) -> ServiceSettings:
@@ -153,13 +154,14 @@ class Host:
         workers = [worker for parts in self._parts for worker in parts.workers]
         workers += [worker for parts in self._parts if parts.audit for worker in parts.audit.workers()]
         for worker in (*workers, Worker("watch_health", self._health.watch)):
-            self._tasks.append(asyncio.create_task(supervise(worker), name=worker.name))
+            self._tasks.append(asyncio.create_task(supervise(worker, ending=self._is_ending), name=worker.name))
         log.info("server_started", public=self.settings.public_address, mesh=self.settings.mesh_address)
 
     async def stop(self) -> None:
         """Drain: say NOT_SERVING, send the streams away, let calls end within the grace, then close everything."""
         if self._started:
             log.info("server_draining")
+        self._ending = True
         await self._health.drain()
         for parts in self._parts:
             for hook in parts.on_drain:
@@ -178,6 +180,9 @@ class Host:
     async def wait_until_serving(self) -> None:
         """Return once every service knows who may do what."""
         await self._health.wait_until_serving()
+
+    def _is_ending(self) -> bool:
+        return self._ending
 
     def _serve_audit(self) -> None:
         """Put the audit logs of all services behind the public door, as one proto service."""

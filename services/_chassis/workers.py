@@ -32,14 +32,22 @@ class Backoff:
         return self.choose(0.0, min(self.cap, self.base * 2 ** min(failures, 16)))
 
 
+def _never() -> bool:
+    return False
+
+
 async def supervise(
     worker: Worker,
     *,
     backoff: Backoff = Backoff(),
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     healthy_after: float = 60.0,
+    ending: Callable[[], bool] = _never,
 ) -> None:
-    """Run the worker until it returns or is cancelled; start it again whenever it fails."""
+    """Run the worker until it returns or is cancelled; start it again whenever it fails.
+
+    Once the process is `ending`, a peer that is away is no news: in one process all services end together.
+    """
     clock = asyncio.get_running_loop().time
     failures = 0
     while True:
@@ -48,7 +56,8 @@ async def supervise(
             await worker.run()
         except Exception as error:  # noqa: BLE001 - the supervised loop: a worker must not die of a surprise
             failures = 0 if clock() - started >= healthy_after else failures + 1
-            _report(worker.name, error, failures)
+            if not (ending() and isinstance(error, UnavailableError)):
+                _report(worker.name, error, failures)
             await pause(backoff.delay(failures))
         else:
             return

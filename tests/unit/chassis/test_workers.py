@@ -78,6 +78,13 @@ async def test_a_peer_that_is_away_is_a_warning_and_a_surprise_an_error_with_its
     assert isinstance(logs[1]["exc_info"], RuntimeError)
 
 
+async def test_a_process_that_ends_does_not_warn_of_peers_that_end_with_it() -> None:
+    with structlog.testing.capture_logs() as logs:
+        await supervise(failing(1, lambda: UnavailableError("away")), pause=Pauses(), ending=lambda: True)
+        await supervise(failing(1, lambda: RuntimeError("odd")), pause=Pauses(), ending=lambda: True)
+    assert [line["event"] for line in logs] == ["worker_failed"]
+
+
 def test_a_pause_is_chosen_at_random_up_to_a_bound_that_stays_finite() -> None:
     bounds: list[tuple[float, float]] = []
 
