@@ -22,10 +22,10 @@ from epm.device.v1 import agent_pb2, agent_pb2_grpc
 
 DEADLINE_SECONDS = 30.0
 POLICY_KEY_LENGTH = 32
+# What else the server refuses it says with the remedy.
 _REMEDIES = {
     grpc.StatusCode.UNAVAILABLE: "check the address, that the server runs, and that {authority}",
-    grpc.StatusCode.UNAUTHENTICATED: "ask for a new enrolment token",
-    grpc.StatusCode.ALREADY_EXISTS: "choose another --name, or have the other device retired",
+    grpc.StatusCode.INVALID_ARGUMENT: "correct what it names and try again",
     grpc.StatusCode.DEADLINE_EXCEEDED: "try again; the same key will be used",
 }
 
@@ -119,8 +119,8 @@ def _refusal(enrolment: Enrolment, error: object) -> str:
         return f"the server {server} cannot be reached"
     named = "its certificate is of the CA that the token names, and for this address"
     authority = named if enrolment.ca is None else "--ca is the authority of its certificate"
-    remedy = _REMEDIES.get(error.code(), "correct what it names and try again").format(authority=authority)
-    return f"the server {server} did not enrol the device: {error.details()}; {remedy}"
+    remedy = _REMEDIES.get(error.code(), "").format(authority=authority)
+    return f"the server {server} did not enrol the device: {error.details()}{remedy and '; '}{remedy}"
 
 
 def _problems(

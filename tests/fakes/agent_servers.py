@@ -124,7 +124,9 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
     ) -> device_pb2.EnrollResponse:
         self.requests.append(request)
         if request.token != self.token:
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the enrolment token is not known")
+            await context.abort(
+                grpc.StatusCode.UNAUTHENTICATED, "the enrolment token is not known here; ask for a new one"
+            )
         if self.refusal is not None:
             await context.abort(*self.refusal)
         response = device_pb2.EnrollResponse(

@@ -60,7 +60,7 @@ async def test_an_interrupted_enrolment_goes_on_with_the_same_key(tmp_path: Path
 async def test_a_wrong_token_is_refused_with_a_remedy_and_without_showing_it(
     tmp_path: Path, servers: FakeServers
 ) -> None:
-    with pytest.raises(EnrolmentError, match="token is not known; ask for a new enrolment token") as refusal:
+    with pytest.raises(EnrolmentError, match=r"token is not known here; ask for a new one$") as refusal:
         await enrolled(tmp_path, request(servers, token="secret-guess"))
     assert "secret-guess" not in str(refusal.value)
     assert not identity_store.is_enrolled(tmp_path)
@@ -69,16 +69,16 @@ async def test_a_wrong_token_is_refused_with_a_remedy_and_without_showing_it(
 @pytest.mark.parametrize(
     ("code", "details", "remedy"),
     [
-        (grpc.StatusCode.UNAUTHENTICATED, "the enrolment token has expired", "ask for a new enrolment token"),
-        (grpc.StatusCode.ALREADY_EXISTS, "an enrolled device has the name ws-17", "choose another --name"),
-        (grpc.StatusCode.INVALID_ARGUMENT, "device_name: too long", "correct what it names and try again"),
+        (grpc.StatusCode.UNAUTHENTICATED, "the enrolment token has expired; ask for a new one", ""),
+        (grpc.StatusCode.ALREADY_EXISTS, "an enrolled device has the name ws-17; choose another", ""),
+        (grpc.StatusCode.INVALID_ARGUMENT, "device_name: too long", "; correct what it names and try again"),
     ],
 )
-async def test_what_the_server_refuses_is_passed_on_with_a_remedy(
+async def test_what_the_server_refuses_is_passed_on_with_one_remedy(
     tmp_path: Path, servers: FakeServers, *, code: grpc.StatusCode, details: str, remedy: str
 ) -> None:
     servers.device.refusal = (code, details)
-    with pytest.raises(EnrolmentError, match=f"did not enrol the device: {details}; {remedy}"):
+    with pytest.raises(EnrolmentError, match=f"did not enrol the device: {details}{remedy}$"):
         await enrolled(tmp_path, request(servers))
 
 
