@@ -30,11 +30,13 @@ from services.policy.model.directory import DirectoryDevice
 from services.policy.model.sightings import Sighting, certificate_used, suspected_clone
 from services.policy.open_streams import OpenStreams
 from services.policy.preparer import Preparer
+from services.policy.presence import Presence
 from services.policy.reporters import SettingsReporter, SightingReporter, UsedGroupsReporter
 from services.policy.rollout_servicer import RolloutServicer
 from services.policy.store.bundles import SqlBundles
 from services.policy.store.deliveries import deliveries_in
 from services.policy.store.device_states import DeliveryStates
+from services.policy.store.holders import SqlHolders, stream_name
 from services.policy.store.objects import SqlStore
 from services.policy.store.rollouts import SqlPictures
 from services.policy.store.tables import AUDIT
@@ -48,6 +50,7 @@ from services.policy.workers import CorpusFollower, DeliveryWriter
 
 SERVICE = "policy"
 NONCE_BYTES = 16
+PROCESS_BYTES = 8
 
 
 async def build(settings: ServiceSettings, clock: Clock | None = None) -> ServiceParts:
@@ -65,6 +68,9 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     store, deliveries, directory = SqlStore(database), deliveries_in(database), DirectoryWatch(device)
     writer, streams = DeliveryWriter(deliveries), OpenStreams(deliveries, clock, most=settings.most_streams)
     book = PolicyBook(directory, MouldMaker().mould, deprovision_after=settings.deprovision_after)
+    holders = SqlHolders(database, process := secrets.token_hex(PROCESS_BYTES))
+    await holders.begin(clock.now())
+    presence = Presence(holders, clock)
     corpus = CorpusFollower(store, database.changes, book)
     reporter = SettingsReporter(book, deliveries, SettingsReports(device), clock, is_open=streams.is_open)
     used = UsedGroupsReporter(book, UsedGroupsReports(device))
@@ -73,6 +79,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     corpus.on_change += [tell, used.wake]
     directory.on_identity += [reporter.retell, partial(_cut, streams, directory)]
     directory.on_change.append(tell)
+    presence.on_missed.append(streams.send_away)
+    presence.on_closed.append(reporter.look_at)
     directory.on_connect += [reporter.forget, used.wake]
     bundles, pictures = SqlBundles(database), SqlPictures(database)
     states = DeliveryStates(book, deliveries, bundles, clock)
@@ -83,13 +91,13 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     sightings = SightingReporter(SightingReports(device), monotonic=clock.monotonic)
     agents = PolicyStreamServicer(
         partial(_admitted, corpus, directory, sightings.saw),
-        partial(_conversation, book, writer, speaker, wait=settings.policy_heartbeat),
+        partial(_conversation, book, writer, speaker, process=process, wait=settings.policy_heartbeat),
         streams,
         manners=_manners(settings, clock, speaker=speaker, reporter=reporter, sightings=sightings, writer=writer),
     )
 
     async def close() -> None:
-        for part in (writer, refused, audit, rbac, device, deliveries, database):
+        for part in (writer, presence, refused, audit, rbac, device, deliveries, database):
             await part.close()
 
     return ServiceParts(
@@ -105,7 +113,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         workers=[
             *(watch_worker(rbac, access), report_worker(rbac, access), Worker("watch_rollouts", feed.run)),
             *(part.worker() for part in (directory, database.changes, corpus, writer, preparer, streams)),
-            *(part.worker() for part in (reporter, used, sightings, bundles, refused)),
+            *(part.worker() for part in (reporter, used, sightings, bundles, refused, presence)),
         ],
         on_drain=[streams.drain, feed.close],
         close=close,
@@ -142,11 +150,11 @@ def _cut(streams: OpenStreams, directory: DirectoryWatch, device_ids: Iterable[s
 
 
 def _conversation(
-    book: PolicyBook, writer: DeliveryWriter, speaker: Speaker, device_id: str, *, wait: timedelta
+    book: PolicyBook, writer: DeliveryWriter, speaker: Speaker, device_id: str, *, process: str, wait: timedelta
 ) -> Conversation:
     return Conversation(
         device_id,
-        new_id(),
+        stream_name(process, new_id()),
         book=book,
         deliveries=writer,
         new_nonce=new_nonce,

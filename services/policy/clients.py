@@ -206,6 +206,7 @@ class SettingsReports:
                     acknowledged=state.acknowledged,
                     revision=state.revision,
                     lost=time_to_proto(state.lost),
+                    enrolled=time_to_proto(state.life),
                 )
                 for state in states
             ]
@@ -257,7 +258,13 @@ class SightingReports:
 
 def _identity(device: DirectoryDevice | None) -> object:
     """Return what decides whether streams of the device go on, and whether its EPM state began anew."""
-    return device and (device.enrolled, device.banned, device.certificate_serials, device.attributes.get("os"))
+    return device and (
+        device.enrolled,
+        device.banned,
+        device.certificate_serials,
+        device.life,
+        device.attributes.get("os"),
+    )
 
 
 def _device(message: lifecycle_pb2.DirectoryDevice) -> DirectoryDevice:
@@ -282,6 +289,7 @@ def _device(message: lifecycle_pb2.DirectoryDevice) -> DirectoryDevice:
         quarantined=message.quarantined,
         certificate_serials=frozenset(message.certificate_serials),
         unused_certificate_serial=message.unused_certificate_serial,
+        life=message.enrolled.ToDatetime(tzinfo=UTC) if message.HasField("enrolled") else None,
     )
 
 

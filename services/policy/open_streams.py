@@ -14,10 +14,9 @@ from services._chassis import throttle
 from services._chassis.clock import Clock
 from services._chassis.errors import ServiceError
 from services._chassis.workers import Worker
-from services.policy.model.delivery import LEASE
 from services.policy.ports import Deliveries
 from services.policy.streams import CUT, LEAVE, PolicyStream
-from services.policy.usecases.delivery import Throttle, superseded
+from services.policy.usecases.delivery import Throttle, lost_to, superseded
 
 MOST_STREAMS = 20_000
 GREETED_PART = 2
@@ -35,7 +34,7 @@ MOST_DEVICES = 100_000
 BUSY = Throttle(timedelta(seconds=5))
 FULL = Throttle(timedelta(minutes=1))
 HELD_AT_ONCE = 500
-HOLD_EVERY = LEASE / 3
+HOLD_EVERY = timedelta(minutes=1)
 
 
 class OpenStreams:
@@ -119,6 +118,10 @@ class OpenStreams:
     async def drain(self) -> None:
         """Send everyone away, and everyone who comes yet, because this process ends."""
         self._draining = True
+        self.send_away()
+
+    def send_away(self) -> None:
+        """Ask everyone to come anew."""
         for stream in list(self._streams.values()):
             stream.close(LEAVE)
 
@@ -127,7 +130,7 @@ class OpenStreams:
         return Worker("hold_policy_streams", self.run)
 
     async def run(self) -> None:
-        """Hold all streams well before their lease ends, for ever."""
+        """Hold all streams, for ever."""
         while True:
             await asyncio.sleep(HOLD_EVERY.total_seconds())
             await self.hold()
@@ -141,4 +144,4 @@ class OpenStreams:
             others = await self._deliveries.hold([stream.conversation.hold(now) for stream in part])
             for stream in part:
                 if found := others.get(stream.conversation.device_id):
-                    stream.close(superseded(stream.run_id, found.runs[-1] if found.runs else ""))
+                    stream.close(lost_to(found, stream.run_id))

@@ -106,6 +106,18 @@ class Deliveries(Protocol):
         ...
 
 
+class Holders(Protocol):
+    """Know which processes hold streams; speak for this one."""
+
+    async def beat(self, now: datetime) -> tuple[bool, Collection[str]]:
+        """Say that this process lives; return whether it was taken for gone, and the devices whose streams others left open."""
+        ...
+
+    async def end(self, now: datetime) -> None:
+        """Close all streams of this process."""
+        ...
+
+
 class Pictures(Protocol):
     """Look at the deliveries of all devices at once."""
 

@@ -167,7 +167,9 @@ class PolicyStream:
                     log.debug("policy_applied", device_id=self.conversation.device_id, revision=request.ack.revision)
                 case "nack":
                     nack = request.nack
-                    await self.conversation.refuse(nack.nonce, tuple(nack.reasons), now, temporary=nack.temporary)
+                    await self.conversation.refuse(
+                        nack.nonce, tuple(nack.reasons), now, revision=nack.revision, temporary=nack.temporary
+                    )
                     log.warning("policy_refused", device_id=self.conversation.device_id, revision=nack.revision)
                 case _:
                     problem = Problem("message", "must be ack or nack after hello")

@@ -67,6 +67,7 @@ async def test_every_fact_comes_back_as_it_was_kept(deliveries: Deliveries) -> N
         runs=("run-1", "run-2"),
         key_ids=("key-1",),
         put_off=NOW - timedelta(minutes=1),
+        life=NOW - timedelta(days=2),
     )
     assert list(await deliveries.change([("d1", lambda _: full)])) == [full]
     assert await deliveries.many(["d1", "d2"]) == {"d1": full, "d2": Delivery("d2")}

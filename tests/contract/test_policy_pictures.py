@@ -10,7 +10,7 @@ import pytest
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services.policy.model.bundle import UNKNOWN, Bundle, Contents
-from services.policy.model.delivery import LEASE, Delivery, Desired
+from services.policy.model.delivery import Delivery, Desired
 from services.policy.model.rollout import Facts
 from services.policy.ports import Bundles, Deliveries, Pictures
 from services.policy.store.bundles import MOST_ASKED, SqlBundles
@@ -89,15 +89,12 @@ async def test_a_picture_shows_every_fact_of_every_device(kept: Kept) -> None:
     assert picture.reasons == {"refused": ("no \N{SNOWMAN}", "x")}
 
 
-@pytest.mark.parametrize(
-    ("age", "connected"), [(timedelta(0), True), (LEASE - timedelta(microseconds=1), True), (LEASE, False)]
-)
-async def test_a_stream_counts_as_long_as_it_is_held(kept: Kept, age: timedelta, connected: bool) -> None:  # noqa: FBT001
-    delivery = Delivery("d1", stream="s", seen=NOW - age)
+async def test_a_device_is_connected_until_its_stream_is_closed(kept: Kept) -> None:
+    delivery = Delivery("d1", stream="s", seen=NOW)
     await kept.put(delivery, Delivery("d2", seen=NOW))
     picture = await kept.pictures.picture(NOW)
-    assert (picture.of("d1").connected, picture.of("d2").connected) == (connected, False)
-    assert delivery.connected(NOW) == connected
+    assert (picture.of("d1").connected, picture.of("d2").connected) == (True, False)
+    assert delivery.connected
 
 
 async def test_pictures_follow_what_is_delivered(kept: Kept) -> None:

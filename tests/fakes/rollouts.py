@@ -40,7 +40,7 @@ class MemoryPictures:
             raise self.failure
         self.taken += 1
         kept = self._deliveries.kept
-        facts = {device_id: facts_of(delivery, now) for device_id, delivery in kept.items()}
+        facts = {device_id: facts_of(delivery) for device_id, delivery in kept.items()}
         reasons = {
             device_id: delivery.rejections
             for device_id, delivery in kept.items()
@@ -49,7 +49,7 @@ class MemoryPictures:
         return Picture(now, facts, MemoryBundles(self._deliveries).all(), reasons)
 
 
-def facts_of(delivery: Delivery, now: datetime) -> Facts:
+def facts_of(delivery: Delivery) -> Facts:
     """Return what a picture tells of a delivery."""
     return Facts(
         revision=delivery.revision,
@@ -59,5 +59,5 @@ def facts_of(delivery: Delivery, now: datetime) -> Facts:
         bundle=delivery.bundle.digest or None,
         applied_bundle=delivery.applied_bundle.digest or None,
         confirmed=delivery.confirmed,
-        connected=delivery.connected(now),
+        connected=delivery.connected,
     )

@@ -4,6 +4,7 @@
   claims to hold and nobody here remembers.
 - A document that the device refused stays refused under its revision. It is offered under another one to a new run of the
   agent, which may be another version; and after a while to the same run, if the device said that the cause passes.
+- A device that enrols again begins a new life: what it said before counts no more, and the revision grows on.
 - `stream` names the newest stream of the device. Whoever holds an older one finds another name here.
 """
 
@@ -19,10 +20,9 @@ LARGEST_REVISION = 2**62
 
 MOST_REASONS = 20
 LONGEST_REASON = 500
+NO_REASON = "the device gave no reason"
 MOST_RUNS = 8
 """Runs of a device's agent that are remembered."""
-LEASE = timedelta(minutes=3)
-"""A stream that no process has held for so long is gone: its process ended without a word."""
 
 
 class Desired(enum.Enum):
@@ -76,7 +76,9 @@ class Delivery:
     runs: tuple[str, ...] = ()
     """The last runs of the agent that said hello, the newest one last; empty in the last place: one that did not tell."""
     key_ids: tuple[str, ...] = ()
-    """Keys by which the device verifies policy, as its last hello told."""
+    """Keys by which the device verifies policy, as its last hello told, or the last offer that it applied since."""
+    life: datetime | None = None
+    """When the device had enrolled last, when this was learnt. None: it is not known."""
 
     @property
     def state(self) -> DeliveryState:
@@ -88,9 +90,20 @@ class Delivery:
             rejected=self.rejected_revision,
         )
 
-    def connected(self, now: datetime) -> bool:
-        """Tell whether a stream is open."""
-        return bool(self.stream) and self.seen is not None and now - self.seen < LEASE
+    @property
+    def connected(self) -> bool:
+        """Tell whether a stream is open; those of a process that is gone are closed by another."""
+        return bool(self.stream)
+
+    def outlives(self, life: datetime | None) -> bool:
+        """Tell whether this is of a newer life of the device than the one that enrolled then: the directory is behind."""
+        return life is not None and self.life is not None and self.life > life
+
+    def in_life(self, life: datetime | None) -> "Delivery":
+        """Return what counts of this for the device that enrolled then: nothing but the revision, if this is of an older life."""
+        if life is None or life == self.life or self.outlives(life):
+            return self
+        return replace(self, life=life) if self.life is None else Delivery(self.device_id, self.revision, life=life)
 
     def alternates(self, run_id: str) -> bool:
         """Tell whether a hello of this run comes after one of a newer run: then two agents live under one identity."""
@@ -135,6 +148,10 @@ class Delivery:
         sha256 = b"" if self.state is DeliveryState.REJECTED else self.sha256
         told = tuple(run for run in self.runs if run)
         return replace(self, runs=(*told, run_id)[-MOST_RUNS:], key_ids=key_ids, sha256=sha256)
+
+    def introduced_to(self, key_ids: tuple[str, ...]) -> "Delivery":
+        """Note the keys that a manifest told of which the device accepted; one that does not tell its keys takes none up."""
+        return replace(self, key_ids=tuple(sorted(key_ids))) if self.key_ids else self
 
     def is_due(self, now: datetime, wait: timedelta) -> bool:
         """Tell whether what the device put off is to be offered again; where a clock was set back, nobody waits for it."""
@@ -188,7 +205,8 @@ class Delivery:
         refused = replace(self, rejected_revision=revision, confirmed=now)
         if revision != self.revision:
             return refused
-        kept = tuple(reason.replace("\0", "")[:LONGEST_REASON] for reason in reasons[:MOST_REASONS])
+        told = (reason.replace("\0", "")[:LONGEST_REASON] for reason in reasons[:MOST_REASONS])
+        kept = tuple(reason for reason in told if reason.strip()) or (NO_REASON,)
         return replace(refused, rejections=kept, put_off=now if temporary else None)
 
     def given_up(self, reason: str) -> "Delivery":
@@ -228,3 +246,5 @@ class SettingsState:
     """Revision of what is authored that this was worked out from."""
     lost: datetime | None = None
     """When settings policies ceased to apply. None: they apply, or never did."""
+    life: datetime | None = None
+    """When the device enrolled last, as far as it is known here."""

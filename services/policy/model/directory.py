@@ -27,6 +27,8 @@ class DirectoryDevice:
     """The certificates that count; none: any of the device counts."""
     unused_certificate_serial: str = ""
     """The one of them that was not used yet."""
+    life: datetime | None = None
+    """When it enrolled last. None: that was not told."""
 
     def counts(self, serial: str) -> bool:
         """Tell whether a certificate of the device counts."""

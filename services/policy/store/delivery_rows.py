@@ -31,6 +31,7 @@ COLUMNS = (
     "bundle",
     "applied_bundle",
     "put_off",
+    "life",
 )
 """In the order of the rows."""
 
@@ -160,6 +161,7 @@ def to_row(delivery: Delivery, rows: DeliveryRows) -> tuple[object, ...]:
         delivery.bundle.digest or None,
         delivery.applied_bundle.digest or None,
         rows.time(delivery.put_off),
+        rows.time(delivery.life),
     )
 
 
@@ -184,6 +186,7 @@ def from_row(row: Sequence[Any], rows: DeliveryRows) -> Delivery:
         bundle=Bundle(row[15]) if row[15] else UNKNOWN,
         applied_bundle=Bundle(row[16]) if row[16] else UNKNOWN,
         put_off=rows.read_time(row[17]),
+        life=rows.read_time(row[18]),
     )
 
 

@@ -79,7 +79,8 @@ class DeliveryStates:
         conflicts: tuple[SettingsConflict, ...],
     ) -> DevicePolicyState:
         now = self._clock.now()
-        connected = delivery.connected(now)
+        delivery = delivery.in_life(device.life)
+        connected = delivery.connected
         held = contents.get(delivery.applied_bundle.digest, NOTHING)
         return DevicePolicyState(
             device_id=device.device_id,

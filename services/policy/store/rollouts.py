@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from services._chassis.db import Database, Transaction
 from services.policy.model.bundle import Contents
-from services.policy.model.delivery import LEASE
 from services.policy.model.rollout import Facts, Picture
 from services.policy.store.bundles import read_bundles
 from services.policy.store.tables import DELIVERY
@@ -28,7 +27,7 @@ class SqlPictures:
     async def picture(self, now: datetime) -> Picture:
         """Return the deliveries of all devices, in one state of the data."""
         async with self._database.read() as tx:
-            rows = (await tx.execute(_facts(now))).all()
+            rows = (await tx.execute(_facts())).all()
             facts = {row[0]: Facts._make(row[1:]) for row in rows}
             named = {digest for row in rows for digest in row[_BUNDLES] if digest is not None}
             contents = {digest: found for digest, found in self._contents.items() if digest in named}
@@ -38,12 +37,12 @@ class SqlPictures:
         return Picture(now, facts, contents, reasons)
 
 
-def _facts(now: datetime) -> sa.Select[tuple[object, ...]]:
+def _facts() -> sa.Select[tuple[object, ...]]:
     """Ask for the facts of all devices.
 
     When a device was confirmed is read only where it matters: to read a time takes as long as all the rest of a row.
     """
-    connected = sa.and_(_D.stream != "", _D.seen.is_not(None), _D.seen > now - LEASE)
+    connected = _D.stream != ""
     current = sa.and_(connected, _D.applied_revision == _D.revision, _D.rejected_revision != _D.revision)
     return sa.select(
         _D.device_id,

@@ -4,6 +4,7 @@
 - Tags stand in a table of their own, so that pages are narrowed by them before they are cut.
 - History rows are only ever added: each holds an object as one revision left it.
 - A delivery is one device's row; what was never heard is empty or 0. It names its bundles by their digests.
+- A process that holds streams says now and then that it lives, where others share the database.
 """
 
 import sqlalchemy as sa
@@ -76,6 +77,14 @@ DELIVERY = sa.Table(
     sa.Column("bundle", sa.LargeBinary, nullable=True),
     sa.Column("applied_bundle", sa.LargeBinary, nullable=True),
     sa.Column("put_off", UtcDateTime, nullable=True),
+    sa.Column("life", UtcDateTime, nullable=True),
+)
+
+PROCESS = sa.Table(
+    "policy_process",
+    METADATA,
+    sa.Column("process", Text, primary_key=True),
+    sa.Column("seen", UtcDateTime, nullable=False),
 )
 
 BUNDLE = sa.Table(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services._chassis.errors import InvalidError, Problem
+from services._chassis.errors import InvalidError, Problem, UnavailableError
 from services.policy.model.bundle import Bundle
 from services.policy.model.delivery import Delivery, Desired, GoAwayReason, Held
 from services.policy.model.manifest import Manifest, SigningKeys
@@ -20,11 +20,15 @@ LARGEST_DOCUMENT = 4 * 1024 * 1024 - 4096
 UNKNOWN_KEYS = "the device trusts none of the keys that sign policy; put back one that it trusts, or enrol it again"
 """Why nothing is offered to a device that could not verify it."""
 
+TOO_OLD = f"the agent is too old: it does not say that it understands {CAPABILITY}; install a newer one"
+GIVEN_UP = frozenset({(UNKNOWN_KEYS,), (TOO_OLD,)})
+"""Reasons of ours to offer nothing; another stream may show that they hold no more."""
+
 SHORTEST_WAIT = timedelta(minutes=1)
 """Before what a device put off is offered to it again."""
 
 COME_BACK = timedelta(seconds=60)
-"""Within which the older of two lines of life is asked back: so they alternate, and are seen."""
+"""Within which the older of two lines of life is asked back, so that they alternate, and are seen; and whoever was taken for gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,13 @@ def superseded(run_id: str, newer: str) -> GoAway:
     return GoAway(GoAwayReason.SUPERSEDED, COME_BACK if run_id != newer else None)
 
 
+def lost_to(found: Delivery, run_id: str) -> GoAway:
+    """Send a stream away that is the device's newest no more; one that was taken for gone, by nobody newer, is to come back."""
+    if not found.stream:
+        return GoAway(GoAwayReason.DRAINING, COME_BACK)
+    return superseded(run_id, found.runs[-1] if found.runs else "")
+
+
 class Conversation:
     """Decide what to say next to one device, and take in what it says.
 
@@ -111,11 +122,14 @@ class Conversation:
         """When the device was sent a confirmation that the data do not show yet."""
         self._missed = False
         """Whether there may have been something to say while an answer was waited for."""
-        self._superseded = False
-        self._newest_run = ""
+        self._superseded: GoAway | None = None
 
     async def begin(self, hello: Hello, now: datetime) -> bool:
-        """Take over from any older stream of the device, and note what the device holds; tell whether it looks like two."""
+        """Take over from any older stream of the device, and note what the device holds; tell whether it looks like two.
+
+        Raises UnavailableError where the directory does not show yet that the device enrolled again.
+        """
+        life = self._book.life(self.device_id)
         self._understands = CAPABILITY in hello.capabilities
         self.run_id = hello.run_id
         self._key_id = self._keys.common(hello.key_ids)
@@ -123,12 +137,17 @@ class Conversation:
 
         def open_stream(old: Delivery) -> Delivery:
             nonlocal alternates
-            alternates = old.alternates(hello.run_id)
-            opened = old.opened(self.stream, revision=hello.revision, sha256=hello.sha256, now=now)
-            retried = opened.retried() if old.rejections == (UNKNOWN_KEYS,) else opened
+            if old.outlives(life):
+                return old
+            known = old.in_life(life)
+            alternates = known.alternates(hello.run_id)
+            opened = known.opened(self.stream, revision=hello.revision, sha256=hello.sha256, now=now)
+            retried = opened.retried() if known.rejections in GIVEN_UP else opened
             return retried.introduced(hello.run_id, hello.key_ids)
 
         self._delivery = await self._deliveries.change(self.device_id, open_stream)
+        if self._delivery.stream != self.stream:
+            raise UnavailableError("the device has enrolled again, it seems; try again", reason="DIRECTORY_BEHIND")
         return alternates
 
     @property
@@ -145,7 +164,7 @@ class Conversation:
     def resumes(self) -> bool:
         """Tell whether there may be something to say now that the device has answered."""
         answered = self._delivery.state in {DeliveryState.APPLIED, DeliveryState.REJECTED}
-        return self._missed or self._superseded or self.leaving or not answered
+        return self._missed or self._superseded is not None or self.leaving or not answered
 
     def preparation(self, now: datetime) -> "DeliveryStep | None":
         """Return the step by which the device's document becomes the newest one, for many devices to be changed at once.
@@ -164,8 +183,7 @@ class Conversation:
     def take(self, found: Delivery) -> None:
         """Take in what a step led to: perhaps a newer stream has begun somewhere."""
         if found.stream != self.stream:
-            self._superseded = True
-            self._newest_run = found.runs[-1] if found.runs else ""
+            self._superseded = lost_to(found, self.run_id)
         else:
             self._delivery = found
 
@@ -175,19 +193,22 @@ class Conversation:
         `confirms` tells whether the device hears of it that it holds the newest document.
         """
         saying = None if self._superseded else await self._next(now, confirms=confirms)
-        return superseded(self.run_id, self._newest_run) if self._superseded else saying
+        return self._superseded or saying
 
     async def acknowledge(self, nonce: bytes, revision: int, now: datetime) -> None:
-        """Take in that the device applied an offer. Raises InvalidError where the answer names none."""
-        offer = self._answered("ack", nonce)
-        if revision != offer.revision:
-            raise InvalidError([Problem("ack.revision", f"must be {offer.revision}, the revision of the offer")])
-        await self._change(lambda old: old.applied(offer.revision, offer.desired, now, bundle=offer.bundle))
+        """Take in that the device applied an offer, and knows the keys that it told of. Raises InvalidError where the answer names none."""
+        offer = self._answered("ack", nonce, revision)
+        told = self._keys.ids
+        await self._change(
+            lambda old: old.applied(offer.revision, offer.desired, now, bundle=offer.bundle).introduced_to(told)
+        )
         self._unanswered = None
 
-    async def refuse(self, nonce: bytes, reasons: tuple[str, ...], now: datetime, *, temporary: bool = False) -> None:
-        """Take in that the device refused an offer. Raises InvalidError where the answer names none."""
-        offer = self._answered("nack", nonce)
+    async def refuse(
+        self, nonce: bytes, reasons: tuple[str, ...], now: datetime, *, revision: int, temporary: bool = False
+    ) -> None:
+        """Take in that the device refused an offer; `revision` 0: it could not read which. Raises InvalidError where the answer names none."""
+        offer = self._answered("nack", nonce, revision, unread=0)
         await self._change(lambda old: old.rejected(offer.revision, reasons, now, temporary=temporary))
         self._unanswered = None
 
@@ -208,12 +229,10 @@ class Conversation:
         if self._unanswered is not None:
             self._missed = True
             return None
-        if not self._understands:
-            return farewell
         basis = await self._catch_up(basis, now)
         key_id = self._key_id
-        if key_id is None:
-            await self._give_up(UNKNOWN_KEYS)
+        if key_id is None or not self._understands:
+            await self._give_up(UNKNOWN_KEYS if self._understands else TOO_OLD)
             return farewell
         match self._delivery.state:
             case DeliveryState.APPLIED if confirms and farewell is None:
@@ -265,10 +284,13 @@ class Conversation:
             device_id=self.device_id, revision=delivery.revision, sha256=delivery.sha256, issued=now, key_id=key_id
         )
 
-    def _answered(self, answer: str, nonce: bytes) -> _Unanswered:
+    def _answered(self, answer: str, nonce: bytes, revision: int, *, unread: int | None = None) -> _Unanswered:
         if self._unanswered is None or self._unanswered.nonce != nonce:
             problem = Problem(f"{answer}.nonce", "names no offer that waits for an answer; echo the offer's nonce")
             raise InvalidError([problem], reason="OFFER_UNKNOWN")
+        offered = self._unanswered.revision
+        if revision not in (offered, unread):
+            raise InvalidError([Problem(f"{answer}.revision", f"must be {offered}, the revision of the offer")])
         return self._unanswered
 
     async def _change(self, step: DeliveryStep) -> None:

@@ -144,6 +144,11 @@ class PolicyBook:
             return False
         return device is not None and not device.enrolled
 
+    def life(self, device_id: str) -> datetime | None:
+        """Return when a device enrolled last. None: that is not known."""
+        device = self._directories.directory().devices.get(device_id)
+        return device.life if device else None
+
     def directory(self) -> Directory:
         """Return the newest directory. Raises UnavailableError before the first."""
         return self._directories.directory()

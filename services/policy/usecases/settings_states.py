@@ -16,18 +16,24 @@ async def survey(
 
     The document of a connected device is prepared by the process that holds its stream, and by no other: of two processes
     one knows of a change first, and each would take back what the other prepared. Devices that the directory has lost
-    meanwhile are passed over.
+    meanwhile, and those of which it does not show yet that they enrolled again, are passed over.
     """
-    revision = book.revision
-    known = dict(await deliveries.many(device_ids))
+    revision, kept = book.revision, await deliveries.many(device_ids)
+    lives = {device_id: device.life for device_id, device in book.directory().devices.items() if device_id in kept}
+    known = {
+        device_id: kept[device_id].in_life(life)
+        for device_id, life in lives.items()
+        if not kept[device_id].outlives(life)
+    }
     marks = _marks(book, known)
     if losing := [device_id for device_id, mark in marks.items() if known[device_id].loses(mark.desired)]:
-        await _change(deliveries, known, {device_id: lambda old: old.losing(now) for device_id in losing})
+        await _change(deliveries, known, {device_id: _losing(lives[device_id], now) for device_id in losing})
         marks |= _marks(book, {device_id: known[device_id] for device_id in losing})
     behind = {
-        device_id: _preparing(mark)
+        device_id: _preparing(mark, lives[device_id])
         for device_id, mark in marks.items()
-        if _differs(known[device_id], mark) and not known[device_id].connected(now)
+        if not known[device_id].connected
+        and (_differs(known[device_id], mark) or known[device_id].life != kept[device_id].life)
     }
     await _change(deliveries, known, behind)
     return [
@@ -37,6 +43,7 @@ async def survey(
             acknowledged=known[device_id].acknowledged(mark.desired),
             revision=revision,
             lost=known[device_id].lost,
+            life=lives[device_id],
         )
         for device_id, mark in marks.items()
     ]
@@ -61,5 +68,9 @@ def _differs(delivery: Delivery, mark: Mark) -> bool:
     return delivery.revision == 0 or (delivery.sha256, delivery.bundle) != (mark.sha256, mark.bundle)
 
 
-def _preparing(mark: Mark) -> DeliveryStep:
-    return lambda old: old.prepared(mark.sha256, mark.desired, mark.bundle)
+def _losing(life: datetime | None, now: datetime) -> DeliveryStep:
+    return lambda old: old.in_life(life).losing(now)
+
+
+def _preparing(mark: Mark, life: datetime | None) -> DeliveryStep:
+    return lambda old: old.in_life(life).prepared(mark.sha256, mark.desired, mark.bundle)

@@ -233,7 +233,11 @@ class Streams(RuleBasedStateMachine):
             if request.HasField("nack"):
                 nack = request.nack
                 reasons, temporary = tuple(nack.reasons), nack.temporary
-                now_of(line.conversation.refuse(nack.nonce, reasons, self.server_time, temporary=temporary))
+                now_of(
+                    line.conversation.refuse(
+                        nack.nonce, reasons, self.server_time, revision=nack.revision, temporary=temporary
+                    )
+                )
                 if newest:
                     self.refused = b"" if temporary else before.sha256
                     self.put_off = self.server_time if temporary else None

@@ -105,20 +105,20 @@ def test_only_a_device_that_may_have_settings_loses_them() -> None:
 
 
 def test_reasons_are_kept_within_bounds_and_those_of_an_older_revision_are_not() -> None:
+    assert OFFERED.rejected(1, (), NOW).rejections == ("the device gave no reason",)
+    assert OFFERED.rejected(1, ("", "\0", "bad"), NOW).rejections == ("bad",)
     reasons = tuple("x" * 2 * LONGEST_REASON for _ in range(2 * MOST_REASONS))
     assert OFFERED.rejected(1, reasons, NOW).rejections == ("x" * LONGEST_REASON,) * MOST_REASONS
     late = OFFERED.prepared(TWO, Desired.ON).rejected(1, ("late",), NOW)
     assert (late.rejections, late.state) == ((), DeliveryState.PENDING)
 
 
-def test_a_stream_that_nobody_holds_any_more_is_not_connected() -> None:
+def test_a_stream_that_was_closed_is_not_connected() -> None:
     opened = Delivery("d1").opened("stream-1", revision=0, sha256=b"", now=NOW)
-    assert opened.connected(NOW)
-    assert not opened.connected(NOW + timedelta(minutes=4))
-    assert opened.held("stream-1", NOW + timedelta(minutes=4), confirmed=None).connected(NOW + timedelta(minutes=4))
+    assert opened.connected
     assert opened.held("stream-2", NOW + timedelta(minutes=4), confirmed=NOW) == opened
     assert opened.closed("stream-2", NOW) == opened
-    assert not opened.closed("stream-1", NOW).connected(NOW)
+    assert not opened.closed("stream-1", NOW).connected
     later = NOW + timedelta(minutes=4)
     assert opened.closed("stream-1", later, confirmed=NOW) == replace(opened, stream="", seen=later, confirmed=NOW)
 

@@ -5,7 +5,7 @@ import pytest
 
 from elevation.model import GroupType
 from services._chassis.errors import UnavailableError
-from services.policy.model.delivery import LEASE, Delivery, Desired, SettingsState
+from services.policy.model.delivery import Delivery, Desired, SettingsState
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryStep
 from services.policy.reporters import LARGEST_REPORT, SettingsReporter
@@ -383,5 +383,6 @@ async def test_the_document_of_a_connected_device_is_left_to_the_process_that_ho
     found = await survey(book, deliveries, ["d1", "d2"], now=NOW)
     assert [(state.device_id, state.desired) for state in found] == [("d1", ON), ("d2", ON)]
     assert {device_id: kept.revision for device_id, kept in deliveries.kept.items()} == {"d1": 0, "d2": 1}
-    await survey(book, deliveries, ["d1"], now=NOW + LEASE)
+    await deliveries.change([("d1", lambda old: old.closed("elsewhere", NOW))])
+    await survey(book, deliveries, ["d1"], now=NOW)
     assert deliveries.kept["d1"].revision == 1

@@ -9,7 +9,6 @@ from elevation.model import ALL_USERS, GroupType
 from services._chassis.errors import InvalidError, NotFoundError
 from services._chassis.permits import Permit, Scope
 from services.policy.model.bundle import PolicyKind
-from services.policy.model.delivery import LEASE
 from services.policy.model.rollout import (
     DevicesWanted,
     RejectionCount,
@@ -128,13 +127,6 @@ async def test_the_end_of_a_stream_changes_nothing_but_that_the_device_is_offlin
     assert ((await made.rollout()).applied, (await made.rollout()).offline) == (1, 1)
     [found] = await made.devices(offline_only=True)
     assert (found.connected, found.offline_since) == (False, NOW + timedelta(seconds=5))
-
-
-async def test_a_stream_that_nobody_has_held_for_long_is_no_connection() -> None:
-    made = world("d1")
-    await made.hello("d1")
-    await made.deliveries.change([("d1", lambda old: replace(old, seen=NOW - LEASE))])
-    assert (await made.rollout()).offline == 1
 
 
 @pytest.mark.parametrize(("age", "stale"), [(59, 0), (60, 1)])

@@ -12,6 +12,7 @@ from services.policy.model.delivery import Desired
 from services.policy.model.manifest import LIFETIME
 from services.policy.model.states import DeliveryState
 from services.policy.store.deliveries import deliveries_in
+from services.policy.usecases.delivery import TOO_OLD
 from tests.builders.doors import open_doors
 from tests.builders.policy_streams import World
 from tests.fakes.clock import NOW
@@ -230,14 +231,43 @@ async def test_an_ack_of_another_revision_is_refused(world: World) -> None:
         assert await stream.failure() == ("INVALID_ARGUMENT", "ack.revision: must be 1, the revision of the offer")
 
 
-async def test_an_agent_that_does_not_understand_the_document_gets_none(world: World) -> None:
+async def test_a_refusal_of_another_revision_than_the_offers_is_refused(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        offer, _, _ = await stream.offer()
+        await stream.refuse(offer, "no", revision=2)
+        assert await stream.failure() == ("INVALID_ARGUMENT", "nack.revision: must be 1, the revision of the offer")
+    assert (await world.known()).state is DeliveryState.OFFERED
+
+
+@pytest.mark.parametrize("revision", [0, 1])
+async def test_a_refusal_without_a_word_is_kept_and_shown_as_one(world: World, revision: int) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        offer, _, _ = await stream.offer()
+        await stream.refuse(offer, revision=revision)
+        await world.until(lambda delivery: delivery.state is DeliveryState.REJECTED)
+    assert (await world.known()).rejections == ("the device gave no reason",)
+
+
+async def test_an_agent_that_does_not_understand_the_document_gets_none_and_shows_why(world: World) -> None:
     async with world.stream() as stream:
         await stream.hello(capabilities=["policy-document/2"])
-        await world.until(lambda delivery: delivery.connected(NOW))
+        await world.until(lambda delivery: delivery.state is DeliveryState.REJECTED)
+        assert (await world.known()).rejections == (TOO_OLD,)
         world.directories.put(device("d1", enrolled=False))
         world.streams.wake(["d1"])
         assert (await stream.sent_away()).reason == agent_pb2.GO_AWAY_REASON_RETIRED
-    assert (await world.known()).state is DeliveryState.PENDING
+
+
+async def test_an_agent_that_was_too_old_is_offered_the_document_once_it_is_newer(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello(capabilities=[])
+        await world.until(lambda delivery: delivery.state is DeliveryState.REJECTED)
+    async with world.stream() as stream:
+        await stream.hello()
+        assert (await stream.offer())[1].revision == 1
+        assert ((await world.known()).state, (await world.known()).rejections) == (DeliveryState.OFFERED, ())
 
 
 async def test_a_document_that_no_message_can_hold_is_not_offered_and_says_why(world: World) -> None:

@@ -18,7 +18,6 @@ from services.policy.streams import JITTER, Manners
 from services.policy.usecases.delivery import COME_BACK
 from tests.builders.doors import open_doors
 from tests.builders.policy_streams import SOON, World
-from tests.fakes.clock import NOW
 from tests.fakes.policy_delivery import MemoryDeliveries, device, huge, settings
 
 LAST_CALL = 0.7
@@ -233,7 +232,7 @@ async def test_a_confirmation_costs_one_signature_and_no_write(tmp_path: Path) -
         for _ in range(3):
             await stream.confirmed()
         assert len(world.deliveries.groups) == writes
-        assert (await world.known()).connected(NOW)
+        assert (await world.known()).connected
 
 
 async def test_a_device_that_opens_streams_and_says_nothing_keeps_no_other_from_being_greeted(tmp_path: Path) -> None:

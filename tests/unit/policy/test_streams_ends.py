@@ -226,7 +226,7 @@ async def test_nothing_is_offered_that_could_not_be_kept(world: World) -> None:
         assert (await stream.apply()).revision == 1
 
 
-async def test_an_open_stream_is_shown_as_connected_as_long_as_a_process_holds_it(world: World) -> None:
+async def test_a_stream_that_is_held_tells_when_it_confirmed_and_was_seen(world: World) -> None:
     async with world.stream() as stream:
         await stream.hello()
         await stream.apply()
@@ -236,10 +236,20 @@ async def test_an_open_stream_is_shown_as_connected_as_long_as_a_process_holds_i
         world.streams.wake(["d1"])
         await stream.confirmed()
         world.clock.advance(timedelta(minutes=5))
-        assert not (await world.known()).connected
         await world.streams.hold()
-        assert (await world.known()).connected
-        assert (await world.known()).confirmed == confirmed
+        known = await world.known()
+        assert (known.connected, known.confirmed, known.seen) == (True, confirmed, world.clock.now())
+
+
+async def test_a_stream_that_was_taken_for_gone_is_asked_to_come_back(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.apply()
+        await world.heard(stream)
+        await world.deliveries.change([("d1", lambda old: old.closed(old.stream, NOW))])
+        await world.streams.hold()
+        away = await stream.sent_away()
+        assert (away.reason, away.HasField("reconnect_within")) == (agent_pb2.GO_AWAY_REASON_DRAINING, True)
 
 
 async def test_that_a_stream_ended_is_written_down_though_its_call_is_cancelled_twice(world: World) -> None:
