@@ -232,9 +232,9 @@ class Stream:
         self.acknowledged = revision
         await self.say(agent_pb2.StreamPolicyRequest(ack=agent_pb2.Ack(nonce=offer.nonce, revision=revision)))
 
-    async def refuse(self, offer: agent_pb2.Offer, *reasons: str, temporary: bool = False) -> None:
-        """Say that the offer is refused."""
-        nack = agent_pb2.Nack(nonce=offer.nonce, reasons=reasons, temporary=temporary)
+    async def refuse(self, offer: agent_pb2.Offer, *reasons: str, temporary: bool = False, revision: int = 0) -> None:
+        """Say that the offer is refused; `revision` 0: it could not be read."""
+        nack = agent_pb2.Nack(nonce=offer.nonce, reasons=reasons, temporary=temporary, revision=revision)
         await self.say(agent_pb2.StreamPolicyRequest(nack=nack))
 
     async def confirmed(self) -> Manifest:
