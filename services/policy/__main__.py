@@ -68,19 +68,15 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     store, deliveries, directory = SqlStore(database), deliveries_in(database), DirectoryWatch(device)
     writer, streams = DeliveryWriter(deliveries), OpenStreams(deliveries, clock, most=settings.most_streams)
     book = PolicyBook(directory, MouldMaker().mould, deprovision_after=settings.deprovision_after)
-    holders = SqlHolders(database, process := secrets.token_hex(PROCESS_BYTES))
-    await holders.begin(clock.now())
-    presence = Presence(holders, clock)
     corpus = CorpusFollower(store, database.changes, book)
     reporter = SettingsReporter(book, deliveries, SettingsReports(device), clock, is_open=streams.is_open)
     used = UsedGroupsReporter(book, UsedGroupsReports(device))
-    preparer = Preparer(streams, writer, clock)
+    preparer, process = Preparer(streams, writer, clock), secrets.token_hex(PROCESS_BYTES)
+    presence = await _presence(SqlHolders(database, process), clock, streams, reporter)
     tell = partial(_tell, book, preparer, reporter)
     corpus.on_change += [tell, used.wake]
     directory.on_identity += [reporter.retell, partial(_cut, streams, directory)]
     directory.on_change.append(tell)
-    presence.on_missed.append(streams.send_away)
-    presence.on_closed.append(reporter.look_at)
     directory.on_connect += [reporter.forget, used.wake]
     bundles, pictures = SqlBundles(database), SqlPictures(database)
     states = DeliveryStates(book, deliveries, bundles, clock)
@@ -118,6 +114,15 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         on_drain=[streams.drain, feed.close],
         close=close,
     )
+
+
+async def _presence(holders: SqlHolders, clock: Clock, streams: OpenStreams, reporter: SettingsReporter) -> Presence:
+    """Begin to say that this process lives, before it opens a stream."""
+    await holders.begin(clock.now())
+    presence = Presence(holders, clock)
+    presence.on_missed.append(streams.send_away)
+    presence.on_closed.append(reporter.look_at)
+    return presence
 
 
 async def _admitted(
