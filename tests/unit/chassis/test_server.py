@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from epm.access.v1 import access_pb2, access_pb2_grpc
 from epm.device.v1 import agent_pb2, agent_pb2_grpc
 from services._chassis.config import CertificateFiles
-from services._chassis.errors import InvalidError, StateError
+from services._chassis.errors import InvalidError, StateError, UnavailableError
 from services._chassis.health import MOST_WATCHERS
 from services._chassis.server import Host, ServiceParts
 from services._chassis.workers import Worker
@@ -242,6 +244,25 @@ async def test_draining_lets_running_calls_end_and_then_closes_everything(runnin
         assert (await call).device_id == "d-1"
         await stopping
         assert running.happened == ["drained", "worker ended", "test closed"]
+
+
+async def test_a_clean_end_warns_of_no_peer_that_ends_with_it(running: Running, tmp_path: Path) -> None:
+    draining, lost = asyncio.Event(), asyncio.Event()
+
+    async def follow() -> None:
+        await draining.wait()
+        lost.set()
+        raise UnavailableError("the service ended the stream")
+
+    async def drain() -> None:
+        draining.set()
+        await lost.wait()
+
+    parts = replace(running.parts(), workers=[Worker("follow", follow)], on_drain=[drain])
+    with structlog.testing.capture_logs() as logs:
+        async with open_doors(tmp_path, parts) as doors:
+            await doors.host.stop()
+    assert [line["event"] for line in logs if line["log_level"] != "info"] == []
 
 
 async def test_a_call_that_takes_longer_than_the_grace_is_cut(running: Running, tmp_path: Path) -> None:
