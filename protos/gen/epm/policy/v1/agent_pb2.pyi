@@ -188,14 +188,14 @@ class Nack(_message.Message):
     nonce: _builtins.bytes
     """Nonce of the offer."""
     revision: _builtins.int
-    """Revision that is refused."""
+    """Revision that is refused, that of the offer; 0 where the manifest cannot be read."""
     temporary: _builtins.bool
     """The device itself is the cause, not the document: for example its disk is full or its clock wrong. The server offers the document
     again, under a new revision, not before a heartbeat has passed. Not set: the document is not offered to this run of the agent again.
     """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """All reasons, one sentence each."""
+        """All reasons, one sentence each. None: the server notes that the device gave no reason."""
 
     def __init__(
         self,
