@@ -10,9 +10,9 @@ Kept = TypeVar("Kept")
 
 
 async def keep(
-    promises: Sequence["asyncio.Future[Kept]"], commit: Awaitable[Sequence[Kept]], broken: UnavailableError
+    promises: Sequence["asyncio.Future[Kept]"], commit: Awaitable[Sequence[Kept | Exception]], broken: UnavailableError
 ) -> None:
-    """Keep the promises with what the commit returns, in its order.
+    """Keep the promises with what the commit returns, in its order; an error breaks that promise alone.
 
     INVARIANT: none is kept before the commit. UnavailableError goes to everyone who waits; after any other failure they are
     told `broken`, and it is raised.
@@ -26,7 +26,11 @@ async def keep(
         raise
     else:
         for promise, answer in zip(promises, answers, strict=True):
-            if not promise.done():
+            if promise.done():
+                continue
+            if isinstance(answer, Exception):
+                promise.set_exception(answer)
+            else:
                 promise.set_result(answer)
 
 

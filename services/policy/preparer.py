@@ -5,15 +5,15 @@ INVARIANT: a stream offers only what is durable. What could not be prepared here
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
 from services._chassis.clock import Clock
-from services._chassis.errors import UnavailableError
 from services._chassis.workers import Worker
+from services.policy.model.delivery import Delivery
 from services.policy.open_streams import OpenStreams
 from services.policy.ports import DeliveryStep
 from services.policy.streams import PolicyStream
-from services.policy.workers import Change, DeliveryWriter
+from services.policy.usecases.contained import Change, change_each, made_for
+from services.policy.workers import DeliveryWriter
 
 GROUP = 250
 """Devices in one commit: the offers of one group go out while the next is being committed."""
@@ -70,15 +70,12 @@ class Preparer:
                 stream.wake()
 
     def _step(self, stream: PolicyStream) -> "DeliveryStep | None":
-        try:
-            return stream.conversation.preparation(self._clock.now())
-        except UnavailableError:
-            return None
+        conversation = stream.conversation
+        return made_for(conversation.device_id, lambda: conversation.preparation(self._clock.now()))
 
 
 async def _keep(changing: Sequence[tuple[PolicyStream, "DeliveryStep"]], change: Change) -> None:
     steps = [(stream.conversation.device_id, step) for stream, step in changing]
-    with suppress(UnavailableError):
-        found = await change(steps)
-        for (stream, _), delivery in zip(changing, found, strict=True):
-            stream.conversation.take(delivery)
+    for (stream, _), found in zip(changing, await change_each(change, steps), strict=True):
+        if isinstance(found, Delivery):
+            stream.conversation.take(found)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from services._chassis.promises import break_all, keep
 from services._chassis.workers import Worker
 from services.policy.model.delivery import Delivery
 from services.policy.ports import CorpusReader, Deliveries, DeliveryStep
+from services.policy.usecases.contained import Change, change_each
 from services.policy.usecases.documents import PolicyBook
 
 LARGEST_GROUP = 500
@@ -27,7 +28,6 @@ PATIENCE = 5.0
 
 log = get_logger("policy.workers")
 Answer = asyncio.Future[Delivery]
-Change = Callable[[Sequence[tuple[str, DeliveryStep]]], Awaitable[Sequence[Delivery]]]
 
 
 class CorpusFollower:
@@ -99,7 +99,8 @@ class _Waiting:
 class DeliveryWriter:
     """Take steps of all streams and commit them in groups, in the order they came; `worker` does the work.
 
-    While one group is being committed the next collects. INVARIANT: `change` returns only after the commit.
+    While one group is being committed the next collects. A step that fails is refused alone. INVARIANT: `change` returns only
+    after the commit.
     """
 
     def __init__(self, deliveries: Deliveries) -> None:
@@ -169,7 +170,8 @@ class DeliveryWriter:
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         async with self._committing:
-            commit = self._deliveries.change([(waiting.device_id, waiting.step) for waiting in group])
+            steps = [(waiting.device_id, waiting.step) for waiting in group]
+            commit = change_each(self._deliveries.change, steps)
             await keep([waiting.answer for waiting in group], commit, _not_kept())
 
 

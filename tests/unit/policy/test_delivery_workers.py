@@ -1,14 +1,17 @@
 import asyncio
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 
 import pytest
 
 from elevation.model import GroupType
 from services._chassis.errors import UnavailableError
+from services.policy.codec.documents import MouldMaker
 from services.policy.model.delivery import Delivery, Desired, SettingsState
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryStep
 from services.policy.reporters import LARGEST_REPORT, SettingsReporter
+from services.policy.usecases.documents import Basis, Mark, PolicyBook
 from services.policy.usecases.settings_states import survey
 from services.policy.workers import LARGEST_GROUP, DeliveryWriter
 from tests.builders.working import working
@@ -83,16 +86,52 @@ async def test_everyone_in_a_group_that_was_not_kept_is_told_and_the_next_group_
         assert (await writer.change("d1", preparing)).revision == 1
 
 
-async def test_a_step_that_fails_breaks_its_group_and_is_told_to_all() -> None:
+async def test_a_step_that_fails_is_refused_alone_and_the_writer_goes_on() -> None:
     def fail(_: Delivery) -> Delivery:
-        raise RuntimeError("a step that fails")
+        raise OverflowError("a step that fails")
 
-    writer = DeliveryWriter(MemoryDeliveries())
-    answers = [writer.change("d1", preparing), writer.change("d1", fail)]
+    deliveries = MemoryDeliveries()
+    writer = DeliveryWriter(deliveries)
+    steps = preparing, fail, preparing
+    answers = [writer.change(f"d{number}", step) for number, step in enumerate(steps)]
     async with working(writer.run) as running:
-        with pytest.raises(RuntimeError):
-            await running
-    assert [type(found) for found in await asyncio.gather(*answers, return_exceptions=True)] == [UnavailableError] * 2
+        found = await asyncio.gather(*answers, return_exceptions=True)
+        assert [type(answer) for answer in found] == [Delivery, OverflowError, Delivery]
+        assert (await writer.change("d0", preparing)).revision == 2
+        assert not running.done()
+    assert {device_id: kept.revision for device_id, kept in deliveries.kept.items() if kept.revision} == {
+        "d0": 2,
+        "d2": 1,
+    }
+
+
+async def test_what_cannot_be_made_for_one_device_keeps_no_other_from_being_told_of() -> None:
+    class Poisoned(PolicyBook):
+        def mark(self, basis: Basis) -> Mark:
+            if basis.device.device_id == "d1":
+                raise OverflowError("a time beyond all times")
+            return super().mark(basis)
+
+    office = Office()
+    book = Poisoned(office.directories, MouldMaker().mould, deprovision_after=timedelta(days=7))
+    book.put(corpus(settings()))
+    found = await survey(book, office.deliveries, ["d1", "d2"], now=NOW)
+    assert [state.device_id for state in found] == ["d2"]
+
+
+async def test_what_cannot_be_kept_of_one_device_keeps_no_other_from_being_told_of() -> None:
+    class Picky(MemoryDeliveries):
+        async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
+            if any(device_id == "d1" for device_id, _ in steps):
+                raise OverflowError("a number beyond what is kept")
+            return await super().change(steps)
+
+    office = Office()
+    office.deliveries = Picky()
+    office.publish(settings())
+    found = await survey(office.book, office.deliveries, ["d1", "d2"], now=NOW)
+    assert [state.device_id for state in found] == ["d2"]
+    assert office.deliveries.kept["d2"].revision == 1
 
 
 async def test_a_writer_that_is_closed_leaves_nobody_waiting() -> None:

@@ -1,0 +1,42 @@
+"""Contain surprises: what goes wrong with one device is told of that device alone, and never stops the others."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias, TypeVar
+
+from services._chassis.errors import UnavailableError
+from services._chassis.logging import get_logger
+from services.policy.model.delivery import Delivery
+from services.policy.ports import DeliveryStep
+
+Change: TypeAlias = Callable[[Sequence[tuple[str, DeliveryStep]]], Awaitable[Sequence[Delivery]]]
+Made = TypeVar("Made")
+
+log = get_logger("policy.contained")
+
+
+async def change_each(change: Change, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery | Exception]:
+    """Take the steps together, or one by one where they fail together; return what each led to, or why it was not kept."""
+    try:
+        return await change(steps)
+    except UnavailableError as error:
+        return [error] * len(steps)
+    except Exception as error:  # noqa: BLE001 - nobody knows which step it was: only that one may be refused for it
+        if len(steps) == 1:
+            _tell(steps[0][0], error)
+            return [error]
+    return [answer for step in steps for answer in await change_each(change, [step])]
+
+
+def made_for(device_id: str, make: Callable[[], Made]) -> Made | None:
+    """Return what is made for a device; None where that cannot be made."""
+    try:
+        return make()
+    except UnavailableError:
+        return None
+    except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this device alone
+        _tell(device_id, error)
+        return None
+
+
+def _tell(device_id: str, error: Exception) -> None:
+    log.error("device_passed_over", device_id=device_id, exc_info=error)
