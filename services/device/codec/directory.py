@@ -80,6 +80,7 @@ def reports_from_proto(states: Sequence[lifecycle_pb2.SettingsState]) -> list[Se
             acknowledged=state.acknowledged,
             revision=state.revision,
             lost=state.lost.ToDatetime(tzinfo=UTC) if state.HasField("lost") else None,
+            enrolled=state.enrolled.ToDatetime(tzinfo=UTC) if state.HasField("enrolled") else None,
         )
         for state in states
     ]
@@ -110,6 +111,8 @@ def _problems(at: str, state: lifecycle_pb2.SettingsState) -> Iterator[Problem]:
         yield Problem(f"{at}.desired", "must be ON, OFF or NONE")
     if state.HasField("lost"):
         yield from _time_problems(f"{at}.lost", state.lost)
+    if state.HasField("enrolled"):
+        yield from _time_problems(f"{at}.enrolled", state.enrolled)
     if state.revision > LARGEST_REVISION:
         yield Problem(f"{at}.revision", f"must be at most {LARGEST_REVISION}; send one of the policy service's data")
 
@@ -121,7 +124,7 @@ def _time_problems(at: str, stamp: Timestamp) -> Iterator[Problem]:
         yield from error.problems
     else:
         if not known:
-            yield Problem(at, f"must be before the year {FAR_FUTURE}; send when settings policies ceased to apply")
+            yield Problem(at, f"must be before the year {FAR_FUTURE}; send a time that has come")
 
 
 def _written(entry: Group | Device | str) -> lifecycle_pb2.DirectoryGroup | lifecycle_pb2.DirectoryDevice:
@@ -150,6 +153,7 @@ def _device(device: Device) -> lifecycle_pb2.DirectoryDevice:
         quarantined=device.quarantined,
         certificate_serials=device.credentials.serials,
         unused_certificate_serial=device.credentials.unused_serial,
+        enrolled=time_to_proto(device.enrolled),
     )
 
 

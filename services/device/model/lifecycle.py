@@ -72,6 +72,8 @@ class SettingsReport:
     acknowledged: bool
     revision: int
     lost: datetime | None = None
+    enrolled: datetime | None = None
+    """When the device had enrolled last, as far as the policy service knew. None: it does not tell."""
 
 
 def begin(os: str) -> Lifecycle:

@@ -18,7 +18,7 @@ from services.device.ports import Store, Work
 from services.device.usecases import records
 from services.device.usecases.bounds import Bounds
 from services.device.usecases.history import became
-from services.device.usecases.moves import record_new_beginning
+from services.device.usecases.moves import record_beginning
 from services.device.usecases.records import Entry
 
 log = get_logger("device.enrolment")
@@ -157,8 +157,7 @@ async def _record(work: Work, entry: Entry, before: Device | None, added: Device
             now=entry.now,
         ),
     )
-    if before:
-        await record_new_beginning(work, before, added, now=entry.now)
+    await record_beginning(work, before, added, now=entry.now)
 
 
 def _admitted(token: EnrolmentToken | None, now: datetime) -> EnrolmentToken:

@@ -19,8 +19,8 @@ async def report_settings(
 ) -> None:
     """Take in settings states; again, or older than what is known, changes nothing. Raises InvalidError.
 
-    Devices that are not known or not enrolled are passed over: the policy service works from a directory that may be newer
-    or older.
+    Devices that are not known or not enrolled, or have enrolled again since, are passed over: the policy service works from a
+    directory that may be newer or older.
     """
     if problems := list(_problems(reports)):
         raise InvalidError(problems)
@@ -28,7 +28,7 @@ async def report_settings(
         moves = Moves(await work.devices.many({report.device_id for report in reports}), now=now)
         for report in reports:
             device = moves.after.get(report.device_id)
-            if device is None or not device.is_enrolled:
+            if device is None or not device.is_enrolled or report.enrolled not in (None, device.enrolled):
                 log.info("settings_state_passed_over", device_id=report.device_id)
                 continue
             steps = settle(device.lifecycle, report, now=now, deprovision_after=deprovision_after)

@@ -7,10 +7,12 @@ from datetime import datetime
 from services._chassis.audit import AuditEntry
 from services.device.model.devices import Device
 from services.device.model.history import HistoryEntry, HistoryKind
-from services.device.model.lifecycle import Lifecycle
+from services.device.model.lifecycle import EpmState, Lifecycle
 from services.device.model.reasons import move_reason
 from services.device.ports import Work
 from services.device.usecases.history import became
+
+ENROLLED_AGAIN = "The device enrolled again: it may hold nothing of what it acknowledged before."
 
 
 class Moves:
@@ -51,12 +53,16 @@ class Moves:
         self._entries.append(entry)
 
 
-async def record_new_beginning(work: Work, before: Device, after: Device, *, now: datetime) -> None:
-    """Write down the EPM state of a device that enrolled again, if its lifecycle began anew in another one."""
-    if after.lifecycle.state is not before.lifecycle.state:
-        moved, entry = _move(before, after.lifecycle, "The device enrolled again.", now=now)
-        await work.history.add(moved)
-        await work.audit(entry, now=now)
+async def record_beginning(work: Work, before: Device | None, after: Device, *, now: datetime) -> None:
+    """Write down in which EPM state a device begins, or begins anew, if that is another one than it had, or than others have."""
+    had = before.lifecycle if before else Lifecycle()
+    if after.lifecycle.state is had.state:
+        return
+    again = before is not None and after.lifecycle.state is not EpmState.NOT_APPLICABLE
+    reason = ENROLLED_AGAIN if again else move_reason(had, after.lifecycle, after.facts.os)
+    moved, entry = _move(replace(after, lifecycle=had), after.lifecycle, reason, now=now)
+    await work.history.add(moved if before else replace(moved, before=""))
+    await work.audit(entry, now=now)
 
 
 def _move(device: Device, after: Lifecycle, reason: str, *, now: datetime) -> tuple[HistoryEntry, AuditEntry]:

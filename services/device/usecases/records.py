@@ -1,20 +1,23 @@
 """Decide which record an enrolment makes or takes up.
 
 - A token for one device takes up that record, enrolled or retired, and changes nothing that administrators say of it.
-- A device under the name of a retired one takes up that one's record: what administrators say of it is what the token says,
-  and its lifecycle begins anew. It does so only where the token's scope tags are among the record's: whoever may make a
+- Whoever takes a record up may hold nothing: the lifecycle begins anew, and so does all that rests on what was acknowledged.
+- A device under the name of a retired one takes up that one's record: what administrators say of it is what the token says.
+  It does so only where the token's scope tags are among the record's: whoever may make a
   token must not come to see a past that was out of their sight.
 - Anything else is a new device.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services._chassis.errors import ConflictError, DeniedError, InvalidError, Problem, UnauthenticatedError
 from services.device.model.devices import Attested, Device, EnrolmentState, Facts, Origin
 from services.device.model.lifecycle import begin
 from services.device.model.tokens import EnrolmentToken
 from services.device.ports import Work
+
+_MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +101,11 @@ def taken_up(entry: Entry, record: Device) -> Device:
         record,
         attested=record.attested if bound else _attested(entry.token),
         origin=_origin(entry, allow_reported_users=said.allow_reported_users),
-        enrolled=entry.now,
+        enrolled=max(
+            entry.now, record.enrolled + _MOMENT
+        ),  # others tell lives apart by it, also where a clock was set back
         enrolment=EnrolmentState.ENROLLED,
-        lifecycle=record.lifecycle if record.is_enrolled else begin(entry.facts.os),
+        lifecycle=begin(entry.facts.os),
         version=record.version + 1,
     )
     return again.with_facts(entry.facts)

@@ -5,7 +5,7 @@ import pytest
 from cryptography import x509
 
 from services._chassis.errors import ConflictError, InvalidError, LimitError, UnauthenticatedError
-from services.device.model.devices import Attested, EnrolmentState, Facts, Origin
+from services.device.model.devices import Attested, Device, EnrolmentState, Facts, Origin
 from services.device.model.groups import MOST_MEMBERS
 from services.device.model.history import HistoryKind
 from services.device.model.lifecycle import Desired, EpmState, Lifecycle
@@ -19,6 +19,7 @@ from tests.fakes.device import MemoryStore
 
 TEXT = "epmenr_secret"
 LATER = timedelta(hours=1)
+HAIKU = Facts(os="haiku")
 
 
 async def come(
@@ -73,8 +74,11 @@ async def test_users_that_the_agent_reports_are_dropped_unless_the_token_allows_
 
 async def test_a_platform_without_a_component_is_not_applicable_from_the_start() -> None:
     store = await store_with()
-    enrolled = await come(store, an_enrolment(TEXT, facts=Facts(os="haiku")))
+    enrolled = await come(store, an_enrolment(TEXT, facts=HAIKU))
     assert enrolled.device.lifecycle.state is EpmState.NOT_APPLICABLE
+    moved = store.kept.history[-1]
+    assert (moved.kind, moved.before, moved.after) == (HistoryKind.EPM_STATE, "", "NOT_APPLICABLE")
+    assert moved.reason == 'There is no component for the platform "haiku", which is what the agent reports.'
 
 
 async def test_a_repeated_request_returns_the_same_device_and_uses_the_token_once() -> None:
@@ -197,6 +201,43 @@ async def test_a_retired_device_that_enrols_again_takes_its_record_up_and_begins
     assert store.actions[-2:] == ["device_enrolled_again", "epm_state_changed"]
     moved = store.kept.history[-1]
     assert (moved.kind, moved.before, moved.after) == (HistoryKind.EPM_STATE, "ACTIVE", "NOT_PROVISIONED")
+
+
+def in_state(state: EpmState, *, retired: bool) -> Device:
+    leaving = state in (EpmState.DEPROVISION_PENDING, EpmState.DEPROVISIONING)
+    facts = HAIKU if state is EpmState.NOT_APPLICABLE else LINUX
+    lifecycle = Lifecycle(state, Desired.ON, NOW if leaving else None, 7, NOW if leaving else None)
+    return a_device("d0", "ws-17", facts=facts, lifecycle=lifecycle, retired=retired)
+
+
+@pytest.mark.parametrize("facts", [LINUX, HAIKU])
+@pytest.mark.parametrize("retired", [True, False])
+@pytest.mark.parametrize("state", EpmState)
+async def test_from_every_state_a_device_that_enrols_again_begins_anew_and_its_history_says_so(
+    state: EpmState,
+    retired: bool,  # noqa: FBT001
+    facts: Facts,
+) -> None:
+    token = a_token(text=TEXT, device_id="" if retired else "d0")
+    store = await store_with(token, in_state(state, retired=retired))
+    device = (await come(store, an_enrolment(TEXT, facts=facts))).device
+    begun = Lifecycle() if facts is LINUX else Lifecycle(EpmState.NOT_APPLICABLE)
+    assert (device.device_id, device.lifecycle) == ("d0", begun)
+    moves = [(each.before, each.after) for each in store.kept.history if each.kind is HistoryKind.EPM_STATE]
+    assert moves == ([] if state is begun.state else [(state.value, begun.state.value)])
+
+
+async def test_each_life_of_a_device_begins_later_than_the_one_before_though_a_clock_is_set_back() -> None:
+    store = await store_with(None, a_device("d0", "ws-17", retired=True))
+    assert (await come(store, after=-LATER)).device.enrolled == NOW + timedelta(microseconds=1)
+
+
+async def test_a_repeated_request_begins_no_new_life() -> None:
+    store, asked = await store_with(), an_enrolment(TEXT)
+    first = (await come(store, asked)).device
+    await keep(store, replace(first, lifecycle=Lifecycle(EpmState.ACTIVE, Desired.ON, None, 7)))
+    again = (await come(store, asked, after=LATER)).device
+    assert (again.enrolled, again.lifecycle.state) == (first.enrolled, EpmState.ACTIVE)
 
 
 async def test_a_past_out_of_sight_of_a_token_is_not_taken_up_by_it() -> None:

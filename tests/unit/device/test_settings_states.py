@@ -96,6 +96,15 @@ async def test_devices_that_are_not_known_are_passed_over() -> None:
     assert store.kept.devices["d1"].lifecycle.state is EpmState.PROVISIONING
 
 
+async def test_a_report_that_rests_on_an_older_life_of_the_device_is_passed_over() -> None:
+    store = await store_with(replace(a_device(), enrolled=NOW))
+    old = replace(told(acknowledged=True, revision=9), enrolled=NOW - WEEK)
+    await report(store, old)
+    assert store.kept.devices["d1"].lifecycle == Lifecycle()
+    await report(store, replace(old, enrolled=NOW))
+    assert store.kept.devices["d1"].lifecycle.state is EpmState.ACTIVE
+
+
 async def test_a_batch_that_is_too_large_is_refused_whole() -> None:
     store = await store_with(a_device())
     with pytest.raises(InvalidError):

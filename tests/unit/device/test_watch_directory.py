@@ -97,6 +97,7 @@ async def test_a_new_reader_gets_everything(service: DeviceService) -> None:
                 users=["alice", "bob"],
                 scope_tags=["emea"],
                 certificate_serials=[enrolled.serial],
+                enrolled=device.enrolled,
             )
         ],
         groups=[

@@ -188,6 +188,7 @@ async def test_the_device_service_is_followed_and_told_by_the_policy_service(tmp
                 acknowledged=desired is Desired.ON,
                 revision=4,
                 lost=NOW if desired is Desired.NONE else None,
+                life=NOW if desired is Desired.ON else None,
             )
             for desired in Desired
         ]
@@ -198,6 +199,8 @@ async def test_the_device_service_is_followed_and_told_by_the_policy_service(tmp
     assert {found.revision for found in service.heard} == {4}
     lost = [found.HasField("lost") and found.lost.ToDatetime(tzinfo=UTC) for found in service.heard]
     assert lost == [False, False, NOW]
+    lives = [found.HasField("enrolled") and found.enrolled.ToDatetime(tzinfo=UTC) for found in service.heard]
+    assert lives == [NOW, False, False]
 
 
 async def test_a_device_service_that_is_away_is_unavailable(watch: DirectoryWatch) -> None:
