@@ -71,6 +71,17 @@ class Transaction:
             await self._database.notify(self.connection, self.revision)
         return self.revision
 
+    async def raise_revision(self, seen: int) -> int:
+        """Move the service's revision above one that others have seen, if it is lower; return the one that holds."""
+        table = self._database.revisions
+        lower = sa.update(table).where(table.c.id == 1, table.c.value < seen)
+        raised = (await self.connection.execute(lower.values(value=seen + 1).returning(table.c.value))).scalar()
+        if raised is None:
+            return await self.current_revision()
+        self.revision = int(raised)
+        await self._database.notify(self.connection, self.revision)
+        return self.revision
+
     async def current_revision(self) -> int:
         """Return the newest revision that this transaction sees."""
         return int((await self.connection.execute(self._database.newest_revision)).scalar_one())

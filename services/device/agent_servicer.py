@@ -22,7 +22,7 @@ from services.device.usecases.certificates import FLAG, Vigilance, admit
 from services.device.usecases.check_in import check_in
 from services.device.usecases.enrolment import Enrolment, enrol
 from services.device.usecases.lifecycle import report_settings
-from services.device.usecases.reach import report_used_groups
+from services.device.usecases.reach import newest_policy_revision, report_used_groups
 from services.device.usecases.renewal import Renewal, renew
 from services.device.usecases.sightings import report_sightings
 
@@ -159,14 +159,14 @@ class DirectoryServicer(lifecycle_pb2_grpc.DirectoryServiceServicer):
         """Take in what the policy service worked out."""
         reports = reports_from_proto(request.states)
         await report_settings(self._store, reports, now=self._now(), deprovision_after=self._deprovision_after)
-        return lifecycle_pb2.ReportSettingsStatesResponse()
+        return lifecycle_pb2.ReportSettingsStatesResponse(newest_revision=await newest_policy_revision(self._store))
 
     async def ReportUsedGroups(
         self, request: lifecycle_pb2.ReportUsedGroupsRequest, context: Any
     ) -> lifecycle_pb2.ReportUsedGroupsResponse:
         """Take in which groups policies are assigned to."""
         await report_used_groups(self._store, used_from_proto(request))
-        return lifecycle_pb2.ReportUsedGroupsResponse()
+        return lifecycle_pb2.ReportUsedGroupsResponse(newest_revision=await newest_policy_revision(self._store))
 
     async def ReportSightings(
         self, request: lifecycle_pb2.ReportSightingsRequest, context: Any

@@ -50,6 +50,10 @@ class Devices(Protocol):
         """Return enrolled devices in DEPROVISION_PENDING whose time has come, the longest overdue first."""
         ...
 
+    async def newest_policy_revision(self) -> int:
+        """Return the highest revision of the policy service on which a device's lifecycle rests."""
+        ...
+
 
 class Identities(Protocol):
     """Know who had which name and which key, and who is no more."""

@@ -69,8 +69,11 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     writer, streams = DeliveryWriter(deliveries), OpenStreams(deliveries, clock, most=settings.most_streams)
     book = PolicyBook(directory, MouldMaker().mould, deprovision_after=settings.deprovision_after)
     corpus = CorpusFollower(store, database.changes, book)
-    reporter = SettingsReporter(book, deliveries, SettingsReports(device), clock, is_open=streams.is_open)
-    used = UsedGroupsReporter(book, UsedGroupsReports(device))
+    catch_up = partial(_catch_up, store, corpus)
+    reporter = SettingsReporter(
+        book, deliveries, SettingsReports(device), clock, is_open=streams.is_open, catch_up=catch_up
+    )
+    used = UsedGroupsReporter(book, UsedGroupsReports(device), catch_up=catch_up)
     preparer, process = Preparer(streams, writer, clock), secrets.token_hex(PROCESS_BYTES)
     presence = await _presence(SqlHolders(database, process), clock, streams, reporter)
     tell = partial(_tell, book, preparer, reporter)
@@ -138,6 +141,11 @@ async def _admitted(
     if serial and serial == device.unused_certificate_serial:
         saw(certificate_used(device_id, serial))
     return device
+
+
+async def _catch_up(store: SqlStore, corpus: CorpusFollower, seen: int) -> None:
+    """Go on above a revision that the device service has seen, and read what is authored anew."""
+    await corpus.at_least(await store.raise_revision(seen))
 
 
 def _tell(

@@ -196,8 +196,8 @@ class SettingsReports:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = lifecycle_pb2_grpc.DirectoryServiceStub(channel)
 
-    async def report(self, states: Sequence[SettingsState]) -> None:
-        """Send a batch. Raises UnavailableError if it was not taken in."""
+    async def report(self, states: Sequence[SettingsState]) -> int:
+        """Send a batch; return the newest revision that was heard of. Raises UnavailableError if it was not taken in."""
         request = lifecycle_pb2.ReportSettingsStatesRequest(
             states=[
                 lifecycle_pb2.SettingsState(
@@ -212,7 +212,7 @@ class SettingsReports:
             ]
         )
         with calling("device"):
-            await self._stub.ReportSettingsStates(request, timeout=DEADLINE)
+            return int((await self._stub.ReportSettingsStates(request, timeout=DEADLINE)).newest_revision)
 
 
 class UsedGroupsReports:
@@ -221,8 +221,11 @@ class UsedGroupsReports:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = lifecycle_pb2_grpc.DirectoryServiceStub(channel)
 
-    async def report(self, used: UsedGroups) -> None:
-        """Send all of them, and none of their filters if those are too many. Raises UnavailableError."""
+    async def report(self, used: UsedGroups) -> int:
+        """Send all of them, and none of their filters if those are too many; return the newest revision that was heard of.
+
+        Raises UnavailableError.
+        """
         size = sum(len(text) for filters in used.filters.values() for text in filters)
         told = size <= LARGEST_FILTERS
         groups = [
@@ -230,9 +233,10 @@ class UsedGroupsReports:
             for name, filters in used.filters.items()
         ]
         with calling("device"):
-            await self._stub.ReportUsedGroups(
+            answer = await self._stub.ReportUsedGroups(
                 lifecycle_pb2.ReportUsedGroupsRequest(groups=groups, revision=used.revision), timeout=DEADLINE
             )
+            return int(answer.newest_revision)
 
 
 class SightingReports:

@@ -142,19 +142,29 @@ class DeliveryChanges(Protocol):
         ...
 
 
+CatchUp: TypeAlias = "Callable[[int], Awaitable[None]]"
+"""Goes on above a revision that the device service has seen, and returns once what is authored was read anew."""
+
+
 class SettingsReceiver(Protocol):
     """Hear what settings policies want of devices, and whether the devices know."""
 
-    async def report(self, states: Sequence[SettingsState]) -> None:
-        """Take in states, at most 1000. Raises UnavailableError if they were not taken in."""
+    async def report(self, states: Sequence[SettingsState]) -> int:
+        """Take in states, at most 1000; return the newest revision that was ever heard of: what is older is passed over.
+
+        Raises UnavailableError if they were not taken in.
+        """
         ...
 
 
 class UsedGroupsReceiver(Protocol):
     """Hear which groups policies are assigned to."""
 
-    async def report(self, used: UsedGroups) -> None:
-        """Take in all of them. Raises UnavailableError if they were not taken in."""
+    async def report(self, used: UsedGroups) -> int:
+        """Take in all of them; return the newest revision that was ever heard of: what is older is passed over.
+
+        Raises UnavailableError if they were not taken in.
+        """
         ...
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from services._chassis.clock import Clock
@@ -10,7 +11,7 @@ from services._chassis.workers import Worker
 from services.policy.model.delivery import Delivery, SettingsState
 from services.policy.model.sightings import Sighting
 from services.policy.model.used_groups import used_groups
-from services.policy.ports import Deliveries, SettingsReceiver, SightingReceiver, UsedGroupsReceiver
+from services.policy.ports import CatchUp, Deliveries, SettingsReceiver, SightingReceiver, UsedGroupsReceiver
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.settings_states import survey
 
@@ -29,10 +30,23 @@ log = get_logger("policy.reporters")
 Item = TypeVar("Item")
 
 
+async def _stay(_seen: int) -> None:
+    """Stay at the revision that there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Say how often everything is looked at, and how long is lingered, in seconds."""
+
+    period: float = SURVEY_PERIOD
+    linger: float = LINGER
+
+
 class SettingsReporter:
     """Tell the device service what settings policies want of every device, connected or not; only what is news.
 
-    Everything is told again after a failure and after `forget`: the receiver may have lost what it heard.
+    Everything is told again after a failure and after `forget`: the receiver may have lost what it heard. So is what it passed
+    over because it has seen newer policies than there are here, after a catching up.
     """
 
     def __init__(
@@ -42,17 +56,17 @@ class SettingsReporter:
         receiver: SettingsReceiver,
         clock: Clock,
         *,
-        period: float = SURVEY_PERIOD,
-        linger: float = LINGER,
+        rhythm: Rhythm = Rhythm(),
         is_open: Callable[[str], bool] = lambda _: False,
+        catch_up: CatchUp = _stay,
     ) -> None:
-        self._linger = linger
+        self._catch_up = catch_up
         self._is_open = is_open
         self._book = book
         self._deliveries = deliveries
         self._receiver = receiver
         self._clock = clock
-        self._period = period
+        self._rhythm = rhythm
         self._told: dict[str, SettingsState] = {}
         self._devices: set[str] = set()
         self._anew: set[str] = set()
@@ -114,11 +128,11 @@ class SettingsReporter:
             if self._book.ready:
                 await self.report()
             try:
-                async with asyncio.timeout(self._period):
+                async with asyncio.timeout(self._rhythm.period):
                     await self._woken.wait()
             except TimeoutError:
                 self._everything = True
-            await asyncio.sleep(self._linger)
+            await asyncio.sleep(self._rhythm.linger)
 
     async def report(self) -> None:
         """Look at what is waiting to be looked at, and tell what is news. Raises UnavailableError if it was not heard."""
@@ -140,8 +154,12 @@ class SettingsReporter:
 
     async def _tell(self, states: Sequence[SettingsState]) -> int:
         for part in _parts(states, LARGEST_REPORT):
-            await self._receiver.report(part)
-            self._told.update((state.device_id, state) for state in part)
+            newest = await self._receiver.report(part)
+            if newest > min(state.revision for state in part):
+                await self._catch_up(newest)
+                self.look_at([state.device_id for state in part])
+            else:
+                self._told.update((state.device_id, state) for state in part)
         return len(states)
 
     def _is_news(self, state: SettingsState) -> bool:
@@ -152,7 +170,8 @@ class SettingsReporter:
 class UsedGroupsReporter:
     """Tell the device service which groups policies are assigned to: after every change, and whenever it comes back."""
 
-    def __init__(self, book: PolicyBook, receiver: UsedGroupsReceiver) -> None:
+    def __init__(self, book: PolicyBook, receiver: UsedGroupsReceiver, *, catch_up: CatchUp = _stay) -> None:
+        self._catch_up = catch_up
         self._book = book
         self._receiver = receiver
         self._woken = asyncio.Event()
@@ -173,7 +192,10 @@ class UsedGroupsReporter:
             self._woken.clear()
             if self._book.ready and self._book.corpus is not None:
                 used = used_groups(self._book.corpus)
-                await self._receiver.report(used)
+                newest = await self._receiver.report(used)
+                if newest > used.revision:
+                    await self._catch_up(newest)
+                    self.wake()
                 log.info("used_groups_reported", groups=len(used.filters), revision=used.revision)
 
 

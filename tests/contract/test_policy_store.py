@@ -241,6 +241,18 @@ async def test_an_empty_corpus_is_at_revision_zero(store: ReadableStore) -> None
     assert (corpus.revision, corpus.settings_policies, corpus.rules_policies, corpus.certificates) == (0, (), (), ())
 
 
+async def test_the_revision_is_raised_above_what_others_have_seen_and_nothing_else_changes(database_url: str) -> None:
+    async with opened(database_url) as database:
+        store = SqlStore(database)
+        await put(store, stored(settings_policy()))
+        before = await store.corpus()
+        assert await asyncio.gather(*(store.raise_revision(7) for _ in range(3))) == [8, 8, 8]
+        assert database.changes.revision == 8
+        assert await store.corpus() == replace(before, revision=8)
+        assert [await store.raise_revision(seen) for seen in (0, 7, 8)] == [8, 8, 8]
+        assert await put(store, stored(reusable())) == 9
+
+
 async def test_history_keeps_what_every_revision_left(database_url: str) -> None:
     first, second = stored(settings_policy(), "emea"), stored(settings_policy(enabled=False), "apac", revision=2)
     async with opened(database_url) as database:

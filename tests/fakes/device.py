@@ -233,6 +233,10 @@ class MemoryDevices:
         due = [device for device in self._all.values() if device.is_enrolled and is_due(device.lifecycle, now)]
         return sorted(due, key=lambda device: (device.lifecycle.deprovision_time or now, device.device_id))[:limit]
 
+    async def newest_policy_revision(self) -> int:
+        """Return the highest one."""
+        return max((device.lifecycle.policy_revision for device in self._all.values()), default=0)
+
 
 class MemoryIdentities:
     """Look at devices by names and keys of theirs."""

@@ -202,11 +202,12 @@ class FakeReceiver:
 
     def __init__(self) -> None:
         self.heard: list[SettingsState] = []
+        self.newest = 0
         self.told = asyncio.Event()
         self.failure: UnavailableError | None = None
         self.on_report: Callable[[Sequence[SettingsState]], None] | None = None
 
-    async def report(self, states: Sequence[SettingsState]) -> None:
+    async def report(self, states: Sequence[SettingsState]) -> int:
         """Take in states."""
         if self.failure:
             raise self.failure
@@ -214,3 +215,4 @@ class FakeReceiver:
             self.on_report(states)
         self.heard.extend(states)
         self.told.set()
+        return self.newest

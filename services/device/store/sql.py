@@ -146,6 +146,10 @@ class SqlDevices:
         question = question.order_by(DEVICES.c.deprovision_time, DEVICES.c.device_id).limit(limit)
         return [device_of(row) for row in await rows_of(self._tx, question)]
 
+    async def newest_policy_revision(self) -> int:
+        """Return the highest one, by its index."""
+        return int((await self._tx.execute(sa.select(sa.func.max(DEVICES.c.policy_revision)))).scalar_one() or 0)
+
     async def _one(self, condition: sa.ColumnElement[bool]) -> Device | None:
         rows = await rows_of(self._tx, sa.select(DEVICES).where(condition).limit(1))
         return device_of(rows[0]) if rows else None

@@ -62,6 +62,7 @@ DEVICES = sa.Table(
     sa.Index("device_devices_origin", "token_id", "key_digest"),
     sa.Index("device_devices_due", "epm_state", "deprovision_time"),
     sa.Index("device_devices_changed", "revision"),
+    sa.Index("device_devices_heard", "policy_revision"),
 )
 TOKENS = sa.Table(
     "device_tokens",

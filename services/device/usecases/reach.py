@@ -36,6 +36,12 @@ async def report_used_groups(store: Store, used: UsedGroups) -> None:
             log.info("used_groups_taken_in", groups=len(used.groups), policy_revision=used.revision)
 
 
+async def newest_policy_revision(store: Store) -> int:
+    """Return the highest revision of the policy service that was ever heard of."""
+    async with store.read() as work:
+        return max(await work.devices.newest_policy_revision(), (await work.groups.used()).revision)
+
+
 async def refuse_other_members(work: Work, standing: Standing, names: Iterable[str]) -> None:
     """Raise DeniedError if policies are assigned to a group, or to one that nests it, where the caller may not assign any."""
     used = (await work.groups.used()).names

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.audit_store import record
 from services._chassis.db import Database, Transaction
+from services._chassis.logging import get_logger
 from services._chassis.paging import LARGEST_SIZE, Page, PageRequest, cut
 from services.policy.codec.kept import from_bytes, to_bytes
 from services.policy.model.audit import entry_of
@@ -24,6 +25,7 @@ from services.policy.model.objects import (
 )
 from services.policy.store.tables import AUDIT, HISTORY, OBJECT, OBJECT_TAG
 
+log = get_logger("policy.objects")
 _O, _T = OBJECT.c, OBJECT_TAG.c
 Row = Mapping[str, Any]
 Decoded = dict[tuple[str, str], tuple[bytes, AnyContent]]
@@ -48,6 +50,14 @@ class SqlStore:
         """Open a reading transaction."""
         async with self._database.read() as tx:
             yield SqlWork(tx)
+
+    async def raise_revision(self, seen: int) -> int:
+        """Go on above a revision that others have seen, if this one is lower: the data were restored; return the one that holds."""
+        async with self._database.transaction() as tx:
+            holds = await tx.raise_revision(seen)
+        if tx.revision is not None:
+            log.warning("policy_revision_raised", seen=seen, revision=holds)
+        return holds
 
     async def corpus(self) -> Corpus:
         """Read everything in one transaction, and decode what has changed since the last time."""

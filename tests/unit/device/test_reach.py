@@ -1,5 +1,7 @@
 """Whom policies reach is changed only by those who may assign policies there."""
 
+from dataclasses import replace
+
 import pytest
 
 from elevation.model import GroupType
@@ -7,9 +9,10 @@ from services._chassis.errors import DeniedError
 from services._chassis.permits import Permit
 from services.device.model.devices import Ownership
 from services.device.model.groups import GroupDraft
+from services.device.model.lifecycle import Lifecycle
 from services.device.model.used_groups import UsedGroup, UsedGroups
 from services.device.usecases.groups import apply_groups
-from services.device.usecases.reach import MOST_SHOWN, report_used_groups
+from services.device.usecases.reach import MOST_SHOWN, newest_policy_revision, report_used_groups
 from services.device.usecases.visibility import Standing
 from tests.builders.device_database import keep
 from tests.builders.devices import FREE, a_device, a_group
@@ -167,3 +170,10 @@ async def test_a_report_moves_no_revision_of_the_directory() -> None:
     before = store.kept.revision
     await report_used_groups(store, USED)
     assert (store.kept.revision, store.actions) == (before, [])
+
+
+async def test_the_newest_revision_that_was_heard_of_is_that_of_a_device_or_of_used_groups() -> None:
+    store = await store_with(UsedGroups(4))
+    assert await newest_policy_revision(store) == 4
+    await keep(store, replace(a_device("d9"), lifecycle=Lifecycle(policy_revision=6)))
+    assert await newest_policy_revision(store) == 6

@@ -10,7 +10,7 @@ from services.policy.codec.documents import MouldMaker
 from services.policy.model.delivery import Delivery, Desired, SettingsState
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryStep
-from services.policy.reporters import LARGEST_REPORT, SettingsReporter
+from services.policy.reporters import LARGEST_REPORT, Rhythm, SettingsReporter
 from services.policy.usecases.documents import Basis, Mark, PolicyBook
 from services.policy.usecases.settings_states import survey
 from services.policy.workers import LARGEST_GROUP, DeliveryWriter
@@ -167,7 +167,7 @@ class Office:
         self.deliveries = MemoryDeliveries()
         self.receiver = FakeReceiver()
         self.reporter = SettingsReporter(
-            self.book, self.deliveries, self.receiver, FakeClock(), is_open=opened.__contains__, linger=0
+            self.book, self.deliveries, self.receiver, FakeClock(), is_open=opened.__contains__, rhythm=Rhythm(linger=0)
         )
 
     def publish(self, *contents: Authored) -> None:
@@ -327,6 +327,24 @@ async def test_everything_is_told_again_to_a_receiver_that_comes_back() -> None:
         office.reporter.forget()
 
 
+async def test_what_a_receiver_that_has_seen_newer_policies_passed_over_is_told_again_above_them() -> None:
+    office = Office()
+    raised: list[int] = []
+
+    async def catch_up(seen: int) -> None:
+        raised.append(seen)
+        office.book.put(corpus(settings(), revision=seen + 1))
+
+    office.reporter = SettingsReporter(office.book, office.deliveries, office.receiver, FakeClock(), catch_up=catch_up)
+    office.publish(settings())
+    office.receiver.newest = 7
+    await office.told()
+    assert (raised, {state.revision for state in office.receiver.heard}) == ([7], {1})
+    assert (await office.told()).keys() == {"d1", "d2"}
+    assert (raised, {state.revision for state in office.receiver.heard}) == ([7], {8})
+    assert await office.told() == {}
+
+
 async def test_a_device_that_enrolled_again_is_told_of_again() -> None:
     office = Office()
     office.publish(settings())
@@ -347,7 +365,9 @@ async def test_only_what_may_have_changed_is_looked_at() -> None:
 
 async def test_what_another_process_heard_is_found_after_a_while() -> None:
     office = Office()
-    office.reporter = SettingsReporter(office.book, office.deliveries, office.receiver, FakeClock(), period=0.01)
+    office.reporter = SettingsReporter(
+        office.book, office.deliveries, office.receiver, FakeClock(), rhythm=Rhythm(period=0.01)
+    )
     office.publish(settings())
     await office.told()
     await office.deliveries.change([("d1", lambda old: old.applied(old.revision, old.desired, NOW))])
@@ -362,9 +382,9 @@ async def test_states_go_in_batches_and_none_is_lost() -> None:
     class CountingReceiver(FakeReceiver):
         sizes: list[int] = []  # noqa: RUF012 - one test, one receiver
 
-        async def report(self, states: Sequence[SettingsState]) -> None:
+        async def report(self, states: Sequence[SettingsState]) -> int:
             self.sizes.append(len(states))
-            await super().report(states)
+            return await super().report(states)
 
     office = Office(FakeDirectories(*(device(f"d{number}") for number in range(1234))))
     office.receiver = CountingReceiver()

@@ -33,11 +33,13 @@ class FakeUsedGroupsReceiver:
     def __init__(self) -> None:
         self.heard: asyncio.Queue[UsedGroups] = asyncio.Queue()
         self.failure: UnavailableError | None = None
+        self.newest = 0
 
-    async def report(self, used: UsedGroups) -> None:
+    async def report(self, used: UsedGroups) -> int:
         if self.failure:
             raise self.failure
         self.heard.put_nowait(used)
+        return self.newest
 
 
 class Office:
@@ -137,3 +139,19 @@ async def test_a_device_service_that_is_away_is_unavailable() -> None:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         with pytest.raises(UnavailableError):
             await UsedGroupsReports(channel).report(UsedGroups())
+
+
+async def test_groups_that_were_passed_over_are_told_again_once_the_revision_is_above_what_was_seen() -> None:
+    office = Office()
+    office.receiver.newest = 7
+
+    async def catch_up(seen: int) -> None:
+        office.publish(settings("s", "a"), revision=seen + 1)
+
+    office.reporter = UsedGroupsReporter(office.book, office.receiver, catch_up=catch_up)
+    office.publish(settings("s", "a"))
+    task = asyncio.create_task(office.reporter.run())
+    assert [(await office.heard()).revision for _ in range(2)] == [1, 8]
+    await asyncio.wait([task], timeout=0.01)
+    assert office.receiver.heard.empty()
+    task.cancel()

@@ -437,12 +437,19 @@ class ReportSettingsStatesResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    NEWEST_REVISION_FIELD_NUMBER: _builtins.int
+    newest_revision: _builtins.int
+    """Highest revision of the policy service's data that was ever heard of, by a state of a device or by used groups. Where it is above the
+    policy service's own, that was restored from an older state: it goes on above, and tells everything again. 0: none, or not told.
+    """
     def __init__(
         self,
+        *,
+        newest_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["newest_revision", b"newest_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -514,12 +521,17 @@ class ReportUsedGroupsResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    NEWEST_REVISION_FIELD_NUMBER: _builtins.int
+    newest_revision: _builtins.int
+    """As in ReportSettingsStatesResponse."""
     def __init__(
         self,
+        *,
+        newest_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["newest_revision", b"newest_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
