@@ -28,6 +28,9 @@ from fleet.model import ORDERS, AgentReport, Fault, FaultKind, Holding, Standing
 SECOND_STREAM_SECONDS = 0.5
 """How long the second of two streams of one agent lives."""
 
+_STOPPED_FOR = frozenset({FaultKind.RESTART, FaultKind.RESTORE})
+"""Faults that befall an agent which is not running: a stream of the run before would be measured by what the next one holds."""
+
 _OPTIONS = (
     *CHANNEL_OPTIONS,
     ("grpc.enable_http_proxy", 0),
@@ -159,7 +162,11 @@ class VirtualAgent:
             await asyncio.wait({session, order}, return_when=asyncio.FIRST_COMPLETED)
             if not _is_killed(session):
                 # Where the server has sent the agent away for good, only the script brings it back.
-                await self._obey(await order, channel)
+                fault = await order
+                if fault.kind in _STOPPED_FOR:
+                    session.cancel()
+                    await asyncio.wait({session})
+                await self._obey(fault, channel)
         finally:
             for task in (session, order):
                 task.cancel()

@@ -128,6 +128,36 @@ async def test_a_restart_and_an_older_state_are_new_runs_and_a_reconnection_is_n
         assert told == [("run-1", 4), ("run-2", 4), ("run-3", 3)]
 
 
+class StoppedMemory(LightKeeper):
+    """Notes whether a stream was held while the disk was taken back."""
+
+    held_streams: list[bool]
+
+    def rewind(self) -> bool:
+        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+        self.held_streams.append(any(getattr(found, "__name__", "") == "keep" for found in coroutines))
+        return super().rewind()
+
+
+async def test_an_agent_is_not_running_while_its_disk_is_taken_back() -> None:
+    memories: list[StoppedMemory] = []
+
+    def stopped(member: Member, armed: Armed) -> Memory:
+        del armed
+        memories.append(StoppedMemory(member.identity))
+        memories[0].held_streams = []
+        return memories[0]
+
+    async with living(stopped) as scene:
+        await scene.hello()
+        scene.offer(3)
+        await scene.said()
+        assert any(getattr(task.get_coro(), "__name__", "") == "keep" for task in asyncio.all_tasks())
+        scene.befall(FaultKind.RESTORE)
+        await scene.hello()
+    assert memories[0].held_streams == [False]
+
+
 async def test_a_second_stream_is_of_the_same_run() -> None:
     async with living() as scene:
         await scene.hello()
