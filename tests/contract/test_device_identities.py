@@ -49,8 +49,9 @@ async def kept(store: Store, device_id: str = "d1") -> Device | None:
         Credentials(a_certificate("a1"), a_certificate("b2"), ("c3", "d4")),
         Credentials(None, a_certificate("b2")),
         Credentials(None, None, ("c3",)),
+        Credentials(a_certificate("a1"), None, ("c3",), ("d4", "e5")),
     ],
-    ids=["none", "one", "all", "one that waits", "gone"],
+    ids=["none", "one", "all", "one that waits", "gone", "after an earlier life"],
 )
 async def test_certificates_and_marks_are_kept_as_they_are(device_store: Store, credentials: Credentials) -> None:
     device = replace(a_device(), credentials=credentials, suspected_clone=NOW, quarantined=True)

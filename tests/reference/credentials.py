@@ -25,7 +25,7 @@ from services.device.model.credentials import Certificate
 from services.device.model.devices import Device, EnrolmentState
 from services.device.model.installation import certificate_of
 from services.device.ports import Store
-from services.device.usecases.certificates import FLAG, admit
+from services.device.usecases.certificates import FLAG, Vigilance, admit
 from services.device.usecases.enrolment import enrol
 from services.device.usecases.leaving import ban_device, delete_device, lift_ban, retire_device
 from services.device.usecases.renewal import Renewal, renew
@@ -52,6 +52,8 @@ class Held:
         self.certificate = certificate
         self.used = False
         self.dead = False
+        self.ended = False
+        """Whether it died, at the latest, with the life of the device in which it was made."""
 
 
 class CredentialMachine(RuleBasedStateMachine):
@@ -127,12 +129,16 @@ class CredentialMachine(RuleBasedStateMachine):
         assert not any(other.enrolment is EnrolmentState.BANNED and other.name == name for other in before.values())
         repeated = device.credentials.unused is not None
         if not repeated:
-            for old in self.living(device.device_id):
-                old.dead = True
+            self.end_life(device.device_id)
         else:
             assert was is not None
             assert was.is_enrolled
         return self.hand_out(device.device_id, certificate_of(answer.certificate.encode()), used=not repeated)
+
+    def end_life(self, device_id: str) -> None:
+        for old in self.made:
+            if old.device_id == device_id:
+                old.dead = old.ended = True
 
     def hand_out(self, device_id: str, certificate: Certificate, *, used: bool) -> Held:
         for waiting in self.living(device_id):
@@ -180,10 +186,14 @@ class CredentialMachine(RuleBasedStateMachine):
         if held is None:
             return
         device_id, serial = held.device_id, held.certificate.serial
-        answer = self.run(lambda: admit(self.store, device_id, serial, vigilance=FLAG, now=self.now))
+        before = self.known().get(device_id)
+        strict = Vigilance(quarantines=True)
+        answer = self.run(lambda: admit(self.store, device_id, serial, vigilance=strict, now=self.now))
         assert (answer is None) is not held.dead
         if held.dead and (device := self.known().get(device_id)) and device.is_enrolled:
             assert device.suspected_clone is not None
+            if before is not None and before.suspected_clone is None:
+                assert device.quarantined is not held.ended
         if not held.dead:
             self.first_use(held)
 
@@ -210,8 +220,8 @@ class CredentialMachine(RuleBasedStateMachine):
         if isinstance(answer, ServiceError):
             assert isinstance(answer, NotFoundError | StateError)
             return
-        for old in self.living(device_id):
-            old.dead = True
+        if verb is not lift_ban:
+            self.end_life(device_id)
 
     @invariant()
     def at_most_two_certificates_count_and_they_are_those_of_the_book(self) -> None:
@@ -223,7 +233,7 @@ class CredentialMachine(RuleBasedStateMachine):
             else:
                 assert not living
                 assert not device.credentials.serials
-            assert living.isdisjoint(device.credentials.replaced)
+            assert living.isdisjoint((*device.credentials.replaced, *device.credentials.ended))
 
     @invariant()
     def the_directory_tells_what_counts_and_that_nothing_is_left_of_the_deleted(self) -> None:

@@ -2,6 +2,8 @@
 
 - A renewal adds a certificate beside the one in use. Its first use, in a call to any service, makes it the one in use; from then
   on the old one is refused. Another renewal before that replaces the one that was not used.
+- An enrolment anew, and a leave, end all certificates. Who shows one of those holds what the device was before: a machine that
+  was given up or stolen, which is no copy of the device as it is.
 - Devices of an older release have no certificate here: any of theirs counts until the first renewal, which learns it.
 
 INVARIANT: at most two certificates count, and none that was replaced.
@@ -12,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 MOST_REPLACED = 50
-"""Replaced certificates that are remembered, the newest; an older one is refused all the same, as one that nobody knows."""
+"""Replaced and ended certificates that are remembered, the newest of each; an older one is refused all the same, as one that nobody knows."""
 
 
 class Use(enum.Enum):
@@ -23,6 +25,8 @@ class Use(enum.Enum):
     """Of one that was not used before."""
     REPLACED = "REPLACED"
     """Of one that does not count any more: somebody lives on with what the device gave up."""
+    ENDED = "ENDED"
+    """Of one that ended with a life of the device before this one."""
     UNKNOWN = "UNKNOWN"
 
 
@@ -41,12 +45,14 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Hold a device's certificates; without a `current` one any that is not replaced counts."""
+    """Hold a device's certificates; without a `current` one any that is neither replaced nor ended counts."""
 
     current: Certificate | None = None
     unused: Certificate | None = None
     replaced: tuple[str, ...] = ()
-    """Serial numbers, oldest first."""
+    """Serial numbers of those that renewals replaced since the device enrolled last, oldest first."""
+    ended: tuple[str, ...] = ()
+    """Serial numbers of those of before, oldest first."""
 
     @property
     def serials(self) -> tuple[str, ...]:
@@ -66,6 +72,8 @@ class Credentials:
             return Use.FIRST
         if serial in self.replaced:
             return Use.REPLACED
+        if serial in self.ended:
+            return Use.ENDED
         return Use.ORDINARY if self.current is None or serial == self.current.serial else Use.UNKNOWN
 
     def may_repeat(self, key_digest: str) -> bool:
@@ -78,19 +86,22 @@ class Credentials:
 
     def renewed(self, issued: Certificate) -> "Credentials":
         """Return them with a new certificate that waits for its first use, in place of one that waited."""
-        return Credentials(self.current, issued, self._without(self.unused))
+        return replace(self, unused=issued, replaced=self._without(self.unused))
 
     def promoted(self) -> "Credentials":
         """Return them after the first use of the new certificate: the old one counts no more."""
-        return self if self.unused is None else Credentials(self.unused, None, self._without(self.current))
+        if self.unused is None:
+            return self
+        return replace(self, current=self.unused, unused=None, replaced=self._without(self.current))
 
     def begun_anew(self, issued: Certificate) -> "Credentials":
         """Return them with this one certificate alone."""
-        return Credentials(issued, None, self._without(self.current, self.unused))
+        return replace(self.ended_all(), current=issued)
 
-    def ended(self) -> "Credentials":
-        """Return them with all certificates replaced, by nothing; to be asked only of a device that is not enrolled any more."""
-        return Credentials(None, None, self._without(self.current, self.unused))
+    def ended_all(self) -> "Credentials":
+        """Return them with all certificates ended; without another one to be asked only of a device that is not enrolled any more."""
+        gone = self._without(self.current, self.unused)
+        return Credentials(ended=(*self.ended, *gone)[-MOST_REPLACED:])
 
     def _without(self, *gone: Certificate | None) -> tuple[str, ...]:
         return (*self.replaced, *(held.serial for held in gone if held is not None))[-MOST_REPLACED:]

@@ -72,7 +72,10 @@ def device_of(row: Row) -> Device:
         enrolled=row["enrolled"],
         enrolment=EnrolmentState(row["enrolment"]),
         credentials=Credentials(
-            _certificate(row, "certificate"), _certificate(row, "unused"), tuple(row["replaced_serials"])
+            _certificate(row, "certificate"),
+            _certificate(row, "unused"),
+            replaced=tuple(row["replaced_serials"]),
+            ended=tuple(row["ended_serials"]),
         ),
         suspected_clone=row["suspected_clone"],
         quarantined=row["quarantined"],
@@ -124,7 +127,7 @@ def used_of(row: Row) -> UsedGroups:
 
 
 def _credentials_row(credentials: Credentials) -> Row:
-    row: dict[str, Any] = {"replaced_serials": credentials.replaced}
+    row: dict[str, Any] = {"replaced_serials": credentials.replaced, "ended_serials": credentials.ended}
     for name, held in (("certificate", credentials.current), ("unused", credentials.unused)):
         row[f"{name}_serial"] = held.serial if held else ""
         row[f"{name}_key"] = held.key_digest if held else ""

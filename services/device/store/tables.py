@@ -47,7 +47,7 @@ DEVICES = sa.Table(
     *_texts("certificate_serial", "certificate_key", "unused_serial", "unused_key"),
     sa.Column("certificate_expires", UtcDateTime, nullable=True),
     sa.Column("unused_expires", UtcDateTime, nullable=True),
-    *_lists("replaced_serials"),
+    *_lists("replaced_serials", "ended_serials"),
     sa.Column("suspected_clone", UtcDateTime, nullable=True),
     sa.Column("quarantined", sa.Boolean, nullable=False),
     sa.Column("enrolled", UtcDateTime, nullable=False),

@@ -1,7 +1,8 @@
 """What the use of a device's certificate says: that it is the device, that a renewal has arrived, or that there are two of it.
 
 A renewal's certificate becomes the one in use by its first use. One that was replaced shows a second line of life: who
-shows it is refused, and the device is marked, because a copy of it, or what it was restored from, lives on.
+shows it is refused, and the device is marked, because a copy of it, or what it was restored from, lives on. One that ended with
+an earlier life of the device marks it too, but never takes its policy away: a stolen machine must not harm its successor.
 """
 
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from services.device.usecases.history import became
 
 log = get_logger("device.certificates")
 _REPLACED = "its certificate was replaced, and somebody uses it still"
+_ENDED = "its certificate ended when the device enrolled anew or left, and somebody uses it still"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ async def admit(store: Store, device_id: str, serial: str, *, vigilance: Vigilan
     async with store.read() as work:
         device = enrolled(await work.devices.get(device_id))
     use = device.use_of(serial)
-    if use is Use.FIRST or (use is Use.REPLACED and device.suspected_clone is None):
+    if use is Use.FIRST or (use in {Use.REPLACED, Use.ENDED} and device.suspected_clone is None):
         async with store.transaction() as work:
             device = enrolled(await work.devices.get(device_id))
             match device.use_of(serial):
@@ -49,6 +51,8 @@ async def admit(store: Store, device_id: str, serial: str, *, vigilance: Vigilan
                     device = await promote(work, device, now)
                 case Use.REPLACED:
                     await suspect(work, device, _REPLACED, vigilance=vigilance, now=now)
+                case Use.ENDED:
+                    await suspect(work, device, _ENDED, vigilance=FLAG, now=now)
                 case _:
                     pass
     admitted(device, serial)

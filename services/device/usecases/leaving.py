@@ -83,7 +83,7 @@ async def _moved(
     moved = replace(
         device,
         enrolment=enrolment,
-        credentials=device.credentials.ended(),
+        credentials=device.credentials.ended_all(),
         version=device.version + 1,
         revision=await work.next_revision(),
     )

@@ -307,3 +307,17 @@ async def test_a_device_that_looks_like_two_is_quarantined_where_the_operator_wa
         clear = devices_pb2.ClearSuspectedCloneRequest(device_id=old.device_id)
         await service.devices.ClearSuspectedClone(clear, metadata=service.owner)
         assert not (await service.device()).quarantined
+
+
+async def test_a_machine_that_was_given_up_marks_its_successor_and_never_takes_its_policy_away(tmp_path: Path) -> None:
+    async with device_service(tmp_path, on_suspected_clone="quarantine") as service:
+        replaced, ended = await a_renewed_device(service)
+        await service.retire(ended.device_id)
+        successor = await service.enrol()
+        assert successor.device_id == ended.device_id
+        for stolen in (replaced, ended):
+            assert judged(await refusal_of(service.check_in(stolen.identity))) == REPLACED
+        marked = await service.device()
+        assert (marked.HasField("suspected_clone"), marked.quarantined) == (True, False)
+        assert (await history(service, ended.device_id))[-1] == ("SUSPECTED_CLONE", "", "SUSPECTED")
+        await service.check_in(successor.identity)
