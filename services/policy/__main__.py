@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 
 import uuid_utils
+from grpc.aio import Channel
 
 from epm.policy.v1 import agent_pb2_grpc, policies_pb2_grpc, rollouts_pb2_grpc
 from services._chassis.access import AccessControl
@@ -29,6 +30,7 @@ from services.policy.codec.documents import MouldMaker
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.sightings import Sighting, certificate_used, suspected_clone
 from services.policy.open_streams import OpenStreams
+from services.policy.ports import CatchUp, Deliveries
 from services.policy.preparer import Preparer
 from services.policy.presence import Presence
 from services.policy.reporters import SettingsReporter, SightingReporter, UsedGroupsReporter
@@ -70,10 +72,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     book = PolicyBook(directory, MouldMaker().mould, deprovision_after=settings.deprovision_after)
     corpus = CorpusFollower(store, database.changes, book)
     catch_up = partial(_catch_up, store, corpus)
-    reporter = SettingsReporter(
-        book, deliveries, SettingsReports(device), clock, is_open=streams.is_open, catch_up=catch_up
-    )
-    used = UsedGroupsReporter(book, UsedGroupsReports(device), catch_up=catch_up)
+    reporter, used = _reporters(book, deliveries, device, clock, is_open=streams.is_open, catch_up=catch_up)
     preparer, process = Preparer(streams, writer, clock), secrets.token_hex(PROCESS_BYTES)
     presence = await _presence(SqlHolders(database, process), clock, streams, reporter)
     tell = partial(_tell, book, preparer, reporter)
@@ -117,6 +116,19 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         on_drain=[streams.drain, feed.close],
         close=close,
     )
+
+
+def _reporters(
+    book: PolicyBook,
+    deliveries: Deliveries,
+    device: Channel,
+    clock: Clock,
+    *,
+    is_open: Callable[[str], bool],
+    catch_up: CatchUp,
+) -> tuple[SettingsReporter, UsedGroupsReporter]:
+    settings = SettingsReporter(book, deliveries, SettingsReports(device), clock, is_open=is_open, catch_up=catch_up)
+    return settings, UsedGroupsReporter(book, UsedGroupsReports(device), catch_up=catch_up)
 
 
 async def _presence(holders: SqlHolders, clock: Clock, streams: OpenStreams, reporter: SettingsReporter) -> Presence:

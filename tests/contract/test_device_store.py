@@ -193,21 +193,6 @@ async def test_names_differ_by_case(device_store: Store) -> None:
     assert found.device_id == "d2"
 
 
-async def test_the_newest_policy_revision_is_that_of_any_device(device_store: Store) -> None:
-    async with device_store.read() as work:
-        assert await work.devices.newest_policy_revision() == 0
-    states = ((EnrolmentState.ENROLLED, 3), (EnrolmentState.RETIRED, 9), (EnrolmentState.ENROLLED, 5))
-    await keep(
-        device_store,
-        *(
-            replace(a_device(f"d{number}"), enrolment=state, lifecycle=Lifecycle(policy_revision=revision))
-            for number, (state, revision) in enumerate(states)
-        ),
-    )
-    async with device_store.read() as work:
-        assert await work.devices.newest_policy_revision() == 9
-
-
 async def test_devices_are_due_from_their_time_on_the_longest_overdue_first(device_store: Store) -> None:
     def leaving(device_id: str, state: EpmState, time: timedelta) -> Device:
         return a_device(device_id, lifecycle=Lifecycle(state, Desired.NONE, NOW + time))
