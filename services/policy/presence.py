@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from services._chassis.clock import Clock
+from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
 from services.policy.ports import Holders
@@ -50,5 +52,6 @@ class Presence:
                 listener(closed)
 
     async def close(self) -> None:
-        """Close what is still open here, because the process ends."""
-        await self._holders.end(self._clock.now())
+        """Close what is still open here, because the process ends; where that cannot be written, others find it."""
+        with suppress(UnavailableError):
+            await self._holders.end(self._clock.now())
