@@ -146,6 +146,7 @@ async def test_a_watch_tells_the_truth_as_it_happens(office: Office) -> None:
     willing, refusing = await house.enrol("willing"), await house.enrol("refusing")
     away = await house.enrol("away")
     await office.apply(workstations())
+    await office.rollout(house.owner)  # streams that open before the policy is known are offered a document without it
     async with office.stream(willing) as first, office.stream(refusing) as second:
         watch = office.watch(house.owner)
         await until(watch, targeted=3, offered=2, pending=1, offline=1)
