@@ -245,7 +245,7 @@ async def test_an_enrolment_that_lacks_something_ends_with_2(
 async def test_a_wrong_token_ends_with_1_without_showing_it(tmp_path: Path, servers: FakeServers) -> None:
     done = await agent(*enrol(tmp_path, servers), "--token-file", "-", typed="secret-guess\n")
     assert done.code == program.NOT_ELEVATED
-    assert "the enrolment token is not known; ask for a new enrolment token" in done.errors
+    assert "the enrolment token is not known here; ask for a new one\n" in done.errors
     assert "secret-guess" not in done.errors + done.output
     assert "Traceback" not in done.errors
 
