@@ -129,6 +129,14 @@ class PolicyStream:
 
     async def run(self, hello: Hello, requests: Requests, send: Send) -> None:
         """Talk until the device or the server ends the stream. Raises a ServiceError for a device that breaks the rules."""
+        try:
+            await self._begin(hello)
+            await self._converse(requests, send)
+        finally:  # also of one that broke off while it began; its first step may be on its way to the disk
+            with suppress(UnavailableError):
+                await self.conversation.end(self._manners.clock.now())
+
+    async def _begin(self, hello: Hello) -> None:
         device_id = self.conversation.device_id
         if await self.conversation.begin(hello, self._manners.clock.now()):
             log.warning("policy_stream_alternates", device_id=device_id, run_id=hello.run_id)
@@ -140,6 +148,8 @@ class PolicyStream:
             agent_version=hello.agent_version,
             revision=hello.revision,
         )
+
+    async def _converse(self, requests: Requests, send: Send) -> None:
         reader = asyncio.create_task(self._read(requests))
         reader.add_done_callback(lambda _: self._interrupt())
         try:
@@ -152,11 +162,7 @@ class PolicyStream:
             if self._last_words is not None:
                 self._last_words.cancel()
             reader.cancel()
-            try:
-                await asyncio.gather(reader, return_exceptions=True)
-            finally:  # a call may be cancelled twice, and the end of its stream is written down all the same
-                with suppress(UnavailableError):
-                    await self.conversation.end(self._manners.clock.now())
+            await asyncio.gather(reader, return_exceptions=True)
 
     async def _read(self, requests: Requests) -> None:
         async for request in requests:

@@ -13,6 +13,7 @@ from services._chassis.errors import UnavailableError
 from services.policy.model.delivery import Delivery
 from services.policy.model.manifest import LIFETIME
 from services.policy.model.states import DeliveryState
+from services.policy.ports import DeliveryStep
 from services.policy.streams import PolicyStream
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.hello import Hello
@@ -275,5 +276,40 @@ async def test_that_a_stream_ended_is_written_down_though_its_call_is_cancelled_
     await leaving.wait()
     running.cancel()
     left.set()
+    await asyncio.wait([running])
+    await world.until(lambda delivery: not delivery.stream)
+
+
+class Undecided:
+    """Keep steps, and never tell that they were kept."""
+
+    def __init__(self, world: World) -> None:
+        self.asked = asyncio.Event()
+        self._world = world
+
+    def change(self, device_id: str, step: DeliveryStep) -> "asyncio.Future[Delivery]":
+        """Hand the step on."""
+        kept = self._world.writer.change(device_id, step)
+        if self.asked.is_set():
+            return kept
+        self.asked.set()
+        return asyncio.get_running_loop().create_future()
+
+
+async def test_that_a_stream_ended_is_written_down_though_its_call_is_cancelled_while_it_begins(world: World) -> None:
+    async def silence() -> AsyncIterator[agent_pb2.StreamPolicyRequest]:
+        await asyncio.Event().wait()
+        yield agent_pb2.StreamPolicyRequest()
+
+    async def send(_: agent_pb2.StreamPolicyResponse) -> None: ...
+
+    deliveries = Undecided(world)
+    conversation = Conversation(
+        "d1", "stream-1", book=world.book, deliveries=deliveries, new_nonce=lambda: b"", keys=world.speaker.keys
+    )
+    running = asyncio.create_task(PolicyStream(conversation, world.manners).run(Hello(), silence(), send))
+    await deliveries.asked.wait()
+    await world.until(lambda delivery: bool(delivery.stream))
+    running.cancel()
     await asyncio.wait([running])
     await world.until(lambda delivery: not delivery.stream)
