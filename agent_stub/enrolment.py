@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent_stub import identity_store
 from agent_stub.files import StateError, private_folder
 from agent_stub.first_contact import FirstContactError, find_authority, fingerprint_of, holds
-from agent_stub.keys import certificate_problems, key_pem, signing_request, take_up_key
+from agent_stub.keys import certificate_problems, certificates, key_pem, signing_request, take_up_key
 from agent_stub.model import Credentials, Identity
 from epm.device.v1 import agent_pb2, agent_pb2_grpc
 
@@ -86,7 +85,7 @@ def _authorities(enrolment: Enrolment) -> tuple[bytes | None, bytes]:
             "the enrolment token does not say which CA the installation has; copy the token whole, or give --ca"
         )
     try:
-        x509.load_pem_x509_certificates(enrolment.ca)
+        certificates(enrolment.ca)
     except ValueError as error:
         raise EnrolmentError(
             "--ca holds no PEM certificate; give the certificate of the installation's CA, `ca/ca.crt` of its server"

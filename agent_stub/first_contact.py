@@ -17,6 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 
+from agent_stub.keys import certificates
+
 FINGERPRINT_SEPARATOR = "."
 _FINGERPRINT_BYTES = 32
 
@@ -57,7 +59,7 @@ def find_authority(server: str, fingerprint: bytes, *, deadline_seconds: float) 
 
 def holds(authorities: bytes, fingerprint: bytes) -> bool:
     """Tell whether the certificate of a fingerprint is among certificates (PEM)."""
-    found = x509.load_pem_x509_certificates(authorities)
+    found = certificates(authorities)
     return any(hashlib.sha256(one.public_bytes(serialization.Encoding.DER)).digest() == fingerprint for one in found)
 
 

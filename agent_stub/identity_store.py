@@ -14,13 +14,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent_stub.files import StateDisk, StateError, write_private
-from agent_stub.keys import fits, key_pem, new_key
+from agent_stub.keys import certificates, fits, key_pem, new_key
 from agent_stub.model import Credentials, Identity
 from agent_stub.notes import read_note, write_note
 
@@ -138,7 +137,7 @@ class CandidateStore:
                 return None
             own = self._folder / CANDIDATE_AUTHORITIES
             authorities = (own if own.exists() else self._folder / AUTHORITIES).read_bytes()
-            x509.load_pem_x509_certificates(authorities)
+            certificates(authorities)
         except _UNREADABLE:
             return None
         return Credentials(
@@ -167,7 +166,7 @@ def _fits(folder: Path, key: str, certificate: str) -> bool:
 
 def _check(credentials: Credentials) -> None:
     """Raise ValueError for what no connection can be made with: said here, where it can be told what to do."""
-    x509.load_pem_x509_certificates(credentials.ca)
+    certificates(credentials.ca)
     if not fits(credentials.key, credentials.certificate):
         raise ValueError("the certificate is for another key")
 

@@ -38,10 +38,18 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+def certificates(pem: bytes) -> list[x509.Certificate]:
+    """Read certificates (PEM); raise ValueError for anything else, and for those of no known version."""
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except x509.InvalidVersion as error:
+        raise ValueError("a certificate is of no known version") from error
+
+
 def fits(key: bytes, certificate: bytes) -> bool:
     """Tell whether a certificate (PEM, leaf first) is of a key (PEM); raise ValueError for what is neither."""
     public = serialization.load_pem_private_key(key, password=None).public_key()
-    return x509.load_pem_x509_certificates(certificate)[0].public_key() == public
+    return certificates(certificate)[0].public_key() == public
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -63,8 +71,8 @@ def certificate_problems(
 ) -> Iterator[str]:
     """Say all that keeps an answer from being the certificate of this key and this name."""
     try:
-        leaf, *rest = x509.load_pem_x509_certificates(certificate_pem.encode())
-        authorities = x509.load_pem_x509_certificates(ca_pem.encode())
+        leaf, *rest = certificates(certificate_pem.encode())
+        authorities = certificates(ca_pem.encode())
         alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound):
         yield "certificate_pem or ca_pem cannot be read"

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 
 from agent_stub.checkin import DEADLINE_SECONDS
 from agent_stub.identity_store import CandidateStore
-from agent_stub.keys import certificate_problems, signing_request
+from agent_stub.keys import certificate_problems, certificates, signing_request
 from agent_stub.links import REFUSALS, REFUSED_CAP_SECONDS, Channels, SessionError, asked_wait, doubled
 from agent_stub.model import Credentials, Identity, Moment
 from agent_stub.ports import Clock, Delays
@@ -227,7 +227,7 @@ class Renewal:
 
 def leaf_of(credentials: Credentials) -> x509.Certificate:
     """Give the device's own certificate."""
-    return x509.load_pem_x509_certificates(credentials.certificate)[0]
+    return certificates(credentials.certificate)[0]
 
 
 def renewal_time(certificate: x509.Certificate) -> datetime:

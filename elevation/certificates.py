@@ -33,7 +33,7 @@ def parse_pem(text: str) -> Certificate:
     try:
         parsed = x509.load_pem_x509_certificate(text.strip().encode("ascii"))
         return _certificate(parsed)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateError("is damaged; export the certificate again") from error
 
 
@@ -44,7 +44,7 @@ def parse_der(der: bytes) -> Certificate:
 
     try:
         return _certificate(x509.load_der_x509_certificate(der))
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateError("is not a DER certificate") from error
 
 

@@ -55,7 +55,7 @@ class TrustStore:
                 x509.load_der_x509_certificate(reported.leaf),
                 [x509.load_der_x509_certificate(one) for one in reported.chain],
             )
-        except (VerificationError, ValueError):
+        except (VerificationError, ValueError, x509.InvalidVersion):
             return False
         return True
 
@@ -74,7 +74,7 @@ def load_trust_store(folder: Path | None) -> TrustStore:
     for file in files:
         try:
             roots += x509.load_pem_x509_certificates(file.read_bytes())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, x509.InvalidVersion) as error:
             raise TrustStoreError(
                 f"trusted signers {file}: is no readable PEM certificate; repair or remove it"
             ) from error

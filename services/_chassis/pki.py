@@ -100,7 +100,7 @@ def load_certificate(path: Path) -> x509.Certificate:
         raise StateError(
             f"the certificate cannot be read: {path}: {error.strerror}", reason="CERTIFICATE_UNREADABLE"
         ) from error
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise StateError(f"{path} holds no PEM certificate", reason="CERTIFICATE_UNREADABLE") from error
 
 

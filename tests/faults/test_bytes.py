@@ -139,6 +139,7 @@ def test_a_note_of_the_last_contact_with_damage_is_said_and_lets_no_older_policy
 @pytest.mark.parametrize("file", ["identity", "key", "certificate", "ca"])
 @given(damage=DAMAGES)
 @example(damage=Damage(0.0, None))
+@example(damage=Damage(0.064453125, 1))  # makes a certificate of a version that there is not
 def test_a_damaged_identity_is_a_refused_start_or_the_same_device_under_the_same_keys(
     file: str, damage: Damage
 ) -> None:

@@ -22,6 +22,7 @@ class Wire:
     def __init__(self, server: str) -> None:
         self._server = server.rpartition(":")
         self.arrived = 0
+        self._carrying: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[str]:
@@ -29,11 +30,20 @@ class Wire:
         road = await asyncio.start_server(self._carry, "127.0.0.1", 0)
         async with road:
             yield f"127.0.0.1:{road.sockets[0].getsockname()[1]}"
+        for carrying in self._carrying:
+            carrying.cancel()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (carrying := asyncio.current_task()) is not None:
+            self._carrying.add(carrying)
         host, _, port = self._server
         beyond, back = await asyncio.open_connection(host, int(port))
-        await asyncio.gather(self._copy(reader, back), self._copy(beyond, writer, counted=True))
+        try:
+            await asyncio.gather(self._copy(reader, back), self._copy(beyond, writer, counted=True))
+        finally:
+            for end in (back, writer):
+                end.transport.abort()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool = False) -> None:
         while content := await reader.read(1 << 16):
