@@ -2,12 +2,13 @@
 
 import json
 import os
+import random
 import re
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,9 @@ import tenacity
 
 PATIENCE = 30.0
 """Seconds that anything here may take on a busy machine."""
+
+OWN_PORTS = (20_000, 32_000)
+"""Below those that systems give to connections."""
 
 Found = TypeVar("Found")
 Wrap = Callable[[list[str]], list[str]]
@@ -242,10 +246,13 @@ def installation(folder: Path, *, mesh: str = "", **settings: str) -> Iterator[I
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on."""
-    with ExitStack() as held:
-        listeners = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
+    """Return ports that nobody listens on, and that no system hands out by itself before they are used."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(*OWN_PORTS)  # noqa: S311 - a die, no secret
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found += [port] * (port not in found)
+    return found
 
 
 def _address(kind: str, output: str) -> str:

@@ -66,6 +66,7 @@ def members(house: Installation, name: str) -> list[tuple[Any, ...]]:
 
 
 def test_a_device_follows_filters_members_and_nesting(house: Installation) -> None:
+    house.apply(POLICY + "---" + groups("os = linux", "found", "lab"))  # whichever test came before
     house.wait_for("the policy, by a filter in a nested group", lambda: enabled(house))
     assert members(house, "fleet") == [("other", "NESTED", "lab"), ("ws-1", "NESTED", "found")]
     shown = house.must("epm", "get", "device", "ws-1", "--output", "json").json()
