@@ -13,7 +13,7 @@ from agent_stub.links import CHANNEL_OPTIONS, Link, SessionError, keep
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
 from agent_stub.policy.stream import PolicyStream
-from agent_stub.system import VERSION
+from agent_stub.system import VERSION, SystemDelays
 from epm.device.v1 import agent_pb2_grpc as device_grpc
 from epm.device.v1.agent_pb2 import COMPONENT_STATE_UNSPECIFIED, ComponentState
 from epm.policy.v1 import agent_pb2, agent_pb2_grpc
@@ -39,16 +39,13 @@ _OPTIONS = (
 )
 
 
-class FleetDelays:
+class FleetDelays(SystemDelays):
     """Waits as agents do, but never longer than a bound."""
 
     def __init__(self, longest: float, die: random.Random) -> None:
+        super().__init__()
         self._longest = longest
         self._die = die
-
-    async def pause(self, seconds: float) -> None:
-        """Wait that long."""
-        await asyncio.sleep(seconds)
 
     def jitter(self, most: float) -> float:
         """Draw a number of seconds between 0 and the given one, or the bound."""

@@ -10,9 +10,9 @@ import errno
 import os
 import platform
 import sys
-import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from agent_stub.model import Rights
 
@@ -30,32 +30,13 @@ def with_rights(rights: Rights, work: Callable[[], T]) -> T:
         return work()
     if os.geteuid() != 0 or sys.platform != "linux":
         raise OSError(errno.ENOTSUP, "the agent cannot take on the rights of its caller")
-    return _Borrowing(rights, work).done()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="borrowed-rights") as thread:
+        return thread.submit(_as_caller, rights, work).result()
 
 
-class _Borrowing(threading.Thread, Generic[T]):
-    """A thread that lives for one piece of work."""
-
-    def __init__(self, rights: Rights, work: Callable[[], T]) -> None:
-        super().__init__(name="borrowed-rights", daemon=True)
-        self._rights = rights
-        self._work = work
-        self._results: list[T] = []
-        self._fault: BaseException | None = None
-
-    def done(self) -> T:
-        self.start()
-        self.join()
-        if self._fault is not None:
-            raise self._fault
-        return self._results[0]
-
-    def run(self) -> None:
-        try:
-            _take_on(self._rights)
-            self._results.append(self._work())
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for the thread
-            self._fault = error
+def _as_caller(rights: Rights, work: Callable[[], T]) -> T:
+    _take_on(rights)
+    return work()
 
 
 def _take_on(rights: Rights) -> None:
