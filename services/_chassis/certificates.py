@@ -1,6 +1,8 @@
-"""What certificates say: which one it is, whose key it has, who issued it."""
+"""What certificates say: which one it is, whose key it has, who issued it; and what is said of one that counts no more."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +12,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from services._chassis.caller import serial_of
+from services._chassis.errors import DeniedError, UnavailableError
+
+CERTIFICATE_REPLACED = "CERTIFICATE_REPLACED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +56,27 @@ def key_digest(key: CertificatePublicKeyTypes) -> str:
     """Return the SHA-256 of a public key, in hex."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
+
+
+def replaced() -> DeniedError:
+    """Return the refusal of a certificate that counts no more."""
+    return DeniedError(
+        "this certificate was replaced by another of the device; use that one, or enrol again with a token for the device",
+        reason=CERTIFICATE_REPLACED,
+    )
+
+
+@contextmanager
+def by_directory(*, live: bool) -> Iterator[None]:
+    """Admit a device by a directory: of one that is not `live`, what it does not know may be a new certificate.
+
+    Turns the refusal of such a certificate into UnavailableError, which asks its device to come back.
+    """
+    try:
+        yield
+    except DeniedError as error:
+        if live or error.reason != CERTIFICATE_REPLACED:
+            raise
+        raise UnavailableError(
+            "the certificate is not known here, and the device service is away; try again", reason="DIRECTORY_BEHIND"
+        ) from error

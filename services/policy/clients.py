@@ -8,8 +8,9 @@ import grpc.aio
 
 from elevation.model import Group, GroupType
 from epm.device.v1 import devices_pb2, groups_pb2, lifecycle_pb2, lifecycle_pb2_grpc
+from services._chassis.certificates import by_directory
 from services._chassis.client import DEADLINE, calling
-from services._chassis.errors import DeniedError, UnavailableError
+from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.times import time_to_proto
 from services._chassis.workers import Worker
@@ -17,7 +18,7 @@ from services.policy.model.delivery import Desired, SettingsState
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.sightings import Sighting, SightingKind
 from services.policy.model.used_groups import UsedGroups
-from services.policy.usecases.admission import CERTIFICATE_REPLACED, admit, is_settled
+from services.policy.usecases.admission import admit, is_settled
 
 PATIENCE = 5.0
 """Seconds that a device which has only just enrolled, and a revision, are waited for; the directory follows within one."""
@@ -118,15 +119,8 @@ class DirectoryWatch:
         is asked to come back.
         """
         await self._wait(lambda: self._directory is not None and is_settled(self._directory, device_id, serial))
-        try:
+        with by_directory(live=self._live):
             return admit(self.directory(), device_id, serial)
-        except DeniedError as error:
-            if self._live or error.reason != CERTIFICATE_REPLACED:
-                raise
-            raise UnavailableError(
-                "the certificate is not known here, and the device service is away; try again",
-                reason="DIRECTORY_BEHIND",
-            ) from error
 
     async def _wait(self, reached: Callable[[], bool]) -> None:
         if reached():

@@ -6,13 +6,14 @@ from collections.abc import Callable
 import grpc.aio
 
 from epm.device.v1 import devices_pb2, lifecycle_pb2, lifecycle_pb2_grpc
+from services._chassis.certificates import by_directory
 from services._chassis.client import DEADLINE, calling
-from services._chassis.errors import DeniedError, UnavailableError
+from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
 from services.reporting.model.devices import Device, Directory
 from services.reporting.ports import DeviceRecords
-from services.reporting.usecases import CERTIFICATE_REPLACED, admit, is_settled
+from services.reporting.usecases import admit, is_settled
 
 PATIENCE = 5.0
 """Seconds that a device which has only just enrolled, and a new certificate, are waited for; the directory follows within one."""
@@ -82,15 +83,8 @@ class DirectoryWatch:
                     await self._changed.wait()
         except TimeoutError:
             pass
-        try:
+        with by_directory(live=self._live):
             return admit(self.directory, device_id, serial)
-        except DeniedError as error:
-            if self._live or error.reason != CERTIFICATE_REPLACED:
-                raise
-            raise UnavailableError(
-                "the certificate is not known here, and the device service is away; try again",
-                reason="DIRECTORY_BEHIND",
-            ) from error
 
     async def _put_in_force(self, devices: dict[str, Device], deleted: set[str], *, whole: bool) -> None:
         changed = self.directory.changed(devices)

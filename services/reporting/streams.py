@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from epm.reporting.v1 import agent_pb2
+from services._chassis.certificates import replaced
 from services._chassis.clock import Clock
 from services._chassis.errors import DeniedError, InvalidError, LimitError, Problem, ServiceError
 from services._chassis.hello import message_with_hello
@@ -22,7 +23,7 @@ from services._chassis.times import time_to_proto
 from services.reporting.codec.incoming import ack_to_proto, batch_from_proto
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Rejection, microseconds
-from services.reporting.usecases import not_enrolled, replaced
+from services.reporting.usecases import not_enrolled
 from services.reporting.workers import Answer, GroupCommitWriter
 
 CREDIT = 1000

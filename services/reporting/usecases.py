@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from services._chassis.certificates import replaced
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, UnavailableError
 from services._chassis.paging import Page, PageRequest, page_request
 from services.reporting.model.devices import Device, Directory
@@ -16,8 +17,6 @@ from services.reporting.model.reports import (
     UserCount,
 )
 from services.reporting.ports import Reports
-
-CERTIFICATE_REPLACED = "CERTIFICATE_REPLACED"
 
 
 def is_settled(directory: Directory, device_id: str, serial: str) -> bool:
@@ -57,14 +56,6 @@ def not_enrolled(device: Device) -> DeniedError:
 def deleted() -> DeniedError:
     """Return the refusal of a device that is no more."""
     return DeniedError("the device was deleted; enrol it again", reason="DEVICE_UNKNOWN")
-
-
-def replaced() -> DeniedError:
-    """Return the refusal of a certificate that counts no more."""
-    return DeniedError(
-        "this certificate was replaced by another of the device; use that one, or enrol again with a token for the device",
-        reason=CERTIFICATE_REPLACED,
-    )
 
 
 async def list_elevations(reports: Reports, question: Question, *, page_size: int, page_token: str) -> Page[Elevation]:

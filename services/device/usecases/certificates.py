@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services._chassis.audit import AuditEntry
+from services._chassis.certificates import replaced
 from services._chassis.errors import DeniedError
 from services._chassis.logging import get_logger
 from services.device.model.credentials import Use
@@ -62,10 +63,7 @@ def admitted(device: Device | None, serial: str) -> Device:
     """Return the device, if it is enrolled and the certificate counts. Raises DeniedError."""
     found = enrolled(device)
     if found.use_of(serial) not in {Use.ORDINARY, Use.FIRST}:
-        raise DeniedError(
-            "this certificate was replaced by another of the device; use that one, or enrol again with a token for the device",
-            reason="CERTIFICATE_REPLACED",
-        )
+        raise replaced()
     return found
 
 

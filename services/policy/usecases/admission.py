@@ -4,10 +4,9 @@ A device is let in with a certificate that counts: the one in use, or one that w
 those are; a device of which it tells none is let in with any of its certificates.
 """
 
+from services._chassis.certificates import replaced
 from services._chassis.errors import DeniedError, ServiceError, UnavailableError
 from services.policy.model.directory import Directory, DirectoryDevice
-
-CERTIFICATE_REPLACED = "CERTIFICATE_REPLACED"
 
 
 def is_settled(directory: Directory, device_id: str, serial: str) -> bool:
@@ -32,10 +31,7 @@ def admit(directory: Directory, device_id: str, serial: str) -> DirectoryDevice:
     if not device.enrolled:
         raise DeniedError("the device is retired; enrol it again with a new token", reason="DEVICE_NOT_ENROLLED")
     if not device.counts(serial):
-        raise DeniedError(
-            "this certificate was replaced by another of the device; use that one, or enrol again with a token for the device",
-            reason=CERTIFICATE_REPLACED,
-        )
+        raise replaced()
     return device
 
 
