@@ -171,4 +171,5 @@ async def test_an_export_can_begin_anywhere(house: House) -> None:
     parts = await house.export(Export(service=RBAC, from_sequence=3))
     assert [part.record.sequence for part in parts if part.HasField("record")] == [3, 4]
     nothing = await house.export(Export(service=RBAC, from_sequence=2**64 - 1))
-    assert [part.WhichOneof("part") for part in nothing] == ["public_key_pem", "checkpoint", "checkpoint"]
+    kinds = [part.WhichOneof("part") for part in nothing]
+    assert (kinds[0], set(kinds[1:])) == ("public_key_pem", {"checkpoint"})  # as many as were signed until then
