@@ -126,7 +126,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class LintIgnore:
-    """A lint check that the author of a rule sets aside, and why."""
+    """A lint check that the author of a rule, a policy or a certificate sets aside, and why."""
 
     check: str
     reason: str
@@ -181,6 +181,7 @@ class RulesPolicy:
     rules: tuple[Rule, ...] = ()
     assignments: Assignments = field(default_factory=Assignments)
     description: str = ""
+    lint: tuple[LintIgnore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,7 @@ class SettingsPolicy:
     """None: the policy never gets stale."""
     assignments: Assignments = field(default_factory=Assignments)
     description: str = ""
+    lint: tuple[LintIgnore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,7 @@ class ReusableCertificate:
     name: str
     certificate: Certificate
     description: str = ""
+    lint: tuple[LintIgnore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

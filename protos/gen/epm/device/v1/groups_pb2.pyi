@@ -4,6 +4,7 @@ isort:skip_file
 Groups of devices and of users, for administrators."""
 
 from collections import abc as _abc
+from epm.access.v1 import objects_pb2 as _objects_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -112,6 +113,7 @@ class Group(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     SCOPE_TAGS_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique name, 1 to 128 characters. `all-devices` and `all-users` are refused."""
     description: _builtins.str
@@ -120,6 +122,8 @@ class Group(_message.Message):
     """Type of the members. Cannot be changed."""
     filter: _builtins.str
     """Filter over attributes of the device, for a group of devices. Empty: the members are listed."""
+    etag: _builtins.str
+    """Output only. Changes with every change of the group."""
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of devices or of users; whether there is such a device does not matter. Empty with a filter."""
@@ -144,10 +148,11 @@ class Group(_message.Message):
         filter: _builtins.str = ...,
         scope_tags: _abc.Iterable[_builtins.str] | None = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "filter", b"filter", "groups", b"groups", "members", b"members", "name", b"name", "scope_tags", b"scope_tags", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "etag", b"etag", "filter", b"filter", "groups", b"groups", "members", b"members", "name", b"name", "scope_tags", b"scope_tags", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -261,21 +266,27 @@ class ApplyGroupsRequest(_message.Message):
 
     GROUPS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """True checks everything and changes nothing."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___Group]:
         """Groups."""
 
+    @_builtins.property
+    def expected(self) -> _containers.RepeatedCompositeFieldContainer[_objects_pb2.ExpectedObject]:
+        """Groups that must be as they were when the call was planned, by the kind `Group`; others are replaced whatever they are."""
+
     def __init__(
         self,
         *,
         groups: _abc.Iterable[Global___Group] | None = ...,
         validate_only: _builtins.bool = ...,
+        expected: _abc.Iterable[_objects_pb2.ExpectedObject] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "groups", b"groups", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

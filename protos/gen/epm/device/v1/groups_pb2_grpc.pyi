@@ -57,7 +57,8 @@ class GroupServiceStub:
     scope group is changed only by callers who have all rights that these give there, and by Owners; who is in a group that
     policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners. To change who is in a nested
     group takes what it takes for each group that nests it. Groups of the call count as they will be, whatever their order.
-    Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
+    Errors: INVALID_ARGUMENT with all problems; ABORTED where a group is not as `expected` says, naming all of them; FAILED_PRECONDITION for another
+    type of an existing group; PERMISSION_DENIED.
     """
     DeleteGroup: _grpc.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]
     """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
@@ -95,7 +96,8 @@ class GroupServiceAsyncStub(GroupServiceStub):
     scope group is changed only by callers who have all rights that these give there, and by Owners; who is in a group that
     policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners. To change who is in a nested
     group takes what it takes for each group that nests it. Groups of the call count as they will be, whatever their order.
-    Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
+    Errors: INVALID_ARGUMENT with all problems; ABORTED where a group is not as `expected` says, naming all of them; FAILED_PRECONDITION for another
+    type of an existing group; PERMISSION_DENIED.
     """
     DeleteGroup: _aio.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]  # type: ignore[assignment]
     """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
@@ -154,7 +156,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         scope group is changed only by callers who have all rights that these give there, and by Owners; who is in a group that
         policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners. To change who is in a nested
         group takes what it takes for each group that nests it. Groups of the call count as they will be, whatever their order.
-        Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for another type of an existing group; PERMISSION_DENIED.
+        Errors: INVALID_ARGUMENT with all problems; ABORTED where a group is not as `expected` says, naming all of them; FAILED_PRECONDITION for another
+        type of an existing group; PERMISSION_DENIED.
         """
 
     @_abc_1.abstractmethod

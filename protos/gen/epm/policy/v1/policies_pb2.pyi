@@ -4,8 +4,10 @@ isort:skip_file
 Policy authoring, for administrators."""
 
 from collections import abc as _abc
+from epm.access.v1 import objects_pb2 as _objects_pb2
 from epm.elevation.v1 import rules_pb2 as _rules_pb2
 from epm.elevation.v1 import settings_pb2 as _settings_pb2
+from epm.policy.v1 import lint_pb2 as _lint_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -84,6 +86,8 @@ class _ApplyActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApplyActi
     """It was there and differs now."""
     APPLY_ACTION_UNCHANGED: _ApplyAction.ValueType  # 3
     """It was there already, as given."""
+    APPLY_ACTION_DELETED: _ApplyAction.ValueType  # 4
+    """It was there and is gone."""
 
 class ApplyAction(_ApplyAction, metaclass=_ApplyActionEnumTypeWrapper):
     """What became of an object that was applied."""
@@ -96,6 +100,8 @@ APPLY_ACTION_UPDATED: ApplyAction.ValueType  # 2
 """It was there and differs now."""
 APPLY_ACTION_UNCHANGED: ApplyAction.ValueType  # 3
 """It was there already, as given."""
+APPLY_ACTION_DELETED: ApplyAction.ValueType  # 4
+"""It was there and is gone."""
 Global___ApplyAction: _TypeAlias = ApplyAction  # noqa: Y015
 
 class _DeliveryState:
@@ -247,6 +253,9 @@ class Metadata(_message.Message):
     CREATED_FIELD_NUMBER: _builtins.int
     UPDATED_FIELD_NUMBER: _builtins.int
     UPDATED_BY_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    APPLIED_CHANGE_FIELD_NUMBER: _builtins.int
+    CREATED_BY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, unique per kind, 1 to 128 characters. Cannot be changed."""
     description: _builtins.str
@@ -257,6 +266,14 @@ class Metadata(_message.Message):
     """Lock of the object; a change names the one it was made against. Output only on creation."""
     updated_by: _builtins.str
     """Output only. Principal who changed it last."""
+    change: _builtins.int
+    """Output only. Number of the newest change of the object, as `ListRevisions` tells it."""
+    applied_change: _builtins.int
+    """Output only. Number of the change after which the object was last as code said (`ApplyPoliciesRequest.as_code`); 0: never. It was changed by
+    other means since where `change` is greater.
+    """
+    created_by: _builtins.str
+    """Output only. Principal who created it; empty where that is not known."""
     @_builtins.property
     def scope_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Scope tags, at most 100. Empty on creation: those of the creator, or `default`."""
@@ -285,10 +302,13 @@ class Metadata(_message.Message):
         created: _timestamp_pb2.Timestamp | None = ...,
         updated: _timestamp_pb2.Timestamp | None = ...,
         updated_by: _builtins.str = ...,
+        change: _builtins.int = ...,
+        applied_change: _builtins.int = ...,
+        created_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "updated", b"updated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "description", b"description", "etag", b"etag", "labels", b"labels", "name", b"name", "revision", b"revision", "scope_tags", b"scope_tags", "updated", b"updated", "updated_by", b"updated_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_change", b"applied_change", "change", b"change", "created", b"created", "created_by", b"created_by", "description", b"description", "etag", b"etag", "labels", b"labels", "name", b"name", "revision", b"revision", "scope_tags", b"scope_tags", "updated", b"updated", "updated_by", b"updated_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -303,6 +323,7 @@ class SettingsPolicy(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
+    LINT_IGNORES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def metadata(self) -> Global___Metadata:
         """Name, tags, revision."""
@@ -315,16 +336,21 @@ class SettingsPolicy(_message.Message):
     def assignments(self) -> Global___Assignments:
         """Who gets it."""
 
+    @_builtins.property
+    def lint_ignores(self) -> _containers.RepeatedCompositeFieldContainer[_rules_pb2.LintIgnore]:
+        """Lint findings about the policy itself that the author accepts; those about a rule stand in the rule."""
+
     def __init__(
         self,
         *,
         metadata: Global___Metadata | None = ...,
         settings: _settings_pb2.ElevationSettings | None = ...,
         assignments: Global___Assignments | None = ...,
+        lint_ignores: _abc.Iterable[_rules_pb2.LintIgnore] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "metadata", b"metadata", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "metadata", b"metadata", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "lint_ignores", b"lint_ignores", "metadata", b"metadata", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,6 +366,7 @@ class RulesPolicy(_message.Message):
     PLATFORM_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
+    LINT_IGNORES_FIELD_NUMBER: _builtins.int
     platform: _rules_pb2.Platform.ValueType
     """Platform whose files the rules recognise. Cannot be changed."""
     @_builtins.property
@@ -348,11 +375,15 @@ class RulesPolicy(_message.Message):
 
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_rules_pb2.Rule]:
-        """Rules, at most 100; their order has no meaning."""
+        """Rules, at most as many as the server's setting says (100 at first); their order has no meaning."""
 
     @_builtins.property
     def assignments(self) -> Global___Assignments:
         """Who gets it."""
+
+    @_builtins.property
+    def lint_ignores(self) -> _containers.RepeatedCompositeFieldContainer[_rules_pb2.LintIgnore]:
+        """Lint findings about the policy itself that the author accepts; those about a rule stand in the rule."""
 
     def __init__(
         self,
@@ -361,10 +392,11 @@ class RulesPolicy(_message.Message):
         platform: _rules_pb2.Platform.ValueType = ...,
         rules: _abc.Iterable[_rules_pb2.Rule] | None = ...,
         assignments: Global___Assignments | None = ...,
+        lint_ignores: _abc.Iterable[_rules_pb2.LintIgnore] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "metadata", b"metadata", "platform", b"platform", "rules", b"rules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "lint_ignores", b"lint_ignores", "metadata", b"metadata", "platform", b"platform", "rules", b"rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,25 +410,185 @@ class ReusableCertificate(_message.Message):
 
     METADATA_FIELD_NUMBER: _builtins.int
     PEM_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    NOT_AFTER_FIELD_NUMBER: _builtins.int
+    LINT_IGNORES_FIELD_NUMBER: _builtins.int
     pem: _builtins.str
     """The certificate, PEM, exactly one."""
+    subject: _builtins.str
+    """Output only. Subject, RFC 4514."""
+    issuer: _builtins.str
+    """Output only. Issuer, RFC 4514."""
+    fingerprint: _builtins.str
+    """Output only. SHA-256 of the certificate (DER), 64 hexadecimal digits."""
     @_builtins.property
     def metadata(self) -> Global___Metadata:
         """Name, tags, revision."""
+
+    @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp:
+        """Output only. Valid from this time on, inclusive."""
+
+    @_builtins.property
+    def not_after(self) -> _timestamp_pb2.Timestamp:
+        """Output only. Valid until this time, inclusive."""
+
+    @_builtins.property
+    def lint_ignores(self) -> _containers.RepeatedCompositeFieldContainer[_rules_pb2.LintIgnore]:
+        """Lint findings about the certificate that the author accepts."""
 
     def __init__(
         self,
         *,
         metadata: Global___Metadata | None = ...,
         pem: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+        fingerprint: _builtins.str = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
+        not_after: _timestamp_pb2.Timestamp | None = ...,
+        lint_ignores: _abc.Iterable[_rules_pb2.LintIgnore] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "not_after", b"not_after", "not_before", b"not_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "pem", b"pem"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "issuer", b"issuer", "lint_ignores", b"lint_ignores", "metadata", b"metadata", "not_after", b"not_after", "not_before", b"not_before", "pem", b"pem", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReusableCertificate: _TypeAlias = ReusableCertificate  # noqa: Y015
+
+@_typing.final
+class AuthoredObject(_message.Message):
+    """An object that is authored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTINGS_POLICY_FIELD_NUMBER: _builtins.int
+    RULES_POLICY_FIELD_NUMBER: _builtins.int
+    REUSABLE_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def settings_policy(self) -> Global___SettingsPolicy:
+        """A settings policy."""
+
+    @_builtins.property
+    def rules_policy(self) -> Global___RulesPolicy:
+        """A rules policy."""
+
+    @_builtins.property
+    def reusable_certificate(self) -> Global___ReusableCertificate:
+        """A reusable certificate."""
+
+    def __init__(
+        self,
+        *,
+        settings_policy: Global___SettingsPolicy | None = ...,
+        rules_policy: Global___RulesPolicy | None = ...,
+        reusable_certificate: Global___ReusableCertificate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object", "reusable_certificate", b"reusable_certificate", "rules_policy", b"rules_policy", "settings_policy", b"settings_policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["object", b"object", "reusable_certificate", b"reusable_certificate", "rules_policy", b"rules_policy", "settings_policy", b"settings_policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["settings_policy", "rules_policy", "reusable_certificate"]  # noqa: Y015
+    _WhichOneofArgType_object: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_object) -> _WhichOneofReturnType_object | None: ...
+
+Global___AuthoredObject: _TypeAlias = AuthoredObject  # noqa: Y015
+
+@_typing.final
+class ObjectRef(_message.Message):
+    """Names an object that is authored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Kind in the spelling of the document form: `ElevationSettingsPolicy`, `ElevationRulesPolicy` or `ReusableCertificate`."""
+    name: _builtins.str
+    """Name."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObjectRef: _TypeAlias = ObjectRef  # noqa: Y015
+
+@_typing.final
+class DuplicateObjectRequest(_message.Message):
+    """Asks to create an object like another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGINAL_FIELD_NUMBER: _builtins.int
+    NEW_NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    new_name: _builtins.str
+    """Name of the new object."""
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
+    validate_only: _builtins.bool
+    """True checks everything and changes nothing."""
+    @_builtins.property
+    def original(self) -> Global___ObjectRef:
+        """The original."""
+
+    def __init__(
+        self,
+        *,
+        original: Global___ObjectRef | None = ...,
+        new_name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["original", b"original"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_name", b"new_name", "original", b"original", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DuplicateObjectRequest: _TypeAlias = DuplicateObjectRequest  # noqa: Y015
+
+@_typing.final
+class DuplicateObjectResponse(_message.Message):
+    """The new object."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECT_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def object(self) -> Global___AuthoredObject:
+        """The object."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:
+        """Lint findings that concern it, worst first; at most 200. Those that its author ignores are left out."""
+
+    def __init__(
+        self,
+        *,
+        object: Global___AuthoredObject | None = ...,
+        findings: _abc.Iterable[_lint_pb2.Finding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "object", b"object"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DuplicateObjectResponse: _TypeAlias = DuplicateObjectResponse  # noqa: Y015
 
 @_typing.final
 class CreateSettingsPolicyRequest(_message.Message):
@@ -405,6 +597,12 @@ class CreateSettingsPolicyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SETTINGS_POLICY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
+    validate_only: _builtins.bool
+    """True checks everything and changes nothing."""
     @_builtins.property
     def settings_policy(self) -> Global___SettingsPolicy:
         """The policy."""
@@ -413,10 +611,12 @@ class CreateSettingsPolicyRequest(_message.Message):
         self,
         *,
         settings_policy: Global___SettingsPolicy | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings_policy", b"settings_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings_policy", b"settings_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "settings_policy", b"settings_policy", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -429,18 +629,24 @@ class CreateSettingsPolicyResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SETTINGS_POLICY_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def settings_policy(self) -> Global___SettingsPolicy:
         """The policy."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:
+        """Lint findings that concern it, worst first; at most 200. Those that its author ignores are left out."""
 
     def __init__(
         self,
         *,
         settings_policy: Global___SettingsPolicy | None = ...,
+        findings: _abc.Iterable[_lint_pb2.Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings_policy", b"settings_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings_policy", b"settings_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "settings_policy", b"settings_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -500,19 +706,29 @@ class ListSettingsPoliciesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most policies to return; 0 means 50, more than 1000 means 1000. A page of large policies holds fewer, so that it fits a message."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
+    filter: _builtins.str
+    """Filter (AIP-160) over `name`, `description`, `scopeTag`, `label.KEY`, `updatedBy`, `created`, `updated`, `revision`, `enabled`, `defaultResponse`, `assigned` (a group that is included); texts match
+    exactly, with `:` a part of them, `KEY:*` where there is one. Empty: all.
+    """
+    order_by: _builtins.str
+    """Order (AIP-132): `name`, `updated` or `revision`, each perhaps followed by ` desc`. Empty: `name`."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -553,6 +769,12 @@ class UpdateSettingsPolicyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SETTINGS_POLICY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
+    validate_only: _builtins.bool
+    """True checks everything and changes nothing."""
     @_builtins.property
     def settings_policy(self) -> Global___SettingsPolicy:
         """The policy; `metadata.etag` is required, `assignments` is ignored."""
@@ -561,10 +783,12 @@ class UpdateSettingsPolicyRequest(_message.Message):
         self,
         *,
         settings_policy: Global___SettingsPolicy | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings_policy", b"settings_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings_policy", b"settings_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "settings_policy", b"settings_policy", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -577,18 +801,24 @@ class UpdateSettingsPolicyResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SETTINGS_POLICY_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def settings_policy(self) -> Global___SettingsPolicy:
         """The policy."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:
+        """Lint findings that concern it, worst first; at most 200. Those that its author ignores are left out."""
 
     def __init__(
         self,
         *,
         settings_policy: Global___SettingsPolicy | None = ...,
+        findings: _abc.Iterable[_lint_pb2.Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings_policy", b"settings_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings_policy", b"settings_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "settings_policy", b"settings_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -602,19 +832,27 @@ class DeleteSettingsPolicyRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     etag: _builtins.str
     """Etag that it must have. Empty: any."""
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
+    validate_only: _builtins.bool
+    """True checks everything and changes nothing."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -622,7 +860,7 @@ Global___DeleteSettingsPolicyRequest: _TypeAlias = DeleteSettingsPolicyRequest  
 
 @_typing.final
 class DeleteSettingsPolicyResponse(_message.Message):
-    """The settings policy is gone."""
+    """The settings policy is gone, or would be."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -646,10 +884,16 @@ class AssignSettingsPolicyRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     etag: _builtins.str
     """Etag that it must have. Empty: any."""
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
+    validate_only: _builtins.bool
+    """True checks everything and changes nothing."""
     @_builtins.property
     def assignments(self) -> Global___Assignments:
         """The new assignments, whole."""
@@ -660,10 +904,12 @@ class AssignSettingsPolicyRequest(_message.Message):
         name: _builtins.str = ...,
         etag: _builtins.str = ...,
         assignments: Global___Assignments | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "etag", b"etag", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "etag", b"etag", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -676,18 +922,24 @@ class AssignSettingsPolicyResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SETTINGS_POLICY_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def settings_policy(self) -> Global___SettingsPolicy:
         """The policy."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:
+        """Lint findings that concern it, worst first; at most 200. Those that its author ignores are left out."""
 
     def __init__(
         self,
         *,
         settings_policy: Global___SettingsPolicy | None = ...,
+        findings: _abc.Iterable[_lint_pb2.Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings_policy", b"settings_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings_policy", b"settings_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "settings_policy", b"settings_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -700,6 +952,12 @@ class CreateRulesPolicyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RULES_POLICY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
+    validate_only: _builtins.bool
+    """True checks everything and changes nothing."""
     @_builtins.property
     def rules_policy(self) -> Global___RulesPolicy:
         """The policy."""
@@ -708,10 +966,12 @@ class CreateRulesPolicyRequest(_message.Message):
         self,
         *,
         rules_policy: Global___RulesPolicy | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules_policy", b"rules_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules_policy", b"rules_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "rules_policy", b"rules_policy", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -724,18 +984,24 @@ class CreateRulesPolicyResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RULES_POLICY_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rules_policy(self) -> Global___RulesPolicy:
         """The policy."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:
+        """Lint findings that concern it, worst first; at most 200. Those that its author ignores are left out."""
 
     def __init__(
         self,
         *,
         rules_policy: Global___RulesPolicy | None = ...,
+        findings: _abc.Iterable[_lint_pb2.Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules_policy", b"rules_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules_policy", b"rules_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "rules_policy", b"rules_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -795,19 +1061,30 @@ class ListRulesPoliciesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most policies to return; 0 means 50, more than 1000 means 1000. A page of large policies holds fewer, so that it fits a message."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
+    filter: _builtins.str
+    """Filter (AIP-160) over `name`, `description`, `scopeTag`, `label.KEY`, `updatedBy`, `created`, `updated`, `revision`, `platform`, `rules` (how many),
+    `elevationType` (of any rule), `certificate` (a reusable one that a rule names), `assigned` (a group that is included); texts match
+    exactly, with `:` a part of them, `KEY:*` where there is one. Empty: all.
+    """
+    order_by: _builtins.str
+    """Order (AIP-132): `name`, `updated` or `revision`, each perhaps followed by ` desc`. Empty: `name`."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -848,6 +1125,12 @@ class UpdateRulesPolicyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RULES_POLICY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
+    validate_only: _builtins.bool
+    """True checks everything and changes nothing."""
     @_builtins.property
     def rules_policy(self) -> Global___RulesPolicy:
         """The policy; `metadata.etag` is required, `assignments` is ignored."""
@@ -856,10 +1139,12 @@ class UpdateRulesPolicyRequest(_message.Message):
         self,
         *,
         rules_policy: Global___RulesPolicy | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules_policy", b"rules_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules_policy", b"rules_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "rules_policy", b"rules_policy", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -872,18 +1157,24 @@ class UpdateRulesPolicyResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RULES_POLICY_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rules_policy(self) -> Global___RulesPolicy:
         """The policy."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:
+        """Lint findings that concern it, worst first; at most 200. Those that its author ignores are left out."""
 
     def __init__(
         self,
         *,
         rules_policy: Global___RulesPolicy | None = ...,
+        findings: _abc.Iterable[_lint_pb2.Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules_policy", b"rules_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules_policy", b"rules_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "rules_policy", b"rules_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -897,19 +1188,27 @@ class DeleteRulesPolicyRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     etag: _builtins.str
     """Etag that it must have. Empty: any."""
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
+    validate_only: _builtins.bool
+    """True checks everything and changes nothing."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -917,7 +1216,7 @@ Global___DeleteRulesPolicyRequest: _TypeAlias = DeleteRulesPolicyRequest  # noqa
 
 @_typing.final
 class DeleteRulesPolicyResponse(_message.Message):
-    """The rules policy is gone."""
+    """The rules policy is gone, or would be."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -941,10 +1240,16 @@ class AssignRulesPolicyRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     etag: _builtins.str
     """Etag that it must have. Empty: any."""
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
+    validate_only: _builtins.bool
+    """True checks everything and changes nothing."""
     @_builtins.property
     def assignments(self) -> Global___Assignments:
         """The new assignments, whole."""
@@ -955,10 +1260,12 @@ class AssignRulesPolicyRequest(_message.Message):
         name: _builtins.str = ...,
         etag: _builtins.str = ...,
         assignments: Global___Assignments | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "etag", b"etag", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "etag", b"etag", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -971,18 +1278,24 @@ class AssignRulesPolicyResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RULES_POLICY_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rules_policy(self) -> Global___RulesPolicy:
         """The policy."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:
+        """Lint findings that concern it, worst first; at most 200. Those that its author ignores are left out."""
 
     def __init__(
         self,
         *,
         rules_policy: Global___RulesPolicy | None = ...,
+        findings: _abc.Iterable[_lint_pb2.Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules_policy", b"rules_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules_policy", b"rules_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "rules_policy", b"rules_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -995,6 +1308,12 @@ class CreateReusableCertificateRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REUSABLE_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
+    validate_only: _builtins.bool
+    """True checks everything and changes nothing."""
     @_builtins.property
     def reusable_certificate(self) -> Global___ReusableCertificate:
         """The certificate."""
@@ -1003,10 +1322,12 @@ class CreateReusableCertificateRequest(_message.Message):
         self,
         *,
         reusable_certificate: Global___ReusableCertificate | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reusable_certificate", b"reusable_certificate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reusable_certificate", b"reusable_certificate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "reusable_certificate", b"reusable_certificate", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1019,18 +1340,24 @@ class CreateReusableCertificateResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REUSABLE_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reusable_certificate(self) -> Global___ReusableCertificate:
         """The certificate."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:
+        """Lint findings that concern it, worst first; at most 200. Those that its author ignores are left out."""
 
     def __init__(
         self,
         *,
         reusable_certificate: Global___ReusableCertificate | None = ...,
+        findings: _abc.Iterable[_lint_pb2.Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reusable_certificate", b"reusable_certificate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reusable_certificate", b"reusable_certificate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "reusable_certificate", b"reusable_certificate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1090,19 +1417,29 @@ class ListReusableCertificatesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most certificates to return; 0 means 50, more than 1000 means 1000. A page of large certificates holds fewer, so that it fits a message."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
+    filter: _builtins.str
+    """Filter (AIP-160) over `name`, `description`, `scopeTag`, `label.KEY`, `updatedBy`, `created`, `updated`, `revision`, `subject`, `issuer`, `fingerprint`, `notAfter`; texts match
+    exactly, with `:` a part of them, `KEY:*` where there is one. Empty: all.
+    """
+    order_by: _builtins.str
+    """Order (AIP-132): `name`, `updated` or `revision`, each perhaps followed by ` desc`. Empty: `name`."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1143,6 +1480,12 @@ class UpdateReusableCertificateRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REUSABLE_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
+    validate_only: _builtins.bool
+    """True checks everything and changes nothing."""
     @_builtins.property
     def reusable_certificate(self) -> Global___ReusableCertificate:
         """The certificate; `metadata.etag` is required."""
@@ -1151,10 +1494,12 @@ class UpdateReusableCertificateRequest(_message.Message):
         self,
         *,
         reusable_certificate: Global___ReusableCertificate | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reusable_certificate", b"reusable_certificate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reusable_certificate", b"reusable_certificate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "reusable_certificate", b"reusable_certificate", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1167,18 +1512,24 @@ class UpdateReusableCertificateResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REUSABLE_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reusable_certificate(self) -> Global___ReusableCertificate:
         """The certificate."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:
+        """Lint findings that concern it, worst first; at most 200. Those that its author ignores are left out."""
 
     def __init__(
         self,
         *,
         reusable_certificate: Global___ReusableCertificate | None = ...,
+        findings: _abc.Iterable[_lint_pb2.Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reusable_certificate", b"reusable_certificate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reusable_certificate", b"reusable_certificate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "reusable_certificate", b"reusable_certificate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1192,19 +1543,27 @@ class DeleteReusableCertificateRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     etag: _builtins.str
     """Etag that it must have. Empty: any."""
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
+    validate_only: _builtins.bool
+    """True checks everything and changes nothing."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1212,7 +1571,7 @@ Global___DeleteReusableCertificateRequest: _TypeAlias = DeleteReusableCertificat
 
 @_typing.final
 class DeleteReusableCertificateResponse(_message.Message):
-    """The reusable certificate is gone."""
+    """The reusable certificate is gone, or would be."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1265,10 +1624,19 @@ class ApplyPoliciesRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     PENDING_GROUPS_FIELD_NUMBER: _builtins.int
     DIRECTORY_REVISION_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    DELETIONS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    AS_CODE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """True checks everything and changes nothing."""
     directory_revision: _builtins.int
     """Revision of the directory that the call must see, from the answer of `ApplyGroups`. 0: any."""
+    as_code: _builtins.bool
+    """True remembers that the objects are now as code says, those that did not change too; `Metadata.applied_change` tells it."""
+    request_id: _builtins.str
+    """Identifier of the call, so that it may be repeated. Empty: none."""
     @_builtins.property
     def reusable_certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReusableCertificate]:
         """Reusable certificates."""
@@ -1285,6 +1653,18 @@ class ApplyPoliciesRequest(_message.Message):
     def pending_groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingGroup]:
         """Groups that assignments may name although the directory lacks them; only with `validate_only`."""
 
+    @_builtins.property
+    def expected(self) -> _containers.RepeatedCompositeFieldContainer[_objects_pb2.ExpectedObject]:
+        """Objects that must be as they were when the call was planned, the ones to delete among them; others are replaced whatever they are."""
+
+    @_builtins.property
+    def deletions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectRef]:
+        """Objects to delete; needs `owner`. One that is not there any more is no error."""
+
+    @_builtins.property
+    def owner(self) -> Global___OwnerLabel:
+        """Label that an object to delete has to carry: what other owners keep is never deleted."""
+
     def __init__(
         self,
         *,
@@ -1294,14 +1674,45 @@ class ApplyPoliciesRequest(_message.Message):
         validate_only: _builtins.bool = ...,
         pending_groups: _abc.Iterable[Global___PendingGroup] | None = ...,
         directory_revision: _builtins.int = ...,
+        expected: _abc.Iterable[_objects_pb2.ExpectedObject] | None = ...,
+        deletions: _abc.Iterable[Global___ObjectRef] | None = ...,
+        owner: Global___OwnerLabel | None = ...,
+        as_code: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory_revision", b"directory_revision", "pending_groups", b"pending_groups", "reusable_certificates", b"reusable_certificates", "rules_policies", b"rules_policies", "settings_policies", b"settings_policies", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_code", b"as_code", "deletions", b"deletions", "directory_revision", b"directory_revision", "expected", b"expected", "owner", b"owner", "pending_groups", b"pending_groups", "request_id", b"request_id", "reusable_certificates", b"reusable_certificates", "rules_policies", b"rules_policies", "settings_policies", b"settings_policies", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApplyPoliciesRequest: _TypeAlias = ApplyPoliciesRequest  # noqa: Y015
+
+@_typing.final
+class OwnerLabel(_message.Message):
+    """A label that says whose an object is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Name of the label, for example `owner`."""
+    value: _builtins.str
+    """Its value."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnerLabel: _TypeAlias = OwnerLabel  # noqa: Y015
 
 @_typing.final
 class AppliedObject(_message.Message):
@@ -1312,22 +1723,30 @@ class AppliedObject(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
+    ETAG_BEFORE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Kind in the spelling of the document form, for example `ElevationRulesPolicy`."""
     name: _builtins.str
     """Name."""
     action: Global___ApplyAction.ValueType
     """What became of it."""
+    etag_before: _builtins.str
+    """Its etag before the call; empty if it was not there."""
+    etag: _builtins.str
+    """Its etag after the call; empty if it is not there, and with `validate_only` where it changes."""
     def __init__(
         self,
         *,
         kind: _builtins.str = ...,
         name: _builtins.str = ...,
         action: Global___ApplyAction.ValueType = ...,
+        etag_before: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "kind", b"kind", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "etag", b"etag", "etag_before", b"etag_before", "kind", b"kind", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1341,21 +1760,27 @@ class ApplyPoliciesResponse(_message.Message):
 
     OBJECTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the policy service's data after the call."""
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedObject]:
-        """The objects, in the order of the request."""
+        """The objects, in the order of the request: certificates, settings policies, rules policies, deletions."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:
+        """Lint findings that concern the objects, worst first; at most 1000. Those that their authors ignore are left out."""
 
     def __init__(
         self,
         *,
         objects: _abc.Iterable[Global___AppliedObject] | None = ...,
         revision: _builtins.int = ...,
+        findings: _abc.Iterable[_lint_pb2.Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["objects", b"objects", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "objects", b"objects", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

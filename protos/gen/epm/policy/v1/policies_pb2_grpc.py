@@ -27,7 +27,12 @@ if _version_not_supported:
 
 class PolicyServiceStub:
     """Holds settings policies, rules policies and reusable certificates.
-    Methods that get or list change nothing and may be repeated.
+    Methods that get or list change nothing and may be repeated. Methods that write answer with the lint findings that concern what was written;
+    findings of the severity ERROR are refused as INVALID_ARGUMENT. Those methods take two more things:
+    - `validate_only`: everything is checked and answered as it would be (etag, revision and times excepted), and nothing is written.
+    - `request_id`, chosen by the caller, at most 64 characters of A-Z a-z 0-9 . _ -: a repetition of the same call by the same principal with
+    the same identifier within a day does nothing and gets the answer of the first; another call under it is refused with ALREADY_EXISTS,
+    reason REQUEST_ID_USED.
     Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
     of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
     may do what, or its database does not answer.
@@ -124,6 +129,11 @@ class PolicyServiceStub:
                 request_serializer=epm_dot_policy_dot_v1_dot_policies__pb2.DeleteReusableCertificateRequest.SerializeToString,
                 response_deserializer=epm_dot_policy_dot_v1_dot_policies__pb2.DeleteReusableCertificateResponse.FromString,
                 _registered_method=True)
+        self.DuplicateObject = channel.unary_unary(
+                '/epm.policy.v1.PolicyService/DuplicateObject',
+                request_serializer=epm_dot_policy_dot_v1_dot_policies__pb2.DuplicateObjectRequest.SerializeToString,
+                response_deserializer=epm_dot_policy_dot_v1_dot_policies__pb2.DuplicateObjectResponse.FromString,
+                _registered_method=True)
         self.ApplyPolicies = channel.unary_unary(
                 '/epm.policy.v1.PolicyService/ApplyPolicies',
                 request_serializer=epm_dot_policy_dot_v1_dot_policies__pb2.ApplyPoliciesRequest.SerializeToString,
@@ -138,14 +148,20 @@ class PolicyServiceStub:
 
 class PolicyServiceServicer:
     """Holds settings policies, rules policies and reusable certificates.
-    Methods that get or list change nothing and may be repeated.
+    Methods that get or list change nothing and may be repeated. Methods that write answer with the lint findings that concern what was written;
+    findings of the severity ERROR are refused as INVALID_ARGUMENT. Those methods take two more things:
+    - `validate_only`: everything is checked and answered as it would be (etag, revision and times excepted), and nothing is written.
+    - `request_id`, chosen by the caller, at most 64 characters of A-Z a-z 0-9 . _ -: a repetition of the same call by the same principal with
+    the same identifier within a day does nothing and gets the answer of the first; another call under it is refused with ALREADY_EXISTS,
+    reason REQUEST_ID_USED.
     Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
     of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
     may do what, or its database does not answer.
     """
 
     def CreateSettingsPolicy(self, request, context):
-        """Creates a settings policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken.
+        """Creates a settings policy, unassigned unless the caller may assign too. Idempotent under a `request_id`; without one, a call that is
+        repeated finds the name taken.
         Needs `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
         Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
         UNAVAILABLE while the server does not know which groups there are.
@@ -162,8 +178,10 @@ class PolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSettingsPolicies(self, request, context):
-        """Lists the settings policies that the caller may see, by name. Needs `policy_authoring.read`.
-        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """Lists the settings policies that the caller may see and the filter matches, by name where no other order is asked for. Needs
+        `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a filter or an order that means nothing, with the position; for a negative `page_size`, or a `page_token` that
+        this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,7 +216,8 @@ class PolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateRulesPolicy(self, request, context):
-        """Creates a rules policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken. Needs
+        """Creates a rules policy, unassigned unless the caller may assign too. Idempotent under a `request_id`; without one, a call that is
+        repeated finds the name taken. Needs
         `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
         Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
         UNAVAILABLE while the server does not know which groups there are.
@@ -215,8 +234,10 @@ class PolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRulesPolicies(self, request, context):
-        """Lists the rules policies that the caller may see, by name. Needs `policy_authoring.read`.
-        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """Lists the rules policies that the caller may see and the filter matches, by name where no other order is asked for. Needs
+        `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a filter or an order that means nothing, with the position; for a negative `page_size`, or a `page_token` that
+        this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -251,7 +272,8 @@ class PolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateReusableCertificate(self, request, context):
-        """Creates a reusable certificate. Not idempotent: a call that is repeated finds the name taken. Needs `policy_authoring.create`.
+        """Creates a reusable certificate. Idempotent under a `request_id`; without one, a call that is
+        repeated finds the name taken. Needs `policy_authoring.create`.
         Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for scope tags out of scope.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -266,8 +288,10 @@ class PolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReusableCertificates(self, request, context):
-        """Lists the reusable certificates that the caller may see, by name. Needs `policy_authoring.read`.
-        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """Lists the reusable certificates that the caller may see and the filter matches, by name where no other order is asked for. Needs
+        `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a filter or an order that means nothing, with the position; for a negative `page_size`, or a `page_token` that
+        this list never gave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -292,11 +316,22 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DuplicateObject(self, request, context):
+        """Creates a policy or a reusable certificate with the content, tags and labels of another, unassigned. Idempotent under a `request_id`. Needs
+        `policy_authoring.create`, and `policy_authoring.read` over the original.
+        Errors: NOT_FOUND, also where the caller may not see the original; INVALID_ARGUMENT for the new name; ALREADY_EXISTS for it;
+        PERMISSION_DENIED for scope tags out of scope.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ApplyPolicies(self, request, context):
-        """Creates or replaces policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
-        nothing. Needs `policy_authoring.create`, `.update` and `.assign`, each where the call does it.
-        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED; UNAVAILABLE while the server does not know which groups there are, or
-        where the directory revision is not reached in time.
+        """Creates, replaces and deletes policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
+        nothing. Needs `policy_authoring.create`, `.update`, `.assign` and `.delete`, each where the call does it.
+        Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them; PERMISSION_DENIED, also for
+        a deletion of what does not carry the owner's label; FAILED_PRECONDITION for a reusable certificate that would still be named; UNAVAILABLE
+        while the server does not know which groups there are, or where the directory revision is not reached in time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -398,6 +433,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     request_deserializer=epm_dot_policy_dot_v1_dot_policies__pb2.DeleteReusableCertificateRequest.FromString,
                     response_serializer=epm_dot_policy_dot_v1_dot_policies__pb2.DeleteReusableCertificateResponse.SerializeToString,
             ),
+            'DuplicateObject': grpc.unary_unary_rpc_method_handler(
+                    servicer.DuplicateObject,
+                    request_deserializer=epm_dot_policy_dot_v1_dot_policies__pb2.DuplicateObjectRequest.FromString,
+                    response_serializer=epm_dot_policy_dot_v1_dot_policies__pb2.DuplicateObjectResponse.SerializeToString,
+            ),
             'ApplyPolicies': grpc.unary_unary_rpc_method_handler(
                     servicer.ApplyPolicies,
                     request_deserializer=epm_dot_policy_dot_v1_dot_policies__pb2.ApplyPoliciesRequest.FromString,
@@ -418,7 +458,12 @@ def add_PolicyServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class PolicyService:
     """Holds settings policies, rules policies and reusable certificates.
-    Methods that get or list change nothing and may be repeated.
+    Methods that get or list change nothing and may be repeated. Methods that write answer with the lint findings that concern what was written;
+    findings of the severity ERROR are refused as INVALID_ARGUMENT. Those methods take two more things:
+    - `validate_only`: everything is checked and answered as it would be (etag, revision and times excepted), and nothing is written.
+    - `request_id`, chosen by the caller, at most 64 characters of A-Z a-z 0-9 . _ -: a repetition of the same call by the same principal with
+    the same identifier within a day does nothing and gets the answer of the first; another call under it is refused with ALREADY_EXISTS,
+    reason REQUEST_ID_USED.
     Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
     of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
     may do what, or its database does not answer.
@@ -873,6 +918,33 @@ class PolicyService:
             '/epm.policy.v1.PolicyService/DeleteReusableCertificate',
             epm_dot_policy_dot_v1_dot_policies__pb2.DeleteReusableCertificateRequest.SerializeToString,
             epm_dot_policy_dot_v1_dot_policies__pb2.DeleteReusableCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DuplicateObject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.policy.v1.PolicyService/DuplicateObject',
+            epm_dot_policy_dot_v1_dot_policies__pb2.DuplicateObjectRequest.SerializeToString,
+            epm_dot_policy_dot_v1_dot_policies__pb2.DuplicateObjectResponse.FromString,
             options,
             channel_credentials,
             insecure,

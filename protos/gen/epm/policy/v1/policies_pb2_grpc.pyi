@@ -28,7 +28,12 @@ GRPC_VERSION: str
 
 class PolicyServiceStub:
     """Holds settings policies, rules policies and reusable certificates.
-    Methods that get or list change nothing and may be repeated.
+    Methods that get or list change nothing and may be repeated. Methods that write answer with the lint findings that concern what was written;
+    findings of the severity ERROR are refused as INVALID_ARGUMENT. Those methods take two more things:
+    - `validate_only`: everything is checked and answered as it would be (etag, revision and times excepted), and nothing is written.
+    - `request_id`, chosen by the caller, at most 64 characters of A-Z a-z 0-9 . _ -: a repetition of the same call by the same principal with
+      the same identifier within a day does nothing and gets the answer of the first; another call under it is refused with ALREADY_EXISTS,
+      reason REQUEST_ID_USED.
     Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
     of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
     may do what, or its database does not answer.
@@ -39,7 +44,8 @@ class PolicyServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PolicyServiceAsyncStub: ...
     CreateSettingsPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.CreateSettingsPolicyRequest, _policies_pb2.CreateSettingsPolicyResponse]
-    """Creates a settings policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken.
+    """Creates a settings policy, unassigned unless the caller may assign too. Idempotent under a `request_id`; without one, a call that is
+    repeated finds the name taken.
     Needs `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
     Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
     UNAVAILABLE while the server does not know which groups there are.
@@ -47,8 +53,10 @@ class PolicyServiceStub:
     GetSettingsPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.GetSettingsPolicyRequest, _policies_pb2.GetSettingsPolicyResponse]
     """Returns a settings policy. Needs `policy_authoring.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListSettingsPolicies: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ListSettingsPoliciesRequest, _policies_pb2.ListSettingsPoliciesResponse]
-    """Lists the settings policies that the caller may see, by name. Needs `policy_authoring.read`.
-    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """Lists the settings policies that the caller may see and the filter matches, by name where no other order is asked for. Needs
+    `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a filter or an order that means nothing, with the position; for a negative `page_size`, or a `page_token` that
+    this list never gave.
     """
     UpdateSettingsPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.UpdateSettingsPolicyRequest, _policies_pb2.UpdateSettingsPolicyResponse]
     """Replaces a settings policy under its etag; its assignments stay. Idempotent: a call that is repeated finds its own work. Needs
@@ -67,7 +75,8 @@ class PolicyServiceStub:
     for groups out of scope; UNAVAILABLE while the server does not know which groups there are.
     """
     CreateRulesPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.CreateRulesPolicyRequest, _policies_pb2.CreateRulesPolicyResponse]
-    """Creates a rules policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken. Needs
+    """Creates a rules policy, unassigned unless the caller may assign too. Idempotent under a `request_id`; without one, a call that is
+    repeated finds the name taken. Needs
     `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
     Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
     UNAVAILABLE while the server does not know which groups there are.
@@ -75,8 +84,10 @@ class PolicyServiceStub:
     GetRulesPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.GetRulesPolicyRequest, _policies_pb2.GetRulesPolicyResponse]
     """Returns a rules policy. Needs `policy_authoring.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListRulesPolicies: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ListRulesPoliciesRequest, _policies_pb2.ListRulesPoliciesResponse]
-    """Lists the rules policies that the caller may see, by name. Needs `policy_authoring.read`.
-    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """Lists the rules policies that the caller may see and the filter matches, by name where no other order is asked for. Needs
+    `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a filter or an order that means nothing, with the position; for a negative `page_size`, or a `page_token` that
+    this list never gave.
     """
     UpdateRulesPolicy: _grpc.UnaryUnaryMultiCallable[_policies_pb2.UpdateRulesPolicyRequest, _policies_pb2.UpdateRulesPolicyResponse]
     """Replaces a rules policy under its etag; its assignments stay. Idempotent: a call that is repeated finds its own work. Needs
@@ -95,14 +106,17 @@ class PolicyServiceStub:
     for groups out of scope; UNAVAILABLE while the server does not know which groups there are.
     """
     CreateReusableCertificate: _grpc.UnaryUnaryMultiCallable[_policies_pb2.CreateReusableCertificateRequest, _policies_pb2.CreateReusableCertificateResponse]
-    """Creates a reusable certificate. Not idempotent: a call that is repeated finds the name taken. Needs `policy_authoring.create`.
+    """Creates a reusable certificate. Idempotent under a `request_id`; without one, a call that is
+    repeated finds the name taken. Needs `policy_authoring.create`.
     Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for scope tags out of scope.
     """
     GetReusableCertificate: _grpc.UnaryUnaryMultiCallable[_policies_pb2.GetReusableCertificateRequest, _policies_pb2.GetReusableCertificateResponse]
     """Returns a reusable certificate. Needs `policy_authoring.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListReusableCertificates: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ListReusableCertificatesRequest, _policies_pb2.ListReusableCertificatesResponse]
-    """Lists the reusable certificates that the caller may see, by name. Needs `policy_authoring.read`.
-    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """Lists the reusable certificates that the caller may see and the filter matches, by name where no other order is asked for. Needs
+    `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a filter or an order that means nothing, with the position; for a negative `page_size`, or a `page_token` that
+    this list never gave.
     """
     UpdateReusableCertificate: _grpc.UnaryUnaryMultiCallable[_policies_pb2.UpdateReusableCertificateRequest, _policies_pb2.UpdateReusableCertificateResponse]
     """Replaces a reusable certificate under its etag; every rule that names it follows. Idempotent: a call that is repeated finds its own
@@ -115,11 +129,18 @@ class PolicyServiceStub:
     Errors: NOT_FOUND, also where the caller may not see it; FAILED_PRECONDITION that lists the rules that name it; ABORTED for a stale
     etag.
     """
+    DuplicateObject: _grpc.UnaryUnaryMultiCallable[_policies_pb2.DuplicateObjectRequest, _policies_pb2.DuplicateObjectResponse]
+    """Creates a policy or a reusable certificate with the content, tags and labels of another, unassigned. Idempotent under a `request_id`. Needs
+    `policy_authoring.create`, and `policy_authoring.read` over the original.
+    Errors: NOT_FOUND, also where the caller may not see the original; INVALID_ARGUMENT for the new name; ALREADY_EXISTS for it;
+    PERMISSION_DENIED for scope tags out of scope.
+    """
     ApplyPolicies: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ApplyPoliciesRequest, _policies_pb2.ApplyPoliciesResponse]
-    """Creates or replaces policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
-    nothing. Needs `policy_authoring.create`, `.update` and `.assign`, each where the call does it.
-    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED; UNAVAILABLE while the server does not know which groups there are, or
-    where the directory revision is not reached in time.
+    """Creates, replaces and deletes policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
+    nothing. Needs `policy_authoring.create`, `.update`, `.assign` and `.delete`, each where the call does it.
+    Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them; PERMISSION_DENIED, also for
+    a deletion of what does not carry the owner's label; FAILED_PRECONDITION for a reusable certificate that would still be named; UNAVAILABLE
+    while the server does not know which groups there are, or where the directory revision is not reached in time.
     """
     ListDevicePolicyStates: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ListDevicePolicyStatesRequest, _policies_pb2.ListDevicePolicyStatesResponse]
     """Lists how far the policy of each device has come, by device name, of the devices that the caller may see. Needs `policy_authoring.read`.
@@ -129,7 +150,12 @@ class PolicyServiceStub:
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
     """Holds settings policies, rules policies and reusable certificates.
-    Methods that get or list change nothing and may be repeated.
+    Methods that get or list change nothing and may be repeated. Methods that write answer with the lint findings that concern what was written;
+    findings of the severity ERROR are refused as INVALID_ARGUMENT. Those methods take two more things:
+    - `validate_only`: everything is checked and answered as it would be (etag, revision and times excepted), and nothing is written.
+    - `request_id`, chosen by the caller, at most 64 characters of A-Z a-z 0-9 . _ -: a repetition of the same call by the same principal with
+      the same identifier within a day does nothing and gets the answer of the first; another call under it is refused with ALREADY_EXISTS,
+      reason REQUEST_ID_USED.
     Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
     of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
     may do what, or its database does not answer.
@@ -137,7 +163,8 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSettingsPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.CreateSettingsPolicyRequest, _policies_pb2.CreateSettingsPolicyResponse]  # type: ignore[assignment]
-    """Creates a settings policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken.
+    """Creates a settings policy, unassigned unless the caller may assign too. Idempotent under a `request_id`; without one, a call that is
+    repeated finds the name taken.
     Needs `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
     Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
     UNAVAILABLE while the server does not know which groups there are.
@@ -145,8 +172,10 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     GetSettingsPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.GetSettingsPolicyRequest, _policies_pb2.GetSettingsPolicyResponse]  # type: ignore[assignment]
     """Returns a settings policy. Needs `policy_authoring.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListSettingsPolicies: _aio.UnaryUnaryMultiCallable[_policies_pb2.ListSettingsPoliciesRequest, _policies_pb2.ListSettingsPoliciesResponse]  # type: ignore[assignment]
-    """Lists the settings policies that the caller may see, by name. Needs `policy_authoring.read`.
-    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """Lists the settings policies that the caller may see and the filter matches, by name where no other order is asked for. Needs
+    `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a filter or an order that means nothing, with the position; for a negative `page_size`, or a `page_token` that
+    this list never gave.
     """
     UpdateSettingsPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.UpdateSettingsPolicyRequest, _policies_pb2.UpdateSettingsPolicyResponse]  # type: ignore[assignment]
     """Replaces a settings policy under its etag; its assignments stay. Idempotent: a call that is repeated finds its own work. Needs
@@ -165,7 +194,8 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     for groups out of scope; UNAVAILABLE while the server does not know which groups there are.
     """
     CreateRulesPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.CreateRulesPolicyRequest, _policies_pb2.CreateRulesPolicyResponse]  # type: ignore[assignment]
-    """Creates a rules policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken. Needs
+    """Creates a rules policy, unassigned unless the caller may assign too. Idempotent under a `request_id`; without one, a call that is
+    repeated finds the name taken. Needs
     `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
     Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
     UNAVAILABLE while the server does not know which groups there are.
@@ -173,8 +203,10 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     GetRulesPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.GetRulesPolicyRequest, _policies_pb2.GetRulesPolicyResponse]  # type: ignore[assignment]
     """Returns a rules policy. Needs `policy_authoring.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListRulesPolicies: _aio.UnaryUnaryMultiCallable[_policies_pb2.ListRulesPoliciesRequest, _policies_pb2.ListRulesPoliciesResponse]  # type: ignore[assignment]
-    """Lists the rules policies that the caller may see, by name. Needs `policy_authoring.read`.
-    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """Lists the rules policies that the caller may see and the filter matches, by name where no other order is asked for. Needs
+    `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a filter or an order that means nothing, with the position; for a negative `page_size`, or a `page_token` that
+    this list never gave.
     """
     UpdateRulesPolicy: _aio.UnaryUnaryMultiCallable[_policies_pb2.UpdateRulesPolicyRequest, _policies_pb2.UpdateRulesPolicyResponse]  # type: ignore[assignment]
     """Replaces a rules policy under its etag; its assignments stay. Idempotent: a call that is repeated finds its own work. Needs
@@ -193,14 +225,17 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     for groups out of scope; UNAVAILABLE while the server does not know which groups there are.
     """
     CreateReusableCertificate: _aio.UnaryUnaryMultiCallable[_policies_pb2.CreateReusableCertificateRequest, _policies_pb2.CreateReusableCertificateResponse]  # type: ignore[assignment]
-    """Creates a reusable certificate. Not idempotent: a call that is repeated finds the name taken. Needs `policy_authoring.create`.
+    """Creates a reusable certificate. Idempotent under a `request_id`; without one, a call that is
+    repeated finds the name taken. Needs `policy_authoring.create`.
     Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for scope tags out of scope.
     """
     GetReusableCertificate: _aio.UnaryUnaryMultiCallable[_policies_pb2.GetReusableCertificateRequest, _policies_pb2.GetReusableCertificateResponse]  # type: ignore[assignment]
     """Returns a reusable certificate. Needs `policy_authoring.read`. Errors: NOT_FOUND, also where the caller may not see it."""
     ListReusableCertificates: _aio.UnaryUnaryMultiCallable[_policies_pb2.ListReusableCertificatesRequest, _policies_pb2.ListReusableCertificatesResponse]  # type: ignore[assignment]
-    """Lists the reusable certificates that the caller may see, by name. Needs `policy_authoring.read`.
-    Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+    """Lists the reusable certificates that the caller may see and the filter matches, by name where no other order is asked for. Needs
+    `policy_authoring.read`.
+    Errors: INVALID_ARGUMENT for a filter or an order that means nothing, with the position; for a negative `page_size`, or a `page_token` that
+    this list never gave.
     """
     UpdateReusableCertificate: _aio.UnaryUnaryMultiCallable[_policies_pb2.UpdateReusableCertificateRequest, _policies_pb2.UpdateReusableCertificateResponse]  # type: ignore[assignment]
     """Replaces a reusable certificate under its etag; every rule that names it follows. Idempotent: a call that is repeated finds its own
@@ -213,11 +248,18 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     Errors: NOT_FOUND, also where the caller may not see it; FAILED_PRECONDITION that lists the rules that name it; ABORTED for a stale
     etag.
     """
+    DuplicateObject: _aio.UnaryUnaryMultiCallable[_policies_pb2.DuplicateObjectRequest, _policies_pb2.DuplicateObjectResponse]  # type: ignore[assignment]
+    """Creates a policy or a reusable certificate with the content, tags and labels of another, unassigned. Idempotent under a `request_id`. Needs
+    `policy_authoring.create`, and `policy_authoring.read` over the original.
+    Errors: NOT_FOUND, also where the caller may not see the original; INVALID_ARGUMENT for the new name; ALREADY_EXISTS for it;
+    PERMISSION_DENIED for scope tags out of scope.
+    """
     ApplyPolicies: _aio.UnaryUnaryMultiCallable[_policies_pb2.ApplyPoliciesRequest, _policies_pb2.ApplyPoliciesResponse]  # type: ignore[assignment]
-    """Creates or replaces policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
-    nothing. Needs `policy_authoring.create`, `.update` and `.assign`, each where the call does it.
-    Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED; UNAVAILABLE while the server does not know which groups there are, or
-    where the directory revision is not reached in time.
+    """Creates, replaces and deletes policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
+    nothing. Needs `policy_authoring.create`, `.update`, `.assign` and `.delete`, each where the call does it.
+    Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them; PERMISSION_DENIED, also for
+    a deletion of what does not carry the owner's label; FAILED_PRECONDITION for a reusable certificate that would still be named; UNAVAILABLE
+    while the server does not know which groups there are, or where the directory revision is not reached in time.
     """
     ListDevicePolicyStates: _aio.UnaryUnaryMultiCallable[_policies_pb2.ListDevicePolicyStatesRequest, _policies_pb2.ListDevicePolicyStatesResponse]  # type: ignore[assignment]
     """Lists how far the policy of each device has come, by device name, of the devices that the caller may see. Needs `policy_authoring.read`.
@@ -226,7 +268,12 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Holds settings policies, rules policies and reusable certificates.
-    Methods that get or list change nothing and may be repeated.
+    Methods that get or list change nothing and may be repeated. Methods that write answer with the lint findings that concern what was written;
+    findings of the severity ERROR are refused as INVALID_ARGUMENT. Those methods take two more things:
+    - `validate_only`: everything is checked and answered as it would be (etag, revision and times excepted), and nothing is written.
+    - `request_id`, chosen by the caller, at most 64 characters of A-Z a-z 0-9 . _ -: a repetition of the same call by the same principal with
+      the same identifier within a day does nothing and gets the answer of the first; another call under it is refused with ALREADY_EXISTS,
+      reason REQUEST_ID_USED.
     Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
     of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
     may do what, or its database does not answer.
@@ -238,7 +285,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.CreateSettingsPolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.CreateSettingsPolicyResponse, _abc.Awaitable[_policies_pb2.CreateSettingsPolicyResponse]]:
-        """Creates a settings policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken.
+        """Creates a settings policy, unassigned unless the caller may assign too. Idempotent under a `request_id`; without one, a call that is
+        repeated finds the name taken.
         Needs `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
         Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
         UNAVAILABLE while the server does not know which groups there are.
@@ -258,8 +306,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.ListSettingsPoliciesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.ListSettingsPoliciesResponse, _abc.Awaitable[_policies_pb2.ListSettingsPoliciesResponse]]:
-        """Lists the settings policies that the caller may see, by name. Needs `policy_authoring.read`.
-        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """Lists the settings policies that the caller may see and the filter matches, by name where no other order is asked for. Needs
+        `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a filter or an order that means nothing, with the position; for a negative `page_size`, or a `page_token` that
+        this list never gave.
         """
 
     @_abc_1.abstractmethod
@@ -302,7 +352,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.CreateRulesPolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.CreateRulesPolicyResponse, _abc.Awaitable[_policies_pb2.CreateRulesPolicyResponse]]:
-        """Creates a rules policy, unassigned unless the caller may assign too. Not idempotent: a call that is repeated finds the name taken. Needs
+        """Creates a rules policy, unassigned unless the caller may assign too. Idempotent under a `request_id`; without one, a call that is
+        repeated finds the name taken. Needs
         `policy_authoring.create`, and `policy_authoring.assign` where assignments are given.
         Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for groups or scope tags out of scope;
         UNAVAILABLE while the server does not know which groups there are.
@@ -322,8 +373,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.ListRulesPoliciesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.ListRulesPoliciesResponse, _abc.Awaitable[_policies_pb2.ListRulesPoliciesResponse]]:
-        """Lists the rules policies that the caller may see, by name. Needs `policy_authoring.read`.
-        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """Lists the rules policies that the caller may see and the filter matches, by name where no other order is asked for. Needs
+        `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a filter or an order that means nothing, with the position; for a negative `page_size`, or a `page_token` that
+        this list never gave.
         """
 
     @_abc_1.abstractmethod
@@ -366,7 +419,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.CreateReusableCertificateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.CreateReusableCertificateResponse, _abc.Awaitable[_policies_pb2.CreateReusableCertificateResponse]]:
-        """Creates a reusable certificate. Not idempotent: a call that is repeated finds the name taken. Needs `policy_authoring.create`.
+        """Creates a reusable certificate. Idempotent under a `request_id`; without one, a call that is
+        repeated finds the name taken. Needs `policy_authoring.create`.
         Errors: INVALID_ARGUMENT with all problems; ALREADY_EXISTS for the name; PERMISSION_DENIED for scope tags out of scope.
         """
 
@@ -384,8 +438,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policies_pb2.ListReusableCertificatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.ListReusableCertificatesResponse, _abc.Awaitable[_policies_pb2.ListReusableCertificatesResponse]]:
-        """Lists the reusable certificates that the caller may see, by name. Needs `policy_authoring.read`.
-        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """Lists the reusable certificates that the caller may see and the filter matches, by name where no other order is asked for. Needs
+        `policy_authoring.read`.
+        Errors: INVALID_ARGUMENT for a filter or an order that means nothing, with the position; for a negative `page_size`, or a `page_token` that
+        this list never gave.
         """
 
     @_abc_1.abstractmethod
@@ -412,15 +468,28 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def DuplicateObject(
+        self,
+        request: _policies_pb2.DuplicateObjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policies_pb2.DuplicateObjectResponse, _abc.Awaitable[_policies_pb2.DuplicateObjectResponse]]:
+        """Creates a policy or a reusable certificate with the content, tags and labels of another, unassigned. Idempotent under a `request_id`. Needs
+        `policy_authoring.create`, and `policy_authoring.read` over the original.
+        Errors: NOT_FOUND, also where the caller may not see the original; INVALID_ARGUMENT for the new name; ALREADY_EXISTS for it;
+        PERMISSION_DENIED for scope tags out of scope.
+        """
+
+    @_abc_1.abstractmethod
     def ApplyPolicies(
         self,
         request: _policies_pb2.ApplyPoliciesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policies_pb2.ApplyPoliciesResponse, _abc.Awaitable[_policies_pb2.ApplyPoliciesResponse]]:
-        """Creates or replaces policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
-        nothing. Needs `policy_authoring.create`, `.update` and `.assign`, each where the call does it.
-        Errors: INVALID_ARGUMENT with all problems; PERMISSION_DENIED; UNAVAILABLE while the server does not know which groups there are, or
-        where the directory revision is not reached in time.
+        """Creates, replaces and deletes policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
+        nothing. Needs `policy_authoring.create`, `.update`, `.assign` and `.delete`, each where the call does it.
+        Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them; PERMISSION_DENIED, also for
+        a deletion of what does not carry the owner's label; FAILED_PRECONDITION for a reusable certificate that would still be named; UNAVAILABLE
+        while the server does not know which groups there are, or where the directory revision is not reached in time.
         """
 
     @_abc_1.abstractmethod

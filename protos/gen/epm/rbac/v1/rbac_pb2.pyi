@@ -4,6 +4,7 @@ isort:skip_file
 Administrators: roles, role assignments, principal groups, scope tags and tokens."""
 
 from collections import abc as _abc
+from epm.access.v1 import objects_pb2 as _objects_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -58,12 +59,15 @@ class Role(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     RIGHTS_FIELD_NUMBER: _builtins.int
     BUILT_IN_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique name, 1 to 128 characters."""
     description: _builtins.str
     """Free text."""
     built_in: _builtins.bool
     """Output only. True for the roles that OpenEPM brings; they cannot be changed."""
+    etag: _builtins.str
+    """Output only. Changes with every change of the object."""
     @_builtins.property
     def rights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Rights, for example `policy_authoring.read`; at least one."""
@@ -75,10 +79,11 @@ class Role(_message.Message):
         description: _builtins.str = ...,
         rights: _abc.Iterable[_builtins.str] | None = ...,
         built_in: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["built_in", b"built_in", "description", b"description", "name", b"name", "rights", b"rights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["built_in", b"built_in", "description", b"description", "etag", b"etag", "name", b"name", "rights", b"rights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -92,8 +97,11 @@ class PrincipalGroup(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique name, 1 to 128 characters."""
+    etag: _builtins.str
+    """Output only. Changes with every change of the object."""
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Members: `user:NAME` for a principal, `group:NAME` for another principal group. No group contains itself, by any way."""
@@ -103,10 +111,11 @@ class PrincipalGroup(_message.Message):
         *,
         name: _builtins.str = ...,
         members: _abc.Iterable[_builtins.str] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "members", b"members", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -128,6 +137,7 @@ class TrustedIssuer(_message.Message):
     GROUPS_CLAIM_FIELD_NUMBER: _builtins.int
     GROUP_MAPPINGS_FIELD_NUMBER: _builtins.int
     CLIENT_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique name, 1 to 128 characters."""
     issuer: _builtins.str
@@ -146,6 +156,8 @@ class TrustedIssuer(_message.Message):
     """Claim that lists the caller's groups. Empty: no groups are read."""
     client_id: _builtins.str
     """Client that `epm login --oidc` is at this issuer. Empty: it cannot log in here."""
+    etag: _builtins.str
+    """Output only. Changes with every change of the object."""
     @_builtins.property
     def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """A token must be meant for one of these (`aud`); at least one."""
@@ -167,10 +179,11 @@ class TrustedIssuer(_message.Message):
         groups_claim: _builtins.str = ...,
         group_mappings: _abc.Iterable[Global___GroupMapping] | None = ...,
         client_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["jwks", b"jwks", "jwks_uri", b"jwks_uri", "keys", b"keys"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "client_id", b"client_id", "group_mappings", b"group_mappings", "groups_claim", b"groups_claim", "issuer", b"issuer", "jwks", b"jwks", "jwks_uri", b"jwks_uri", "keys", b"keys", "name", b"name", "principal_claim", b"principal_claim", "principal_prefix", b"principal_prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "client_id", b"client_id", "etag", b"etag", "group_mappings", b"group_mappings", "groups_claim", b"groups_claim", "issuer", b"issuer", "jwks", b"jwks", "jwks_uri", b"jwks_uri", "keys", b"keys", "name", b"name", "principal_claim", b"principal_claim", "principal_prefix", b"principal_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_keys: _TypeAlias = _typing.Literal["jwks_uri", "jwks"]  # noqa: Y015
     _WhichOneofArgType_keys: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
@@ -216,10 +229,13 @@ class RoleAssignment(_message.Message):
     SCOPE_GROUPS_FIELD_NUMBER: _builtins.int
     SCOPE_TAGS_FIELD_NUMBER: _builtins.int
     EXPIRES_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique name, 1 to 128 characters."""
     role: _builtins.str
     """Name of the role."""
+    etag: _builtins.str
+    """Output only. Changes with every change of the object."""
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Members: `user:NAME` for a principal, `group:NAME` for a principal group."""
@@ -245,10 +261,11 @@ class RoleAssignment(_message.Message):
         scope_groups: _abc.Iterable[_builtins.str] | None = ...,
         scope_tags: _abc.Iterable[_builtins.str] | None = ...,
         expires: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires", b"expires"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires", b"expires", "members", b"members", "name", b"name", "role", b"role", "scope_groups", b"scope_groups", "scope_tags", b"scope_tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "expires", b"expires", "members", b"members", "name", b"name", "role", b"role", "scope_groups", b"scope_groups", "scope_tags", b"scope_tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,19 +279,23 @@ class ScopeTag(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique name, 1 to 128 characters."""
     description: _builtins.str
     """Free text."""
+    etag: _builtins.str
+    """Output only. Changes with every change of the object."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         description: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "etag", b"etag", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -811,6 +832,7 @@ class ApplyAccessRequest(_message.Message):
     SCOPE_TAGS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     TRUSTED_ISSUERS_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """True checks everything and changes nothing."""
     @_builtins.property
@@ -833,6 +855,10 @@ class ApplyAccessRequest(_message.Message):
     def trusted_issuers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrustedIssuer]:
         """Trusted issuers. They may speak for anybody, so that an Owner alone applies them."""
 
+    @_builtins.property
+    def expected(self) -> _containers.RepeatedCompositeFieldContainer[_objects_pb2.ExpectedObject]:
+        """Objects that must be as they were when the call was planned; others are replaced whatever they are."""
+
     def __init__(
         self,
         *,
@@ -842,10 +868,11 @@ class ApplyAccessRequest(_message.Message):
         scope_tags: _abc.Iterable[Global___ScopeTag] | None = ...,
         validate_only: _builtins.bool = ...,
         trusted_issuers: _abc.Iterable[Global___TrustedIssuer] | None = ...,
+        expected: _abc.Iterable[_objects_pb2.ExpectedObject] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["principal_groups", b"principal_groups", "role_assignments", b"role_assignments", "roles", b"roles", "scope_tags", b"scope_tags", "trusted_issuers", b"trusted_issuers", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "principal_groups", b"principal_groups", "role_assignments", b"role_assignments", "roles", b"roles", "scope_tags", b"scope_tags", "trusted_issuers", b"trusted_issuers", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -185,7 +185,8 @@ class RbacServiceServicer:
         Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments and principal groups;
         `scope_tags.manage`. Only an Owner grants rights that it lacks. Who holds `roles.assign` or `roles.update` within scope tags or scope groups
         neither gives nor takes through role assignments outside of them.
-        Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
+        Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them; FAILED_PRECONDITION for a
+        built-in role or the last Owner; PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -70,7 +70,8 @@ class RbacServiceStub:
     Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments and principal groups;
     `scope_tags.manage`. Only an Owner grants rights that it lacks. Who holds `roles.assign` or `roles.update` within scope tags or scope groups
     neither gives nor takes through role assignments outside of them.
-    Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
+    Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them; FAILED_PRECONDITION for a
+    built-in role or the last Owner; PERMISSION_DENIED.
     """
     DeleteRole: _grpc.UnaryUnaryMultiCallable[_rbac_pb2.DeleteRoleRequest, _rbac_pb2.DeleteRoleResponse]
     """Deletes a custom role that no assignment uses. A call that is repeated finds nothing. Needs `roles.delete`.
@@ -146,7 +147,8 @@ class RbacServiceAsyncStub(RbacServiceStub):
     Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments and principal groups;
     `scope_tags.manage`. Only an Owner grants rights that it lacks. Who holds `roles.assign` or `roles.update` within scope tags or scope groups
     neither gives nor takes through role assignments outside of them.
-    Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
+    Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them; FAILED_PRECONDITION for a
+    built-in role or the last Owner; PERMISSION_DENIED.
     """
     DeleteRole: _aio.UnaryUnaryMultiCallable[_rbac_pb2.DeleteRoleRequest, _rbac_pb2.DeleteRoleResponse]  # type: ignore[assignment]
     """Deletes a custom role that no assignment uses. A call that is repeated finds nothing. Needs `roles.delete`.
@@ -267,7 +269,8 @@ class RbacServiceServicer(metaclass=_abc_1.ABCMeta):
         Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments and principal groups;
         `scope_tags.manage`. Only an Owner grants rights that it lacks. Who holds `roles.assign` or `roles.update` within scope tags or scope groups
         neither gives nor takes through role assignments outside of them.
-        Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION for a built-in role or the last Owner; PERMISSION_DENIED.
+        Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them; FAILED_PRECONDITION for a
+        built-in role or the last Owner; PERMISSION_DENIED.
         """
 
     @_abc_1.abstractmethod
