@@ -39,6 +39,10 @@ def preparing(sha256: bytes, desired: Desired = Desired.ON) -> Callable[[Deliver
     return lambda old: old.prepared(sha256, desired)
 
 
+def opened(old: Delivery) -> Delivery:
+    return old.opened("s", revision=0, sha256=b"", now=NOW)
+
+
 async def test_the_schema_is_what_the_code_declares(database: Database) -> None:
     assert await differences(database, tables.METADATA) == []
 
@@ -138,3 +142,40 @@ async def test_many_devices_go_the_same_way_as_few(deliveries: Deliveries) -> No
     devices = [f"d{number:04}" for number in range(1200)]
     await deliveries.change([(name, preparing(ONE)) for name in devices])
     assert {found.revision for found in (await deliveries.many(devices)).values()} == {1}
+
+
+async def test_what_changes_of_open_streams_is_what_is_read_back(deliveries: Deliveries) -> None:
+    devices = [f"d{number:03}" for number in range(230)]
+    await deliveries.change([(name, opened) for name in devices])
+    led_to = await deliveries.change([(name, lambda old: preparing(ONE)(old).sent(NOW)) for name in devices])
+    assert dict(await deliveries.many(devices)) == {found.device_id: found for found in led_to}
+    mixed: list[Callable[[Delivery], Delivery]] = [
+        lambda old: old.applied(1, Desired.ON, NOW),
+        lambda old: old.rejected(1, ("no",), NOW, temporary=True),
+        lambda old: old,
+        lambda old: old.closed("s", NOW),
+    ]
+    led_to = await deliveries.change([(name, mixed[number % 4]) for number, name in enumerate(devices)])
+    assert dict(await deliveries.many(devices)) == {found.device_id: found for found in led_to}
+
+
+async def test_a_step_sees_what_was_held_since_the_stream_was_opened(deliveries: Deliveries) -> None:
+    await deliveries.change([("d1", opened), ("d2", opened)])
+    later = NOW + timedelta(minutes=1)
+    held = [
+        Held(device_id="d1", stream="s", seen=later, confirmed=later),
+        Held(device_id="d2", stream="older", seen=later, confirmed=later),
+    ]
+    await deliveries.hold(held)
+    found = await deliveries.change([(name, lambda old: old) for name in ("d1", "d2")])
+    assert [(each.seen, each.confirmed) for each in found] == [(later, later), (NOW, None)]
+
+
+async def test_after_steps_that_failed_the_next_ones_see_what_was_kept(deliveries: Deliveries) -> None:
+    def fail(_: Delivery) -> Delivery:
+        raise RuntimeError("a step that fails")
+
+    kept = await deliveries.change([("d1", opened)])
+    with pytest.raises(RuntimeError):
+        await deliveries.change([("d1", preparing(ONE)), ("d1", fail)])
+    assert list(await deliveries.change([("d1", lambda old: old)])) == list(kept)

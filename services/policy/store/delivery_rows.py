@@ -5,8 +5,9 @@ as text, in the form in which SQLAlchemy reads and writes them elsewhere; Postgr
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Protocol
 
 from services.policy.model.bundle import UNKNOWN, Bundle
@@ -93,6 +94,19 @@ class SqliteRows:
     hold = _hold("?")
     streams = f"{_STREAMS} IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own names
 
+    def update(self, columns: Sequence[int], count: int) -> str:
+        """Return what writes these columns of so many rows that there are; each has its device first.
+
+        It is one step for SQLite, in which Python goes on, and not one for each row.
+        """
+        names = [COLUMNS[column] for column in (0, *columns)]
+        row = f"({', '.join('?' * len(names))})"
+        set_to = ", ".join(f"{name} = new.{name}" for name in names[1:])
+        return (
+            f"WITH new({', '.join(names)}) AS (VALUES {', '.join([row] * count)}) "  # noqa: S608 - our own names
+            f"UPDATE policy_delivery SET {set_to} FROM new WHERE policy_delivery.device_id = new.device_id"
+        )
+
     def asked(self, device_ids: Sequence[str]) -> tuple[object, ...]:
         """Return one parameter, a list in JSON: the statement stays the same for any number."""
         return (json.dumps(device_ids),)
@@ -142,27 +156,20 @@ class PostgresRows:
 
 def to_row(delivery: Delivery, rows: DeliveryRows) -> tuple[object, ...]:
     """Write a delivery, its device first."""
-    return (
-        delivery.device_id,
-        delivery.revision,
-        delivery.sha256,
-        delivery.desired.value,
-        rows.time(delivery.offered),
-        delivery.applied_revision,
-        delivery.applied_desired.value if delivery.applied_desired else "",
-        delivery.rejected_revision,
-        _list(delivery.rejections),
-        rows.time(delivery.confirmed),
-        rows.time(delivery.lost),
-        delivery.stream,
-        rows.time(delivery.seen),
-        _list(delivery.runs),
-        _list(delivery.key_ids),
-        delivery.bundle.digest or None,
-        delivery.applied_bundle.digest or None,
-        rows.time(delivery.put_off),
-        rows.time(delivery.life),
-    )
+    return written(delivery, _ALL, rows)
+
+
+def written(delivery: Delivery, columns: Iterable[int], rows: DeliveryRows) -> tuple[object, ...]:
+    """Write these columns of a delivery."""
+    values = _values(delivery)
+    writers = ((values[column], _WRITERS[column]) for column in columns)
+    return tuple([write(value, rows) if write else value for value, write in writers])
+
+
+def differing(old: Delivery, new: Delivery) -> tuple[int, ...]:
+    """Return the columns in which two deliveries of one device may differ: where they hold one and the same object they do not."""
+    pairs = zip(_values(old), _values(new), strict=True)
+    return tuple([column for column, (before, after) in enumerate(pairs) if before is not after and column])
 
 
 def from_row(row: Sequence[Any], rows: DeliveryRows) -> Delivery:
@@ -190,5 +197,28 @@ def from_row(row: Sequence[Any], rows: DeliveryRows) -> Delivery:
     )
 
 
-def _list(texts: Sequence[str]) -> str:
+def _time(time: datetime | None, rows: DeliveryRows) -> object:
+    return rows.time(time)
+
+
+def _list(texts: Sequence[str], _rows: DeliveryRows) -> str:
     return json.dumps(texts) if texts else "[]"
+
+
+def _desired(desired: Desired | None, _rows: DeliveryRows) -> str:
+    return desired.value if desired else ""
+
+
+def _digest(bundle: Bundle, _rows: DeliveryRows) -> bytes | None:
+    return bundle.digest or None
+
+
+_OTHERWISE: Mapping[str, Callable[[Any, DeliveryRows], object]] = {
+    **dict.fromkeys(("offered", "confirmed", "lost", "seen", "put_off", "life"), _time),
+    **dict.fromkeys(("rejections", "runs", "key_ids"), _list),
+    **dict.fromkeys(("desired", "applied_desired"), _desired),
+    **dict.fromkeys(("bundle", "applied_bundle"), _digest),
+}
+_WRITERS = [_OTHERWISE.get(name) for name in COLUMNS]
+_ALL = range(len(COLUMNS))
+_values = attrgetter(*COLUMNS)

@@ -2,6 +2,9 @@
 
 A group of changes is one errand to the thread, whatever is in it. Over the shared connections each statement would be one,
 and between two of them the loop may have hundreds of streams to serve.
+
+INVARIANT: while streams are open nobody else changes deliveries: one process has the file, and its `Holders` close what is
+open before there are streams, and after. So the deliveries of devices with open streams are known without being read again.
 """
 
 import asyncio
@@ -10,15 +13,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from services._chassis.db import Database
 from services.policy.model.delivery import Delivery, Held
 from services.policy.ports import DeliveryStep
-from services.policy.store.delivery_groups import bundles_named, changed, parts, take_steps
-from services.policy.store.delivery_rows import SqliteRows, from_row, to_row
+from services.policy.store.delivery_groups import bundles_named, parts, take_steps
+from services.policy.store.delivery_rows import SqliteRows, differing, from_row, to_row, written
 
 _KEEP_BUNDLE = "INSERT INTO policy_bundle (digest, contents) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_TOGETHER = 100
+"""Rows in one statement: what remains of a group is another statement, and both are kept ready."""
+
 Result = TypeVar("Result")
 
 
@@ -32,6 +39,8 @@ class SqliteDeliveries:
         self._rows = SqliteRows()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="policy-deliveries")
         self._opened: sqlite3.Connection | None = None
+        self._known: dict[str, Delivery] = {}
+        """What stands in the rows of devices with open streams; the thread's alone."""
 
     async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
         """Take each step for its device, in order, all or none, and return what each led to."""
@@ -67,16 +76,41 @@ class SqliteDeliveries:
 
     def _change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
         with self._transaction("BEGIN IMMEDIATE") as connection:
-            found = self._found(connection, sorted({device_id for device_id, _ in steps}))
+            asked = {device_id for device_id, _ in steps}
+            found = {device_id: self._known[device_id] for device_id in asked & self._known.keys()}
+            if len(found) < len(asked):
+                found.update(self._found(connection, sorted(asked - found.keys())))
             before = _complete(found, [device_id for device_id, _ in steps])
             after, led_to = take_steps(steps, before)
             bundles = {bundle.digest: bundle.contents for bundle in bundles_named(before, after) if bundle.contents}
             kept = [(digest, contents.to_text()) for digest, contents in bundles.items()]
             connection.executemany(_KEEP_BUNDLE, kept)
-            written = {new.device_id: new for new in changed(before, after)}
-            written |= {device_id: new for device_id, new in after.items() if device_id not in found}
-            connection.executemany(self._rows.write, (to_row(new, self._rows) for new in written.values()))
+            made = (to_row(new, self._rows) for device_id, new in after.items() if device_id not in found)
+            connection.executemany(self._rows.write, made)
+            self._update(connection, found, after)
+        for device_id, new in after.items():
+            self._remember(device_id, new)
         return led_to
+
+    def _update(
+        self, connection: sqlite3.Connection, before: Mapping[str, Delivery], after: Mapping[str, Delivery]
+    ) -> None:
+        """Write what is not as it was; what happens to many devices at once mostly touches the same columns of each."""
+        alike: dict[tuple[int, ...], list[Delivery]] = {}
+        for device_id, old in before.items():
+            if columns := differing(old, after[device_id]):
+                alike.setdefault(columns, []).append(after[device_id])
+        for columns, deliveries in alike.items():
+            for start in range(0, len(deliveries), _TOGETHER):
+                part = deliveries[start : start + _TOGETHER]
+                values = chain.from_iterable(written(new, (0, *columns), self._rows) for new in part)
+                connection.execute(self._rows.update(columns, len(part)), tuple(values))
+
+    def _remember(self, device_id: str, delivery: Delivery) -> None:
+        if delivery.connected:
+            self._known[device_id] = delivery
+        else:
+            self._known.pop(device_id, None)
 
     def _hold(self, held: Sequence[Held]) -> Mapping[str, Delivery]:
         rows, named = self._rows, {each.device_id: each.stream for each in held}
@@ -87,7 +121,11 @@ class SqliteDeliveries:
             for part in parts(sorted(named)):
                 found = connection.execute(rows.streams, rows.asked(part))
                 others -= {device_id for device_id, stream in found if stream == named[device_id]}
-            return _complete(self._found(connection, sorted(others)), others)
+            not_held = _complete(self._found(connection, sorted(others)), others)
+        for each in held:
+            if known := self._known.get(each.device_id):
+                self._known[each.device_id] = known.held(each.stream, each.seen, confirmed=each.confirmed)
+        return not_held
 
     def _many(self, device_ids: Sequence[str]) -> Mapping[str, Delivery]:
         with self._transaction("BEGIN") as connection:
@@ -110,6 +148,9 @@ class SqliteDeliveries:
         try:
             yield connection
             connection.execute("COMMIT")
+        except BaseException:
+            self._known.clear()  # whatever it was: the file alone tells what stands in it now
+            raise
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
