@@ -62,6 +62,17 @@ def certificate_to_proto(content: ReusableCertificate, about: About | None = Non
     return policies_pb2.ReusableCertificate(metadata=_metadata(content, about), pem=to_pem(content.certificate))
 
 
+def object_to_proto(content: AnyContent, about: About) -> policies_pb2.AuthoredObject:
+    """Write an object of any kind, with what is known about it."""
+    match content:
+        case SettingsPolicy():
+            return policies_pb2.AuthoredObject(settings_policy=settings_policy_to_proto(content, about))
+        case RulesPolicy():
+            return policies_pb2.AuthoredObject(rules_policy=rules_policy_to_proto(content, about))
+        case ReusableCertificate():
+            return policies_pb2.AuthoredObject(reusable_certificate=certificate_to_proto(content, about))
+
+
 def applied_to_proto(applied: Applied) -> policies_pb2.ApplyPoliciesResponse:
     """Write what became of applied objects."""
     objects = [
@@ -117,6 +128,9 @@ def _metadata(content: AnyContent, about: About | None) -> policies_pb2.Metadata
         created=time_to_proto(about.created),
         updated=time_to_proto(about.updated),
         updated_by=about.updated_by,
+        change=about.change,
+        applied_change=about.applied_change,
+        created_by=about.created_by,
     )
 
 

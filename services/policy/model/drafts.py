@@ -1,7 +1,7 @@
 """What administrators hand in, and everything that can be wrong with it."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic
 
@@ -9,7 +9,7 @@ import elevation.model
 from elevation import checks, texts
 from elevation.model import Assignments, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.errors import Problem
-from services.policy.model.objects import About, AnyContent, Content, Stored, kind_of, with_assignments
+from services.policy.model.objects import About, AnyContent, Content, Item, Stored, kind_of, with_assignments
 from services.policy.model.spelling import below, in_contract_spelling, without_echoes
 
 MOST_SCOPE_TAGS = 100
@@ -61,6 +61,13 @@ class Known:
     certificates: Collection[str] = ()
 
 
+def duplicate_of(original: Stored[Item], new_name: str) -> Draft[Item]:
+    """Return a draft of another object like this one, for nobody yet."""
+    content = replace(with_assignments(original.content, Assignments()), name=new_name)
+    about = original.about
+    return Draft(place="", content=content, scope_tags=about.scope_tags, labels=dict(about.labels))
+
+
 def check_draft(draft: Draft[Content], known: Known, existing: Stored[Content] | None = None) -> Iterator[Problem]:
     """Find everything that is wrong with a draft, by itself and by what it refers to or replaces."""
     found = [
@@ -91,6 +98,8 @@ def revised(
         created=existing.about.created if existing else now,
         updated=now,
         updated_by=actor,
+        created_by=existing.about.created_by if existing else actor,
+        applied_change=existing.about.applied_change if existing else 0,
     )
     return Stored(draft.content, about)
 

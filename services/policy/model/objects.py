@@ -54,6 +54,14 @@ class About:
     created: datetime
     updated: datetime
     updated_by: str
+    created_by: str = ""
+    applied_change: int = 0
+    """Change after which the object was last as code says; 0 for never."""
+
+    @property
+    def change(self) -> int:
+        """Return the number of the newest change, which the etag is the text of; 0 for what was never written."""
+        return int(self.etag or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,11 @@ class Change(Generic[Content]):
     revision: int
     actor: str
     now: datetime
+    reason: str = ""
+    """Why, in the words of who made the change."""
+    rolled_back_to: int = 0
+    """Change whose content was taken up again; 0 where none was."""
+    as_code: bool = False
 
     @property
     def subject(self) -> Stored[Content]:

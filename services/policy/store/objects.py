@@ -27,6 +27,7 @@ from services.policy.store.tables import AUDIT, HISTORY, OBJECT, OBJECT_TAG
 
 log = get_logger("policy.objects")
 _O, _T = OBJECT.c, OBJECT_TAG.c
+_ABOUT = ("labels", "revision", "etag", "created", "updated", "updated_by", "created_by", "applied_change")
 Row = Mapping[str, Any]
 Decoded = dict[tuple[str, str], tuple[bytes, AnyContent]]
 """Content by kind and name, with the bytes that it was read from."""
@@ -163,8 +164,7 @@ class SqlWork:
 
 
 def _about(row: Row, tags: frozenset[str]) -> About:
-    known = {name: row[name] for name in ("labels", "revision", "etag", "created", "updated", "updated_by")}
-    return About(scope_tags=tags, **known)
+    return About(scope_tags=tags, **{name: row[name] for name in _ABOUT})
 
 
 def _row(stored: Stored[Content]) -> dict[str, Any]:
@@ -177,6 +177,8 @@ def _row(stored: Stored[Content]) -> dict[str, Any]:
         "created": about.created,
         "updated": about.updated,
         "updated_by": about.updated_by,
+        "created_by": about.created_by,
+        "applied_change": about.applied_change,
     }
 
 
@@ -190,6 +192,12 @@ def _history_row(change: Change[Content]) -> dict[str, Any]:
         "scope_tags": sorted(subject.about.scope_tags),
         "recorded": change.now,
         "actor": change.actor,
+        "reason": change.reason,
+        "created_by": subject.about.created_by,
+        "content_revision": subject.about.revision,
+        "rolled_back_to": change.rolled_back_to,
+        "as_code": change.as_code,
+        "created": subject.about.created,
     }
 
 
