@@ -196,6 +196,16 @@ class PolicyServicer(policies_pb2_grpc.PolicyServiceServicer):
         )
         return policies_pb2.DeleteReusableCertificateResponse()
 
+    async def DuplicateObject(
+        self, request: policies_pb2.DuplicateObjectRequest, _context: Context
+    ) -> policies_pb2.DuplicateObjectResponse:
+        """Create an object like another."""
+        kind = drafts.kind_from_proto(request.original, "original")
+        made = await authoring.duplicate_object(
+            self._store, kind, request.original.name, new_name=request.new_name, author=self._author()
+        )
+        return policies_pb2.DuplicateObjectResponse(object=authored.object_to_proto(made.content, made.about))
+
     async def ApplyPolicies(
         self, request: policies_pb2.ApplyPoliciesRequest, _context: Context
     ) -> policies_pb2.ApplyPoliciesResponse:

@@ -2,9 +2,10 @@
 
 from elevation.model import GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
 from epm.policy.v1 import policies_pb2
+from services._chassis.errors import InvalidError, Problem
 from services.policy.codec.reading import Reader
 from services.policy.model.drafts import Draft, NewAssignments
-from services.policy.model.objects import AnyContent, Item
+from services.policy.model.objects import AnyContent, Item, kind_of
 from services.policy.usecases.apply import Application, PendingGroup
 
 _PENDING_TYPES = {
@@ -35,6 +36,15 @@ def certificate_from_proto(
     certificate = reader.certificate(message.pem, "pem")
     content = ReusableCertificate(message.metadata.name, certificate, message.metadata.description)
     return _draft(content, message.metadata, reader, place)
+
+
+def kind_from_proto(message: policies_pb2.ObjectRef, place: str) -> type[AnyContent]:
+    """Read the kind of an object that is named. Raises InvalidError."""
+    for kind in (SettingsPolicy, RulesPolicy, ReusableCertificate):
+        if message.kind == kind_of(kind).document:
+            return kind
+    known = ", ".join(kind_of(kind).document for kind in (SettingsPolicy, RulesPolicy, ReusableCertificate))
+    raise InvalidError([Problem(f"{place}.kind", f'"{message.kind}" is no kind of objects; known are {known}')])
 
 
 def assignments_from_proto(

@@ -9,7 +9,15 @@ from elevation.model import Assignments, ReusableCertificate
 from services._chassis.errors import ConflictError, InvalidError, Problem, StateError
 from services._chassis.paging import Page, page_request
 from services._chassis.permits import Permit
-from services.policy.model.drafts import Draft, Known, NewAssignments, check_assignments, check_draft, revised
+from services.policy.model.drafts import (
+    Draft,
+    Known,
+    NewAssignments,
+    check_assignments,
+    check_draft,
+    duplicate_of,
+    revised,
+)
 from services.policy.model.objects import (
     Action,
     Change,
@@ -27,6 +35,7 @@ from services.policy.ports import Directories, Store, Work
 from services.policy.usecases.references import known_certificates, known_groups, nameable
 from services.policy.usecases.scope import (
     ASSIGN,
+    READ,
     Author,
     refuse_out_of_scope,
     refuse_stale,
@@ -67,10 +76,30 @@ async def create_object(
         found = await known_certificates(work, certificates_named(draft.content))
         if problems := list(check_draft(draft, Known(groups, nameable(found, None, [author.permit])))):
             raise InvalidError(problems)
-        if draft.content.name in await work.find(draft.kind, [draft.content.name]):
-            raise ConflictError(f"the name of {draft.title} is taken; choose another name")
-        created = revised(draft, None, tags=tags, actor=author.principal, now=author.now)
-        return await write(work, None, created, author)
+        return await _create(work, draft, tags, author)
+
+
+async def duplicate_object(
+    store: Store, kind: type[Content], name: str, *, new_name: str, author: Author
+) -> Stored[Content]:
+    """Create an object with the content, tags and labels of another, for nobody yet.
+
+    Raises NotFoundError, DeniedError for tags out of scope, InvalidError with all problems, ConflictError for a name taken.
+    """
+    async with store.writing() as work:
+        original = await visible(work, kind, name, author.check(READ))
+        draft = duplicate_of(original, new_name)
+        tags = tags_after(author.permit, draft.scope_tags, None)
+        found = await known_certificates(work, certificates_named(draft.content))
+        if problems := list(check_draft(draft, Known(certificates=nameable(found, original, [author.permit])))):
+            raise InvalidError(problems)
+        return await _create(work, draft, tags, author)
+
+
+async def _create(work: Work, draft: Draft[Content], tags: frozenset[str], author: Author) -> Stored[Content]:
+    if draft.content.name in await work.find(draft.kind, [draft.content.name]):
+        raise ConflictError(f"the name of {draft.title} is taken; choose another name")
+    return await write(work, None, revised(draft, None, tags=tags, actor=author.principal, now=author.now), author)
 
 
 async def update_object(store: Store, draft: Draft[Content], *, author: Author) -> Stored[Content]:
