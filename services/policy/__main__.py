@@ -8,7 +8,7 @@ from functools import partial
 import uuid_utils
 from grpc.aio import Channel
 
-from epm.policy.v1 import agent_pb2_grpc, policies_pb2_grpc, rollouts_pb2_grpc
+from epm.policy.v1 import agent_pb2_grpc, analysis_pb2_grpc, policies_pb2_grpc, rollouts_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.access_client import report_worker, watch_worker
 from services._chassis.audit_log import AuditLog
@@ -24,6 +24,7 @@ from services._chassis.server import ServiceParts
 from services._chassis.workers import Worker
 from services.policy.admin_servicer import PolicyServicer
 from services.policy.agent_servicer import PolicyStreamServicer
+from services.policy.analysis_servicer import AnalysisServicer
 from services.policy.clients import DirectoryWatch, SettingsReports, SightingReports, UsedGroupsReports
 from services.policy.codec.agent import Speaker
 from services.policy.codec.documents import MouldMaker
@@ -106,6 +107,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         public=[
             partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, administrators),
             partial(rollouts_pb2_grpc.add_RolloutServiceServicer_to_server, rollouts),
+            partial(analysis_pb2_grpc.add_AnalysisServiceServicer_to_server, AnalysisServicer()),
         ],
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
         workers=[
