@@ -1,0 +1,41 @@
+"""The door of lint: everything that is found in an estate, the worst first."""
+
+import re
+from collections.abc import Collection
+from datetime import datetime
+
+from elevation.lint.findings import Estate, Finding, Subject
+from elevation.lint.ignores import mark_ignored
+from elevation.lint.objects import ObjectLint
+
+_NUMBER = re.compile(r"\d+")
+_DIGITS = 4
+
+
+class Linter:
+    """Lint estates one after the other; what did not change from one to the next is not looked at again."""
+
+    def __init__(self) -> None:
+        self._objects = ObjectLint()
+
+    def lint(self, estate: Estate, *, now: datetime, about: Collection[Subject] | None = None) -> list[Finding]:
+        """Find what is accepted and probably not meant; ignored findings are among them and say why.
+
+        `about` keeps to findings in which one of these policies or certificates (whatever their rules) has part.
+        """
+        findings = self._objects.lint(estate, now)
+        if about is not None:
+            wanted = {(subject.kind, subject.name) for subject in about}
+            findings = [finding for finding in findings if _has_part(finding, wanted)]
+        return sorted(mark_ignored(findings, estate), key=_rank)
+
+
+def _has_part(finding: Finding, wanted: Collection[tuple[str, str]]) -> bool:
+    return any((subject.kind, subject.name) in wanted for subject in (finding.subject, *finding.related))
+
+
+def _rank(finding: Finding) -> tuple[int, str, str, str, str, str]:
+    """Order findings: the worst first, then as they stand in the documents, whatever order those come in."""
+    subject = finding.subject
+    path = _NUMBER.sub(lambda number: number[0].zfill(_DIGITS), finding.path)  # rules[9] before rules[10]
+    return (-finding.severity, subject.kind, subject.name, path, finding.check, finding.message)
