@@ -24,7 +24,7 @@ from elevation.model import (
     RulesPolicy,
     SettingsPolicy,
 )
-from elevation.rule_checks import check_rule
+from elevation.rule_checks import check_lint, check_rule
 
 MAX_RULES = 100
 MAX_TARGETS = 1000
@@ -40,6 +40,7 @@ def check_settings_policy(policy: SettingsPolicy) -> list[Problem]:
         *_check_response(policy),
         *_check_reporting(policy),
         *_check_stale_after(policy.stale_after),
+        *check_lint("lint", policy.lint),
         *_check_assignments(policy.assignments),
     ]
 
@@ -50,6 +51,7 @@ def check_rules_policy(policy: RulesPolicy) -> list[Problem]:
         *texts.check_name("name", policy.name),
         *texts.check_description("description", policy.description),
         *_check_rule_names(policy),
+        *check_lint("lint", policy.lint),
     ]
     for number, rule in enumerate(policy.rules):
         problems.extend(check_rule(f"rules[{number}]", rule, policy.platform))
@@ -61,6 +63,7 @@ def check_reusable_certificate(certificate: ReusableCertificate) -> list[Problem
     return [
         *texts.check_name("name", certificate.name),
         *texts.check_description("description", certificate.description),
+        *check_lint("lint", certificate.lint),
     ]
 
 

@@ -5,10 +5,19 @@ Limits are ours where the reference publishes none: names 128 characters, file n
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from elevation import commandline, texts
-from elevation.model import CertificateCondition, Detection, ElevationType, Platform, Problem, Rule, Validation
+from elevation.model import (
+    CertificateCondition,
+    Detection,
+    ElevationType,
+    LintIgnore,
+    Platform,
+    Problem,
+    Rule,
+    Validation,
+)
 from elevation.paths import extension, is_network_path, is_sha256, separator
 from elevation.versions import parse_version
 from elevation.wildcards import has_wildcard
@@ -20,7 +29,7 @@ MAX_COMMAND_LINES = 500
 WINDOWS_EXTENSIONS = frozenset({"exe", "msi", "ps1"})
 
 _WINDOWS_FORBIDDEN = re.compile(r'[<>:"|]')
-_LINT_CHECK = re.compile(r"L[0-9]{1,3}")
+LINT_CHECK = re.compile(r"L[0-9]{1,3}|D23")
 
 
 def check_rule(path: str, rule: Rule, platform: Platform) -> Iterator[Problem]:
@@ -31,7 +40,17 @@ def check_rule(path: str, rule: Rule, platform: Platform) -> Iterator[Problem]:
     yield from _check_child_processes(f"{path}.childProcesses", rule, platform)
     yield from _check_detection(f"{path}.detection", rule, platform)
     yield from _check_arguments(f"{path}.arguments", rule, platform)
-    yield from _check_lint(f"{path}.lint", rule)
+    yield from check_lint(f"{path}.lint", rule.lint)
+
+
+def check_lint(path: str, lint: Sequence[LintIgnore]) -> Iterator[Problem]:
+    """Find what is wrong with the findings that an author accepts; `path` is the place of their list."""
+    for number, ignored in enumerate(lint):
+        if LINT_CHECK.fullmatch(ignored.check) is None:
+            yield Problem(f"{path}[{number}].ignore", "is not the name of a check, for example L7")
+        yield from texts.check_text(f"{path}[{number}].reason", ignored.reason, texts.MAX_FACT)
+        if not ignored.reason.strip():
+            yield Problem(f"{path}[{number}].reason", "is missing; say why the finding is accepted")
 
 
 def _check_validations(path: str, rule: Rule) -> Iterator[Problem]:
@@ -173,12 +192,3 @@ def _check_arguments(path: str, rule: Rule, platform: Platform) -> Iterator[Prob
             commandline.split(line, platform)
         except ValueError as error:
             yield Problem(place, f"cannot be split into arguments ({error}); close the quote or escape it")
-
-
-def _check_lint(path: str, rule: Rule) -> Iterator[Problem]:
-    for number, ignored in enumerate(rule.lint):
-        if _LINT_CHECK.fullmatch(ignored.check) is None:
-            yield Problem(f"{path}[{number}].ignore", "is not the name of a check, for example L7")
-        yield from texts.check_text(f"{path}[{number}].reason", ignored.reason, texts.MAX_FACT)
-        if not ignored.reason.strip():
-            yield Problem(f"{path}[{number}].reason", "is missing; say why the finding is accepted")

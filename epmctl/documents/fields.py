@@ -1,4 +1,4 @@
-"""Read the keys of one mapping by type, and refuse the keys that nobody asked for.
+"""Read the keys of one mapping by its table, and refuse the keys that the table does not name.
 
 Every method names a key, checks its value and goes on with a harmless stand-in when it is wrong, so that one pass finds
 all flaws. Nothing is guessed from unquoted YAML: text is text, `true` and `false` are the only booleans.
@@ -7,15 +7,30 @@ all flaws. Nothing is guessed from unquoted YAML: text is text, `true` and `fals
 import unicodedata
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from epmctl.documents.nodes import BrokenNode, Flaws, ListNode, MapNode, Node, ScalarNode
+from epmctl.documents.shapes import (
+    MAX_ITEMS,
+    MAX_TEXT,
+    Choice,
+    Choices,
+    Each,
+    Flag,
+    Labels,
+    Nested,
+    Shape,
+    Text,
+    Texts,
+)
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
+V = TypeVar("V")
 
-MAX_TEXT: Final = 65_536
-MAX_ITEMS: Final = 100_000
+LABEL: Final = Text()
+LONGEST_GUESS: Final = 100
+"""Characters of an unknown key that are compared with the known ones."""
 
 # Characters that show as nothing or turn the reading direction: two names could look the same and be different.
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -23,13 +38,16 @@ _LAYOUT: Final = frozenset("\t\n\r\u200c\u200d")  # the last two join letters an
 
 
 class Fields:
-    """Reads one mapping."""
+    """Reads one mapping by its table; a key that the table does not name is refused."""
 
-    def __init__(self, node: MapNode, path: str, flaws: Flaws) -> None:
+    def __init__(self, node: MapNode, path: str, flaws: Flaws, shape: Shape) -> None:
         self.node = node
         self.path = path
         self.flaws = flaws
-        self._known: set[str] = set()
+        self.shape = shape
+        for key in node.key_lines:
+            if key not in shape.keys:
+                self.refuse(key, f"unknown key; {_suggestion(key, shape)}")
 
     def line_of(self, key: str) -> int:
         """Give the line where `key` stands, or that of the whole mapping when it is absent."""
@@ -43,63 +61,55 @@ class Fields:
         """Note that what `key` says is wrong."""
         self.flaws.add(self.line_of(key), self.path_of(key), message)
 
-    def refuse_item(self, key: str, index: int, message: str) -> None:
-        """Note that entry `index` of the list `key` is wrong."""
-        node = self.node.entries.get(key)
-        line = node.items[index].line if isinstance(node, ListNode) else self.line_of(key)
-        self.flaws.add(line, f"{self.path_of(key)}[{index}]", message)
-
     def has(self, key: str) -> bool:
-        """Tell whether `key` is given; it becomes a known key."""
-        self._known.add(key)
+        """Tell whether `key` is given."""
         return key in self.node.entries
 
-    def node_of(self, key: str, *, required: bool) -> Node | None:
-        """Give the node of `key`; None when it is absent, which is a flaw if it is required."""
-        if not self.has(key):
-            # A key that was refused as broken still has its line; its absence was said already.
-            if required and key not in self.node.key_lines:
-                self.refuse(key, "required key is missing")
-            return None
-        return self.node.entries[key]
+    def is_null(self, key: str) -> bool:
+        """Tell whether `key` is given as null."""
+        return _is_null(self.node.entries.get(key))
 
-    def text(self, key: str, *, required: bool = False, layout: bool = False, blank: bool = True) -> str:
-        """Read a text; absent = "". `layout` allows tab and line ends, `blank` the empty text."""
-        node = self.node_of(key, required=required)
-        return "" if node is None else self._text(node, self.path_of(key), layout=layout, blank=blank)
-
-    def text_or_null(self, key: str, *, layout: bool = False) -> str:
-        """Read an optional text for which null says the same as absent and blank."""
-        node = self.node_of(key, required=False)
-        if node is None or _is_null(node):
+    def text(self, key: str) -> str:
+        """Read a text; absent, or null where the table takes that for blank = ""."""
+        value = self._value(key, Text)
+        node = self._node(key)
+        if node is None or (value.null and _is_null(node)):
             return ""
-        return self._text(node, self.path_of(key), layout=layout, blank=True)
-
-    def texts(self, key: str, *, required: bool = False, layout: bool = False, blank: bool = False) -> tuple[str, ...]:
-        """Read a list of texts; absent = empty."""
-        items = self._list(key, required=required)
-        path = self.path_of(key)
-        return tuple(self._text(node, f"{path}[{i}]", layout=layout, blank=blank) for i, node in enumerate(items))
-
-    def time_text(self, key: str) -> str:
-        """Read the text of a time, quoted or not; absent or null = ""."""
-        node = self.node_of(key, required=False)
-        if isinstance(node, ScalarNode) and node.type == "timestamp":
+        if value.moment and isinstance(node, ScalarNode) and node.type == "timestamp":
             return node.value
-        return self.text_or_null(key)
+        return self._text(node, self.path_of(key), value)
+
+    def texts(self, key: str, remedy: str = "") -> tuple[str, ...]:
+        """Read a list of texts; absent = empty. `remedy` is for what does not have the form that the table asks for."""
+        value = self._value(key, Texts)
+        path = self.path_of(key)
+        found: list[str] = []
+        seen: set[str] = set()
+        for index, node in enumerate(self._list(key)):
+            place = f"{path}[{index}]"
+            text = self._text(node, place, value.item)
+            if text and value.item.form is not None and value.item.form.fullmatch(text) is None:
+                self.flaws.add(node.line, place, f"{remedy}, not {text!r}")
+            elif text and value.once and text in seen:
+                self.flaws.add(node.line, place, f"{text!r} is given twice; keep one")
+            seen.add(text)
+            found.append(text)
+        return tuple(found)
 
     def labels(self, key: str) -> dict[str, str]:
         """Read a mapping of texts to texts; absent = empty."""
-        node = self.node_of(key, required=False)
+        self._value(key, Labels)
+        node = self._node(key)
         if not isinstance(node, MapNode):
             self._expect_map(node, self.path_of(key))
             return {}
         path = self.path_of(key)
-        return {name: self._text(value, f"{path}.{name}", blank=True) for name, value in node.entries.items()}
+        return {name: self._text(value, f"{path}.{name}", LABEL) for name, value in node.entries.items()}
 
-    def flag(self, key: str, *, default: bool) -> bool:
+    def flag(self, key: str) -> bool:
         """Read `true` or `false`."""
-        node = self.node_of(key, required=False)
+        default = self._value(key, Flag).default
+        node = self._node(key)
         if node is None or isinstance(node, BrokenNode):
             return default
         if isinstance(node, ScalarNode) and node.type == "bool" and node.value in {"true", "false"}:
@@ -107,18 +117,20 @@ class Fields:
         self.flaws.add(node.line, self.path_of(key), f"must be true or false, not {_shown(node)}")
         return default
 
-    def choice(self, key: str, options: type[E], *, default: E | None) -> E | None:
-        """Read one name of `options`; without a default the key is required. None only where a flaw was noted."""
-        node = self.node_of(key, required=default is None)
+    def choice(self, key: str, options: type[E], *, refused: E | None = None) -> E | None:
+        """Read one name of `options`; absent = the table's default. What is refused is taken for `refused`, or the default."""
+        default = cast("E | None", self._value(key, Choice).default)
+        node = self._node(key)
         if node is None:
             return default
         chosen = self._choice(node, self.path_of(key), options)
-        return default if chosen is None else chosen
+        return chosen or refused or default
 
     def choices(self, key: str, options: type[E]) -> tuple[E, ...]:
         """Read a list of names of `options`, each at most once; absent = empty."""
+        self._value(key, Choices)
         found: list[E] = []
-        for i, node in enumerate(self._list(key, required=False)):
+        for i, node in enumerate(self._list(key)):
             path = f"{self.path_of(key)}[{i}]"
             chosen = self._choice(node, path, options)
             if chosen in found:
@@ -127,35 +139,55 @@ class Fields:
                 found.append(chosen)
         return tuple(found)
 
-    def fields(self, key: str, *, required: bool = False) -> "Fields | None":
+    def fields(self, key: str) -> "Fields | None":
         """Give a reader of the mapping under `key`; None when it is absent or no mapping."""
-        node = self.node_of(key, required=required)
+        value = self._value(key, Nested)
+        node = self._node(key)
         if isinstance(node, MapNode):
-            return Fields(node, self.path_of(key), self.flaws)
+            return Fields(node, self.path_of(key), self.flaws, value.shape)
+        if not (value.null and _is_null(node)):
+            self._expect_map(node, self.path_of(key))
+        return None
+
+    def fields_of(self, key: str, shape: Shape | None) -> "Fields | None":
+        """Read as `fields` does by a table that depends on another key; None where that one is wrong, too."""
+        node = self._node(key)
+        if isinstance(node, MapNode):
+            return None if shape is None else Fields(node, self.path_of(key), self.flaws, shape)
         self._expect_map(node, self.path_of(key))
         return None
 
-    def each(self, key: str, read: Callable[["Fields"], T], *, required: bool = False) -> tuple[T, ...]:
+    def each(self, key: str, read: Callable[["Fields"], T]) -> tuple[T, ...]:
         """Read a list of mappings, each by `read`; absent = empty."""
+        shape = self._value(key, Each).shape
         found: list[T] = []
-        for i, node in enumerate(self._list(key, required=required)):
+        for i, node in enumerate(self._list(key)):
             path = f"{self.path_of(key)}[{i}]"
             if isinstance(node, MapNode):
-                found.append(read(Fields(node, path, self.flaws)))
+                found.append(read(Fields(node, path, self.flaws, shape)))
             else:
                 self._expect_map(node, path)
                 # A stand-in keeps the numbers of the entries behind it right; what it lacks is nobody's fault.
-                found.append(read(Fields(MapNode(node.line, {}, {}), path, Flaws(self.flaws.file))))
+                found.append(read(Fields(MapNode(node.line, {}, {}), path, Flaws(self.flaws.file), shape)))
         return tuple(found)
 
-    def finish(self) -> None:
-        """Refuse every key that was not asked for."""
-        for key in self.node.key_lines:
-            if key not in self._known:
-                self.refuse(key, f"unknown key; {_suggestion(key, self._known)}")
+    def _value(self, key: str, sort: type[V]) -> V:
+        value = self.shape.keys[key].value
+        if not isinstance(value, sort):
+            raise TypeError(f"{self.shape.title}.{key} is no {sort.__name__}")
+        return value
 
-    def _list(self, key: str, *, required: bool) -> Sequence[Node]:
-        node = self.node_of(key, required=required)
+    def _node(self, key: str) -> Node | None:
+        """Give the node of `key`; None when it is absent, which is a flaw if it is required."""
+        if not self.has(key):
+            # A key that was refused as broken still has its line; its absence was said already.
+            if self.shape.keys[key].required and key not in self.node.key_lines:
+                self.refuse(key, "required key is missing")
+            return None
+        return self.node.entries[key]
+
+    def _list(self, key: str) -> Sequence[Node]:
+        node = self._node(key)
         if node is None or isinstance(node, BrokenNode):
             return ()
         if not isinstance(node, ListNode):
@@ -180,7 +212,7 @@ class Fields:
         self.flaws.add(node.line, path, f"must be one of {known}, not {_shown(node)}")
         return None
 
-    def _text(self, node: Node, path: str, *, layout: bool = False, blank: bool) -> str:
+    def _text(self, node: Node, path: str, wanted: Text) -> str:
         if isinstance(node, BrokenNode):
             return ""
         if not isinstance(node, ScalarNode):
@@ -190,19 +222,19 @@ class Fields:
             hint = 'write "" for blank' if _is_null(node) else "put it in quotes"
             self.flaws.add(node.line, path, f"must be text, not {_shown(node)}; {hint}")
             return node.value
-        self._check_text(node, path, layout=layout, blank=blank)
+        self._check_text(node, path, wanted)
         return node.value
 
-    def _check_text(self, node: ScalarNode, path: str, *, layout: bool, blank: bool) -> None:
+    def _check_text(self, node: ScalarNode, path: str, wanted: Text) -> None:
         text = node.value
-        if not text.strip() and not blank:
+        if not text.strip() and not wanted.blank:
             self.flaws.add(node.line, path, "must not be blank")
         if len(text) > MAX_TEXT:
             self.flaws.add(node.line, path, f"longer than {MAX_TEXT} characters; shorten it")
         if text.isascii() and text.isprintable():
             return
         for character in text:
-            if layout and character in _LAYOUT:
+            if wanted.layout and character in _LAYOUT:
                 continue
             if unicodedata.category(character) in _HIDDEN:
                 message = f"holds the control or invisible character U+{ord(character):04X}; remove it"
@@ -210,7 +242,7 @@ class Fields:
                 return
 
 
-def _is_null(node: Node) -> bool:
+def _is_null(node: Node | None) -> bool:
     return isinstance(node, ScalarNode) and node.type == "null"
 
 
@@ -231,8 +263,10 @@ def _shown(node: Node) -> str:
     return f"{kinds.get(node.type, 'the value')} {value}"
 
 
-def _suggestion(key: str, known: set[str]) -> str:
+def _suggestion(key: str, shape: Shape) -> str:
     import difflib  # noqa: PLC0415 - needed on this path alone
 
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(known))}"
+    if not shape.keys:
+        return "there are none here"
+    close = difflib.get_close_matches(key[:LONGEST_GUESS], shape.keys, n=1)
+    return f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(shape.keys))}"

@@ -21,8 +21,8 @@ def read_trusted_issuer(metadata: Metadata, spec: Fields) -> TrustedIssuer:
         spec.refuse(given[-1], f"the keys are given twice, here and as {given[0]}; keep one")
     return TrustedIssuer(
         name=metadata.name,
-        issuer=spec.text("issuer", required=True, blank=False),
-        audiences=spec.texts("audiences", required=True),
+        issuer=spec.text("issuer"),
+        audiences=spec.texts("audiences"),
         jwks_uri=texts["jwksUri"],
         jwks=_read_file(spec, texts["jwksFile"]) if texts["jwksFile"] else texts["jwks"],
         principal_claim=spec.text("principalClaim"),
@@ -43,9 +43,7 @@ def _read_file(spec: Fields, name: str) -> str:
 
 
 def _read_mapping(fields: Fields) -> GroupMapping:
-    mapping = GroupMapping(
-        claim_value=fields.text("claimValue", required=True, blank=False),
-        principal_group=fields.text("principalGroup", required=True, blank=False),
+    return GroupMapping(
+        claim_value=fields.text("claimValue"),
+        principal_group=fields.text("principalGroup"),
     )
-    fields.finish()
-    return mapping

@@ -16,6 +16,7 @@ from epmctl.documents.checks import check_drafts
 from epmctl.documents.fields import Fields
 from epmctl.documents.files import Source, read_sources
 from epmctl.documents.issuers import read_trusted_issuer
+from epmctl.documents.kindtables import ANY_DOCUMENT, SPECS
 from epmctl.documents.model import API_VERSION, Document, Draft, Kind, Metadata, Spec
 from epmctl.documents.nodes import BrokenNode, Flaws, MapNode, Node, read_nodes
 from epmctl.documents.policies import (
@@ -101,35 +102,31 @@ def _read_document(root: Node, lines: range, flaws: Flaws) -> Draft | None:
         if not isinstance(root, BrokenNode):
             flaws.add(root.line, "", "a document must be a mapping with apiVersion, kind, metadata and spec")
         return None
-    top = Fields(root, "", flaws)
+    top = Fields(root, "", flaws, ANY_DOCUMENT)
     _check_api_version(top)
-    kind = top.choice("kind", Kind, default=None)
-    metadata = top.fields("metadata", required=True)
-    spec = top.fields("spec", required=True)
-    top.finish()
+    kind = top.choice("kind", Kind)
+    metadata = top.fields("metadata")
+    spec = top.fields_of("spec", None if kind is None else SPECS[kind])
     read_metadata = _read_metadata(metadata) if metadata is not None else Metadata("")
     if kind is None:
         return None
     read_spec = None
     if spec is not None:
         read_spec = _READERS[kind](read_metadata, spec)
-        spec.finish()
     return Draft(kind, read_metadata, read_spec, flaws.file, root, lines)
 
 
 def _check_api_version(top: Fields) -> None:
     before = len(top.flaws.found)
-    version = top.text("apiVersion", required=True)
+    version = top.text("apiVersion")
     if version != API_VERSION and len(top.flaws.found) == before and top.has("apiVersion"):
         top.refuse("apiVersion", f"must be {API_VERSION}, not {version!r}")
 
 
 def _read_metadata(metadata: Fields) -> Metadata:
-    found = Metadata(
-        name=metadata.text("name", required=True, blank=False),
-        description=metadata.text_or_null("description", layout=True),
+    return Metadata(
+        name=metadata.text("name"),
+        description=metadata.text("description"),
         scope_tags=metadata.texts("scopeTags"),
         labels=metadata.labels("labels"),
     )
-    metadata.finish()
-    return found

@@ -14,8 +14,8 @@ _SNAKE: Final = re.compile(r"_([a-z])")
 _OF_METADATA: Final = re.compile(r"(name|description|scopeTags)\b")
 _SPELLINGS: Final = (
     (re.compile(r"^settings\."), ""),
-    (re.compile(r"\.lintIgnores\b"), ".lint"),
-    (re.compile(r"(\.lint\[\d+\])\.finding$"), r"\1.ignore"),
+    (re.compile(r"(^|\.)lintIgnores\b"), r"\1lint"),
+    (re.compile(r"(\blint\[\d+\])\.finding$"), r"\1.ignore"),
     (re.compile(r"\.arguments\.commandLines\b"), ".arguments"),
 )
 

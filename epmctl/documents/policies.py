@@ -1,7 +1,6 @@
 """Read the documents that decide elevation into the kernel's nouns."""
 
 from datetime import timedelta
-from enum import Enum
 
 from elevation.model import (
     DEFAULT_STALE_AFTER,
@@ -31,42 +30,34 @@ from elevation.words import (
 )
 from epmctl.documents.fields import Fields
 from epmctl.documents.model import Metadata
-from epmctl.documents.nodes import ScalarNode
+from epmctl.documents.tables import StatedScope
 from epmctl.documents.values import parse_duration
-
-
-class _StatedScope(Enum):
-    """The reporting scopes that a document can state; to report nothing it says `sendReportingData: false`."""
-
-    DIAGNOSTIC = "DIAGNOSTIC"
-    MANAGED = "MANAGED"
-    ALL = "ALL"
 
 
 def read_settings_policy(metadata: Metadata, spec: Fields) -> SettingsPolicy | None:
     """Read the spec of an ElevationSettingsPolicy."""
     # A response that was refused is taken for the one that goes with most, so that only the flaw itself is said.
-    refused = DefaultResponse.USER_CONFIRMED
-    stated = spec.choice("defaultResponse", DefaultResponse, default=None) if spec.has("defaultResponse") else None
-    response = (stated or refused) if spec.has("defaultResponse") else DefaultResponse.NOT_CONFIGURED
-    scope = spec.choice("reportingScope", _StatedScope, default=None) if spec.has("reportingScope") else None
+    response = spec.choice("defaultResponse", DefaultResponse, refused=DefaultResponse.USER_CONFIRMED)
+    scope = spec.choice("reportingScope", StatedScope)
     return SettingsPolicy(
         name=metadata.name,
         description=metadata.description,
-        enabled=spec.flag("enabled", default=True),
-        default_response=response,
+        enabled=spec.flag("enabled"),
+        default_response=response or DefaultResponse.NOT_CONFIGURED,
         validations=frozenset(spec.choices("validations", Validation)),
-        send_reporting_data=spec.flag("sendReportingData", default=True),
+        send_reporting_data=spec.flag("sendReportingData"),
         reporting_scope=None if scope is None else ReportingScope[scope.name],
         stale_after=_read_stale_after(spec),
+        lint=spec.each("lint", _read_lint),
         assignments=_read_assignments(spec),
     )
 
 
 def read_rules_policy(metadata: Metadata, spec: Fields) -> RulesPolicy | None:
     """Read the spec of an ElevationRulesPolicy; None without a platform, on which everything else depends."""
-    platform = spec.choice("platform", Platform, default=None)
-    rules = spec.each("rules", _read_rule, required=True)
+    platform = spec.choice("platform", Platform)
+    rules = spec.each("rules", _read_rule)
+    lint = spec.each("lint", _read_lint)
     assignments = _read_assignments(spec)
     if platform is None:
         return None
@@ -75,23 +66,25 @@ def read_rules_policy(metadata: Metadata, spec: Fields) -> RulesPolicy | None:
         description=metadata.description,
         platform=platform,
         rules=rules,
+        lint=lint,
         assignments=assignments,
     )
 
 
 def read_reusable_certificate(metadata: Metadata, spec: Fields) -> ReusableCertificate | None:
     """Read the spec of a ReusableCertificate; None where it holds no certificate."""
-    certificate = _read_pem(spec, required=True)
+    certificate = _read_pem(spec)
+    lint = spec.each("lint", _read_lint)
     if certificate is None:
         return None
-    return ReusableCertificate(metadata.name, certificate, metadata.description)
+    return ReusableCertificate(metadata.name, certificate, metadata.description, lint)
 
 
 def read_group(metadata: Metadata, spec: Fields) -> Group | None:
     """Read the spec of a Group; None without its type."""
-    group_type = spec.choice("type", GroupType, default=None)
+    group_type = spec.choice("type", GroupType)
     members = spec.texts("members")
-    found_by = spec.text("filter", blank=False)
+    found_by = spec.text("filter")
     groups = spec.texts("groups")
     for listed, called in (("members", "members"), ("groups", "groups of its own")):
         if spec.has(listed) and spec.has("filter"):
@@ -103,12 +96,12 @@ def read_group(metadata: Metadata, spec: Fields) -> Group | None:
 
 
 def _read_rule(rule: Fields) -> Rule:
-    detection = rule.fields("detection", required=True)
-    elevation_type = rule.choice("elevationType", ElevationType, default=ElevationType.USER_CONFIRMED)
-    children = rule.choice("childProcesses", ChildProcesses, default=None) if rule.has("childProcesses") else None
-    found = Rule(
-        name=rule.text("name", required=True, blank=False),
-        description=rule.text_or_null("description", layout=True),
+    detection = rule.fields("detection")
+    elevation_type = rule.choice("elevationType", ElevationType)
+    children = rule.choice("childProcesses", ChildProcesses)
+    return Rule(
+        name=rule.text("name"),
+        description=rule.text("description"),
         elevation_type=elevation_type or ElevationType.USER_CONFIRMED,
         validations=frozenset(rule.choices("validations", Validation)),
         child_processes=children,
@@ -116,54 +109,45 @@ def _read_rule(rule: Fields) -> Rule:
         arguments=_read_arguments(rule),
         lint=rule.each("lint", _read_lint),
     )
-    rule.finish()
-    return found
 
 
 def _read_arguments(rule: Fields) -> tuple[str, ...] | None:
     if not rule.has("arguments"):
         return None
-    node = rule.node_of("arguments", required=False)
-    if isinstance(node, ScalarNode) and node.type == "null":
+    if rule.is_null("arguments"):
         message = "null could mean any arguments or none; leave the key out for any, write [] for none"
         rule.refuse("arguments", message)
         return None
-    return rule.texts("arguments", layout=True, blank=True)
+    return rule.texts("arguments")
 
 
 def _read_detection(detection: Fields) -> Detection:
-    found = Detection(
-        file_name=detection.text_or_null("fileName"),
-        file_path=detection.text_or_null("filePath"),
-        file_hash=detection.text_or_null("fileHash"),
+    return Detection(
+        file_name=detection.text("fileName"),
+        file_path=detection.text("filePath"),
+        file_hash=detection.text("fileHash"),
         certificate=_read_condition(detection),
-        minimum_version=detection.text_or_null("minimumVersion"),
-        file_description=detection.text_or_null("fileDescription"),
-        product_name=detection.text_or_null("productName"),
-        internal_name=detection.text_or_null("internalName"),
+        minimum_version=detection.text("minimumVersion"),
+        file_description=detection.text("fileDescription"),
+        product_name=detection.text("productName"),
+        internal_name=detection.text("internalName"),
     )
-    detection.finish()
-    return found
 
 
 def _read_condition(detection: Fields) -> CertificateCondition | None:
-    node = detection.node_of("certificate", required=False)
-    if node is None or (isinstance(node, ScalarNode) and node.type == "null"):
-        return None
     condition = detection.fields("certificate")
     if condition is None:
         return None
-    kind = condition.choice("type", CertificateType, default=None)
-    reusable = condition.text("reusable", blank=False)
-    certificate = _read_pem(condition, required=False)
+    kind = condition.choice("type", CertificateType)
+    reusable = condition.text("reusable")
+    certificate = _read_pem(condition)
     if condition.has("reusable") == condition.has("pem"):
         detection.refuse("certificate", "needs either reusable or pem")
-    condition.finish()
     return CertificateCondition(kind, certificate, reusable)
 
 
-def _read_pem(fields: Fields, *, required: bool) -> Certificate | None:
-    pem = fields.text("pem", required=required, layout=True, blank=False)
+def _read_pem(fields: Fields) -> Certificate | None:
+    pem = fields.text("pem")
     if not pem.strip():
         return None
     # cryptography takes as long to import as everything else together.
@@ -177,50 +161,41 @@ def _read_pem(fields: Fields, *, required: bool) -> Certificate | None:
 
 
 def _read_lint(entry: Fields) -> LintIgnore:
-    found = LintIgnore(
-        check=entry.text("ignore", required=True, blank=False),
-        reason=entry.text("reason", required=True, blank=False),
+    return LintIgnore(
+        check=entry.text("ignore"),
+        reason=entry.text("reason"),
     )
-    entry.finish()
-    return found
 
 
 def _read_assignments(spec: Fields) -> Assignments:
     assignments = spec.fields("assignments")
     if assignments is None:
         return Assignments()
-    found = Assignments(
+    return Assignments(
         include=assignments.each("include", _read_include),
         exclude=assignments.each("exclude", _read_exclude),
     )
-    assignments.finish()
-    return found
 
 
 def _read_include(entry: Fields) -> Include:
-    group = entry.text("group", required=True, blank=False)
-    narrowed_by = entry.text("filter", blank=False)
-    mode = entry.choice("filterMode", FilterMode, default=FilterMode.INCLUDE)
+    group = entry.text("group")
+    narrowed_by = entry.text("filter")
+    mode = entry.choice("filterMode", FilterMode)
     if entry.has("filterMode") and not narrowed_by:
         entry.refuse("filterMode", "means nothing without a filter; add one or remove the mode")
-    entry.finish()
     return Include(group, narrowed_by, mode or FilterMode.INCLUDE)
 
 
 def _read_exclude(entry: Fields) -> Exclude:
-    found = Exclude(entry.text("group", required=True, blank=False))
-    entry.finish()
-    return found
+    return Exclude(entry.text("group"))
 
 
 def _read_stale_after(spec: Fields) -> timedelta | None:
-    if not spec.has("staleAfter"):
-        return DEFAULT_STALE_AFTER
-    node = spec.node_of("staleAfter", required=False)
-    if isinstance(node, ScalarNode) and node.type == "null":
+    if spec.is_null("staleAfter"):
         return None
+    flaws = len(spec.flaws.found)
     text = spec.text("staleAfter")
-    if not (isinstance(node, ScalarNode) and node.type == "str"):
+    if not spec.has("staleAfter") or len(spec.flaws.found) > flaws:
         return DEFAULT_STALE_AFTER  # that it is no text was said
     try:
         return parse_duration(text)

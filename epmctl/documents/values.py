@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 _NO_DURATION: Final = "must be an ISO 8601 duration such as P30D or PT12H"
 
 
 @lru_cache(maxsize=1024)
 def parse_time(text: str) -> datetime:
     """Read an RFC 3339 time with its offset from UTC; raise ValueError with the remedy."""
-    if _TIME.fullmatch(text) is None:
+    if TIME.fullmatch(text) is None:
         raise ValueError("must be a time such as 2026-11-23T12:00:00Z, with its offset from UTC")
     try:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)

@@ -7,10 +7,10 @@ from typing import Final
 from elevation.certificates import to_pem
 from elevation.codec.rules import encode_platform, encode_rule
 from elevation.codec.settings import encode_settings
-from elevation.model import Assignments, Group, Include, ReusableCertificate, RulesPolicy, SettingsPolicy
+from elevation.model import Assignments, Group, Include, LintIgnore, ReusableCertificate, RulesPolicy, SettingsPolicy
 from elevation.words import FilterMode, GroupType, ReportingScope
 from epm.device.v1 import groups_pb2
-from epm.elevation.v1 import settings_pb2
+from epm.elevation.v1 import rules_pb2, settings_pb2
 from epm.policy.v1 import policies_pb2
 from epm.rbac.v1 import rbac_pb2
 from epmctl.documents.model import Document, Kind, PrincipalGroup, Role, RoleAssignment, ScopeTag, TrustedIssuer
@@ -88,7 +88,9 @@ def _add(document: Document, requests: Requests) -> None:
             requests.policies.rules_policies.append(_rules_policy(document, policy))
         case ReusableCertificate() as reusable:
             pem = to_pem(reusable.certificate)
-            message = policies_pb2.ReusableCertificate(metadata=_metadata(document), pem=pem)
+            message = policies_pb2.ReusableCertificate(
+                metadata=_metadata(document), pem=pem, lint_ignores=_ignores(reusable.lint)
+            )
             requests.policies.reusable_certificates.append(message)
         case Group() as group:
             requests.groups.groups.append(_group(document, group))
@@ -125,6 +127,7 @@ def _settings_policy(document: Document, policy: SettingsPolicy) -> policies_pb2
     return policies_pb2.SettingsPolicy(
         metadata=_metadata(document),
         settings=_settings(policy),
+        lint_ignores=_ignores(policy.lint),
         assignments=_assignments(policy.assignments),
     )
 
@@ -141,8 +144,13 @@ def _rules_policy(document: Document, policy: RulesPolicy) -> policies_pb2.Rules
         metadata=_metadata(document),
         platform=encode_platform(policy.platform),
         rules=map(encode_rule, policy.rules),
+        lint_ignores=_ignores(policy.lint),
         assignments=_assignments(policy.assignments),
     )
+
+
+def _ignores(ignored: Iterable[LintIgnore]) -> list[rules_pb2.LintIgnore]:
+    return [rules_pb2.LintIgnore(finding=entry.check, reason=entry.reason) for entry in ignored]
 
 
 def _assignments(assignments: Assignments) -> policies_pb2.Assignments:

@@ -9,9 +9,9 @@ from services._chassis.errors import Problem
 from services.policy.model.objects import Content
 
 _METADATA = re.compile(r"^(name|description)$")
-_RULE_PARTS = (
-    (re.compile(r"^(rules\[\d+\]\.)lint(\[\d+\])"), r"\1lint_ignores\2"),
-    (re.compile(r"^(rules\[\d+\]\.lint_ignores\[\d+\]\.)ignore$"), r"\1finding"),
+_PARTS = (
+    (re.compile(r"^((?:rules\[\d+\]\.)?)lint(\[\d+\])"), r"\1lint_ignores\2"),
+    (re.compile(r"^((?:rules\[\d+\]\.)?lint_ignores\[\d+\]\.)ignore$"), r"\1finding"),
     (re.compile(r"^(rules\[\d+\]\.arguments)(\[\d+\])"), r"\1.command_lines\2"),
 )
 
@@ -40,8 +40,8 @@ def _field(kind: type[Content], path: str) -> str:
     field = re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", path)
     if _METADATA.match(field):
         return f"metadata.{field}"
-    if issubclass(kind, SettingsPolicy) and not field.startswith("assignments"):
+    if issubclass(kind, SettingsPolicy) and not field.startswith(("assignments", "lint")):
         return f"settings.{field}"
-    for pattern, written in _RULE_PARTS:
+    for pattern, written in _PARTS:
         field = pattern.sub(written, field)
     return field

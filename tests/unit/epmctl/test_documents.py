@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from elevation.model import DEFAULT_STALE_AFTER, Group, RulesPolicy, SettingsPolicy
+from elevation.model import (
+    DEFAULT_STALE_AFTER,
+    Group,
+    LintIgnore,
+    ReusableCertificate,
+    RulesPolicy,
+    SettingsPolicy,
+)
 from elevation.words import (
     CertificateType,
     ChildProcesses,
@@ -347,3 +354,29 @@ def test_a_hundred_thousand_brackets_are_refused(tmp_path: Path) -> None:
 
 def _indented(text: str) -> str:
     return "".join(f"    {line}\n" for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("ElevationSettingsPolicy", "{lint: [{ignore: L18, reason: pilot}]}"),
+        ("ElevationRulesPolicy", "{platform: LINUX, rules: [], lint: [{ignore: L18, reason: pilot}]}"),
+        ("ReusableCertificate", f"\n  lint: [{{ignore: L18, reason: pilot}}]\n  pem: |\n{_indented(pem('vendor'))}"),
+    ],
+)
+def test_a_policy_and_a_certificate_may_accept_findings(tmp_path: Path, kind: str, spec: str) -> None:
+    (found,) = read(tmp_path, document(kind, "it", spec)).documents
+
+    assert isinstance(found.spec, SettingsPolicy | RulesPolicy | ReusableCertificate)
+    assert found.spec.lint == (LintIgnore("L18", "pilot"),)
+
+
+def test_a_finding_that_is_none_is_not_accepted_and_a_reason_has_to_be_given(tmp_path: Path) -> None:
+    spec = '{lint: [{ignore: L1000, reason: x}, {ignore: D23, reason: ""}, {ignore: L7}]}'
+    lines = refusals(tmp_path, document("ElevationSettingsPolicy", "it", spec))
+
+    assert [line.split(": ", 1)[1] for line in lines] == [
+        "spec.lint[0].ignore: is not the name of a check, for example L7",
+        "spec.lint[1].reason: must not be blank",
+        "spec.lint[2].reason: required key is missing",
+    ]
