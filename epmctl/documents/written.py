@@ -54,13 +54,13 @@ def _of_spec(kind: Kind, key: str) -> bool:
 
 def _spec(kind: Kind, plain: Record) -> dict[str, Plain]:
     if kind is Kind.ElevationSettingsPolicy:
-        return {**_settings(cast("Record", plain["settings"])), **_assignments(plain)}
+        return {**_settings(cast("Record", plain["settings"])), **_accepted(plain), **_assignments(plain)}
     if kind is Kind.ElevationRulesPolicy:
         rules = [_rule(rule) for rule in cast("Sequence[Record]", plain["rules"])]
-        return {"platform": plain["platform"], "rules": rules, **_assignments(plain)}
+        return {"platform": plain["platform"], "rules": rules, **_accepted(plain), **_assignments(plain)}
     if kind is Kind.PrincipalGroup:
         return {"members": plain["members"]}
-    return {key: plain[key] for key in _COPIED[kind] if plain.get(key)}
+    return {key: plain[key] for key in _COPIED[kind] if plain.get(key)} | _accepted(plain)
 
 
 def _settings(settings: Record) -> dict[str, Plain]:
@@ -77,10 +77,14 @@ def _rule(rule: Record) -> Plain:
     written["detection"] = {key: value for key, value in detection.items() if value not in (None, "")}
     if rule["arguments"] is not None:
         written["arguments"] = cast("Record", rule["arguments"])["commandLines"]
-    ignored = cast("Sequence[Mapping[str, Plain]]", rule["lintIgnores"])
-    if ignored:
-        written["lint"] = [{_LINT[key]: value for key, value in entry.items()} for entry in ignored]
-    return written
+    return written | _accepted(rule)
+
+
+def _accepted(plain: Record) -> dict[str, Plain]:
+    """Give the findings that the author accepts, where there are any."""
+    ignored = cast("Sequence[Record]", plain.get("lintIgnores") or ())
+    entries: list[Plain] = [{_LINT[key]: value for key, value in entry.items()} for entry in ignored]
+    return {"lint": entries} if entries else {}
 
 
 def _assignments(plain: Record) -> dict[str, Plain]:

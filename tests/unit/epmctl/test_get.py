@@ -281,3 +281,18 @@ def test_certificates_are_written_as_blocks_of_lines(console: Console, server: F
 
     assert "  pem: |\n    -----BEGIN CERTIFICATE-----\n" in outcome.out
     assert yaml.safe_load(outcome.out)["spec"]["pem"] == pem("vendor")
+
+
+def test_accepted_findings_of_a_policy_are_written_as_documents_say_them(console: Console, server: FakeServer) -> None:
+    accepted = rules_pb2.LintIgnore(finding="L18", reason="pilot")
+    policy = policies_pb2.SettingsPolicy(metadata=METADATA, settings=SETTINGS.settings, lint_ignores=[accepted])
+    certificate = policies_pb2.ReusableCertificate(metadata=METADATA, pem=pem("vendor"), lint_ignores=[accepted])
+    server.on(policies_pb2.GetSettingsPolicyRequest, policies_pb2.GetSettingsPolicyResponse(settings_policy=policy))
+    server.on(
+        policies_pb2.GetReusableCertificateRequest,
+        policies_pb2.GetReusableCertificateResponse(reusable_certificate=certificate),
+    )
+
+    for kind in ("settings-policy", "certificate"):
+        (found,) = yaml.safe_load_all(console.run("get", kind, "workstations", "--output", "yaml").out)
+        assert found["spec"]["lint"] == [{"ignore": "L18", "reason": "pilot"}]
