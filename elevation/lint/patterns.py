@@ -1,0 +1,175 @@
+"""Compare patterns of names and folders with each other: does one match all that another matches, or anything of it.
+
+A text is a row of units: characters as the device has them, folded by case where the platform does so. Most units are
+one character; where folding lengthens one (as `ß` to `ss`) the unit is longer, and `?` still takes it whole. Every unit
+that no pattern writes out behaves alike, so one stands for all of them. Both answers are those of the matcher itself
+(`elevation.wildcards`), for all texts at once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from elevation.matching import comparable
+from elevation.model import Platform
+from elevation.paths import separator
+from elevation.wildcards import has_wildcard
+
+_OTHER = "\ufffe"
+"""Stands for every character that neither pattern writes out; it is no character, so no document holds it."""
+_MOST_STATES = 4096
+_LENGTHENED = ((0xC0, 0x600), (0x1E00, 0x2000), (0xFB00, 0xFB20))
+"""Where the characters stand that folding by case lengthens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A pattern in the shape that compares: folded where its platform folds. A text without wildcards is one too."""
+
+    text: str
+    separator: str
+    folds: bool
+
+    @property
+    def is_literal(self) -> bool:
+        """Tell whether it has no wildcard."""
+        return has_wildcard(self.text) is None
+
+    @property
+    def prefix(self) -> str:
+        """Give the literal text before the first wildcard."""
+        found = has_wildcard(self.text)
+        return self.text if found is None else self.text[: found.start()]
+
+    @property
+    def suffix(self) -> str:
+        """Give the literal text after the last wildcard."""
+        return self.text[max(self.text.rfind("*"), self.text.rfind("?")) + 1 :]
+
+
+def glob_of(text: str, platform: Platform) -> Glob:
+    """Make the glob of a name or a folder; a trailing separator of a folder says nothing."""
+    mark = separator(platform)
+    return Glob(comparable(text.removesuffix(mark), platform), mark, platform is not Platform.LINUX)
+
+
+@lru_cache(maxsize=1 << 16)
+def takes_in(wide: Glob, narrow: Glob) -> bool:
+    """Tell whether one pattern matches every text that another of the same platform matches.
+
+    False where it would take too long to tell: nobody may rely on the contrary.
+    """
+    if wide.text == narrow.text:
+        return True
+    if wide.is_literal or not (narrow.prefix.startswith(wide.prefix) and narrow.suffix.endswith(wide.suffix)):
+        return False
+    units = _units(wide, narrow)
+    start = (0, _skip_stars(wide.text, frozenset({0})))
+    seen, open_states = {start}, [start]
+    while open_states:
+        place, reached = open_states.pop()
+        if place == len(narrow.text) and len(wide.text) not in reached:
+            return False
+        for unit, after in _moves(narrow, place, units):
+            there = reached if not unit else _advance(wide, reached, unit)
+            state = (after, there)
+            if state not in seen:
+                seen.add(state)
+                open_states.append(state)
+        if len(seen) > _MOST_STATES:
+            return False
+    return True
+
+
+@lru_cache(maxsize=1 << 16)
+def overlap(one: Glob, other: Glob) -> bool:
+    """Tell whether some text matches both patterns of one platform; True where it would take too long to tell."""
+    if one.text == other.text:
+        return True
+    if not _agree(one.prefix, other.prefix, at_start=True) or not _agree(one.suffix, other.suffix, at_start=False):
+        return False
+    if one.is_literal and other.is_literal:
+        return False
+    units = _units(one, other)
+    seen, open_states = {(0, 0)}, [(0, 0)]
+    while open_states:
+        places = open_states.pop()
+        if places == (len(one.text), len(other.text)):
+            return True
+        for state in _common_moves(one, other, places, units):
+            if state not in seen:
+                seen.add(state)
+                open_states.append(state)
+        if len(seen) > _MOST_STATES:
+            return True
+    return False
+
+
+def _agree(one: str, other: str, *, at_start: bool) -> bool:
+    """Tell whether a text can begin (or end) with both."""
+    if at_start:
+        return one.startswith(other) or other.startswith(one)
+    return one.endswith(other) or other.endswith(one)
+
+
+def _common_moves(one: Glob, other: Glob, places: tuple[int, int], units: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """Walk both patterns by the same unit; skipping a star takes none."""
+    first, second = places
+    for unit, after in _moves(one, first, units):
+        if not unit:
+            yield after, second
+            continue
+        for reached in _steps(other, second, unit):
+            yield after, reached
+    if other.text[second : second + 1] == "*":
+        yield first, second + 1
+
+
+def _moves(glob: Glob, place: int, units: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """List the units that a pattern takes at a place, with the place after it; a blank unit skips a star."""
+    if glob.text[place : place + 1] == "*":
+        yield "", place + 1
+    for unit in units:
+        for after in _steps(glob, place, unit):
+            yield unit, after
+
+
+def _steps(glob: Glob, place: int, unit: str) -> Iterator[int]:
+    sign = glob.text[place : place + 1]
+    if sign == "*":
+        if unit != glob.separator:
+            yield place
+    elif sign == "?":
+        if unit != glob.separator:
+            yield place + 1
+    elif sign and glob.text.startswith(unit, place):
+        yield place + len(unit)
+
+
+def _advance(glob: Glob, places: frozenset[int], unit: str) -> frozenset[int]:
+    return _skip_stars(glob.text, frozenset(after for place in places for after in _steps(glob, place, unit)))
+
+
+def _skip_stars(pattern: str, places: frozenset[int]) -> frozenset[int]:
+    found = set(places)
+    for place in places:
+        after = place
+        while pattern[after : after + 1] == "*":
+            after += 1
+            found.add(after)
+    return frozenset(found)
+
+
+def _units(one: Glob, other: Glob) -> tuple[str, ...]:
+    """List the units that texts can consist of, as far as the two patterns tell them apart."""
+    letters = (set(one.text) | set(other.text) | {one.separator, _OTHER}) - {"*", "?"}
+    if one.folds:
+        letters.update(unit for unit in long_units() if unit in one.text or unit in other.text)
+    return tuple(sorted(letters))
+
+
+@cache
+def long_units() -> frozenset[str]:
+    """Collect what folding by case makes longer than one character."""
+    folded = {chr(code).casefold() for first, end in _LENGTHENED for code in range(first, end)}
+    return frozenset(unit for unit in folded if len(unit) > 1)
