@@ -72,29 +72,34 @@ def targets(
 ) -> frozenset[GroupType]:
     """Tell by which kinds of group an assignment reaches; empty: it does not."""
     for exclude in assignments.exclude:
-        if _type(exclude.group, groups) is None or _is_member(exclude.group, groups, memberships):
+        if type_of(exclude.group, groups) is None or is_member(exclude.group, groups, memberships):
             return frozenset()
-    kinds = (_type(include.group, groups) for include in assignments.include if _holds(include, groups, memberships))
+    kinds = (type_of(include.group, groups) for include in assignments.include if _holds(include, groups, memberships))
     return frozenset(kind for kind in kinds if kind is not None)
 
 
-def _holds(include: Include, groups: Mapping[str, GroupType], memberships: Memberships) -> bool:
-    if not _is_member(include.group, groups, memberships):
-        return False
+def matches(include: Include, memberships: Memberships) -> bool:
+    """Tell whether the filter of an include, if it has one, lets the device in."""
     if not include.filter:
         return True
     found = compile_filter(include.filter)(memberships.attributes)
     return found is (include.filter_mode is FilterMode.INCLUDE)
 
 
-def _is_member(group: str, groups: Mapping[str, GroupType], memberships: Memberships) -> bool:
-    kind = _type(group, groups)
+def is_member(group: str, groups: Mapping[str, GroupType], memberships: Memberships) -> bool:
+    """Tell whether the device, or the user, is in a group."""
+    kind = type_of(group, groups)
     if kind is GroupType.DEVICE:
         return group in memberships.device_groups
     return kind is GroupType.USER and group in memberships.user_groups
 
 
-def _type(group: str, groups: Mapping[str, GroupType]) -> GroupType | None:
+def type_of(group: str, groups: Mapping[str, GroupType]) -> GroupType | None:
+    """Give the type of a group; None for one that nobody knows."""
     if group == ALL_DEVICES:
         return GroupType.DEVICE
     return GroupType.USER if group == ALL_USERS else groups.get(group)
+
+
+def _holds(include: Include, groups: Mapping[str, GroupType], memberships: Memberships) -> bool:
+    return is_member(include.group, groups, memberships) and matches(include, memberships)

@@ -19,6 +19,7 @@ from elevation.model import (
     ElevationType,
     Grant,
     Outcome,
+    Parent,
     Platform,
     Settings,
     Source,
@@ -55,6 +56,11 @@ def decide(policy: CompiledPolicy, attempt: Attempt) -> Decision:
     return _with_grant(_by_rules(policy, attempt, policy.default, stale=stale), attempt)
 
 
+def named(parent: Parent) -> str:
+    """Name the rule that elevated a parent, as the reason of a decision does."""
+    return f'rule "{parent.rule}" of policy "{parent.policy}"'
+
+
 def _is_stale(settings: Settings, confirmed: datetime, now: datetime) -> bool:
     return settings.stale_after is not None and now - confirmed >= settings.stale_after
 
@@ -74,7 +80,7 @@ def _decide_child(policy: CompiledPolicy, attempt: Attempt, *, stale: bool) -> D
         return _error(Cause.PARENT_UNKNOWN, "the attempt names no parent")
     rule = policy.find(parent.policy, parent.rule, attempt.platform)
     if rule is None:
-        return _error(Cause.PARENT_UNKNOWN, f'rule "{parent.rule}" of policy "{parent.policy}"')
+        return _error(Cause.PARENT_UNKNOWN, named(parent))
     if rule.child_processes is ChildProcesses.ALLOW:
         return _STALE if stale else _by_parent(rule, Outcome.ELEVATE, Cause.CHILD_ALLOWED)
     if rule.child_processes is ChildProcesses.DENY and not stale:

@@ -4,7 +4,7 @@ Losers and near misses are given where a rule, a grant or the default response d
 managed, on an error, for a child that its parent's rule decides, and for a child without a rule.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from elevation.compiled import CompiledRule, lost_at
@@ -33,6 +33,21 @@ def explain(policy: CompiledPolicy, attempt: Attempt) -> Decision:
         losers=tuple(losers),
         near_misses=tuple(sorted(misses, key=lambda miss: (miss.policy, miss.rule))),
     )
+
+
+def without_names(decision: Decision, hidden: Collection[str]) -> Decision:
+    """Leave out the names of rules in policies that may not be seen; what they do to the decision stays.
+
+    INVARIANT: neither the reason nor the place in a list gives such a name away.
+    """
+    losers = [replace(loser, policy="", rule="") if loser.policy in hidden else loser for loser in decision.losers]
+    misses = [replace(miss, policy="", rule="") if miss.policy in hidden else miss for miss in decision.near_misses]
+    shown = replace(
+        decision,
+        losers=tuple(sorted(losers, key=lambda loser: (loser.policy, loser.rule, loser.lost_at.name))),
+        near_misses=tuple(sorted(misses, key=lambda miss: (miss.policy, miss.rule, miss.failed))),
+    )
+    return replace(shown, policy="", rule="") if decision.policy in hidden else shown
 
 
 def _losers(matching: Iterable[CompiledRule]) -> Iterator[Loser]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from elevation.reasons import Cause
+from elevation.reasons import Cause, unnamed
 from elevation.words import (
     CertificateType,
     ChildProcesses,
@@ -85,6 +85,8 @@ class Problem:
 
     path: str
     message: str
+    check: str = ""
+    """The check of lint that finds it, for example `L1`; blank where the catalogue has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +367,7 @@ class Decision:
     elevation_type: ElevationType | None = None
     validations: frozenset[Validation] = frozenset()
     policy: str | None = None
+    """None: no rule decided. Empty: one of a policy that whoever asks may not see."""
     rule: str | None = None
     grant: str | None = None
     """The id of the grant that was used, if one was."""
@@ -380,4 +383,5 @@ class Decision:
     @property
     def reason(self) -> str:
         """Say in one sentence for people why the decision came out so."""
-        return self.cause.value.format(policy=self.policy, rule=self.rule, detail=self.detail)
+        said = unnamed(self.cause) if self.policy == "" else self.cause.value
+        return said.format(policy=self.policy, rule=self.rule, detail=self.detail)

@@ -31,3 +31,8 @@ class Cause(Enum):
     CHILD_DENIED = 'rule "{rule}" of policy "{policy}" elevates no child processes'
     CHILD_WITHOUT_RULE = "a child process needs a rule of its own, and none matches"
     PARENT_UNKNOWN = "the rule that elevated the parent process is not in the policy: {detail}"
+
+
+def unnamed(cause: Cause) -> str:
+    """Give the sentence of a cause for somebody who may not see the policy that decided."""
+    return cause.value.replace('rule "{rule}" of policy "{policy}"', "a rule that you may not see")

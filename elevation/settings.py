@@ -4,9 +4,11 @@ Policies that disable take no part in the other values, and NOT_CONFIGURED takes
 differ, `enabled` becomes true, the response DENY, validations their union, data is sent, the scope is ALL, and the
 shortest `staleAfter` counts (any time is shorter than never). A value that carries no meaning takes no part either:
 validations without the response USER_CONFIRMED, a scope where no data is sent. Each disagreement is kept as a conflict.
+`origins` tells of each setting which policies say what counts.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
@@ -24,6 +26,7 @@ T = TypeVar("T")
 
 _DISABLED = Settings(enabled=False, reporting_scope=ReportingScope.NOTHING, stale_after=DEFAULT_STALE_AFTER)
 _HOUR, _MINUTE = 3600, 60
+_NONE = "none"
 
 
 def merge(policies: Iterable[SettingsPolicy]) -> Settings | None:
@@ -32,11 +35,56 @@ def merge(policies: Iterable[SettingsPolicy]) -> Settings | None:
     return merger.merge() if merger.all else None
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the value of one setting comes from."""
+
+    setting: str
+    value: str
+    """What counts, as documents write it; `none` for no validations, and for the scope where no data is sent."""
+    policies: tuple[str, ...]
+    """Settings policies that say so; of validations those that ask for some. Empty: no policy says so."""
+    conflicting: bool
+    """Whether policies say different things."""
+
+
+def origins(policies: Iterable[SettingsPolicy]) -> tuple[Origin, ...]:
+    """Tell of each setting where its merged value comes from; nothing where no settings policy applies."""
+    merger = _Merger(sorted(policies, key=lambda policy: policy.name))
+    if not merger.all:
+        return ()
+    values = spelled(merger.merge())
+    return tuple(_origin(setting, value, merger.said.get(setting, ())) for setting, value in values.items())
+
+
+def spelled(settings: Settings) -> Mapping[str, str]:
+    """Spell the value of each setting as documents write it."""
+    scope = settings.reporting_scope
+    return {
+        "enabled": _boolean(settings.enabled),
+        "defaultResponse": _word(settings.default_response),
+        "validations": _words(settings.validations),
+        "sendReportingData": _boolean(settings.send_reporting_data),
+        "reportingScope": _NONE if scope is ReportingScope.NOTHING else _word(scope),
+        "staleAfter": duration(settings.stale_after),
+    }
+
+
+def _origin(setting: str, value: str, said: Iterable[tuple[str, str]]) -> Origin:
+    pairs = tuple(said)
+    # Validations are united: whoever asks for any of them says so.
+    united = setting == "validations" and value != _NONE
+    saying = tuple(policy for policy, each in pairs if (each != _NONE if united else each == value))
+    return Origin(setting, value, saying, conflicting=len({each for _, each in pairs}) > 1)
+
+
 class _Merger:
-    """Merge value by value and note the conflicts on the way."""
+    """Merge value by value, and note on the way who says what and where they disagree."""
 
     def __init__(self, policies: Sequence[SettingsPolicy]) -> None:
         self.all = policies
+        self.said: dict[str, tuple[tuple[str, str], ...]] = {}
+        """The policies that have a part in each setting, with what each says."""
         self._conflicts: list[Conflict] = []
 
     def merge(self) -> Settings:
@@ -92,9 +140,11 @@ class _Merger:
     ) -> set[T]:
         """Collect the different values of a setting, and note a conflict where there are several."""
         values = {value(policy) for policy in policies}
+        said = tuple((policy.name, spell(value(policy))) for policy in policies)
+        self.said[setting] = said
         if len(values) > 1:
-            spelled = tuple(spell(value(policy)) for policy in policies)
-            self._conflicts.append(Conflict(setting, tuple(policy.name for policy in policies), spelled))
+            names, texts = zip(*said, strict=True)
+            self._conflicts.append(Conflict(setting, names, texts))
         return values
 
 
@@ -119,4 +169,4 @@ def _word(value: DefaultResponse | ReportingScope) -> str:
 
 
 def _words(values: frozenset[Validation]) -> str:
-    return ", ".join(sorted(value.value for value in values)) or "none"
+    return ", ".join(sorted(value.value for value in values)) or _NONE

@@ -3,12 +3,12 @@
 Conflicts are worked out whenever they are asked for: one is gone as soon as the policies agree.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from elevation.document import PolicyDocument
 from elevation.model import Conflict, Settings
-from elevation.settings import duration
+from elevation.settings import spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +53,4 @@ def _conflicts(document: PolicyDocument) -> Iterator[SettingsConflict]:
 def _of_user(user: str, conflict: Conflict, settings: Settings) -> SettingsConflict:
     said = zip(conflict.policies, conflict.values, strict=True)
     values = tuple(ConflictingValue(policy, value) for policy, value in said)
-    return SettingsConflict(user, conflict.setting, values, _EFFECTIVE[conflict.setting](settings))
-
-
-def _boolean(value: bool) -> str:  # noqa: FBT001 - a value to spell, not a switch
-    return "true" if value else "false"
-
-
-_EFFECTIVE: Mapping[str, Callable[[Settings], str]] = {
-    "enabled": lambda settings: _boolean(settings.enabled),
-    "defaultResponse": lambda settings: settings.default_response.name,
-    "validations": lambda settings: ", ".join(sorted(found.value for found in settings.validations)) or "none",
-    "sendReportingData": lambda settings: _boolean(settings.send_reporting_data),
-    "reportingScope": lambda settings: settings.reporting_scope.name,
-    "staleAfter": lambda settings: duration(settings.stale_after),
-}
-"""How each setting on which policies may disagree is spelled."""
+    return SettingsConflict(user, conflict.setting, values, spelled(settings)[conflict.setting])
