@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from epm.access.v1 import access_pb2
 from epm.rbac.v1 import rbac_pb2
 from services._chassis.errors import InvalidError, Problem
+from services._chassis.expected import Expected
 from services._chassis.times import time_to_proto
-from services.rbac.model.documents import kind_of
+from services.rbac.model.documents import etag_of, kind_of
 from services.rbac.model.issuers import GroupMapping, TrustedIssuer
 from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
 from services.rbac.usecases import Action, Applied
@@ -39,6 +40,11 @@ def objects_from_proto(request: rbac_pb2.ApplyAccessRequest) -> Sequence[AccessO
     ]
 
 
+def expected_from_proto(request: rbac_pb2.ApplyAccessRequest) -> list[Expected]:
+    """Read which objects have to be as they were."""
+    return [Expected(entry.kind, entry.name, entry.etag) for entry in request.expected]
+
+
 def applied_to_proto(applied: Applied) -> rbac_pb2.ApplyAccessResponse:
     """Write what became of applied objects."""
     objects = [
@@ -51,13 +57,17 @@ def applied_to_proto(applied: Applied) -> rbac_pb2.ApplyAccessResponse:
 def role_to_proto(role: Role) -> rbac_pb2.Role:
     """Write a role."""
     return rbac_pb2.Role(
-        name=role.name, description=role.description, rights=sorted(role.rights), built_in=role.built_in
+        name=role.name,
+        description=role.description,
+        rights=sorted(role.rights),
+        built_in=role.built_in,
+        etag=etag_of(role),
     )
 
 
 def group_to_proto(group: PrincipalGroup) -> rbac_pb2.PrincipalGroup:
     """Write a principal group."""
-    return rbac_pb2.PrincipalGroup(name=group.name, members=sorted(group.members))
+    return rbac_pb2.PrincipalGroup(name=group.name, members=sorted(group.members), etag=etag_of(group))
 
 
 def assignment_to_proto(assignment: RoleAssignment) -> rbac_pb2.RoleAssignment:
@@ -69,12 +79,13 @@ def assignment_to_proto(assignment: RoleAssignment) -> rbac_pb2.RoleAssignment:
         scope_groups=sorted(assignment.scope_groups),
         scope_tags=sorted(assignment.scope_tags),
         expires=time_to_proto(assignment.expires),
+        etag=etag_of(assignment),
     )
 
 
 def tag_to_proto(tag: ScopeTag) -> rbac_pb2.ScopeTag:
     """Write a scope tag."""
-    return rbac_pb2.ScopeTag(name=tag.name, description=tag.description)
+    return rbac_pb2.ScopeTag(name=tag.name, description=tag.description, etag=etag_of(tag))
 
 
 def issuer_to_proto(issuer: TrustedIssuer) -> rbac_pb2.TrustedIssuer:
@@ -93,6 +104,7 @@ def issuer_to_proto(issuer: TrustedIssuer) -> rbac_pb2.TrustedIssuer:
             for mapping in issuer.group_mappings
         ],
         client_id=issuer.client_id,
+        etag=etag_of(issuer),
     )
 
 

@@ -8,10 +8,11 @@ from enum import Enum
 from services._chassis.access import OWNER
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import InvalidError, NotFoundError, Problem, StateError
+from services._chassis.expected import Expected, check_expected, refuse_stale
 from services._chassis.jwks import read_key_set
 from services.rbac.model.changes import Change, excess_of_token
 from services.rbac.model.checks import description_problems, object_problems, principal_problems
-from services.rbac.model.documents import document_of, document_of_token, kind_of
+from services.rbac.model.documents import KINDS, document_of, document_of_token, etag_of, kind_of
 from services.rbac.model.issuers import IssuerKeys, TrustedIssuer
 from services.rbac.model.nouns import AccessObject, AccessState, Actor, Role, RoleAssignment, Token
 from services.rbac.model.refusals import (
@@ -56,17 +57,26 @@ class NewToken:
 
 
 async def apply_access(
-    store: Store, items: Sequence[AccessObject], *, actor: Actor, now: datetime, validate_only: bool
+    store: Store,
+    items: Sequence[AccessObject],
+    *,
+    actor: Actor,
+    now: datetime,
+    validate_only: bool,
+    expected: Sequence[Expected] = (),
 ) -> Applied:
     """Create or replace objects, all or none; the same call again changes nothing.
 
-    Raises InvalidError with all problems, StateError for a built-in role or the last Owner, DeniedError for rights that the
-    actor lacks.
+    Raises InvalidError with all problems, ConflictError where objects are not as expected, StateError for a built-in role or
+    the last Owner, DeniedError for rights that the actor lacks.
     """
     async with store.reading() if validate_only else store.writing() as work:
         before = await work.state()
         if any(isinstance(item, TrustedIssuer) for item in items):
             refuse_all_but_owners(before, actor, now)
+        if problems := list(check_expected(expected, KINDS)):
+            raise InvalidError(problems)
+        refuse_stale(expected, lambda entry: _present_etag(before, entry))
         refuse_built_in(item.name for item in items if isinstance(item, Role))
         if problems := list(object_problems(items, before)):
             raise InvalidError(problems)
@@ -225,6 +235,11 @@ async def bootstrap(
         await _put_token(work, None, token, "token_issued", now=now)
         file.write(secret)
     return True
+
+
+def _present_etag(state: AccessState, entry: Expected) -> str:
+    item = state.named(entry.kind, entry.name)
+    return etag_of(item) if item else ""
 
 
 def _action(old: AccessObject | None, new: AccessObject) -> Action:

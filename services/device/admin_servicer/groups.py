@@ -59,6 +59,7 @@ class GroupServicer(groups_pb2_grpc.GroupServiceServicer):
             [codec.draft_from_proto(group) for group in request.groups],
             standing=self._standing(),
             validate_only=request.validate_only,
+            expected=codec.expected_from_proto(request),
             now=self._now(),
         )
         return codec.applied_to_proto(applied)

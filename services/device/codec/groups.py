@@ -2,6 +2,7 @@
 
 from elevation.model import GroupType
 from epm.device.v1 import groups_pb2
+from services._chassis.expected import Expected
 from services.device.model.groups import Group, GroupDraft
 from services.device.model.members import Member, MemberKind
 from services.device.usecases.groups import Action, Applied
@@ -33,6 +34,7 @@ def group_to_proto(group: Group) -> groups_pb2.Group:
         filter=group.filter,
         scope_tags=group.scope_tags,
         groups=group.groups,
+        etag=group.etag,
     )
 
 
@@ -47,6 +49,11 @@ def draft_from_proto(message: groups_pb2.Group) -> GroupDraft:
         scope_tags=tuple(message.scope_tags),
         groups=tuple(message.groups),
     )
+
+
+def expected_from_proto(request: groups_pb2.ApplyGroupsRequest) -> list[Expected]:
+    """Read which groups have to be as they were."""
+    return [Expected(entry.kind, entry.name, entry.etag) for entry in request.expected]
 
 
 def member_to_proto(member: Member) -> groups_pb2.GroupMember:

@@ -11,6 +11,7 @@ import elevation.checks
 import elevation.model
 from elevation.model import GroupType
 from services._chassis.errors import Problem
+from services._chassis.expected import etag_of
 from services.device.model import texts
 from services.device.model.pages import weigh
 
@@ -54,6 +55,11 @@ class Group:
     def lists_devices(self) -> bool:
         """Tell whether devices are members because somebody named them."""
         return self.type is GroupType.DEVICE and not self.filter
+
+    @property
+    def etag(self) -> str:
+        """Return what changes with every change of the group's content."""
+        return etag_of({"name": self.name, **self.shown()})
 
     def has_members_of(self, other: "Group") -> bool:
         """Tell whether the same devices or users are in both, whatever becomes of the groups that they nest."""

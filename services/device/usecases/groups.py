@@ -7,6 +7,7 @@ from datetime import datetime
 
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import DeniedError, InvalidError, Problem, StateError
+from services._chassis.expected import Expected, check_expected, refuse_stale
 from services._chassis.paging import Page, page_request
 from services._chassis.permits import Permit
 from services.device.model.groups import Group, GroupDraft, check_drafts, check_nesting, nestable, wanted
@@ -16,6 +17,9 @@ from services.device.usecases.visibility import Standing, refuse_foreign_tags, v
 
 Check = Callable[[str], Permit]
 """Returns the caller's permit for a right; raises DeniedError where there is none."""
+
+
+_KINDS = ("Group",)
 
 
 class Action(enum.Enum):
@@ -48,16 +52,24 @@ async def list_groups(store: Store, *, permit: Permit, page_size: int, page_toke
 
 
 async def apply_groups(
-    store: Store, drafts: Sequence[GroupDraft], *, standing: Standing, validate_only: bool, now: datetime
+    store: Store,
+    drafts: Sequence[GroupDraft],
+    *,
+    standing: Standing,
+    validate_only: bool,
+    now: datetime,
+    expected: Sequence[Expected] = (),
 ) -> Applied:
     """Create or replace the groups, all or none; with `validate_only` say what would become of them.
 
-    Raises DeniedError, InvalidError with all problems, StateError for another type of an existing group.
+    Raises DeniedError, InvalidError with all problems, ConflictError where groups are not as expected, StateError for
+    another type of an existing group.
     """
     _refuse_strangers(standing.check)
-    if problems := list(check_drafts(drafts)):
+    if problems := [*check_drafts(drafts), *check_expected(expected, _KINDS)]:
         raise InvalidError([*problems, *await _further_problems(store, nestable(drafts, problems), standing)])
     async with store.read() if validate_only else store.transaction() as work:
+        await _refuse_stale(work, expected, standing)
         existing = await work.groups.many(draft.name for draft in drafts)
         planned = [_plan(draft, existing.get(draft.name), standing.check) for draft in drafts]
         if problems := await _nesting_problems(work, drafts, existing, standing):
@@ -118,6 +130,16 @@ def _permit(draft: GroupDraft, existing: Group | None, check: Check) -> Permit:
         raise DeniedError(f'the group "{draft.name}" is not within your scope', reason="GROUP_OUT_OF_SCOPE")
     refuse_foreign_tags(permit, draft.scope_tags, existing.scope_tags if existing else ())
     return permit
+
+
+async def _refuse_stale(work: Work, expected: Sequence[Expected], standing: Standing) -> None:
+    """Raise ConflictError naming the groups that are not as expected; one that the caller may not see is not there."""
+    if not expected:
+        return
+    permit = standing.check("groups.read")
+    existing = await work.groups.many(entry.name for entry in expected)
+    etags = {name: group.etag for name, group in existing.items() if permit.sees(group.scope_tags)}
+    refuse_stale(expected, lambda entry: etags.get(entry.name, ""))
 
 
 async def _further_problems(store: Store, drafts: Sequence[GroupDraft], standing: Standing) -> list[Problem]:

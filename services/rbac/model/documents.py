@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from services._chassis import expected
 from services.rbac.model.issuers import TrustedIssuer
 from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
 
@@ -23,9 +24,18 @@ _KINDS: dict[type[AccessObject], Kind] = {
 }
 
 
+KINDS: tuple[str, ...] = tuple(kind.name for kind in _KINDS.values())
+"""The kinds of objects, as documents spell them."""
+
+
 def kind_of(item: AccessObject) -> Kind:
     """Return the kind of an object."""
     return _KINDS[type(item)]
+
+
+def etag_of(item: AccessObject) -> str:
+    """Return what changes with every change of an object's content."""
+    return expected.etag_of({"kind": kind_of(item).name, **document_of(item)})
 
 
 def document_of(item: AccessObject) -> dict[str, object]:

@@ -92,6 +92,17 @@ class AccessState:
         """Return the object of the same kind and name; None if there is none."""
         return self._shelf(item).get(item.name)
 
+    def named(self, kind: str, name: str) -> AccessObject | None:
+        """Return the object of a kind, spelt as in documents, by its name; None if there is none."""
+        shelves: Mapping[str, Mapping[str, AccessObject]] = {
+            "Role": self.roles,
+            "PrincipalGroup": self.principal_groups,
+            "RoleAssignment": self.role_assignments,
+            "ScopeTag": self.scope_tags,
+            "TrustedIssuer": self.trusted_issuers,
+        }
+        return shelves[kind].get(name)
+
     def having(self, items: Iterable[AccessObject]) -> "AccessState":
         """Return the state with the objects created or replaced."""
         roles, groups = dict(self.roles), dict(self.principal_groups)

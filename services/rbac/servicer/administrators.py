@@ -23,6 +23,14 @@ RIGHTS_PER_KIND = {
     "trusted_issuers": ("roles.assign",),
 }
 
+READ_RIGHTS = {
+    "Role": "roles.read",
+    "PrincipalGroup": "roles.read",
+    "RoleAssignment": "roles.read",
+    "ScopeTag": "scope_tags.read",
+    "TrustedIssuer": "roles.read",
+}
+
 
 class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
     """Serve administrators."""
@@ -116,9 +124,16 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
         for kind, rights in RIGHTS_PER_KIND.items():
             if getattr(request, kind):
                 self._require(actor, rights)
-        items = codec.objects_from_proto(request)
+        expected = codec.expected_from_proto(request)
+        for right in sorted({READ_RIGHTS[entry.kind] for entry in expected if entry.kind in READ_RIGHTS}):
+            self._require(actor, (right,))
         applied = await usecases.apply_access(
-            self._store, items, actor=actor, now=self._now(), validate_only=request.validate_only
+            self._store,
+            codec.objects_from_proto(request),
+            actor=actor,
+            now=self._now(),
+            validate_only=request.validate_only,
+            expected=expected,
         )
         await self._publisher.reached(applied.revision)
         return codec.applied_to_proto(applied)

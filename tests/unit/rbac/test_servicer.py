@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from epm.access.v1 import objects_pb2
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from services._chassis.db import Database
 from services._chassis.rights import RIGHT_NAMES
@@ -175,9 +176,14 @@ async def test_an_assignment_comes_back_whole(house: House) -> None:
         ("RoleAssignment", "a", rbac_pb2.APPLY_ACTION_CREATED),
         ("ScopeTag", "emea", rbac_pb2.APPLY_ACTION_CREATED),
     ]
-    assert given in (await house.call("ListRoleAssignments")).role_assignments
-    assert list((await house.call("ListPrincipalGroups")).principal_groups) == [group]
-    assert list((await house.call("ListScopeTags")).scope_tags) == [tag]
+    for listed, asked in (
+        ((await house.call("ListRoleAssignments")).role_assignments, given),
+        ((await house.call("ListPrincipalGroups")).principal_groups, group),
+        ((await house.call("ListScopeTags")).scope_tags, tag),
+    ):
+        (found,) = [one for one in listed if one.name == asked.name]
+        found.ClearField("etag")
+        assert found == asked
 
 
 async def test_lists_come_in_pages_by_name(house: House) -> None:
@@ -255,3 +261,23 @@ async def test_a_later_start_makes_no_second_owner(house: House, tmp_path: Path)
     await again.close()
     assert house.owner == before
     assert len((await house.call("ListTokens")).tokens) == 1
+
+
+async def test_what_was_listed_is_what_an_apply_expects(house: House) -> None:
+    await house.apply(scope_tags=[rbac_pb2.ScopeTag(name="emea", description="Europe")])
+    (tag,) = (await house.call("ListScopeTags")).scope_tags
+    expected = [objects_pb2.ExpectedObject(kind="ScopeTag", name="emea", etag=tag.etag)]
+    tag.description = "EMEA"
+    await house.apply(scope_tags=[tag], expected=expected)
+    request = rbac_pb2.ApplyAccessRequest(scope_tags=[tag], expected=expected)
+    error = await house.refused("ApplyAccess", request)
+    assert (error.code, error.reason) == ("ABORTED", "STALE_ETAG")
+    assert 'ScopeTag "emea" has changed' in error.message
+
+
+@pytest.mark.parametrize(("kind", "right"), [("Role", "roles.read"), ("ScopeTag", "scope_tags.read")])
+async def test_only_who_may_read_objects_expects_something_of_them(house: House, kind: str, right: str) -> None:
+    request = rbac_pb2.ApplyAccessRequest(expected=[objects_pb2.ExpectedObject(kind=kind, name="Owner", etag="1")])
+    others = await house.token_of("others", *(RIGHT_NAMES - {right}))
+    assert (await house.refused("ApplyAccess", request, token=others)).reason == "RIGHT_MISSING"
+    assert (await house.refused("ApplyAccess", request, token=await house.token_of("only", right))).code == "ABORTED"

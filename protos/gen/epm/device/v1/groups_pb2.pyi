@@ -275,7 +275,9 @@ class ApplyGroupsRequest(_message.Message):
 
     @_builtins.property
     def expected(self) -> _containers.RepeatedCompositeFieldContainer[_objects_pb2.ExpectedObject]:
-        """Groups that must be as they were when the call was planned, by the kind `Group`; others are replaced whatever they are."""
+        """Groups that must be as they were when the call was planned, by the kind `Group`; others are replaced whatever they are. Needs `groups.read`,
+        and a group that the caller may not see is one that is not there.
+        """
 
     def __init__(
         self,

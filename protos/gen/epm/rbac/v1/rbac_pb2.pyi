@@ -857,7 +857,7 @@ class ApplyAccessRequest(_message.Message):
 
     @_builtins.property
     def expected(self) -> _containers.RepeatedCompositeFieldContainer[_objects_pb2.ExpectedObject]:
-        """Objects that must be as they were when the call was planned; others are replaced whatever they are."""
+        """Objects that must be as they were when the call was planned; others are replaced whatever they are. Needs the right to list them."""
 
     def __init__(
         self,
