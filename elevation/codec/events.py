@@ -27,7 +27,7 @@ def encode_decided(attempt: Attempt, decision: Decision) -> event_pb2.Decided:
         policy=decision.policy or "",
         rule=decision.rule or "",
         grant_id=decision.grant or "",
-        losers=[_encode_loser(loser) for loser in decision.losers],
+        losers=[encode_loser(loser) for loser in decision.losers],
         reason=decision.reason,
     )
 
@@ -48,6 +48,7 @@ def encode_file(file: FileEvidence) -> event_pb2.FileFacts:
     )
 
 
-def _encode_loser(loser: Loser) -> event_pb2.Loser:
+def encode_loser(loser: Loser) -> event_pb2.Loser:
+    """Encode a rule that matched and lost."""
     number = event_pb2.LostAt.ValueType(encode_word(loser.lost_at))
     return event_pb2.Loser(policy=loser.policy, rule=loser.rule, lost_at=number)

@@ -13,6 +13,7 @@ class CodecError(ValueError):
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path}: {message}" if path else message)
         self.path = path
+        self.fault = message
 
 
 def refuse_unknown(message: Message) -> None:
