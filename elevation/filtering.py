@@ -77,6 +77,9 @@ class Restriction(Generic[Facts]):
     holds: Test[Facts]
     narrows: bool = True
     """Whether it stands under AND alone, so that what the filter finds is never more for it: not in OR or NOT, and no `!=`."""
+    operator: str = ""
+    value: str = ""
+    """What it compares with; `*` with `:` is any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +177,10 @@ class _Parser(Generic[Facts]):
         operator = self._next()
         if operator.kind != "operator":
             raise FilterError(operator.position, "needs one of = != >= <= > < : after a field")
-        holds = _restriction(known, operator, self._next())
-        self.restrictions.append(Restriction(known.name, holds, operator.text != "!="))
+        value = self._next()
+        holds = _restriction(known, operator, value)
+        narrows = operator.text != "!="
+        self.restrictions.append(Restriction(known.name, holds, narrows, operator.text, _text(value)))
         return holds
 
     def _field(self, token: _Token) -> Field[Facts]:
