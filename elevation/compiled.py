@@ -122,6 +122,20 @@ def default_decision(settings: Settings | None) -> Decision:
     )
 
 
+def rank_of(policy: RulesPolicy, rule: Rule, *, user_targeted: bool) -> Rank:
+    """Give the place of a rule in the order of rules."""
+    has_hash = bool(rule.detection.file_hash)
+    return Rank(
+        not_deny=rule.elevation_type is not ElevationType.DENY,
+        not_user_targeted=not user_targeted,
+        no_hash=not has_hash,
+        missing_attributes=0 if has_hash else -_attributes(rule),
+        type_order=_TYPE_ORDER[rule.elevation_type],
+        policy=policy.name,
+        rule=rule.name,
+    )
+
+
 def lost_at(loser: Rank, winner: Rank) -> LostAt:
     """Name the step at which a rule fell against the winner."""
     return next(step for step, lost, won in zip(_STEPS, loser, winner, strict=True) if lost != won)
@@ -134,7 +148,7 @@ def _compile_rule(
     return CompiledRule(
         policy=policy.name,
         rule=rule,
-        rank=_rank(policy, rule, user_targeted=user_targeted),
+        rank=rank_of(policy, rule, user_targeted=user_targeted),
         tests=compile_detection(rule.detection, policy.platform, certificates),
         allowed=_allowed(rule, policy.platform),
         child_processes=_child_processes(rule, policy.platform, deny=deny),
@@ -148,19 +162,6 @@ def _compile_rule(
             rule=rule.name,
         ),
         denies=deny,
-    )
-
-
-def _rank(policy: RulesPolicy, rule: Rule, *, user_targeted: bool) -> Rank:
-    has_hash = bool(rule.detection.file_hash)
-    return Rank(
-        not_deny=rule.elevation_type is not ElevationType.DENY,
-        not_user_targeted=not user_targeted,
-        no_hash=not has_hash,
-        missing_attributes=0 if has_hash else -_attributes(rule),
-        type_order=_TYPE_ORDER[rule.elevation_type],
-        policy=policy.name,
-        rule=rule.name,
     )
 
 

@@ -1,0 +1,207 @@
+"""Tell which policies can meet on one device for one user, and how each is targeted there.
+
+Who is in which group changes every day, so it is not looked at. A *way* is one include of a policy: who comes by it is
+in its group, in every group that nests that one, in all-devices and all-users; in none of the excluded groups and of
+those that they nest; and on a device that satisfies the include's filter, the filter of its group where it has one,
+not the filter of an excluded group, and for a rules policy has its platform as `os`. Two ways can be gone together
+unless a group of one is excluded by the other, or no device satisfies the conditions of both. So policies are said to
+meet wherever it is not impossible: groups without a common member today may have one tomorrow.
+
+The other way round, one way *implies* another if whoever comes by the first comes by the second, whatever the
+memberships are: then the group of the second is among those of the first, its exclusions are too, and no device
+satisfies the conditions of the first and fails one of the second. A policy *covers* another if each way of the other
+implies one of its own. That is not said where several ways together would be needed for one.
+
+How a policy is targeted follows from all of its includes that hold: for users if one of them is of a group of users.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from elevation.assignment import type_of
+from elevation.lint.narrowing import Condition, impossible
+from elevation.model import (
+    ALL_DEVICES,
+    ALL_USERS,
+    Assignments,
+    FilterMode,
+    Group,
+    GroupType,
+    Include,
+    Platform,
+)
+
+Modes = frozenset[tuple[bool, bool]]
+"""How two policies can be targeted where they meet: whether for users, the one and the other."""
+
+NOWHERE: Modes = frozenset()
+_ALL_MODES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One include of a policy, with all that is so for everybody who comes by it."""
+
+    group: str
+    kind: GroupType
+    within: frozenset[str]
+    without: frozenset[str]
+    conditions: frozenset[Condition]
+    place: int
+    """Which of the includes it is."""
+    is_found: bool
+    """Whether its group finds its members by a filter, which is one of the conditions."""
+    without_listed: frozenset[str]
+    """Those of `without` whose members are not found by a filter."""
+
+    def meets(self, other: "Way") -> bool:
+        """Tell whether somebody can come by both."""
+        if not self.within.isdisjoint(other.without) or not other.within.isdisjoint(self.without):
+            return False
+        return not impossible(self.conditions | other.conditions)
+
+
+class GroupBook:
+    """The groups that there are, and what being in one says of the others."""
+
+    def __init__(self, groups: Mapping[str, Group]) -> None:
+        self._groups = groups
+        self._types = {group.name: group.type for group in groups.values()}
+        self._holders: dict[str, set[str]] = {}
+        for group in groups.values():
+            for nested in group.groups:
+                self._holders.setdefault(nested, set()).add(group.name)
+
+    def type(self, group: str) -> GroupType | None:
+        """Give the type of a group; None for one that nobody knows."""
+        return type_of(group, self._types)
+
+    def within(self, group: str) -> frozenset[str]:
+        """Give the groups that every member is in."""
+        return frozenset({group, ALL_DEVICES, ALL_USERS, *self._holders.get(group, ())})
+
+    def without(self, groups: Iterable[str]) -> frozenset[str]:
+        """Give the groups that nobody is in who is in none of these."""
+        return frozenset(name for group in groups for name in (group, *self._nested(group)))
+
+    def filter(self, group: str) -> str:
+        """Give the filter that finds the members of a group; blank where they are listed."""
+        known = self._groups.get(group)
+        return "" if known is None else known.filter
+
+    def members(self, group: str) -> frozenset[str]:
+        """Give who is listed in a group today; empty where there is nobody, or it cannot be told."""
+        names = (group, *self._nested(group))
+        known = [self._groups.get(name) for name in names]
+        if any(found is None or found.filter for found in known):
+            return frozenset()
+        return frozenset(member for found in known if found is not None for member in found.members)
+
+    def _nested(self, group: str) -> tuple[str, ...]:
+        known = self._groups.get(group)
+        return () if known is None else known.groups
+
+
+class Reach:
+    """Who gets a policy."""
+
+    __slots__ = ("__weakref__", "_met", "assignments", "modes", "platform", "ways")
+
+    def __init__(self, assignments: Assignments, platform: Platform | None, book: GroupBook) -> None:
+        self.assignments = assignments
+        self.platform = platform
+        self.ways = tuple(_ways(assignments, platform, book))
+        self.modes: Mapping[int, frozenset[bool]] = {way.place: frozenset(self._targeted(way)) for way in self.ways}
+        self._met: WeakKeyDictionary[Reach, tuple[Modes, bool]] = WeakKeyDictionary()
+
+    def meeting(self, other: "Reach") -> Modes:
+        """Tell how this policy and another can be targeted where they meet; empty: they never do."""
+        return self._with(other)[0]
+
+    def is_covered_by(self, other: "Reach") -> bool:
+        """Tell whether everybody who gets this policy gets the other one, too."""
+        return self._with(other)[1]
+
+    def _with(self, other: "Reach") -> tuple[Modes, bool]:
+        known = self._met.get(other)
+        if known is None:
+            alike = other.platform is self.platform and other.assignments == self.assignments
+            modes = self._alike() if alike else self._meeting(other)
+            known = (modes, bool(modes) and (alike or all(implies_one(way, other.ways) for way in self.ways)))
+            self._met[other] = known
+        return known
+
+    def _alike(self) -> Modes:
+        return frozenset((mode, mode) for modes in self.modes.values() for mode in modes)
+
+    def _meeting(self, other: "Reach") -> Modes:
+        found: set[tuple[bool, bool]] = set()
+        for way in self.ways:
+            for across in other.ways:
+                modes = {(ours, theirs) for ours in self.modes[way.place] for theirs in other.modes[across.place]}
+                if not modes <= found and way.meets(across):
+                    found |= modes
+                if len(found) == _ALL_MODES:
+                    return frozenset(found)
+        return frozenset(found)
+
+    def _targeted(self, way: Way) -> Iterator[bool]:
+        """Tell how the policy can be targeted for those who come by a way."""
+        if way.kind is GroupType.USER:
+            yield True
+            return
+        users = [other for other in self.ways if other.kind is GroupType.USER]
+        if any(way.meets(other) for other in users):
+            yield True
+        if not implies_one(way, users):
+            yield False
+
+
+def implies_one(way: Way, others: Iterable[Way]) -> bool:
+    """Tell whether everybody who comes by a way comes by one of the others, too."""
+    return any(_implies(way, other) for other in others)
+
+
+def _implies(way: Way, other: Way) -> bool:
+    if other.group not in way.within and not other.is_found:
+        return False
+    if not other.without_listed <= way.without:
+        return False
+    return all(
+        impossible({*way.conditions, Condition(condition.filter, not condition.holds)})
+        for condition in other.conditions - way.conditions
+    )
+
+
+def _ways(assignments: Assignments, platform: Platform | None, book: GroupBook) -> Iterator[Way]:
+    if any(book.type(exclude.group) is None for exclude in assignments.exclude):
+        return
+    without = book.without(exclude.group for exclude in assignments.exclude)
+    excluded = {Condition(found, holds=False) for group in without if (found := book.filter(group))}
+    if platform is not None:
+        excluded.add(Condition(f'os = "{platform.value.lower()}"'))
+    for place, include in enumerate(assignments.include):
+        kind = book.type(include.group)
+        if kind is None:
+            continue
+        conditions = frozenset({*excluded, *_conditions(include, book)})
+        way = Way(
+            group=include.group,
+            kind=kind,
+            within=book.within(include.group),
+            without=without,
+            conditions=conditions,
+            place=place,
+            is_found=bool(book.filter(include.group)),
+            without_listed=frozenset(group for group in without if not book.filter(group)),
+        )
+        if way.meets(way):
+            yield way
+
+
+def _conditions(include: Include, book: GroupBook) -> Iterator[Condition]:
+    if include.filter:
+        yield Condition(include.filter, include.filter_mode is FilterMode.INCLUDE)
+    if found := book.filter(include.group):
+        yield Condition(found)
