@@ -93,3 +93,8 @@ def current_caller() -> Caller:
 def current_permit() -> Permit:
     """Return the scope within which the right that the RPC asked for counts. Raises LookupError outside of a call."""
     return _CURRENT.get().permit
+
+
+def current_reason() -> str:
+    """Return why the running call is made, in the words of who makes it. Raises LookupError outside of a call."""
+    return _CURRENT.get().reason

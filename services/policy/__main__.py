@@ -8,7 +8,7 @@ from functools import partial
 import uuid_utils
 from grpc.aio import Channel
 
-from epm.policy.v1 import agent_pb2_grpc, analysis_pb2_grpc, policies_pb2_grpc, rollouts_pb2_grpc
+from epm.policy.v1 import agent_pb2_grpc, analysis_pb2_grpc, policies_pb2_grpc, revisions_pb2_grpc, rollouts_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.access_client import report_worker, watch_worker
 from services._chassis.audit_log import AuditLog
@@ -35,6 +35,7 @@ from services.policy.ports import CatchUp, Deliveries
 from services.policy.preparer import Preparer
 from services.policy.presence import Presence
 from services.policy.reporters import SettingsReporter, SightingReporter, UsedGroupsReporter
+from services.policy.revision_servicer import RevisionServicer
 from services.policy.rollout_servicer import RolloutServicer
 from services.policy.store.bundles import SqlBundles
 from services.policy.store.deliveries import deliveries_in
@@ -84,6 +85,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     bundles, pictures = SqlBundles(database), SqlPictures(database)
     states = DeliveryStates(book, deliveries, bundles, clock)
     administrators = PolicyServicer(store, directory, states, access, now=clock.now)
+    revisions = RevisionServicer(store, directory, access, now=clock.now)
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
     rollouts = RolloutServicer(convergence, feed, access, now=clock.now)
@@ -106,6 +108,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         audit=audit,
         public=[
             partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, administrators),
+            partial(revisions_pb2_grpc.add_RevisionServiceServicer_to_server, revisions),
             partial(rollouts_pb2_grpc.add_RolloutServiceServicer_to_server, rollouts),
             partial(analysis_pb2_grpc.add_AnalysisServiceServicer_to_server, AnalysisServicer()),
         ],

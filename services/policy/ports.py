@@ -2,15 +2,20 @@
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from elevation.lint.findings import Finding
 from elevation.model import RulesPolicy
 from services._chassis.paging import Page, PageRequest
+from services._chassis.permits import Permit
 from services.policy.model.bundle import Contents
 from services.policy.model.delivery import Delivery, Held, SettingsState
 from services.policy.model.directory import Directory
-from services.policy.model.objects import Change, Content, Corpus, Stored
+from services.policy.model.edits import AnyEdit
+from services.policy.model.objects import AnyContent, Change, Content, Corpus, Stored
+from services.policy.model.revisions import Past, Revision
 from services.policy.model.rollout import Picture
 from services.policy.model.sightings import Sighting
 from services.policy.model.states import DevicePolicyState, StatesWanted
@@ -20,8 +25,55 @@ DeliveryStep: TypeAlias = "Callable[[Delivery], Delivery]"
 """Takes a delivery as it stands to what it is to be; the same one changes nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """Hold what a call was answered, and know the call by its digest."""
+
+    digest: bytes
+    answer: bytes = field(repr=False)
+    recorded: datetime
+
+
+class Requests(Protocol):
+    """Know the calls that were made under identifiers of their callers'."""
+
+    async def find(self, principal: str, request_id: str) -> KeptAnswer | None:
+        """Return what the principal's call was answered; None if none is known under the identifier."""
+        ...
+
+    async def keep(self, principal: str, request_id: str, made: KeptAnswer, *, oldest: datetime) -> None:
+        """Keep what a call was answered, in the place of what stood there; drop a few that are older than `oldest`."""
+        ...
+
+
+class History(Protocol):
+    """Look at what objects were, those that are gone too; `Work.save` alone adds to it, and nothing in it ever changes."""
+
+    async def page(self, kind: type[Content], name: str, request: PageRequest) -> Page[Revision]:
+        """Return the revisions of an object before the change in `request`, newest first."""
+        ...
+
+    async def at(self, kind: type[Content], name: str, change: int) -> Past[Content] | None:
+        """Return the object as the change left it."""
+        ...
+
+    async def newest(self, kind: type[Content], name: str, *, before: int | None = None) -> Past[Content] | None:
+        """Return the newest state of the object, or the newest one before a change; None if it never was."""
+        ...
+
+
 class Work(Protocol):
     """Look at what is authored and change it, inside one transaction that nobody else interferes with."""
+
+    @property
+    def history(self) -> History:
+        """Give access to what objects were."""
+        ...
+
+    @property
+    def requests(self) -> Requests:
+        """Return the calls that were made already."""
+        ...
 
     async def find(self, kind: type[Content], names: Iterable[str]) -> Mapping[str, Stored[Content]]:
         """Return those of the objects that there are, by name."""
@@ -59,6 +111,21 @@ class Store(Protocol):
 
     def reading(self) -> AbstractAsyncContextManager[Work]:
         """Open a transaction that changes nothing."""
+        ...
+
+
+class Linting(Protocol):
+    """Find what is accepted in policies and probably not meant."""
+
+    def errors(self, content: AnyContent) -> Sequence[Finding]:
+        """Return why the object must not be saved, by itself; whatever else may be wrong with it."""
+        ...
+
+    async def findings(self, edits: Sequence[AnyEdit], permit: Permit) -> Sequence[Finding]:
+        """Return what lint finds about objects as they would be after the edits, worst first.
+
+        Each was checked. Objects that the permit does not see are not named.
+        """
         ...
 
 

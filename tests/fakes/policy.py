@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from elevation.model import Group, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.errors import UnavailableError
@@ -17,6 +17,7 @@ from services.policy.model.objects import (
     certificates_named,
     kind_of,
 )
+from services.policy.model.revisions import Past, Revision
 from services.policy.model.states import DevicePolicyState, StatesWanted
 
 Key = tuple[str, str]
@@ -51,12 +52,58 @@ class MemoryStore:
         )
 
 
+class MemoryHistory:
+    """Look at what changes left."""
+
+    def __init__(self, changes: Sequence[Change[AnyContent]]) -> None:
+        self._changes = changes
+
+    async def page(self, kind: type[Content], name: str, request: PageRequest) -> Page[Revision]:
+        """Return the revisions before a change, newest first."""
+        found = [past.revision for past in self._of(kind, name)]
+        rest = [revision for revision in found if not request.after or (revision.change,) < request.after]
+        return cut(rest, request, key=lambda revision: (revision.change,))
+
+    async def at(self, kind: type[Content], name: str, change: int) -> Past[Content] | None:
+        """Return the object as the change left it."""
+        return next((past for past in self._of(kind, name) if past.revision.change == change), None)
+
+    async def newest(self, kind: type[Content], name: str, *, before: int | None = None) -> Past[Content] | None:
+        """Return the newest state, or the newest one before a change."""
+        return next((past for past in self._of(kind, name) if before is None or past.revision.change < before), None)
+
+    def _of(self, kind: type[Content], name: str) -> list[Past[Content]]:
+        found = [
+            _past(Stored(change.subject.content, change.subject.about), change)
+            for change in self._changes
+            if isinstance(change.subject.content, kind) and change.subject.name == name
+        ]
+        return sorted(found, key=lambda past: -past.revision.change)
+
+
+def _past(subject: Stored[Content], change: Change[AnyContent]) -> Past[Content]:
+    revision = Revision(
+        change=change.revision,
+        content_revision=subject.about.revision,
+        action=change.action,
+        author=change.actor,
+        time=change.now,
+        reason=change.reason,
+        scope_tags=subject.about.scope_tags,
+        rolled_back_to=change.rolled_back_to,
+        as_code=change.as_code,
+    )
+    about = replace(subject.about, etag="", updated=change.now, updated_by=change.actor, applied_change=0)
+    return Past(revision, replace(subject, about=about))
+
+
 class MemoryWork:
     """Look at and change one copy of the objects."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.objects = dict(store.objects)
         self.changes = list(store.changes)
+        self.history = MemoryHistory(self.changes)
         self.own_revision = store.kept_revision
         self._before = store.kept_revision
 

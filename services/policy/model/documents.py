@@ -6,6 +6,7 @@ from enum import Enum
 
 from elevation.certificates import to_pem
 from elevation.model import Certificate
+from elevation.settings import duration
 from services.policy.model.objects import Content, Stored
 
 
@@ -44,7 +45,7 @@ def _plain(value: object) -> object:
         case Enum():
             plain = value.name
         case timedelta():
-            plain = f"PT{value.total_seconds():.15g}S"
+            plain = f"PT{value.total_seconds():.15g}S" if value.microseconds else duration(value)
         case frozenset():
             plain = sorted(str(_plain(item)) for item in value)
         case tuple():

@@ -23,7 +23,8 @@ from services.policy.model.objects import (
     certificates_named,
     kind_of,
 )
-from services.policy.store.tables import AUDIT, HISTORY, OBJECT, OBJECT_TAG
+from services.policy.store.history import SqlHistory
+from services.policy.store.tables import AUDIT, OBJECT, OBJECT_TAG
 
 log = get_logger("policy.objects")
 _O, _T = OBJECT.c, OBJECT_TAG.c
@@ -79,6 +80,7 @@ class SqlWork:
 
     def __init__(self, tx: Transaction, decoded_before: Decoded | None = None) -> None:
         self.decoded: Decoded = {}
+        self.history = SqlHistory(tx)
         self._tx = tx
         self._decoded_before = decoded_before or {}
 
@@ -121,7 +123,7 @@ class SqlWork:
             await self._tx.execute(sa.insert(OBJECT), {**key, **_row(change.after)})
             tags = [{**key, "tag": tag} for tag in sorted(change.after.about.scope_tags)]
             await self._tx.execute(sa.insert(OBJECT_TAG), tags)
-        await self._tx.execute(sa.insert(HISTORY), {**key, **_history_row(change)})
+        await self.history.add(change)
         await record(self._tx, AUDIT, entry_of(change), now=change.now)
 
     async def next_revision(self) -> int:
@@ -179,25 +181,6 @@ def _row(stored: Stored[Content]) -> dict[str, Any]:
         "updated_by": about.updated_by,
         "created_by": about.created_by,
         "applied_change": about.applied_change,
-    }
-
-
-def _history_row(change: Change[Content]) -> dict[str, Any]:
-    subject = change.subject
-    return {
-        "revision": change.revision,
-        "action": change.action.value,
-        "content": to_bytes(subject.content),
-        "labels": dict(subject.about.labels),
-        "scope_tags": sorted(subject.about.scope_tags),
-        "recorded": change.now,
-        "actor": change.actor,
-        "reason": change.reason,
-        "created_by": subject.about.created_by,
-        "content_revision": subject.about.revision,
-        "rolled_back_to": change.rolled_back_to,
-        "as_code": change.as_code,
-        "created": subject.about.created,
     }
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
+from services._chassis.caller import current_caller, current_permit, current_reason
 from services._chassis.errors import ConflictError, DeniedError, NotFoundError
 from services._chassis.permits import Permit
 from services.policy.model.objects import Content, Stored, kind_of
@@ -25,6 +27,23 @@ class Author:
     check: Callable[[str], Permit]
     """Returns the permit for another right; raises DeniedError where there is none."""
     now: datetime
+    reason: str = ""
+    """Why, in their own words."""
+    validate_only: bool = False
+    """True rehearses the call: everything is checked, and nothing is written."""
+
+
+def author_of_call(check: Callable[..., Permit], now: datetime, *, validate_only: bool = False) -> Author:
+    """Return who makes the running call; `check` tells of any principal where a right of theirs counts."""
+    caller = current_caller()
+    return Author(
+        principal=caller.principal,
+        permit=current_permit(),
+        check=partial(check, caller.principal, groups=caller.groups),
+        now=now,
+        reason=current_reason(),
+        validate_only=validate_only,
+    )
 
 
 async def visible(work: Work, kind: type[Content], name: str, permit: Permit) -> Stored[Content]:

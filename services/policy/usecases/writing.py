@@ -1,4 +1,4 @@
-"""Put an object in the place of another, under the transaction's revision."""
+"""Put an object in the place of another, or take it away, under the transaction's revision."""
 
 from dataclasses import replace
 
@@ -8,16 +8,59 @@ from services.policy.usecases.scope import Author
 
 
 async def write(
-    work: Work, existing: Stored[Content] | None, wanted: Stored[Content], author: Author
+    work: Work,
+    existing: Stored[Content] | None,
+    wanted: Stored[Content],
+    author: Author,
+    *,
+    rolled_back_to: int = 0,
+    as_code: bool = False,
 ) -> Stored[Content]:
-    """Write the object and return it as it is kept; what devices get of it has a new revision only if that changed."""
+    """Write the object and return it as it is kept; what devices get of it has a new revision only if that changed.
+
+    A call that is only rehearsed writes nothing: the object is returned as it would be, without an etag.
+    """
+    if author.validate_only:
+        return Stored(wanted.content, replace(wanted.about, etag=""))
     revision = await work.next_revision()
     reaches = existing is None or _delivered(existing) != _delivered(wanted)
-    about = replace(wanted.about, etag=str(revision), revision=revision if reaches else wanted.about.revision)
+    about = replace(
+        wanted.about,
+        etag=str(revision),
+        revision=revision if reaches else wanted.about.revision,
+        applied_change=revision if as_code else wanted.about.applied_change,
+    )
     kept = Stored(wanted.content, about)
-    await work.save(Change(before=existing, after=kept, revision=revision, actor=author.principal, now=author.now))
+    change = Change(
+        before=existing,
+        after=kept,
+        revision=revision,
+        actor=author.principal,
+        now=author.now,
+        reason=author.reason,
+        rolled_back_to=rolled_back_to,
+        as_code=as_code,
+    )
+    await work.save(change)
     return kept
 
 
+async def remove(work: Work, existing: Stored[Content], author: Author, *, as_code: bool = False) -> None:
+    """Delete the object; its history stays. A call that is only rehearsed writes nothing."""
+    if author.validate_only:
+        return
+    revision = await work.next_revision()
+    change = Change(
+        before=existing,
+        after=None,
+        revision=revision,
+        actor=author.principal,
+        now=author.now,
+        reason=author.reason,
+        as_code=as_code,
+    )
+    await work.save(change)
+
+
 def _delivered(stored: Stored[Content]) -> Content:
-    return replace(stored.content, description="")
+    return replace(stored.content, description="", lint=())
