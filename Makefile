@@ -56,6 +56,10 @@ generate: $(STAMP) ## Generate protos/gen from the contracts under protos/epm
 	@$(BIN)/python protos/generate.py
 	@cd protos && ../$(BIN)/buf format --write
 
+.PHONY: schema
+schema: $(STAMP) ## Make the JSON Schema of documents from the tables that the loader reads by
+	@$(BIN)/python -m epmctl.schema.make
+
 .PHONY: baseline
 baseline: $(STAMP) ## Accept the contracts as they are: what `buf breaking` compares with from now on
 	@cd protos && ../$(BIN)/buf build --exclude-source-info --output baseline.binpb

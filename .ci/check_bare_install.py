@@ -17,7 +17,8 @@ def main() -> int:
     for module in modules:
         importlib.import_module(module)
     problems += [f"{name} was loaded by the agent" for name in SERVER_ONLY if name in sys.modules]
-    problems += [problem for program in ("epm-agent", "epm", "epm-sim") if (problem := start(program))]
+    starts = (("epm-agent", "--help"), ("epm", "--help"), ("epm-sim", "--help"), ("epm", "schema"))
+    problems += [problem for program, argument in starts if (problem := start(program, argument))]
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
@@ -34,11 +35,11 @@ def agent_modules() -> list[str]:
     return [name for name in names if not name.endswith("__main__")]
 
 
-def start(program: str) -> str:
-    """Start a program with --help; return what went wrong, or nothing."""
+def start(program: str, argument: str) -> str:
+    """Start a program with one argument; return what went wrong, or nothing."""
     path = Path(sys.executable).parent / program
-    run = subprocess.run([path, "--help"], capture_output=True, text=True, check=False)  # noqa: S603 - our own
-    return "" if run.returncode == 0 else f"{program} --help ended with {run.returncode}: {run.stderr}"
+    run = subprocess.run([path, argument], capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    return "" if run.returncode == 0 else f"{program} {argument} ended with {run.returncode}: {run.stderr}"
 
 
 if __name__ == "__main__":
