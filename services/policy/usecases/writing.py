@@ -45,7 +45,7 @@ async def write(
     return kept
 
 
-async def remove(work: Work, existing: Stored[Content], author: Author, *, as_code: bool = False) -> None:
+async def erase(work: Work, existing: Stored[Content], author: Author, *, as_code: bool = False) -> None:
     """Delete the object; its history stays. A call that is only rehearsed writes nothing."""
     if author.validate_only:
         return
