@@ -27,6 +27,9 @@ from elevation.model import (
 from elevation.rule_checks import check_lint, check_rule
 
 MAX_RULES = 100
+"""Rules of one policy, where an installation says nothing else."""
+MOST_RULES = 1000
+"""What an installation may allow, and agents accept."""
 MAX_TARGETS = 1000
 MAX_NESTED = 100
 BUILT_IN_GROUPS: Mapping[str, GroupType] = {ALL_DEVICES: GroupType.DEVICE, ALL_USERS: GroupType.USER}
@@ -45,12 +48,12 @@ def check_settings_policy(policy: SettingsPolicy) -> list[Problem]:
     ]
 
 
-def check_rules_policy(policy: RulesPolicy) -> list[Problem]:
-    """Check a rules policy and all its rules by themselves."""
+def check_rules_policy(policy: RulesPolicy, *, most_rules: int = MAX_RULES) -> list[Problem]:
+    """Check a rules policy and all its rules by themselves; it holds at most `most_rules`."""
     problems = [
         *texts.check_name("name", policy.name),
         *texts.check_description("description", policy.description),
-        *_check_rule_names(policy),
+        *_check_rule_names(policy, most_rules),
         *check_lint("lint", policy.lint),
     ]
     for number, rule in enumerate(policy.rules):
@@ -119,9 +122,9 @@ def _check_stale_after(stale_after: timedelta | None) -> Iterator[Problem]:
         yield Problem("staleAfter", "has to be longer than nothing; write null for a policy that never gets stale")
 
 
-def _check_rule_names(policy: RulesPolicy) -> Iterator[Problem]:
-    if len(policy.rules) > MAX_RULES:
-        yield Problem("rules", f"has {len(policy.rules)} rules; at most {MAX_RULES} go into one policy, so split it")
+def _check_rule_names(policy: RulesPolicy, most_rules: int) -> Iterator[Problem]:
+    if len(policy.rules) > most_rules:
+        yield Problem("rules", f"has {len(policy.rules)} rules; at most {most_rules} go into one policy, so split it")
     first: dict[str, int] = {}
     for number, rule in enumerate(policy.rules):
         earlier = first.setdefault(rule.name.casefold(), number)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from elevation.checks import check_rules_policy
+from elevation.checks import MOST_RULES, check_rules_policy
 from elevation.compiled import CompileError
 from elevation.index import CompiledPolicy, compile_policy
 from elevation.model import Certificate, Grant, Problem, ReusableCertificate, RulesPolicy, Settings
@@ -48,7 +48,7 @@ def check_document(document: PolicyDocument) -> list[Problem]:
     problems = [
         Problem(f"rulesPolicies[{number}].{problem.path}", problem.message)
         for number, policy in enumerate(document.rules_policies)
-        for problem in check_rules_policy(policy)
+        for problem in check_rules_policy(policy, most_rules=MOST_RULES)
     ]
     users = [document.any_user, *document.users]
     for user in users:

@@ -225,6 +225,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         flag=False,
     ),
     Setting("most_streams", _number, "How many policy streams a process holds [20000].", flag=False),
+    Setting("max_rules_per_policy", _number, "How many rules one policy may hold, at most 1000 [100].", flag=False),
     Setting("device_certificate_lifetime", _duration, "How long a device's certificate is good [P90D].", flag=False),
     Setting(
         "on_suspected_clone",

@@ -47,7 +47,7 @@ def _check_duplicates(drafts: Sequence[Draft]) -> Iterator[Flaw]:
 def _check_alone(draft: Draft) -> list[Problem]:
     spec = draft.spec
     if isinstance(spec, RulesPolicy):
-        return checks.check_rules_policy(spec)
+        return checks.check_rules_policy(spec, most_rules=checks.MOST_RULES)  # the server knows what it allows
     if isinstance(spec, SettingsPolicy):
         return checks.check_settings_policy(spec)
     if isinstance(spec, ReusableCertificate):

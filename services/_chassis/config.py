@@ -17,6 +17,8 @@ LOG_FORMATS = ("auto", "json", "text")
 ON_SUSPECTED_CLONE = ("flag", "quarantine")
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 LARGEST_PORT = 65535
+MOST_RULES = 1000
+"""Rules of one policy that agents accept."""
 LONGEST_HEARTBEAT = timedelta(days=1)
 SHORTEST_RETENTION = timedelta(days=30)
 SHORTEST_CHECK_IN = timedelta(seconds=1)
@@ -76,6 +78,7 @@ class ServiceSettings:
     deprovision_after: timedelta = timedelta(days=7)
     policy_heartbeat: timedelta = timedelta(minutes=5)
     most_streams: int = 20_000
+    max_rules_per_policy: int = 100
     check_in_interval: timedelta = timedelta(minutes=5)
     device_certificate_lifetime: timedelta = timedelta(days=90)
     on_suspected_clone: str = "flag"
@@ -200,6 +203,8 @@ def _problems(settings: ServiceSettings) -> Iterator[Problem]:
 def _caller_problems(settings: ServiceSettings) -> Iterator[Problem]:
     if settings.most_streams < 1:
         yield Problem("most_streams", "must be at least 1")
+    if not 1 <= settings.max_rules_per_policy <= MOST_RULES:
+        yield Problem("max_rules_per_policy", f"must be from 1 to {MOST_RULES}")
     if settings.authentication_failures_per_minute < 1:
         yield Problem("authentication_failures_per_minute", "must be at least 1")
     for proxy in settings.trusted_proxies:

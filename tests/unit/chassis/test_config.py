@@ -127,6 +127,9 @@ def test_all_problems_come_at_once() -> None:
 
 
 def test_streams_are_bounded_and_devices_hear_daily() -> None:
+    settings(max_rules_per_policy=1).check()
+    settings(max_rules_per_policy=1000).check()
+    assert fields(max_rules_per_policy=0) == fields(max_rules_per_policy=1001) == ["max_rules_per_policy"]
     settings(policy_heartbeat=timedelta(days=1), most_streams=1).check()
     assert fields(policy_heartbeat=timedelta(days=1, seconds=1), most_streams=0) == ["policy_heartbeat", "most_streams"]
     assert fields(policy_heartbeat=timedelta()) == ["policy_heartbeat"]
