@@ -124,12 +124,14 @@ def _check_stale_after(stale_after: timedelta | None) -> Iterator[Problem]:
 
 def _check_rule_names(policy: RulesPolicy, most_rules: int) -> Iterator[Problem]:
     if len(policy.rules) > most_rules:
-        yield Problem("rules", f"has {len(policy.rules)} rules; at most {most_rules} go into one policy, so split it")
+        message = f"has {len(policy.rules)} rules; at most {most_rules} go into one policy, so split it"
+        yield Problem("rules", message, "L24")
     first: dict[str, int] = {}
     for number, rule in enumerate(policy.rules):
         earlier = first.setdefault(rule.name.casefold(), number)
         if earlier != number and rule.name:
-            yield Problem(f"rules[{number}].name", f'"{rule.name}" is the name of rules[{earlier}] too; rename one')
+            message = f'"{rule.name}" is the name of rules[{earlier}] too; rename one'
+            yield Problem(f"rules[{number}].name", message, "L24")
 
 
 def check_nesting(group: Group, others: Mapping[str, Group]) -> list[Problem]:
@@ -219,4 +221,5 @@ def _check_groups(assignments: Assignments, groups: Mapping[str, GroupType]) -> 
                 f"assignments.exclude[{number}].group",
                 f'"{target.group}" holds {kind.value.lower()}s and an include holds {other.value.lower()}s, which does '
                 "not mix; exclude a group of the same kind or narrow the include by a filter",
+                "L29",
             )

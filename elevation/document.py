@@ -46,7 +46,7 @@ class PolicyDocument:
 def check_document(document: PolicyDocument) -> list[Problem]:
     """Find what an agent has to refuse: rules that no checked policy holds, and names that lead nowhere."""
     problems = [
-        Problem(f"rulesPolicies[{number}].{problem.path}", problem.message)
+        Problem(f"rulesPolicies[{number}].{problem.path}", problem.message, problem.check)
         for number, policy in enumerate(document.rules_policies)
         for problem in check_rules_policy(policy, most_rules=MOST_RULES)
     ]

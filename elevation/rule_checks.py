@@ -29,7 +29,7 @@ MAX_COMMAND_LINES = 500
 WINDOWS_EXTENSIONS = frozenset({"exe", "msi", "ps1"})
 
 _WINDOWS_FORBIDDEN = re.compile(r'[<>:"|]')
-LINT_CHECK = re.compile(r"L[0-9]{1,3}|D23")
+LINT_CHECK = re.compile(r"L[0-9]{1,3}|D2[23]")
 
 
 def check_rule(path: str, rule: Rule, platform: Platform) -> Iterator[Problem]:
@@ -81,7 +81,9 @@ def _check_detection(path: str, rule: Rule, platform: Platform) -> Iterator[Prob
     if rule.elevation_type is ElevationType.AUTOMATIC:
         for field, text in (("fileName", detection.file_name), ("filePath", detection.file_path)):
             if has_wildcard(text):
-                yield Problem(f"{path}.{field}", "has a wildcard, which an AUTOMATIC rule may not have; write it out")
+                yield Problem(
+                    f"{path}.{field}", "has a wildcard, which an AUTOMATIC rule may not have; write it out", "L3"
+                )
 
 
 def _check_file_name(path: str, name: str, platform: Platform) -> Iterator[Problem]:
@@ -94,11 +96,11 @@ def _check_file_name(path: str, name: str, platform: Platform) -> Iterator[Probl
         yield Problem(path, "is not the name of a file; put the folder into filePath")
     last = extension(name)
     if has_wildcard(last):
-        yield Problem(path, "has a wildcard in the extension; write the extension out")
+        yield Problem(path, "has a wildcard in the extension; write the extension out", "L22")
     if platform is not Platform.WINDOWS:
         return
     if last.casefold() not in WINDOWS_EXTENSIONS:
-        yield Problem(path, "needs the extension exe, msi or ps1 on WINDOWS")
+        yield Problem(path, "needs the extension exe, msi or ps1 on WINDOWS", "L22")
     if _WINDOWS_FORBIDDEN.search(name):
         yield Problem(path, 'holds one of < > : " |, which no file on WINDOWS has; remove it')
 
@@ -116,7 +118,7 @@ def _check_file_path(path: str, folder: str, platform: Platform) -> Iterator[Pro
 
 def _check_windows_folder(path: str, folder: str) -> Iterator[Problem]:
     if is_network_path(folder):
-        yield Problem(path, "is a network or device path; only folders on local drives are allowed")
+        yield Problem(path, "is a network or device path; only folders on local drives are allowed", "L9")
     elif "/" in folder:
         yield Problem(path, "holds a /; separate folders by \\ on WINDOWS")
     elif re.match(r"[A-Za-z]:\\", folder) is None:
@@ -146,12 +148,13 @@ def _check_hash(path: str, rule: Rule, platform: Platform) -> Iterator[Problem]:
         if is_sha256(detection.file_hash) is None:
             yield Problem(path, "is not a SHA-256; give 64 hexadecimal digits")
     elif rule.elevation_type is ElevationType.AUTOMATIC:
-        yield Problem(path, "is missing; an AUTOMATIC rule needs a file hash")
+        yield Problem(path, "is missing; an AUTOMATIC rule needs a file hash", "L2")
     elif platform is Platform.LINUX:
         if not detection.file_path:
-            yield Problem(path, "is missing; a rule on LINUX needs a file hash or a filePath that only root can write")
+            message = "is missing; a rule on LINUX needs a file hash or a filePath that only root can write"
+            yield Problem(path, message, "L1")
     elif detection.certificate is None:
-        yield Problem(path, "is missing; a rule needs a file hash or a certificate")
+        yield Problem(path, "is missing; a rule needs a file hash or a certificate", "L1")
 
 
 def _check_certificate(path: str, condition: CertificateCondition, platform: Platform) -> Iterator[Problem]:
@@ -169,7 +172,8 @@ def _check_certificate(path: str, condition: CertificateCondition, platform: Pla
 
 def _check_facts(path: str, detection: Detection) -> Iterator[Problem]:
     if detection.minimum_version and parse_version(detection.minimum_version) is None:
-        yield Problem(f"{path}.minimumVersion", "is not a version; give one to four dotted numbers, for example 1.80")
+        message = "is not a version; give one to four dotted numbers, for example 1.80"
+        yield Problem(f"{path}.minimumVersion", message, "L23")
     for field, text in (
         ("fileDescription", detection.file_description),
         ("productName", detection.product_name),
