@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from typing import Any, TypeAlias
 
 import grpc.aio
@@ -10,14 +9,14 @@ import grpc.aio
 from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
 from epm.policy.v1 import policies_pb2, policies_pb2_grpc
 from services._chassis.access import AccessControl
-from services._chassis.caller import current_caller, current_permit
+from services._chassis.caller import current_permit
 from services._chassis.paging import Page
 from services.policy.codec import authored, drafts
 from services.policy.model.drafts import Draft
 from services.policy.model.objects import Content, Stored
 from services.policy.ports import DeviceStates, Directories, Store
 from services.policy.usecases import apply, authoring, states
-from services.policy.usecases.scope import Author
+from services.policy.usecases.scope import Author, author_of_call
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -231,9 +230,7 @@ class PolicyServicer(policies_pb2_grpc.PolicyServiceServicer):
         )
 
     def _author(self) -> Author:
-        caller = current_caller()
-        check = partial(self._access.check, caller.principal, groups=caller.groups)
-        return Author(principal=caller.principal, permit=current_permit(), check=check, now=self._now())
+        return author_of_call(self._access.check, self._now())
 
     async def _create(self, draft: Draft[Content]) -> Stored[Content]:
         return await authoring.create_object(self._store, self._directories, draft, author=self._author())
