@@ -48,8 +48,10 @@ from services.policy.streams import Manners
 from services.policy.usecases.admission import ending
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.documents import PolicyBook
+from services.policy.usecases.drafted import Drafting
 from services.policy.usecases.rollout import Convergence
 from services.policy.usecases.rollout_watch import PictureFeed
+from services.policy.usecases.simulation import Simulation
 from services.policy.workers import CorpusFollower, DeliveryWriter
 
 SERVICE = "policy"
@@ -110,7 +112,10 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, administrators),
             partial(revisions_pb2_grpc.add_RevisionServiceServicer_to_server, revisions),
             partial(rollouts_pb2_grpc.add_RolloutServiceServicer_to_server, rollouts),
-            partial(analysis_pb2_grpc.add_AnalysisServiceServicer_to_server, AnalysisServicer()),
+            partial(
+                analysis_pb2_grpc.add_AnalysisServiceServicer_to_server,
+                _analysis(store, book, corpus, deliveries=deliveries, clock=clock),
+            ),
         ],
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
         workers=[
@@ -134,6 +139,13 @@ def _reporters(
 ) -> tuple[SettingsReporter, UsedGroupsReporter]:
     settings = SettingsReporter(book, deliveries, SettingsReports(device), clock, is_open=is_open, catch_up=catch_up)
     return settings, UsedGroupsReporter(book, UsedGroupsReports(device), catch_up=catch_up)
+
+
+def _analysis(
+    store: SqlStore, book: PolicyBook, corpus: CorpusFollower, *, deliveries: Deliveries, clock: Clock
+) -> AnalysisServicer:
+    drafting = Drafting(store, book, corpus.at_least)
+    return AnalysisServicer(drafting, Simulation(drafting, book, deliveries), now=clock.now)
 
 
 async def _presence(holders: SqlHolders, clock: Clock, streams: OpenStreams, reporter: SettingsReporter) -> Presence:

@@ -1,12 +1,18 @@
 """Questions about policies for administrators: decode, call one use case, encode."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import grpc.aio
 
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
+from services._chassis.caller import current_permit
 from services._chassis.errors import StateError
+from services.policy.codec import analysis
+from services.policy.usecases.drafted import Drafting
+from services.policy.usecases.reach import effective_policy
+from services.policy.usecases.simulation import Simulation
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -14,21 +20,28 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     """Answer `epm.policy.v1.AnalysisService`."""
 
+    def __init__(self, drafting: Drafting, simulation: Simulation, *, now: Callable[[], datetime]) -> None:
+        self._drafting = drafting
+        self._simulation = simulation
+        self._now = now
+
     def Lint(self, _request: analysis_pb2.LintRequest, _context: Context) -> AsyncIterator[analysis_pb2.LintResponse]:
         """Stream what lint finds."""
         raise _unanswered("Lint")
 
-    async def Simulate(
-        self, _request: analysis_pb2.SimulateRequest, _context: Context
-    ) -> analysis_pb2.SimulateResponse:
+    async def Simulate(self, request: analysis_pb2.SimulateRequest, _context: Context) -> analysis_pb2.SimulateResponse:
         """Decide an attempt as the agent of a device would."""
-        raise _unanswered("Simulate")
+        wanted = analysis.simulation_from_proto(request)
+        found = await self._simulation.simulate(wanted, permit=current_permit(), now=self._now())
+        return analysis.simulated_to_proto(found)
 
     async def GetEffectivePolicy(
-        self, _request: analysis_pb2.GetEffectivePolicyRequest, _context: Context
+        self, request: analysis_pb2.GetEffectivePolicyRequest, _context: Context
     ) -> analysis_pb2.GetEffectivePolicyResponse:
         """Return what applies to somebody, and why."""
-        raise _unanswered("GetEffectivePolicy")
+        wanted = analysis.reach_wanted_from_proto(request)
+        found = await effective_policy(self._drafting, wanted, permit=current_permit(), now=self._now())
+        return analysis.effective_policy_to_proto(found)
 
     async def PreviewAssignments(
         self, _request: analysis_pb2.PreviewAssignmentsRequest, _context: Context

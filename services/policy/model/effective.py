@@ -74,6 +74,7 @@ class EffectivePolicies:
             *(stored.content for stored in corpus.settings_policies),
             *(stored.content for stored in corpus.rules_policies),
         )
+        self._settings = {stored.name: stored.content for stored in corpus.settings_policies}
         self._rules_policies = {stored.name: stored.content for stored in corpus.rules_policies}
         self._revisions = {stored.name: stored.about.revision for stored in corpus.rules_policies}
         self._settings_revisions = {stored.name: stored.about.revision for stored in corpus.settings_policies}
@@ -95,7 +96,7 @@ class EffectivePolicies:
 
         Without settings it says when the component is to go: as the directory says, or else at `leaves`.
         """
-        if not _governed(device):
+        if not governed(device):
             time = device.deprovision_time or leaves if device.enrolled else None
             empty = PolicyDocument(device.device_id, device.name, UserPolicy("", None), deprovision_time=time)
             return Effective(empty, self._bundle((), empty), ends=device.enrolled)
@@ -110,13 +111,24 @@ class EffectivePolicies:
         document = self._document(device, policies, deprovision_time=leaves)
         return Effective(document, self._bundle((any_user, *users), document), ends=not provisioned)
 
+    def memberships(self, device: DirectoryDevice, user: str = "") -> Memberships:
+        """Return what decides which policies reach a user on a device; who is not bound to it is one of all users."""
+        name = user if user in device.users else ""
+        return Memberships.of(self._known(device), User(name, self.index.of_user(name)))
+
+    def settings_policies(self, device: DirectoryDevice, user: str = "") -> tuple[SettingsPolicy, ...]:
+        """Return the settings policies that are merged for a user on a device."""
+        name = user if user in device.users else ""
+        applying = self._applying(self._known(device), User(name, self.index.of_user(name)))
+        return tuple(self._settings[name] for name in applying.settings_policies)
+
     def rests_on(self, corpus: Corpus, groups: Mapping[str, Group]) -> bool:
         """Tell whether this was worked out from these policies and groups."""
         return self._basis[0] is corpus and self._basis[1] is groups
 
     def shape(self, device: DirectoryDevice) -> Shape:
         """Return what the document of a device depends on, but for names and times."""
-        if not _governed(device):
+        if not governed(device):
             return _QUARANTINED if device.enrolled else ()
         known = self._known(device)
         holding = self._holding(known.attributes)
@@ -200,7 +212,7 @@ def desired_of(document: PolicyDocument) -> Desired:
     return Desired.ON if any(found.enabled for found in settings) else Desired.OFF
 
 
-def _governed(device: DirectoryDevice) -> bool:
+def governed(device: DirectoryDevice) -> bool:
     """Tell whether policies reach the device at all."""
     return device.enrolled and not device.quarantined
 

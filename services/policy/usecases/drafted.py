@@ -1,0 +1,222 @@
+"""What is stored with a draft on top: what policies would be, and for whom, before anybody saves it.
+
+A draft is checked as a save would check it, but for what it takes to write: rights, etags and scopes. INVARIANT: nothing
+here changes what is stored.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias
+
+from elevation.checks import check_group, check_nesting
+from elevation.model import Group, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
+from services._chassis.errors import InvalidError, Problem, UnavailableError
+from services._chassis.permits import Permit
+from services.policy.model.directory import Directory
+from services.policy.model.drafts import Draft, Known, check_draft, revised
+from services.policy.model.effective import EffectivePolicies
+from services.policy.model.objects import AnyContent, Corpus, Item, Stored, certificates_named, kind_of
+from services.policy.model.spelling import below, without_echoes
+from services.policy.ports import Store
+from services.policy.usecases.documents import PolicyBook
+from services.policy.usecases.references import nameable
+
+CaughtUp: TypeAlias = "Callable[[int], Awaitable[None]]"
+"""Returns once the book is as new as a revision of what is authored. Raises UnavailableError if it takes too long."""
+
+Key: TypeAlias = "tuple[type[AnyContent], str]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftedGroup:
+    """Hold a group as it would be, and where the request holds it; `flaws` could not be read."""
+
+    place: str
+    group: Group
+    flaws: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """Name an object that would be deleted, and where the request does so."""
+
+    place: str
+    kind: type[AnyContent]
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """Hold policies and groups as they would be; what is not in it stays as it is stored."""
+
+    drafts: Sequence[Draft[AnyContent]] = ()
+    groups: Sequence[DraftedGroup] = ()
+    deletions: Sequence[Deletion] = ()
+    flaws: tuple[Problem, ...] = ()
+    """What could not be read, with its whole path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """Hold policies, devices and groups at one moment, and what follows from them."""
+
+    corpus: Corpus
+    directory: Directory
+    effective: EffectivePolicies
+
+    @property
+    def types(self) -> Mapping[str, GroupType]:
+        """Return the groups that there are, with their types."""
+        return {name: group.type for name, group in self.directory.groups.items()}
+
+
+class Drafting:
+    """Lay drafts over the newest policies."""
+
+    def __init__(self, store: Store, book: PolicyBook, caught_up: CaughtUp) -> None:
+        self._store = store
+        self._book = book
+        self._caught_up = caught_up
+
+    async def stored(self) -> Drafted:
+        """Return what is stored, once it is as new as anything that was saved before. Raises UnavailableError."""
+        async with self._store.reading() as work:
+            revision = await work.revision()
+        await self._caught_up(revision)
+        effective, corpus = self._book.effective(), self._book.corpus
+        if corpus is None:
+            raise UnavailableError("the policies were not read yet; try again", reason="POLICIES_NOT_READ")
+        return Drafted(corpus, self._book.directory(), effective)
+
+
+def drafted(
+    stored: Drafted, overlay: Overlay, permit: Permit, *, now: datetime, beside: Iterable[Problem] = ()
+) -> Drafted:
+    """Return what would be. Raises InvalidError with all problems of the draft, and those `beside` it."""
+    if problems := [*beside, *problems_of(overlay, stored, permit)]:
+        raise InvalidError(problems)
+    return laid_over(stored, overlay, permit, now=now)
+
+
+def problems_of(overlay: Overlay, stored: Drafted, permit: Permit) -> Iterator[Problem]:
+    """Find everything that is wrong with a draft, as a save of all of it at once would."""
+    yield from overlay.flaws
+    yield from _repeated(overlay)
+    present = _by_key(stored.corpus)
+    deleted = {(deletion.kind, deletion.name) for deletion in overlay.deletions}
+    own = frozenset(draft.content.name for draft in overlay.drafts if draft.kind is ReusableCertificate)
+    left = {
+        found.name: found for found in stored.corpus.certificates if (ReusableCertificate, found.name) not in deleted
+    }
+    groups = {**stored.types, **{each.group.name: each.group.type for each in overlay.groups}}
+    for draft in overlay.drafts:
+        existing = present.get((draft.kind, draft.content.name))
+        if existing is not None and not permit.sees(existing.about.scope_tags):
+            message = f"{draft.title} is not within your scope; choose another name"
+            yield Problem(f"{draft.place}.metadata.name", message)
+            existing = None
+        yield from check_draft(draft, Known(groups, own | nameable(left, existing, [permit])), existing)
+    yield from _problems_of_groups(overlay, stored)
+    for deletion in overlay.deletions:
+        yield from _problems_of_deletion(deletion, overlay, present, permit)
+
+
+def laid_over(stored: Drafted, overlay: Overlay, permit: Permit, *, now: datetime) -> Drafted:
+    """Return what would be, of a draft that was checked; what it changes has revision 0."""
+    if not (overlay.drafts or overlay.groups or overlay.deletions):
+        return stored
+    deleted = {(deletion.kind, deletion.name) for deletion in overlay.deletions}
+    objects = {key: found for key, found in _by_key(stored.corpus).items() if key not in deleted}
+    for draft in overlay.drafts:
+        key = draft.kind, draft.content.name
+        objects[key] = _changed(draft, objects.get(key), permit, now)
+    corpus = Corpus(
+        stored.corpus.revision,
+        _sorted(SettingsPolicy, objects.values()),
+        _sorted(RulesPolicy, objects.values()),
+        _sorted(ReusableCertificate, objects.values()),
+    )
+    known = stored.directory
+    if overlay.groups:
+        known = replace(known, groups={**known.groups, **{each.group.name: each.group for each in overlay.groups}})
+    index = None if overlay.groups else stored.effective.index
+    return Drafted(corpus, known, EffectivePolicies(corpus, known.groups, index))
+
+
+def hidden(objects: Iterable[Stored[AnyContent]], permit: Permit) -> frozenset[str]:
+    """Return the names of the objects that the caller may not see."""
+    return frozenset(found.name for found in objects if not permit.sees(found.about.scope_tags))
+
+
+def _by_key(corpus: Corpus) -> dict[Key, Stored[AnyContent]]:
+    objects: tuple[Stored[AnyContent], ...] = (*corpus.settings_policies, *corpus.rules_policies, *corpus.certificates)
+    return {(type(found.content), found.name): found for found in objects}
+
+
+def _changed(
+    draft: Draft[AnyContent], existing: Stored[AnyContent] | None, permit: Permit, now: datetime
+) -> Stored[AnyContent]:
+    """Return the object as it would be; whoever drafts it sees it, whatever tags it would get."""
+    tags = existing.about.scope_tags if existing else permit.tags_for_new_object()
+    made = revised(draft, existing, tags=tags, actor="", now=now)
+    if existing is not None and _delivered(existing.content) == _delivered(draft.content):
+        return made
+    return Stored(made.content, replace(made.about, revision=0))
+
+
+def _delivered(content: AnyContent) -> AnyContent:
+    return replace(content, description="", lint=())
+
+
+def _sorted(kind: type[Item], objects: Iterable[Stored[AnyContent]]) -> tuple[Stored[Item], ...]:
+    found = (Stored(each.content, each.about) for each in objects if isinstance(each.content, kind))
+    return tuple(sorted(found, key=lambda each: each.name))
+
+
+def _repeated(overlay: Overlay) -> Iterator[Problem]:
+    """Find objects and groups that the draft speaks of twice."""
+    first: dict[tuple[object, str], str] = {}
+    named = [
+        *((draft.kind, draft.content.name, draft.place, ".metadata.name") for draft in overlay.drafts),
+        *((Group, each.group.name, each.place, ".name") for each in overlay.groups),
+        *((deletion.kind, deletion.name, deletion.place, ".name") for deletion in overlay.deletions),
+    ]
+    for kind, name, place, field in named:
+        earlier = first.setdefault((kind, name), place)
+        if earlier != place and name:
+            yield Problem(f"{place}{field}", f'"{name}" stands at {earlier} too; remove one')
+
+
+def _problems_of_groups(overlay: Overlay, stored: Drafted) -> Iterator[Problem]:
+    after = {**stored.directory.groups, **{each.group.name: each.group for each in overlay.groups}}
+    kept = {name: group for name, group in after.items() if stored.directory.groups.get(name) is group}
+    for each in overlay.groups:
+        group, before = each.group, stored.directory.groups.get(each.group.name)
+        found = [Problem(fault.path, fault.message) for fault in (*check_group(group), *check_nesting(group, after))]
+        if before is not None and before.type is not group.type and not each.flaws:
+            found.append(Problem("type", f"cannot be changed from {before.type.value}; make another group"))
+        nesting = sorted(name for name, other in kept.items() if group.groups and group.name in other.groups)
+        if nesting:
+            message = f'"{nesting[0]}" nests this group, and groups nest one level deep; name its members here instead'
+            found.append(Problem("groups", message))
+        yield from below(each.place, [*each.flaws, *without_echoes(found, each.flaws)])
+
+
+def _problems_of_deletion(
+    deletion: Deletion, overlay: Overlay, present: Mapping[Key, Stored[AnyContent]], permit: Permit
+) -> Iterator[Problem]:
+    existing = present.get((deletion.kind, deletion.name))
+    noun = kind_of(deletion.kind).noun
+    if existing is None or not permit.sees(existing.about.scope_tags):
+        yield Problem(f"{deletion.place}.name", f'there is no {noun} "{deletion.name}"; list them for their names')
+    elif deletion.kind is ReusableCertificate:
+        drafts = {(draft.kind, draft.content.name): draft.content for draft in overlay.drafts}
+        gone = {(other.kind, other.name) for other in overlay.deletions}
+        after = {**{key: found.content for key, found in present.items() if key not in gone}, **drafts}
+        using = {key for key, content in after.items() if deletion.name in certificates_named(content)}
+        if using:
+            shown = sorted(key[1] for key in using if key in drafts or permit.sees(present[key].about.scope_tags))
+            hiding = ["rules that you may not see"] if len(shown) < len(using) else []
+            message = f"is named by {', '.join([*shown, *hiding])}; change those rules too"
+            yield Problem(f"{deletion.place}.name", message)
