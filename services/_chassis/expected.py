@@ -43,9 +43,13 @@ def check_expected(expected: Sequence[Expected], kinds: Collection[str]) -> Iter
 def refuse_stale(expected: Sequence[Expected], present: Callable[[Expected], str]) -> None:
     """Raise ConflictError naming every object that is not as expected; `present` gives the etag of now, empty for none."""
     differing = [(entry, now) for entry in expected if (now := present(entry)) != entry.etag]
-    if differing:
-        said = _listed([_said(entry, now) for entry, now in differing])
-        message = f"changed since this was planned: {said}; read the objects again and plan anew"
+    refuse_differing([_said(entry, now) for entry, now in differing])
+
+
+def refuse_differing(said: Sequence[str]) -> None:
+    """Raise ConflictError with what is said of every object that is not as expected, if there is one."""
+    if said:
+        message = f"changed since this was planned: {_listed(said)}; read the objects again and plan anew"
         raise ConflictError(message, stale=True)
 
 

@@ -2,41 +2,35 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeAlias
-
-import grpc.aio
 
 from epm.policy.v1 import revisions_pb2, revisions_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_permit
+from services.policy.admin_servicer.desk import Context, Desk
 from services.policy.codec import revisions as codec
 from services.policy.codec.authored import object_to_proto
 from services.policy.codec.drafts import kind_from_proto
-from services.policy.ports import Directories, Store
+from services.policy.codec.findings import findings_to_proto
+from services.policy.model.edits import Written
+from services.policy.model.objects import AnyContent
+from services.policy.ports import Store
 from services.policy.usecases import revisions
+from services.policy.usecases.means import Means
 from services.policy.usecases.rollback import roll_back
-from services.policy.usecases.scope import author_of_call
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class RevisionServicer(revisions_pb2_grpc.RevisionServiceServicer):
     """Answer `epm.policy.v1.RevisionService`."""
 
-    def __init__(
-        self, store: Store, directories: Directories, access: AccessControl, *, now: Callable[[], datetime]
-    ) -> None:
-        self._store = store
-        self._directories = directories
-        self._access = access
-        self._now = now
+    def __init__(self, store: Store, means: Means, access: AccessControl, *, now: Callable[[], datetime]) -> None:
+        self._desk = Desk(store, means, access, now=now)
 
     async def ListRevisions(
         self, request: revisions_pb2.ListRevisionsRequest, _context: Context
     ) -> revisions_pb2.ListRevisionsResponse:
         """List the revisions of an object, newest first."""
         page = await revisions.list_revisions(
-            self._store,
+            self._desk.store,
             kind_from_proto(request.object, "object"),
             request.object.name,
             permit=current_permit(),
@@ -52,7 +46,7 @@ class RevisionServicer(revisions_pb2_grpc.RevisionServiceServicer):
     ) -> revisions_pb2.GetRevisionResponse:
         """Return the object as one change left it."""
         past = await revisions.get_revision(
-            self._store,
+            self._desk.store,
             kind_from_proto(request.object, "object"),
             request.object.name,
             change=request.change,
@@ -68,7 +62,7 @@ class RevisionServicer(revisions_pb2_grpc.RevisionServiceServicer):
     ) -> revisions_pb2.DiffRevisionsResponse:
         """Tell what two revisions differ in."""
         difference = await revisions.diff_revisions(
-            self._store,
+            self._desk.store,
             kind_from_proto(request.object, "object"),
             request.object.name,
             earlier=getattr(request, "from"),
@@ -81,8 +75,17 @@ class RevisionServicer(revisions_pb2_grpc.RevisionServiceServicer):
         self, request: revisions_pb2.RollBackRequest, _context: Context
     ) -> revisions_pb2.RollBackResponse:
         """Give an object the content of an old revision again."""
-        kind, rollback = kind_from_proto(request.object, "object"), codec.rollback_from_proto(request)
-        author = author_of_call(self._access.check, self._now(), validate_only=request.validate_only)
-        async with self._store.reading() if request.validate_only else self._store.writing() as work:
-            restored = await roll_back(work, self._directories, kind, rollback, author=author)
-        return revisions_pb2.RollBackResponse(object=object_to_proto(restored.content, restored.about))
+        kind, asked = kind_from_proto(request.object, "object"), codec.rollback_from_proto(request)
+        return await self._desk.once(
+            request,
+            lambda work, author: roll_back(work, self._desk.means, kind, asked, author=author),
+            revisions_pb2.RollBackResponse,
+            _say_rollback,
+        )
+
+
+def _say_rollback(written: Written[AnyContent]) -> revisions_pb2.RollBackResponse:
+    return revisions_pb2.RollBackResponse(
+        object=object_to_proto(written.stored.content, written.stored.about),
+        findings=findings_to_proto(written.findings),
+    )

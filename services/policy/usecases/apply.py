@@ -1,60 +1,41 @@
-"""Create or replace many objects at once, all or none."""
+"""Create, replace and delete many objects at once, all or none."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from elevation import texts
-from elevation.model import Assignments, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
+from elevation.model import Assignments, GroupType, ReusableCertificate
 from services._chassis.errors import DeniedError, InvalidError, Problem
 from services._chassis.permits import Permit
-from services.policy.model.drafts import Draft, Known, check_draft, revised
+from services.policy.model.application import (
+    KINDS,
+    MOST_FINDINGS,
+    AnyDraft,
+    AnyStored,
+    Application,
+    Applied,
+    AppliedObject,
+    Key,
+    check_application,
+    key_of,
+)
+from services.policy.model.drafts import Known, check_draft, revised
+from services.policy.model.edits import Edit, told
 from services.policy.model.objects import (
     Action,
-    AnyContent,
-    Stored,
     action_between,
     assignments_of,
     certificates_named,
     moved_targets,
     targets_of,
 )
-from services.policy.ports import Directories, Store, Work
+from services.policy.ports import Directories, Work
+from services.policy.usecases.checking import errors_of
+from services.policy.usecases.expectations import refuse_unexpected
+from services.policy.usecases.means import Means
 from services.policy.usecases.references import known_certificates, known_groups, nameable
-from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE, Author, refuse_out_of_scope, tags_after
-from services.policy.usecases.writing import write
-
-MOST_OBJECTS = 10_000
-KINDS: tuple[type[AnyContent], ...] = (ReusableCertificate, SettingsPolicy, RulesPolicy)
-AnyDraft: TypeAlias = Draft[AnyContent]
-AnyStored: TypeAlias = Stored[AnyContent]
-Key: TypeAlias = tuple[type[AnyContent], str]
-
-
-@dataclass(frozen=True, slots=True)
-class PendingGroup:
-    """Name a group that is about to exist; `type` None was not stated."""
-
-    name: str
-    type: GroupType | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Application:
-    """Hold what is to be applied, and how."""
-
-    drafts: Sequence[AnyDraft]
-    validate_only: bool = False
-    pending_groups: Sequence[PendingGroup] = ()
-    directory_revision: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """Say what became of each object, in the order of the call, and the revision after it."""
-
-    actions: tuple[tuple[AnyDraft, Action], ...]
-    revision: int
+from services.policy.usecases.removals import outcomes_of, refuse_named, removals_of
+from services.policy.usecases.scope import ASSIGN, CREATE, DELETE, READ, UPDATE, Author, refuse_out_of_scope, tags_after
+from services.policy.usecases.writing import erase, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +49,101 @@ class _Step:
         action = action_between(self.existing, self.wanted)
         return Action.UPDATED if action is Action.ASSIGNED else action
 
+    def outcome(self, kept: AnyStored) -> AppliedObject:
+        return AppliedObject(
+            kind=self.draft.kind,
+            name=self.draft.content.name,
+            action=self.action,
+            etag_before=self.existing.about.etag if self.existing else "",
+            etag=kept.about.etag,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ground:
+    """Hold on what a call stands: who makes it, where their rights count, and which groups there are."""
+
+    means: Means
+    author: Author
+    permits: Mapping[str, Permit]
+    groups: Mapping[str, GroupType]
+
+    def sees(self, tags: frozenset[str]) -> bool:
+        return any(permit.sees(tags) for permit in self.permits.values())
+
+
+async def groups_for(directories: Directories, application: Application, *, author: Author) -> Mapping[str, GroupType]:
+    """Return the groups that there are for a call: it may take a while until the directory is as new as the call asks.
+
+    Raises DeniedError for a caller who may change nothing, UnavailableError where the directory is not there in time.
+    """
+    _permits(author)
+    return await _groups(directories, application)
+
 
 async def apply_policies(
-    store: Store, directories: Directories, application: Application, *, author: Author
+    work: Work, means: Means, application: Application, *, groups: Mapping[str, GroupType], author: Author
 ) -> Applied:
-    """Create or replace the objects in one transaction, or say what would become of them.
+    """Create, replace and delete the objects, or say what would become of them.
 
-    Raises DeniedError, InvalidError with all problems, UnavailableError where the directory is not there in time.
+    Raises DeniedError, InvalidError with all problems, ConflictError where objects are not as expected, StateError for
+    certificates that would still be named.
     """
-    permits = _permits(author)
-    groups = await _groups(directories, application)
-    async with store.reading() if application.validate_only else store.writing() as work:
-        present = await _present(work, application.drafts)
-        steps = [_step(draft, present.get(_key(draft)), author, permits) for draft in application.drafts]
-        if problems := [*_check_call(application), *await _check_steps(work, steps, groups, permits)]:
-            raise InvalidError(problems)
-        if not application.validate_only:
-            for step in steps:
-                if step.action is not Action.UNCHANGED:
-                    await write(work, step.existing, step.wanted, author)
-        return Applied(tuple((step.draft, step.action) for step in steps), await work.revision())
+    ground = _Ground(means=means, author=author, permits=_permits(author), groups=groups)
+    present = await _present(work, application)
+    steps = [_step(draft, present.get(key_of(draft)), ground) for draft in application.drafts]
+    removed = removals_of(application, present, sees=ground.sees, author=author)
+    problems = list(check_application(application, validate_only=author.validate_only))
+    if not problems:
+        await refuse_unexpected(work, application.expected, present, sees=ground.sees)
+    problems += await _check_steps(work, steps, ground)
+    if problems:
+        raise InvalidError(problems)
+    await refuse_named(work, removed, [step.wanted for step in steps], sees=ground.sees)
+    objects = [step.outcome(await _write(work, step, application, author)) for step in steps]
+    for stored in removed:
+        await erase(work, stored, author, as_code=application.as_code)
+    if application.as_code:
+        await _mark(work, steps, ground)
+    edits = [*(Edit(step.existing, step.wanted) for step in steps), *(Edit(stored, None) for stored in removed)]
+    findings = await means.linting.findings(edits, ground.permits.get(READ, author.permit))
+    objects += outcomes_of(application, removed)
+    return Applied(tuple(objects), await work.revision(), told(findings, most=MOST_FINDINGS))
 
 
-def _permits(author: Author) -> Sequence[Permit]:
+async def _write(work: Work, step: _Step, application: Application, author: Author) -> AnyStored:
+    if step.existing is not None and step.action is Action.UNCHANGED:
+        return step.existing
+    return await write(work, step.existing, step.wanted, author, as_code=application.as_code)
+
+
+async def _mark(work: Work, steps: Sequence[_Step], ground: _Ground) -> None:
+    """Remember of objects that were as given already that they are as code says; of those that the caller may change."""
+    changing = [permit for right, permit in ground.permits.items() if right in (UPDATE, ASSIGN)]
+    unmarked = [
+        step.existing
+        for step in steps
+        if step.existing is not None
+        and step.action is Action.UNCHANGED
+        and step.existing.about.applied_change != step.existing.about.change
+        and any(permit.sees(step.existing.about.scope_tags) for permit in changing)
+    ]
+    if unmarked and not ground.author.validate_only:
+        await work.mark_as_code(unmarked)
+
+
+def _permits(author: Author) -> Mapping[str, Permit]:
     """Return the caller's permits; refuse who may change nothing, before anything of the input is looked at."""
     permits: dict[str, Permit] = {}
     refused: list[DeniedError] = []
-    for right in (CREATE, UPDATE, ASSIGN, READ):
+    for right in (CREATE, UPDATE, ASSIGN, DELETE, READ):
         try:
             permits[right] = author.check(right)
         except DeniedError as error:
             refused.append(error)
     if not permits.keys() - {READ}:
         raise refused[0]
-    return tuple(permits.values())
+    return permits
 
 
 async def _groups(directories: Directories, application: Application) -> Mapping[str, GroupType]:
@@ -118,24 +160,22 @@ def _pending(application: Application) -> Mapping[str, GroupType]:
     return {group.name: group.type for group in application.pending_groups if group.type is not None}
 
 
-async def _present(work: Work, drafts: Sequence[AnyDraft]) -> dict[Key, AnyStored]:
+async def _present(work: Work, application: Application) -> dict[Key, AnyStored]:
     present: dict[Key, AnyStored] = {}
+    keys = frozenset(application.keys())
     for kind in KINDS:
-        names = {draft.content.name for draft in drafts if draft.kind is kind}
+        names = {name for named, name in keys if named is kind}
         found = await work.find(kind, names) if names else {}
         present.update({(kind, name): stored for name, stored in found.items()})
     return present
 
 
-def _key(draft: AnyDraft) -> Key:
-    return draft.kind, draft.content.name
-
-
-def _step(draft: AnyDraft, existing: AnyStored | None, author: Author, permits: Sequence[Permit]) -> _Step:
+def _step(draft: AnyDraft, existing: AnyStored | None, ground: _Ground) -> _Step:
     """Say what the draft asks for. Raises DeniedError where the caller may not do it, within the scope of the right."""
+    author = ground.author
     if existing is None:
         tags = tags_after(author.check(CREATE), draft.scope_tags, None)
-    elif any(permit.sees(existing.about.scope_tags) for permit in permits):
+    elif ground.sees(existing.about.scope_tags):
         tags = draft.scope_tags or existing.about.scope_tags
     else:
         raise DeniedError(f"{draft.title} is not within your scope; choose another name", reason="OBJECT_OUT_OF_SCOPE")
@@ -159,31 +199,14 @@ def _refuse_update(draft: AnyDraft, existing: AnyStored, wanted: AnyStored, auth
     tags_after(permit, draft.scope_tags, existing.about.scope_tags)
 
 
-def _check_call(application: Application) -> Iterator[Problem]:
-    if len(application.drafts) > MOST_OBJECTS:
-        yield Problem("", f"holds {len(application.drafts)} objects; at most {MOST_OBJECTS} are allowed in one call")
-    first: dict[Key, str] = {}
-    for draft in application.drafts:
-        earlier = first.setdefault(_key(draft), draft.place)
-        if earlier != draft.place and draft.content.name:
-            yield Problem(f"{draft.place}.metadata.name", f"{draft.title} stands at {earlier} too; remove one")
-    if application.pending_groups and not application.validate_only:
-        yield Problem("pending_groups", "only go with validate_only; make the groups first, or leave them out")
-    for number, group in enumerate(application.pending_groups):
-        place = f"pending_groups[{number}]"
-        yield from (Problem(problem.path, problem.message) for problem in texts.check_name(f"{place}.name", group.name))
-        if group.type is None:
-            yield Problem(f"{place}.type", "is missing; say DEVICE or USER")
-
-
-async def _check_steps(
-    work: Work, steps: Sequence[_Step], groups: Mapping[str, GroupType], permits: Sequence[Permit]
-) -> list[Problem]:
+async def _check_steps(work: Work, steps: Sequence[_Step], ground: _Ground) -> list[Problem]:
     applied = frozenset(step.draft.content.name for step in steps if step.draft.kind is ReusableCertificate)
     named = frozenset[str]().union(*(certificates_named(step.draft.content) for step in steps))
     certificates = await known_certificates(work, named - applied)
     problems: list[Problem] = []
     for step in steps:
-        known = Known(groups, applied | nameable(certificates, step.existing, permits))
+        nameables = applied | nameable(certificates, step.existing, ground.permits.values())
+        known = Known(ground.groups, nameables, ground.means.most_rules)
         problems.extend(check_draft(step.draft, known, step.existing))
+        problems.extend(errors_of(ground.means, step.draft))
     return problems

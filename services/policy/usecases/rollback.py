@@ -6,6 +6,7 @@ from typing import TypeAlias
 from elevation.model import Assignments
 from services._chassis.errors import ConflictError, InvalidError, Problem
 from services.policy.model.drafts import Draft, Known, check_draft, revised
+from services.policy.model.edits import Edit, Written
 from services.policy.model.objects import (
     Action,
     AnyContent,
@@ -18,7 +19,9 @@ from services.policy.model.objects import (
     targets_of,
     with_assignments,
 )
-from services.policy.ports import Directories, Work
+from services.policy.ports import Work
+from services.policy.usecases.checking import errors_of, with_findings
+from services.policy.usecases.means import Means
 from services.policy.usecases.references import known_certificates, known_groups, nameable
 from services.policy.usecases.revisions import newest_visible, state_at
 from services.policy.usecases.scope import ASSIGN, CREATE, Author, refuse_out_of_scope, refuse_stale, tags_after
@@ -39,8 +42,8 @@ class Rollback:
 
 
 async def roll_back(
-    work: Work, directories: Directories, kind: type[Content], asked: Rollback, *, author: Author
-) -> Stored[Content]:
+    work: Work, means: Means, kind: type[Content], asked: Rollback, *, author: Author
+) -> Written[Content]:
     """Give an object old content; labels and scope tags stay. What was deleted is made again. The same again changes nothing.
 
     Raises NotFoundError, DeniedError for groups and tags out of scope, InvalidError with all problems, ConflictError for a
@@ -51,13 +54,14 @@ async def roll_back(
     existing = (await work.find(kind, [asked.name])).get(asked.name)
     draft = _draft(asked, past.stored, existing, newest.stored)
     _authorise(draft, existing, author)
-    if problems := await _problems(work, directories, draft, existing, asked=asked, author=author):
+    if problems := await _problems(work, means, draft, existing, asked=asked, author=author):
         raise InvalidError(problems)
     wanted = revised(draft, existing, tags=draft.scope_tags, actor=author.principal, now=author.now)
     if existing and action_between(existing, wanted) is Action.UNCHANGED:
-        return existing
+        return await with_findings(means, Edit(existing, existing), existing, author.permit)
     _refuse_stale(draft, existing)
-    return await write(work, existing, wanted, author, rolled_back_to=asked.change)
+    kept = await write(work, existing, wanted, author, rolled_back_to=asked.change)
+    return await with_findings(means, Edit(existing, kept), kept, author.permit)
 
 
 def _draft(
@@ -86,20 +90,15 @@ def _authorise(draft: AnyDraft, existing: AnyStored | None, author: Author) -> N
 
 
 async def _problems(
-    work: Work,
-    directories: Directories,
-    draft: AnyDraft,
-    existing: AnyStored | None,
-    *,
-    asked: Rollback,
-    author: Author,
+    work: Work, means: Means, draft: AnyDraft, existing: AnyStored | None, *, asked: Rollback, author: Author
 ) -> list[Problem]:
     """Check the old content anew; assignments that stay as they are were checked when they were made."""
     assignments = assignments_of(draft.content) if asked.with_assignments else Assignments()
     checked = replace(draft, content=with_assignments(draft.content, assignments))
     found = await known_certificates(work, certificates_named(draft.content))
-    groups = known_groups(directories, targets_of(assignments))
-    return list(check_draft(checked, Known(groups, nameable(found, existing, [author.permit])), existing))
+    groups = known_groups(means.directories, targets_of(assignments))
+    known = Known(groups, nameable(found, existing, [author.permit]), means.most_rules)
+    return [*check_draft(checked, known, existing), *errors_of(means, draft)]
 
 
 def _refuse_stale(draft: AnyDraft, existing: AnyStored | None) -> None:

@@ -14,6 +14,7 @@ from services.policy.ports import Work
 CREATE = "policy_authoring.create"
 UPDATE = "policy_authoring.update"
 ASSIGN = "policy_authoring.assign"
+DELETE = "policy_authoring.delete"
 READ = "policy_authoring.read"
 
 

@@ -1,0 +1,74 @@
+"""What is applied in one call from the contract, and what became of it to the contract."""
+
+from elevation.model import GroupType
+from epm.policy.v1 import policies_pb2
+from services._chassis.expected import Expected
+from services.policy.codec.drafts import certificate_from_proto, rules_policy_from_proto, settings_policy_from_proto
+from services.policy.codec.findings import findings_to_proto
+from services.policy.model.application import (
+    AnyDraft,
+    Application,
+    Applied,
+    AppliedObject,
+    Deletion,
+    OwnerLabel,
+    PendingGroup,
+)
+from services.policy.model.objects import Action, kind_of
+
+_PENDING_TYPES = {
+    policies_pb2.PENDING_GROUP_TYPE_DEVICE: GroupType.DEVICE,
+    policies_pb2.PENDING_GROUP_TYPE_USER: GroupType.USER,
+}
+_ACTIONS = {
+    Action.CREATED: policies_pb2.APPLY_ACTION_CREATED,
+    Action.UPDATED: policies_pb2.APPLY_ACTION_UPDATED,
+    Action.UNCHANGED: policies_pb2.APPLY_ACTION_UNCHANGED,
+    Action.DELETED: policies_pb2.APPLY_ACTION_DELETED,
+}
+
+
+def application_from_proto(request: policies_pb2.ApplyPoliciesRequest) -> Application:
+    """Read the objects of a request, in its order."""
+    drafts: list[AnyDraft] = [
+        *(
+            certificate_from_proto(message, f"reusable_certificates[{number}]")
+            for number, message in enumerate(request.reusable_certificates)
+        ),
+        *(
+            settings_policy_from_proto(message, f"settings_policies[{number}]")
+            for number, message in enumerate(request.settings_policies)
+        ),
+        *(
+            rules_policy_from_proto(message, f"rules_policies[{number}]")
+            for number, message in enumerate(request.rules_policies)
+        ),
+    ]
+    return Application(
+        drafts=drafts,
+        pending_groups=[PendingGroup(group.name, _PENDING_TYPES.get(group.type)) for group in request.pending_groups],
+        directory_revision=request.directory_revision,
+        expected=[Expected(entry.kind, entry.name, entry.etag) for entry in request.expected],
+        deletions=[Deletion(entry.kind, entry.name) for entry in request.deletions],
+        owner=OwnerLabel(request.owner.key, request.owner.value) if request.HasField("owner") else None,
+        as_code=request.as_code,
+    )
+
+
+def applied_to_proto(applied: Applied) -> policies_pb2.ApplyPoliciesResponse:
+    """Write what became of applied objects."""
+    return policies_pb2.ApplyPoliciesResponse(
+        objects=map(_object, applied.objects),
+        revision=applied.revision,
+        findings=findings_to_proto(applied.findings),
+    )
+
+
+def _object(applied: AppliedObject) -> policies_pb2.AppliedObject:
+    return policies_pb2.AppliedObject(
+        kind=kind_of(applied.kind).document,
+        name=applied.name,
+        action=_ACTIONS[applied.action],
+        etag_before=applied.etag_before,
+        etag=applied.etag,
+    )
