@@ -6,6 +6,8 @@ Commands raise these; `epmctl.main` alone prints them and ends the process, so t
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from epmctl.visible import visible
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Flaw:
@@ -19,7 +21,7 @@ class Flaw:
     def __str__(self) -> str:
         """Give the printed form, `FILE:LINE: KEY: message`."""
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+        return visible(f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}")
 
 
 class CommandError(Exception):

@@ -1,16 +1,20 @@
 """Check what documents mean, each by itself and all together, and say where in the files a problem stands."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from elevation import checks, texts
 from elevation.model import Group, Problem, ReusableCertificate, RulesPolicy, SettingsPolicy
 from elevation.words import GroupType
+from elevation.written import check_written
 from epmctl.documents.model import Draft, Kind
 from epmctl.documents.places import line_of
 from epmctl.errors import Flaw
 
 _OF_METADATA: Final = frozenset({"name", "description"})
+_STEP: Final = re.compile(r"[.\[]")
 
 
 def check_drafts(drafts: Sequence[Draft], known: Collection[Flaw], *, closed: bool) -> Iterator[Flaw]:
@@ -19,8 +23,9 @@ def check_drafts(drafts: Sequence[Draft], known: Collection[Flaw], *, closed: bo
     nesting = {d.spec.name: d.spec for d in drafts if isinstance(d.spec, Group)}
     groups = {name: group.type for name, group in nesting.items()}
     declared = {(d.kind, d.metadata.name) for d in drafts}
+    places = _Said(known)
     for draft in drafts:
-        said = [flaw.key for flaw in known if flaw.file == draft.file and flaw.line in draft.lines]
+        said = places.within(draft)
         for problem in [
             *_check_alone(draft),
             *_check_nesting(draft, nesting),
@@ -28,7 +33,7 @@ def check_drafts(drafts: Sequence[Draft], known: Collection[Flaw], *, closed: bo
         ]:
             key = problem.path if problem.path in _OF_METADATA else f"spec.{problem.path}"
             key = f"metadata.{key}" if problem.path in _OF_METADATA else key
-            if not any(_covers(flaw, key) for flaw in said):
+            if not said.covers(key):
                 yield Flaw(draft.file, line_of(draft.node, key), key, problem.message)
 
 
@@ -46,16 +51,24 @@ def _check_duplicates(drafts: Sequence[Draft]) -> Iterator[Flaw]:
 
 def _check_alone(draft: Draft) -> list[Problem]:
     spec = draft.spec
+    if isinstance(spec, RulesPolicy | SettingsPolicy | ReusableCertificate | Group):
+        return [*_check_kernel(spec), *check_written(spec, named=True)]
+    name, description = draft.metadata.name, draft.metadata.description
+    return [
+        *texts.check_name("name", name),
+        *texts.check_new_name("name", name),
+        *texts.check_description("description", description),
+    ]
+
+
+def _check_kernel(spec: RulesPolicy | SettingsPolicy | ReusableCertificate | Group) -> list[Problem]:
     if isinstance(spec, RulesPolicy):
         return checks.check_rules_policy(spec, most_rules=checks.MOST_RULES)  # the server knows what it allows
     if isinstance(spec, SettingsPolicy):
         return checks.check_settings_policy(spec)
     if isinstance(spec, ReusableCertificate):
         return checks.check_reusable_certificate(spec)
-    if isinstance(spec, Group):
-        return checks.check_group(spec)
-    name, description = draft.metadata.name, draft.metadata.description
-    return [*texts.check_name("name", name), *texts.check_description("description", description)]
+    return checks.check_group(spec)
 
 
 def _check_nesting(draft: Draft, groups: Mapping[str, Group]) -> list[Problem]:
@@ -88,7 +101,36 @@ def _check_references(
     return [p for p in checks.check_references(policy, groups, certificates) if p.path not in tolerated]
 
 
-def _covers(said: str, key: str) -> bool:
-    """Tell whether a flaw at `said` speaks of `key`, of what holds it, or of what is in it."""
-    shorter, longer = sorted((said, key), key=len)
-    return longer == shorter or (longer.startswith(shorter) and longer[len(shorter)] in ".[") or not shorter
+class _Said:
+    """The places of flaws that are known, by file and line."""
+
+    def __init__(self, known: Collection[Flaw]) -> None:
+        self._of_file: dict[str, list[tuple[int, str]]] = {}
+        for flaw in sorted(known):
+            self._of_file.setdefault(flaw.file, []).append((flaw.line, flaw.key))
+
+    def within(self, draft: Draft) -> "_Keys":
+        """Give the keys that flaws within the lines of a document are about."""
+        places = self._of_file.get(draft.file, [])
+        first, last = (bisect_left(places, (line, "")) for line in (draft.lines.start, draft.lines.stop))
+        return _Keys(key for _, key in places[first:last])
+
+
+class _Keys:
+    """Keys of a document that flaws are about."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._keys = frozenset(keys)
+        self._around = {part for key in self._keys for part in _parts(key)}
+
+    def covers(self, key: str) -> bool:
+        """Tell whether a flaw speaks of `key`, of what holds it, or of what is in it."""
+        return key in self._around or not self._keys.isdisjoint(_parts(key))
+
+
+def _parts(key: str) -> Iterator[str]:
+    """Give a key, all that holds it, and the whole document."""
+    yield key
+    for mark in _STEP.finditer(key):
+        yield key[: mark.start()]
+    yield ""

@@ -4,11 +4,11 @@ Every method names a key, checks its value and goes on with a harmless stand-in 
 all flaws. Nothing is guessed from unquoted YAML: text is text, `true` and `false` are the only booleans.
 """
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, TypeVar, cast
 
+from elevation import texts
 from epmctl.documents.nodes import BrokenNode, Flaws, ListNode, MapNode, Node, ScalarNode
 from epmctl.documents.shapes import (
     MAX_ITEMS,
@@ -29,12 +29,6 @@ E = TypeVar("E", bound=Enum)
 V = TypeVar("V")
 
 LABEL: Final = Text()
-LONGEST_GUESS: Final = 100
-"""Characters of an unknown key that are compared with the known ones."""
-
-# Characters that show as nothing or turn the reading direction: two names could look the same and be different.
-_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_LAYOUT: Final = frozenset("\t\n\r\u200c\u200d")  # the last two join letters and pictures in running text
 
 
 class Fields:
@@ -46,7 +40,7 @@ class Fields:
         self.flaws = flaws
         self.shape = shape
         for key in node.key_lines:
-            if key not in shape.keys:
+            if key not in shape.keys and not flaws.full:
                 self.refuse(key, f"unknown key; {_suggestion(key, shape)}")
 
     def line_of(self, key: str) -> int:
@@ -89,9 +83,9 @@ class Fields:
             place = f"{path}[{index}]"
             text = self._text(node, place, value.item)
             if text and value.item.form is not None and value.item.form.fullmatch(text) is None:
-                self.flaws.add(node.line, place, f"{remedy}, not {text!r}")
+                self.flaws.add(node.line, place, f"{remedy}, not {_short(text)!r}")
             elif text and value.once and text in seen:
-                self.flaws.add(node.line, place, f"{text!r} is given twice; keep one")
+                self.flaws.add(node.line, place, f"{_short(text)!r} is given twice; keep one")
             seen.add(text)
             found.append(text)
         return tuple(found)
@@ -104,6 +98,9 @@ class Fields:
             self._expect_map(node, self.path_of(key))
             return {}
         path = self.path_of(key)
+        for name in node.entries:
+            if hidden := texts.hidden_character(name):
+                self.flaws.add(node.key_lines[name], f"{path}.{name}", texts.hidden_message(hidden))
         return {name: self._text(value, f"{path}.{name}", LABEL) for name, value in node.entries.items()}
 
     def flag(self, key: str) -> bool:
@@ -231,15 +228,9 @@ class Fields:
             self.flaws.add(node.line, path, "must not be blank")
         if len(text) > MAX_TEXT:
             self.flaws.add(node.line, path, f"longer than {MAX_TEXT} characters; shorten it")
-        if text.isascii() and text.isprintable():
             return
-        for character in text:
-            if wanted.layout and character in _LAYOUT:
-                continue
-            if unicodedata.category(character) in _HIDDEN:
-                message = f"holds the control or invisible character U+{ord(character):04X}; remove it"
-                self.flaws.add(node.line, path, message)
-                return
+        if hidden := texts.hidden_character(text, layout=wanted.layout):
+            self.flaws.add(node.line, path, texts.hidden_message(hidden))
 
 
 def _is_null(node: Node | None) -> bool:
@@ -256,11 +247,15 @@ def _shown(node: Node) -> str:
         return "something refused"
     if node.type == "null":
         return "null"
-    value = node.value if len(node.value) <= 40 else f"{node.value[:40]}…"  # noqa: PLR2004 - enough to recognise it
+    value = _short(node.value)
     if node.type == "str":
         return repr(value)
     kinds = {"bool": "the boolean", "int": "the number", "float": "the number", "timestamp": "the date"}
     return f"{kinds.get(node.type, 'the value')} {value}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}…"  # noqa: PLR2004 - enough to recognise it
 
 
 def _suggestion(key: str, shape: Shape) -> str:
@@ -268,5 +263,5 @@ def _suggestion(key: str, shape: Shape) -> str:
 
     if not shape.keys:
         return "there are none here"
-    close = difflib.get_close_matches(key[:LONGEST_GUESS], shape.keys, n=1)
+    close = difflib.get_close_matches(key, shape.keys, n=1)
     return f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(shape.keys))}"

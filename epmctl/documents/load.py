@@ -8,7 +8,7 @@ every group that a policy is assigned to; on a server, groups may be there alrea
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from elevation.model import Group, ReusableCertificate, RulesPolicy, SettingsPolicy
 from epmctl.documents.access import read_principal_group, read_role, read_role_assignment, read_scope_tag
@@ -18,7 +18,7 @@ from epmctl.documents.files import Source, read_sources
 from epmctl.documents.issuers import read_trusted_issuer
 from epmctl.documents.kindtables import ANY_DOCUMENT, SPECS
 from epmctl.documents.model import API_VERSION, Document, Draft, Kind, Metadata, Spec
-from epmctl.documents.nodes import BrokenNode, Flaws, MapNode, Node, read_nodes
+from epmctl.documents.nodes import MAX_FLAWS, BrokenNode, Flaws, MapNode, Node, read_nodes
 from epmctl.documents.policies import (
     read_group,
     read_reusable_certificate,
@@ -78,7 +78,10 @@ def read_documents(places: Iterable[str], flaws: list[Flaw], *, closed: bool) ->
     drafts: list[Draft] = []
     for source in read_sources(places, found):
         drafts.extend(_read_source(source, found))
-    found.extend(check_drafts(drafts, tuple(found), closed=closed))
+    problems = check_drafts(drafts, tuple(found), closed=closed)
+    found.extend(islice(problems, MAX_FLAWS))
+    if next(problems, None) is not None:
+        found.append(Flaw(drafts[-1].file, 0, "", f"more than {MAX_FLAWS} problems; the others are not shown"))
     if found:
         flaws.extend(found)
         return None

@@ -4,13 +4,13 @@ The text is taken event by event, so that nothing is expanded, nothing recurses,
 
 - anchors, aliases, merge keys and tags are refused: one text, one meaning, and no way to make a small file large;
 - a key stands once in its mapping and is text;
-- depth and number of nodes are limited;
+- depth, number of nodes, length of keys and size of a document are limited;
 - a document that holds nothing is skipped.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import yaml
 
@@ -19,6 +19,11 @@ from epmctl.errors import Flaw
 MAX_DEPTH: Final = 32
 MAX_NODES: Final = 1_000_000
 MAX_STRUCTURAL_FLAWS: Final = 100
+MAX_FLAWS: Final = 1000
+"""Flaws of one file that are shown; the rest adds nothing to them."""
+MAX_KEY: Final = 256
+MAX_DOCUMENT: Final = 4 * 1024 * 1024
+"""Characters of one document: no server takes a larger message."""
 
 _TAG_PREFIX: Final = "tag:yaml.org,2002:"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -68,9 +73,25 @@ class Flaws:
         self.file = file
         self.found: list[Flaw] = []
 
+    @property
+    def full(self) -> bool:
+        """Tell whether no more flaws are noted."""
+        return len(self.found) > MAX_FLAWS
+
     def add(self, line: int, key: str, message: str) -> None:
         """Note one flaw at `line`."""
-        self.found.append(Flaw(self.file, line, key, message))
+        if len(self.found) < MAX_FLAWS:
+            self.found.append(Flaw(self.file, line, key, message))
+        elif not self.full:
+            self.found.append(Flaw(self.file, 0, "", f"more than {MAX_FLAWS} flaws; the others are not shown"))
+
+
+class _Mark(Protocol):
+    """A place in the text, as the parsers of either language tell it."""
+
+    @property
+    def index(self) -> int:
+        """Give how many characters stand before it."""
 
 
 class _GiveUpError(Exception):
@@ -134,9 +155,11 @@ class _Composer:
         self._flaws = flaws
         self._stack: list[_Frame] = []
         self._nodes = 0
+        self._start = 0
 
     def take(self, event: yaml.Event) -> None:
         """Take the next event of the stream."""
+        self._measure(event)
         if isinstance(event, yaml.ScalarEvent):
             self._scalar(event)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
@@ -145,8 +168,17 @@ class _Composer:
             self._put(self._stack.pop().close())
         elif isinstance(event, yaml.AliasEvent):
             line = _line(event)
-            self._refuse(line, self._path(), f"alias *{event.anchor} is not read; write the value out")
+            self._refuse(line, self._path(), f"alias *{_short(event.anchor or '')} is not read; write the value out")
             self._key_or_put(BrokenNode(line))
+
+    def _measure(self, event: yaml.Event) -> None:
+        """Give up on a document that is too large, long before its end."""
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._start = _index(event.start_mark)
+        elif _index(event.end_mark) - self._start > MAX_DOCUMENT:
+            message = f"a document of more than {MAX_DOCUMENT} characters, which no server takes; split it"
+            self._flaws.add(_line(event), self._path(), message)
+            raise _GiveUpError
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._count(event)
@@ -196,11 +228,13 @@ class _Composer:
         if not isinstance(node, ScalarNode):
             self._refuse(node.line, frame.path, "a key must be text, not a list or a mapping")
             return None
-        path = f"{frame.path}.{node.value}" if frame.path else node.value
-        if node.type == "merge":
+        path = f"{frame.path}.{_short(node.value)}" if frame.path else _short(node.value)
+        if len(node.value) > MAX_KEY:
+            self._refuse(node.line, path, f"a key of {len(node.value)} characters; at most {MAX_KEY} are allowed")
+        elif node.type == "merge":
             self._refuse(node.line, path, "merge keys are not read; write the keys out")
         elif node.type != "str":
-            self._refuse(node.line, path, f"a key must be text; put it in quotes: {node.value!r}")
+            self._refuse(node.line, path, f"a key must be text; put it in quotes: {_short(node.value)!r}")
         elif node.value in frame.key_lines:
             first = frame.key_lines[node.value]
             self._refuse(node.line, path, f"duplicate key, first given on line {first}; keep one")
@@ -214,9 +248,9 @@ class _Composer:
 
     def _refuse_properties(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.anchor is not None:
-            self._refuse(_line(event), self._path(), f"anchor &{event.anchor} is not read; remove it")
+            self._refuse(_line(event), self._path(), f"anchor &{_short(event.anchor)} is not read; remove it")
         if event.tag is not None:
-            self._refuse(_line(event), self._path(), f"tag {event.tag} is not read; remove it")
+            self._refuse(_line(event), self._path(), f"tag {_short(event.tag)} is not read; remove it")
 
     def _refuse(self, line: int, key: str, message: str) -> None:
         self._flaws.add(line, key, message)
@@ -239,3 +273,11 @@ def _type_of(event: yaml.ScalarEvent) -> str:
 
 def _line(event: yaml.Event) -> int:
     return 0 if event.start_mark is None else event.start_mark.line + 1
+
+
+def _index(mark: _Mark | None) -> int:
+    return 0 if mark is None else mark.index
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_KEY else f"{text[:40]}…"
