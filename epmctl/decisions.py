@@ -5,7 +5,7 @@ and on its device where an assignment has a filter; only what counts goes into t
 """
 
 import json
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from elevation.decision import decide
 from elevation.effective import EffectivePolicies
@@ -15,12 +15,15 @@ from elevation.model import Attempt, Decision, RulesPolicy, SettingsPolicy
 from elevation.words import Validation
 from epmctl.documents.load import DocumentSet
 
+if TYPE_CHECKING:
+    from elevation.codec.decisions import ToldDecision  # only --server needs the contracts
+
 _VALIDATIONS: Final = tuple(Validation)
 _MAX_KEPT: Final = 4096
 
 
-def decision_json(decision: Decision, *, explained: bool) -> dict[str, object]:
-    """Give a decision in the JSON form; losers and near misses are there only if it was explained."""
+def decision_json(decision: "Decision | ToldDecision", *, explained: bool) -> dict[str, object]:
+    """Give a decision in the JSON form, ours or one that a server tells; losers and near misses are there only if it was explained."""
     found: dict[str, object] = {
         "outcome": decision.outcome.name,
         "managed": decision.managed,
@@ -41,6 +44,13 @@ def decision_json(decision: Decision, *, explained: bool) -> dict[str, object]:
     return found
 
 
+def json_line(form: object, *, indented: bool) -> bytes:
+    """Write a decision in the JSON form as it is printed."""
+    text = json.dumps(form, ensure_ascii=False, indent=2 if indented else None)
+    # A lone surrogate (from an escape in the attempt) has no UTF-8; its JSON escape says the same.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
 class Simulator:
     """Decides attempts one by one and keeps the printed decisions; without documents it decides nothing."""
 
@@ -49,7 +59,7 @@ class Simulator:
         self._documents = documents
         self._policies = None if documents is None else _KeptPolicies(documents)
         self._explained = explained
-        self._encode = json.JSONEncoder(ensure_ascii=False, indent=2 if indented else None).encode
+        self._indented = indented
         self._written: dict[int, tuple[Decision, bytes]] = {}
 
     def take(self, attempt: Attempt) -> None:
@@ -70,9 +80,7 @@ class Simulator:
         self.lines.append(kept[1])
 
     def _line(self, decision: Decision) -> bytes:
-        text = self._encode(decision_json(decision, explained=self._explained))
-        # A lone surrogate (from an escape in the attempt) has no UTF-8; its JSON escape says the same.
-        return text.encode("utf-8", "backslashreplace") + b"\n"
+        return json_line(decision_json(decision, explained=self._explained), indented=self._indented)
 
 
 class _KeptPolicies:

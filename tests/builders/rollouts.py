@@ -1,11 +1,12 @@
 """Policies, devices and deliveries in memory, and how far the one has come on the other."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from elevation.model import RulesPolicy, SettingsPolicy
+from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.permits import EVERYTHING, Permit
 from services.policy.model.delivery import Delivery
-from services.policy.model.objects import Corpus, Stored
+from services.policy.model.objects import Corpus, Stored, kind_of
 from services.policy.model.rollout import (
     DevicesWanted,
     Rollout,
@@ -51,16 +52,19 @@ class World:
     async def caught_up(self, revision: int) -> None:
         self.awaited.append(revision)
 
-    def author(self, *policies: Stored[SettingsPolicy] | Stored[RulesPolicy]) -> None:
+    def author(
+        self, *policies: Stored[SettingsPolicy] | Stored[RulesPolicy], certificates: Iterable[ReusableCertificate] = ()
+    ) -> None:
         """Make these all that is authored."""
         self.store.kept_revision += 1
-        kinds = {SettingsPolicy: "settings_policy", RulesPolicy: "rules_policy"}
-        self.store.objects = {(kinds[type(policy.content)], policy.name): policy for policy in policies}
+        kept = tuple(stored(certificate) for certificate in certificates)
+        self.store.objects = {(kind_of(type(found.content)).one, found.name): found for found in (*policies, *kept)}
         self.book.put(
             Corpus(
                 self.store.kept_revision,
                 tuple(policy for policy in policies if isinstance(policy.content, SettingsPolicy)),
                 tuple(policy for policy in policies if isinstance(policy.content, RulesPolicy)),
+                kept,
             )
         )
 
