@@ -8,45 +8,13 @@ import pytest
 
 from elevation.model import GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.errors import DeniedError, InvalidError, Problem, UnavailableError
-from services.policy.model.drafts import Draft
-from services.policy.model.objects import Action, AnyContent, kind_of
-from services.policy.usecases import apply
-from services.policy.usecases.apply import Application, Applied, PendingGroup
+from services.policy.model.application import PendingGroup
+from services.policy.model.objects import Action, AnyContent
 from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE
-from tests.builders.authoring import DELETE, Desk, desk, draft
+from tests.builders.applying import actions, applied
+from tests.builders.authoring import desk
 from tests.builders.policy import included, reusable, rule, rules_policy, settings_policy
 from tests.fakes.clock import NOW
-from tests.fakes.policy import MemoryStore
-
-
-def drafts(*contents: AnyContent, tags: Sequence[str] = ()) -> list[Draft[AnyContent]]:
-    return [
-        replace(draft(content, tags=tags), place=f"{kind_of(type(content)).many}[{number}]")
-        for number, content in enumerate(contents)
-    ]
-
-
-async def applied(
-    at: Desk[MemoryStore],
-    *contents: AnyContent,
-    by: str = "root",
-    tags: Sequence[str] = (),
-    validate_only: bool = False,
-    pending: Sequence[PendingGroup] = (),
-    directory_revision: int = 0,
-) -> Applied:
-    application = Application(
-        drafts=drafts(*contents, tags=tags),
-        validate_only=validate_only,
-        pending_groups=pending,
-        directory_revision=directory_revision,
-    )
-    author = replace(at.author("root", READ), principal=f"user:{by}", check=lambda right: at.author(by, right).permit)
-    return await apply.apply_policies(at.store, at.directories, application, author=author)
-
-
-def actions(outcome: Applied) -> list[tuple[str, Action]]:
-    return [(item.content.name, action) for item, action in outcome.actions]
 
 
 def fields(problems: Sequence[Problem]) -> list[str]:
@@ -210,7 +178,7 @@ async def test_creating_an_assigned_policy_takes_both_rights() -> None:
 
 async def test_who_may_change_nothing_is_refused_whatever_the_input_is() -> None:
     at = desk()
-    at.hire("reader", [READ, DELETE])
+    at.hire("reader", [READ])
     for contents in ([], [settings_policy("")]):
         with pytest.raises(DeniedError) as refused:
             await applied(at, *contents, by="reader")
