@@ -22,7 +22,7 @@ from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
 from services._chassis.server import ServiceParts
 from services._chassis.workers import Worker
-from services.policy.admin_servicer import PolicyServicer
+from services.policy.admin_servicer.policies import PolicyServicer
 from services.policy.agent_servicer import PolicyStreamServicer
 from services.policy.analysis_servicer import AnalysisServicer
 from services.policy.clients import DirectoryWatch, SettingsReports, SightingReports, UsedGroupsReports
@@ -49,6 +49,7 @@ from services.policy.usecases.admission import ending
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.drafted import Drafting
+from services.policy.usecases.means import Means, NoLinting
 from services.policy.usecases.rollout import Convergence
 from services.policy.usecases.rollout_watch import PictureFeed
 from services.policy.usecases.simulation import Simulation
@@ -86,8 +87,9 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory.on_connect += [reporter.forget, used.wake]
     bundles, pictures = SqlBundles(database), SqlPictures(database)
     states = DeliveryStates(book, deliveries, bundles, clock)
-    administrators = PolicyServicer(store, directory, states, access, now=clock.now)
-    revisions = RevisionServicer(store, directory, access, now=clock.now)
+    means = Means(directories=directory, linting=NoLinting(), most_rules=settings.max_rules_per_policy)
+    administrators = PolicyServicer(store, means, states, access, now=clock.now)
+    revisions = RevisionServicer(store, means, access, now=clock.now)
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
     rollouts = RolloutServicer(convergence, feed, access, now=clock.now)

@@ -14,6 +14,7 @@ from services.policy.model.bundle import Contents
 from services.policy.model.delivery import Delivery, Held, SettingsState
 from services.policy.model.directory import Directory
 from services.policy.model.edits import AnyEdit
+from services.policy.model.listing import BY_NAME, Order, Test
 from services.policy.model.objects import AnyContent, Change, Content, Corpus, Stored
 from services.policy.model.revisions import Past, Revision
 from services.policy.model.rollout import Picture
@@ -62,6 +63,18 @@ class History(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Say which objects a list holds: those that carry one of the tags, and pass the test; None narrows nothing."""
+
+    visible: frozenset[str] | None = None
+    matches: Test | None = None
+    order: Order = BY_NAME
+
+
+ALL = Selection()
+
+
 class Work(Protocol):
     """Look at what is authored and change it, inside one transaction that nobody else interferes with."""
 
@@ -80,17 +93,21 @@ class Work(Protocol):
         ...
 
     async def page(
-        self, kind: type[Content], request: PageRequest, visible: frozenset[str] | None
+        self, kind: type[Content], request: PageRequest, selection: Selection = ALL
     ) -> Page[Stored[Content]]:
-        """Return the objects after the name in `request` that carry one of the tags, by name; None: whatever they carry."""
+        """Return the selected objects after the key in `request`, in the order of the selection."""
         ...
 
-    async def naming(self, certificate: str) -> Sequence[Stored[RulesPolicy]]:
-        """Return the rules policies that name a reusable certificate, by name."""
+    async def naming(self, *certificates: str) -> Sequence[Stored[RulesPolicy]]:
+        """Return the rules policies that name one of the reusable certificates, by name."""
         ...
 
     async def save(self, change: Change[Content]) -> None:
         """Write the object, its history and the audit record; none of them comes without the others."""
+        ...
+
+    async def mark_as_code(self, stored: Sequence[Stored[Content]]) -> None:
+        """Remember that the objects are as code says since their newest change; that is no change of theirs."""
         ...
 
     async def next_revision(self) -> int:
@@ -117,11 +134,11 @@ class Store(Protocol):
 class Linting(Protocol):
     """Find what is accepted in policies and probably not meant."""
 
-    def errors(self, content: AnyContent) -> Sequence[Finding]:
+    def errors(self, content: AnyContent, /) -> Sequence[Finding]:
         """Return why the object must not be saved, by itself; whatever else may be wrong with it."""
         ...
 
-    async def findings(self, edits: Sequence[AnyEdit], permit: Permit) -> Sequence[Finding]:
+    async def findings(self, edits: Sequence[AnyEdit], permit: Permit, /) -> Sequence[Finding]:
         """Return what lint finds about objects as they would be after the edits, worst first.
 
         Each was checked. Objects that the permit does not see are not named.

@@ -4,18 +4,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from elevation.model import GroupType
-from services.policy.model.drafts import Draft
+from services._chassis.paging import Page
+from services.policy.model.drafts import Draft, NewAssignments
+from services.policy.model.edits import Written
+from services.policy.model.listing import Wanted
 from services.policy.model.objects import AnyContent, Item, Stored, kind_of
 from services.policy.ports import Store
-from services.policy.usecases import authoring
+from services.policy.usecases import authoring, listing
+from services.policy.usecases.means import Means
 from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE, Author
 from tests.builders.policy import creation, stored
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import NOW, FakeClock
-from tests.fakes.policy import FakeDirectories, MemoryStore
+from tests.fakes.policy import FakeDirectories, FakeLinting, MemoryStore
 
 AnyStore = TypeVar("AnyStore", bound=Store)
 DELETE = "policy_authoring.delete"
@@ -30,6 +34,13 @@ class Desk(Generic[AnyStore]):
     store: AnyStore
     directories: FakeDirectories = field(default_factory=lambda: FakeDirectories(GROUPS))
     access: FakeAccess = field(default_factory=lambda: FakeAccess(FakeClock()))
+    linting: FakeLinting = field(default_factory=FakeLinting)
+    most_rules: int = 100
+
+    @property
+    def means(self) -> Means:
+        """Return what the verbs need beside the store."""
+        return Means(directories=self.directories, linting=self.linting, most_rules=self.most_rules)
 
     def hire(
         self,
@@ -57,23 +68,43 @@ class Desk(Generic[AnyStore]):
 
     async def create(self, content: Item, *, by: str = "root", tags: Iterable[str] = ()) -> Stored[Item]:
         """Create an object."""
-        wanted = draft(content, tags=tags)
-        return await authoring.create_object(self.store, self.directories, wanted, author=self.author(by, CREATE))
+        return (await self.submit(draft(content, tags=tags), by=by)).stored
+
+    async def submit(self, wanted: Draft[Item], *, by: str = "root") -> Written[Item]:
+        """Create an object from a draft."""
+        async with self.store.writing() as work:
+            return await authoring.create_object(work, self.means, wanted, author=self.author(by, CREATE))
 
     async def update(
         self, content: Item, *, etag: str, by: str = "root", tags: Iterable[str] = (), now: datetime = NOW
     ) -> Stored[Item]:
         """Replace an object."""
         wanted = draft(content, tags=tags, etag=etag)
-        return await authoring.update_object(self.store, wanted, author=self.author(by, UPDATE, now=now))
+        async with self.store.writing() as work:
+            made = await authoring.update_object(work, self.means, wanted, author=self.author(by, UPDATE, now=now))
+        return made.stored
+
+    async def assign(
+        self, kind: type[Item], new: NewAssignments, *, by: str = "root", now: datetime = NOW
+    ) -> Stored[Item]:
+        """Replace the assignments of a policy."""
+        async with self.store.writing() as work:
+            made = await authoring.assign_policy(work, self.means, kind, new, author=self.author(by, ASSIGN, now=now))
+        return made.stored
 
     async def read(self, kind: type[Item], name: str, *, by: str = "root") -> Stored[Item]:
         """Read an object."""
         return await authoring.get_object(self.store, kind, name, permit=self.author(by, READ).permit)
 
-    async def delete(self, kind: type[AnyContent], name: str, *, etag: str = "", by: str = "root") -> int:
+    async def list(self, kind: type[Item], *, by: str = "root", **wanted: Any) -> Page[Stored[Item]]:
+        """Ask for a page of a list."""
+        permit = self.author(by, READ).permit
+        return await listing.list_objects(self.store, kind, Wanted(**wanted), permit=permit)
+
+    async def delete(self, kind: type[AnyContent], name: str, *, etag: str = "", by: str = "root") -> None:
         """Delete an object."""
-        return await authoring.delete_object(self.store, kind, name, etag=etag, author=self.author(by, DELETE))
+        async with self.store.writing() as work:
+            await authoring.delete_object(work, kind, name, etag=etag, author=self.author(by, DELETE))
 
 
 def desk() -> Desk[MemoryStore]:

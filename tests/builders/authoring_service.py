@@ -14,14 +14,15 @@ from epm.policy.v1 import policies_pb2, policies_pb2_grpc
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
-from services.policy.admin_servicer import PolicyServicer
+from services.policy.admin_servicer.policies import PolicyServicer
 from services.policy.store.objects import SqlStore
 from services.policy.store.tables import AUDIT
+from services.policy.usecases.means import Means
 from tests.builders.doors import OpenDoors, bearer, open_doors
 from tests.builders.refusals import Refusal, refusal_of
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import FakeClock
-from tests.fakes.policy import FakeDeviceStates, FakeDirectories
+from tests.fakes.policy import FakeDeviceStates, FakeDirectories, FakeLinting
 
 
 class AuditRow(NamedTuple):
@@ -42,6 +43,8 @@ class Service:
     access: FakeAccess = field(default_factory=lambda: FakeAccess(FakeClock()))
     directories: FakeDirectories = field(default_factory=lambda: FakeDirectories({"laptops": GroupType.DEVICE}))
     states: FakeDeviceStates = field(default_factory=FakeDeviceStates)
+    linting: FakeLinting = field(default_factory=FakeLinting)
+    clock: FakeClock = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
         self.tokens = {"root": self.access.owner("user:root")}
@@ -53,9 +56,8 @@ class Service:
 
     def parts(self) -> ServiceParts:
         """Return the servicer as a service."""
-        servicer = PolicyServicer(
-            SqlStore(self.database), self.directories, self.states, self.access.control, now=FakeClock().now
-        )
+        means = Means(directories=self.directories, linting=self.linting)
+        servicer = PolicyServicer(SqlStore(self.database), means, self.states, self.access.control, now=self.clock.now)
         add = partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, servicer)
         return ServiceParts(name="policy", access=self.access.control, public=[add])
 

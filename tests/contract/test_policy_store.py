@@ -19,7 +19,7 @@ from services._chassis.errors import ConflictError
 from services._chassis.migrate import differences, upgrade
 from services._chassis.paging import LARGEST_PAGE, PageRequest
 from services.policy.model.objects import AnyContent, Change, Stored
-from services.policy.ports import CorpusReader, Store
+from services.policy.ports import CorpusReader, Selection, Store
 from services.policy.store.objects import SqlStore
 from services.policy.store.tables import AUDIT, HISTORY, METADATA, OBJECT
 from tests.builders.authoring import desk_at
@@ -72,7 +72,7 @@ async def names(
     store: Store, kind: type[AnyContent], request: PageRequest, visible: frozenset[str] | None = None
 ) -> list[str]:
     async with store.reading() as work:
-        return [item.name for item in (await work.page(kind, request, visible)).items]
+        return [item.name for item in (await work.page(kind, request, Selection(visible))).items]
 
 
 def everything() -> list[Stored[AnyContent]]:
@@ -150,7 +150,7 @@ async def test_pages_follow_one_another_by_code_points(store: ReadableStore) -> 
     await put(store, *(stored(reusable(name)) for name in ("b", "a", "B", "ä", "Z", "a b")))
     first = PageRequest(4, question="certificates")
     async with store.reading() as work:
-        page = await work.page(ReusableCertificate, first, None)
+        page = await work.page(ReusableCertificate, first)
     assert [item.name for item in page.items] == ["B", "Z", "a", "a b"]
     assert page.next_token == first.next_token(("a b",))
     assert await names(store, ReusableCertificate, PageRequest(4, ("a b",))) == ["b", "ä"]
@@ -165,7 +165,7 @@ async def test_a_page_shows_one_kind(store: ReadableStore) -> None:
 async def test_the_last_page_has_no_next_one(store: ReadableStore) -> None:
     await put(store, stored(reusable("a")), stored(reusable("b")))
     async with store.reading() as work:
-        page = await work.page(ReusableCertificate, PageRequest(2), None)
+        page = await work.page(ReusableCertificate, PageRequest(2))
     assert (len(page.items), page.next_token) == (2, "")
 
 
@@ -320,7 +320,7 @@ async def test_a_page_stays_below_the_limit_on_a_message(
         await put(store, *(stored(rules_policy(f"bulky-{number}", *bulky)) for number in range(4)))
         request = PageRequest(50)
         async with store.reading() as work:
-            page = await work.page(RulesPolicy, request, None)
+            page = await work.page(RulesPolicy, request)
         assert [item.name for item in page.items] == ["bulky-0", "bulky-1"]
         assert page.next_token == request.next_token(("bulky-1",))
         assert await names(store, RulesPolicy, PageRequest(50, ("bulky-1",))) == ["bulky-2", "bulky-3"]

@@ -3,11 +3,15 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
+from elevation.lint.findings import Finding, Severity
 from elevation.model import Group, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.errors import UnavailableError
 from services._chassis.paging import Page, PageRequest, cut
+from services._chassis.permits import Permit
 from services.policy.model.directory import Directory
+from services.policy.model.edits import AnyEdit
 from services.policy.model.objects import (
     AnyContent,
     Change,
@@ -19,9 +23,50 @@ from services.policy.model.objects import (
 )
 from services.policy.model.revisions import Past, Revision
 from services.policy.model.states import DevicePolicyState, StatesWanted
+from services.policy.ports import ALL, KeptAnswer, Selection
 
 Key = tuple[str, str]
 """Kind, as the contract spells one of it, and name."""
+
+
+def _beyond(key: tuple[str | int, ...], after: tuple[str | int, ...], *, descending: bool) -> bool:
+    return key < after if descending else key > after
+
+
+class MemoryRequests(dict[tuple[str, str], KeptAnswer]):
+    """Know the calls that were made under identifiers."""
+
+    async def find(self, principal: str, request_id: str) -> KeptAnswer | None:
+        """Return what the call was answered."""
+        return self.get((principal, request_id))
+
+    async def keep(self, principal: str, request_id: str, made: KeptAnswer, *, oldest: datetime) -> None:
+        """Keep it, and drop old ones."""
+        for key in [key for key, kept in self.items() if kept.recorded <= oldest]:
+            del self[key]
+        self[principal, request_id] = made
+
+
+class FakeLinting:
+    """Find what a test says."""
+
+    def __init__(self) -> None:
+        self.found: list[Finding] = []
+        self.edits: list[AnyEdit] = []
+
+    def errors(self, content: AnyContent) -> Sequence[Finding]:
+        """Return the errors about this object."""
+        return [
+            finding
+            for finding in self.found
+            if finding.severity is Severity.ERROR and finding.subject.name == content.name
+        ]
+
+    async def findings(self, edits: Sequence[AnyEdit], permit: Permit) -> Sequence[Finding]:
+        """Return the findings about the objects as they would be."""
+        self.edits += edits
+        names = {edit.after.name for edit in edits if edit.after}
+        return [finding for finding in self.found if finding.subject.name in names]
 
 
 class MemoryStore:
@@ -31,6 +76,7 @@ class MemoryStore:
         self.objects: dict[Key, Stored[AnyContent]] = {}
         self.kept_revision = 0
         self.changes: list[Change[AnyContent]] = []
+        self.requests = MemoryRequests()
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator["MemoryWork"]:
@@ -38,6 +84,7 @@ class MemoryStore:
         work = MemoryWork(self)
         yield work
         self.objects, self.kept_revision, self.changes = work.objects, work.own_revision, work.changes
+        self.requests = work.requests
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator["MemoryWork"]:
@@ -104,6 +151,7 @@ class MemoryWork:
         self.objects = dict(store.objects)
         self.changes = list(store.changes)
         self.history = MemoryHistory(self.changes)
+        self.requests = MemoryRequests(store.requests)
         self.own_revision = store.kept_revision
         self._before = store.kept_revision
 
@@ -113,20 +161,23 @@ class MemoryWork:
         return {stored.name: stored for stored in self.all(kind) if stored.name in wanted}
 
     async def page(
-        self, kind: type[Content], request: PageRequest, visible: frozenset[str] | None
+        self, kind: type[Content], request: PageRequest, selection: Selection = ALL
     ) -> Page[Stored[Content]]:
-        """Return the objects after a name."""
+        """Return the objects after a key."""
+        order, visible = selection.order, selection.visible
         rest = [
             stored
-            for stored in self.all(kind)
-            if (not request.after or (stored.name,) > request.after)
+            for stored in sorted(self.all(kind), key=order.key, reverse=order.descending)
+            if (not request.after or _beyond(order.key(stored), request.after, descending=order.descending))
             and (visible is None or not visible.isdisjoint(stored.about.scope_tags))
+            and (selection.matches is None or selection.matches(stored))
         ]
-        return cut(rest, request, key=lambda stored: (stored.name,))
+        return cut(rest, request, key=order.key)
 
-    async def naming(self, certificate: str) -> Sequence[Stored[RulesPolicy]]:
-        """Return the rules policies that name the certificate."""
-        return [stored for stored in self.all(RulesPolicy) if certificate in certificates_named(stored.content)]
+    async def naming(self, *certificates: str) -> Sequence[Stored[RulesPolicy]]:
+        """Return the rules policies that name one of the certificates."""
+        policies = self.all(RulesPolicy)
+        return [stored for stored in policies if not certificates_named(stored.content).isdisjoint(certificates)]
 
     async def save(self, change: Change[Content]) -> None:
         """Replace the object."""
@@ -135,6 +186,12 @@ class MemoryWork:
         if change.after is not None:
             self.objects[key] = change.after
         self.changes.append(change)
+
+    async def mark_as_code(self, stored: Sequence[Stored[Content]]) -> None:
+        """Write the number of each object's newest change beside it."""
+        for each in stored:
+            about = replace(each.about, applied_change=each.about.change)
+            self.objects[kind_of(type(each.content)).one, each.name] = replace(each, about=about)
 
     async def next_revision(self) -> int:
         """Take the next revision, once."""

@@ -7,6 +7,7 @@ from elevation.codec.rules import encode_platform, encode_rule
 from elevation.codec.settings import encode_settings
 from elevation.model import (
     Assignments,
+    Certificate,
     FilterMode,
     Include,
     ReportingScope,
@@ -16,19 +17,15 @@ from elevation.model import (
 )
 from epm.policy.v1 import policies_pb2
 from services._chassis.times import time_to_proto
+from services.policy.codec.findings import ignores_to_proto
+from services.policy.model.certificates import fingerprint_of
 from services.policy.model.conflicts import SettingsConflict
-from services.policy.model.objects import About, Action, AnyContent, kind_of
+from services.policy.model.objects import About, AnyContent
 from services.policy.model.states import DeliveryState, DevicePolicyState
-from services.policy.usecases.apply import Applied
 
 _FILTER_MODES = {
     FilterMode.INCLUDE: policies_pb2.FILTER_MODE_INCLUDE,
     FilterMode.EXCLUDE: policies_pb2.FILTER_MODE_EXCLUDE,
-}
-_ACTIONS = {
-    Action.CREATED: policies_pb2.APPLY_ACTION_CREATED,
-    Action.UPDATED: policies_pb2.APPLY_ACTION_UPDATED,
-    Action.UNCHANGED: policies_pb2.APPLY_ACTION_UNCHANGED,
 }
 _STATES = {
     DeliveryState.PENDING: policies_pb2.DELIVERY_STATE_PENDING,
@@ -44,6 +41,7 @@ def settings_policy_to_proto(content: SettingsPolicy, about: About | None = None
         metadata=_metadata(content, about),
         settings=encode_settings(_with_scope(content)),
         assignments=_assignments(content.assignments),
+        lint_ignores=ignores_to_proto(content.lint),
     )
 
 
@@ -54,12 +52,20 @@ def rules_policy_to_proto(content: RulesPolicy, about: About | None = None) -> p
         platform=encode_platform(content.platform),
         rules=[encode_rule(rule) for rule in content.rules],
         assignments=_assignments(content.assignments),
+        lint_ignores=ignores_to_proto(content.lint),
     )
 
 
 def certificate_to_proto(content: ReusableCertificate, about: About | None = None) -> policies_pb2.ReusableCertificate:
-    """Write a reusable certificate, with what is known about it where that is asked for."""
-    return policies_pb2.ReusableCertificate(metadata=_metadata(content, about), pem=to_pem(content.certificate))
+    """Write a reusable certificate, with what is known about it where that is asked for, and what it says itself."""
+    message = policies_pb2.ReusableCertificate(
+        metadata=_metadata(content, about),
+        pem=to_pem(content.certificate),
+        lint_ignores=ignores_to_proto(content.lint),
+    )
+    if about is not None:
+        message.MergeFrom(_facts(content.certificate))
+    return message
 
 
 def object_to_proto(content: AnyContent, about: About) -> policies_pb2.AuthoredObject:
@@ -71,15 +77,6 @@ def object_to_proto(content: AnyContent, about: About) -> policies_pb2.AuthoredO
             return policies_pb2.AuthoredObject(rules_policy=rules_policy_to_proto(content, about))
         case ReusableCertificate():
             return policies_pb2.AuthoredObject(reusable_certificate=certificate_to_proto(content, about))
-
-
-def applied_to_proto(applied: Applied) -> policies_pb2.ApplyPoliciesResponse:
-    """Write what became of applied objects."""
-    objects = [
-        policies_pb2.AppliedObject(kind=kind_of(draft.kind).document, name=draft.content.name, action=_ACTIONS[action])
-        for draft, action in applied.actions
-    ]
-    return policies_pb2.ApplyPoliciesResponse(objects=objects, revision=applied.revision)
 
 
 def state_to_proto(state: DevicePolicyState) -> policies_pb2.DevicePolicyState:
@@ -113,6 +110,16 @@ def _with_scope(content: SettingsPolicy) -> SettingsPolicy:
     if content.send_reporting_data and content.reporting_scope is None:
         return replace(content, reporting_scope=ReportingScope.ALL)
     return content
+
+
+def _facts(certificate: Certificate) -> policies_pb2.ReusableCertificate:
+    return policies_pb2.ReusableCertificate(
+        subject=certificate.subject,
+        issuer=certificate.issuer,
+        fingerprint=fingerprint_of(certificate),
+        not_before=time_to_proto(certificate.not_before),
+        not_after=time_to_proto(certificate.not_after),
+    )
 
 
 def _metadata(content: AnyContent, about: About | None) -> policies_pb2.Metadata:

@@ -1,17 +1,13 @@
 """What administrators send: drafts of objects, and what is to be done with them."""
 
-from elevation.model import GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
+from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
 from epm.policy.v1 import policies_pb2
 from services._chassis.errors import InvalidError, Problem
+from services.policy.codec.findings import ignores_from_proto
 from services.policy.codec.reading import Reader
 from services.policy.model.drafts import Draft, NewAssignments
+from services.policy.model.listing import Wanted
 from services.policy.model.objects import AnyContent, Item, kind_of
-from services.policy.usecases.apply import Application, PendingGroup
-
-_PENDING_TYPES = {
-    policies_pb2.PENDING_GROUP_TYPE_DEVICE: GroupType.DEVICE,
-    policies_pb2.PENDING_GROUP_TYPE_USER: GroupType.USER,
-}
 
 
 def settings_policy_from_proto(
@@ -34,7 +30,9 @@ def certificate_from_proto(
     """Read a reusable certificate; `place` is where the request holds it."""
     reader = Reader(message)
     certificate = reader.certificate(message.pem, "pem")
-    content = ReusableCertificate(message.metadata.name, certificate, message.metadata.description)
+    content = ReusableCertificate(
+        message.metadata.name, certificate, message.metadata.description, ignores_from_proto(message.lint_ignores)
+    )
     return _draft(content, message.metadata, reader, place)
 
 
@@ -47,6 +45,20 @@ def kind_from_proto(message: policies_pb2.ObjectRef, place: str) -> type[AnyCont
     raise InvalidError([Problem(f"{place}.kind", f'"{message.kind}" is no kind of objects; known are {known}')])
 
 
+def wanted_from_proto(
+    request: policies_pb2.ListSettingsPoliciesRequest
+    | policies_pb2.ListRulesPoliciesRequest
+    | policies_pb2.ListReusableCertificatesRequest,
+) -> Wanted:
+    """Read which page of which list is asked for."""
+    return Wanted(
+        page_size=request.page_size,
+        page_token=request.page_token,
+        filter=request.filter,
+        order_by=request.order_by,
+    )
+
+
 def assignments_from_proto(
     request: policies_pb2.AssignSettingsPolicyRequest | policies_pb2.AssignRulesPolicyRequest,
 ) -> NewAssignments:
@@ -54,30 +66,6 @@ def assignments_from_proto(
     reader = Reader(request)
     assignments = reader.assignments(request.assignments)
     return NewAssignments(name=request.name, etag=request.etag, assignments=assignments, flaws=tuple(reader.flaws))
-
-
-def application_from_proto(request: policies_pb2.ApplyPoliciesRequest) -> Application:
-    """Read the objects of a request, in its order."""
-    drafts: list[Draft[AnyContent]] = [
-        *(
-            certificate_from_proto(message, f"reusable_certificates[{number}]")
-            for number, message in enumerate(request.reusable_certificates)
-        ),
-        *(
-            settings_policy_from_proto(message, f"settings_policies[{number}]")
-            for number, message in enumerate(request.settings_policies)
-        ),
-        *(
-            rules_policy_from_proto(message, f"rules_policies[{number}]")
-            for number, message in enumerate(request.rules_policies)
-        ),
-    ]
-    return Application(
-        drafts=drafts,
-        validate_only=request.validate_only,
-        pending_groups=[PendingGroup(group.name, _PENDING_TYPES.get(group.type)) for group in request.pending_groups],
-        directory_revision=request.directory_revision,
-    )
 
 
 def _draft(content: Item, metadata: policies_pb2.Metadata, reader: Reader, place: str) -> Draft[Item]:

@@ -3,6 +3,7 @@
 What cannot be read is noted and stands as something harmless: the word that goes with most, or nothing.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
@@ -26,6 +27,7 @@ from elevation.model import (
 from epm.elevation.v1 import rules_pb2, settings_pb2
 from epm.policy.v1 import policies_pb2
 from services._chassis.errors import Problem
+from services.policy.codec.findings import ignores_from_proto
 
 LONGEST_SPAN = 315_576_000_000
 """Seconds, about 10,000 years either way: what a Duration may hold by its own definition."""
@@ -51,12 +53,13 @@ class Reader:
 
     def settings_policy(self, message: policies_pb2.SettingsPolicy) -> SettingsPolicy:
         """Read a settings policy."""
-        return decode_settings_policy(
+        policy = decode_settings_policy(
             self._settings(message),
             name=message.metadata.name,
             description=message.metadata.description,
             assignments=self.assignments(message.assignments),
         )
+        return replace(policy, lint=ignores_from_proto(message.lint_ignores))
 
     def rules_policy(self, message: policies_pb2.RulesPolicy) -> RulesPolicy:
         """Read a rules policy; without a platform its rules mean nothing and are left out."""
@@ -70,6 +73,7 @@ class Reader:
             platform=platform or Platform.WINDOWS,
             rules=rules if platform else (),
             assignments=self.assignments(message.assignments),
+            lint=ignores_from_proto(message.lint_ignores),
         )
 
     def certificate(self, pem: str, path: str) -> Certificate:

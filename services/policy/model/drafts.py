@@ -59,6 +59,7 @@ class Known:
 
     groups: Mapping[str, GroupType] = field(default_factory=dict)
     certificates: Collection[str] = ()
+    most_rules: int = checks.MAX_RULES
 
 
 def duplicate_of(original: Stored[Item], new_name: str) -> Draft[Item]:
@@ -110,7 +111,7 @@ def _check_content(content: AnyContent, known: Known) -> Iterator[elevation.mode
             yield from checks.check_settings_policy(content)
             yield from checks.check_references(content, known.groups, known.certificates)
         case RulesPolicy():
-            yield from checks.check_rules_policy(content)
+            yield from checks.check_rules_policy(content, most_rules=known.most_rules)
             yield from checks.check_references(content, known.groups, known.certificates)
         case ReusableCertificate():
             yield from checks.check_reusable_certificate(content)

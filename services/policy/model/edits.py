@@ -32,6 +32,6 @@ class Written(Generic[Content]):
 
 def told(findings: Sequence[Finding], *, most: int = MOST_FINDINGS) -> tuple[Finding, ...]:
     """Return the findings that an answer carries: errors are refused instead, and what its author accepts is left out."""
-    return tuple(
-        finding for finding in findings if finding.severity < Severity.ERROR and not finding.ignored_because
-    )[:most]
+    return tuple(finding for finding in findings if finding.severity < Severity.ERROR and not finding.ignored_because)[
+        :most
+    ]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 import elevation.model
+from elevation.lint.findings import Finding
 from elevation.model import SettingsPolicy
 from services._chassis.errors import Problem
 from services.policy.model.objects import Content
@@ -20,6 +21,12 @@ def in_contract_spelling(kind: type[Content], problems: Iterable[elevation.model
     """Name the field of the contract, below the object, that each problem of a document is about."""
     for problem in problems:
         yield Problem(_field(kind, problem.path), problem.message)
+
+
+def errors_in_contract_spelling(kind: type[Content], errors: Iterable[Finding]) -> Iterator[Problem]:
+    """Say lint's errors as problems, each with the identifier of its check."""
+    for error in errors:
+        yield Problem(_field(kind, error.path), f"{error.message} ({error.check}); {error.remedy}")
 
 
 def below(place: str, problems: Iterable[Problem]) -> Iterator[Problem]:

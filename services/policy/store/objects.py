@@ -10,7 +10,7 @@ from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.audit_store import record
 from services._chassis.db import Database, Transaction
 from services._chassis.logging import get_logger
-from services._chassis.paging import LARGEST_SIZE, Page, PageRequest, cut
+from services._chassis.paging import LARGEST_PAGE, LARGEST_SIZE, Page, PageRequest, cut
 from services.policy.codec.kept import from_bytes, to_bytes
 from services.policy.model.audit import entry_of
 from services.policy.model.objects import (
@@ -23,10 +23,15 @@ from services.policy.model.objects import (
     certificates_named,
     kind_of,
 )
+from services.policy.ports import ALL, Selection
 from services.policy.store.history import SqlHistory
+from services.policy.store.requests import SqlRequests
+from services.policy.store.selecting import selected
 from services.policy.store.tables import AUDIT, OBJECT, OBJECT_TAG
 
 log = get_logger("policy.objects")
+CHUNK = 100
+"""Objects that are read at once while a page is filled."""
 _O, _T = OBJECT.c, OBJECT_TAG.c
 _ABOUT = ("labels", "revision", "etag", "created", "updated", "updated_by", "created_by", "applied_change")
 Row = Mapping[str, Any]
@@ -51,7 +56,7 @@ class SqlStore:
     async def reading(self) -> AsyncIterator["SqlWork"]:
         """Open a reading transaction."""
         async with self._database.read() as tx:
-            yield SqlWork(tx)
+            yield SqlWork(tx, self._decoded)
 
     async def raise_revision(self, seen: int) -> int:
         """Go on above a revision that others have seen, if this one is lower: the data were restored; return the one that holds."""
@@ -81,6 +86,7 @@ class SqlWork:
     def __init__(self, tx: Transaction, decoded_before: Decoded | None = None) -> None:
         self.decoded: Decoded = {}
         self.history = SqlHistory(tx)
+        self.requests = SqlRequests(tx)
         self._tx = tx
         self._decoded_before = decoded_before or {}
 
@@ -91,24 +97,27 @@ class SqlWork:
         return {stored.name: stored for stored in found}
 
     async def page(
-        self, kind: type[Content], request: PageRequest, visible: frozenset[str] | None
+        self, kind: type[Content], request: PageRequest, selection: Selection = ALL
     ) -> Page[Stored[Content]]:
-        """Read the objects after a name."""
-        statement = sa.select(OBJECT).order_by(_O.name).limit(request.size + 1)
-        if request.after:
-            statement = statement.where(_O.name > request.after[0])
-        if visible is not None:
-            tagged = sa.select(_T.tag).where(_T.kind == _O.kind, _T.name == _O.name, _T.tag.in_(visible))
-            statement = statement.where(tagged.exists())
-        rows = await self._rows(kind, statement)
-        stored = await self._stored(kind, rows)
-        weights = (_weight(row, item.about.scope_tags) for row, item in zip(rows, stored, strict=True))
-        fitting = request.fitting(weights)
-        return cut(stored, fitting, key=lambda item: (item.name,))
+        """Read on from a key until the page is full: how many of the objects pass the test is not known before."""
+        found: list[Stored[Content]] = []
+        weights: list[int] = []
+        after, limit = request.after, min(request.size + 1, CHUNK)
+        while True:
+            rows = await self._rows(kind, selected(selection, after, limit))
+            stored = await self._stored(kind, rows)
+            for row, item in zip(rows, stored, strict=True):
+                if selection.matches is None or selection.matches(item):
+                    found.append(item)
+                    weights.append(_weight(row, item.about.scope_tags))
+            if len(rows) < limit or len(found) > request.size or sum(weights) > LARGEST_PAGE:
+                return cut(found, request.fitting(weights), key=selection.order.key)
+            after = selection.order.key(stored[-1])
 
-    async def naming(self, certificate: str) -> Sequence[Stored[RulesPolicy]]:
+    async def naming(self, *certificates: str) -> Sequence[Stored[RulesPolicy]]:
         """Look through the rules: a certificate is deleted rarely, and nothing else asks who names it."""
-        return [stored for stored in await self.all(RulesPolicy) if certificate in certificates_named(stored.content)]
+        policies = await self.all(RulesPolicy)
+        return [stored for stored in policies if not certificates_named(stored.content).isdisjoint(certificates)]
 
     async def all(self, kind: type[Content]) -> tuple[Stored[Content], ...]:
         """Read all objects of a kind, by name."""
@@ -125,6 +134,15 @@ class SqlWork:
             await self._tx.execute(sa.insert(OBJECT_TAG), tags)
         await self.history.add(change)
         await record(self._tx, AUDIT, entry_of(change), now=change.now)
+
+    async def mark_as_code(self, stored: Sequence[Stored[Content]]) -> None:
+        """Write the number of each object's newest change beside it."""
+        statement = sa.update(OBJECT).where(_O.kind == sa.bindparam("of_kind"), _O.name == sa.bindparam("of_name"))
+        rows = [
+            {"of_kind": kind_of(type(each.content)).one, "of_name": each.name, "change": each.about.change}
+            for each in stored
+        ]
+        await self._tx.execute(statement.values(applied_change=sa.bindparam("change")), rows)
 
     async def next_revision(self) -> int:
         """Take the next revision, once."""

@@ -3,7 +3,7 @@
 - One table for all kinds of objects: they differ in their content alone, which is the message of the contract.
 - Tags stand in a table of their own, so that pages are narrowed by them before they are cut.
 - History rows are only ever added: each holds an object as one revision left it.
-- A request is a call that was made under an identifier of its caller's, with the change that it led to.
+- A request is a call that was made under an identifier of its caller's, with what it was answered.
 - A delivery is one device's row; what was never heard is empty or 0. It names its bundles by their digests.
 - A process that holds streams says now and then that it lives, where others share the database.
 """
@@ -71,11 +71,8 @@ REQUEST = sa.Table(
     sa.Column("principal", Text, primary_key=True),
     sa.Column("request_id", Text, primary_key=True),
     sa.Column("digest", sa.LargeBinary, nullable=False),
-    sa.Column("kind", Text, nullable=False),
-    sa.Column("name", Text, nullable=False),
-    sa.Column("change", sa.BigInteger, nullable=False),
+    sa.Column("answer", sa.LargeBinary, nullable=False),
     sa.Column("recorded", UtcDateTime, nullable=False),
-    sa.Column("answer", sa.LargeBinary, nullable=True),
     sa.Index("policy_request_recorded", "recorded"),
 )
 

@@ -79,6 +79,7 @@ def test_every_setting_has_an_environment_variable(setting: Setting, tmp_path: P
         "heartbeat": "7",
         "minute": "7",
         "streams": "7",
+        "policy": "7",
         "clone": "quarantine",
         "proxies": "10.0.0.0/8 ::1",
         "retention": "P40D",

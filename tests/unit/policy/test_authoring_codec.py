@@ -20,18 +20,18 @@ from elevation.model import (
 from epm.elevation.v1 import rules_pb2, settings_pb2
 from epm.policy.v1 import policies_pb2
 from services._chassis.errors import Problem
+from services.policy.codec.applications import application_from_proto
 from services.policy.codec.authored import certificate_to_proto, rules_policy_to_proto, settings_policy_to_proto
 from services.policy.codec.drafts import (
-    application_from_proto,
     assignments_from_proto,
     certificate_from_proto,
     rules_policy_from_proto,
     settings_policy_from_proto,
 )
 from services.policy.codec.kept import from_bytes, to_bytes
+from services.policy.model.application import PendingGroup
 from services.policy.model.drafts import Known, check_draft
 from services.policy.model.objects import AnyContent
-from services.policy.usecases.apply import PendingGroup
 from tests.builders.policy import included, reusable, rule, rules_policy, settings_policy, stored
 
 UNKNOWN_FIELD = b"\xf8\x06\x01"
@@ -235,7 +235,7 @@ def test_a_request_to_apply_names_the_place_of_each_object() -> None:
         PendingGroup("u", GroupType.USER),
         PendingGroup("?", None),
     ]
-    assert (application.validate_only, application.directory_revision) == (True, 9)
+    assert application.directory_revision == 9
 
 
 def test_a_policy_written_by_a_newer_version_is_not_read() -> None:

@@ -6,7 +6,6 @@ from elevation.model import Assignments, ReusableCertificate, RulesPolicy, Setti
 from services._chassis.errors import ConflictError, DeniedError, InvalidError, NotFoundError, StateError
 from services.policy.model.drafts import NewAssignments
 from services.policy.model.objects import Stored
-from services.policy.usecases import authoring
 from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE
 from tests.builders.authoring import AUTHORING, DELETE, Desk, desk
 from tests.builders.policy import included, reusable, rule, rules_policy, settings_policy
@@ -15,12 +14,11 @@ from tests.fakes.policy import MemoryStore
 
 async def assign(at: Desk[MemoryStore], assignments: Assignments, *, by: str) -> Stored[SettingsPolicy]:
     new = NewAssignments(name="workstations", etag="", assignments=assignments)
-    return await authoring.assign_policy(at.store, at.directories, SettingsPolicy, new, author=at.author(by, ASSIGN))
+    return await at.assign(SettingsPolicy, new, by=by)
 
 
 async def listed(at: Desk[MemoryStore], by: str) -> list[str]:
-    permit = at.author(by, READ).permit
-    page = await authoring.list_objects(at.store, SettingsPolicy, permit=permit, page_size=10, page_token="")
+    page = await at.list(SettingsPolicy, by=by, page_size=10)
     return [item.name for item in page.items]
 
 

@@ -66,10 +66,7 @@ def _create_requests() -> None:
         sa.Column("principal", _TEXT, primary_key=True),
         sa.Column("request_id", _TEXT, primary_key=True),
         sa.Column("digest", sa.LargeBinary, nullable=False),
-        sa.Column("kind", _TEXT, nullable=False),
-        sa.Column("name", _TEXT, nullable=False),
-        sa.Column("change", sa.BigInteger, nullable=False),
+        sa.Column("answer", sa.LargeBinary, nullable=False),
         sa.Column("recorded", _TIME, nullable=False),
-        sa.Column("answer", sa.LargeBinary, nullable=True),
     )
     op.create_index("policy_request_recorded", "policy_request", ["recorded"])

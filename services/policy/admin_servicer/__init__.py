@@ -1,0 +1,1 @@
+"""Answer administrators who author policies."""

@@ -1,0 +1,42 @@
+"""Say all that is wrong with a draft at once, lint's errors among it, and what lint finds beside."""
+
+from collections.abc import Iterator
+
+from elevation.model import Assignments
+from services._chassis.errors import Problem
+from services._chassis.permits import Permit
+from services.policy.model.drafts import Draft, Known, NewAssignments, check_assignments, check_draft
+from services.policy.model.edits import AnyEdit, Written, told
+from services.policy.model.objects import Content, Stored, with_assignments
+from services.policy.model.spelling import below, errors_in_contract_spelling
+from services.policy.usecases.means import Means
+
+
+def problems_of(means: Means, draft: Draft[Content], known: Known) -> Iterator[Problem]:
+    """Find everything that is wrong with a draft of a new object."""
+    yield from check_draft(draft, known)
+    yield from errors_of(means, draft)
+
+
+def errors_of(means: Means, draft: Draft[Content]) -> Iterator[Problem]:
+    """Find what lint does not let through; of a draft that could not be read it would speak at random."""
+    if not draft.flaws:
+        errors = means.linting.errors(draft.content)
+        yield from below(draft.place, errors_in_contract_spelling(draft.kind, errors))
+
+
+def problems_of_assignments(
+    means: Means, new: NewAssignments, existing: Stored[Content], known: Known
+) -> Iterator[Problem]:
+    """Find everything that is wrong with new assignments of a policy; what else it says was checked when it was written."""
+    yield from check_assignments(new, existing, known)
+    if not new.flaws and new.assignments != Assignments():
+        content = with_assignments(existing.content, new.assignments)
+        for problem in errors_in_contract_spelling(type(content), means.linting.errors(content)):
+            if problem.field.startswith("assignments"):
+                yield problem
+
+
+async def with_findings(means: Means, edit: AnyEdit, kept: Stored[Content], permit: Permit) -> Written[Content]:
+    """Return an object as it was written, with what lint finds about it."""
+    return Written(kept, told(await means.linting.findings([edit], permit)))
