@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from elevation.lint.assignments import lint_assignments
 from elevation.lint.certificates import lint_certificates
 from elevation.lint.findings import Estate, Finding
 from elevation.lint.policies import lint_settings_policy
@@ -25,6 +26,7 @@ class ObjectLint:
         return [
             *self._settings.lint(estate.settings_policies),
             *self._rules.lint(estate.rules_policies),
+            *lint_assignments(estate),
             *lint_certificates(estate, now),
         ]
 
