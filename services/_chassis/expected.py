@@ -49,7 +49,7 @@ def refuse_stale(expected: Sequence[Expected], present: Callable[[Expected], str
 def refuse_differing(said: Sequence[str]) -> None:
     """Raise ConflictError with what is said of every object that is not as expected, if there is one."""
     if said:
-        message = f"changed since this was planned: {_listed(said)}; read the objects again and plan anew"
+        message = f"changed since this was planned: {listed(said)}; read the objects again and plan anew"
         raise ConflictError(message, stale=True)
 
 
@@ -60,7 +60,7 @@ def _said(entry: Expected, now: str) -> str:
     return f"{what} has changed" if entry.etag else f"{what} is there already"
 
 
-def _listed(said: Sequence[str]) -> str:
+def listed(said: Sequence[str]) -> str:
     """List as many as there is room for, one at least, and say how many there are beside them."""
     shown, room = [said[0]], MOST_CHARACTERS - len(said[0])
     for text in said[1:]:

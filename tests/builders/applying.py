@@ -10,7 +10,6 @@ from services.policy.model.drafts import Draft
 from services.policy.model.objects import Action, AnyContent, Item, Stored, kind_of
 from services.policy.model.revisions import Past, Revision
 from services.policy.usecases import apply, revisions
-from services.policy.usecases.means import Means, NoLinting
 from services.policy.usecases.rollback import Rollback, roll_back
 from services.policy.usecases.scope import READ, UPDATE
 from tests.builders.authoring import AnyStore, Desk, draft
@@ -50,6 +49,7 @@ async def applied(
     deletions: Sequence[Deletion] = (),
     owner: OwnerLabel | None = None,
     as_code: bool = False,
+    reason: str = "",
     now: datetime = NOW,
 ) -> Applied:
     """Apply the objects in one call."""
@@ -67,15 +67,11 @@ async def applied(
         principal=f"user:{by}",
         check=lambda right: at.author(by, right).permit,
         validate_only=validate_only,
+        reason=reason,
     )
     groups = await apply.groups_for(at.directories, application, author=author)
     async with at.store.reading() if validate_only else at.store.writing() as work:
-        return await apply.apply_policies(work, means_of(at), application, groups=groups, author=author)
-
-
-def means_of(at: Desk[AnyStore]) -> Means:
-    """Return the directory of the desk, without lint."""
-    return Means(directories=at.directories, linting=NoLinting())
+        return await apply.apply_policies(work, at.means, application, groups=groups, author=author)
 
 
 def actions(outcome: Applied) -> list[tuple[str, Action]]:
@@ -117,4 +113,4 @@ async def rolled_back(
     asked = Rollback(name=name, change=change, etag=etag, with_assignments=with_assignments)
     author = replace(at.author(by, UPDATE), validate_only=validate_only, reason="as it was")
     async with at.store.reading() if validate_only else at.store.writing() as work:
-        return (await roll_back(work, means_of(at), kind, asked, author=author)).stored
+        return (await roll_back(work, at.means, kind, asked, author=author)).stored

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from elevation.model import ReusableCertificate, RulesPolicy
 from services._chassis.errors import DeniedError
+from services._chassis.expected import listed
 from services.policy.model.application import (
     KINDS_BY_NAME,
     AnyStored,
@@ -31,12 +32,12 @@ def removals_of(
         return []
     permit = author.check(DELETE)
     if outside := [_title(stored) for stored in found if not permit.sees(stored.about.scope_tags)]:
-        raise DeniedError(f"{', '.join(outside)}: not within the scope of {DELETE}", reason="OBJECT_OUT_OF_SCOPE")
+        raise DeniedError(f"{listed(outside)}: not within the scope of {DELETE}", reason="OBJECT_OUT_OF_SCOPE")
     owner = application.owner
-    if owner and (others := [_title(stored) for stored in found if not owner.owns(stored)]):
+    if owner and owner.key and (others := [_title(stored) for stored in found if not owner.owns(stored)]):
         label = f'"{owner.key}" = "{owner.value}"'
         raise DeniedError(
-            f"{', '.join(others)}: without the label {label}; what other owners keep is never deleted",
+            f"{listed(others)}: without the label {label}; what other owners keep is never deleted",
             reason="NOT_THE_OWNER",
         )
     return found
