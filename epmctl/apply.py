@@ -1,44 +1,98 @@
-"""`epm apply`: make the server hold what the documents say."""
+"""`epm apply`: make the server hold what documents say, or what a plan says."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from os import environ
 from typing import Final
 
 import click
 
-from epmctl.application import Application, Outcome
-from epmctl.client import logged_in
-from epmctl.documents.load import load
-from epmctl.documents.wire import not_kept, to_requests
-from epmctl.errors import BadInputError
+from epmctl.ascode.application import Application, Outcome
+from epmctl.ascode.binding import bind, kinds_of
+from epmctl.ascode.canonical import of_documents
+from epmctl.ascode.live import read_live
+from epmctl.ascode.options import owner_of, owner_options, read_documents
+from epmctl.ascode.plan import Action
+from epmctl.ascode.planfile import installation_of, read_plan, refuse_other_server
+from epmctl.ascode.prepare import Prepared, prepare, settled
+from epmctl.ascode.show import said_of_drift
+from epmctl.client import Client, connected, with_fresh_token
+from epmctl.documents.load import load_texts
+from epmctl.documents.wire import to_requests
 from epmctl.output import output_option, print_json, show
+from epmctl.profile import Profile, find_profile
 from epmctl.reason import reason_option
 
 _PLACES_HELP: Final = "Documents to apply: a file, or the *.yaml and *.yml of a folder; again for more; - for stdin."
 
 
 @click.command()
-@click.option("-f", "--file", "places", multiple=True, required=True, metavar="DIR|FILE", help=_PLACES_HELP)
+@click.option("-f", "--file", "places", multiple=True, metavar="DIR|FILE", help=_PLACES_HELP)
+@click.option("--plan", "planned", metavar="FILE", help="Apply exactly what epm plan -o FILE kept.")
+@owner_options
 @click.option("--dry-run", is_flag=True, help="Check everything and write nothing.")
 @reason_option
 @output_option
-def apply(places: tuple[str, ...], *, dry_run: bool, reason: str, output: str) -> None:
-    """Make the server hold what the documents say.
+def apply(
+    places: tuple[str, ...],
+    *,
+    planned: str | None,
+    prune: bool,
+    owner: str | None,
+    dry_run: bool,
+    reason: str,
+    output: str,
+) -> None:
+    """Make the server hold what the documents say, or what a plan says.
 
-    Everything is checked before anything is written. What no document speaks of stays as it is.
+    Everything is checked before anything is written, and nothing is written over what somebody else changed since it was
+    read or planned. What no document speaks of stays as it is, unless --prune says otherwise.
     """
-    documents = load(places, closed=False).documents
-    if not documents:
-        raise BadInputError(f"{', '.join(places)}: no documents in there; nothing was applied")
-    for flaw in not_kept(documents):
-        click.echo(str(flaw), err=True)
-    with logged_in(reason) as client:
-        application = Application(client, to_requests(documents), documents)
+    _check_options(places, planned, prune=prune, owner=owner)
+    label = owner_of(owner, prune=prune)
+    documents = read_documents(places) if planned is None else ()
+    profile = with_fresh_token(find_profile(environ))
+    with connected(profile, reason) as client:
+        if planned is None:
+            prepared = prepare(client, documents, owner=label, prune=prune, deleted=False)
+            _say(prepared)
+            application = prepared.application
+        else:
+            application = _from_plan(client, planned, profile)
         checked = application.check()
         if dry_run:
             _print(checked, output, dry_run=True)
         else:
             _write(application, output)
+
+
+def _check_options(places: Sequence[str], planned: str | None, *, prune: bool, owner: str | None) -> None:
+    if planned is None and not places:
+        raise click.UsageError("name documents with -f, or a plan with --plan")
+    if planned is not None and (places or prune or owner):
+        raise click.UsageError("--plan says everything by itself; leave out -f, --prune and --owner")
+
+
+def _from_plan(client: Client, place: str, profile: Profile) -> Application:
+    """Read a plan and fit it to the server; raise CommandError where it was made for another one, or what it expects changed."""
+    plan = read_plan(place)
+    refuse_other_server(plan, installation_of(profile), place)
+    documents = load_texts(plan.sources(place)).documents
+    files = of_documents(documents)
+    live = read_live(client, kinds_of([*files, *plan.terms.deletions]))
+    requests = to_requests(documents)
+    bind(requests, settled(plan.terms, files, live))
+    return Application(client, requests, documents)
+
+
+def _say(prepared: Prepared) -> None:
+    """Say what is put back that others changed by hand, and what cannot be told."""
+    for one in prepared.plan.changes:
+        for said in said_of_drift(one.drift):
+            what = "goes" if one.action is Action.DELETE else "the files put it back"
+            click.echo(f"{one.ref[0].name} {show(one.ref[1])}: {said}; {what}", err=True)
+    for note in prepared.notes:
+        click.echo(note, err=True)
 
 
 def _write(application: Application, output: str) -> None:

@@ -34,6 +34,8 @@ COMMANDS: Mapping[str, Entry] = {
     "login": Entry("epmctl.login", "login", "Log in to a server, with a token or at an identity provider."),
     "schema": Entry("epmctl.schema.command", "schema", "Print the JSON Schema of documents, for editors."),
     "apply": Entry("epmctl.apply", "apply", "Make the server hold what the documents say."),
+    "plan": Entry("epmctl.plan", "plan", "Show what apply would change, and keep it for later."),
+    "export": Entry("epmctl.export", "export", "Write what the server holds as documents, one file each or a stream."),
     "get": Entry("epmctl.get", "get", "Show objects that the server holds."),
     "devices": Entry("epmctl.devices", "devices", "List devices, tell what became of them, and let them go."),
     "groups": Entry("epmctl.groups", "groups", "Tell who is in a group."),

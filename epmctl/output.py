@@ -58,7 +58,24 @@ def print_yaml(documents: Iterable[tuple[str, Record]]) -> None:
             click.echo("---")
         if remark:
             click.echo(f"# {show(remark)}")
-        click.echo(_to_yaml(document), nl=False)
+        click.echo(to_yaml(document), nl=False)
+
+
+def to_yaml(document: Record) -> str:
+    """Write a document as YAML, its keys in their order."""
+    import yaml  # noqa: PLC0415 - tables and JSON do without
+
+    class Dumper(yaml.SafeDumper):
+        """Writes texts of several lines as blocks."""
+
+    def block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+    Dumper.add_representer(str, block)
+    text: str = yaml.dump(
+        document, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=1_000_000
+    )
+    return text
 
 
 def whole_seconds(time: str) -> str:
@@ -108,19 +125,3 @@ def _width(text: str) -> int:
 def _pad(text: str, width: int, right: bool) -> str:  # noqa: FBT001 - private, and called in one place
     space = " " * (width - _width(text))
     return space + text if right else text + space
-
-
-def _to_yaml(document: Record) -> str:
-    import yaml  # noqa: PLC0415 - tables and JSON do without
-
-    class Dumper(yaml.SafeDumper):
-        """Writes texts of several lines as blocks."""
-
-    def block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-    Dumper.add_representer(str, block)
-    text: str = yaml.dump(
-        document, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=1_000_000
-    )
-    return text

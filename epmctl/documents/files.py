@@ -1,4 +1,7 @@
-"""Find and read the files that `-f` names: a file, or the `*.yaml` and `*.yml` of a folder, not deeper; `-` is stdin."""
+"""Find and read the files that `-f` names: a file, or the `*.yaml` and `*.yml` of a folder; `-` is stdin.
+
+Of the folders in a folder, those are read that are called as `epm export` calls them, and nothing deeper.
+"""
 
 import sys
 from collections.abc import Iterable
@@ -10,6 +13,21 @@ from epmctl.errors import Flaw
 
 MAX_FILE_BYTES: Final = 10 * 1024 * 1024
 STDIN: Final = "-"
+
+FOLDERS: Final = frozenset(
+    {
+        "settings-policies",
+        "rules-policies",
+        "certificates",
+        "groups",
+        "roles",
+        "role-assignments",
+        "principal-groups",
+        "scope-tags",
+        "trusted-issuers",
+    }
+)
+"""Folders that an export makes, one for each kind."""
 
 _SUFFIXES: Final = frozenset({".yaml", ".yml"})
 
@@ -65,13 +83,18 @@ def _files_of(place: str, flaws: list[Flaw]) -> list[str]:
     if place == STDIN or not Path(place).is_dir():
         return [place]
     try:
-        entries = sorted(entry for entry in Path(place).iterdir() if entry.suffix in _SUFFIXES and not entry.is_dir())
+        below = sorted(entry for entry in Path(place).iterdir() if entry.name in FOLDERS and entry.is_dir())
+        entries = [entry for folder in (Path(place), *below) for entry in _documents_in(folder)]
     except OSError as error:
         flaws.append(Flaw(place, 0, "", f"cannot be read: {reason(error)}"))
         return []
     if not entries:
         flaws.append(Flaw(place, 0, "", "holds no *.yaml or *.yml file; name the folder that does"))
     return [str(entry) for entry in entries]
+
+
+def _documents_in(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.suffix in _SUFFIXES and not entry.is_dir())
 
 
 def shown(place: str) -> str:

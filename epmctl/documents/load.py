@@ -72,11 +72,26 @@ def load(places: Iterable[str], *, closed: bool) -> DocumentSet:
     return documents
 
 
+def load_texts(sources: Iterable[Source]) -> DocumentSet:
+    """Load documents out of texts that need hold nothing but themselves; raise BadInputError with every flaw."""
+    flaws: list[Flaw] = []
+    documents = _read_sources(sources, [], flaws, closed=False)
+    if documents is None:
+        raise BadInputError.of(flaws)
+    return documents
+
+
 def read_documents(places: Iterable[str], flaws: list[Flaw], *, closed: bool) -> DocumentSet | None:
     """Load the documents that `places` name; None where any has a flaw, which goes to `flaws`."""
     found: list[Flaw] = []
+    return _read_sources(read_sources(places, found), found, flaws, closed=closed)
+
+
+def _read_sources(
+    sources: Iterable[Source], found: list[Flaw], flaws: list[Flaw], *, closed: bool
+) -> DocumentSet | None:
     drafts: list[Draft] = []
-    for source in read_sources(places, found):
+    for source in sources:
         drafts.extend(_read_source(source, found))
     problems = check_drafts(drafts, tuple(found), closed=closed)
     found.extend(islice(problems, MAX_FLAWS))

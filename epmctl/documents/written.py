@@ -11,7 +11,17 @@ from epmctl.documents.model import API_VERSION, Kind
 from epmctl.output import Plain, Record
 
 _OF_AUTHOR: Final = ("name", "description", "scopeTags", "labels")
-_ADDED: Final = ("revision", "etag", "created", "updated", "updatedBy")
+_ADDED: Final = (
+    "builtIn",
+    "revision",
+    "etag",
+    "created",
+    "createdBy",
+    "updated",
+    "updatedBy",
+    "change",
+    "appliedChange",
+)
 _COPIED: Final[Mapping[Kind, Sequence[str]]] = {
     Kind.ReusableCertificate: ("pem",),
     Kind.Group: ("type", "members", "groups", "filter"),
@@ -37,8 +47,7 @@ def to_document(kind: Kind, plain: Record) -> dict[str, Plain]:
     """Give the document of an object, from the plain form of its message, with what the server adds under `status`."""
     metadata = cast("Record", plain.get("metadata") or plain)
     author = {key: metadata[key] for key in _OF_AUTHOR if metadata.get(key) and not _of_spec(kind, key)}
-    keys = ("builtIn",) if kind is Kind.Role else _ADDED
-    added = {key: metadata[key] for key in keys if key in metadata}
+    added = {key: metadata[key] for key in _ADDED if key in metadata}
     document: dict[str, Plain] = {
         "apiVersion": API_VERSION,
         "kind": kind.name,

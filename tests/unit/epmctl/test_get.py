@@ -180,6 +180,9 @@ def test_a_policy_in_json_is_its_document_with_a_status(console: Console, server
             "created": "2026-11-23T12:00:00.250Z",
             "updated": "2026-11-23T12:00:00.250Z",
             "updatedBy": "user:owner",
+            "createdBy": "",
+            "change": 0,
+            "appliedChange": 0,
         },
     }
 

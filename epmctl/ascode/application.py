@@ -6,17 +6,19 @@ leads to the same end.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import grpc
 from google.protobuf.message import Message
 
 from epm.device.v1 import groups_pb2, groups_pb2_grpc
 from epm.policy.v1 import policies_pb2, policies_pb2_grpc
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
+from epmctl.ascode.canonical import FIELDS
 from epmctl.client import APPLY_DEADLINE, CallError, Client, RefusedInputError
-from epmctl.documents.model import Document, Kind
+from epmctl.documents.model import Document
 from epmctl.documents.places import key_of, line_of
 from epmctl.documents.wire import Requests, pending_groups
 from epmctl.errors import BadInputError, CommandError, Flaw
@@ -26,17 +28,6 @@ LARGEST_REQUEST: Final = 4 * 1024 * 1024
 """Bytes that a server takes in one message."""
 
 _FIELD: Final = re.compile(r"([a-z_]+)\[(\d+)\]\.?(.*)")
-_KINDS: Final[Mapping[str, Kind]] = {
-    "roles": Kind.Role,
-    "principal_groups": Kind.PrincipalGroup,
-    "role_assignments": Kind.RoleAssignment,
-    "scope_tags": Kind.ScopeTag,
-    "trusted_issuers": Kind.TrustedIssuer,
-    "groups": Kind.Group,
-    "reusable_certificates": Kind.ReusableCertificate,
-    "settings_policies": Kind.ElevationSettingsPolicy,
-    "rules_policies": Kind.ElevationRulesPolicy,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +68,14 @@ class Application:
         )
         self._parts = tuple(part for part in parts if part.request.ByteSize())
 
-    def check(self) -> list[Outcome]:
-        """Ask every service what would become of its part; raise CommandError with all problems, nothing being written."""
+    def check(self, denied: list[str] | None = None) -> list[Outcome]:
+        """Ask every service what would become of its part, nothing being written.
+
+        Raises CommandError with all problems; with `denied`, what the caller may not do goes there, and is no problem.
+        """
         outcomes: list[Outcome] = []
         refused: list[str] = []
+        stale: list[str] = []
         for part in self._parts:
             _check_size(part)
             try:
@@ -88,7 +83,14 @@ class Application:
             except RefusedInputError as error:
                 refused += self._explain(part, error)
             except CallError as error:
-                raise CommandError(*refused, *error.lines, "nothing was applied") from None
+                if error.code is grpc.StatusCode.ABORTED:
+                    stale += error.lines
+                elif error.code is grpc.StatusCode.PERMISSION_DENIED and denied is not None:
+                    denied += error.lines
+                else:
+                    raise CommandError(*refused, *stale, *error.lines, "nothing was applied") from None
+        if stale:
+            raise CommandError(*refused, *stale, "nothing was applied")
         if refused:
             raise BadInputError(*refused, "nothing was applied")
         return outcomes
@@ -123,7 +125,7 @@ class Application:
 
     def _explain_one(self, request: Message, field: str, said: str) -> str:
         matched = _FIELD.fullmatch(field)
-        kind = _KINDS.get(matched[1]) if matched else None
+        kind = FIELDS.get(matched[1]) if matched else None
         entries = getattr(request, matched[1], ()) if matched and kind else ()
         if matched is None or kind is None or int(matched[2]) >= len(entries):
             return f"{field}: {said}" if field else said

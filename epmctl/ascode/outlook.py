@@ -1,0 +1,93 @@
+"""Ask the server what would come of a plan: what lint would find, and whom it would reach or leave."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import grpc
+
+from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc, lint_pb2, policies_pb2
+from epmctl.ascode.plan import Action, Plan
+from epmctl.client import APPLY_DEADLINE, CallError, Client
+from epmctl.documents.model import Kind
+from epmctl.documents.wire import Requests, pending_groups
+
+MOST_AFFECTED: Final = 100
+"""Entries of who is affected that are told one by one; all are counted."""
+
+_UNTOLD: Final = frozenset({grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED})
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What would come of a plan, as far as the server tells; `untold` says what it does not tell, and why."""
+
+    findings: Sequence[lint_pb2.Finding] = ()
+    reach: analysis_pb2.PreviewAssignmentsResponse | None = None
+    untold: tuple[str, ...] = field(default=())
+
+
+def look_ahead(client: Client, requests: Requests, plan: Plan) -> Outlook:
+    """Ask what lint finds and who is affected, if anything changes."""
+    draft = _draft(requests, plan)
+    if not draft.ByteSize():
+        return Outlook()
+    untold: list[str] = []
+    stub = analysis_pb2_grpc.AnalysisServiceStub(client.channel)
+
+    def lint() -> list[lint_pb2.Finding]:
+        request = analysis_pb2.LintRequest(draft=draft, draft_only=True)
+        parts = client.stream(stub.Lint, request, deadline=APPLY_DEADLINE)
+        return [finding for part in parts for finding in part.findings]
+
+    def preview() -> analysis_pb2.PreviewAssignmentsResponse:
+        request = analysis_pb2.PreviewAssignmentsRequest(draft=draft, page_size=MOST_AFFECTED)
+        return client.call(stub.PreviewAssignments, request, deadline=APPLY_DEADLINE)
+
+    findings = _ask(lint, "what lint finds", untold)
+    reach = _ask(preview, "who is affected", untold)
+    return Outlook(findings or (), reach, tuple(untold))
+
+
+def _ask(call: Callable[[], Answer], what: str, untold: list[str]) -> Answer | None:
+    """Ask; where the server cannot tell, say so in `untold`."""
+    try:
+        return call()
+    except CallError as error:
+        if error.code not in _UNTOLD:
+            raise
+        why = "this server does not tell" if error.code is grpc.StatusCode.UNIMPLEMENTED else "; ".join(error.lines)
+        untold.append(f"{what} is not known: {why}")
+        return None
+
+
+def _draft(requests: Requests, plan: Plan) -> analysis_pb2.Draft:
+    """Give policies and groups as they would be, those that stay as they are left out."""
+    same = {one.ref for one in plan.objects if one.action is Action.UNCHANGED}
+    policies, groups = requests.policies, requests.groups
+    types = [pending.type for pending in pending_groups(groups)]
+    return analysis_pb2.Draft(
+        reusable_certificates=[
+            one for one in policies.reusable_certificates if (Kind.ReusableCertificate, one.metadata.name) not in same
+        ],
+        settings_policies=[
+            one for one in policies.settings_policies if (Kind.ElevationSettingsPolicy, one.metadata.name) not in same
+        ],
+        rules_policies=[
+            one for one in policies.rules_policies if (Kind.ElevationRulesPolicy, one.metadata.name) not in same
+        ],
+        groups=[
+            analysis_pb2.DraftGroup(
+                name=one.name, type=type_, members=one.members, filter=one.filter, groups=one.groups
+            )
+            for one, type_ in zip(groups.groups, types, strict=True)
+            if (Kind.Group, one.name) not in same
+        ],
+        deletions=[
+            policies_pb2.ObjectRef(kind=one.ref[0].name, name=one.ref[1])
+            for one in plan.objects
+            if one.action is Action.DELETE
+        ],
+    )

@@ -1,0 +1,188 @@
+"""Show a plan: for people line by line, coloured on a terminal, and as JSON for programs."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Final
+
+import click
+
+from epm.policy.v1 import analysis_pb2, lint_pb2
+from epmctl.ascode.difference import FieldAction, FieldChange, Origin, compact
+from epmctl.ascode.outlook import Outlook
+from epmctl.ascode.plan import Action, Drift, ObjectChange, Plan
+from epmctl.output import Plain, show
+from epmctl.plain import to_plain, word_of
+
+LONGEST_VALUE: Final = 120
+MOST_NAMED: Final = 10
+"""Devices and users that are named; the counts tell of all."""
+
+_SIGNS: Final[Mapping[Action, tuple[str, str]]] = {
+    Action.CREATE: ("+", "green"),
+    Action.UPDATE: ("~", "yellow"),
+    Action.DELETE: ("-", "red"),
+}
+_FIELD_SIGNS: Final[Mapping[FieldAction, tuple[str, str]]] = {
+    FieldAction.ADDED: ("+", "green"),
+    FieldAction.CHANGED: ("~", "yellow"),
+    FieldAction.REMOVED: ("-", "red"),
+}
+_ORIGINS: Final[Mapping[Origin, str]] = {
+    Origin.FILES: "",
+    Origin.DRIFT: "changed by hand; this puts it back",
+    Origin.CONFLICT: "CONFLICT: changed by hand and in the files; the files win",
+}
+_SEVERITIES: Final[Mapping[str, str]] = {"ERROR": "red", "HIGH": "red", "WARNING": "yellow", "INFO": "cyan"}
+
+
+def print_plan(plan: Plan, outlook: Outlook, notes: Sequence[str]) -> None:
+    """Print what would change and what would come of it."""
+    colour = _may_colour()
+    for line in _lines(plan, outlook):
+        click.echo(line, color=colour)
+    for note in (*notes, *outlook.untold):
+        click.echo(note, err=True)
+
+
+def as_json(plan: Plan, outlook: Outlook, notes: Sequence[str]) -> dict[str, Plain]:
+    """Give a plan as JSON."""
+    return {
+        "changes": [_change_json(one) for one in plan.changes],
+        "unchanged": plan.count(Action.UNCHANGED),
+        "findings": [to_plain(finding) for finding in outlook.findings],
+        "affected": None if outlook.reach is None else to_plain(outlook.reach),
+        "notes": [*notes, *outlook.untold],
+    }
+
+
+def summary(plan: Plan) -> str:
+    """Count in one line what would become of the objects."""
+    if not plan.changes:
+        return f"no changes: {plan.count(Action.UNCHANGED)} objects are as the files say"
+    said = [
+        f"{plan.count(Action.CREATE)} to create",
+        f"{plan.count(Action.UPDATE)} to update",
+        f"{plan.count(Action.DELETE)} to delete",
+        f"{plan.count(Action.UNCHANGED)} unchanged",
+    ]
+    conflicts = sum(one.conflicts for one in plan.objects)
+    return "plan: " + ", ".join(said) + (f"; {conflicts} conflicts" if conflicts else "")
+
+
+def said_of_drift(drift: Sequence[Drift]) -> Iterator[str]:
+    """Say who changed an object by other means."""
+    for one in drift:
+        why = f" ({show(one.reason)})" if one.reason else ""
+        yield f"{one.action.lower()} by hand since: {show(one.author)}, {one.time}{why}"
+
+
+def _lines(plan: Plan, outlook: Outlook) -> Iterator[str]:
+    for one in plan.changes:
+        yield from _object_lines(one)
+    if plan.changes:
+        yield ""
+    for finding in outlook.findings:
+        yield from _finding_lines(finding)
+    if outlook.reach is not None and plan.changes:
+        yield from _reach_lines(outlook.reach)
+    yield click.style(summary(plan), bold=True)
+
+
+def _object_lines(one: ObjectChange) -> Iterator[str]:
+    sign, colour = _SIGNS[one.action]
+    kind, name = one.ref
+    yield click.style(f"{sign} {one.action.value.lower()}  {kind.name} {show(name)}", fg=colour, bold=True)
+    for said in said_of_drift(one.drift):
+        yield click.style(f"    ! {said}", fg="magenta")
+    if one.action is not Action.DELETE:
+        for change in one.fields:
+            yield from _field_lines(change)
+
+
+def _field_lines(change: FieldChange) -> Iterator[str]:
+    sign, colour = _FIELD_SIGNS[change.action]
+    where = f"rules[{show(change.rule)}]" if change.rule else ""
+    field = ".".join(part for part in (where, show(change.field) if change.field else "") if part)
+    if (
+        change.field and change.before is None and change.after is None and change.action is FieldAction.CHANGED
+    ) or not change.field:
+        values = ""
+    elif change.action is FieldAction.CHANGED:
+        values = f": {_value(change.before)} -> {_value(change.after)}"
+    else:
+        values = f": {_value(change.before if change.action is FieldAction.REMOVED else change.after)}"
+    note = f"  ({_ORIGINS[change.origin]})" if change.origin is not Origin.FILES else ""
+    yield click.style(f"    {sign} {field}{values}{note}", fg="magenta" if note else colour)
+    content = change.after if change.action is FieldAction.ADDED else None
+    if not change.field and isinstance(content, Mapping):
+        for key, value in content.items():
+            yield click.style(f"        {key}: {_value(value)}", fg=colour)
+
+
+def _value(value: Plain) -> str:
+    """Write a value in one line; a long one by its beginning and what tells it from others."""
+    text = show(compact(value))
+    if len(text) <= LONGEST_VALUE:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"{text[: LONGEST_VALUE // 2]}... ({len(text)} characters, SHA-256 {digest})"
+
+
+def _finding_lines(finding: lint_pb2.Finding) -> Iterator[str]:
+    severity = word_of(lint_pb2.Severity.DESCRIPTOR, finding.severity) or ""
+    where = " ".join(show(part) for part in (finding.kind, finding.name, finding.rule) if part)
+    said = f"{severity.lower()} {finding.id}  {where}: {show(finding.message)}"
+    yield click.style(said, fg=_SEVERITIES.get(severity, "cyan"))
+    if finding.remedy:
+        yield f"    {show(finding.remedy)}"
+
+
+def _reach_lines(reach: analysis_pb2.PreviewAssignmentsResponse) -> Iterator[str]:
+    yield f"affected: {reach.devices_affected} devices, {reach.users_affected} users"
+    for count in reach.counts:
+        parts = [
+            f"{number} {what}"
+            for number, what in (
+                (count.devices_gained, "devices gain it"),
+                (count.devices_lost, "devices lose it"),
+                (count.devices_changed, "devices see it changed"),
+                (count.users_gained, "users gain it"),
+                (count.users_lost, "users lose it"),
+            )
+            if number
+        ]
+        if parts:
+            yield f"    {show(count.policy.kind)} {show(count.policy.name)}: {', '.join(parts)}"
+    names = dict.fromkeys(show(f"{one.user} on {one.device}" if one.user else one.device) for one in reach.affected)
+    if names:
+        more = ", ..." if len(names) > MOST_NAMED or reach.next_page_token else ""
+        yield f"    {', '.join(list(names)[:MOST_NAMED])}{more}"
+
+
+def _change_json(one: ObjectChange) -> Plain:
+    kind, name = one.ref
+    return {
+        "kind": kind.name,
+        "name": name,
+        "action": one.action.value,
+        "drift": [asdict(drift) for drift in one.drift],
+        "fields": [
+            {
+                "rule": change.rule,
+                "field": change.field,
+                "action": change.action.value,
+                "before": change.before,
+                "after": change.after,
+                "origin": change.origin.value,
+            }
+            for change in one.fields
+        ],
+    }
+
+
+def _may_colour() -> bool:
+    """Tell whether lines may be coloured: on a terminal that can, where NO_COLOR does not say otherwise."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
