@@ -49,6 +49,8 @@ def _split_posix(line: str) -> Iterator[str]:
 
 
 def _split_windows(line: str) -> tuple[str, ...]:
+    if '"' not in line:  # backslashes mean something before quotes alone
+        return tuple(word for word in line.replace("\t", " ").split(" ") if word)
     splitter = _WindowsSplitter()
     for character in line:
         splitter.take(character)
