@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from elevation import checks, texts
+from elevation.lookalikes import skeleton
 from elevation.model import Group, Problem, ReusableCertificate, RulesPolicy, SettingsPolicy
 from elevation.words import GroupType
 from elevation.written import check_written
@@ -38,15 +39,19 @@ def check_drafts(drafts: Sequence[Draft], known: Collection[Flaw], *, closed: bo
 
 
 def _check_duplicates(drafts: Sequence[Draft]) -> Iterator[Flaw]:
+    """Find names that are given twice, or look as if they were."""
     first: dict[tuple[Kind, str], Draft] = {}
     for draft in drafts:
-        if not draft.metadata.name:
+        name = draft.metadata.name
+        if not name:
             continue
-        earlier = first.setdefault((draft.kind, draft.metadata.name), draft)
-        if earlier is not draft:
-            place = f"{earlier.file}:{line_of(earlier.node, 'metadata.name')}"
-            message = f'{draft.kind.name} "{draft.metadata.name}" stands in {place} too; keep one'
-            yield Flaw(draft.file, line_of(draft.node, "metadata.name"), "metadata.name", message)
+        earlier = first.setdefault((draft.kind, skeleton(name)), draft)
+        if earlier is draft:
+            continue
+        place = f"{earlier.file}:{line_of(earlier.node, 'metadata.name')}"
+        twin = "" if earlier.metadata.name == name else f' as "{earlier.metadata.name}", which looks the same,'
+        message = f'{draft.kind.name} "{name}" stands{twin} in {place} too; {"rename" if twin else "keep"} one'
+        yield Flaw(draft.file, line_of(draft.node, "metadata.name"), "metadata.name", message)
 
 
 def _check_alone(draft: Draft) -> list[Problem]:

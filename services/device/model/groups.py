@@ -4,12 +4,13 @@
 those who follow the directory hear of it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import elevation.checks
 import elevation.model
 from elevation.model import GroupType
+from elevation.written import check_written
 from services._chassis.errors import Problem
 from services._chassis.expected import etag_of
 from services.device.model import texts
@@ -77,15 +78,15 @@ class Group:
         }
 
 
-def check_drafts(drafts: Sequence[GroupDraft]) -> Iterator[Problem]:
-    """Find everything that is wrong with groups that are to be applied together."""
+def check_drafts(drafts: Sequence[GroupDraft], known: Collection[str] = ()) -> Iterator[Problem]:
+    """Find everything that is wrong with groups that are to be applied together; the `known` ones have their names already."""
     if len(drafts) > MOST_GROUPS_A_CALL:
         yield Problem("groups", f"has {len(drafts)} entries; at most {MOST_GROUPS_A_CALL} are allowed in one call")
         return
     seen: set[str] = set()
     for number, draft in enumerate(drafts):
         at = f"groups[{number}]"
-        yield from _check_draft(at, draft)
+        yield from _check_draft(at, draft, named=draft.name not in known)
         if draft.name in seen:
             yield Problem(f"{at}.name", f'"{draft.name}" stands twice in this call; remove one')
         seen.add(draft.name)
@@ -168,7 +169,7 @@ def without_member(group: Group, name: str) -> Group:
     return replace(group, members=tuple(member for member in group.members if member != name))
 
 
-def _check_draft(at: str, draft: GroupDraft) -> Iterator[Problem]:
+def _check_draft(at: str, draft: GroupDraft, *, named: bool) -> Iterator[Problem]:
     if draft.type is None:
         yield Problem(f"{at}.type", "is missing; say DEVICE or USER")
     if len(draft.members) > MOST_MEMBERS:
@@ -176,7 +177,8 @@ def _check_draft(at: str, draft: GroupDraft) -> Iterator[Problem]:
         draft = replace(draft, members=())
     if len(set(draft.members)) != len(draft.members):
         yield Problem(f"{at}.members", "names a member twice; remove the repetition")
-    problems = elevation.checks.check_group(_in_kernel(draft))
+    group = _in_kernel(draft)
+    problems = [*elevation.checks.check_group(group), *check_written(group, named=named)]
     yield from (Problem(f"{at}.{problem.path}", problem.message) for problem in problems)
     yield from texts.check_names(f"{at}.scope_tags", draft.scope_tags, most=texts.MOST_SCOPE_TAGS)
 

@@ -66,7 +66,9 @@ async def apply_groups(
     another type of an existing group.
     """
     _refuse_strangers(standing.check)
-    if problems := [*check_drafts(drafts), *check_expected(expected, _KINDS)]:
+    async with store.read() as work:
+        known = (await work.groups.many(draft.name for draft in drafts)).keys()
+    if problems := [*check_drafts(drafts, known), *check_expected(expected, _KINDS)]:
         raise InvalidError([*problems, *await _further_problems(store, nestable(drafts, problems), standing)])
     async with store.read() if validate_only else store.transaction() as work:
         await _refuse_stale(work, expected, standing)

@@ -8,6 +8,7 @@ from typing import Generic
 import elevation.model
 from elevation import checks, texts
 from elevation.model import Assignments, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
+from elevation.written import check_written
 from services._chassis.errors import Problem
 from services.policy.model.objects import About, AnyContent, Content, Item, Stored, kind_of, with_assignments
 from services.policy.model.spelling import below, in_contract_spelling, without_echoes
@@ -71,8 +72,10 @@ def duplicate_of(original: Stored[Item], new_name: str) -> Draft[Item]:
 
 def check_draft(draft: Draft[Content], known: Known, existing: Stored[Content] | None = None) -> Iterator[Problem]:
     """Find everything that is wrong with a draft, by itself and by what it refers to or replaces."""
+    named = existing is None  # what is there keeps the name that it has
     found = [
         *in_contract_spelling(draft.kind, _check_content(draft.content, known)),
+        *in_contract_spelling(draft.kind, check_written(draft.content, named=named)),
         *_check_about(draft),
         *_check_platform(draft.content, existing.content if existing else None),
     ]
@@ -82,7 +85,8 @@ def check_draft(draft: Draft[Content], known: Known, existing: Stored[Content] |
 def check_assignments(new: NewAssignments, existing: Stored[Content], known: Known) -> Iterator[Problem]:
     """Find everything that is wrong with the assignments alone; the policy was checked when it was written."""
     content = with_assignments(existing.content, new.assignments)
-    found = in_contract_spelling(type(content), _check_content(content, known))
+    told = [*_check_content(content, known), *check_written(content, named=False)]
+    found = in_contract_spelling(type(content), told)
     own = [problem for problem in found if problem.field.startswith("assignments")]
     yield from (*new.flaws, *without_echoes(own, new.flaws))
 
@@ -124,10 +128,13 @@ def _check_about(draft: Draft[Content]) -> Iterator[Problem]:
         yield Problem("metadata.labels", f"has {len(draft.labels)} labels; at most {MOST_LABELS} are allowed")
     for tag in sorted(draft.scope_tags):
         yield from _plain(texts.check_name("metadata.scope_tags", tag))
+        yield from _plain(texts.check_visible("metadata.scope_tags", tag))
     for label, value in sorted(draft.labels.items()):
         place = f'metadata.labels["{label}"]'
         yield from _plain(texts.check_name(place, label))
         yield from _plain(texts.check_text(place, value, texts.MAX_FACT))
+        yield from _plain(texts.check_visible(place, label))
+        yield from _plain(texts.check_visible(place, value))
 
 
 def _check_platform(wanted: object, present: object) -> Iterator[Problem]:

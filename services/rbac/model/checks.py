@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from elevation.texts import check_new_name
 from services._chassis.access import OWNER
 from services._chassis.errors import Problem
 from services._chassis.nesting import GROUP, cycles
@@ -36,7 +37,10 @@ def object_problems(items: Sequence[AccessObject], state: AccessState) -> Iterat
         place = places[type(item)]
         path = f"{place}[{counts[place]}]"
         counts[place] += 1
-        yield from name_problems(f"{path}.name", item.name)
+        faults = list(name_problems(f"{path}.name", item.name))
+        yield from faults
+        if not faults and state.find(item) is None:
+            yield from (Problem(found.path, found.message) for found in check_new_name(f"{path}.name", item.name))
         if (type(item), item.name) in seen:
             yield Problem(f"{path}.name", f"{item.name!r} is given twice; give each name once")
         seen.add((type(item), item.name))

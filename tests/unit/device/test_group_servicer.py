@@ -83,6 +83,13 @@ async def test_a_type_that_nobody_knows_is_refused(service: DeviceService) -> No
     assert refusal.fields == {"groups[0].type"}
 
 
+async def test_names_and_texts_that_pass_for_others_are_refused(service: DeviceService) -> None:
+    twin, hidden = group("p\u0430ypal"), group("a", description="a\u202eb")
+    member = group("b", "p\u0430ypal")
+    refusal = await refusal_of(apply(service, twin, hidden, member))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", {"groups[0].name", "groups[1].description"})
+
+
 async def test_the_type_of_a_group_cannot_be_changed(service: DeviceService) -> None:
     await apply(service, group("a"))
     refusal = await refusal_of(apply(service, group("a", type=groups_pb2.GROUP_TYPE_USER)))

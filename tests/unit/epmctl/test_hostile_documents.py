@@ -221,3 +221,10 @@ def test_members_are_named_by_others_and_may_be_called_anything(tmp_path: Path) 
     text = GROUP.replace("[alice, bob]", '["pаypal", "cafe\u0301"]')  # noqa: RUF001
     (found,) = load([str(write_documents(tmp_path, text))], closed=False).groups()
     assert len(found.members) == 2
+
+
+def test_two_names_that_look_the_same_are_refused(tmp_path: Path) -> None:
+    twins = [document("Group", name, "{type: USER}") for name in ("COP", "СОР", "Cop")]  # noqa: RUF001
+    (line,) = refusals(tmp_path, *twins)
+    assert line.startswith('8: metadata.name: Group "СОР" stands as "COP", which looks the same, in ')  # noqa: RUF001
+    assert line.endswith(":3 too; rename one")

@@ -149,6 +149,15 @@ async def test_another_text_is_no_name(name: str) -> None:
     assert [field for field, _ in await problems(store_with(), ScopeTag(name))] == ["scope_tags[0].name"]
 
 
+@pytest.mark.parametrize("name", ["p\u0430ypal", "\ufb01nance", "cafe\u0301", "a\u3164"])
+async def test_a_name_that_passes_for_another_is_refused_where_it_is_given_and_kept_where_it_is(name: str) -> None:
+    assert [field for field, _ in await problems(store_with(), ScopeTag(name))] == ["scope_tags[0].name"]
+
+    store = store_with(ScopeTag(name))
+    await apply(store, ScopeTag(name, "told better"))
+    assert store.kept.scope_tags[name].description == "told better"
+
+
 async def test_an_assignment_carries_at_most_a_hundred_tags() -> None:
     tags = [ScopeTag(f"t{number}") for number in range(101)]
     store = store_with(HELPDESK, *tags)
