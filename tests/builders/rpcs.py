@@ -118,7 +118,12 @@ ANY_RIGHT: dict[str, list[tuple[str, Message, Ways]]] = {
         (
             "",
             policies_pb2.ApplyPoliciesRequest(),
-            _ways("policy_authoring.create", "policy_authoring.update", "policy_authoring.assign"),
+            _ways(
+                "policy_authoring.create",
+                "policy_authoring.update",
+                "policy_authoring.assign",
+                "policy_authoring.delete",
+            ),
         )
     ],
     "Check": [
