@@ -43,16 +43,25 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """Hold an object's own fields, and its rules by name."""
+    """Hold what stands in a document about the object, in it, and its rules by name."""
 
-    own: Fields
+    metadata: Fields
+    labels: Fields
+    spec: Fields
     rules: Fields
+
+
+_NOTHING = _Parts({}, {}, {}, {})
 
 
 def differences(before: Stored[Content] | None, after: Stored[Content]) -> tuple[FieldChange, ...]:
     """Return what turns one state into the other: the object's own fields first, then the rules by name."""
-    old, new = _Parts({}, {}) if before is None else _parts(before), _parts(after)
-    changes = list(_of_fields("", old.own, new.own))
+    old, new = _NOTHING if before is None else _parts(before), _parts(after)
+    changes = [*_of_fields("metadata.", old.metadata, new.metadata)]
+    for label in sorted(old.labels.keys() | new.labels.keys()):
+        place = f'metadata.labels["{label}"]'
+        changes.extend(_of_value(place, old.labels.get(label, _ABSENT), new.labels.get(label, _ABSENT)))
+    changes.extend(_of_fields("", old.spec, new.spec))
     for name in sorted(old.rules.keys() | new.rules.keys()):
         found = _of_value("", old.rules.get(name, _ABSENT), new.rules.get(name, _ABSENT))
         changes.extend(replace(change, rule=name) for change in found)
@@ -61,35 +70,19 @@ def differences(before: Stored[Content] | None, after: Stored[Content]) -> tuple
 
 def _parts(stored: Stored[Content]) -> _Parts:
     document = document_of(stored)
-    metadata = {name: value for name, value in _mapping(document["metadata"]).items() if name not in ("name", "labels")}
-    spec = {name: value for name, value in _mapping(document["spec"]).items() if name != "rules"}
-    own = {f"metadata.{name}": value for name, value in _filled(metadata).items()}
-    own |= {f'metadata.labels["{label}"]': value for label, value in sorted(stored.about.labels.items())}
-    rules = [_mapping(rule) for rule in _sequence(_mapping(document["spec"]).get("rules", ()))]
-    return _Parts({**own, **_filled(spec)}, {str(rule["name"]): _filled(rule) for rule in rules})
-
-
-def _filled(fields: Fields) -> dict[str, object]:
-    """Leave out what says nothing: texts that are not filled, blocks of them, and the mode of a filter that is not there."""
-    kept = {name: _plain(value) for name, value in fields.items()}
-    if not kept.get("filter"):
-        kept.pop("filterMode", None)
-    return {name: value for name, value in kept.items() if value not in ("", {})}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return _filled(value)
-    return [_plain(entry) for entry in value] if isinstance(value, list) else value
+    metadata, spec = dict(_mapping(document["metadata"])), dict(_mapping(document["spec"]))
+    del metadata["name"]
+    labels, rules = _mapping(metadata.pop("labels")), spec.pop("rules", [])
+    return _Parts(metadata, labels, spec, {rule["name"]: rule for rule in rules} if isinstance(rules, list) else {})
 
 
 def _of_fields(place: str, before: Fields, after: Fields) -> Iterator[FieldChange]:
     for name in dict.fromkeys((*before, *after)):
-        yield from _of_value(f"{place}{name}", before.get(name, _ABSENT), after.get(name, _ABSENT))
+        yield from _of_value(f"{place}{name}", _filled(before, name), _filled(after, name))
 
 
 def _of_value(place: str, before: object, after: object) -> Iterator[FieldChange]:
-    if before == after:
+    if _plain(before) == _plain(after):
         return
     if before is _ABSENT:
         yield FieldChange(kind=FieldChangeKind.ADDED, field=place, after=_json(after))
@@ -111,15 +104,29 @@ def _of_entries(place: str, before: Sequence[object], after: Sequence[object]) -
         yield FieldChange(kind=FieldChangeKind.ADDED, field=place, after=entry)
 
 
+def _filled(fields: Fields, name: str) -> object:
+    """Return the value of a field, if it says anything: a text that is not filled does not, nor a block of them."""
+    value = fields.get(name, _ABSENT)
+    return _ABSENT if _plain(value) in ("", {}) else value
+
+
+def _plain(value: object) -> object:
+    """Leave out of a value what says nothing, the mode of a filter that is not there too."""
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: plain for name, each in value.items() if (plain := _plain(each)) not in ("", {})}
+    if "filter" not in kept:
+        kept.pop("filterMode", None)
+    return kept
+
+
 def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _mapping(value: object) -> Fields:
     if not isinstance(value, dict):
         raise TypeError(f"{type(value).__name__} is no block of fields")
     return value
-
-
-def _sequence(value: object) -> Sequence[object]:
-    return value if isinstance(value, list | tuple) else ()
