@@ -71,6 +71,8 @@ def plan(places: tuple[str, ...], *, prune: bool, owner: str | None, out: Path |
         prepared = prepare(client, documents, owner=label, prune=prune)
         denied: list[str] = []
         outcomes = prepared.application.check(denied)
+        if denied and prepared.plan.unchecked:
+            raise CommandError(*prepared.notes, *denied, "nobody can tell what would change")
         seen = reconciled(prepared.plan, outcomes)
         outlook = look_ahead(client, prepared.requests, seen)
     notes = [*prepared.notes, *(f"not checked by the server: {line}" for line in denied)]

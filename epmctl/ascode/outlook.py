@@ -1,10 +1,11 @@
-"""Ask the server what would come of a plan: what lint would find, and whom it would reach or leave."""
+"""Ask the server what would come of a plan: what lint would find, and whom it would reach or leave.
+
+A plan is good without an answer, from a server that does not tell or to somebody who may not know; that it lacks is said.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
-
-import grpc
 
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc, lint_pb2, policies_pb2
 from epmctl.ascode.plan import Action, Plan
@@ -14,8 +15,6 @@ from epmctl.documents.wire import Requests, pending_groups
 
 MOST_AFFECTED: Final = 100
 """Entries of who is affected that are told one by one; all are counted."""
-
-_UNTOLD: Final = frozenset({grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED})
 
 Answer = TypeVar("Answer")
 
@@ -56,10 +55,7 @@ def _ask(call: Callable[[], Answer], what: str, untold: list[str]) -> Answer | N
     try:
         return call()
     except CallError as error:
-        if error.code not in _UNTOLD:
-            raise
-        why = "this server does not tell" if error.code is grpc.StatusCode.UNIMPLEMENTED else "; ".join(error.lines)
-        untold.append(f"{what} is not known: {why}")
+        untold.append(f"{what} is not known: {'; '.join(error.lines)}")
         return None
 
 

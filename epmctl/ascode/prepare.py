@@ -6,11 +6,11 @@ from typing import Final
 
 from epmctl.ascode.application import Application, Outcome
 from epmctl.ascode.binding import Terms, bind, kinds_of, terms_of
-from epmctl.ascode.canonical import POLICY_KINDS, Ref, of_documents
+from epmctl.ascode.canonical import POLICY_KINDS, Ref, of_documents, place_in_order
 from epmctl.ascode.difference import FieldAction, FieldChange
 from epmctl.ascode.history import read_pasts
 from epmctl.ascode.live import Live, LiveObject, read_live, said_of_unread
-from epmctl.ascode.plan import Action, Documents, Owner, Plan, make_plan, refuse_strangers, wanted_of
+from epmctl.ascode.plan import Action, Documents, ObjectChange, Owner, Plan, make_plan, refuse_strangers, wanted_of
 from epmctl.client import Client
 from epmctl.documents.model import Document
 from epmctl.documents.wire import Requests, to_requests
@@ -19,6 +19,8 @@ from epmctl.output import show, whole_seconds
 
 UNSEEN: Final = "something that only the server sees"
 """What differs where the server would update an object and no field does."""
+
+_ACTIONS: Final = {"CREATED": Action.CREATE, "UPDATED": Action.UPDATE, "UNCHANGED": Action.UNCHANGED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +53,12 @@ def prepare(
 
 def reconciled(plan: Plan, outcomes: Iterable[Outcome]) -> Plan:
     """Give a plan as the server sees it: it alone knows what is the same to it."""
-    told = {(outcome.kind, outcome.name): outcome.action for outcome in outcomes}
-    objects = []
-    for one in plan.objects:
-        said = told.get((one.ref[0].name, one.ref[1]))
-        if one.action is Action.UPDATE and said == "UNCHANGED":
-            objects.append(replace(one, action=Action.UNCHANGED, fields=()))
-        elif one.action is Action.UNCHANGED and said == "UPDATED":
-            unseen = FieldChange("", UNSEEN, FieldAction.CHANGED, None, None)
-            objects.append(replace(one, action=Action.UPDATE, fields=(unseen,)))
-        else:
-            objects.append(one)
-    return replace(plan, objects=tuple(objects))
+    told = {(outcome.kind, outcome.name): _ACTIONS.get(outcome.action) for outcome in outcomes}
+    objects = [_as_told(one, told.get((one.ref[0].name, one.ref[1]))) for one in plan.objects]
+    for ref in plan.unchecked:
+        action = told.get((ref[0].name, ref[1])) or Action.UNCHANGED
+        objects.append(ObjectChange(ref=ref, action=action, etag="", fields=_unseen(action)))
+    return replace(plan, objects=tuple(sorted(objects, key=lambda one: place_in_order(one.ref))))
 
 
 def settled(terms: Terms, files: Documents, live: Live) -> Terms:
@@ -88,6 +84,18 @@ def settled(terms: Terms, files: Documents, live: Live) -> Terms:
     left = tuple(ref for ref in terms.deletions if ref not in gone)
     kept: Mapping[Ref, str] = {ref: etag for ref, etag in etags.items() if ref not in gone}
     return Terms(kept, left, terms.owner if left else None)
+
+
+def _as_told(one: ObjectChange, told: Action | None) -> ObjectChange:
+    if one.action is Action.UPDATE and told is Action.UNCHANGED:
+        return replace(one, action=Action.UNCHANGED, fields=())
+    if one.action is Action.UNCHANGED and told is Action.UPDATE:
+        return replace(one, action=Action.UPDATE, fields=_unseen(Action.UPDATE))
+    return one
+
+
+def _unseen(action: Action) -> tuple[FieldChange, ...]:
+    return (FieldChange("", UNSEEN, FieldAction.CHANGED, None, None),) if action is Action.UPDATE else ()
 
 
 def _is_done(ref: Ref, now: LiveObject | None, terms: Terms, files: Documents) -> bool:
