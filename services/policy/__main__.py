@@ -2,11 +2,11 @@
 
 import secrets
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import uuid_utils
-from grpc.aio import Channel
+from grpc.aio import Channel, Server
 
 from epm.policy.v1 import agent_pb2_grpc, analysis_pb2_grpc, policies_pb2_grpc, revisions_pb2_grpc, rollouts_pb2_grpc
 from services._chassis.access import AccessControl
@@ -88,8 +88,6 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     bundles, pictures = SqlBundles(database), SqlPictures(database)
     states = DeliveryStates(book, deliveries, bundles, clock)
     means = Means(directories=directory, linting=NoLinting(), most_rules=settings.max_rules_per_policy)
-    administrators = PolicyServicer(store, means, states, access, now=clock.now)
-    revisions = RevisionServicer(store, means, access, now=clock.now)
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
     rollouts = RolloutServicer(convergence, feed, access, now=clock.now)
@@ -111,8 +109,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         refusals=refused.refusals,
         audit=audit,
         public=[
-            partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, administrators),
-            partial(revisions_pb2_grpc.add_RevisionServiceServicer_to_server, revisions),
+            *_authoring(store, means, states, access, now=clock.now),
             partial(rollouts_pb2_grpc.add_RolloutServiceServicer_to_server, rollouts),
             partial(
                 analysis_pb2_grpc.add_AnalysisServiceServicer_to_server,
@@ -128,6 +125,18 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         on_drain=[streams.drain, feed.close],
         close=close,
     )
+
+
+def _authoring(
+    store: SqlStore, means: Means, states: DeliveryStates, access: AccessControl, *, now: Callable[[], datetime]
+) -> list[Callable[[Server], None]]:
+    """Return what puts the servicers of those who author on a server."""
+    policies = PolicyServicer(store, means, states, access, now=now)
+    revisions = RevisionServicer(store, means, access, now=now)
+    return [
+        partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, policies),
+        partial(revisions_pb2_grpc.add_RevisionServiceServicer_to_server, revisions),
+    ]
 
 
 def _reporters(
