@@ -26,7 +26,7 @@ class Entry:
 
 COMMANDS: Mapping[str, Entry] = {
     "simulate": Entry(
-        "epmctl.simulate", "simulate", "Decide elevation attempts offline, with the kernel of the agent."
+        "epmctl.simulate", "simulate", "Decide elevation attempts, offline or as a device of the server would."
     ),
     "demo": Entry("epmctl.demo.command", "demo", "Start everything in a temporary folder and show it at work."),
     "serve": Entry("epmctl.serve", "serve", "Run the services, all in one process or one of them."),
@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, Entry] = {
     "devices": Entry("epmctl.devices", "devices", "List devices, tell what became of them, and let them go."),
     "groups": Entry("epmctl.groups", "groups", "Tell who is in a group."),
     "users": Entry("epmctl.users", "users", "List the users that the server knows."),
+    "effective": Entry("epmctl.effective", "effective", "Tell what applies to a device or a user on it, and why."),
     "rollout": Entry("epmctl.rollout", "rollout", "Tell how far a policy has come, and watch it arrive."),
     "audit": Entry("epmctl.audit", "audit", "List, export and verify the audit logs."),
     "report": Entry("epmctl.report", "report", "Show what was elevated, by whom, and under which rule."),
