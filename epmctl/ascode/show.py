@@ -1,6 +1,7 @@
 """Show a plan: for people line by line, coloured on a terminal, and as JSON for programs."""
 
 import hashlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,9 @@ from epmctl.plain import to_plain, word_of
 LONGEST_VALUE: Final = 120
 MOST_NAMED: Final = 10
 """Devices and users that are named; the counts tell of all."""
+
+MOST_ENTRIES: Final = 20
+"""Entries of one list that are shown one by one."""
 
 _SIGNS: Final[Mapping[Action, tuple[str, str]]] = {
     Action.CREATE: ("+", "green"),
@@ -98,28 +102,33 @@ def _object_lines(one: ObjectChange) -> Iterator[str]:
     for said in said_of_drift(one.drift):
         yield click.style(f"    ! {said}", fg="magenta")
     if one.action is not Action.DELETE:
-        for change in one.fields:
-            yield from _field_lines(change)
+        for _, alike in itertools.groupby(one.fields, lambda change: (change.rule, change.field, change.action)):
+            changes = list(alike)
+            for change in changes[:MOST_ENTRIES]:
+                yield from _field_lines(change)
+            if len(changes) > MOST_ENTRIES:
+                yield f"    ... and {len(changes) - MOST_ENTRIES} more"
 
 
 def _field_lines(change: FieldChange) -> Iterator[str]:
     sign, colour = _FIELD_SIGNS[change.action]
     where = f"rules[{show(change.rule)}]" if change.rule else ""
     field = ".".join(part for part in (where, show(change.field) if change.field else "") if part)
-    if (
-        change.field and change.before is None and change.after is None and change.action is FieldAction.CHANGED
-    ) or not change.field:
-        values = ""
-    elif change.action is FieldAction.CHANGED:
-        values = f": {_value(change.before)} -> {_value(change.after)}"
-    else:
-        values = f": {_value(change.before if change.action is FieldAction.REMOVED else change.after)}"
     note = f"  ({_ORIGINS[change.origin]})" if change.origin is not Origin.FILES else ""
-    yield click.style(f"    {sign} {field}{values}{note}", fg="magenta" if note else colour)
+    yield click.style(f"    {sign} {field}{_values(change)}{note}", fg="magenta" if note else colour)
     content = change.after if change.action is FieldAction.ADDED else None
     if not change.field and isinstance(content, Mapping):
         for key, value in content.items():
             yield click.style(f"        {key}: {_value(value)}", fg=colour)
+
+
+def _values(change: FieldChange) -> str:
+    """Say what was and what will be; nothing of a whole rule, nor of what has no value."""
+    if not change.field or (change.action is FieldAction.CHANGED and change.before is change.after is None):
+        return ""
+    if change.action is FieldAction.CHANGED:
+        return f": {_value(change.before)} -> {_value(change.after)}"
+    return f": {_value(change.before if change.action is FieldAction.REMOVED else change.after)}"
 
 
 def _value(value: Plain) -> str:
