@@ -86,7 +86,6 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory.on_change.append(tell)
     directory.on_connect += [reporter.forget, used.wake]
     bundles, pictures = SqlBundles(database), SqlPictures(database)
-    states = DeliveryStates(book, deliveries, bundles, clock)
     means = Means(directories=directory, linting=NoLinting(), most_rules=settings.max_rules_per_policy)
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
@@ -109,12 +108,9 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         refusals=refused.refusals,
         audit=audit,
         public=[
-            *_authoring(store, means, states, access, now=clock.now),
+            *_authoring(store, means, DeliveryStates(book, deliveries, bundles, clock), access, now=clock.now),
             partial(rollouts_pb2_grpc.add_RolloutServiceServicer_to_server, rollouts),
-            partial(
-                analysis_pb2_grpc.add_AnalysisServiceServicer_to_server,
-                _analysis(store, book, corpus, deliveries=deliveries, clock=clock),
-            ),
+            _analysis(store, book, corpus, deliveries=deliveries, clock=clock),
         ],
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
         workers=[
@@ -154,9 +150,11 @@ def _reporters(
 
 def _analysis(
     store: SqlStore, book: PolicyBook, corpus: CorpusFollower, *, deliveries: Deliveries, clock: Clock
-) -> AnalysisServicer:
+) -> Callable[[Server], None]:
+    """Return what puts the servicer of questions about policies on a server."""
     drafting = Drafting(store, book, corpus.at_least)
-    return AnalysisServicer(drafting, Simulation(drafting, book, deliveries), now=clock.now)
+    servicer = AnalysisServicer(drafting, Simulation(drafting, book, deliveries), now=clock.now)
+    return partial(analysis_pb2_grpc.add_AnalysisServiceServicer_to_server, servicer)
 
 
 async def _presence(holders: SqlHolders, clock: Clock, streams: OpenStreams, reporter: SettingsReporter) -> Presence:
