@@ -44,7 +44,7 @@ _SEVERITIES: Final[Mapping[str, str]] = {"ERROR": "red", "HIGH": "red", "WARNING
 
 def print_plan(plan: Plan, outlook: Outlook, notes: Sequence[str]) -> None:
     """Print what would change and what would come of it."""
-    colour = _may_colour()
+    colour = may_colour()
     for line in _lines(plan, outlook):
         click.echo(line, color=colour)
     for note in (*notes, *outlook.untold):
@@ -89,7 +89,7 @@ def _lines(plan: Plan, outlook: Outlook) -> Iterator[str]:
     if plan.changes:
         yield ""
     for finding in outlook.findings:
-        yield from _finding_lines(finding)
+        yield from finding_lines(finding)
     if outlook.reach is not None and plan.changes:
         yield from _reach_lines(outlook.reach)
     yield click.style(summary(plan), bold=True)
@@ -105,12 +105,13 @@ def _object_lines(one: ObjectChange) -> Iterator[str]:
         for _, alike in itertools.groupby(one.fields, lambda change: (change.rule, change.field, change.action)):
             changes = list(alike)
             for change in changes[:MOST_ENTRIES]:
-                yield from _field_lines(change)
+                yield from field_lines(change)
             if len(changes) > MOST_ENTRIES:
                 yield f"    ... and {len(changes) - MOST_ENTRIES} more"
 
 
-def _field_lines(change: FieldChange) -> Iterator[str]:
+def field_lines(change: FieldChange) -> Iterator[str]:
+    """Say in lines what becomes of one field."""
     sign, colour = _FIELD_SIGNS[change.action]
     where = f"rules[{show(change.rule)}]" if change.rule else ""
     field = ".".join(part for part in (where, show(change.field) if change.field else "") if part)
@@ -140,7 +141,8 @@ def _value(value: Plain) -> str:
     return f"{text[: LONGEST_VALUE // 2]}... ({len(text)} characters, SHA-256 {digest})"
 
 
-def _finding_lines(finding: lint_pb2.Finding) -> Iterator[str]:
+def finding_lines(finding: lint_pb2.Finding) -> Iterator[str]:
+    """Say in lines what lint finds."""
     severity = word_of(lint_pb2.Severity.DESCRIPTOR, finding.severity) or ""
     where = " ".join(show(part) for part in (finding.kind, finding.name, finding.rule) if part)
     said = f"{severity.lower()} {finding.id}  {where}: {show(finding.message)}"
@@ -192,6 +194,6 @@ def _change_json(one: ObjectChange) -> Plain:
     }
 
 
-def _may_colour() -> bool:
+def may_colour() -> bool:
     """Tell whether lines may be coloured: on a terminal that can, where NO_COLOR does not say otherwise."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
