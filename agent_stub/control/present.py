@@ -3,7 +3,7 @@
 from typing import Any
 
 from agent_stub.model import Answer
-from elevation.model import Decision, FileEvidence
+from elevation.model import Decision, FileEvidence, Validation
 
 
 def present_answer(answer: Answer) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def present_decision(decision: Decision) -> dict[str, Any]:
         "outcome": decision.outcome.name,
         "managed": decision.managed,
         "elevationType": decision.elevation_type.name if decision.elevation_type else None,
-        "validations": sorted(validation.name for validation in decision.validations),
+        "validations": [validation.name for validation in Validation if validation in decision.validations],
         "source": decision.source.name,
         "policy": decision.policy,
         "rule": decision.rule,
