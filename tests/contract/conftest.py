@@ -1,4 +1,4 @@
-"""The stores of the device service, for the suites that every one of them passes."""
+"""The stores of the device and the policy service, for the suites that every one of them passes."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,8 +7,12 @@ import pytest
 
 from services.device.ports import Store
 from services.device.store.sql import SqlStore
+from services.policy import ports as policy_ports
+from services.policy.store.objects import SqlStore as SqlPolicyStore
 from tests.builders.device_database import device_database
+from tests.builders.policy_database import policy_database
 from tests.fakes.device import MemoryStore
+from tests.fakes.policy import MemoryStore as MemoryPolicyStore
 from tests.postgres import Cluster
 
 
@@ -25,3 +29,18 @@ async def device_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
         with cluster.fresh_database() as url:
             async with device_database(url) as database:
                 yield SqlStore(database)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def policy_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[policy_ports.Store]:
+    """Give the test an empty store of what is authored: in memory, on SQLite and on PostgreSQL."""
+    if request.param == "memory":
+        yield MemoryPolicyStore()
+    elif request.param == "sqlite":
+        async with policy_database(f"sqlite:///{tmp_path / 'policy.db'}") as database:
+            yield SqlPolicyStore(database)
+    else:
+        cluster: Cluster = request.getfixturevalue("postgres")
+        with cluster.fresh_database() as url:
+            async with policy_database(url) as database:
+                yield SqlPolicyStore(database)
