@@ -1,7 +1,7 @@
 """A place to author policies in: a store in memory, a directory, and administrators with their scopes."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -12,8 +12,9 @@ from services.policy.model.drafts import Draft, NewAssignments
 from services.policy.model.edits import Written
 from services.policy.model.listing import Wanted
 from services.policy.model.objects import AnyContent, Item, Stored, kind_of
-from services.policy.ports import Store
+from services.policy.ports import Store, Work
 from services.policy.usecases import authoring, listing
+from services.policy.usecases.calls import Call, Form, answer_once
 from services.policy.usecases.means import Means
 from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE, Author
 from tests.builders.policy import creation, stored
@@ -74,6 +75,26 @@ class Desk(Generic[AnyStore]):
         """Create an object from a draft."""
         async with self.store.writing() as work:
             return await authoring.create_object(work, self.means, wanted, author=self.author(by, CREATE))
+
+    async def create_once(
+        self,
+        content: Item,
+        request_id: str,
+        *,
+        by: str = "root",
+        digest: bytes = b"1",
+        now: datetime = NOW,
+        validate_only: bool = False,
+    ) -> str:
+        """Create an object in a call that is made once; return its etag as the call is answered."""
+        author = replace(self.author(by, CREATE, now=now), validate_only=validate_only)
+
+        async def verb(work: Work) -> str:
+            made = await authoring.create_object(work, self.means, draft(content), author=author)
+            return made.stored.about.etag
+
+        form = Form(write=str.encode, read=bytes.decode)
+        return await answer_once(self.store, Call(request_id, digest), verb, form=form, author=author)
 
     async def update(
         self, content: Item, *, etag: str, by: str = "root", tags: Iterable[str] = (), now: datetime = NOW

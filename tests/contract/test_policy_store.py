@@ -17,9 +17,10 @@ from services._chassis.client import MESSAGE_LIMIT
 from services._chassis.db import Database
 from services._chassis.errors import ConflictError
 from services._chassis.migrate import differences, upgrade
-from services._chassis.paging import LARGEST_PAGE, PageRequest
+from services._chassis.paging import LARGEST_PAGE, PageRequest, page_request
+from services.policy.model.listing import Order, Sorting
 from services.policy.model.objects import AnyContent, Change, Stored
-from services.policy.ports import CorpusReader, Selection, Store
+from services.policy.ports import CorpusReader, KeptAnswer, Selection, Store
 from services.policy.store.objects import SqlStore
 from services.policy.store.tables import AUDIT, HISTORY, METADATA, OBJECT
 from tests.builders.authoring import desk_at
@@ -175,6 +176,93 @@ async def test_pages_are_narrowed_by_tags_before_they_are_cut(store: ReadableSto
     assert await names(store, ReusableCertificate, PageRequest(2), frozenset({"emea"})) == ["a", "c"]
     assert await names(store, ReusableCertificate, PageRequest(9), frozenset({"emea", "apac"})) == ["a", "b", "c", "e"]
     assert await names(store, ReusableCertificate, PageRequest(9), frozenset({"emea%"})) == []
+
+
+@pytest.mark.parametrize(
+    ("by", "names"), [(Sorting.NAME, "abcde"), (Sorting.UPDATED, "ecabd"), (Sorting.REVISION, "dabec")]
+)
+@pytest.mark.parametrize("descending", [False, True])
+async def test_pages_follow_one_another_in_every_order(
+    store: ReadableStore, by: Sorting, names: str, *, descending: bool
+) -> None:
+    facts = {"a": (2, 3), "b": (2, 3), "c": (1, 5), "d": (3, 1), "e": (0, 4)}
+    for name, (moment, revision) in facts.items():
+        await put(store, stored(reusable(name), revision=revision, now=NOW + timedelta(microseconds=moment)))
+    selection = Selection(order=Order(by, descending=descending))
+    for size in (1, 2, 4):
+        found, request = "", PageRequest(size)
+        async with store.reading() as work:
+            while True:
+                page = await work.page(ReusableCertificate, request, selection)
+                found += "".join(item.name for item in page.items)
+                if not page.next_token:
+                    break
+                request = page_request(page_size=size, page_token=page.next_token, shape=selection.order.shape)
+        assert found == (names[::-1] if descending else names)
+
+
+async def test_pages_hold_only_what_passes_the_test_and_are_full(store: ReadableStore) -> None:
+    await put(store, *(stored(reusable(f"c{number:03}"), "emea") for number in range(250)))
+    selection = Selection(frozenset({"emea"}), lambda item: item.name.endswith("9"))
+    async with store.reading() as work:
+        first = await work.page(ReusableCertificate, PageRequest(24), selection)
+        rest = await work.page(ReusableCertificate, PageRequest(24, ("c239",)), selection)
+    assert [item.name for item in first.items] == [f"c{number:02}9" for number in range(24)]
+    assert first.next_token == PageRequest(24).next_token(("c239",))
+    assert [item.name for item in rest.items] == ["c249"]
+    assert rest.next_token == ""
+
+
+async def test_a_page_that_is_just_full_is_the_last_if_nothing_else_passes(store: ReadableStore) -> None:
+    await put(store, *(stored(reusable(f"c{number:03}")) for number in range(130)))
+    selection = Selection(matches=lambda item: item.name in {"c000", "c120"})
+    async with store.reading() as work:
+        page = await work.page(ReusableCertificate, PageRequest(2), selection)
+    assert ([item.name for item in page.items], page.next_token) == (["c000", "c120"], "")
+
+
+async def test_what_a_call_was_answered_is_kept_for_its_caller(store: ReadableStore) -> None:
+    made = KeptAnswer(b"digest", b"answer", NOW)
+    async with store.writing() as work:
+        await work.requests.keep("user:alice", "id-1", made, oldest=NOW - timedelta(days=1))
+    async with store.reading() as work:
+        assert await work.requests.find("user:alice", "id-1") == made
+        assert await work.requests.find("user:bob", "id-1") is None
+        assert await work.requests.find("user:alice", "ID-1") is None
+
+
+async def test_an_answer_takes_the_place_of_an_older_one_and_old_ones_are_dropped(store: ReadableStore) -> None:
+    times = {"old": NOW - timedelta(days=1), "young": NOW - timedelta(hours=23), "same": NOW - timedelta(hours=1)}
+    for name, time in times.items():
+        async with store.writing() as work:
+            kept = KeptAnswer(b"", name.encode(), time)
+            await work.requests.keep("user:alice", name, kept, oldest=NOW - timedelta(days=9))
+    new = KeptAnswer(b"new", b"", NOW)
+    async with store.writing() as work:
+        await work.requests.keep("user:alice", "same", new, oldest=NOW - timedelta(days=1))
+    async with store.reading() as work:
+        found = [await work.requests.find("user:alice", name) for name in times]
+    assert found == [None, KeptAnswer(b"", b"young", times["young"]), new]
+
+
+async def test_an_answer_shares_the_fate_of_its_transaction(store: ReadableStore) -> None:
+    async def keep_and_fail() -> None:
+        async with store.writing() as work:
+            await work.requests.keep("user:alice", "id", KeptAnswer(b"", b"", NOW), oldest=NOW)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await keep_and_fail()
+    async with store.reading() as work:
+        assert await work.requests.find("user:alice", "id") is None
+
+
+async def test_of_calls_under_one_identifier_at_once_one_writes_and_all_get_its_answer(store: ReadableStore) -> None:
+    at = desk_at(store)
+    answers = await asyncio.gather(*(at.create_once(settings_policy(), "id-1") for _ in range(8)))
+    assert len(set(answers)) == 1
+    async with store.reading() as work:
+        assert await work.revision() == 1
 
 
 async def test_who_names_a_certificate_is_known(store: ReadableStore) -> None:

@@ -1,5 +1,6 @@
 """Lists of what is authored: by which fields they are filtered, and in which orders they stand."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,16 +73,20 @@ def microseconds(time: datetime) -> int:
 
 def read_order(order_by: str) -> Order | Problem:
     """Read an order (AIP-132), or say what is wrong with it."""
-    words = order_by.split()
     known = {sorting.value: sorting for sorting in Sorting}
+    words = [(found[0], found.start() + 1) for found in re.finditer(r"\S+", order_by)]
     if not words:
         return BY_NAME
-    if words[0] not in known or words[1:] not in ([], ["asc"], ["desc"]):
-        return Problem(
-            "order_by",
-            f'"{order_by}" is no order; give one of {", ".join(known)}, perhaps followed by desc (position 1)',
-        )
-    return Order(known[words[0]], descending=words[1:] == ["desc"])
+    (first, at), *rest = words
+    if first not in known:
+        return Problem("order_by", f'"{first}" is no order; known are {", ".join(known)} (position {at})')
+    if not rest:
+        return Order(known[first])
+    (second, at), *more = rest
+    if second != "desc" or more:
+        at = more[0][1] if second == "desc" else at
+        return Problem("order_by", f"{first} is followed by desc or by nothing (position {at})")
+    return Order(known[first], descending=True)
 
 
 def read_filter(kind: type[Content], text: str) -> Test | Problem | None:
