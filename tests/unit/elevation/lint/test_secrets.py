@@ -1,0 +1,117 @@
+"""What looks like a secret in a command line, and what does not."""
+
+import shlex
+from time import process_time
+
+import pytest
+
+from elevation.lint.secrets import secret_in
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "password=hunter2",
+        "--password hunter2",
+        "--password /Abc123!",
+        "--passphrase 'correct horse'",
+        "-password:foo",
+        "/password hunter2",
+        "/pass:foo",
+        "PWD=abcd",
+        "ADMINPASSWORD=foo",
+        "DB_PASS=abc",
+        "--db-pwd abc",
+        "--token abc123",
+        "token:abc",
+        "AuthToken=zzz9",
+        "--api-key=zzz",
+        "--client-secret s3cr3t",
+        "-pin 123456",
+        "'Server=x;User=y;Password=abc;'",
+        '\'{"token": "abc"}\'',
+        "-p Secret123",
+        "-p secret",
+        "/p:Hunter22",
+        "-pw foo1Bar!",
+        "--key Zm9vYmFyMTIzNDU2Nzg5MA==",
+        "-u bob:hunter2",
+        "use x /user:a Passw0rd!",
+        "-H 'Authorization: Bearer abcdef123456'",
+        "Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc",
+        "AKIAABCDEFGHIJKLMNOP",
+        "ghp_abcdefghijklmnopqrst1234567890",
+        "https://bob:pw1@host/x",
+        "'-----BEGIN RSA PRIVATE KEY-----'",
+    ],
+)
+def test_a_line_with_a_secret_is_found_and_the_secret_not_repeated(line: str) -> None:
+    words = shlex.split(line)
+    said = secret_in(words, "tool.exe")
+    assert said
+    assert not any(secret in said for secret in ("hunter2", "abc123", "Passw0rd", "s3cr3t", "correct", "zzz"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "/silent /norestart",
+        "/qn TRANSFORMS=x.mst",
+        "--password",
+        "--password --user x",
+        "--password $PW",
+        "--password=%PASS%",
+        "--password=${PASS}",
+        "--password=prompt",
+        "--password-file /etc/x",
+        "--password-stdin",
+        "--secret /run/secrets/x",
+        "-Token <token>",
+        "--token-type bearer",
+        "--max-tokens 100",
+        "--tokenize x",
+        "--passthrough yes",
+        "--bypass=1",
+        "-ExecutionPolicy Bypass",
+        "/compass=on",
+        "mode=passive",
+        "-p 8080",
+        "-p dir",
+        "/p Release",
+        "/p:Configuration=Release",
+        "-p com.example.App1",
+        "install -p /opt/x",
+        "--pin 12",
+        "--key name",
+        "/key file.pem",
+        "--key-size 4096",
+        "-u bob",
+        "https://host:8080/x",
+        "https://$USER:$PASS@host",
+        "basic authentication",
+        "reset password now",
+        "change-password",
+        f"--hash sha256:{'a' * 64}",
+    ],
+)
+def test_a_line_without_a_secret_is_left_alone(line: str) -> None:
+    assert secret_in(shlex.split(line), "tool.exe") == ""
+
+
+@pytest.mark.parametrize("program", ["mysql.exe", "MySQL", "7z.exe"])
+def test_some_programs_take_a_password_right_behind_an_option(program: str) -> None:
+    assert secret_in(["-pfoo"], program)
+    assert secret_in(["-pfoo"], "tool.exe") == ""
+
+
+@pytest.mark.parametrize(
+    "part", ["-", "a", "password", "a.", "-eyJ", "://a", "a b ", "--x=y ", "bearer ", "a@", "SG.", "pw.=", "a:b@c://"]
+)
+def test_a_line_of_the_greatest_length_is_read_in_no_time(part: str) -> None:
+    line = (part * 8192)[:8192]
+    begun = process_time()
+    secret_in([line], "tool")
+    secret_in(line.split(), "tool")
+    assert process_time() - begun < 1
