@@ -17,14 +17,13 @@ def device_problems(device: str) -> Iterator[Problem]:
 
 def visible_device(directory: Directory, named: str, permit: Permit) -> DirectoryDevice:
     """Return a device by its identifier or name. Raises NotFoundError where there is none, or none that may be seen."""
-    found = directory.devices.get(named)
-    if found is None:
-        # A name may have been another device's before; the one that is enrolled counts.
-        named_so = [device for device in directory.devices.values() if device.name == named]
-        found = min(named_so, key=lambda device: (not device.enrolled, device.device_id), default=None)
-    if found is None or not permit.sees(found.scope_tags):
+    by_id = directory.devices.get(named)
+    candidates = [by_id] if by_id else [device for device in directory.devices.values() if device.name == named]
+    seen = [device for device in candidates if permit.sees(device.scope_tags)]
+    if not seen:
         raise NotFoundError(f'there is no device "{named}"; list them for their names')
-    return found
+    # A name may have been another device's before; the one that is enrolled counts.
+    return min(seen, key=lambda device: (not device.enrolled, device.device_id))
 
 
 def effective_settings(there: Drafted, device: DirectoryDevice, user: str, permit: Permit) -> EffectiveSettings:

@@ -293,7 +293,7 @@ class SimulateRequest(_message.Message):
 
     @_builtins.property
     def grants(self) -> _containers.RepeatedCompositeFieldContainer[_document_pb2.Grant]:
-        """Approvals in force."""
+        """Approvals in force. One without `not_before` has been for ever."""
 
     @_builtins.property
     def draft(self) -> Global___Draft:
@@ -400,12 +400,14 @@ class SettingOrigin(_message.Message):
     setting: _builtins.str
     """Setting, in the spelling of the document form, for example `defaultResponse`."""
     value: _builtins.str
-    """Its value, as documents write it."""
+    """Its value, as documents write it; `none` for no validations, and for the scope where no data is sent."""
     conflicting: _builtins.bool
     """Whether other policies say something else."""
     @_builtins.property
     def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Settings policies that say so, by name. Empty: it is the value where no policy says anything."""
+        """Settings policies that say so, by name; of validations those that ask for any. Empty: it is the value where no policy says anything, or where
+        policies disagree and none says what counts then.
+        """
 
     def __init__(
         self,
@@ -525,7 +527,7 @@ class PolicyReach(_message.Message):
     USER_TARGETED_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """Revision of its content."""
+    """Revision of its content; 0 for one as it is drafted, and for one that the caller may not see."""
     applies: _builtins.bool
     """Whether it applies."""
     user_targeted: _builtins.bool
@@ -536,7 +538,7 @@ class PolicyReach(_message.Message):
 
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReachReason]:
-        """The reasons: includes that hold, or why none does."""
+        """The reasons: excludes that hold; else includes that hold; else every include, and why it does not. None for a policy that the caller may not see."""
 
     def __init__(
         self,
