@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from elevation.model import GroupType
-from epm.policy.v1 import policies_pb2, policies_pb2_grpc
+from epm.policy.v1 import policies_pb2, policies_pb2_grpc, revisions_pb2, revisions_pb2_grpc
+from services._chassis.call_reason import REASON
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
 from services.policy.admin_servicer.policies import PolicyServicer
+from services.policy.revision_servicer import RevisionServicer
 from services.policy.store.objects import SqlStore
 from services.policy.store.tables import AUDIT
 from services.policy.usecases.means import Means
@@ -58,15 +60,25 @@ class Service:
         """Return the servicer as a service."""
         means = Means(directories=self.directories, linting=self.linting)
         servicer = PolicyServicer(SqlStore(self.database), means, self.states, self.access.control, now=self.clock.now)
-        add = partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, servicer)
-        return ServiceParts(name="policy", access=self.access.control, public=[add])
+        revisions = RevisionServicer(SqlStore(self.database), means, self.access.control, now=self.clock.now)
+        return ServiceParts(
+            name="policy",
+            access=self.access.control,
+            public=[
+                partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, servicer),
+                partial(revisions_pb2_grpc.add_RevisionServiceServicer_to_server, revisions),
+            ],
+        )
 
-    async def call(self, rpc: str, by: str = "root", **fields: Any) -> Any:
-        """Call an RPC as somebody."""
-        request = getattr(policies_pb2, f"{rpc}Request")(**fields)
+    async def call(self, rpc: str, by: str = "root", *, reason: str = "", **fields: Any) -> Any:
+        """Call an RPC as somebody, perhaps with a reason."""
+        ours = policies_pb2 if hasattr(policies_pb2, f"{rpc}Request") else revisions_pb2
+        request = getattr(ours, f"{rpc}Request")(**fields)
+        metadata = [*(bearer(self.tokens[by]) if by else ()), *([(REASON, reason.encode())] if reason else ())]
         async with self.doors.public() as channel:
-            stub = policies_pb2_grpc.PolicyServiceStub(channel)
-            return await getattr(stub, rpc)(request, metadata=bearer(self.tokens[by]) if by else ())
+            of_policies = policies_pb2_grpc.PolicyServiceStub(channel)
+            stub = of_policies if ours is policies_pb2 else revisions_pb2_grpc.RevisionServiceStub(channel)
+            return await getattr(stub, rpc)(request, metadata=metadata)
 
     async def audited(self) -> list[AuditRow]:
         """Return the audit record, oldest first."""
