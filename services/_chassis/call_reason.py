@@ -1,6 +1,7 @@
 """The reason that an administrator gives for a call, for the audit record: metadata beside the request, of any method.
 
-INVARIANT: it is never logged, nor repeated in an answer; it may name people and cases.
+INVARIANT: it is never logged, nor repeated in an answer to the call; it may name people and cases. Whoever may see a history
+that it stands in reads it there.
 """
 
 from collections.abc import Sequence
