@@ -19,7 +19,7 @@ from services.policy.model.objects import Action, Change, Stored
 from services.policy.model.revisions import Past, Revision
 from services.policy.ports import Store
 from services.policy.store.objects import SqlStore
-from services.policy.store.tables import HISTORY
+from services.policy.store.tables import AUDIT, HISTORY
 from services.policy.usecases import authoring
 from services.policy.usecases.scope import CREATE
 from tests.builders.applying import applied, deleting, expecting, revision_at, revisions_of, rolled_back
@@ -182,6 +182,17 @@ async def test_every_change_adds_its_revisions_and_none_is_ever_altered(database
             known = list(now)
         async with database.read() as tx:
             assert (await tx.execute(sa.text("SELECT count(*) FROM policy_audit"))).scalar_one() == len(known)
+
+
+async def test_the_audit_record_tells_of_rollbacks_and_of_what_came_as_code(database_url: str) -> None:
+    async with policy_database(database_url) as database:
+        at = desk_at(SqlStore(database))
+        await applied(at, settings_policy())
+        await applied(at, settings_policy(enabled=False), as_code=True)
+        await rolled_back(at, SettingsPolicy, "workstations", 1)
+        async with database.read() as tx:
+            found = await tx.execute(sa.select(AUDIT.c.details).order_by(AUDIT.c.sequence))
+            assert list(found.scalars()) == ["{}", '{"as_code":"true"}', '{"rolled_back_to":"1"}']
 
 
 async def test_of_two_applies_of_the_same_plan_at_once_one_wins_and_the_other_learns_why(database_url: str) -> None:

@@ -1,5 +1,7 @@
 """Changes as the audit record states them."""
 
+from collections.abc import Iterator
+
 from services._chassis.audit import AuditEntry
 from services.policy.model.documents import document_of
 from services.policy.model.objects import Change, Content, kind_of
@@ -14,4 +16,12 @@ def entry_of(change: Change[Content]) -> AuditEntry:
         target=change.subject.name,
         before=document_of(change.before) if change.before else None,
         after=document_of(change.after) if change.after else None,
+        details=dict(_details(change)),
     )
+
+
+def _details(change: Change[Content]) -> Iterator[tuple[str, str]]:
+    if change.rolled_back_to:
+        yield "rolled_back_to", str(change.rolled_back_to)
+    if change.as_code:
+        yield "as_code", "true"
