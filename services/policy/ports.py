@@ -135,7 +135,10 @@ class Linting(Protocol):
     """Find what is accepted in policies and probably not meant."""
 
     def errors(self, content: AnyContent, /) -> Sequence[Finding]:
-        """Return why the object must not be saved, by itself; whatever else may be wrong with it."""
+        """Return why the object must not be saved, by itself, but for what its author may accept and does.
+
+        Whatever else may be wrong with it: it was not checked.
+        """
         ...
 
     async def findings(self, edits: Sequence[AnyEdit], permit: Permit, /) -> Sequence[Finding]:

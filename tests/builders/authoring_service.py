@@ -47,6 +47,7 @@ class Service:
     states: FakeDeviceStates = field(default_factory=FakeDeviceStates)
     linting: FakeLinting = field(default_factory=FakeLinting)
     clock: FakeClock = field(default_factory=FakeClock)
+    most_rules: int = 100
 
     def __post_init__(self) -> None:
         self.tokens = {"root": self.access.owner("user:root")}
@@ -58,7 +59,7 @@ class Service:
 
     def parts(self) -> ServiceParts:
         """Return the servicer as a service."""
-        means = Means(directories=self.directories, linting=self.linting)
+        means = Means(directories=self.directories, linting=self.linting, most_rules=self.most_rules)
         servicer = PolicyServicer(SqlStore(self.database), means, self.states, self.access.control, now=self.clock.now)
         revisions = RevisionServicer(SqlStore(self.database), means, self.access.control, now=self.clock.now)
         return ServiceParts(
@@ -92,11 +93,11 @@ class Service:
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Service]:
+async def running(folder: Path, *, most_rules: int = 100) -> AsyncIterator[Service]:
     """Run the service at a public door until the block ends."""
     database = await Database.connect(f"sqlite:///{folder / 'policy.db'}", service="policy")
     await upgrade(database)
-    service = Service(database)
+    service = Service(database, most_rules=most_rules)
     async with open_doors(folder, service.parts(), clock=FakeClock()) as service.doors:
         yield service
     await database.close()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias
 
-from elevation.lint.findings import Finding, Severity
+from elevation.lint.findings import Finding
 from services.policy.model.objects import AnyContent, Content, Stored
 
 MOST_FINDINGS = 200
@@ -31,7 +31,5 @@ class Written(Generic[Content]):
 
 
 def told(findings: Sequence[Finding], *, most: int = MOST_FINDINGS) -> tuple[Finding, ...]:
-    """Return the findings that an answer carries: errors are refused instead, and what its author accepts is left out."""
-    return tuple(finding for finding in findings if finding.severity < Severity.ERROR and not finding.ignored_because)[
-        :most
-    ]
+    """Return the findings that an answer carries: what its author accepts is left out."""
+    return tuple(finding for finding in findings if not finding.ignored_because)[:most]
