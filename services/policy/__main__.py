@@ -110,7 +110,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         public=[
             *_authoring(store, means, DeliveryStates(book, deliveries, bundles, clock), access, now=clock.now),
             partial(rollouts_pb2_grpc.add_RolloutServiceServicer_to_server, rollouts),
-            _analysis(store, book, corpus, deliveries=deliveries, clock=clock),
+            _analysis(Drafting(store, book, corpus.at_least, means), book, deliveries, clock),
         ],
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
         workers=[
@@ -148,11 +148,8 @@ def _reporters(
     return settings, UsedGroupsReporter(book, UsedGroupsReports(device), catch_up=catch_up)
 
 
-def _analysis(
-    store: SqlStore, book: PolicyBook, corpus: CorpusFollower, *, deliveries: Deliveries, clock: Clock
-) -> Callable[[Server], None]:
+def _analysis(drafting: Drafting, book: PolicyBook, deliveries: Deliveries, clock: Clock) -> Callable[[Server], None]:
     """Return what puts the servicer of questions about policies on a server."""
-    drafting = Drafting(store, book, corpus.at_least)
     servicer = AnalysisServicer(drafting, Simulation(drafting, book, deliveries), now=clock.now)
     return partial(analysis_pb2_grpc.add_AnalysisServiceServicer_to_server, servicer)
 

@@ -10,7 +10,7 @@ from typing import Any
 from elevation.codec.decisions import encode_evidence
 from elevation.codec.document import encode_grant
 from elevation.codec.words import encode_word
-from elevation.model import Attempt, RulesPolicy, SettingsPolicy
+from elevation.model import Attempt, DefaultResponse, Group, GroupType, RulesPolicy, SettingsPolicy
 from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
 from services._chassis.server import ServiceParts
@@ -18,13 +18,16 @@ from services._chassis.times import time_to_proto
 from services.policy.analysis_servicer import AnalysisServicer
 from services.policy.model.objects import Stored
 from services.policy.usecases.drafted import Drafting
+from services.policy.usecases.means import Means
 from services.policy.usecases.simulation import Simulation
 from tests.builders.doors import OpenDoors, bearer, open_doors
+from tests.builders.elevation import HASH, policy, rule
 from tests.builders.refusals import Refusal, refusal_of
 from tests.builders.rollouts import World, world
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import FakeClock
-from tests.fakes.policy_delivery import stored
+from tests.fakes.policy import FakeLinting
+from tests.fakes.policy_delivery import FakeDirectories, assigned, device, group, settings, stored
 
 READ = "policy_authoring.read"
 
@@ -35,6 +38,8 @@ class Questions:
 
     world: World = field(default_factory=lambda: world("d1"))
     access: FakeAccess = field(default_factory=lambda: FakeAccess(FakeClock()))
+    linting: FakeLinting = field(default_factory=FakeLinting)
+    most_rules: int = 100
 
     def __post_init__(self) -> None:
         self.tokens = {"root": self.access.owner("user:root")}
@@ -46,7 +51,8 @@ class Questions:
 
     def parts(self) -> ServiceParts:
         """Return the servicer as a service."""
-        drafting = Drafting(self.world.store, self.world.book, self.world.caught_up)
+        means = Means(directories=self.world.directories, linting=self.linting, most_rules=self.most_rules)
+        drafting = Drafting(self.world.store, self.world.book, self.world.caught_up, means)
         simulation = Simulation(drafting, self.world.book, self.world.deliveries)
         servicer = AnalysisServicer(drafting, simulation, now=FakeClock().now)
         add = partial(analysis_pb2_grpc.add_AnalysisServiceServicer_to_server, servicer)
@@ -105,3 +111,32 @@ def named(origins: Iterable[Any], setting: str) -> tuple[str, list[str], bool]:
     """Return the value of a setting, the policies that say so, and whether others say something else."""
     [found] = [origin for origin in origins if origin.setting == setting]
     return found.value, list(found.policies), found.conflicting
+
+
+def office() -> Questions:
+    """Have devices, groups and two policies for all devices to ask about."""
+    directories = FakeDirectories(
+        device("d1", "alice"),
+        device("d2", scope_tags=["emea"]),
+        device("d3", enrolled=False),
+        replace(device("d4"), quarantined=True),
+        replace(device("d5"), attributes={}),
+        groups=[
+            group("developers", "alice", kind=GroupType.USER),
+            Group("engineers", GroupType.USER, groups=("developers",)),
+            group("kiosks", "D2"),
+            group("windows", where='os = "windows"'),
+        ],
+    )
+    here = World(directories)
+    here.author(
+        stored(settings("base", default_response=DefaultResponse.USER_CONFIRMED, assignments=assigned("all-devices"))),
+        stored(tools("tools")),
+    )
+    return Questions(here)
+
+
+def tools(name: str, *groups: str, exclude: tuple[str, ...] = (), where: str = "", **detection: Any) -> RulesPolicy:
+    """Make a rules policy of one rule for the groups, or for all devices; further keywords are fields of its detection."""
+    made = policy(rule("setup", **{"file_hash": HASH, **detection}), name=name)
+    return replace(made, assignments=assigned(*groups or ("all-devices",), exclude=exclude, where=where))

@@ -19,7 +19,9 @@ from services.policy.model.effective import EffectivePolicies
 from services.policy.model.objects import AnyContent, Corpus, Item, Stored, certificates_named, kind_of
 from services.policy.model.spelling import below, without_echoes
 from services.policy.ports import Store
+from services.policy.usecases.checking import errors_of
 from services.policy.usecases.documents import PolicyBook
+from services.policy.usecases.means import Means
 from services.policy.usecases.references import nameable
 
 CaughtUp: TypeAlias = "Callable[[int], Awaitable[None]]"
@@ -74,10 +76,11 @@ class Drafted:
 class Drafting:
     """Lay drafts over the newest policies."""
 
-    def __init__(self, store: Store, book: PolicyBook, caught_up: CaughtUp) -> None:
+    def __init__(self, store: Store, book: PolicyBook, caught_up: CaughtUp, means: Means) -> None:
         self._store = store
         self._book = book
         self._caught_up = caught_up
+        self._means = means
 
     async def stored(self) -> Drafted:
         """Return what is stored, once it is as new as anything that was saved before. Raises UnavailableError."""
@@ -89,18 +92,19 @@ class Drafting:
             raise UnavailableError("the policies were not read yet; try again", reason="POLICIES_NOT_READ")
         return Drafted(corpus, self._book.directory(), effective)
 
+    def drafted(
+        self, stored: Drafted, overlay: Overlay, permit: Permit, *, now: datetime, beside: Iterable[Problem] = ()
+    ) -> Drafted:
+        """Return what would be. Raises InvalidError with all problems that a save would have, and those `beside` it."""
+        problems = [*beside, *problems_of(overlay, stored, permit, most_rules=self._means.most_rules)]
+        problems += [problem for draft in overlay.drafts for problem in errors_of(self._means, draft)]
+        if problems:
+            raise InvalidError(problems)
+        return laid_over(stored, overlay, permit, now=now)
 
-def drafted(
-    stored: Drafted, overlay: Overlay, permit: Permit, *, now: datetime, beside: Iterable[Problem] = ()
-) -> Drafted:
-    """Return what would be. Raises InvalidError with all problems of the draft, and those `beside` it."""
-    if problems := [*beside, *problems_of(overlay, stored, permit)]:
-        raise InvalidError(problems)
-    return laid_over(stored, overlay, permit, now=now)
 
-
-def problems_of(overlay: Overlay, stored: Drafted, permit: Permit) -> Iterator[Problem]:
-    """Find everything that is wrong with a draft, as a save of all of it at once would."""
+def problems_of(overlay: Overlay, stored: Drafted, permit: Permit, *, most_rules: int) -> Iterator[Problem]:
+    """Find everything that is wrong with a draft, as a save of all of it at once would, but for lint's errors."""
     yield from overlay.flaws
     yield from _repeated(overlay)
     present = _by_key(stored.corpus)
@@ -116,7 +120,7 @@ def problems_of(overlay: Overlay, stored: Drafted, permit: Permit) -> Iterator[P
             message = f"{draft.title} is not within your scope; choose another name"
             yield Problem(f"{draft.place}.metadata.name", message)
             existing = None
-        yield from check_draft(draft, Known(groups, own | nameable(left, existing, [permit])), existing)
+        yield from check_draft(draft, Known(groups, own | nameable(left, existing, [permit]), most_rules), existing)
     yield from _problems_of_groups(overlay, stored)
     for deletion in overlay.deletions:
         yield from _problems_of_deletion(deletion, overlay, present, permit)

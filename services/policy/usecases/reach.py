@@ -14,7 +14,7 @@ from services.policy.model.objects import Stored
 from services.policy.model.origins import EffectiveSettings
 from services.policy.model.reach import Reach, Viewpoint, reach_of, without_name
 from services.policy.usecases.devices import device_problems, effective_settings, visible_device
-from services.policy.usecases.drafted import Drafted, Drafting, Overlay, drafted
+from services.policy.usecases.drafted import Drafted, Drafting, Overlay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ async def effective_policy(
 ) -> EffectivePolicy:
     """Return what applies. Raises InvalidError with all problems, NotFoundError for a device, UnavailableError."""
     problems = [*wanted.flaws, *device_problems(wanted.device)]
-    there = drafted(await drafting.stored(), wanted.overlay, permit, now=now, beside=problems)
+    there = drafting.drafted(await drafting.stored(), wanted.overlay, permit, now=now, beside=problems)
     device = visible_device(there.directory, wanted.device, permit)
     user = wanted.user if wanted.user in device.users else ""
     memberships = there.effective.memberships(device, user)

@@ -18,7 +18,7 @@ from services.policy.model.origins import EffectiveSettings
 from services.policy.ports import Deliveries
 from services.policy.usecases.devices import device_problems, effective_settings, visible_device
 from services.policy.usecases.documents import PolicyBook
-from services.policy.usecases.drafted import Drafted, Drafting, Overlay, drafted, hidden
+from services.policy.usecases.drafted import Drafted, Drafting, Overlay, hidden
 
 MOST_COMPILED = 32
 """Compiled policies that are kept: a test run asks for many attempts of few users."""
@@ -77,7 +77,7 @@ class Simulation:
         """
         stored = await self._drafting.stored()
         problems = [*wanted.flaws, *device_problems(wanted.device)]
-        there = drafted(stored, wanted.overlay, permit, now=now, beside=problems)
+        there = self._drafting.drafted(stored, wanted.overlay, permit, now=now, beside=problems)
         device = visible_device(there.directory, wanted.device, permit)
         document = there.effective.document(device)
         out_of_sight = hidden(there.corpus.rules_policies, permit)
