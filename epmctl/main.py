@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Entry] = {
     "serve": Entry("epmctl.serve", "serve", "Run the services, all in one process or one of them."),
     "ca": Entry("epmctl.ca", "ca", "Make the certificates of separate services, and change the key that signs policy."),
     "login": Entry("epmctl.login", "login", "Log in to a server, with a token or at an identity provider."),
+    "lint": Entry("epmctl.linting.command", "lint", "Find what is accepted in documents and probably not meant."),
     "schema": Entry("epmctl.schema.command", "schema", "Print the JSON Schema of documents, for editors."),
     "apply": Entry("epmctl.apply", "apply", "Make the server hold what the documents say."),
     "plan": Entry("epmctl.plan", "plan", "Show what apply would change, and keep it for later."),

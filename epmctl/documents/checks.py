@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from elevation import checks, texts
@@ -18,8 +19,22 @@ _OF_METADATA: Final = frozenset({"name", "description"})
 _STEP: Final = re.compile(r"[.\[]")
 
 
+@dataclass(frozen=True, slots=True)
+class Unsound:
+    """A problem of what a document means, and where it stands."""
+
+    draft: Draft
+    problem: Problem
+    flaw: Flaw
+
+
 def check_drafts(drafts: Sequence[Draft], known: Collection[Flaw], *, closed: bool) -> Iterator[Flaw]:
     """Give what is wrong with `drafts` beyond the flaws that are `known`, and their consequences, already."""
+    return (one.flaw for one in check_meaning(drafts, known, closed=closed))
+
+
+def check_meaning(drafts: Sequence[Draft], known: Collection[Flaw], *, closed: bool) -> Iterator[Unsound]:
+    """Give the problems of `drafts`, as `check_drafts` does."""
     yield from _check_duplicates(drafts)
     nesting = {d.spec.name: d.spec for d in drafts if isinstance(d.spec, Group)}
     groups = {name: group.type for name, group in nesting.items()}
@@ -32,13 +47,17 @@ def check_drafts(drafts: Sequence[Draft], known: Collection[Flaw], *, closed: bo
             *_check_nesting(draft, nesting),
             *_check_references(draft, groups, declared, closed=closed),
         ]:
-            key = problem.path if problem.path in _OF_METADATA else f"spec.{problem.path}"
-            key = f"metadata.{key}" if problem.path in _OF_METADATA else key
-            if not said.covers(key):
-                yield Flaw(draft.file, line_of(draft.node, key), key, problem.message)
+            one = _unsound(draft, problem)
+            if not said.covers(one.flaw.key):
+                yield one
 
 
-def _check_duplicates(drafts: Sequence[Draft]) -> Iterator[Flaw]:
+def _unsound(draft: Draft, problem: Problem) -> Unsound:
+    key = f"metadata.{problem.path}" if problem.path in _OF_METADATA else f"spec.{problem.path}"
+    return Unsound(draft, problem, Flaw(draft.file, line_of(draft.node, key), key, problem.message))
+
+
+def _check_duplicates(drafts: Sequence[Draft]) -> Iterator[Unsound]:
     """Find names that are given twice, or look as if they were."""
     first: dict[tuple[Kind, str], Draft] = {}
     for draft in drafts:
@@ -51,7 +70,7 @@ def _check_duplicates(drafts: Sequence[Draft]) -> Iterator[Flaw]:
         place = f"{earlier.file}:{line_of(earlier.node, 'metadata.name')}"
         twin = "" if earlier.metadata.name == name else f' as "{earlier.metadata.name}", which looks the same,'
         message = f'{draft.kind.name} "{name}" stands{twin} in {place} too; {"rename" if twin else "keep"} one'
-        yield Flaw(draft.file, line_of(draft.node, "metadata.name"), "metadata.name", message)
+        yield _unsound(draft, Problem("name", message))
 
 
 def _check_alone(draft: Draft) -> list[Problem]:

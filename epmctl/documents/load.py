@@ -90,9 +90,7 @@ def read_documents(places: Iterable[str], flaws: list[Flaw], *, closed: bool) ->
 def _read_sources(
     sources: Iterable[Source], found: list[Flaw], flaws: list[Flaw], *, closed: bool
 ) -> DocumentSet | None:
-    drafts: list[Draft] = []
-    for source in sources:
-        drafts.extend(_read_source(source, found))
+    drafts = _drafts_of(sources, found)
     problems = check_drafts(drafts, tuple(found), closed=closed)
     found.extend(islice(problems, MAX_FLAWS))
     if next(problems, None) is not None:
@@ -100,9 +98,23 @@ def _read_sources(
     if found:
         flaws.extend(found)
         return None
+    return document_set(drafts)
+
+
+def read_drafts(places: Iterable[str], flaws: list[Flaw]) -> list[Draft]:
+    """Read the documents that `places` name, whatever they mean; what is wrong with their shape goes to `flaws`."""
+    return _drafts_of(read_sources(places, flaws), flaws)
+
+
+def document_set(drafts: Iterable[Draft]) -> DocumentSet:
+    """Give the documents whose spec could be read."""
     return DocumentSet(
         tuple(Document(d.kind, d.metadata, d.spec, d.file, d.node) for d in drafts if d.spec is not None)
     )
+
+
+def _drafts_of(sources: Iterable[Source], flaws: list[Flaw]) -> list[Draft]:
+    return [draft for source in sources for draft in _read_source(source, flaws)]
 
 
 def _read_source(source: Source, flaws: list[Flaw]) -> list[Draft]:
