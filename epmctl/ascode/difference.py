@@ -120,8 +120,8 @@ def _of_rule(rule: str, before: Facts, after: Facts, base: Facts | None) -> Iter
     if was and will:
         yield from changes
         return
-    origins = [change.origin for change in changes]
-    origin = next((one for one in (Origin.CONFLICT, Origin.FILES) if one in origins), Origin.DRIFT)
+    origins = {change.origin for change in changes}
+    origin = origins.pop() if len(origins) == 1 else Origin.CONFLICT  # both had a hand in the rule
     content = _content(places, after if will else before)
     action = FieldAction.ADDED if will else FieldAction.REMOVED
     yield FieldChange(rule, "", action, None if will else content, content if will else None, origin)
