@@ -446,6 +446,34 @@ async def test_of_two_who_create_the_same_at_once_one_is_refused(database_url: s
         assert await database.current_revision() == 1
 
 
+async def test_of_two_who_edit_at_once_at_two_servers_one_wins_and_the_other_learns_the_etag(database_url: str) -> None:
+    async with opened(database_url) as database, opened(database_url) as other:
+        desks = [desk_at(SqlStore(opened_here)) for opened_here in (database, other)]
+        etag = (await desks[0].create(settings_policy())).about.etag
+        for _ in range(5):
+            outcomes = await asyncio.gather(
+                *(
+                    at.update(settings_policy(description=f"{etag} {number}"), etag=etag)
+                    for number, at in enumerate(desks)
+                ),
+                return_exceptions=True,
+            )
+            (won,) = (outcome for outcome in outcomes if isinstance(outcome, Stored))
+            (lost,) = (outcome for outcome in outcomes if isinstance(outcome, ConflictError))
+            assert lost.stale
+            assert f'its etag is now "{won.about.etag}"' in lost.message
+            assert await desks[0].read(SettingsPolicy, won.name) == won
+            etag = won.about.etag
+
+
+async def test_calls_under_one_identifier_at_two_servers_write_once(database_url: str) -> None:
+    async with opened(database_url) as database, opened(database_url) as other:
+        desks = [desk_at(SqlStore(opened_here)) for opened_here in (database, other)]
+        answers = await asyncio.gather(*(at.create_once(settings_policy(), "id") for at in (*desks, *desks)))
+        assert answers == ["1"] * 4
+        assert await database.current_revision() == 1
+
+
 async def test_a_certificate_is_not_deleted_while_a_rule_begins_to_name_it(database_url: str) -> None:
     async with opened(database_url) as database:
         at = desk_at(SqlStore(database))
