@@ -1,5 +1,6 @@
 """Decide attempts as the agent of a device would: by the document that the server would offer, with the kernel of the agent."""
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -67,6 +68,7 @@ class Simulation:
         self._drafting = drafting
         self._book = book
         self._deliveries = deliveries
+        self._compiling = asyncio.Lock()
         self._ground: EffectivePolicies | None = None
         self._compiled: dict[UserPolicy, CompiledPolicy] = {}
 
@@ -82,25 +84,33 @@ class Simulation:
         document = there.effective.document(device)
         out_of_sight = hidden(there.corpus.rules_policies, permit)
         attempt = _attempt(wanted, device, now)
-        found = document.user_policy(wanted.user)
-        keeping = there.effective is stored.effective
-        policy = self._compiled_for(there.effective, document, found) if keeping else compile_document(document, found)
+        policy = await self._compiled_for(there, document, wanted.user, keeping=there.effective is stored.effective)
+        decision = await asyncio.to_thread(_explained, policy, attempt, out_of_sight)
         return Simulated(
-            decision=without_names(_explained(policy, attempt, out_of_sight), out_of_sight),
+            decision=without_names(decision, out_of_sight),
             settings=effective_settings(there, device, wanted.user, permit),
             applied=_same(document, stored, device) and await self._has_applied(device),
         )
 
-    def _compiled_for(self, effective: EffectivePolicies, document: PolicyDocument, user: UserPolicy) -> CompiledPolicy:
-        """Compile what applies to a user, once for all whom the same policies reach while nothing changes."""
-        if self._ground is not effective:
-            self._ground, self._compiled = effective, {}
-        key = replace(user, user="")
-        if key not in self._compiled:
-            if len(self._compiled) >= MOST_COMPILED:
-                self._compiled.pop(next(iter(self._compiled)))
-            self._compiled[key] = compile_document(document, user)
-        return self._compiled[key]
+    async def _compiled_for(
+        self, there: Drafted, document: PolicyDocument, user: str, *, keeping: bool
+    ) -> CompiledPolicy:
+        """Compile what applies to a user, once for all whom the same policies reach while nothing changes.
+
+        Thousands of rules take a second or two: a thread does it, and one at a time, so that streams go on meanwhile.
+        """
+        found = document.user_policy(user)
+        async with self._compiling:
+            if not keeping:
+                return await asyncio.to_thread(compile_document, document, found)
+            if self._ground is not there.effective:
+                self._ground, self._compiled = there.effective, {}
+            key = replace(found, user="")
+            if key not in self._compiled:
+                if len(self._compiled) >= MOST_COMPILED:
+                    self._compiled.pop(next(iter(self._compiled)))
+                self._compiled[key] = await asyncio.to_thread(compile_document, document, found)
+            return self._compiled[key]
 
     async def _has_applied(self, device: DirectoryDevice) -> bool:
         known = (await self._deliveries.many([device.device_id])).get(device.device_id, Delivery(device.device_id))
