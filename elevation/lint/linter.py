@@ -6,6 +6,7 @@ from datetime import datetime
 
 from elevation.lint.findings import Estate, Finding, Subject
 from elevation.lint.ignores import mark_ignored
+from elevation.lint.meetings import MeetingLint
 from elevation.lint.objects import ObjectLint
 
 _NUMBER = re.compile(r"\d+")
@@ -17,13 +18,14 @@ class Linter:
 
     def __init__(self) -> None:
         self._objects = ObjectLint()
+        self._meetings = MeetingLint()
 
     def lint(self, estate: Estate, *, now: datetime, about: Collection[Subject] | None = None) -> list[Finding]:
         """Find what is accepted and probably not meant; ignored findings are among them and say why.
 
         `about` keeps to findings in which one of these policies or certificates (whatever their rules) has part.
         """
-        findings = self._objects.lint(estate, now)
+        findings = [*self._objects.lint(estate, now), *self._meetings.lint(estate, about)]
         if about is not None:
             wanted = {(subject.kind, subject.name) for subject in about}
             findings = [finding for finding in findings if _has_part(finding, wanted)]

@@ -17,7 +17,6 @@ How a policy is targeted follows from all of its includes that hold: for users i
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 from elevation.assignment import type_of
 from elevation.lint.narrowing import Condition, impossible
@@ -35,7 +34,6 @@ from elevation.model import (
 Modes = frozenset[tuple[bool, bool]]
 """How two policies can be targeted where they meet: whether for users, the one and the other."""
 
-NOWHERE: Modes = frozenset()
 _ALL_MODES = 4
 
 
@@ -54,12 +52,20 @@ class Way:
     """Whether its group finds its members by a filter, which is one of the conditions."""
     without_listed: frozenset[str]
     """Those of `without` whose members are not found by a filter."""
+    members: frozenset[str] | None
+    """Who is listed in its group today; None: it cannot be told."""
 
     def meets(self, other: "Way") -> bool:
         """Tell whether somebody can come by both."""
         if not self.within.isdisjoint(other.without) or not other.within.isdisjoint(self.without):
             return False
         return not impossible(self.conditions | other.conditions)
+
+    def is_apart_today(self, other: "Way") -> bool:
+        """Tell whether somebody comes by this way today, and surely none of them by the other one."""
+        if not self.members or other.members is None or self.kind is not other.kind:
+            return False
+        return self.members.isdisjoint(other.members)
 
 
 class GroupBook:
@@ -90,47 +96,43 @@ class GroupBook:
         known = self._groups.get(group)
         return "" if known is None else known.filter
 
-    def members(self, group: str) -> frozenset[str]:
-        """Give who is listed in a group today; empty where there is nobody, or it cannot be told."""
-        names = (group, *self._nested(group))
-        known = [self._groups.get(name) for name in names]
-        if any(found is None or found.filter for found in known):
-            return frozenset()
-        return frozenset(member for found in known if found is not None for member in found.members)
+    def members(self, group: str) -> frozenset[str] | None:
+        """Give who is listed in a group today; None where it cannot be told."""
+        known = [self._groups.get(name) for name in (group, *self._nested(group))]
+        found = [one for one in known if one is not None and not one.filter]
+        return frozenset(member for one in found for member in one.members) if len(found) == len(known) else None
 
     def _nested(self, group: str) -> tuple[str, ...]:
         known = self._groups.get(group)
         return () if known is None else known.groups
 
 
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """How one policy meets another."""
+
+    modes: Modes
+    """Empty: they never meet."""
+    is_covered: bool
+    """Whether everybody who gets the one gets the other, too."""
+
+
 class Reach:
     """Who gets a policy."""
 
-    __slots__ = ("__weakref__", "_met", "assignments", "modes", "platform", "ways")
+    __slots__ = ("assignments", "modes", "platform", "ways")
 
     def __init__(self, assignments: Assignments, platform: Platform | None, book: GroupBook) -> None:
         self.assignments = assignments
         self.platform = platform
         self.ways = tuple(_ways(assignments, platform, book))
         self.modes: Mapping[int, frozenset[bool]] = {way.place: frozenset(self._targeted(way)) for way in self.ways}
-        self._met: WeakKeyDictionary[Reach, tuple[Modes, bool]] = WeakKeyDictionary()
 
-    def meeting(self, other: "Reach") -> Modes:
-        """Tell how this policy and another can be targeted where they meet; empty: they never do."""
-        return self._with(other)[0]
-
-    def is_covered_by(self, other: "Reach") -> bool:
-        """Tell whether everybody who gets this policy gets the other one, too."""
-        return self._with(other)[1]
-
-    def _with(self, other: "Reach") -> tuple[Modes, bool]:
-        known = self._met.get(other)
-        if known is None:
-            alike = other.platform is self.platform and other.assignments == self.assignments
-            modes = self._alike() if alike else self._meeting(other)
-            known = (modes, bool(modes) and (alike or all(implies_one(way, other.ways) for way in self.ways)))
-            self._met[other] = known
-        return known
+    def meeting(self, other: "Reach") -> "Meeting":
+        """Tell how this policy and another can be targeted where they meet, and whether that is everywhere."""
+        alike = other.platform is self.platform and other.assignments == self.assignments
+        modes = self._alike() if alike else self._meeting(other)
+        return Meeting(modes, bool(modes) and (alike or all(implies_one(way, other.ways) for way in self.ways)))
 
     def _alike(self) -> Modes:
         return frozenset((mode, mode) for modes in self.modes.values() for mode in modes)
@@ -156,6 +158,34 @@ class Reach:
             yield True
         if not implies_one(way, users):
             yield False
+
+
+class Meetings:
+    """How policies of some kind meet, each by its name; what is known is kept while who gets them is the same."""
+
+    def __init__(self) -> None:
+        self.reaches: dict[str, Reach] = {}
+        self._known: dict[str, dict[str, Meeting]] = {}
+
+    def update(self, reaches: dict[str, Reach]) -> None:
+        """Take over who gets the policies now, and forget what is no longer so."""
+        gone = [name for name, reach in self.reaches.items() if reaches.get(name) is not reach]
+        for name in gone:
+            self._known.pop(name, None)
+        for row in self._known.values():
+            for name in gone:
+                row.pop(name, None)
+        self.reaches = reaches
+
+    def between(self, name: str, other: str) -> Meeting:
+        """Tell how one policy meets another."""
+        row = self._known.get(name)
+        if row is None:
+            row = self._known[name] = {}
+        known = row.get(other)
+        if known is None:
+            known = row[other] = self.reaches[name].meeting(self.reaches[other])
+        return known
 
 
 def implies_one(way: Way, others: Iterable[Way]) -> bool:
@@ -194,6 +224,7 @@ def _ways(assignments: Assignments, platform: Platform | None, book: GroupBook) 
             conditions=conditions,
             place=place,
             is_found=bool(book.filter(include.group)),
+            members=book.members(include.group),
             without_listed=frozenset(group for group in without if not book.filter(group)),
         )
         if way.meets(way):

@@ -6,14 +6,15 @@ that no pattern writes out behaves alike, so one stands for all of them. Both an
 (`elevation.wildcards`), for all texts at once.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from elevation.matching import comparable
 from elevation.model import Platform
 from elevation.paths import separator
-from elevation.wildcards import has_wildcard
+from elevation.wildcards import Pattern, has_wildcard
 
 _OTHER = "\ufffe"
 """Stands for every character that neither pattern writes out; it is no character, so no document holds it."""
@@ -34,6 +35,16 @@ class Glob:
     def is_literal(self) -> bool:
         """Tell whether it has no wildcard."""
         return has_wildcard(self.text) is None
+
+    @property
+    def is_free(self) -> bool:
+        """Tell whether its wildcards are stars alone, in one name."""
+        return "*" in self.text and "?" not in self.text and self.separator not in self.text
+
+    @property
+    def is_simple(self) -> bool:
+        """Tell whether its one wildcard is a star."""
+        return self.text.count("*") == 1 and "?" not in self.text
 
     @property
     def prefix(self) -> str:
@@ -63,6 +74,15 @@ def takes_in(wide: Glob, narrow: Glob) -> bool:
         return True
     if wide.is_literal or not (narrow.prefix.startswith(wide.prefix) and narrow.suffix.endswith(wide.suffix)):
         return False
+    if wide.is_simple and not narrow.is_literal:
+        return wide.separator not in narrow.text[len(wide.prefix) : len(narrow.text) - len(wide.suffix)]
+    if narrow.is_literal and _is_plain(wide, narrow):
+        return _matcher(wide)(narrow.text) is not None
+    return _takes_in_slowly(wide, narrow)
+
+
+def _takes_in_slowly(wide: Glob, narrow: Glob) -> bool:
+    """Walk all texts of the narrow pattern at once, holding every place of the wide one that each may have reached."""
     units = _units(wide, narrow)
     start = (0, _skip_stars(wide.text, frozenset({0})))
     seen, open_states = {start}, [start]
@@ -88,8 +108,16 @@ def overlap(one: Glob, other: Glob) -> bool:
         return True
     if not _agree(one.prefix, other.prefix, at_start=True) or not _agree(one.suffix, other.suffix, at_start=False):
         return False
-    if one.is_literal and other.is_literal:
-        return False
+    pattern, text = (other, one) if one.is_literal else (one, other)
+    if text.is_literal and _is_plain(pattern, text):
+        return _matcher(pattern)(text.text) is not None
+    if one.is_free and other.is_free:
+        return True  # the longer beginning, what each has in the middle, and the longer end
+    return _overlap_slowly(one, other)
+
+
+def _overlap_slowly(one: Glob, other: Glob) -> bool:
+    """Walk both patterns by every text that they may have in common."""
     units = _units(one, other)
     seen, open_states = {(0, 0)}, [(0, 0)]
     while open_states:
@@ -103,6 +131,16 @@ def overlap(one: Glob, other: Glob) -> bool:
         if len(seen) > _MOST_STATES:
             return True
     return False
+
+
+def _is_plain(pattern: Glob, text: Glob) -> bool:
+    """Tell whether a text without wildcards consists of single characters, as far as the pattern counts them."""
+    return not text.folds or "?" not in pattern.text or not any(unit in text.text for unit in long_units())
+
+
+@lru_cache(maxsize=1 << 14)
+def _matcher(glob: Glob) -> Callable[[str], re.Match[str] | None]:
+    return Pattern(glob.text, glob.separator, folds=False).match_plainly
 
 
 def _agree(one: str, other: str, *, at_start: bool) -> bool:

@@ -29,6 +29,9 @@ from elevation.versions import Version, parse_version
 Signer = tuple[CertificateType, bytes]
 """The certificate that a rule asks for, and whose it has to be."""
 
+HASH, SIGNER = 1, 2
+"""Bits of a shape."""
+
 
 @dataclass(slots=True, eq=False)
 class Recognition:
@@ -47,11 +50,18 @@ class Recognition:
     certificate: Certificate | None
     version: Version | None
     texts: tuple[str, str, str]
+    shape: int
+    """Which of the telling fields it fills, a bit each: HASH, SIGNER, and one for each text."""
     denies: bool
     owned_by_root: bool
     """Whether it only matches files on a path that root alone can write."""
     ranks: tuple[Rank, Rank]
     """Its places in the order of rules: targeted at devices, and at users."""
+
+    @property
+    def telling(self) -> tuple[object, ...]:
+        """Give the fields that two files rarely have in common, in the order of the bits of `shape`."""
+        return (self.sha256, self.signer, *self.texts)
 
     def takes_in(self, other: "Recognition") -> bool:
         """Tell whether this rule matches every file that the other one of the same platform matches."""
@@ -59,7 +69,7 @@ class Recognition:
             (not self.sha256 or self.sha256 == other.sha256)
             and (self.signer is None or self.signer == other.signer)
             and (not self.owned_by_root or other.owned_by_root)
-            and all(not ours or ours == theirs for ours, theirs in zip(self.texts, other.texts, strict=True))
+            and (self.texts == other.texts or _asks_no_more(self.texts, other.texts))
             and (self.version is None or (other.version is not None and self.version <= other.version))
             and (self.folder is None or (other.folder is not None and takes_in(self.folder, other.folder)))
             and takes_in(self.name, other.name)
@@ -69,9 +79,7 @@ class Recognition:
         """Tell whether some file may match this rule and the other one of the same platform."""
         return (
             (not self.sha256 or not other.sha256 or self.sha256 == other.sha256)
-            and all(
-                not ours or not theirs or ours == theirs for ours, theirs in zip(self.texts, other.texts, strict=True)
-            )
+            and (self.texts == other.texts or _agree(self.texts, other.texts))
             and self._goes_with(other)
             and (self.folder is None or other.folder is None or overlap(self.folder, other.folder))
             and overlap(self.name, other.name)
@@ -82,6 +90,14 @@ class Recognition:
         if self.signer is None or other.signer is None or self.signer == other.signer:
             return True
         return _issued(self, other) or _issued(other, self)
+
+
+def _asks_no_more(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
+    return all(not ours or ours == theirs for ours, theirs in zip(wide, narrow, strict=True))
+
+
+def _agree(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    return all(not ours or not theirs or ours == theirs for ours, theirs in zip(one, other, strict=True))
 
 
 def _issued(authority: Recognition, publisher: Recognition) -> bool:
@@ -122,6 +138,9 @@ def _recognition(policy: RulesPolicy, number: int, certificate: Certificate | No
     detection = rule.detection
     condition = detection.certificate
     kind = None if condition is None else condition.type
+    sha256 = detection.file_hash.lower()
+    signer = None if certificate is None or kind is None else (kind, certificate.der)
+    texts = (detection.file_description, detection.product_name, detection.internal_name)
     return Recognition(
         policy=policy,
         rule=rule,
@@ -129,11 +148,12 @@ def _recognition(policy: RulesPolicy, number: int, certificate: Certificate | No
         path=f"rules[{number}]",
         name=glob_of(detection.file_name, policy.platform),
         folder=glob_of(detection.file_path, policy.platform) if detection.file_path else None,
-        sha256=detection.file_hash.lower(),
-        signer=None if certificate is None or kind is None else (kind, certificate.der),
+        sha256=sha256,
+        signer=signer,
         certificate=certificate,
         version=parse_version(detection.minimum_version),
-        texts=(detection.file_description, detection.product_name, detection.internal_name),
+        texts=texts,
+        shape=sum(1 << place for place, value in enumerate((sha256, signer, *texts)) if value),
         denies=rule.elevation_type is ElevationType.DENY,
         owned_by_root=policy.platform is Platform.LINUX and not detection.file_hash,
         ranks=(rank_of(policy, rule, user_targeted=False), rank_of(policy, rule, user_targeted=True)),
