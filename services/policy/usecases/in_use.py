@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from elevation.model import RulesPolicy
 from services._chassis.errors import StateError
+from services._chassis.expected import listed
 from services.policy.model.objects import Stored
 
 _HIDDEN = "rules that you may not see"
@@ -31,4 +32,4 @@ def refuse_in_use(
 
 def _listed(users: list[str]) -> str:
     shown = [user for user in users if user != _HIDDEN]
-    return ", ".join([*shown, *([_HIDDEN] if len(shown) < len(users) else [])])
+    return ", ".join([*([listed(shown)] if shown else []), *([_HIDDEN] if len(shown) < len(users) else [])])

@@ -1,5 +1,6 @@
 """Single objects: created, read, replaced, assigned and deleted."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -142,10 +143,45 @@ async def test_an_assigned_group_must_be_in_the_directory() -> None:
     assert fields(refused.value.problems) == ["settings_policy.assignments.exclude[0].group"]
 
 
-async def test_groups_of_devices_and_users_do_not_mix() -> None:
+MIXED = [
+    (["developers"], "kiosks"),
+    (["laptops"], "developers"),
+    (["all-users"], "kiosks"),
+    (["all-devices"], "developers"),
+    (["developers", "laptops"], "kiosks"),
+]
+
+
+@pytest.mark.parametrize(("include", "exclude"), MIXED)
+async def test_groups_of_devices_and_users_do_not_mix(include: list[str], exclude: str) -> None:
+    at, mixed = desk(), included(*include, excluding=[exclude])
     with pytest.raises(InvalidError, match="does not mix") as refused:
-        await desk().create(settings_policy(assignments=included("developers", excluding=["kiosks"])))
+        await at.create(settings_policy(assignments=mixed))
     assert fields(refused.value.problems) == ["settings_policy.assignments.exclude[0].group"]
+    await at.create(settings_policy())
+    with pytest.raises(InvalidError, match="does not mix") as refused:
+        await assign(at, "workstations", mixed)
+    assert fields(refused.value.problems) == ["assignments.exclude[0].group"]
+
+
+async def test_groups_of_both_types_may_be_included_and_those_of_one_type_excluded() -> None:
+    at = desk()
+    await at.create(settings_policy("both", assignments=included("developers", "laptops")))
+    await at.create(settings_policy("devices", assignments=included("all-devices", "laptops", excluding=["kiosks"])))
+    await at.create(settings_policy("users", assignments=included("all-users", excluding=["developers"])))
+
+
+async def test_a_certificate_that_very_many_rules_name_is_refused_with_as_many_as_fit() -> None:
+    at = desk()
+    await at.create(reusable())
+    for number in range(3):
+        rules = [rule(f"a rule of a rather long name, number {each}", reusable="vendor") for each in range(100)]
+        await at.create(rules_policy(f"p{number}", *rules))
+    with pytest.raises(StateError) as refused:
+        await at.delete(ReusableCertificate, "vendor")
+    assert "p0/a rule of a rather long name, number 0, " in refused.value.message
+    assert re.search(r" and 2\d\d more; change those rules first$", refused.value.message)
+    assert len(refused.value.message) < 1100
 
 
 async def test_without_a_directory_only_groups_that_always_exist_can_be_named() -> None:
