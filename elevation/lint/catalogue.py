@@ -10,6 +10,7 @@ from typing import Final
 
 from elevation.lint.findings import Finding, Severity, Subject
 
+_IGNORABLE_ERRORS = frozenset({"L15", "D23"})
 _INFO, _WARNING, _HIGH, _ERROR = Severity.INFO, Severity.WARNING, Severity.HIGH, Severity.ERROR
 
 
@@ -23,8 +24,11 @@ class Check:
     """Each that a finding of it may have."""
     why: str
     remedy: str
-    ignorable: bool
-    """Tell whether an author may set it aside; an error only where the check guesses or the site may know better."""
+
+    @property
+    def ignorable(self) -> bool:
+        """Tell whether an author may set it aside; an error only where the check guesses or the site may know better."""
+        return self.severities != (_ERROR,) or self.id in _IGNORABLE_ERRORS
 
 
 _CHECKS: Final = (
@@ -34,7 +38,6 @@ _CHECKS: Final = (
         (_ERROR,),
         why="A name alone recognises whatever a user calls by that name.",
         remedy="Give the rule a file hash or a certificate; on LINUX a filePath that only root can write will do.",
-        ignorable=False,
     ),
     Check(
         "L2",
@@ -42,7 +45,6 @@ _CHECKS: Final = (
         (_ERROR,),
         why="An automatic elevation asks nobody, so it has to know the very file.",
         remedy="Give the rule the hash of the file, or choose another elevation type.",
-        ignorable=False,
     ),
     Check(
         "L3",
@@ -50,7 +52,6 @@ _CHECKS: Final = (
         (_ERROR,),
         why="An automatic elevation asks nobody, so nothing about the file may be left open.",
         remedy="Write the name and the folder out.",
-        ignorable=False,
     ),
     Check(
         "L4",
@@ -58,15 +59,13 @@ _CHECKS: Final = (
         (_WARNING,),
         why="Users rename files, so the rule takes everything that the signer ever signed for this one file.",
         remedy="Add productName, internalName or fileDescription, which the signature covers, a hash, or a folder that standard users cannot write.",
-        ignorable=True,
     ),
     Check(
         "L5",
         "a certificate authority with nothing beside it",
-        (_HIGH,),
+        (_HIGH, _WARNING),
         why="Everything that anybody signs with a certificate of this authority is elevated under that name.",
-        remedy="Use the certificate of the publisher, or add productName, internalName, fileDescription, a hash, or a folder that standard users cannot write.",
-        ignorable=True,
+        remedy="Use the certificate of the publisher, or add productName, internalName, fileDescription or a hash.",
     ),
     Check(
         "L6",
@@ -77,7 +76,6 @@ _CHECKS: Final = (
         ),
         why="A rule never matches by a certificate that is not valid at the time: what it allows stops working, and what it denies is denied no more.",
         remedy="Put the signer's current certificate in its place, or take the rules that name it away.",
-        ignorable=True,
     ),
     Check(
         "L7",
@@ -88,7 +86,6 @@ _CHECKS: Final = (
         ),
         why="The file counts wherever it lies, also where users put it themselves, beside libraries of their own.",
         remedy="Give filePath a folder that standard users cannot write.",
-        ignorable=True,
     ),
     Check(
         "L8",
@@ -96,7 +93,6 @@ _CHECKS: Final = (
         (_HIGH,),
         why="Users put files of their own there, and libraries that an elevated program loads from its folder.",
         remedy="Install the program where only administrators write, and name that folder.",
-        ignorable=True,
     ),
     Check(
         "L9",
@@ -107,15 +103,13 @@ _CHECKS: Final = (
         ),
         why="Files that are not on a local disk are never elevated, and a share belongs to whoever may write it.",
         remedy="Name a folder on a local drive.",
-        ignorable=True,
     ),
     Check(
         "L10",
         "a wildcard that takes nearly every name",
-        (_HIGH,),
-        why="The rule elevates files that nobody thought of when it was written.",
+        (_HIGH, _WARNING),
+        why="Such a name takes in files that nobody thought of when the rule was written.",
         remedy="Write out what the names have in common, at least three characters, or one rule for each file.",
-        ignorable=True,
     ),
     Check(
         "L11",
@@ -123,7 +117,6 @@ _CHECKS: Final = (
         (_INFO,),
         why="The hash settles which file it is, so the wildcard says nothing and misleads readers.",
         remedy="Write the name of the file out.",
-        ignorable=True,
     ),
     Check(
         "L12",
@@ -134,7 +127,6 @@ _CHECKS: Final = (
         ),
         why="Whatever the program starts is elevated without being looked at, and Deny rules do not count for it.",
         remedy="Say REQUIRE_RULE, and write rules for the children that need elevation.",
-        ignorable=True,
     ),
     Check(
         "L13",
@@ -142,7 +134,6 @@ _CHECKS: Final = (
         (_HIGH,),
         why="Shells, interpreters, browsers and the like run any code, so one rule for them elevates everything.",
         remedy="List the command lines that are needed in arguments, or write a rule for the script or program itself.",
-        ignorable=True,
     ),
     Check(
         "L14",
@@ -150,7 +141,6 @@ _CHECKS: Final = (
         (_WARNING,),
         why="The elevated program runs within the user's own profile, whose files and settings can lead it astray.",
         remedy="Use USER_CONFIRMED; where the program needs the profile, ignore this check and say why.",
-        ignorable=True,
     ),
     Check(
         "L15",
@@ -158,7 +148,6 @@ _CHECKS: Final = (
         (_ERROR,),
         why="Policies are read by many people, are sent to devices, and are kept as revisions for good.",
         remedy="Take the secret out of the command line and change it; if it is none, ignore this check and say why.",
-        ignorable=True,
     ),
     Check(
         "L16",
@@ -166,7 +155,6 @@ _CHECKS: Final = (
         (_WARNING,),
         why="Arguments compare by case, and an empty list allows a start without arguments alone; either is often a slip.",
         remedy="Remove the spelling that is not meant; write the command lines that are meant, or leave arguments out to allow any.",
-        ignorable=True,
     ),
     Check(
         "L17",
@@ -174,7 +162,6 @@ _CHECKS: Final = (
         (_WARNING,),
         why="Whoever sits at the keyboard, or a program that clicks for them, gets all that the program can do.",
         remedy="Ask for BUSINESS_JUSTIFICATION or AUTHENTICATION.",
-        ignorable=True,
     ),
     Check(
         "L18",
@@ -182,7 +169,6 @@ _CHECKS: Final = (
         (_HIGH,),
         why="Every file without a rule is elevated after one click.",
         remedy="Use DENY or SUPPORT_APPROVED, or ask for BUSINESS_JUSTIFICATION or AUTHENTICATION.",
-        ignorable=True,
     ),
     Check(
         "L19",
@@ -190,7 +176,6 @@ _CHECKS: Final = (
         (_WARNING,),
         why="Another rule decides for every file that this one recognises, so it does nothing and misleads readers.",
         remedy="Remove the rule, or narrow the other one.",
-        ignorable=True,
     ),
     Check(
         "L20",
@@ -198,7 +183,6 @@ _CHECKS: Final = (
         (_WARNING,),
         why="Neither is more specific, so the type or the name decides, which nobody meant.",
         remedy="Make one of them more specific, or give both the same elevation type.",
-        ignorable=True,
     ),
     Check(
         "L21",
@@ -206,7 +190,6 @@ _CHECKS: Final = (
         (_WARNING,),
         why="A rule that reaches its users goes before one with a hash that reaches their devices.",
         remedy="Assign both alike, or make the rule for users as narrow as the other.",
-        ignorable=True,
     ),
     Check(
         "L22",
@@ -214,7 +197,6 @@ _CHECKS: Final = (
         (_ERROR,),
         why="On WINDOWS only exe, msi and ps1 files are elevated, each by its own host.",
         remedy="Write the file name with the extension exe, msi or ps1.",
-        ignorable=False,
     ),
     Check(
         "L23",
@@ -222,7 +204,6 @@ _CHECKS: Final = (
         (_ERROR,),
         why="A version that cannot be compared never matches.",
         remedy="Give one to four dotted numbers, for example 1.80.",
-        ignorable=False,
     ),
     Check(
         "L24",
@@ -230,7 +211,6 @@ _CHECKS: Final = (
         (_ERROR,),
         why="Reports and decisions name rules, and one long list is read by nobody.",
         remedy="Rename one of the rules, or split the policy.",
-        ignorable=False,
     ),
     Check(
         "L25",
@@ -238,7 +218,6 @@ _CHECKS: Final = (
         (_INFO,),
         why="A file that is denied starts no children, so the setting does nothing.",
         remedy="Remove childProcesses from the rule.",
-        ignorable=True,
     ),
     Check(
         "L26",
@@ -246,7 +225,6 @@ _CHECKS: Final = (
         (_WARNING,),
         why="Without a settings policy that enables elevation the rules do nothing there.",
         remedy="Assign a settings policy with enabled: true to the same groups.",
-        ignorable=True,
     ),
     Check(
         "L27",
@@ -254,7 +232,6 @@ _CHECKS: Final = (
         (_WARNING,),
         why="Where they meet, a fallback counts that neither of them says.",
         remedy="Make the values equal, or keep the assignments apart by excludes.",
-        ignorable=True,
     ),
     Check(
         "L29",
@@ -262,7 +239,6 @@ _CHECKS: Final = (
         (_ERROR,),
         why="Groups of users and of devices cannot be taken from one another.",
         remedy="Exclude a group of the same kind, or narrow the include by a filter.",
-        ignorable=False,
     ),
     Check(
         "L30",
@@ -270,7 +246,6 @@ _CHECKS: Final = (
         (_HIGH,),
         why="Nothing but its hash vouches for the script, and users write beside it what it loads.",
         remedy="Sign the script and use the certificate, or move it to a folder that standard users cannot write.",
-        ignorable=True,
     ),
     Check(
         "D22",
@@ -278,7 +253,6 @@ _CHECKS: Final = (
         (_WARNING,),
         why="A device that is kept away from the server goes on under the old policy for good.",
         remedy="Give staleAfter a period, for example P30D.",
-        ignorable=True,
     ),
     Check(
         "D23",
@@ -286,7 +260,6 @@ _CHECKS: Final = (
         (_ERROR,),
         why="An agent may report any version or architecture, so a device could give itself the policy.",
         remedy="Assign by tag, ownership, name or listed groups; a plain os = is always allowed.",
-        ignorable=True,
     ),
 )
 CATALOGUE: Mapping[str, Check] = {check.id: check for check in _CHECKS}

@@ -50,7 +50,6 @@ _WINDOWS = {
         winrs wmiprvse appvlp bginfo cdb windbg ntsd kd dnx rcsi tracker xwizard verclsid register-cimprovider
         diskshadow esentutl extexport ftp gpscript ie4uinit pnputil runscripthelper ttdinject tttracer vsjitdebugger wab
         wsreset mpcmdrun desktopimgdownldr dnscmd ntdsutil psexec psexec64 paexec procdump taskmgr""",
-    _EDITOR: "notepad notepad++ wordpad",
     _PACKAGES: "choco scoop winget",
     _BROWSER: "iexplore msedgewebview2",
 }

@@ -64,17 +64,16 @@ def _signer(here: RuleInPolicy) -> Iterator[Finding]:
     detection = here.rule.detection
     condition = detection.certificate
     signed = detection.product_name or detection.internal_name or detection.file_description
-    if condition is None or detection.file_hash or signed or place_of(detection.file_path, here.platform).protected:
+    if condition is None or detection.file_hash or signed:
         return
-    yield here.finding(
-        "L4",
-        Severity.WARNING,
-        "detection.certificate",
-        f'the certificate and the file name "{detection.file_name}" are all that tells the file',
-    )
+    protected = place_of(detection.file_path, here.platform).protected
+    if not protected:
+        message = f'the certificate and the file name "{detection.file_name}" are all that tells the file'
+        yield here.finding("L4", Severity.WARNING, "detection.certificate", message)
     if condition.type is CertificateType.CERTIFICATE_AUTHORITY:
         message = f'every publisher of the certificate authority counts for "{detection.file_name}"'
-        yield here.finding("L5", Severity.HIGH, "detection.certificate.type", message)
+        severity = Severity.WARNING if protected else Severity.HIGH
+        yield here.finding("L5", severity, "detection.certificate.type", message)
 
 
 def _folder(here: RuleInPolicy) -> Iterator[Finding]:
@@ -112,9 +111,12 @@ def _name(here: RuleInPolicy) -> Iterator[Finding]:
     if detection.file_hash:
         message = f'fileName "{detection.file_name}" has a wildcard beside a hash that only one file has'
         yield here.finding("L11", Severity.INFO, "detection.fileName", message)
-    elif takes_nearly_all(detection.file_name):
+    if takes_nearly_all(detection.file_name):
         message = f'fileName "{detection.file_name}" has fewer than three characters that are no wildcard'
-        yield here.finding("L10", Severity.HIGH, "detection.fileName", message)
+        if detection.file_hash:
+            message += ", and the hash alone keeps the rule narrow"
+        severity = Severity.WARNING if detection.file_hash else Severity.HIGH
+        yield here.finding("L10", severity, "detection.fileName", message)
 
 
 def _children(here: RuleInPolicy) -> Iterator[Finding]:

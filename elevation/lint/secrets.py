@@ -29,27 +29,11 @@ _GUESSED = re.compile(
 )
 _SHORT_GLUED = re.compile(r"[-/][pP]:?(.+)")
 _GLUING = frozenset(
-    {
-        "mysql",
-        "mysqldump",
-        "mysqladmin",
-        "mariadb",
-        "mariadb-dump",
-        "7z",
-        "7za",
-        "7zz",
-        "7zr",
-        "rar",
-        "unrar",
-        "winrar",
-        "sshpass",
-        "sqlcmd",
-        "osql",
-        "bcp",
-        "isql",
-    }
+    ["mysql", "mysqldump", "mysqladmin", "mariadb", "mariadb-dump", "7z", "7za", "7zz", "7zr", "rar", "unrar", "winrar", "sshpass", "sqlcmd", "osql", "bcp", "isql"]
 )
 """Programs that take a password right behind `-p`."""
+_TAKING = frozenset(["sshpass", "sqlcmd", "osql", "bcp", "isql", "psexec", "psexec64", "plink", "pscp", "psftp", "schtasks"])
+"""Programs whose `-p`, `-pw` or `/rp` takes a password and nothing else."""
 _USER_OPTION = frozenset({"-u", "--user", "-U", "--proxy-user", "-E"})
 _USER_AND_PASSWORD = re.compile(r"[^\s:/%\\]+[:%]([^\s/\\].*)")
 
@@ -148,7 +132,7 @@ def _found(words: Sequence[str], file_name: str) -> Iterator[str]:
         for assigned in _ASSIGNED.finditer(word):
             if _is_value(assigned[1]):
                 yield f'a value for "{_name_of(assigned)}"'
-        yield from _after_option(word, following)
+        yield from _after_option(word, following, program)
         glued = _SHORT_GLUED.fullmatch(word)
         if glued and (program in _GLUING or ":" in word[:3]) and _looks_secret(glued[1], program in _GLUING):
             yield f'what looks like a password behind "{word[:2]}"'
@@ -162,13 +146,13 @@ def _name_of(assigned: re.Match[str]) -> str:
     return text[begin : assigned.start(1)].strip(" \t=:'\"-")
 
 
-def _after_option(word: str, following: str) -> Iterator[str]:
+def _after_option(word: str, following: str, program: str) -> Iterator[str]:
     if not following or (following[0] in "-/" and not _looks_secret(following.lstrip("-/"), known=False)):
         return
     if _OPTION.fullmatch(word) or (_BARE.fullmatch(word) and _looks_secret(following, known=False)):
         if _is_value(following):
             yield f'a value after "{word}"'
-    elif (word in _SHORT and _looks_secret(following, known=False)) or (
+    elif (word in _SHORT and _looks_secret(following, known=program in _TAKING)) or (
         _GUESSED.fullmatch(word) and len(following) >= _LONG and _is_random(following)
     ):
         yield f'what looks like a secret after "{word}"'
@@ -194,7 +178,7 @@ def _looks_secret(text: str, known: bool) -> bool:  # noqa: FBT001
         return True
     if _DOTTED.fullmatch(text):
         return False
-    if re.search(r"pass|secret|pwd|hunter2|letmein|geheim", text, re.IGNORECASE):
+    if re.search(r"pass|secret|pwd|hunter|letmein|changeme|qwerty|geheim", text, re.IGNORECASE):
         return True
     kinds = [re.search(kind, text) is not None for kind in ("[a-z]", "[A-Z]", "[0-9]", "[!@#$^&*+?]")]
     return len(text) >= _SHORTEST_GUESS and sum(kinds) > _MANY_KINDS

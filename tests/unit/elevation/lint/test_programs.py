@@ -46,6 +46,7 @@ def test_a_risky_program_is_known_by_its_name(platform: Platform, name: str, kin
         (WINDOWS, "cmdline.exe"),
         (WINDOWS, "python.msi"),
         (WINDOWS, "find.exe"),
+        (WINDOWS, "notepad.exe"),
         (WINDOWS, "installer.exe"),
         (WINDOWS, "install.ps1"),
         (WINDOWS, "VSCodeSetup*.exe"),

@@ -106,6 +106,12 @@ def test_some_programs_take_a_password_right_behind_an_option(program: str) -> N
     assert secret_in(["-pfoo"], "tool.exe") == ""
 
 
+@pytest.mark.parametrize(("program", "words"), [("sshpass", ["-p", "foo"]), ("schtasks.exe", ["/RP", "foo"])])
+def test_of_some_programs_an_option_takes_nothing_but_a_password(program: str, words: list[str]) -> None:
+    assert secret_in(words, program)
+    assert secret_in(words, "tool.exe") == ""
+
+
 @pytest.mark.parametrize(
     "part", ["-", "a", "password", "a.", "-eyJ", "://a", "a b ", "--x=y ", "bearer ", "a@", "SG.", "pw.=", "a:b@c://"]
 )
