@@ -85,7 +85,7 @@ class _ApplyActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApplyActi
     APPLY_ACTION_UPDATED: _ApplyAction.ValueType  # 2
     """It was there and differs now."""
     APPLY_ACTION_UNCHANGED: _ApplyAction.ValueType  # 3
-    """It was there already, as given."""
+    """It was there already, as given; or it was to be deleted and was not there."""
     APPLY_ACTION_DELETED: _ApplyAction.ValueType  # 4
     """It was there and is gone."""
 
@@ -99,7 +99,7 @@ APPLY_ACTION_CREATED: ApplyAction.ValueType  # 1
 APPLY_ACTION_UPDATED: ApplyAction.ValueType  # 2
 """It was there and differs now."""
 APPLY_ACTION_UNCHANGED: ApplyAction.ValueType  # 3
-"""It was there already, as given."""
+"""It was there already, as given; or it was to be deleted and was not there."""
 APPLY_ACTION_DELETED: ApplyAction.ValueType  # 4
 """It was there and is gone."""
 Global___ApplyAction: _TypeAlias = ApplyAction  # noqa: Y015
@@ -1634,7 +1634,9 @@ class ApplyPoliciesRequest(_message.Message):
     directory_revision: _builtins.int
     """Revision of the directory that the call must see, from the answer of `ApplyGroups`. 0: any."""
     as_code: _builtins.bool
-    """True remembers that the objects are now as code says, those that did not change too; `Metadata.applied_change` tells it."""
+    """True remembers that the objects are now as code says, those that did not change too, if the caller may change them;
+    `Metadata.applied_change` tells it.
+    """
     request_id: _builtins.str
     """Identifier of the call, so that it may be repeated. Empty: none."""
     @_builtins.property
@@ -1659,7 +1661,7 @@ class ApplyPoliciesRequest(_message.Message):
 
     @_builtins.property
     def deletions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectRef]:
-        """Objects to delete; needs `owner`. One that is not there any more is no error."""
+        """Objects to delete; needs `owner`. One that is not there any more is no error, nor one that the caller may not see: it stays."""
 
     @_builtins.property
     def owner(self) -> Global___OwnerLabel:

@@ -138,7 +138,7 @@ class PolicyServiceStub:
     ApplyPolicies: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ApplyPoliciesRequest, _policies_pb2.ApplyPoliciesResponse]
     """Creates, replaces and deletes policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
     nothing. Needs `policy_authoring.create`, `.update`, `.assign` and `.delete`, each where the call does it.
-    Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them; PERMISSION_DENIED, also for
+    Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them with who changed them and when; PERMISSION_DENIED, also for
     a deletion of what does not carry the owner's label; FAILED_PRECONDITION for a reusable certificate that would still be named; UNAVAILABLE
     while the server does not know which groups there are, or where the directory revision is not reached in time.
     """
@@ -257,7 +257,7 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     ApplyPolicies: _aio.UnaryUnaryMultiCallable[_policies_pb2.ApplyPoliciesRequest, _policies_pb2.ApplyPoliciesResponse]  # type: ignore[assignment]
     """Creates, replaces and deletes policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
     nothing. Needs `policy_authoring.create`, `.update`, `.assign` and `.delete`, each where the call does it.
-    Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them; PERMISSION_DENIED, also for
+    Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them with who changed them and when; PERMISSION_DENIED, also for
     a deletion of what does not carry the owner's label; FAILED_PRECONDITION for a reusable certificate that would still be named; UNAVAILABLE
     while the server does not know which groups there are, or where the directory revision is not reached in time.
     """
@@ -487,7 +487,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_policies_pb2.ApplyPoliciesResponse, _abc.Awaitable[_policies_pb2.ApplyPoliciesResponse]]:
         """Creates, replaces and deletes policies and reusable certificates with their assignments, all in one transaction. The same call twice changes
         nothing. Needs `policy_authoring.create`, `.update`, `.assign` and `.delete`, each where the call does it.
-        Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them; PERMISSION_DENIED, also for
+        Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them with who changed them and when; PERMISSION_DENIED, also for
         a deletion of what does not carry the owner's label; FAILED_PRECONDITION for a reusable certificate that would still be named; UNAVAILABLE
         while the server does not know which groups there are, or where the directory revision is not reached in time.
         """
