@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from epm.access.v1 import queries_pb2
 from epm.device.v1 import devices_pb2, groups_pb2
-from epm.policy.v1 import analysis_pb2, policies_pb2, rollouts_pb2
+from epm.policy.v1 import analysis_pb2, policies_pb2, revisions_pb2, rollouts_pb2
 from epm.rbac.v1 import rbac_pb2
 from epm.reporting.v1 import reports_pb2
 from services._chassis.errors import ServiceError, UnauthenticatedError
@@ -35,6 +35,7 @@ _SERVICES: Final = (
     devices_pb2.DESCRIPTOR.services_by_name["DeviceService"],
     policies_pb2.DESCRIPTOR.services_by_name["PolicyService"],
     analysis_pb2.DESCRIPTOR.services_by_name["AnalysisService"],
+    revisions_pb2.DESCRIPTOR.services_by_name["RevisionService"],
     rollouts_pb2.DESCRIPTOR.services_by_name["RolloutService"],
     reports_pb2.DESCRIPTOR.services_by_name["ReportingService"],
 )
