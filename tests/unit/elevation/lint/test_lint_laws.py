@@ -11,6 +11,7 @@ from elevation.checks import check_rules_policy, check_settings_policy
 from elevation.lint.catalogue import CATALOGUE
 from elevation.lint.findings import Estate, Finding
 from elevation.lint.linter import Linter
+from elevation.lint.rules import lint_rules
 from elevation.model import (
     Assignments,
     CertificateCondition,
@@ -76,6 +77,8 @@ includes = st.builds(
     st.sampled_from(FilterMode),
 )
 assignments = st.builds(Assignments, st.lists(includes, max_size=2).map(tuple))
+MEETING = {"L19", "L20", "L21", "L26", "L27"}
+"""Checks of what policies do to each other, whose places are theirs."""
 groups = {
     "new": Group("new", GroupType.DEVICE, filter='osVersion >= "12"'),
     "users": Group("users", GroupType.USER, ("a",)),
@@ -133,6 +136,48 @@ def test_every_finding_is_one_of_the_catalogue_and_about_something_that_is_there
             assert number is not None
             assert policies[finding.subject.name].rules[int(number[1])].name == finding.subject.rule
         assert finding.path
+
+
+PLACES = re.compile(
+    r"rules\[\d+\](\.(detection\.(fileName|filePath|certificate(\.(pem|type))?)|childProcesses|validations|elevationType"
+    r"|arguments(\[\d+\])?))?|assignments(\.(in|ex)clude\[\d+\]\.(group|filter))?|pem|defaultResponse|staleAfter"
+)
+
+
+@given(estates())
+def test_every_finding_names_a_place_that_a_document_has(estate: Estate) -> None:
+    policies = {policy.name: policy for policy in estate.rules_policies}
+    for finding in lint(estate):
+        if finding.check in MEETING:
+            continue
+        assert PLACES.fullmatch(finding.path), finding.path
+        entry = re.fullmatch(r"rules\[(\d+)\]\.arguments\[(\d+)\]", finding.path)
+        if entry is not None:
+            assert policies[finding.subject.name].rules[int(entry[1])].arguments[int(entry[2])] in LINES  # type: ignore[index]
+
+
+any_rule = st.builds(
+    Rule,
+    name=st.text(max_size=5),
+    elevation_type=st.sampled_from(ElevationType),
+    child_processes=st.sampled_from([None, *ChildProcesses]),
+    detection=st.builds(
+        Detection,
+        file_name=st.text(max_size=12),
+        file_path=st.text(max_size=20) | st.text("C:\\/*?. Usertmp", max_size=20),
+        file_hash=st.text(max_size=2),
+        certificate=st.none() | st.just(CertificateCondition(None)),
+        internal_name=st.text(max_size=5),
+    ),
+    arguments=st.none()
+    | st.lists(st.text(max_size=30) | st.text("-/p:=\"' aassword@$%", max_size=30), max_size=3).map(tuple),
+)
+
+
+@given(st.lists(any_rule, max_size=3).map(tuple), st.sampled_from(Platform))
+def test_nothing_that_a_rule_may_hold_makes_lint_fail(rules: tuple[Rule, ...], platform: Platform) -> None:
+    findings = list(lint_rules(RulesPolicy("p", platform, rules)))
+    assert all(finding.severity in CATALOGUE[finding.check].severities for finding in findings)
 
 
 @given(estates(), st.randoms(use_true_random=False))
