@@ -219,6 +219,18 @@ async def test_a_draft_cannot_probe_for_policies_out_of_sight(asked: Questions) 
     assert taken.fields == {"draft.rules_policies[0].metadata.name"}
 
 
+async def test_whoever_drafts_a_policy_sees_it_whatever_tags_it_would_get(asked: Questions) -> None:
+    asked.world.directories.put(device("d1", "alice", scope_tags=["emea"]))
+    asked.hire("emea", scope_tags=["emea"])
+    drafted = rules_policy_to_proto(
+        replace(tools("drafted"), rules=(rule("mine", ElevationType.DENY, file_hash=HASH),))
+    )
+    drafted.metadata.scope_tags.append("hq")
+    found = await simulated(asked, "emea", draft=analysis_pb2.Draft(rules_policies=[drafted]))
+    assert (found.decision.policy, found.decision.rule) == ("drafted", "mine")
+    assert [loser.policy for loser in found.decision.losers] == [""]
+
+
 async def test_applied_tells_whether_the_device_decides_so_already(asked: Questions) -> None:
     assert not (await simulated(asked)).applied
     await asked.world.apply("d1")
