@@ -13,17 +13,12 @@ import pytest
 import sqlalchemy as sa
 
 from elevation.model import FilterMode, Include, ReusableCertificate, RulesPolicy, SettingsPolicy
-from services._chassis.client import MESSAGE_LIMIT
 from services._chassis.db import Database
-from services._chassis.errors import ConflictError
 from services._chassis.migrate import differences, upgrade
-from services._chassis.paging import LARGEST_PAGE, PageRequest, page_request
-from services.policy.model.listing import Order, Sorting
 from services.policy.model.objects import AnyContent, Change, Stored
-from services.policy.ports import CorpusReader, KeptAnswer, Selection, Store
+from services.policy.ports import CorpusReader, Store
 from services.policy.store.objects import SqlStore
 from services.policy.store.tables import AUDIT, HISTORY, METADATA, OBJECT
-from tests.builders.authoring import desk_at
 from tests.builders.policy import creation, deletion, included, reusable, rule, rules_policy, settings_policy, stored
 from tests.fakes.clock import NOW
 from tests.fakes.policy import MemoryStore
@@ -67,13 +62,6 @@ async def put(store: Store, *items: Stored[AnyContent]) -> int:
         for item in items:
             await work.save(creation(item))
         return revision
-
-
-async def names(
-    store: Store, kind: type[AnyContent], request: PageRequest, visible: frozenset[str] | None = None
-) -> list[str]:
-    async with store.reading() as work:
-        return [item.name for item in (await work.page(kind, request, Selection(visible))).items]
 
 
 def everything() -> list[Stored[AnyContent]]:
@@ -145,124 +133,6 @@ async def test_a_name_can_be_used_again_after_it_was_deleted(store: ReadableStor
     await put(store, again)
     async with store.reading() as work:
         assert await work.find(ReusableCertificate, ["vendor"]) == {"vendor": again}
-
-
-async def test_pages_follow_one_another_by_code_points(store: ReadableStore) -> None:
-    await put(store, *(stored(reusable(name)) for name in ("b", "a", "B", "ä", "Z", "a b")))
-    first = PageRequest(4, question="certificates")
-    async with store.reading() as work:
-        page = await work.page(ReusableCertificate, first)
-    assert [item.name for item in page.items] == ["B", "Z", "a", "a b"]
-    assert page.next_token == first.next_token(("a b",))
-    assert await names(store, ReusableCertificate, PageRequest(4, ("a b",))) == ["b", "ä"]
-
-
-async def test_a_page_shows_one_kind(store: ReadableStore) -> None:
-    await put(store, *everything())
-    assert await names(store, SettingsPolicy, PageRequest(10)) == ["slow", "workstations"]
-    assert await names(store, RulesPolicy, PageRequest(10)) == ["tools"]
-
-
-async def test_the_last_page_has_no_next_one(store: ReadableStore) -> None:
-    await put(store, stored(reusable("a")), stored(reusable("b")))
-    async with store.reading() as work:
-        page = await work.page(ReusableCertificate, PageRequest(2))
-    assert (len(page.items), page.next_token) == (2, "")
-
-
-async def test_pages_are_narrowed_by_tags_before_they_are_cut(store: ReadableStore) -> None:
-    tagged = {"a": ["emea"], "b": ["apac"], "c": ["apac", "emea"], "d": ["EMEA"], "e": ["emea"]}
-    await put(store, *(stored(reusable(name), *tags) for name, tags in tagged.items()))
-    assert await names(store, ReusableCertificate, PageRequest(2), frozenset({"emea"})) == ["a", "c"]
-    assert await names(store, ReusableCertificate, PageRequest(9), frozenset({"emea", "apac"})) == ["a", "b", "c", "e"]
-    assert await names(store, ReusableCertificate, PageRequest(9), frozenset({"emea%"})) == []
-
-
-@pytest.mark.parametrize(
-    ("by", "names"), [(Sorting.NAME, "abcde"), (Sorting.UPDATED, "ecabd"), (Sorting.REVISION, "dabec")]
-)
-@pytest.mark.parametrize("descending", [False, True])
-async def test_pages_follow_one_another_in_every_order(
-    store: ReadableStore, by: Sorting, names: str, *, descending: bool
-) -> None:
-    facts = {"a": (2, 3), "b": (2, 3), "c": (1, 5), "d": (3, 1), "e": (0, 4)}
-    for name, (moment, revision) in facts.items():
-        await put(store, stored(reusable(name), revision=revision, now=NOW + timedelta(microseconds=moment)))
-    selection = Selection(order=Order(by, descending=descending))
-    for size in (1, 2, 4):
-        found, request = "", PageRequest(size)
-        async with store.reading() as work:
-            while True:
-                page = await work.page(ReusableCertificate, request, selection)
-                found += "".join(item.name for item in page.items)
-                if not page.next_token:
-                    break
-                request = page_request(page_size=size, page_token=page.next_token, shape=selection.order.shape)
-        assert found == (names[::-1] if descending else names)
-
-
-async def test_pages_hold_only_what_passes_the_test_and_are_full(store: ReadableStore) -> None:
-    await put(store, *(stored(reusable(f"c{number:03}"), "emea") for number in range(250)))
-    selection = Selection(frozenset({"emea"}), lambda item: item.name.endswith("9"))
-    async with store.reading() as work:
-        first = await work.page(ReusableCertificate, PageRequest(24), selection)
-        rest = await work.page(ReusableCertificate, PageRequest(24, ("c239",)), selection)
-    assert [item.name for item in first.items] == [f"c{number:02}9" for number in range(24)]
-    assert first.next_token == PageRequest(24).next_token(("c239",))
-    assert [item.name for item in rest.items] == ["c249"]
-    assert rest.next_token == ""
-
-
-async def test_a_page_that_is_just_full_is_the_last_if_nothing_else_passes(store: ReadableStore) -> None:
-    await put(store, *(stored(reusable(f"c{number:03}")) for number in range(130)))
-    selection = Selection(matches=lambda item: item.name in {"c000", "c120"})
-    async with store.reading() as work:
-        page = await work.page(ReusableCertificate, PageRequest(2), selection)
-    assert ([item.name for item in page.items], page.next_token) == (["c000", "c120"], "")
-
-
-async def test_what_a_call_was_answered_is_kept_for_its_caller(store: ReadableStore) -> None:
-    made = KeptAnswer(b"digest", b"answer", NOW)
-    async with store.writing() as work:
-        await work.requests.keep("user:alice", "id-1", made, oldest=NOW - timedelta(days=1))
-    async with store.reading() as work:
-        assert await work.requests.find("user:alice", "id-1") == made
-        assert await work.requests.find("user:bob", "id-1") is None
-        assert await work.requests.find("user:alice", "ID-1") is None
-
-
-async def test_an_answer_takes_the_place_of_an_older_one_and_old_ones_are_dropped(store: ReadableStore) -> None:
-    times = {"old": NOW - timedelta(days=1), "young": NOW - timedelta(hours=23), "same": NOW - timedelta(hours=1)}
-    for name, time in times.items():
-        async with store.writing() as work:
-            kept = KeptAnswer(b"", name.encode(), time)
-            await work.requests.keep("user:alice", name, kept, oldest=NOW - timedelta(days=9))
-    new = KeptAnswer(b"new", b"", NOW)
-    async with store.writing() as work:
-        await work.requests.keep("user:alice", "same", new, oldest=NOW - timedelta(days=1))
-    async with store.reading() as work:
-        found = [await work.requests.find("user:alice", name) for name in times]
-    assert found == [None, KeptAnswer(b"", b"young", times["young"]), new]
-
-
-async def test_an_answer_shares_the_fate_of_its_transaction(store: ReadableStore) -> None:
-    async def keep_and_fail() -> None:
-        async with store.writing() as work:
-            await work.requests.keep("user:alice", "id", KeptAnswer(b"", b"", NOW), oldest=NOW)
-            raise LookupError
-
-    with pytest.raises(LookupError):
-        await keep_and_fail()
-    async with store.reading() as work:
-        assert await work.requests.find("user:alice", "id") is None
-
-
-async def test_of_calls_under_one_identifier_at_once_one_writes_and_all_get_its_answer(store: ReadableStore) -> None:
-    at = desk_at(store)
-    answers = await asyncio.gather(*(at.create_once(settings_policy(), "id-1") for _ in range(8)))
-    assert len(set(answers)) == 1
-    async with store.reading() as work:
-        assert await work.revision() == 1
 
 
 async def test_who_names_a_certificate_is_known(store: ReadableStore) -> None:
@@ -399,33 +269,6 @@ async def test_the_audit_record_and_history_share_the_fate_of_their_change(datab
                 assert (await tx.execute(sa.select(sa.func.count()).select_from(table))).scalar_one() == 0
 
 
-async def test_a_page_stays_below_the_limit_on_a_message(
-    tmp_path: Path,
-) -> None:
-    bulky = tuple(replace(rule(f"rule-{number}"), arguments=("x" * 8000,) * 9) for number in range(20))
-    async with opened(f"sqlite:///{tmp_path / 'policy.db'}") as database:
-        store = SqlStore(database)
-        await put(store, *(stored(rules_policy(f"bulky-{number}", *bulky)) for number in range(4)))
-        request = PageRequest(50)
-        async with store.reading() as work:
-            page = await work.page(RulesPolicy, request)
-        assert [item.name for item in page.items] == ["bulky-0", "bulky-1"]
-        assert page.next_token == request.next_token(("bulky-1",))
-        assert await names(store, RulesPolicy, PageRequest(50, ("bulky-1",))) == ["bulky-2", "bulky-3"]
-    assert LARGEST_PAGE < MESSAGE_LIMIT
-
-
-async def test_labels_and_tags_count_towards_the_limit_on_a_message(tmp_path: Path) -> None:
-    async with opened(f"sqlite:///{tmp_path / 'policy.db'}") as database:
-        store = SqlStore(database)
-        labels = {f"l{number}": "ä" * 8000 for number in range(100)}
-        for name in "abc":
-            item = stored(reusable(name), *(f"{number}" * 100 for number in range(100)))
-            await put(store, replace(item, about=replace(item.about, labels=labels)))
-        assert await names(store, ReusableCertificate, PageRequest(50)) == ["a"]
-        assert await names(store, ReusableCertificate, PageRequest(50, ("a",))) == ["b"]
-
-
 async def test_content_that_this_version_does_not_know_is_not_read(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path / 'policy.db'}") as database:
         await put(SqlStore(database), stored(settings_policy()))
@@ -434,57 +277,6 @@ async def test_content_that_this_version_does_not_know_is_not_read(tmp_path: Pat
             await tx.execute(sa.update(OBJECT).values(content=kept + UNKNOWN_FIELD))
         with pytest.raises(ValueError, match="newer version"):
             await SqlStore(database).corpus()
-
-
-async def test_of_two_who_create_the_same_at_once_one_is_refused(database_url: str) -> None:
-    async with opened(database_url) as database:
-        at = desk_at(SqlStore(database))
-        outcomes = await asyncio.gather(
-            *(at.create(settings_policy(description=text)) for text in ("one", "other")), return_exceptions=True
-        )
-        assert [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)] == [ConflictError]
-        assert await database.current_revision() == 1
-
-
-async def test_of_two_who_edit_at_once_at_two_servers_one_wins_and_the_other_learns_the_etag(database_url: str) -> None:
-    async with opened(database_url) as database, opened(database_url) as other:
-        desks = [desk_at(SqlStore(opened_here)) for opened_here in (database, other)]
-        etag = (await desks[0].create(settings_policy())).about.etag
-        for _ in range(5):
-            outcomes = await asyncio.gather(
-                *(
-                    at.update(settings_policy(description=f"{etag} {number}"), etag=etag)
-                    for number, at in enumerate(desks)
-                ),
-                return_exceptions=True,
-            )
-            (won,) = (outcome for outcome in outcomes if isinstance(outcome, Stored))
-            (lost,) = (outcome for outcome in outcomes if isinstance(outcome, ConflictError))
-            assert lost.stale
-            assert f'its etag is now "{won.about.etag}"' in lost.message
-            assert await desks[0].read(SettingsPolicy, won.name) == won
-            etag = won.about.etag
-
-
-async def test_calls_under_one_identifier_at_two_servers_write_once(database_url: str) -> None:
-    async with opened(database_url) as database, opened(database_url) as other:
-        desks = [desk_at(SqlStore(opened_here)) for opened_here in (database, other)]
-        answers = await asyncio.gather(*(at.create_once(settings_policy(), "id") for at in (*desks, *desks)))
-        assert answers == ["1"] * 4
-        assert await database.current_revision() == 1
-
-
-async def test_a_certificate_is_not_deleted_while_a_rule_begins_to_name_it(database_url: str) -> None:
-    async with opened(database_url) as database:
-        at = desk_at(SqlStore(database))
-        await at.create(reusable())
-        await asyncio.gather(
-            at.create(rules_policy("tools", rule(reusable="vendor"))),
-            at.delete(ReusableCertificate, "vendor"),
-            return_exceptions=True,
-        )
-        corpus = await SqlStore(database).corpus()
-        assert bool(corpus.rules_policies) == bool(corpus.certificates)
 
 
 async def test_the_migrations_make_the_tables_that_the_code_declares(database_url: str) -> None:
