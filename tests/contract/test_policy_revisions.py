@@ -12,8 +12,10 @@ import sqlalchemy as sa
 
 from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.db import Database
-from services._chassis.errors import ConflictError, ServiceError
+from services._chassis.errors import ConflictError, InvalidError, ServiceError
+from services._chassis.expected import Expected
 from services._chassis.paging import PageRequest
+from services.policy.model.application import Deletion
 from services.policy.model.drafts import NewAssignments
 from services.policy.model.objects import Action, Change, Stored
 from services.policy.model.revisions import Past, Revision
@@ -193,6 +195,18 @@ async def test_the_audit_record_tells_of_rollbacks_and_of_what_came_as_code(data
         async with database.read() as tx:
             found = await tx.execute(sa.select(AUDIT.c.details).order_by(AUDIT.c.sequence))
             assert list(found.scalars()) == ["{}", '{"as_code":"true"}', '{"rolled_back_to":"1"}']
+
+
+async def test_a_call_about_more_than_a_database_can_be_asked_for_at_once_is_refused_with_the_limit(
+    database_url: str,
+) -> None:
+    deletions = [Deletion("ElevationRulesPolicy", f"p{number}") for number in range(70_000)]
+    async with policy_database(database_url) as database:
+        at = desk_at(SqlStore(database))
+        with pytest.raises(InvalidError, match="at most 10000"):
+            await applied(at, deletions=deletions)
+        expected = [Expected("ElevationRulesPolicy", f"e{number}", "") for number in range(10_000)]
+        assert len((await applied(at, deletions=deletions[:10_000], expected=expected)).objects) == 10_000
 
 
 async def test_of_two_applies_of_the_same_plan_at_once_one_wins_and_the_other_learns_why(database_url: str) -> None:

@@ -97,11 +97,17 @@ def key_of(draft: AnyDraft) -> Key:
     return draft.kind, draft.content.name
 
 
-def check_application(application: Application, *, validate_only: bool) -> Iterator[Problem]:
-    """Find what is wrong with the call itself, whatever is stored."""
+def check_size(application: Application) -> Iterator[Problem]:
+    """Find whether the call is about more than can even be looked up at once."""
     count = len(application.drafts) + len(application.deletions)
     if count > MOST_OBJECTS:
         yield Problem("", f"holds {count} objects; at most {MOST_OBJECTS} are allowed in one call")
+    if len(application.expected) > MOST_OBJECTS:
+        yield Problem("expected", f"holds {len(application.expected)} objects; at most {MOST_OBJECTS} are allowed")
+
+
+def check_application(application: Application, *, validate_only: bool) -> Iterator[Problem]:
+    """Find what else is wrong with the call itself, whatever is stored."""
     yield from _check_names(application)
     yield from _check_deletions(application)
     yield from check_expected(application.expected, KINDS_BY_NAME)

@@ -232,6 +232,9 @@ async def test_the_call_names_at_most_ten_thousand_objects_deletions_among_them(
     deletions = [Deletion("ElevationRulesPolicy", f"p{number}") for number in range(10_000)]
     with pytest.raises(InvalidError, match="at most 10000"):
         await applied(desk(), settings_policy(), deletions=deletions, owner=TEAM)
+    expected = [Expected("ElevationRulesPolicy", f"p{number}", "1") for number in range(10_001)]
+    with pytest.raises(InvalidError, match="expected: holds 10001 objects"):
+        await applied(desk(), expected=expected)
 
 
 async def test_a_replaced_policy_keeps_when_it_was_as_code_said() -> None:
