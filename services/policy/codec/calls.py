@@ -25,6 +25,8 @@ class WritingRequest(Protocol):
 
 def call_from_proto(request: WritingRequest) -> Call:
     """Read under which identifier a call is made; a call and its rehearsal ask for the same."""
+    if not request.request_id:
+        return Call()
     asked = type(request)()
     asked.CopyFrom(request)
     asked.request_id, asked.validate_only = "", False
