@@ -4,9 +4,12 @@ Alphabets that share shapes with the Latin one are told apart by the names that 
 alphabet; a name may have words of several, and Japanese, Chinese and Korean words mix scripts by nature.
 """
 
+import math
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import product
 
 from elevation.model import Problem
 
@@ -44,10 +47,18 @@ _LATIN_TWINS = {
         )
     ),
     # Greek, small
-    **dict(zip("\u03b1\u03bd\u03bf\u03c1\u03c5\u03b9\u03f2\u03f3", "avopuicj", strict=True)),
+    **dict(zip("\u03b1\u03bd\u03bf\u03c1\u03c5\u03b9\u03f3", "avopuij", strict=True)),
     # Armenian
     **dict(zip("\u0555\u054f\u054d\u0578\u057d\u0585", "OSUnuo", strict=True)),
 }
+
+_FOREIGN_TWINS = tuple(
+    {latin: foreign for foreign, latin in _LATIN_TWINS.items() if unicodedata.name(foreign).startswith(alphabet)}
+    for alphabet in ("CYRILLIC", "GREEK", "ARMENIAN")
+)
+_PARTS = re.compile(r"[^\W\d_]+|[\W\d_]+")
+MOST_TWINS = 16
+"""Twins of one name that are looked for; one of many words has more."""
 
 
 def check_disguise(path: str, name: str) -> Iterator[Problem]:
@@ -68,9 +79,19 @@ def check_disguise(path: str, name: str) -> Iterator[Problem]:
             yield Problem(path, message)
 
 
-def looks_like(name: str, other: str) -> bool:
-    """Tell whether two names that differ look the same."""
-    return name != other and skeleton(name) == skeleton(other)
+def twins(name: str) -> frozenset[str]:
+    """Give the names of one alphabet a word that look the same as this one, itself left out; of many words, some of them."""
+    parts = [[part, *_twin_words(part)] for part in _PARTS.findall(name)]
+    if math.prod(map(len, parts)) > MOST_TWINS:
+        return frozenset()
+    return frozenset("".join(chosen) for chosen in product(*parts)) - {name}
+
+
+def twin_message(twin: str) -> str:
+    """Say that a name looks the same as one that is there."""
+    told = ", ".join(sorted({f"U+{ord(character):04X}" for character in twin if character in _LATIN_TWINS}))
+    of_letters = f" ({told})" if told else ""
+    return f'looks the same as "{twin}"{of_letters}, which is there already; choose a name that does not'
 
 
 def skeleton(name: str) -> str:
@@ -96,6 +117,19 @@ def words(name: str) -> Iterator[str]:
 def is_blank_letter(character: str) -> bool:
     """Tell whether a character counts as a letter or a picture and shows as nothing."""
     return character in _BLANK_LETTERS
+
+
+def _twin_words(word: str) -> list[str]:
+    """Give the same-looking words of other alphabets."""
+    latin = "".join(_LATIN_TWINS.get(character, character) for character in word)
+    if not (latin.isascii() and latin.isalpha()):
+        return []
+    found = [latin, *(_spelt(latin, alphabet) for alphabet in _FOREIGN_TWINS)]
+    return [other for other in dict.fromkeys(found) if other and other != word]
+
+
+def _spelt(latin: str, alphabet: Mapping[str, str]) -> str:
+    return "".join(alphabet[letter] for letter in latin) if all(letter in alphabet for letter in latin) else ""
 
 
 def _mixture(word: str) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import elevation.checks
 import elevation.model
+from elevation.lookalikes import twin_message, twins
 from elevation.model import GroupType
 from elevation.written import check_written
 from services._chassis.errors import Problem
@@ -78,15 +79,23 @@ class Group:
         }
 
 
-def check_drafts(drafts: Sequence[GroupDraft], known: Collection[str] = ()) -> Iterator[Problem]:
-    """Find everything that is wrong with groups that are to be applied together; the `known` ones have their names already."""
+def check_drafts(
+    drafts: Sequence[GroupDraft], known: Collection[str] = (), twins_there: Collection[str] = ()
+) -> Iterator[Problem]:
+    """Find everything that is wrong with groups that are to be applied together.
+
+    The `known` ones have their names already; `twins_there` are names of groups that some of the drafts look like.
+    """
     if len(drafts) > MOST_GROUPS_A_CALL:
         yield Problem("groups", f"has {len(drafts)} entries; at most {MOST_GROUPS_A_CALL} are allowed in one call")
         return
     seen: set[str] = set()
+    taken = {*twins_there, *(draft.name for draft in drafts)}
     for number, draft in enumerate(drafts):
         at = f"groups[{number}]"
         yield from _check_draft(at, draft, named=draft.name not in known)
+        if draft.name not in known and (alike := sorted(twins(draft.name) & taken)):
+            yield Problem(f"{at}.name", twin_message(alike[0]))
         if draft.name in seen:
             yield Problem(f"{at}.name", f'"{draft.name}" stands twice in this call; remove one')
         seen.add(draft.name)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from elevation.lookalikes import twins
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import DeniedError, InvalidError, Problem, StateError
 from services._chassis.expected import Expected, check_expected, refuse_stale
@@ -68,7 +69,8 @@ async def apply_groups(
     _refuse_strangers(standing.check)
     async with store.read() as work:
         known = (await work.groups.many(draft.name for draft in drafts)).keys()
-    if problems := [*check_drafts(drafts, known), *check_expected(expected, _KINDS)]:
+        there = (await work.groups.many({twin for draft in drafts for twin in twins(draft.name)})).keys()
+    if problems := [*check_drafts(drafts, known, there), *check_expected(expected, _KINDS)]:
         raise InvalidError([*problems, *await _further_problems(store, nestable(drafts, problems), standing)])
     async with store.read() if validate_only else store.transaction() as work:
         await _refuse_stale(work, expected, standing)

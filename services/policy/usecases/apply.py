@@ -16,6 +16,7 @@ from services.policy.model.application import (
     AppliedObject,
     Key,
     check_application,
+    check_size,
     key_of,
 )
 from services.policy.model.drafts import Known, check_draft, revised
@@ -35,6 +36,7 @@ from services.policy.usecases.means import Means
 from services.policy.usecases.references import known_certificates, known_groups, nameable
 from services.policy.usecases.removals import outcomes_of, refuse_named, removals_of
 from services.policy.usecases.scope import ASSIGN, CREATE, DELETE, READ, UPDATE, Author, refuse_out_of_scope, tags_after
+from services.policy.usecases.twins import twin_problems
 from services.policy.usecases.writing import erase, write
 
 
@@ -90,6 +92,8 @@ async def apply_policies(
     certificates that would still be named.
     """
     ground = _Ground(means=means, author=author, permits=_permits(author), groups=groups)
+    if too_many := list(check_size(application)):
+        raise InvalidError(too_many)
     present = await _present(work, application)
     steps = [_step(draft, present.get(key_of(draft)), ground) for draft in application.drafts]
     removed = removals_of(application, present, sees=ground.sees, author=author)
@@ -97,6 +101,7 @@ async def apply_policies(
     if not problems:
         await refuse_unexpected(work, application.expected, present, sees=ground.sees)
     problems += await _check_steps(work, steps, ground)
+    problems += await _check_twins(work, steps, removed)
     if problems:
         raise InvalidError(problems)
     await refuse_named(work, removed, [step.wanted for step in steps], sees=ground.sees)
@@ -197,6 +202,16 @@ def _refuse_update(draft: AnyDraft, existing: AnyStored, wanted: AnyStored, auth
     if not permit.sees(existing.about.scope_tags):
         raise DeniedError(f"{draft.title} is not within the scope of {UPDATE}", reason="OBJECT_OUT_OF_SCOPE")
     tags_after(permit, draft.scope_tags, existing.about.scope_tags)
+
+
+async def _check_twins(work: Work, steps: Sequence[_Step], removed: Sequence[AnyStored]) -> list[Problem]:
+    problems: list[Problem] = []
+    for kind in KINDS:
+        new = [step.draft for step in steps if step.existing is None and step.draft.kind is kind]
+        beside = [step.wanted.name for step in steps if step.draft.kind is kind]
+        gone = frozenset(stored.name for stored in removed if isinstance(stored.content, kind))
+        problems += await twin_problems(work, kind, new, gone=gone, beside=beside)
+    return problems
 
 
 async def _check_steps(work: Work, steps: Sequence[_Step], ground: _Ground) -> list[Problem]:

@@ -35,6 +35,7 @@ from services.policy.usecases.scope import (
     tags_after,
     visible,
 )
+from services.policy.usecases.twins import twin_problems
 from services.policy.usecases.writing import erase, write
 
 
@@ -56,7 +57,7 @@ async def create_object(work: Work, means: Means, draft: Draft[Content], *, auth
     groups = known_groups(means.directories, targets)
     found = await known_certificates(work, certificates_named(draft.content))
     known = Known(groups, nameable(found, None, [author.permit]), means.most_rules)
-    if problems := list(problems_of(means, draft, known)):
+    if problems := [*problems_of(means, draft, known), *await twin_problems(work, draft.kind, [draft])]:
         raise InvalidError(problems)
     return await _create(work, means, draft, tags=tags, author=author)
 
@@ -73,7 +74,7 @@ async def duplicate_object(
     tags = tags_after(author.permit, draft.scope_tags, None)
     found = await known_certificates(work, certificates_named(draft.content))
     known = Known({}, nameable(found, like, [author.permit]), means.most_rules)
-    if problems := list(problems_of(means, draft, known)):
+    if problems := [*problems_of(means, draft, known), *await twin_problems(work, draft.kind, [draft])]:
         raise InvalidError([_of_duplicate(problem) for problem in problems])
     return await _create(work, means, draft, tags=tags, author=author)
 

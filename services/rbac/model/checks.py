@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
+from elevation.lookalikes import twin_message, twins
 from elevation.texts import check_new_name
 from services._chassis.access import OWNER
 from services._chassis.errors import Problem
@@ -41,11 +43,17 @@ def object_problems(items: Sequence[AccessObject], state: AccessState) -> Iterat
         yield from faults
         if not faults and state.find(item) is None:
             yield from (Problem(found.path, found.message) for found in check_new_name(f"{path}.name", item.name))
+            yield from _twin_problems(f"{path}.name", item, after)
         if (type(item), item.name) in seen:
             yield Problem(f"{path}.name", f"{item.name!r} is given twice; give each name once")
         seen.add((type(item), item.name))
         yield from _own_problems(path, item, after)
     yield from _cycle_problems([item for item in items if isinstance(item, PrincipalGroup)], after)
+
+
+def _twin_problems(path: str, item: AccessObject, after: AccessState) -> Iterator[Problem]:
+    found = sorted(twin for twin in twins(item.name) if after.find(replace(item, name=twin)) is not None)
+    yield from (Problem(path, twin_message(twin)) for twin in found[:1])
 
 
 def name_problems(path: str, name: str) -> Iterator[Problem]:

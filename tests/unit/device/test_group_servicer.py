@@ -90,6 +90,12 @@ async def test_names_and_texts_that_pass_for_others_are_refused(service: DeviceS
     assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", {"groups[0].name", "groups[1].description"})
 
 
+async def test_a_name_that_looks_like_one_that_is_there_is_refused(service: DeviceService) -> None:
+    await apply(service, group("COP"))
+    refusal = await refusal_of(apply(service, group("COP"), group("\u0421\u041e\u0420")))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", {"groups[1].name"})
+
+
 async def test_the_type_of_a_group_cannot_be_changed(service: DeviceService) -> None:
     await apply(service, group("a"))
     refusal = await refusal_of(apply(service, group("a", type=groups_pb2.GROUP_TYPE_USER)))

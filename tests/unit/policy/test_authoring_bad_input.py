@@ -257,3 +257,28 @@ async def test_a_name_that_a_copy_gets_is_checked_too(service: Service) -> None:
     original = policies_pb2.ObjectRef(kind="ElevationRulesPolicy", name="tools")
     refused = await service.refused("DuplicateObject", original=original, new_name=TWIN)
     assert (refused.code, len(refused.fields)) == ("INVALID_ARGUMENT", 1)
+
+
+async def test_a_name_that_looks_like_one_that_is_there_is_refused_where_it_is_given(service: Service) -> None:
+    first, twin = rules_policy(), rules_policy()
+    first.metadata.name, twin.metadata.name = "COP", "\u0421\u041e\u0420"
+    await service.call("CreateRulesPolicy", rules_policy=first)
+    original = policies_pb2.ObjectRef(kind="ElevationRulesPolicy", name="COP")
+
+    refused = await service.refused("CreateRulesPolicy", rules_policy=twin)
+    assert refused.problems == {
+        "rules_policy.metadata.name": 'looks the same as "COP", which is there already; choose a name that does not'
+    }
+    assert (await service.refused("DuplicateObject", original=original, new_name=twin.metadata.name)).fields
+    assert (await service.refused("ApplyPolicies", rules_policies=[twin])).fields == {"rules_policies[0].metadata.name"}
+
+    settings = settings_policy()
+    settings.metadata.name = twin.metadata.name
+    await service.call("CreateSettingsPolicy", settings_policy=settings)
+
+
+async def test_two_names_of_one_apply_that_look_the_same_are_refused(service: Service) -> None:
+    first, twin = rules_policy(), rules_policy()
+    first.metadata.name, twin.metadata.name = "COP", "\u0421\u041e\u0420"
+    refused = await service.refused("ApplyPolicies", rules_policies=[first, twin])
+    assert refused.fields == {"rules_policies[0].metadata.name", "rules_policies[1].metadata.name"}

@@ -158,6 +158,16 @@ async def test_a_name_that_passes_for_another_is_refused_where_it_is_given_and_k
     assert store.kept.scope_tags[name].description == "told better"
 
 
+async def test_a_name_that_looks_like_one_that_is_there_is_refused() -> None:
+    there, twin = ScopeTag("COP"), ScopeTag("\u0421\u041e\u0420")
+    assert [field for field, _ in await problems(store_with(there), twin)] == ["scope_tags[0].name"]
+    assert [field for field, _ in await problems(store_with(), there, twin)] == [
+        "scope_tags[0].name",
+        "scope_tags[1].name",
+    ]
+    await apply(store_with(there, twin), there, twin)
+
+
 async def test_an_assignment_carries_at_most_a_hundred_tags() -> None:
     tags = [ScopeTag(f"t{number}") for number in range(101)]
     store = store_with(HELPDESK, *tags)
