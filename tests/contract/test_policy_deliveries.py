@@ -179,3 +179,14 @@ async def test_after_steps_that_failed_the_next_ones_see_what_was_kept(deliverie
     with pytest.raises(RuntimeError):
         await deliveries.change([("d1", preparing(ONE)), ("d1", fail)])
     assert list(await deliveries.change([("d1", lambda old: old)])) == list(kept)
+
+
+async def test_a_step_sees_what_others_did_to_a_stream_that_was_opened_here(database: Database) -> None:
+    here, there = deliveries_in(database), deliveries_in(database)
+    await here.change([("d1", opened), ("d2", opened)])
+    newer = [("d1", lambda old: preparing(ONE)(old.opened("newer", revision=0, sha256=b"", now=NOW)))]
+    [expected] = await there.change(newer)
+    found = await here.change([(name, lambda old: old) for name in ("d1", "d2")])
+    assert [found[0], found[1].stream] == [expected, "s"]
+    await here.close()
+    await there.close()

@@ -3,8 +3,8 @@
 A group of changes is one errand to the thread, whatever is in it. Over the shared connections each statement would be one,
 and between two of them the loop may have hundreds of streams to serve.
 
-INVARIANT: while streams are open nobody else changes deliveries: one process has the file, and its `Holders` close what is
-open before there are streams, and after. So the deliveries of devices with open streams are known without being read again.
+The deliveries of devices with open streams are known without being read again. INVARIANT: whoever else changes one of those
+changes its stream too, for each holds his own; so after anybody else's commit it is enough to look at the streams.
 """
 
 import asyncio
@@ -41,6 +41,9 @@ class SqliteDeliveries:
         self._opened: sqlite3.Connection | None = None
         self._known: dict[str, Delivery] = {}
         """What stands in the rows of devices with open streams; the thread's alone."""
+        self._unsure: set[str] = set()
+        """Those of them whose rows somebody else may have changed."""
+        self._version = 0
 
     async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
         """Take each step for its device, in order, all or none, and return what each led to."""
@@ -77,6 +80,7 @@ class SqliteDeliveries:
     def _change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
         with self._transaction("BEGIN IMMEDIATE") as connection:
             asked = {device_id for device_id, _ in steps}
+            self._make_sure(connection, asked)
             found = {device_id: self._known[device_id] for device_id in asked & self._known.keys()}
             if len(found) < len(asked):
                 found.update(self._found(connection, sorted(asked - found.keys())))
@@ -91,6 +95,20 @@ class SqliteDeliveries:
         for device_id, new in after.items():
             self._remember(device_id, new)
         return led_to
+
+    def _make_sure(self, connection: sqlite3.Connection, asked: set[str]) -> None:
+        """Forget those of the deliveries that are not what stands in the file."""
+        [version] = connection.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._version, self._unsure = version, set(self._known)
+        doubtful = asked & self._unsure & self._known.keys()
+        self._unsure -= asked
+        wrong = set(doubtful)
+        for part in parts(sorted(doubtful)):
+            found = connection.execute(self._rows.streams, self._rows.asked(part))
+            wrong -= {device_id for device_id, stream in found if stream == self._known[device_id].stream}
+        for device_id in wrong:
+            del self._known[device_id]
 
     def _update(
         self, connection: sqlite3.Connection, before: Mapping[str, Delivery], after: Mapping[str, Delivery]
