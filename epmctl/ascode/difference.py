@@ -16,7 +16,7 @@ ORDER: Final = "the order of entries"
 """What differs where the facts do not."""
 
 
-class Origin(Enum):
+class Cause(Enum):
     """Who made a difference between files and server."""
 
     FILES = "FILES"
@@ -56,16 +56,17 @@ class FieldChange:
     action: FieldAction
     before: Plain
     after: Plain
-    origin: Origin = Origin.FILES
+    cause: Cause = Cause.FILES
 
 
 def differences(live: Record | None, files: Record | None, base: Record | None = None) -> list[FieldChange]:
     """Tell what the files would change, by fields of the object first and then by rules; with `base`, also who was it."""
-    before, after, origin = _facts(live), _facts(files), None if base is None else _facts(base)
+    before, after = _facts(live), _facts(files)
+    last = None if base is None else _facts(base)
     wanted = {**dict.fromkeys(before), **dict.fromkeys(after)}
-    own = [change for place in wanted if not place.rule for change in _of_fact(place, before, after, origin)]
+    own = [change for place in wanted if not place.rule for change in _of_fact(place, before, after, last)]
     rules = dict.fromkeys(place.rule for place in wanted if place.rule)
-    changes = [*own, *(change for rule in sorted(rules) for change in _of_rule(rule, before, after, origin))]
+    changes = [*own, *(change for rule in sorted(rules) for change in _of_rule(rule, before, after, last))]
     if not changes and live is not None and files is not None and live != files:
         return [FieldChange("", ORDER, FieldAction.CHANGED, None, None)]
     return changes
@@ -120,11 +121,11 @@ def _of_rule(rule: str, before: Facts, after: Facts, base: Facts | None) -> Iter
     if was and will:
         yield from changes
         return
-    origins = {change.origin for change in changes}
-    origin = origins.pop() if len(origins) == 1 else Origin.CONFLICT  # both had a hand in the rule
+    causes = {change.cause for change in changes}
+    cause = causes.pop() if len(causes) == 1 else Cause.CONFLICT  # both had a hand in the rule
     content = _content(places, after if will else before)
     action = FieldAction.ADDED if will else FieldAction.REMOVED
-    yield FieldChange(rule, "", action, None if will else content, content if will else None, origin)
+    yield FieldChange(rule, "", action, None if will else content, content if will else None, cause)
 
 
 def _content(places: Sequence[Place], facts: Facts) -> dict[str, Plain]:
@@ -146,15 +147,15 @@ def _of_fact(place: Place, before: Facts, after: Facts, base: Facts | None) -> I
     if there == wanted and was == will:
         return
     action = FieldAction.CHANGED if there and wanted else FieldAction.ADDED if wanted else FieldAction.REMOVED
-    origin = Origin.FILES if base is None else _origin(place, before, after, base)
-    yield FieldChange(place.rule, place.field, action, was, will, origin)
+    cause = Cause.FILES if base is None else _cause(place, before, after, base)
+    yield FieldChange(place.rule, place.field, action, was, will, cause)
 
 
-def _origin(place: Place, live: Facts, files: Facts, base: Facts) -> Origin:
+def _cause(place: Place, live: Facts, files: Facts, base: Facts) -> Cause:
     by_files, by_others = (_differ(place, facts, base) for facts in (files, live))
     if by_files and by_others:
-        return Origin.CONFLICT
-    return Origin.DRIFT if by_others else Origin.FILES
+        return Cause.CONFLICT
+    return Cause.DRIFT if by_others else Cause.FILES
 
 
 def _differ(place: Place, one: Facts, other: Facts) -> bool:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from epmctl.ascode.canonical import POLICY_KINDS, Ref, place_in_order
-from epmctl.ascode.difference import FieldChange, Origin, differences
+from epmctl.ascode.difference import Cause, FieldChange, differences
 from epmctl.ascode.live import Live, LiveObject
 from epmctl.documents.model import Document
 from epmctl.documents.places import line_of
@@ -74,7 +74,7 @@ class ObjectChange:
     @property
     def conflicts(self) -> int:
         """Count the fields that both the files and somebody else changed."""
-        return sum(change.origin is Origin.CONFLICT for change in self.fields)
+        return sum(change.cause is Cause.CONFLICT for change in self.fields)
 
 
 @dataclass(frozen=True, slots=True)

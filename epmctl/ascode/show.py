@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from epm.policy.v1 import analysis_pb2, lint_pb2
-from epmctl.ascode.difference import FieldAction, FieldChange, Origin, compact
+from epmctl.ascode.difference import Cause, FieldAction, FieldChange, compact
 from epmctl.ascode.outlook import Outlook
 from epmctl.ascode.plan import Action, Drift, ObjectChange, Plan
 from epmctl.output import Plain, show
@@ -34,10 +34,10 @@ _FIELD_SIGNS: Final[Mapping[FieldAction, tuple[str, str]]] = {
     FieldAction.CHANGED: ("~", "yellow"),
     FieldAction.REMOVED: ("-", "red"),
 }
-_ORIGINS: Final[Mapping[Origin, str]] = {
-    Origin.FILES: "",
-    Origin.DRIFT: "changed by hand; this puts it back",
-    Origin.CONFLICT: "CONFLICT: changed by hand and in the files; the files win",
+_CAUSES: Final[Mapping[Cause, str]] = {
+    Cause.FILES: "",
+    Cause.DRIFT: "changed by hand; this puts it back",
+    Cause.CONFLICT: "CONFLICT: changed by hand and in the files; the files win",
 }
 _SEVERITIES: Final[Mapping[str, str]] = {"ERROR": "red", "HIGH": "red", "WARNING": "yellow", "INFO": "cyan"}
 
@@ -115,7 +115,7 @@ def field_lines(change: FieldChange) -> Iterator[str]:
     sign, colour = _FIELD_SIGNS[change.action]
     where = f"rules[{show(change.rule)}]" if change.rule else ""
     field = ".".join(part for part in (where, show(change.field) if change.field else "") if part)
-    note = f"  ({_ORIGINS[change.origin]})" if change.origin is not Origin.FILES else ""
+    note = f"  ({_CAUSES[change.cause]})" if change.cause is not Cause.FILES else ""
     yield click.style(f"    {sign} {field}{_values(change)}{note}", fg="magenta" if note else colour)
     content = change.after if change.action is FieldAction.ADDED else None
     if not change.field and isinstance(content, Mapping):
@@ -187,7 +187,7 @@ def _change_json(one: ObjectChange) -> Plain:
                 "action": change.action.value,
                 "before": change.before,
                 "after": change.after,
-                "origin": change.origin.value,
+                "cause": change.cause.value,
             }
             for change in one.fields
         ],

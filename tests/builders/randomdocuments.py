@@ -43,22 +43,35 @@ def _about(draw: st.DrawFn, tags: list[str]) -> dict[str, Any]:
 
 def _assignments(draw: st.DrawFn, groups: list[str]) -> Document:
     drawn = draw(st.lists(st.sampled_from(groups), max_size=3, unique=True)) if groups else []
-    include = [{"group": name, **draw(st.sampled_from([{}, {"filter": 'os = "linux"'}]))} for name in drawn[:2]]
+    narrowed: tuple[Document, ...] = (
+        {},
+        {"filter": 'os = "linux"'},
+        {"filter": 'name = "ws-1"', "filterMode": "EXCLUDE"},
+    )
+    include = [{"group": name, **draw(st.sampled_from(narrowed))} for name in drawn[:2]]
     exclude = [{"group": name} for name in drawn[2:]]
     written = {"include": include, "exclude": exclude}
     return {"assignments": {side: entries for side, entries in written.items() if entries}} if drawn else {}
+
+
+def _accepted(draw: st.DrawFn) -> Document:
+    """Draw findings that the author accepts."""
+    ids = draw(st.lists(st.sampled_from(["L7", "L18", "L26"]), max_size=2, unique=True))
+    return {"lint": [{"ignore": check, "reason": "known: 'so' be it"} for check in ids]} if ids else {}
 
 
 def _rule(draw: st.DrawFn, name: str, certificates: list[str]) -> Document:
     detection: Document = {"fileName": draw(st.sampled_from(["setup.exe", "tool.exe"])), "fileHash": HASH}
     if bool(certificates) and draw(st.booleans()):
         detection["certificate"] = {"reusable": draw(st.sampled_from(certificates)), "type": "PUBLISHER"}
+    elif draw(st.booleans()):
+        detection["certificate"] = {"pem": pem("root"), "type": "CERTIFICATE_AUTHORITY"}
     rule: Document = {"name": name, "elevationType": draw(st.sampled_from(["USER_CONFIRMED", "DENY"]))}
     if description := draw(st.sampled_from(["", "one line", "two\nlines", "ends\n", "a: b # c"])):
         rule["description"] = description
     if rule["elevationType"] == "USER_CONFIRMED" and draw(st.booleans()):
         rule["arguments"] = draw(st.lists(st.sampled_from(["", "/s", "/s /log", "- x: 'y'"]), max_size=3, unique=True))
-    return {**rule, "detection": detection}
+    return {**rule, "detection": detection, **_accepted(draw)}
 
 
 @st.composite
@@ -87,7 +100,7 @@ def document_sets(draw: st.DrawFn) -> list[Document]:
         by: Document = draw(st.sampled_from([{"filter": 'tag = "x" OR os = "linux"'}, {"members": ["ws-1", "ws-2"]}]))
         found.append(_document("Group", name, {"type": "DEVICE", **by}))
     for name in certificates:
-        spec = {"pem": pem(draw(st.sampled_from(_CERTIFICATES)))}
+        spec = {"pem": pem(draw(st.sampled_from(_CERTIFICATES))), **_accepted(draw)}
         found.append(_document("ReusableCertificate", name, spec, **_about(draw, tags)))
     groups = [*devices, "all-devices"]
     for name in _named(draw, NAMES, 2):
@@ -96,12 +109,13 @@ def document_sets(draw: st.DrawFn) -> list[Document]:
             "defaultResponse": "DENY",
             "sendReportingData": draw(st.booleans()),
             "staleAfter": draw(st.sampled_from([None, "P30D", "P1DT12H"])),
+            **_accepted(draw),
         }
         found.append(
             _document("ElevationSettingsPolicy", name, spec | _assignments(draw, groups), **_about(draw, tags))
         )
     for name in _named(draw, NAMES, 2):
         rules = [_rule(draw, rule, certificates) for rule in draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))]
-        spec = {"platform": "WINDOWS", "rules": rules, **_assignments(draw, [*users, "all-users"])}
+        spec = {"platform": "WINDOWS", "rules": rules, **_assignments(draw, [*users, "all-users"]), **_accepted(draw)}
         found.append(_document("ElevationRulesPolicy", name, spec, **_about(draw, tags)))
     return found

@@ -12,11 +12,25 @@ from hypothesis import HealthCheck, assume, given, settings
 from epm.policy.v1 import policies_pb2, policies_pb2_grpc
 from epmctl.client import Client, connected
 from epmctl.profile import Profile
+from tests.builders.documents import document
 from tests.builders.elevation import pem
 from tests.builders.installation import Done, Installation, installation
+from tests.builders.issuer import key_set
 from tests.builders.randomdocuments import Document, document_sets
 from tests.journeys.test_documents import DOCUMENTS
 
+ISSUER = f"""
+apiVersion: openepm/v1
+kind: TrustedIssuer
+metadata: {{name: corp}}
+spec:
+  issuer: https://login.example.com/corp
+  audiences: [openepm, cli]
+  jwks: {json.dumps(key_set())}
+  principalPrefix: "corp:"
+  groupsClaim: groups
+  groupMappings: [{{claimValue: "b: admins", principalGroup: tier2}}, {{claimValue: a, principalGroup: nobody-yet}}]
+"""
 CERTIFICATE = "".join(f"    {line}\n" for line in pem("vendor").splitlines())
 TOOLS = """
 apiVersion: openepm/v1
@@ -125,7 +139,7 @@ def test_a_plan_says_what_an_apply_does_and_then_there_is_nothing_to_do(house: H
 
 
 def test_an_export_is_the_same_bytes_again_and_changes_nothing(house: House) -> None:
-    house.installed.apply(DOCUMENTS)
+    house.installed.apply(DOCUMENTS + "---" + ISSUER)
     folder = house.installed.folder / "exported"
 
     stream = house.export()
@@ -170,7 +184,7 @@ def test_what_somebody_changed_by_hand_is_shown_with_who_and_put_back(house: Hou
 
     (change,) = planned.json()["changes"]
     (field,) = change["fields"]
-    assert (planned.code, change["name"], field["origin"]) == (2, "tools", "DRIFT")
+    assert (planned.code, change["name"], field["cause"]) == (2, "tools", "DRIFT")
     assert (field["rule"], field["field"], field["before"], field["after"]) == ("id", "description", "by hand", "first")
     (drift,) = change["drift"]
     assert (drift["author"], drift["action"], drift["reason"]) == ("user:owner", "UPDATED", "by hand")
@@ -251,3 +265,19 @@ def test_a_plan_for_one_server_is_not_applied_to_another(house: House, tmp_path:
 
     assert (refused.code, shown) == (2, [])
     assert f"was made for {house.installed.server}, not for {other.server}" in refused.errors
+
+
+def test_who_may_only_read_gets_a_plan_and_no_apply(house: House) -> None:
+    house.installed.must("epm", "apply", "-f", house.files("mine", tools(), vendor()))
+    members = '{role: Endpoint Privilege Reader, members: ["user:reader"]}'
+    house.installed.must("epm", "apply", "-f", "-", text=document("RoleAssignment", "readers", members))
+    token = house.installed.must("epm", "token", "create", "--principal", "user:reader").output.strip()
+    files = house.files("mine", tools(description="second"), vendor())
+
+    planned = house.installed.run("epm", "plan", "-f", files, EPM_TOKEN=token)
+    refused = house.installed.run("epm", "apply", "-f", files, EPM_TOKEN=token)
+
+    assert planned.code == 2
+    assert '~ rules[id].description: "first" -> "second"' in planned.output
+    assert "not checked by the server: not allowed: " in planned.errors
+    assert (refused.code, refused.output) == (1, "")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epmctl.ascode.difference import ORDER, FieldAction, FieldChange, Origin, differences
+from epmctl.ascode.difference import ORDER, Cause, FieldAction, FieldChange, differences
 
 Document = dict[str, Any]
 ADDED, CHANGED, REMOVED = FieldAction.ADDED, FieldAction.CHANGED, FieldAction.REMOVED
@@ -92,39 +92,39 @@ def test_of_what_is_new_everything_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "files", "live", "origins"),
+    ("base", "files", "live", "causes"),
     [
-        ("1", "2", "1", [Origin.FILES]),
-        ("1", "1", "2", [Origin.DRIFT]),
-        ("1", "2", "3", [Origin.CONFLICT]),
+        ("1", "2", "1", [Cause.FILES]),
+        ("1", "1", "2", [Cause.DRIFT]),
+        ("1", "2", "3", [Cause.CONFLICT]),
         ("1", "2", "2", []),
         ("1", "1", "1", []),
     ],
 )
 def test_who_made_a_difference_is_told_from_what_was_applied_last(
-    base: str, files: str, live: str, origins: list[Origin]
+    base: str, files: str, live: str, causes: list[Cause]
 ) -> None:
     was, will, now = (policy(rule("a", description=text)) for text in (base, files, live))
-    assert [change.origin for change in differences(now, will, was)] == origins
+    assert [change.cause for change in differences(now, will, was)] == causes
 
 
 def test_entries_that_somebody_added_by_hand_are_drift_beside_those_of_the_files() -> None:
     changes = differences(group("a", "hand"), group("a", "file"), group("a"))
-    assert {change.before or change.after: change.origin for change in changes} == {
-        "hand": Origin.DRIFT,
-        "file": Origin.FILES,
+    assert {change.before or change.after: change.cause for change in changes} == {
+        "hand": Cause.DRIFT,
+        "file": Cause.FILES,
     }
 
 
 def test_a_rule_that_files_drop_and_somebody_changed_is_a_conflict() -> None:
     base, live = policy(rule("a"), rule("b")), policy(rule("a"), rule("b", description="by hand"))
     (dropped,) = differences(live, policy(rule("a")), base)
-    assert (dropped.rule, dropped.action, dropped.origin) == ("b", REMOVED, Origin.CONFLICT)
+    assert (dropped.rule, dropped.action, dropped.cause) == ("b", REMOVED, Cause.CONFLICT)
 
 
 def test_a_rule_that_somebody_added_or_deleted_by_hand_is_drift() -> None:
     base = policy(rule("a"), rule("b"))
     (added,) = differences(policy(rule("a"), rule("b"), rule("c")), base, base)
     (deleted,) = differences(policy(rule("a")), base, base)
-    assert (added.rule, added.action, added.origin) == ("c", REMOVED, Origin.DRIFT)
-    assert (deleted.rule, deleted.action, deleted.origin) == ("b", ADDED, Origin.DRIFT)
+    assert (added.rule, added.action, added.cause) == ("c", REMOVED, Cause.DRIFT)
+    assert (deleted.rule, deleted.action, deleted.cause) == ("b", ADDED, Cause.DRIFT)

@@ -184,7 +184,7 @@ def test_json_says_all_of_it(console: Console, server: FakeServer) -> None:
             "name": "developers",
             "action": "UPDATE",
             "drift": [],
-            "fields": [{**field, "origin": "FILES"}],
+            "fields": [{**field, "cause": "FILES"}],
         }
     ]
     assert (outcome.json["unchanged"], outcome.json["findings"][0]["id"], outcome.json["notes"]) == (0, "L7", [])

@@ -7,7 +7,7 @@ import pytest
 from epmctl.ascode.application import Outcome
 from epmctl.ascode.binding import Terms, terms_of
 from epmctl.ascode.canonical import Ref
-from epmctl.ascode.difference import Origin
+from epmctl.ascode.difference import Cause
 from epmctl.ascode.live import Live, LiveObject
 from epmctl.ascode.plan import Action, Drift, Owner, Past, make_plan
 from epmctl.ascode.prepare import UNSEEN, reconciled, settled
@@ -71,7 +71,7 @@ def test_files_that_say_nothing_of_scope_tags_keep_those_of_the_object() -> None
 def test_scope_tags_that_somebody_else_changed_are_no_drift_of_files_that_say_nothing_of_them() -> None:
     past = Past(policy(scopeTags=["emea"]))
     plan = make_plan(files(policy(text="second")), live(policy(scopeTags=["apac"])), {ref(): past})
-    assert [(field.field, field.origin) for field in plan.changes[0].fields] == [("description", Origin.FILES)]
+    assert [(field.field, field.cause) for field in plan.changes[0].fields] == [("description", Cause.FILES)]
 
 
 def test_without_pruning_nothing_is_deleted() -> None:
