@@ -8,44 +8,72 @@ so the shelves for a name are found by looking its beginnings and ends up.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
 
 from elevation.lint.patterns import Glob, overlap, takes_in
-from elevation.lint.recognition import HASH, SIGNER, Recognition
+from elevation.lint.recognition import SIGNER, Recognition
 from elevation.model import CertificateType
 
 _LAST = "\U0010ffff"
 """No text of a document is behind one that goes on with it."""
 
+_MANY = 16
+"""As many shelves are put together into one."""
+
 _Key = tuple[object, ...]
 _Index = dict[_Key, list[Recognition]]
 
 
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """What rules of one sort have in common."""
+
+    shape: int
+    """Which of the telling fields they fill."""
+    denies: bool
+    strength: tuple[bool, int]
+    """Whether they have no hash, and how many attributes they lack: steps 3 and 4 of the order of rules."""
+    type_order: int
+
+
+def sort_of(rule: Recognition) -> Sort:
+    """Give the sort of a rule."""
+    rank = rule.ranks[0]
+    return Sort(rule.shape, rule.denies, (rank.no_hash, rank.missing_attributes), rank.type_order)
+
+
 class Shelf:
-    """All rules with one name, apart by which of the telling fields they fill."""
+    """Rules that are looked up together, apart by their sorts and their telling fields."""
 
-    __slots__ = ("_indexes", "_shapes")
+    __slots__ = ("_indexes", "_sorts")
 
-    def __init__(self) -> None:
-        self._shapes: dict[int, list[Recognition]] = {}
-        self._indexes: dict[tuple[int, int], _Index] = {}
+    def __init__(self, rules: Iterable[Recognition] = ()) -> None:
+        self._sorts: dict[Sort, list[Recognition]] = {}
+        self._indexes: dict[tuple[Sort, int], _Index] = {}
+        for rule in rules:
+            self.add(rule)
 
     def add(self, rule: Recognition) -> None:
-        """Put a rule on its place."""
-        self._shapes.setdefault(rule.shape, []).append(rule)
+        """Put a rule on its place, before it is looked for."""
+        self._sorts.setdefault(sort_of(rule), []).append(rule)
 
-    def find(self, rule: Recognition, wanted: Callable[[int], bool]) -> Iterator[Recognition]:
-        """List the rules of wanted shapes that agree with a rule in what both fill."""
-        own = rule.shape
-        for shape, rules in self._shapes.items():
-            if not wanted(shape):
+    def all(self) -> Iterator[Recognition]:
+        """List all rules."""
+        return chain.from_iterable(self._sorts.values())
+
+    def find(self, rule: Recognition, wanted: Callable[[Sort], bool]) -> Iterator[Recognition]:
+        """List the rules of wanted sorts that agree with a rule in the telling fields that both fill."""
+        for sort, rules in self._sorts.items():
+            if not wanted(sort):
                 continue
-            common = shape & own
+            common = sort.shape & rule.shape
             if not common:
                 yield from rules
                 continue
-            index = self._indexes.get((shape, common))
+            index = self._indexes.get((sort, common))
             if index is None:
-                index = self._indexes[shape, common] = _index(rules, common)
+                index = self._indexes[sort, common] = _index(rules, common)
             for key in _looked_up(rule, common):
                 yield from index.get(key, ())
 
@@ -72,10 +100,10 @@ def _looked_up(rule: Recognition, fields: int) -> Iterator[_Key]:
     yield _key(rule.telling, fields)
     if fields & SIGNER and rule.certificate is not None:
         if _is_leaf(rule):
-            chain = (CertificateType.CERTIFICATE_AUTHORITY, rule.certificate.issuer_name)
+            issuing = (CertificateType.CERTIFICATE_AUTHORITY, rule.certificate.issuer_name)
         else:
-            chain = (CertificateType.PUBLISHER, rule.certificate.subject_name)
-        yield _key((rule.sha256, chain, *rule.texts), fields)
+            issuing = (CertificateType.PUBLISHER, rule.certificate.subject_name)
+        yield _key((rule.sha256, issuing, *rule.texts), fields)
 
 
 def _is_leaf(rule: Recognition) -> bool:
@@ -95,48 +123,49 @@ class Candidates:
             shelf.add(rule)
         self._names = _Names(self._shelves)
         self._wider: dict[Glob, tuple[Shelf, ...]] = {}
-        self._touching: dict[Glob, tuple[tuple[Glob, Shelf], ...]] = {}
+        self._narrower: dict[Glob, tuple[Shelf, ...]] = {}
+        self._sharing: dict[Glob, tuple[Shelf, ...]] = {}
 
     def wider(self, rule: Recognition) -> Iterator[Recognition]:
-        """List the rules that may take a rule in."""
-        shelves = self._wider.get(rule.name)
+        """List the rules that may take a rule in and come before it."""
+        own, name = rule.shape, rule.name
+        shelves = self._wider.get(name)
         if shelves is None:
-            found = (name for name in self._names.around(rule.name) if takes_in(name, rule.name))
-            shelves = self._wider[rule.name] = tuple(self._shelves[name] for name in found)
-        own = rule.shape
+            shelves = self._wider[name] = self._gather(
+                other for other in self._names.around(name) if takes_in(other, name)
+            )
         for shelf in shelves:
-            yield from shelf.find(rule, lambda shape: shape & own == shape)
+            yield from shelf.find(
+                rule, lambda sort: sort.shape & own == sort.shape and (sort.denies or not rule.denies)
+            )
 
     def narrower(self, rule: Recognition) -> Iterator[Recognition]:
-        """List the rules that a rule may take in."""
-        own = rule.shape
-        for name, shelf in self._touched(rule.name):
-            if takes_in(rule.name, name):
-                yield from shelf.find(rule, lambda shape: shape & own == own)
+        """List the rules that a rule may take in and come before."""
+        own, name = rule.shape, rule.name
+        shelves = self._narrower.get(name)
+        if shelves is None:
+            shelves = self._narrower[name] = self._gather(other for other in self._near(name) if takes_in(name, other))
+        for shelf in shelves:
+            yield from shelf.find(rule, lambda sort: sort.shape & own == own and (rule.denies or not sort.denies))
 
-    def as_strong(self, rule: Recognition) -> Iterator[Recognition]:
-        """List the rules that may share a file with a rule and have a hash if it has, none if it has none."""
-        return self._sharing(rule, hashed=bool(rule.sha256))
+    def sharing(self, rule: Recognition, wanted: Callable[[Sort], bool]) -> Iterator[Recognition]:
+        """List the rules of wanted sorts that may share a file with a rule."""
+        name = rule.name
+        shelves = self._sharing.get(name)
+        if shelves is None:
+            shelves = self._sharing[name] = self._gather(other for other in self._near(name) if overlap(name, other))
+        for shelf in shelves:
+            yield from shelf.find(rule, wanted)
 
-    def stronger(self, rule: Recognition) -> Iterator[Recognition]:
-        """List the rules with a hash that may share a file with a rule."""
-        return self._sharing(rule, hashed=True)
+    def _near(self, name: Glob) -> Iterable[Glob]:
+        return dict.fromkeys((*self._names.around(name), *self._names.beyond(name)))
 
-    def weaker(self, rule: Recognition) -> Iterator[Recognition]:
-        """List the rules without a hash that may share a file with a rule."""
-        return self._sharing(rule, hashed=False)
-
-    def _sharing(self, rule: Recognition, *, hashed: bool) -> Iterator[Recognition]:
-        for _, shelf in self._touched(rule.name):
-            yield from shelf.find(rule, lambda shape: bool(shape & HASH) is hashed)
-
-    def _touched(self, name: Glob) -> tuple[tuple[Glob, Shelf], ...]:
-        touched = self._touching.get(name)
-        if touched is None:
-            near = {*self._names.around(name), *self._names.beyond(name)}
-            found = sorted((other for other in near if overlap(name, other)), key=lambda other: other.text)
-            touched = self._touching[name] = tuple((other, self._shelves[other]) for other in found)
-        return touched
+    def _gather(self, names: Iterable[Glob]) -> tuple[Shelf, ...]:
+        """Give the shelves of some names; where they are many, one for all of them."""
+        shelves = tuple(self._shelves[name] for name in names)
+        if len(shelves) < _MANY:
+            return shelves
+        return (Shelf(rule for shelf in shelves for rule in shelf.all()),)
 
 
 class _Names:

@@ -7,7 +7,7 @@ can meet, targeted as they can be there.
 from collections.abc import Iterator
 from itertools import islice
 
-from elevation.lint.candidates import Candidates
+from elevation.lint.candidates import Candidates, Sort, sort_of
 from elevation.lint.catalogue import found
 from elevation.lint.findings import Finding, Severity
 from elevation.lint.meeting import Meetings, Reach
@@ -53,23 +53,29 @@ def find_weak_winners(rule: Recognition, candidates: Candidates, meetings: Meeti
 
 
 def _winners(rule: Recognition, candidates: Candidates, meetings: Meetings) -> Iterator[Recognition]:
-    strength = rule.ranks[0][2:4]
-    order = rule.ranks[0].type_order
-    for other in candidates.as_strong(rule):
-        rank = other.ranks[0]
-        if other.denies or rank.type_order >= order or rank[2:4] != strength or not other.shares(rule):
-            continue
-        modes = meetings.between(rule.policy.name, other.policy.name).modes
-        if any(ours == theirs for ours, theirs in modes):
+    own = sort_of(rule)
+    row = meetings.of(rule.policy.name)
+    for other in candidates.sharing(rule, lambda sort: wins_by_type(sort, own)):
+        if any(ours == theirs for ours, theirs in row[other.policy.name].modes) and other.shares(rule):
             yield other
+
+
+def wins_by_type(sort: Sort, other: Sort) -> bool:
+    """Tell whether rules of a sort go before those of another by nothing but their elevation types."""
+    return not sort.denies and sort.type_order < other.type_order and sort.strength == other.strength
 
 
 def _losers(rule: Recognition, candidates: Candidates, meetings: Meetings) -> Iterator[Recognition]:
-    for other in candidates.stronger(rule):
-        if other.denies or other.policy is rule.policy or not other.shares(rule):
-            continue
-        if (True, False) in meetings.between(rule.policy.name, other.policy.name).modes:
+    row = meetings.of(rule.policy.name)
+    for other in candidates.sharing(rule, is_strong):
+        if (True, False) in row[other.policy.name].modes and other.shares(rule):
             yield other
+
+
+def is_strong(sort: Sort) -> bool:
+    """Tell whether rules of a sort allow what they recognise by its hash."""
+    no_hash, _ = sort.strength
+    return not sort.denies and not no_hash
 
 
 def _can_reach_users(reach: Reach) -> bool:

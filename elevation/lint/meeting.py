@@ -165,7 +165,7 @@ class Meetings:
 
     def __init__(self) -> None:
         self.reaches: dict[str, Reach] = {}
-        self._known: dict[str, dict[str, Meeting]] = {}
+        self._known: dict[str, Row] = {}
 
     def update(self, reaches: dict[str, Reach]) -> None:
         """Take over who gets the policies now, and forget what is no longer so."""
@@ -177,15 +177,26 @@ class Meetings:
                 row.pop(name, None)
         self.reaches = reaches
 
-    def between(self, name: str, other: str) -> Meeting:
-        """Tell how one policy meets another."""
+    def of(self, name: str) -> "Row":
+        """Give how one policy meets the others."""
         row = self._known.get(name)
         if row is None:
-            row = self._known[name] = {}
-        known = row.get(other)
-        if known is None:
-            known = row[other] = self.reaches[name].meeting(self.reaches[other])
-        return known
+            row = self._known[name] = Row(self.reaches[name], self)
+        return row
+
+
+class Row(dict[str, Meeting]):
+    """How one policy meets the others, by their names, worked out when it is asked for."""
+
+    def __init__(self, reach: Reach, meetings: Meetings) -> None:
+        super().__init__()
+        self._reach = reach
+        self._meetings = meetings
+
+    def __missing__(self, other: str) -> Meeting:
+        """Work out how the policy meets another."""
+        meeting = self[other] = self._reach.meeting(self._meetings.reaches[other])
+        return meeting
 
 
 def implies_one(way: Way, others: Iterable[Way]) -> bool:

@@ -5,9 +5,10 @@ until the policy, its certificates or the groups change.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 
-from elevation.lint.candidates import Candidates
-from elevation.lint.conflicts import find_ties, find_weak_winners
+from elevation.lint.candidates import Candidates, Sort, sort_of
+from elevation.lint.conflicts import find_ties, find_weak_winners, is_strong, wins_by_type
 from elevation.lint.coverage import find_disagreements, find_uncovered
 from elevation.lint.findings import Estate, Finding, Subject
 from elevation.lint.meeting import GroupBook, Meetings, Reach
@@ -101,8 +102,13 @@ def _affected(candidates: Candidates, names: Collection[str] | None) -> list[Rec
     found: dict[int, Recognition] = {}
     for rule in (rule for rule in candidates.rules if rule.policy.name in names):
         found[id(rule)] = rule
-        for others in (candidates.narrower(rule), candidates.as_strong(rule)):
+        for others in (candidates.narrower(rule), candidates.sharing(rule, partial(_may_lose, sort_of(rule)))):
             found.update((id(other), other) for other in others)
-        if rule.sha256:
-            found.update((id(other), other) for other in candidates.weaker(rule))
     return list(found.values())
+
+
+def _may_lose(about: Sort, sort: Sort) -> bool:
+    """Tell whether something may be found about rules of a sort (L20, L21) that a rule of the other has part in."""
+    if sort.denies or about.denies:
+        return False
+    return wins_by_type(about, sort) or (is_strong(about) and not is_strong(sort))

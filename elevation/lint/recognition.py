@@ -29,8 +29,8 @@ from elevation.versions import Version, parse_version
 Signer = tuple[CertificateType, bytes]
 """The certificate that a rule asks for, and whose it has to be."""
 
-HASH, SIGNER = 1, 2
-"""Bits of a shape."""
+SIGNER = 2
+"""The bit of the signer in a shape."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +51,7 @@ class Recognition:
     version: Version | None
     texts: tuple[str, str, str]
     shape: int
-    """Which of the telling fields it fills, a bit each: HASH, SIGNER, and one for each text."""
+    """Which of the telling fields it fills, a bit each."""
     denies: bool
     owned_by_root: bool
     """Whether it only matches files on a path that root alone can write."""

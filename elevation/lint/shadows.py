@@ -42,7 +42,7 @@ def find_shadow(rule: Recognition, candidates: Candidates, meetings: Meetings) -
     shadows = _shadows(rule, candidates, meetings)
     if not shadows:
         return
-    strongest = min(shadows, key=lambda shadow: (not shadow.everywhere, shadow.step.value != LostAt.DENY.value))
+    strongest = min(shadows, key=lambda shadow: (not shadow.everywhere, shadow.step is not LostAt.DENY))
     others = [shadow for shadow in shadows if shadow is not strongest]
     yield found(
         "L19",
@@ -55,20 +55,19 @@ def find_shadow(rule: Recognition, candidates: Candidates, meetings: Meetings) -
 
 
 def _shadows(rule: Recognition, candidates: Candidates, meetings: Meetings) -> list[_Shadow]:
-    """Collect shadows until one is everywhere and there are enough to name."""
+    """Collect shadows: enough to name, and one that is everywhere if there is one."""
+    row = meetings.of(rule.policy.name)
     shadows: list[_Shadow] = []
-    is_everywhere = False
     for other in candidates.wider(rule):
-        if other is rule:
+        meeting = row[other.policy.name]
+        if not meeting.is_covered and (len(shadows) >= MOST_RELATED or not meeting.modes):
             continue
-        meeting = meetings.between(rule.policy.name, other.policy.name)
-        if meeting.modes and _comes_first(other, rule, meeting.modes) and other.takes_in(rule):
+        if other is not rule and _comes_first(other, rule, meeting.modes) and other.takes_in(rule):
             ours, theirs = min(meeting.modes)
             step = lost_at(rule.ranks[ours], other.ranks[theirs])
             shadows.append(_Shadow(other, meeting.is_covered, step))
-            is_everywhere = is_everywhere or meeting.is_covered
-        if is_everywhere and len(shadows) >= MOST_RELATED:
-            break
+            if meeting.is_covered and len(shadows) >= MOST_RELATED:
+                break
     return shadows
 
 
