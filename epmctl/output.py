@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 
 import click
 
+from epmctl.visible import visible
+
 Plain = bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"] | None
 """What JSON can say."""
 
@@ -23,7 +25,6 @@ F = TypeVar("F", bound=Callable[..., object])
 _FRACTION: Final = re.compile(r"\.\d+(?=Z$)")
 _GAP: Final = "  "
 _NOTHING: Final = "-"
-_HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
 _WIDE: Final = frozenset({"W", "F"})
 
 
@@ -90,22 +91,12 @@ def show(value: Plain) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
-        return _visible(value)
+        return visible(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{_visible(key)}={show(item)}" for key, item in value.items())
+        return ", ".join(f"{visible(key)}={show(item)}" for key, item in value.items())
     if isinstance(value, Sequence):
         return ", ".join(show(item) for item in value)
     return str(value)
-
-
-def _visible(text: str) -> str:
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_escaped(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def _is_number(value: Plain) -> bool:
