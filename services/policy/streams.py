@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
@@ -20,7 +20,7 @@ from epm.policy.v1 import agent_pb2
 from services._chassis.clock import Clock
 from services._chassis.errors import InvalidError, Problem, ServiceError, UnavailableError
 from services._chassis.hello import message_with_hello
-from services._chassis.logging import get_logger
+from services._chassis.logging import Logger, get_logger
 from services._chassis.times import time_to_proto
 from services.policy.codec.agent import Speaker, hello_from_proto
 from services.policy.model.delivery import Delivery, GoAwayReason
@@ -74,6 +74,8 @@ class Manners:
     calm: Callable[[], Awaitable[bool]] = _nobody_waits
     """Waits while others have more urgent things to say than that all is as it was; tells whether it did."""
     heartbeat: timedelta = HEARTBEAT
+    log: Logger = field(default_factory=log.bind)
+    """Made once, for what is said so often and mostly written nowhere."""
     chance: Callable[[], float] = random.random
     """Gives a number from 0 to 1."""
 
@@ -98,7 +100,7 @@ class PolicyStream:
         self._confirms = True
         """Whether the device is due a word where it holds the newest document."""
         self._closing = False
-        self._turn: asyncio.Timeout | None = None
+        self._talking: asyncio.Timeout | None = None
         self._ending: GoAway | ServiceError = LEAVE
         self._patience = FAREWELL
         self._last_words: asyncio.TimerHandle | None = None
@@ -142,7 +144,7 @@ class PolicyStream:
             log.warning("policy_stream_alternates", device_id=device_id, run_id=hello.run_id)
             self._manners.on_clone(device_id)
         self._manners.on_answer(self.conversation.delivery)  # the hello may tell what an answer that was lost did not
-        log.debug(
+        self._manners.log.debug(
             "policy_stream_opened",
             device_id=device_id,
             agent_version=hello.agent_version,
@@ -170,7 +172,9 @@ class PolicyStream:
             match request.WhichOneof("message"):
                 case "ack":
                     await self.conversation.acknowledge(request.ack.nonce, request.ack.revision, now)
-                    log.debug("policy_applied", device_id=self.conversation.device_id, revision=request.ack.revision)
+                    self._manners.log.debug(
+                        "policy_applied", device_id=self.conversation.device_id, revision=request.ack.revision
+                    )
                 case "nack":
                     nack = request.nack
                     await self.conversation.refuse(
@@ -190,17 +194,17 @@ class PolicyStream:
 
     async def _talk(self, send: Send, reader: "asyncio.Task[None]") -> None:
         """Say what there is to say until the stream is to be closed or nobody is heard any more."""
-        while not self._is_over(reader):
-            self._woken.clear()
-            try:
-                async with asyncio.timeout(None) as self._turn:
+        try:
+            async with asyncio.timeout(None) as self._talking:
+                while not self._is_over(reader):
+                    self._woken.clear()
                     await self._say_next(send)
-            except (TimeoutError, ServiceError):
-                if not self._is_over(reader):
-                    raise
-            finally:
-                self._turn = None
-            await self._pause()
+                    await self._pause()
+        except (TimeoutError, ServiceError):
+            if not self._is_over(reader):
+                raise
+        finally:
+            self._talking = None
 
     def _is_over(self, reader: "asyncio.Task[None]") -> bool:
         return self._closing or reader.done()
@@ -242,9 +246,9 @@ class PolicyStream:
 
     def _interrupt(self) -> None:
         """End what is being waited for, also where the device does not read what is being sent."""
-        self._woken.set()
-        if self._turn is not None:
-            self._turn.reschedule(0)
+        talking, self._talking = self._talking, None
+        if talking is not None:
+            talking.reschedule(0)
 
     def _hurry(self) -> None:
         """Give a device that has lost its credentials little time, also where it does not read what is being sent."""

@@ -46,11 +46,13 @@ class Speaker:
 
     def __init__(self, keys: Sequence[Ed25519PrivateKey], *, tenant: str) -> None:
         self._keys = {policy_key_id(key.public_key()): key for key in keys}
-        self._told = [
+        told = [
             agent_pb2.ManifestKey(key_id=key_id, public_key=key.public_key().public_bytes_raw())
             for key_id, key in self._keys.items()
         ]
-        self._tenant = tenant
+        # What all manifests begin and end with: fields that stand one after the other are a message as well.
+        self._head = _serialised(agent_pb2.Manifest(tenant=tenant))
+        self._tails = {key_id: _serialised(agent_pb2.Manifest(key_id=key_id, keys=told)) for key_id in self._keys}
 
     @property
     def keys(self) -> SigningKeys:
@@ -78,18 +80,20 @@ class Speaker:
 
     def sign(self, manifest: Manifest) -> agent_pb2.SignedManifest:
         """Sign a manifest; the bytes that are signed are the bytes that are sent."""
-        content = agent_pb2.Manifest(
-            tenant=self._tenant,
+        middle = agent_pb2.Manifest(
             device_id=manifest.device_id,
             revision=manifest.revision,
             document_sha256=manifest.sha256,
             issued=_stamp(manifest.issued),
             expires=_stamp(manifest.expires),
-            key_id=manifest.key_id,
-            keys=self._told,
-        ).SerializeToString(deterministic=True)
+        )
+        content = b"".join((self._head, _serialised(middle), self._tails[manifest.key_id]))
         signature = self._keys[manifest.key_id].sign(DOMAIN_TAG + content)
         return agent_pb2.SignedManifest(manifest=content, signature=signature)
+
+
+def _serialised(message: agent_pb2.Manifest) -> bytes:
+    return message.SerializeToString(deterministic=True)
 
 
 def _go_away(saying: GoAway) -> agent_pb2.GoAway:

@@ -163,7 +163,7 @@ class Conversation:
     @property
     def resumes(self) -> bool:
         """Tell whether there may be something to say now that the device has answered."""
-        answered = self._delivery.state in {DeliveryState.APPLIED, DeliveryState.REJECTED}
+        answered = self._delivery.state in (DeliveryState.APPLIED, DeliveryState.REJECTED)
         return self._missed or self._superseded is not None or self.leaving or not answered
 
     def preparation(self, now: datetime) -> "DeliveryStep | None":

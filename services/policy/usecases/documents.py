@@ -88,7 +88,10 @@ class PolicyBook:
         self._effective: EffectivePolicies | None = None
         self._roster = Roster()
         self._shared: dict[Shape, Shared] = {}
-        self._marks: dict[str, tuple[Basis, Mark]] = {}
+        self._marks: dict[str, tuple[Basis, Mark, int]] = {}
+        """What the document of each device rested on the last time, what it is known by, and in which age that was so."""
+        self._age = 0
+        """Moves with everything that a basis is made of, but for the delivery."""
         self._made: dict[str, tuple[Basis, bytes]] = {}
         self._size = 0
         self._news: set[str] = set()
@@ -179,12 +182,18 @@ class PolicyBook:
             effective = self.effective()
         except UnavailableError:
             return None
+        known = self._marks.get(device_id)
+        if known is not None and known[2] == self._age:
+            return known[1].desired
         device = self._directories.directory().devices.get(device_id)
         return self._shared_by(self._roster.shape(device_id), effective, device).desired if device else None
 
     def basis(self, delivery: Delivery) -> Basis:
         """Return what the device's document rests on. Raises UnavailableError while anything of it is not known."""
         effective = self.effective()
+        known = self._marks.get(delivery.device_id)
+        if known is not None and known[2] == self._age and known[0].lost == delivery.lost:
+            return known[0]
         device = self._directories.directory().devices.get(delivery.device_id)
         if device is None:
             raise UnavailableError("the directory does not show this device; try again", reason="DEVICE_NOT_KNOWN_YET")
@@ -193,12 +202,16 @@ class PolicyBook:
     def mark(self, basis: Basis) -> Mark:
         """Return what the document is known by; it is made only if the device's basis is another one than the last time."""
         known = self._marks.get(basis.device.device_id)
-        if known is None or known[0] != basis:
+        if known is not None and known[0] is basis:
+            return known[1]
+        if known is not None and known[0] == basis:
+            mark = known[1]
+        else:
             content = self._make(basis)
             self._keep(basis, content)
-            known = basis, Mark(hashlib.sha256(content).digest(), basis.shared.desired, basis.shared.bundle)
-            self._marks[basis.device.device_id] = known
-        return known[1]
+            mark = Mark(hashlib.sha256(content).digest(), basis.shared.desired, basis.shared.bundle)
+        self._marks[basis.device.device_id] = basis, mark, self._age
+        return mark
 
     def content(self, basis: Basis) -> bytes:
         """Return the document as it is sent."""
@@ -230,6 +243,7 @@ class PolicyBook:
 
     def _take_up(self, effective: EffectivePolicies, directory: Directory) -> None:
         """Work from the newest directory; note whom it concerns."""
+        self._age += 1
         self._news |= self._roster.take(effective, directory.devices)
         self._directory = directory
         for device_id in self._marks.keys() - directory.devices.keys():
@@ -237,6 +251,7 @@ class PolicyBook:
 
     def _share_anew(self, effective: EffectivePolicies, directory: Directory) -> None:
         """Look at what like devices have in common; where it is what it was, it stays the same object."""
+        self._age += 1
         before, self._shared = self._shared, {}
         comparing = len(self._roster.shapes) <= self._most_compared
         for shape, device_ids in self._roster.shapes.items():
