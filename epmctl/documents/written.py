@@ -40,6 +40,10 @@ _COPIED: Final[Mapping[Kind, Sequence[str]]] = {
         "clientId",
     ),
 }
+_FACTS: Final[Mapping[Kind, Sequence[str]]] = {
+    Kind.ReusableCertificate: ("subject", "issuer", "fingerprint", "notBefore", "notAfter"),
+}
+"""What the server tells of an object beside its metadata."""
 _LINT: Final = {"finding": "ignore", "reason": "reason"}
 
 
@@ -48,6 +52,7 @@ def to_document(kind: Kind, plain: Record) -> dict[str, Plain]:
     metadata = cast("Record", plain.get("metadata") or plain)
     author = {key: metadata[key] for key in _OF_AUTHOR if metadata.get(key) and not _of_spec(kind, key)}
     added = {key: metadata[key] for key in _ADDED if key in metadata}
+    added |= {key: plain[key] for key in _FACTS.get(kind, ()) if plain.get(key)}
     document: dict[str, Plain] = {
         "apiVersion": API_VERSION,
         "kind": kind.name,

@@ -17,6 +17,14 @@ Column = Callable[[Record], Plain]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """Say which objects of a list are wanted, and in which order; the server reads both."""
+
+    filter: str = ""
+    order_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectKind:
     """One kind of objects, under the names that `epm get` knows it by."""
 
@@ -31,6 +39,8 @@ class ObjectKind:
     document: Kind | None = None
     """None: no document describes such an object."""
     page_size: int = 1000
+    narrow: Callable[[Narrowing], ListPage] | None = None
+    """None: the list knows no filters."""
 
 
 def at(path: str) -> Column:

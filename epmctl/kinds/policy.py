@@ -6,9 +6,10 @@ from typing import Final, cast
 from epm.policy.v1 import policies_pb2, policies_pb2_grpc
 from epmctl.client import Client
 from epmctl.documents.model import Kind
-from epmctl.kinds.model import Column, ObjectKind, at, count_at, time_at
+from epmctl.kinds.model import Column, ListPage, Narrowing, ObjectKind, at, count_at, time_at
 from epmctl.output import Plain, Record
 
+EVERYTHING: Final = Narrowing()
 _A_PAGE: Final = 25
 """Rules policies and certificates are large: a page of them has to fit into one message."""
 
@@ -21,6 +22,33 @@ def _assigned(record: Record) -> Plain:
 
 def _policies(client: Client) -> policies_pb2_grpc.PolicyServiceStub:
     return policies_pb2_grpc.PolicyServiceStub(client.channel)
+
+
+def _settings_policies(wanted: Narrowing) -> ListPage:
+    return lambda client, size, token: client.call(
+        _policies(client).ListSettingsPolicies,
+        policies_pb2.ListSettingsPoliciesRequest(
+            page_size=size, page_token=token, filter=wanted.filter, order_by=wanted.order_by
+        ),
+    )
+
+
+def _rules_policies(wanted: Narrowing) -> ListPage:
+    return lambda client, size, token: client.call(
+        _policies(client).ListRulesPolicies,
+        policies_pb2.ListRulesPoliciesRequest(
+            page_size=size, page_token=token, filter=wanted.filter, order_by=wanted.order_by
+        ),
+    )
+
+
+def _reusable_certificates(wanted: Narrowing) -> ListPage:
+    return lambda client, size, token: client.call(
+        _policies(client).ListReusableCertificates,
+        policies_pb2.ListReusableCertificatesRequest(
+            page_size=size, page_token=token, filter=wanted.filter, order_by=wanted.order_by
+        ),
+    )
 
 
 _POLICY_ENDS: Final[Mapping[str, Column]] = {
@@ -42,10 +70,8 @@ POLICY_KINDS: Final = (
             "REPORTING": at("settings.reportingScope"),
             **_POLICY_ENDS,
         },
-        page=lambda client, size, token: client.call(
-            _policies(client).ListSettingsPolicies,
-            policies_pb2.ListSettingsPoliciesRequest(page_size=size, page_token=token),
-        ),
+        page=_settings_policies(EVERYTHING),
+        narrow=_settings_policies,
         find=lambda client, name: client.call(
             _policies(client).GetSettingsPolicy, policies_pb2.GetSettingsPolicyRequest(name=name)
         ),
@@ -60,10 +86,8 @@ POLICY_KINDS: Final = (
             "RULES": count_at("rules"),
             **_POLICY_ENDS,
         },
-        page=lambda client, size, token: client.call(
-            _policies(client).ListRulesPolicies,
-            policies_pb2.ListRulesPoliciesRequest(page_size=size, page_token=token),
-        ),
+        page=_rules_policies(EVERYTHING),
+        narrow=_rules_policies,
         find=lambda client, name: client.call(
             _policies(client).GetRulesPolicy, policies_pb2.GetRulesPolicyRequest(name=name)
         ),
@@ -76,14 +100,14 @@ POLICY_KINDS: Final = (
         columns={
             "NAME": at("metadata.name"),
             "DESCRIPTION": at("metadata.description"),
+            "SUBJECT": at("subject"),
+            "VALID UNTIL": time_at("notAfter"),
             "SCOPE TAGS": at("metadata.scopeTags"),
             "REVISION": at("metadata.revision"),
             "UPDATED": time_at("metadata.updated"),
         },
-        page=lambda client, size, token: client.call(
-            _policies(client).ListReusableCertificates,
-            policies_pb2.ListReusableCertificatesRequest(page_size=size, page_token=token),
-        ),
+        page=_reusable_certificates(EVERYTHING),
+        narrow=_reusable_certificates,
         find=lambda client, name: client.call(
             _policies(client).GetReusableCertificate, policies_pb2.GetReusableCertificateRequest(name=name)
         ),

@@ -1,9 +1,11 @@
 """`epm get` shows what the server holds: a table for people, JSON for programs, documents to apply again."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import yaml
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.device.v1 import devices_pb2, groups_pb2
@@ -299,3 +301,58 @@ def test_accepted_findings_of_a_policy_are_written_as_documents_say_them(console
     for kind in ("settings-policy", "certificate"):
         (found,) = yaml.safe_load_all(console.run("get", kind, "workstations", "--output", "yaml").out)
         assert found["spec"]["lint"] == [{"ignore": "L18", "reason": "pilot"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "told"),
+    [
+        ("settings-policies", policies_pb2.ListSettingsPoliciesRequest, policies_pb2.ListSettingsPoliciesResponse()),
+        ("rules-policies", policies_pb2.ListRulesPoliciesRequest, policies_pb2.ListRulesPoliciesResponse()),
+        (
+            "certificates",
+            policies_pb2.ListReusableCertificatesRequest,
+            policies_pb2.ListReusableCertificatesResponse(),
+        ),
+    ],
+)
+def test_a_filter_and_an_order_go_to_the_server(
+    console: Console, server: FakeServer, kind: str, *, asked: type[Any], told: Message
+) -> None:
+    server.on(asked, told)
+
+    console.run("get", kind, "--filter", 'label.owner = "team"', "--order-by", "updated desc")
+    console.run("get", kind)
+
+    narrowed, plain = server.requests(asked)
+    assert (narrowed.filter, narrowed.order_by) == ('label.owner = "team"', "updated desc")
+    assert (plain.filter, plain.order_by) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["groups", "--filter", "name = a"],
+            "groups cannot be filtered or ordered; that is for settings-policies, rules-policies",
+        ),
+        (["rules-policy", "tools", "--order-by", "name"], "--filter and --order-by go with a list"),
+    ],
+)
+def test_what_cannot_be_filtered_is_refused(console: Console, arguments: Sequence[str], said: str) -> None:
+    outcome = console.run("get", *arguments)
+
+    assert outcome.code == 2
+    assert outcome.err.startswith(said)
+
+
+def test_the_facts_of_a_certificate_stand_beside_its_document(console: Console, server: FakeServer) -> None:
+    certificate = policies_pb2.ReusableCertificate(
+        metadata=policies_pb2.Metadata(name="vendor"), pem=pem("vendor"), subject="CN=Vendor", not_after=NOON
+    )
+    told = policies_pb2.ListReusableCertificatesResponse(reusable_certificates=[certificate])
+    server.on(policies_pb2.ListReusableCertificatesRequest, told)
+
+    (found,) = console.run("get", "certificates", "--output", "json").json
+    assert found["status"]["subject"] == "CN=Vendor"
+    assert "subject" not in found["spec"]
+    assert "CN=Vendor" in console.run("get", "certificates").out
