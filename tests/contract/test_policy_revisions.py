@@ -156,6 +156,8 @@ CHANGES: Sequence[tuple[int, Callable[[Desk[SqlStore]], Awaitable[object]]]] = (
     (2, lambda at: applied(at, settings_policy(), rules_policy("tools", rule()), as_code=True)),
     (0, lambda at: applied(at, settings_policy(), rules_policy("tools", rule()), as_code=True)),
     (0, lambda at: applied(at, settings_policy("other"), validate_only=True)),
+    (0, lambda at: applied(at, reusable(pem="vendor-renewed"), as_code=True, validate_only=True)),
+    (0, lambda at: applied(at, deletions=deleting(settings_policy()), validate_only=True)),
     (1, duplicate),
     (1, lambda at: rolled_back(at, RulesPolicy, "tools", 2)),
     (0, lambda at: rolled_back(at, RulesPolicy, "tools", 2)),
