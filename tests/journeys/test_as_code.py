@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -223,6 +224,22 @@ def test_of_two_who_planned_at_once_the_second_learns_who_was_first_and_writes_n
     assert 'ElevationRulesPolicy "tools" has changed, by user:owner at 20' in second.errors
     assert second.errors.endswith("nothing was applied: plan again\n")
     assert house.export() == before
+
+
+def test_of_two_who_apply_their_plans_at_the_same_moment_one_wins_whole(house: House) -> None:
+    house.installed.must("epm", "apply", "-f", house.files("both", tools(), vendor()))
+    kept = {who: house.installed.folder / f"{who}.plan" for who in ("alice", "bob")}
+    for who, place in kept.items():
+        house.plan(house.files(who, tools(description=f"by {who}"), vendor(), tools(f"only {who}")), "-o", place)
+
+    with ThreadPoolExecutor() as both:
+        done = dict(zip(kept, both.map(lambda place: house.apply("--plan", place), kept.values()), strict=True))
+
+    (winner,) = [who for who, outcome in done.items() if outcome.code == 0]
+    (loser,) = [who for who, outcome in done.items() if outcome.code == 1]
+    assert 'ElevationRulesPolicy "tools"' in done[loser].errors
+    assert house.names("rules-policies") == {"tools", f"only {winner}"}
+    assert f"description: by {winner}" in house.export()
 
 
 def test_pruning_deletes_within_the_label_alone(house: House) -> None:

@@ -1,7 +1,7 @@
 """`epm plan` shows what would change, by whose doing, what lint finds and who is affected; its exit code tells a program."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,10 +10,19 @@ from epm.device.v1 import groups_pb2
 from epm.elevation.v1 import settings_pb2
 from epm.policy.v1 import analysis_pb2, lint_pb2, policies_pb2, revisions_pb2
 from epm.rbac.v1 import rbac_pb2
-from services._chassis.errors import ConflictError, DeniedError, InvalidError, NotFoundError, Problem, StateError
+from services._chassis.errors import (
+    ConflictError,
+    DeniedError,
+    InvalidError,
+    NotFoundError,
+    Problem,
+    ServiceError,
+    StateError,
+    UnavailableError,
+)
 from tests.builders.console import Console, Outcome
 from tests.builders.documents import GROUP, RULES, SETTINGS, document, write_documents
-from tests.fakes.server import FakeServer
+from tests.fakes.server import Answer, FakeServer
 
 NOON = Timestamp(seconds=1_795_435_200)
 DEVELOPERS = groups_pb2.Group(
@@ -268,6 +277,22 @@ def test_a_kept_plan_whose_objects_moved_on_is_not_applied(console: Console, ser
     assert server.requests(groups_pb2.ApplyGroupsRequest) == []
 
 
+def test_a_kept_plan_that_broke_off_carries_on_where_it_was(console: Console, server: FakeServer) -> None:
+    tag = rbac_pb2.ScopeTag(name="emea", etag="t1")
+    place = console.folder / "kept.plan"
+    plan(console, GROUP, document("ScopeTag", "emea", "{}"), arguments=["-o", str(place)])
+    server.on(groups_pb2.ApplyGroupsRequest, _unless_checking(UnavailableError("the database is away")))
+    broken = console.run("apply", "--plan", place)
+    server.on(rbac_pb2.ListScopeTagsRequest, rbac_pb2.ListScopeTagsResponse(scope_tags=[tag]))
+    server.on(groups_pb2.ApplyGroupsRequest, groups_pb2.ApplyGroupsResponse())
+
+    again = console.run("apply", "--plan", place)
+
+    assert (broken.code, again.code) == (1, 0)
+    assert "applied: access; perhaps applied: groups; " in broken.err
+    assert [one.etag for one in server.requests(rbac_pb2.ApplyAccessRequest)[-1].expected] == ["t1"]
+
+
 def test_a_kept_plan_for_another_server_is_not_applied(console: Console, server: FakeServer) -> None:
     place = console.folder / "kept.plan"
     plan(console, GROUP, arguments=["-o", str(place)])
@@ -356,3 +381,7 @@ def test_an_apply_says_what_it_puts_back(console: Console, server: FakeServer) -
         "ElevationSettingsPolicy workstations: updated by hand since: user:eve, 2026-11-23T12:00:00Z (quick fix);"
         " the files put it back\n"
     )
+
+
+def _unless_checking(error: ServiceError) -> Callable[[groups_pb2.ApplyGroupsRequest], Answer]:
+    return lambda request: groups_pb2.ApplyGroupsResponse() if request.validate_only else error
