@@ -25,6 +25,7 @@ from services.policy.usecases.means import Means
 from services.policy.usecases.references import known_certificates, known_groups, nameable
 from services.policy.usecases.revisions import newest_visible, state_at
 from services.policy.usecases.scope import ASSIGN, CREATE, Author, refuse_out_of_scope, refuse_stale, tags_after
+from services.policy.usecases.twins import twin_problems
 from services.policy.usecases.writing import write
 
 AnyDraft: TypeAlias = Draft[AnyContent]
@@ -98,7 +99,8 @@ async def _problems(
     found = await known_certificates(work, certificates_named(draft.content))
     groups = known_groups(means.directories, targets_of(assignments))
     known = Known(groups, nameable(found, existing, [author.permit]), means.most_rules)
-    return [*check_draft(checked, known, existing), *errors_of(means, draft)]
+    problems = [*check_draft(checked, known, existing), *errors_of(means, draft)]
+    return problems if existing else [*problems, *await twin_problems(work, draft.kind, [draft])]
 
 
 def _refuse_stale(draft: AnyDraft, existing: AnyStored | None) -> None:

@@ -144,6 +144,16 @@ async def test_the_platform_of_another_life_of_the_name_does_not_come_back() -> 
         await rolled_back(at, RulesPolicy, "tools", 1)
 
 
+async def test_what_was_deleted_does_not_come_back_beside_a_name_that_looks_the_same() -> None:
+    at = desk()
+    await applied(at, settings_policy("cop"))
+    await applied(at, deletions=deleting(settings_policy("cop")))
+    await applied(at, settings_policy("\u0441\u043e\u0440"))
+    with pytest.raises(InvalidError) as refused:
+        await rolled_back(at, SettingsPolicy, "cop", 1)
+    assert [problem.field for problem in refused.value.problems] == ["metadata.name"]
+
+
 async def test_an_object_out_of_sight_and_a_change_that_never_was_are_not_found() -> None:
     at = await changed_twice()
     at.hire("anna", tags=["elsewhere"])
