@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from epmctl.documents import nodes
-from epmctl.documents.load import load
+from epmctl.documents.checks import check_drafts
+from epmctl.documents.files import Source
+from epmctl.documents.load import _read_source, load
 from epmctl.documents.shapes import Shape
-from epmctl.errors import BadInputError
+from epmctl.errors import BadInputError, Flaw
 from tests.builders.documents import GROUP, HASH, RULES, document, write_documents
 
 MEGABYTE = 1024 * 1024
@@ -228,3 +232,53 @@ def test_two_names_that_look_the_same_are_refused(tmp_path: Path) -> None:
     (line,) = refusals(tmp_path, *twins)
     assert line.startswith('8: metadata.name: Group "СОР" stands as "COP", which looks the same, in ')  # noqa: RUF001
     assert line.endswith(":3 too; rename one")
+
+
+PIECES = st.sampled_from(
+    [
+        *"{}[]:,-?&*!|>'\"#%@`\n\t\\ ",
+        "\n  ",
+        "\n- ",
+        ": ",
+        "---\n",
+        "...\n",
+        "<<: ",
+        "!!python/object:os.system ",
+        "&a ",
+        "*a",
+        "apiVersion: openepm/v1\n",
+        "kind: Group\n",
+        "metadata: {name: g}\n",
+        "spec: {type: USER}\n",
+        "~",
+        "0x1f",
+        "2026-01-01",
+        "\ufeff",
+        "\x00",
+        "\u2028",
+        '"\\ud800"',
+        '"\\0"',
+        "%YAML 9.9\n",
+    ]
+)
+
+
+@settings(deadline=None)
+@given(st.lists(PIECES | st.text(max_size=5), max_size=60).map("".join))
+def test_any_text_is_read_or_refused_with_its_place(text: str) -> None:
+    flaws: list[Flaw] = []
+    read = _read_source(Source("it.yaml", text), flaws)
+    flaws += check_drafts(read, tuple(flaws), closed=False)
+    assert all(str(flaw).startswith("it.yaml") and str(flaw).isprintable() for flaw in flaws)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_document_with_a_stretch_of_it_replaced_is_read_or_refused(data: st.DataObject) -> None:
+    whole = f"{RULES}---\n{GROUP}"
+    start, length = data.draw(st.integers(0, len(whole))), data.draw(st.integers(0, 20))
+    text = whole[:start] + data.draw(st.text(max_size=10) | PIECES) + whole[start + length :]
+    flaws: list[Flaw] = []
+    read = _read_source(Source("it.yaml", text), flaws)
+    flaws += check_drafts(read, tuple(flaws), closed=False)
+    assert all(str(flaw).isprintable() for flaw in flaws)
