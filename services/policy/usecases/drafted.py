@@ -4,12 +4,14 @@ A draft is checked as a save would check it, but for what it takes to write: rig
 here changes what is stored.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import TypeAlias
 
 from elevation.checks import check_group, check_nesting
+from elevation.lookalikes import twin_message, twins
 from elevation.model import Group, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.errors import InvalidError, Problem, UnavailableError
 from services._chassis.permits import Permit
@@ -121,6 +123,7 @@ def problems_of(overlay: Overlay, stored: Drafted, permit: Permit, *, most_rules
             yield Problem(f"{draft.place}.metadata.name", message)
             existing = None
         yield from check_draft(draft, Known(groups, own | nameable(left, existing, [permit]), most_rules), existing)
+    yield from _twins(overlay, {key for key in present if key not in deleted})
     yield from _problems_of_groups(overlay, stored)
     for deletion in overlay.deletions:
         yield from _problems_of_deletion(deletion, overlay, present, permit)
@@ -190,6 +193,16 @@ def _repeated(overlay: Overlay) -> Iterator[Problem]:
         earlier = first.setdefault((kind, name), place)
         if earlier != place and name:
             yield Problem(f"{place}{field}", f'"{name}" stands at {earlier} too; remove one')
+
+
+def _twins(overlay: Overlay, kept: Collection[Key]) -> Iterator[Problem]:
+    """Find new objects that would look like others by name."""
+    there = {*kept, *((draft.kind, draft.content.name) for draft in overlay.drafts)}
+    for draft in overlay.drafts:
+        if (draft.kind, draft.content.name) not in kept:
+            looking = (twin for twin in sorted(twins(draft.content.name)) if (draft.kind, twin) in there)
+            for twin in islice(looking, 1):
+                yield Problem(f"{draft.place}.metadata.name", twin_message(twin))
 
 
 def _problems_of_groups(overlay: Overlay, stored: Drafted) -> Iterator[Problem]:

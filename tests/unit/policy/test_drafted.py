@@ -125,6 +125,16 @@ async def test_nothing_stands_twice_in_a_draft() -> None:
     assert set(found) == {"draft.rules_policies[1].metadata.name", "draft.deletions[0].name"}
 
 
+async def test_a_new_name_that_looks_like_another_is_refused() -> None:
+    table = Table()
+    alike = rules("\u0430\u0435\u043e")  # Cyrillic, and looks like "aeo"
+    assert set(await table.problems(Overlay(drafts=[draft(rules("aeo"), "draft.a"), draft(alike, "draft.b")]))) == {
+        "draft.a.metadata.name",
+        "draft.b.metadata.name",
+    }
+    assert (await table.lay(Overlay(drafts=[draft(alike)]))).corpus.rules_policies
+
+
 @pytest.mark.parametrize(
     ("drafted", "fields"),
     [
