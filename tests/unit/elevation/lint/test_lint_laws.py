@@ -132,7 +132,7 @@ def test_every_finding_is_one_of_the_catalogue_and_about_something_that_is_there
         assert (finding.why, finding.remedy) == (known.why, known.remedy)
         assert finding.message
         if finding.subject.rule:
-            number = re.match(r"rules\[(\d+)\]\.", finding.path)
+            number = re.match(r"rules\[(\d+)\]", finding.path)
             assert number is not None
             assert policies[finding.subject.name].rules[int(number[1])].name == finding.subject.rule
         assert finding.path
