@@ -142,7 +142,6 @@ _WRITABLE = {
         """
         tmp
         var/tmp
-        usr/tmp
         dev/shm
         dev/mqueue
         home

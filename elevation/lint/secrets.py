@@ -29,10 +29,30 @@ _GUESSED = re.compile(
 )
 _SHORT_GLUED = re.compile(r"[-/][pP]:?(.+)")
 _GLUING = frozenset(
-    ["mysql", "mysqldump", "mysqladmin", "mariadb", "mariadb-dump", "7z", "7za", "7zz", "7zr", "rar", "unrar", "winrar", "sshpass", "sqlcmd", "osql", "bcp", "isql"]
+    [
+        "mysql",
+        "mysqldump",
+        "mysqladmin",
+        "mariadb",
+        "mariadb-dump",
+        "7z",
+        "7za",
+        "7zz",
+        "7zr",
+        "rar",
+        "unrar",
+        "winrar",
+        "sshpass",
+        "sqlcmd",
+        "osql",
+        "bcp",
+        "isql",
+    ]
 )
 """Programs that take a password right behind `-p`."""
-_TAKING = frozenset(["sshpass", "sqlcmd", "osql", "bcp", "isql", "psexec", "psexec64", "plink", "pscp", "psftp", "schtasks"])
+_TAKING = frozenset(
+    ["sshpass", "sqlcmd", "osql", "bcp", "isql", "psexec", "psexec64", "plink", "pscp", "psftp", "schtasks"]
+)
 """Programs whose `-p`, `-pw` or `/rp` takes a password and nothing else."""
 _USER_OPTION = frozenset({"-u", "--user", "-U", "--proxy-user", "-E"})
 _USER_AND_PASSWORD = re.compile(r"[^\s:/%\\]+[:%]([^\s/\\].*)")

@@ -57,7 +57,7 @@ PROTECTED = {
         "C:\\Windows\\System32",
         "C:\\Windows\\Sys*\\drivers",
     ],
-    Platform.LINUX: ["/usr/bin", "/usr/local/bin", "/opt/tool/tmp", "/etc", "/opt/*/bin"],
+    Platform.LINUX: ["/usr/bin", "/usr/local/bin", "/opt/tool/tmp", "/etc", "/opt/*/bin", "/usr/*/bin"],
     Platform.MACOS: ["/Applications/Tool.app/Contents/MacOS", "/usr/bin", "/Library/Tool", "/SYSTEM/x"],
 }
 NEITHER = {
