@@ -45,7 +45,9 @@ def subsets(names: tuple[str, ...]) -> list[frozenset[str]]:
 
 def world() -> Iterator[Memberships]:
     """Make every device and user that the groups allow."""
-    devices = product(("windows", "linux"), subsets(("x", "y")), subsets(("kiosks", "laptops")), (False, True))
+    devices = product(
+        ("windows", "linux", "macos", "berlin"), subsets(("x", "y")), subsets(("kiosks", "laptops")), (False, True)
+    )
     for (os, tags, listed, in_fleet), users in product(devices, subsets(("developers", "staff"))):
         if "developers" in users and "staff" not in users:
             continue
