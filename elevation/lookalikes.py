@@ -63,6 +63,8 @@ MOST_TWINS = 16
 
 def check_disguise(path: str, name: str) -> Iterator[Problem]:
     """Find what in a name looks like something else."""
+    if name.isascii():
+        return
     for character in name:
         if (plain := _disguised(character)) is not None:
             yield Problem(path, f"holds {_named(character)}, which passes for {plain!r}; write {plain!r}")
@@ -96,6 +98,8 @@ def twin_message(twin: str) -> str:
 
 def skeleton(name: str) -> str:
     """Give what all names have in common that look the same."""
+    if name.isascii():
+        return " ".join(name.split())
     shown = (_LATIN_TWINS.get(character, character) for character in unicodedata.normalize("NFKD", name))
     return " ".join("".join(character for character in shown if not _unseen(character)).split())
 

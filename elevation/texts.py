@@ -50,6 +50,8 @@ def check_new_name(path: str, name: str) -> Iterator[Problem]:
 
     Only names that are being given are asked: what has such a name already keeps it, and works.
     """
+    if len(name) > MAX_NAME:
+        return  # said already, and no name to be repeated in a message
     yield from check_visible(path, name)
     yield from lookalikes.check_disguise(path, name)
 
