@@ -79,13 +79,13 @@ def test_every_setting_has_an_environment_variable(setting: Setting, tmp_path: P
         "heartbeat": "7",
         "minute": "7",
         "streams": "7",
-        "policy": "7",
+        "max_rules_per_policy": "7",
         "clone": "quarantine",
         "proxies": "10.0.0.0/8 ::1",
         "retention": "P40D",
     } | dict.fromkeys(("grace", "bound", "after", "lifetime", "refresh", "interval"), "PT40S")
     (tmp_path / "f").write_text("sqlite:///y")
-    value = samples.get(setting.name.rpartition("_")[2], "host:1")
+    value = samples.get(setting.name) or samples.get(setting.name.rpartition("_")[2], "host:1")
     pairs = [(f"{door}_certificate_file", f"{door}_key_file") for door in ("public", "mesh", "service")]
     together = next((pair for pair in pairs if setting.name in pair), (setting.name,))
     variables = {f"EPM_{name.upper()}": value for name in together}
