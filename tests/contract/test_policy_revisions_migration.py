@@ -16,6 +16,8 @@ from services.policy.codec.kept import to_bytes
 from services.policy.migrations.versions import m0008_revisions as migration
 from services.policy.store.objects import SqlStore
 from services.policy.store.tables import HISTORY, METADATA, OBJECT
+from tests.builders.applying import revision_at, revisions_of, rolled_back
+from tests.builders.authoring import desk_at
 from tests.builders.policy import settings_policy
 from tests.fakes.clock import NOW
 
@@ -43,6 +45,9 @@ async def made_before(database: Database, folder: Path) -> None:
     await upgrade(database, versions=folder)
     about = {"revision": 3, "etag": "4", "created": LATER, "updated": LATER, "updated_by": "user:carol"}
     history = [{**KEY, **CONTENT, "scope_tags": ["emea"], **dict(zip(OLD_HISTORY, row, strict=True))} for row in ROWS]
+    for _ in ROWS[:-1]:
+        async with database.transaction() as tx:
+            await tx.next_revision()
     async with database.transaction() as tx:
         await tx.next_revision()
         await tx.execute(
@@ -92,6 +97,22 @@ async def test_what_was_kept_before_tells_who_made_it_and_no_reason(database_url
             frozenset({"emea"}),
         )
         assert await differences(database, METADATA) == []
+    finally:
+        await database.close()
+
+
+async def test_what_was_kept_before_is_shown_and_taken_up_again(database_url: str, tmp_path: Path) -> None:
+    database = await Database.connect(database_url, service="policy")
+    try:
+        await made_before(database, tmp_path / "before" / "versions")
+        await upgrade(database)
+        at = desk_at(SqlStore(database))
+        assert [each.change for each in await revisions_of(at, SettingsPolicy, "workstations")] == [4, 3, 2, 1]
+        assert (await revision_at(at, SettingsPolicy, "workstations", 2)).stored.content == settings_policy()
+        await at.update(settings_policy(enabled=False), etag="4", tags=["emea"])
+        restored = await rolled_back(at, SettingsPolicy, "workstations", 1, etag="5")
+        assert (restored.content, restored.about.change) == (settings_policy(), 6)
+        assert (restored.about.created_by, restored.about.scope_tags) == ("user:bob", frozenset({"emea"}))
     finally:
         await database.close()
 
