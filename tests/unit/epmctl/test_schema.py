@@ -77,6 +77,7 @@ def texts_of_the_repository() -> dict[str, str]:
     return {
         "builders": f"{SETTINGS}---\n{RULES}---\n{GROUP}",
         **{f"semantics-{number}": block for number, block in enumerate(blocks) if "apiVersion" in block},
+        "tour": (ROOT / "docs" / "tour" / "policies.yaml").read_text("utf-8"),
         **{f"golden-{case.scenario}": case.documents_text for case in golden_cases()},
     }
 
