@@ -5,8 +5,8 @@
 
 OR binds more tightly than AND, as AIP-160 has it; brackets say it clearly. Operators: `=` and `!=` (equal, exactly),
 `>=` `<=` `<` `>` (by code points, versions and numbers numerically) and `:` (has: one of many values; a part of a text;
-`field:*` means filled). A value is a bare word or a text in quotes. A restriction of a field with many values holds if one
-of them satisfies it, and `!=` if none is equal. A field that is not filled is never equal.
+`field:*` means filled). A value, or the key after a dot, is a bare word or a text in quotes. A restriction of a field with
+many values holds if one of them satisfies it, and `!=` if none is equal. A field that is not filled is never equal.
 """
 
 import re
@@ -186,7 +186,11 @@ class _Parser(Generic[Facts]):
     def _field(self, token: _Token) -> Field[Facts]:
         if token.kind != "word" or token.text in _KEYWORDS:
             raise FilterError(token.position, f"needs a field here; known are {self._vocabulary.known()}")
-        found = self._vocabulary.find(token.text)
+        key = self._tokens[self._at]
+        if token.text.endswith(".") and key.kind == "text" and key.position == token.position + len(token.text):
+            found = self._vocabulary.find(token.text + _text(self._next()))
+        else:
+            found = self._vocabulary.find(token.text)
         if found is None:
             known = self._vocabulary.known()
             raise FilterError(token.position, f'field "{token.text}" is unknown; known are {known}')

@@ -42,7 +42,7 @@ BOOKS = Vocabulary(
 BOOK = Book(
     title="Sea and Sky",
     tags=("sea", "sky"),
-    labels={"owner": "team:a", "empty": ""},
+    labels={"owner": "team:a", "empty": "", "two words": "yes", "it's": "1", "a.b": "c"},
     pages=90,
     printed=datetime(2026, 3, 1, 9, tzinfo=UTC),
     edition="1.10",
@@ -64,6 +64,7 @@ BOOK = Book(
         "format = PAPER AND format != SOUND AND format : PAPER",
         'label.owner = "team:a" AND label.owner : team AND label.empty:* AND NOT label.other:*',
         "label.other != anything",
+        r"""label."two words" = yes AND label.'it\'s' = 1 AND label.a.b = c""",
         "pages = 1 OR pages = 90 AND sold = false",
     ],
 )
@@ -84,6 +85,9 @@ def test_what_is_not_filled_is_never_equal() -> None:
         ("colour = red", 1, 'field "colour" is unknown; known are title, tag, pages'),
         ("label. = red", 1, 'field "label." is unknown'),
         ("label = red", 1, 'field "label" is unknown'),
+        ('label. "x" = red', 1, 'field "label." is unknown'),
+        ('label."" = red', 1, 'field "label." is unknown'),
+        ('title."x" = red', 1, 'field "title." is unknown'),
         ("pages = many", 9, '"many" is no whole number'),
         ("pages : 9", 7, "looks for a part of a text"),
         ("pages = \uff19\uff10", 9, "is no whole number"),
