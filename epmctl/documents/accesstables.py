@@ -4,7 +4,6 @@ import re
 from typing import Final
 
 from epmctl.documents.shapes import Each, Key, Shape, Text, Texts
-from epmctl.documents.tables import NAME
 from epmctl.documents.values import TIME
 
 MAX_SCOPE_TAGS: Final = 100
@@ -33,7 +32,7 @@ PRINCIPAL_GROUP: Final = Shape(title="PrincipalGroupSpec", keys={"members": _MEM
 ROLE_ASSIGNMENT: Final = Shape(
     title="RoleAssignmentSpec",
     keys={
-        "role": Key(NAME, "Name of the role that is given.", required=True),
+        "role": Key(Text(blank=False), "Name of the role that is given.", required=True),
         "members": _MEMBERS,
         "scopeGroups": Key(Texts(once=True), "Groups of devices and users that the rights reach. Absent: all."),
         "scopeTags": Key(
@@ -52,7 +51,7 @@ GROUP_MAPPING: Final = Shape(
     title="GroupMapping",
     keys={
         "claimValue": Key(Text(blank=False), "A group as the provider names it.", required=True),
-        "principalGroup": Key(NAME, "The principal group that it counts as.", required=True),
+        "principalGroup": Key(Text(blank=False), "The principal group that it counts as.", required=True),
     },
 )
 

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from epmctl.demo.samples import make_samples
+from epmctl.documents.checks import check_drafts
 from epmctl.documents.files import Source
 from epmctl.documents.kindtables import SPECS, document_shape
 from epmctl.documents.load import _read_source
 from epmctl.documents.model import Kind
 from epmctl.documents.nodes import Flaws, ListNode, MapNode, Node, ScalarNode, read_nodes
-from epmctl.documents.shapes import Each, Nested, Shape
+from epmctl.documents.shapes import Each, Nested, Shape, Text
 from epmctl.errors import Flaw
 from epmctl.schema.make import document_schema, written
 from epmctl.schema.shipped import PLACE
@@ -181,3 +182,32 @@ def shapes(shape: Shape) -> Iterator[Shape]:
     for key in shape.keys.values():
         if isinstance(key.value, Nested | Each):
             yield from shapes(key.value.shape)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(KINDS.flatmap(lambda kind: st.tuples(st.just(kind), documents(kind))), st.data())
+def test_a_text_that_is_too_long_for_the_schema_is_too_long_for_the_loader(
+    drawn: tuple[Kind, Document], data: st.DataObject
+) -> None:
+    kind, document = drawn
+    at, key, most = data.draw(st.sampled_from(list(limited(document, document_shape(SPECS[kind])))))
+    at[key] = "x" * (most + 1)
+    assert refused_by_schema(document)
+    flaws: list[Flaw] = []
+    read = _read_source(Source("it.yaml", yaml.safe_dump(document, allow_unicode=True)), flaws)
+    flaws += check_drafts(read, tuple(flaws), closed=False)
+    assert any(flaw.key.endswith(f".{key}") for flaw in flaws), f"the loader takes {key} of {most + 1} characters"
+
+
+def limited(found: Any, shape: Shape) -> Iterator[tuple[Document, str, int]]:
+    """Give every text of a document, by its mapping and its key, with the length that the schema allows."""
+    for name, key in shape.keys.items():
+        if name not in found or found[name] is None:
+            continue
+        if isinstance(key.value, Text) and name not in {"apiVersion", "kind"}:
+            yield found, name, key.value.most
+        elif isinstance(key.value, Nested):
+            yield from limited(found[name], key.value.shape)
+        elif isinstance(key.value, Each):
+            for entry in found[name]:
+                yield from limited(entry, key.value.shape)
