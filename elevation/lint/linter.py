@@ -1,7 +1,7 @@
 """The door of lint: everything that is found in an estate, the worst first."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from elevation.lint.findings import Estate, Finding, Subject
@@ -29,7 +29,12 @@ class Linter:
         if about is not None:
             wanted = {(subject.kind, subject.name) for subject in about}
             findings = [finding for finding in findings if _has_part(finding, wanted)]
-        return sorted(mark_ignored(findings, estate), key=_rank)
+        return worst_first(mark_ignored(findings, estate))
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Order findings: the worst first, then as they stand in the documents, whatever order those come in."""
+    return sorted(findings, key=_rank)
 
 
 def _has_part(finding: Finding, wanted: Collection[tuple[str, str]]) -> bool:
@@ -37,7 +42,6 @@ def _has_part(finding: Finding, wanted: Collection[tuple[str, str]]) -> bool:
 
 
 def _rank(finding: Finding) -> tuple[int, str, str, str, str, str]:
-    """Order findings: the worst first, then as they stand in the documents, whatever order those come in."""
     subject = finding.subject
     path = _NUMBER.sub(lambda number: number[0].zfill(_DIGITS), finding.path)  # rules[9] before rules[10]
     return (-finding.severity, subject.kind, subject.name, path, finding.check, finding.message)

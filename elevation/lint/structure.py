@@ -1,4 +1,7 @@
-"""Show what `elevation.checks` refuses as findings, so that one list has all that is wrong."""
+"""Show what `elevation.checks` refuses as findings, so that one list has all that is wrong.
+
+Lint looks at what was checked: rules that have such a problem are left out of what it looks at, and all others stay.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -24,6 +27,18 @@ def findings_of(problems: Iterable[Problem], subject: Subject, rules: Sequence[R
         for problem in problems
         if problem.check in CATALOGUE
     ]
+
+
+def sound_rules(problems: Iterable[Problem], count: int) -> tuple[int, ...]:
+    """Give the numbers of those of a policy's rules that none of the problems is in."""
+    unsound = {int(matched[1]) for problem in problems if (matched := _RULE.match(problem.path))}
+    return tuple(number for number in range(count) if number not in unsound)
+
+
+def renumbered(finding: Finding, numbers: Sequence[int]) -> Finding:
+    """Give the rule of a finding the number that it has among all: lint looked at those with these numbers."""
+    path = _RULE.sub(lambda matched: f"rules[{numbers[int(matched[1])]}]", finding.path, count=1)
+    return finding if path == finding.path else replace(finding, path=path)
 
 
 def _subject(path: str, subject: Subject, rules: Sequence[Rule]) -> Subject:

@@ -5,7 +5,7 @@ looked at further, and all others are looked at. Any other problem is bad input.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -14,7 +14,8 @@ from typing import Final
 from elevation.lint.catalogue import found as finding_of
 from elevation.lint.findings import Estate, Finding, Severity, Subject
 from elevation.lint.linter import Linter
-from elevation.model import RulesPolicy
+from elevation.lint.structure import renumbered, sound_rules
+from elevation.model import Problem, RulesPolicy
 from epmctl.documents.checks import Unsound, check_meaning
 from epmctl.documents.load import document_set, read_drafts
 from epmctl.documents.model import Draft
@@ -47,17 +48,20 @@ def lint_documents(drafts: Sequence[Draft], unsound: Iterable[Unsound], *, now: 
 
 
 def _lint(drafts: Sequence[Draft], unsound: Iterable[Unsound], now: datetime) -> Iterator[Found]:
-    left_out: dict[int, set[int]] = {}
+    problems: dict[int, list[Problem]] = {}
     for one in unsound:
-        if matched := _RULE.match(one.problem.path):
-            left_out.setdefault(id(one.draft), set()).add(int(matched[1]))
-    kept = {draft.metadata.name: _kept(draft, left_out.get(id(draft), ())) for draft in drafts if _has_rules(draft)}
+        problems.setdefault(id(one.draft), []).append(one.problem)
+    kept = {
+        draft.metadata.name: sound_rules(problems.get(id(draft), ()), len(draft.spec.rules))
+        for draft in drafts
+        if isinstance(draft.spec, RulesPolicy)
+    }
     by_name = {(draft.kind.name, draft.metadata.name): draft for draft in drafts}
     for finding in Linter().lint(_estate(drafts, kept), now=now):
         subject = finding.subject
         draft = by_name[subject.kind, subject.name]
-        numbers = kept[subject.name] if _has_rules(draft) else ()
-        yield _found(_renumbered(finding, numbers), draft)
+        numbers = kept[subject.name] if isinstance(draft.spec, RulesPolicy) else ()
+        yield _found(renumbered(finding, numbers), draft)
 
 
 def _estate(drafts: Sequence[Draft], kept: Mapping[str, Sequence[int]]) -> Estate:
@@ -71,22 +75,6 @@ def _estate(drafts: Sequence[Draft], kept: Mapping[str, Sequence[int]]) -> Estat
         certificates={one.name: one for one in found.reusable_certificates()},
         groups={group.name: group for group in found.groups()},
     )
-
-
-def _has_rules(draft: Draft) -> bool:
-    return isinstance(draft.spec, RulesPolicy)
-
-
-def _kept(draft: Draft, left_out: Collection[int]) -> Sequence[int]:
-    """Give the numbers of the rules that are looked at."""
-    rules = draft.spec.rules if isinstance(draft.spec, RulesPolicy) else ()
-    return [number for number in range(len(rules)) if number not in left_out]
-
-
-def _renumbered(finding: Finding, numbers: Sequence[int]) -> Finding:
-    """Give the rule of a finding the number that it has in the document."""
-    path = _RULE.sub(lambda matched: f"rules[{numbers[int(matched[1])]}]", finding.path, count=1)
-    return finding if path == finding.path else replace(finding, path=path)
 
 
 def _error(one: Unsound) -> Found:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elevation.checks import check_rules_policy, check_settings_policy
+from elevation.lint.blocking import find_blocking
 from elevation.lint.catalogue import CATALOGUE
-from elevation.lint.findings import Estate, Finding
+from elevation.lint.findings import Estate, Finding, Severity
 from elevation.lint.linter import Linter
 from elevation.lint.rules import lint_rules
 from elevation.model import (
@@ -121,6 +122,23 @@ def estates(draw: st.DrawFn) -> Estate:
 
 def lint(estate: Estate) -> list[Finding]:
     return Linter().lint(estate, now=NOW)
+
+
+@given(estates(), st.sampled_from(["", "L15", "D23"]))
+def test_what_no_save_accepts_is_what_lint_finds_as_errors_in_each_policy(estate: Estate, accepted: str) -> None:
+    ignores = (LintIgnore(accepted, "known"),) if accepted else ()
+    estate = replace(
+        estate,
+        rules_policies=tuple(
+            replace(policy, lint=ignores, rules=tuple(replace(rule, lint=ignores) for rule in policy.rules))
+            for policy in estate.rules_policies
+        ),
+        settings_policies=tuple(replace(policy, lint=ignores) for policy in estate.settings_policies),
+    )
+    authored = (*estate.settings_policies, *estate.rules_policies, *estate.certificates.values())
+    blocking = [finding for content in authored for finding in find_blocking(content, estate.groups)]
+    errors = [found for found in lint(estate) if found.severity is Severity.ERROR and not found.ignored_because]
+    assert sorted(blocking, key=repr) == sorted(errors, key=repr)
 
 
 @given(estates())
