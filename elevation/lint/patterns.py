@@ -74,11 +74,28 @@ def takes_in(wide: Glob, narrow: Glob) -> bool:
         return True
     if wide.is_literal or not (narrow.prefix.startswith(wide.prefix) and narrow.suffix.endswith(wide.suffix)):
         return False
-    if wide.is_simple and not narrow.is_literal:
-        return wide.separator not in narrow.text[len(wide.prefix) : len(narrow.text) - len(wide.suffix)]
-    if narrow.is_literal and _is_plain(wide, narrow):
+    if wide.is_simple:
+        return _takes_in_simply(wide, narrow)
+    if narrow.is_literal and not (narrow.folds and _has_long_unit(narrow.text)):
         return _matcher(wide)(narrow.text) is not None
     return _takes_in_slowly(wide, narrow)
+
+
+def _takes_in_simply(wide: Glob, narrow: Glob) -> bool:
+    """Compare with a pattern of one star, whose beginning and end the narrow pattern has.
+
+    What is between has to be one star's, and no unit may begin in what is literal and end in what is not.
+    """
+    first, last = len(wide.prefix), len(narrow.text) - len(wide.suffix)
+    if first > last or wide.separator in narrow.text[first:last]:
+        return False
+    return not narrow.folds or not any(_is_inside_unit(narrow.text, place) for place in (first, last))
+
+
+def _is_inside_unit(text: str, place: int) -> bool:
+    """Tell whether a long unit may stand over a place."""
+    spans = ((place - 2, place + 1), (place - 1, place + 1), (place - 1, place + 2))
+    return any(start >= 0 and end <= len(text) and text[start:end] in long_units() for start, end in spans)
 
 
 def _takes_in_slowly(wide: Glob, narrow: Glob) -> bool:
@@ -109,7 +126,7 @@ def overlap(one: Glob, other: Glob) -> bool:
     if not _agree(one.prefix, other.prefix, at_start=True) or not _agree(one.suffix, other.suffix, at_start=False):
         return False
     pattern, text = (other, one) if one.is_literal else (one, other)
-    if text.is_literal and _is_plain(pattern, text):
+    if text.is_literal and ("?" not in pattern.text or not (text.folds and _has_long_unit(text.text))):
         return _matcher(pattern)(text.text) is not None
     if one.is_free and other.is_free:
         return True  # the longer beginning, what each has in the middle, and the longer end
@@ -133,9 +150,10 @@ def _overlap_slowly(one: Glob, other: Glob) -> bool:
     return False
 
 
-def _is_plain(pattern: Glob, text: Glob) -> bool:
-    """Tell whether a text without wildcards consists of single characters, as far as the pattern counts them."""
-    return not text.folds or "?" not in pattern.text or not any(unit in text.text for unit in long_units())
+@lru_cache(maxsize=1 << 14)
+def _has_long_unit(text: str) -> bool:
+    """Tell whether a text may hold a character that folding made longer."""
+    return any(unit in text for unit in long_units())
 
 
 @lru_cache(maxsize=1 << 14)

@@ -54,6 +54,11 @@ def test_patterns_overlap_exactly_if_some_text_matches_both(one: str, other: str
         ("*?*", "?", Platform.LINUX, True),
         ("stra?e.exe", "straße.exe", Platform.WINDOWS, False),  # "strasse.exe" folds to the same name
         ("stra*e.exe", "straße.exe", Platform.WINDOWS, True),
+        ("*s.exe", "ß.exe", Platform.WINDOWS, False),
+        ("*s.exe", "*ss.exe", Platform.WINDOWS, False),
+        ("s*.exe", "ss*.exe", Platform.WINDOWS, False),
+        ("*ss.exe", "*ass.exe", Platform.WINDOWS, True),
+        ("a*a.exe", "a.exe", Platform.WINDOWS, False),
         ("C:\\*", "C:\\A\\B", Platform.WINDOWS, False),
         ("C:\\*\\B", "C:\\?\\B\\", Platform.WINDOWS, True),
     ],
