@@ -9,8 +9,9 @@ import grpc.aio
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
 from services._chassis.caller import current_permit
 from services._chassis.errors import StateError
-from services.policy.codec import analysis
+from services.policy.codec import analysis, previews
 from services.policy.usecases.drafted import Drafting
+from services.policy.usecases.preview import preview_assignments
 from services.policy.usecases.reach import effective_policy
 from services.policy.usecases.simulation import Simulation
 
@@ -44,10 +45,12 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         return analysis.effective_policy_to_proto(found)
 
     async def PreviewAssignments(
-        self, _request: analysis_pb2.PreviewAssignmentsRequest, _context: Context
+        self, request: analysis_pb2.PreviewAssignmentsRequest, _context: Context
     ) -> analysis_pb2.PreviewAssignmentsResponse:
         """Tell who would gain and lose what."""
-        raise _unanswered("PreviewAssignments")
+        wanted = previews.preview_wanted_from_proto(request)
+        found = await preview_assignments(self._drafting, wanted, permit=current_permit(), now=self._now())
+        return previews.preview_to_proto(found)
 
     async def ProposeRule(
         self, _request: analysis_pb2.ProposeRuleRequest, _context: Context

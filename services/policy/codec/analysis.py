@@ -6,7 +6,6 @@ from google.protobuf.message import Message
 
 from elevation.codec.decisions import decode_evidence, encode_decision, evidence_faults
 from elevation.codec.settings import encode_settings
-from elevation.codec.strict import unknown_parts
 from elevation.model import FileEvidence, Grant, Parent, Platform, Trigger
 from elevation.paths import is_sha256
 from elevation.reach import Part
@@ -15,7 +14,7 @@ from epm.elevation.v1 import document_pb2, event_pb2, rules_pb2
 from epm.policy.v1 import analysis_pb2, policies_pb2
 from services._chassis.errors import InvalidError, Problem
 from services._chassis.times import time_from_proto
-from services.policy.codec.overlays import overlay_from_proto
+from services.policy.codec.overlays import flaws_beside_draft, overlay_from_proto
 from services.policy.model.objects import kind_of
 from services.policy.model.origins import EffectiveSettings
 from services.policy.model.reach import Reach, ToldReason
@@ -101,14 +100,7 @@ class _Reader:
     """Collect the flaws of a request while it is read; its draft is read elsewhere."""
 
     def __init__(self, request: Message) -> None:
-        bare = type(request)()
-        bare.CopyFrom(request)
-        bare.ClearField("draft")
-        whole = bare.DESCRIPTOR.name
-        self.flaws = [
-            Problem("" if path == whole else path, f"{fault}, which this server does not know; leave it out")
-            for path, fault in unknown_parts(bare)
-        ]
+        self.flaws = flaws_beside_draft(request)
 
     def filled(self, path: str, text: str) -> str:
         """Read a text that has to be there."""

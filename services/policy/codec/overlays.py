@@ -51,6 +51,18 @@ def overlay_from_proto(message: analysis_pb2.Draft, place: str = "draft") -> Ove
     )
 
 
+def flaws_beside_draft(request: Message) -> list[Problem]:
+    """Find what this server does not know in a request, but for its draft, which is read by itself."""
+    bare = type(request)()
+    bare.CopyFrom(request)
+    bare.ClearField("draft")
+    whole = bare.DESCRIPTOR.name
+    return [
+        Problem("" if path == whole else path, f"{fault}, which this server does not know; leave it out")
+        for path, fault in unknown_parts(bare)
+    ]
+
+
 def _drafts(message: analysis_pb2.Draft, place: str) -> Iterator[Draft[AnyContent]]:
     for number, certificate in enumerate(message.reusable_certificates):
         yield certificate_from_proto(certificate, f"{place}.reusable_certificates[{number}]")

@@ -98,11 +98,15 @@ class Drafting:
         self, stored: Drafted, overlay: Overlay, permit: Permit, *, now: datetime, beside: Iterable[Problem] = ()
     ) -> Drafted:
         """Return what would be. Raises InvalidError with all problems that a save would have, and those `beside` it."""
-        problems = [*beside, *problems_of(overlay, stored, permit, most_rules=self._means.most_rules)]
-        problems += [problem for draft in overlay.drafts for problem in errors_of(self._means, draft)]
+        problems = [*beside, *self.problems(stored, overlay, permit)]
         if problems:
             raise InvalidError(problems)
         return laid_over(stored, overlay, permit, now=now)
+
+    def problems(self, stored: Drafted, overlay: Overlay, permit: Permit) -> list[Problem]:
+        """Return all problems that a save would have."""
+        found = [*problems_of(overlay, stored, permit, most_rules=self._means.most_rules)]
+        return found + [problem for draft in overlay.drafts for problem in errors_of(self._means, draft)]
 
 
 def problems_of(overlay: Overlay, stored: Drafted, permit: Permit, *, most_rules: int) -> Iterator[Problem]:
