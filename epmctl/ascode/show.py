@@ -65,7 +65,7 @@ def as_json(plan: Plan, outlook: Outlook, notes: Sequence[str]) -> dict[str, Pla
 def summary(plan: Plan) -> str:
     """Count in one line what would become of the objects."""
     if not plan.changes:
-        return f"no changes: {plan.count(Action.UNCHANGED)} objects are as the files say"
+        return f"no changes: {_counted(plan.count(Action.UNCHANGED), 'object')} as the files say"
     said = [
         f"{plan.count(Action.CREATE)} to create",
         f"{plan.count(Action.UPDATE)} to update",
@@ -73,7 +73,7 @@ def summary(plan: Plan) -> str:
         f"{plan.count(Action.UNCHANGED)} unchanged",
     ]
     conflicts = sum(one.conflicts for one in plan.objects)
-    return "plan: " + ", ".join(said) + (f"; {conflicts} conflicts" if conflicts else "")
+    return "plan: " + ", ".join(said) + (f"; {_counted(conflicts, 'conflict')}" if conflicts else "")
 
 
 def said_of_drift(drift: Sequence[Drift]) -> Iterator[str]:
@@ -152,16 +152,16 @@ def finding_lines(finding: lint_pb2.Finding) -> Iterator[str]:
 
 
 def _reach_lines(reach: analysis_pb2.PreviewAssignmentsResponse) -> Iterator[str]:
-    yield f"affected: {reach.devices_affected} devices, {reach.users_affected} users"
+    yield f"affected: {_counted(reach.devices_affected, 'device')}, {_counted(reach.users_affected, 'user')}"
     for count in reach.counts:
         parts = [
-            f"{number} {what}"
-            for number, what in (
-                (count.devices_gained, "devices gain it"),
-                (count.devices_lost, "devices lose it"),
-                (count.devices_changed, "devices see it changed"),
-                (count.users_gained, "users gain it"),
-                (count.users_lost, "users lose it"),
+            f"{_counted(number, noun)} {what}"
+            for number, noun, what in (
+                (count.devices_gained, "device", "gaining it"),
+                (count.devices_lost, "device", "losing it"),
+                (count.devices_changed, "device", "seeing it changed"),
+                (count.users_gained, "user", "gaining it"),
+                (count.users_lost, "user", "losing it"),
             )
             if number
         ]
@@ -171,6 +171,10 @@ def _reach_lines(reach: analysis_pb2.PreviewAssignmentsResponse) -> Iterator[str
     if names:
         more = ", ..." if len(names) > MOST_NAMED or reach.next_page_token else ""
         yield f"    {', '.join(list(names)[:MOST_NAMED])}{more}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _change_json(one: ObjectChange) -> Plain:

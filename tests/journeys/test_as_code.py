@@ -205,7 +205,7 @@ def test_what_files_and_somebody_changed_both_is_a_conflict_that_the_files_win(h
 
     assert planned.code == 2
     assert '"by hand" -> "second"  (CONFLICT' in planned.output
-    assert planned.output.splitlines()[-1].endswith("; 1 conflicts")
+    assert planned.output.splitlines()[-1].endswith("; 1 conflict")
     assert "description: second" in house.export("--kind", "rules-policies")
 
 

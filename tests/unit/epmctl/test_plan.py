@@ -73,7 +73,7 @@ def test_no_changes_end_with_0_and_changes_with_2(console: Console, server: Fake
     holds(server, changed(members=["alice", "carol"]))
     other = plan(console, GROUP)
 
-    assert (same.code, same.out) == (0, "no changes: 1 objects are as the files say\n")
+    assert (same.code, same.out) == (0, "no changes: 1 object as the files say\n")
     assert other.code == 2
     assert other.out.splitlines() == [
         "~ update  Group developers",
@@ -163,8 +163,8 @@ def test_who_is_affected_is_counted_and_named(console: Console, server: FakeServ
     server.on(analysis_pb2.PreviewAssignmentsRequest, reach)
     outcome = plan(console, RULES, GROUP)
     assert outcome.out.splitlines()[-4:-1] == [
-        "affected: 2 devices, 1 users",
-        "    ElevationRulesPolicy developer-tools: 2 devices gain it, 1 users lose it",
+        "affected: 2 devices, 1 user",
+        "    ElevationRulesPolicy developer-tools: 2 devices gaining it, 1 user losing it",
         "    ws-1, alice on ws-2",
     ]
     (asked,) = server.requests(analysis_pb2.PreviewAssignmentsRequest)
