@@ -1,4 +1,4 @@
-"""Split a command line of a rule into the arguments it allows.
+"""Split a command line of a rule into the arguments it allows, and write arguments as such a line.
 
 A rule says its arguments as people write them; an attempt brings them as a list. LINUX and MACOS follow the words of a
 POSIX shell: quotes and backslashes, between double quotes only before `$`, a backquote, `"` and a backslash; nothing is
@@ -8,7 +8,8 @@ quotes is literal.
 """
 
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from elevation.model import Platform
@@ -19,6 +20,8 @@ _POSIX_PART: Final = re.compile(
     r"""|(?P<plain>[^ \t\r\n'"\\]+)""",
     re.DOTALL,
 )
+_BEFORE_QUOTE: Final = re.compile(r'(?<!\\)(\\*)"')
+_BLANK_OR_QUOTE: Final = re.compile(r'[ \t"]')
 _ESCAPED_IN_QUOTES: Final = re.compile(r'\\([$`"\\])')
 
 
@@ -27,6 +30,21 @@ def split(line: str, platform: Platform) -> tuple[str, ...]:
     if platform is Platform.WINDOWS:
         return _split_windows(line)
     return tuple(_split_posix(line))
+
+
+def quote(arguments: Iterable[str], platform: Platform) -> str:
+    """Write arguments as one allowed command line, which `split` takes apart again into these very ones."""
+    write = _quote_windows if platform is Platform.WINDOWS else shlex.quote
+    return " ".join(map(write, arguments))
+
+
+def _quote_windows(argument: str) -> str:
+    """Double the backslashes that a quote follows, and escape quotes."""
+    if argument and not _BLANK_OR_QUOTE.search(argument):
+        return argument
+    escaped = _BEFORE_QUOTE.sub(r'\1\1\\"', argument)
+    at_end = len(escaped) - len(escaped.rstrip("\\"))
+    return '"' + escaped + "\\" * at_end + '"'
 
 
 def _split_posix(line: str) -> Iterator[str]:
