@@ -21,7 +21,7 @@ spec:
   reportingScope: MANAGED
   staleAfter: P1DT12H
   assignments:
-    include: [{{group: all-devices, filter: 'os = "linux"', filterMode: EXCLUDE}}, {{group: laptops}}]
+    include: [{{group: all-devices, filter: 'tag = "kiosk"', filterMode: EXCLUDE}}, {{group: laptops}}]
     exclude: [{{group: finance}}]
 ---
 apiVersion: openepm/v1
