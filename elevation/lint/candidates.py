@@ -6,14 +6,15 @@ Of two names that share a file one literal beginning starts with the other, and 
 so the shelves for a name are found by looking its beginnings and ends up.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from elevation.lint.patterns import Glob, overlap, takes_in
 from elevation.lint.recognition import SIGNER, Recognition
 from elevation.model import CertificateType
+from elevation.wildcards import literals
 
 _LAST = "\U0010ffff"
 """No text of a document is behind one that goes on with it."""
@@ -125,15 +126,14 @@ class Candidates:
         self._wider: dict[Glob, tuple[Shelf, ...]] = {}
         self._narrower: dict[Glob, tuple[Shelf, ...]] = {}
         self._sharing: dict[Glob, tuple[Shelf, ...]] = {}
+        self._crowds: dict[Glob, Shelf] = {}
 
     def wider(self, rule: Recognition) -> Iterator[Recognition]:
         """List the rules that may take a rule in and come before it."""
         own, name = rule.shape, rule.name
         shelves = self._wider.get(name)
         if shelves is None:
-            shelves = self._wider[name] = self._gather(
-                other for other in self._names.around(name) if takes_in(other, name)
-            )
+            shelves = self._wider[name] = self._gather(self._names.wider(name))
         for shelf in shelves:
             yield from shelf.find(
                 rule, lambda sort: sort.shape & own == sort.shape and (sort.denies or not rule.denies)
@@ -144,7 +144,7 @@ class Candidates:
         own, name = rule.shape, rule.name
         shelves = self._narrower.get(name)
         if shelves is None:
-            shelves = self._narrower[name] = self._gather(other for other in self._near(name) if takes_in(name, other))
+            shelves = self._narrower[name] = self._gather(self._names.narrower(name))
         for shelf in shelves:
             yield from shelf.find(rule, lambda sort: sort.shape & own == own and (rule.denies or not sort.denies))
 
@@ -153,19 +153,24 @@ class Candidates:
         name = rule.name
         shelves = self._sharing.get(name)
         if shelves is None:
-            shelves = self._sharing[name] = self._gather(other for other in self._near(name) if overlap(name, other))
+            crowds = tuple(self._crowd(crowd) for crowd in self._names.crowds(name))
+            shelves = self._sharing[name] = (*crowds, *self._gather(self._names.sharing(name)))
         for shelf in shelves:
             yield from shelf.find(rule, wanted)
 
-    def _near(self, name: Glob) -> Iterable[Glob]:
-        return dict.fromkeys((*self._names.around(name), *self._names.beyond(name)))
+    def _crowd(self, crowd: tuple[Glob, ...]) -> Shelf:
+        shelf = self._crowds.get(crowd[0])
+        if shelf is None:
+            shelf = self._crowds[crowd[0]] = self._together(crowd)
+        return shelf
+
+    def _together(self, names: Iterable[Glob]) -> Shelf:
+        return Shelf(rule for name in names for rule in self._shelves[name].all())
 
     def _gather(self, names: Iterable[Glob]) -> tuple[Shelf, ...]:
         """Give the shelves of some names; where they are many, one for all of them."""
-        shelves = tuple(self._shelves[name] for name in names)
-        if len(shelves) < _MANY:
-            return shelves
-        return (Shelf(rule for shelf in shelves for rule in shelf.all()),)
+        found = tuple(names)
+        return tuple(self._shelves[name] for name in found) if len(found) < _MANY else (self._together(found),)
 
 
 class _Names:
@@ -179,7 +184,35 @@ class _Names:
         self._prefixes = sorted(by_prefix)
         self._lengths = sorted({len(prefix) for prefix in self._prefixes})
 
-    def around(self, name: Glob) -> Iterator[Glob]:
+    def wider(self, name: Glob) -> Iterator[Glob]:
+        """List the names that take a name in."""
+        for alike in self._around(name):
+            yield from (other for other in alike.within(name.text) if takes_in(other, name))
+
+    def sharing(self, name: Glob) -> Iterator[Glob]:
+        """List the names that share a file with a name, those of crowds left out."""
+        for alike in self._near(name):
+            if name.is_literal:
+                others: Iterable[Glob] = alike.within(name.text)
+            else:
+                others = alike.bound if name.is_free and alike.crowd else alike.all
+            yield from (other for other in others if overlap(name, other))
+
+    def crowds(self, name: Glob) -> Iterator[tuple[Glob, ...]]:
+        """List many names at once that all share a file with a pattern: those of stars with such ends do."""
+        if name.is_free:
+            yield from (alike.crowd for alike in self._near(name) if alike.crowd)
+
+    def narrower(self, name: Glob) -> Iterator[Glob]:
+        """List the names that a name takes in."""
+        for alike in self._near(name):
+            yield from (other for other in alike.all if takes_in(name, other))
+
+    def _near(self, name: Glob) -> Iterator["_Alike"]:
+        """List the names of which some text has the beginnings and the ends, and those of the name."""
+        return chain(self._around(name), self._beyond(name))
+
+    def _around(self, name: Glob) -> Iterator["_Alike"]:
         """List the names whose literal beginning the name begins with; all that take it in are among them."""
         prefix = name.prefix
         for length in self._lengths:
@@ -189,11 +222,11 @@ class _Names:
             if ends is not None:
                 yield from ends.like(name.suffix)
 
-    def beyond(self, name: Glob) -> Iterator[Glob]:
-        """List the names whose literal beginning goes on from that of a pattern."""
+    def _beyond(self, name: Glob) -> Iterator["_Alike"]:
+        """List the names whose literal beginning is longer than that of a pattern and begins with it."""
         if name.is_literal:
             return
-        first = bisect_left(self._prefixes, name.prefix)
+        first = bisect_right(self._prefixes, name.prefix)
         last = bisect_left(self._prefixes, name.prefix + _LAST)
         for longer in self._prefixes[first:last]:
             yield from self._ends[longer].like(name.suffix)
@@ -205,21 +238,52 @@ class _Ends:
     __slots__ = ("_by_end", "_ends", "_lengths")
 
     def __init__(self, names: Iterable[Glob]) -> None:
-        self._by_end: dict[str, list[Glob]] = {}
+        by_end: dict[str, list[Glob]] = {}
         for name in names:
-            self._by_end.setdefault(name.suffix[::-1], []).append(name)
+            by_end.setdefault(name.suffix[::-1], []).append(name)
+        self._by_end = {end: _Alike(found) for end, found in by_end.items()}
         self._ends = sorted(self._by_end)
         self._lengths = sorted({len(end) for end in self._ends})
 
-    def like(self, suffix: str) -> Iterator[Glob]:
+    def like(self, suffix: str) -> Iterator["_Alike"]:
         """List the names whose end ends with this one, or this one with it."""
         end = suffix[::-1]
         for length in self._lengths:
             if length >= len(end):
                 break
-            yield from self._by_end.get(end[:length], ())
+            alike = self._by_end.get(end[:length])
+            if alike is not None:
+                yield alike
         if self._lengths[-1] < len(end):
             return
         first = bisect_left(self._ends, end)
         for longer in self._ends[first : bisect_left(self._ends, end + _LAST)]:
-            yield from self._by_end[longer]
+            yield self._by_end[longer]
+
+
+class _Alike:
+    """Names with one literal beginning and one literal end, by what they have in the middle."""
+
+    __slots__ = ("_by_piece", "_other", "all", "bound", "crowd")
+
+    def __init__(self, names: Sequence[Glob]) -> None:
+        self.all = names
+        free = tuple(name for name in names if name.is_free)
+        self.crowd = free if len(free) >= _MANY else ()
+        """The patterns of stars alone, where they are many."""
+        self.bound = [name for name in names if not name.is_free] if self.crowd else names
+        self._other: list[Glob] = []
+        self._by_piece: dict[int, dict[str, list[Glob]]] = {}
+        for name in names:
+            piece = max(literals(name.text)[1:-1], key=len, default="")
+            if piece and len(names) >= _MANY:
+                self._by_piece.setdefault(len(piece), {}).setdefault(piece, []).append(name)
+            else:
+                self._other.append(name)
+
+    def within(self, text: str) -> Iterator[Glob]:
+        """List the names whose middle a text has; all that match it, or take it in as a pattern, are among them."""
+        yield from self._other
+        for length, by_piece in self._by_piece.items():
+            for piece in dict.fromkeys(text[at : at + length] for at in range(len(text) - length + 1)):
+                yield from by_piece.get(piece, ())
