@@ -9,6 +9,7 @@ refuses it long before.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from elevation.filters import compile_filter
 from elevation.model import (
@@ -26,6 +27,24 @@ from elevation.model import (
 )
 
 
+class Standing(Protocol):
+    """Tell by what policies reach one user on one device."""
+
+    @property
+    def device_groups(self) -> frozenset[str]:
+        """Return the groups of the device."""
+        ...
+
+    @property
+    def user_groups(self) -> frozenset[str]:
+        """Return the groups of the user; none where nobody is meant."""
+        ...
+
+    def finds(self, text: str) -> bool:
+        """Tell whether a filter finds the device."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Memberships:
     """What decides which policies reach one user on one device."""
@@ -41,6 +60,10 @@ class Memberships:
         users = frozenset() if user is None else user.groups | {ALL_USERS}
         return cls(device.groups | {ALL_DEVICES}, users, attributes)
 
+    def finds(self, text: str) -> bool:
+        """Tell whether a filter finds the device."""
+        return compile_filter(text)(self.attributes)
+
 
 @dataclass(frozen=True, slots=True)
 class Applicable:
@@ -51,7 +74,7 @@ class Applicable:
 
 
 def applicable(
-    policies: Iterable[SettingsPolicy | RulesPolicy], groups: Mapping[str, GroupType], memberships: Memberships
+    policies: Iterable[SettingsPolicy | RulesPolicy], groups: Mapping[str, GroupType], memberships: Standing
 ) -> Applicable:
     """Select the policies that apply; `groups` are the groups that exist, with their types."""
     settings: list[SettingsPolicy] = []
@@ -67,9 +90,7 @@ def applicable(
     return Applicable(tuple(settings), tuple(rules))
 
 
-def targets(
-    assignments: Assignments, groups: Mapping[str, GroupType], memberships: Memberships
-) -> frozenset[GroupType]:
+def targets(assignments: Assignments, groups: Mapping[str, GroupType], memberships: Standing) -> frozenset[GroupType]:
     """Tell by which kinds of group an assignment reaches; empty: it does not."""
     for exclude in assignments.exclude:
         if type_of(exclude.group, groups) is None or is_member(exclude.group, groups, memberships):
@@ -78,15 +99,14 @@ def targets(
     return frozenset(kind for kind in kinds if kind is not None)
 
 
-def matches(include: Include, memberships: Memberships) -> bool:
+def matches(include: Include, memberships: Standing) -> bool:
     """Tell whether the filter of an include, if it has one, lets the device in."""
     if not include.filter:
         return True
-    found = compile_filter(include.filter)(memberships.attributes)
-    return found is (include.filter_mode is FilterMode.INCLUDE)
+    return memberships.finds(include.filter) is (include.filter_mode is FilterMode.INCLUDE)
 
 
-def is_member(group: str, groups: Mapping[str, GroupType], memberships: Memberships) -> bool:
+def is_member(group: str, groups: Mapping[str, GroupType], memberships: Standing) -> bool:
     """Tell whether the device, or the user, is in a group."""
     kind = type_of(group, groups)
     if kind is GroupType.DEVICE:
@@ -101,5 +121,5 @@ def type_of(group: str, groups: Mapping[str, GroupType]) -> GroupType | None:
     return GroupType.USER if group == ALL_USERS else groups.get(group)
 
 
-def _holds(include: Include, groups: Mapping[str, GroupType], memberships: Memberships) -> bool:
+def _holds(include: Include, groups: Mapping[str, GroupType], memberships: Standing) -> bool:
     return is_member(include.group, groups, memberships) and matches(include, memberships)

@@ -21,7 +21,8 @@ _MORE = 0x80
 class DocumentMould:
     """Hold the bytes of a document without what is of one device alone: its names, those of its users, when it goes."""
 
-    shared: bytes
+    shared: tuple[bytes, ...]
+    """In parts: those that are the same in many moulds are the same objects."""
     users: tuple[bytes, ...]
 
     def fill(self, device: DirectoryDevice, deprovision_time: datetime | None) -> bytes:
@@ -30,7 +31,7 @@ class DocumentMould:
         tail = document_pb2.PolicyDocument()
         if deprovision_time is not None:
             tail.deprovision_time.CopyFrom(encode_time(deprovision_time))
-        return b"".join([_serialised(head), self.shared, *self._users(device), _serialised(tail)])
+        return b"".join([_serialised(head), *self.shared, *self._users(device), _serialised(tail)])
 
     def _users(self, device: DirectoryDevice) -> Iterator[bytes]:
         for name, rest in zip(sorted(device.users), self.users, strict=False):
@@ -53,7 +54,7 @@ class MouldMaker:
         shared = [self._encoded(policy, document.revisions.get(policy.name, 0)) for policy in policies]
         users = sorted(document.users, key=lambda user: user.user)
         return DocumentMould(
-            shared=b"".join([*shared, _serialised(encode_document(common))]),
+            shared=(*shared, _serialised(encode_document(common))),
             users=tuple(_nameless(user) for user in users),
         )
 

@@ -7,40 +7,25 @@
   device provisioned; that takes settings for the device itself or for a user who is bound to it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from elevation.assignment import Memberships, applicable
+from elevation.assignment import Memberships
 from elevation.document import PolicyDocument, UserPolicy
-from elevation.filters import Test, compile_filter
-from elevation.model import (
-    Assignments,
-    Attributes,
-    Device,
-    Group,
-    ReusableCertificate,
-    RulesPolicy,
-    SettingsPolicy,
-    User,
-)
-from elevation.settings import merge
+from elevation.model import Attributes, Device, Group, RulesPolicy, SettingsPolicy, User
+from services.policy.model.applying import AnyPolicy, Applications, Applying, Reach
 from services.policy.model.bundle import Bundle, Contents
 from services.policy.model.delivery import Desired
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.memberships import MembershipIndex
-from services.policy.model.objects import Corpus
-
-Reach = tuple[frozenset[str], frozenset[str], frozenset[str]]
-"""All by which policies reach somebody: groups of the device, groups of the user, and filters that hold."""
+from services.policy.model.objects import AnyContent, Corpus, Stored, certificates_named
 
 Shape = tuple[Reach, ...]
 """What reaches the device itself, whoever comes to it, and each of its users by their names; empty: nothing does.
 Devices of one shape get the same document but for names and times."""
 
-
-_NOTHING: Reach = (frozenset(), frozenset(), frozenset())
-_QUARANTINED: Shape = (_NOTHING,)
+_QUARANTINED: Shape = (Reach(frozenset(), frozenset(), frozenset()),)
 """What reaches a device that is quarantined; what policies reach has two reaches at least."""
 
 
@@ -55,11 +40,14 @@ class Effective:
 
 
 @dataclass(frozen=True, slots=True)
-class _Applying:
-    """Hold what applies to one user, with the names of the settings policies that were merged."""
+class Recipe:
+    """Say what a document is made of, but for names and times; equal recipes of one installation make equal documents."""
 
-    policy: UserPolicy
-    settings_policies: tuple[str, ...]
+    enrolled: bool
+    applying: tuple[Applying, ...]
+    """As the shape has them; none where policies do not reach the device at all."""
+    revisions: tuple[tuple[str, int], ...]
+    """Names and revisions of all settings policies, then of all rules policies, then of all certificates in it."""
 
 
 class EffectivePolicies:
@@ -68,24 +56,27 @@ class EffectivePolicies:
     `index` knows who is in which group; `named` are the groups of all assignments, and `filters` their filters by text.
     """
 
-    def __init__(self, corpus: Corpus, groups: Mapping[str, Group], index: MembershipIndex | None = None) -> None:
-        """Take up policies and groups; `index` spares the work of reading the groups again."""
-        self._policies: tuple[SettingsPolicy | RulesPolicy, ...] = (
-            *(stored.content for stored in corpus.settings_policies),
-            *(stored.content for stored in corpus.rules_policies),
+    def __init__(self, corpus: Corpus, groups: Mapping[str, Group], before: "EffectivePolicies | None" = None) -> None:
+        """Take up policies and groups; what is the same as in the state `before` is not worked out again."""
+        self.basis = corpus, groups
+        self._settings = {stored.name: stored for stored in corpus.settings_policies}
+        self.rules = {stored.name: stored for stored in corpus.rules_policies}
+        self._certificates = {stored.name: stored for stored in corpus.certificates}
+        self.certificates_of = _certificates_of(self.rules, before)
+        self.index = _index(groups, before)
+        settings, rules = corpus.settings_policies, corpus.rules_policies
+        policies: tuple[AnyPolicy, ...] = (
+            *(stored.content for stored in settings),
+            *(stored.content for stored in rules),
         )
-        self._settings = {stored.name: stored.content for stored in corpus.settings_policies}
-        self._rules_policies = {stored.name: stored.content for stored in corpus.rules_policies}
-        self._revisions = {stored.name: stored.about.revision for stored in corpus.rules_policies}
-        self._settings_revisions = {stored.name: stored.about.revision for stored in corpus.settings_policies}
-        self._certificates = {stored.name: stored.content for stored in corpus.certificates}
-        self._certificates_of = {name: _certificates_of(policy) for name, policy in self._rules_policies.items()}
-        self._basis = corpus, groups
-        self.index = index or MembershipIndex(groups.values())
-        self.named = frozenset(group for policy in self._policies for group in _groups_named(policy.assignments))
-        self.filters = _filters(include.filter for policy in self._policies for include in policy.assignments.include)
-        self._shared: dict[Reach, _Applying] = {}
-        self._bundles: dict[tuple[object, ...], Bundle] = {}
+        self.applications: Applications = Applications(
+            policies, self.index.types, before.applications if before else None
+        )
+        self.named, self.filters = self.applications.named, self.applications.filters
+
+    def after(self, corpus: Corpus, groups: Mapping[str, Group]) -> "EffectivePolicies":
+        """Return what follows from another state of policies and groups, at the cost of what is not the same."""
+        return EffectivePolicies(corpus, groups, self)
 
     def document(self, device: DirectoryDevice, *, leaves: datetime | None = None) -> PolicyDocument:
         """Return the document of a device."""
@@ -96,20 +87,35 @@ class EffectivePolicies:
 
         Without settings it says when the component is to go: as the directory says, or else at `leaves`.
         """
-        if not governed(device):
+        applying = self._applying(self.shape(device))
+        if not applying:
             time = device.deprovision_time or leaves if device.enrolled else None
             empty = PolicyDocument(device.device_id, device.name, UserPolicy("", None), deprovision_time=time)
-            return Effective(empty, self._bundle((), empty), ends=device.enrolled)
-        known = self._known(device)
-        users = [self._applying(known, User(name, self.index.of_user(name))) for name in sorted(device.users)]
-        provisioned = any(user.policy.settings is not None for user in (self._applying(known, None), *users))
-        any_user = self._applying(known, User(""))
+            return Effective(empty, _bundle({}, empty), ends=device.enrolled)
+        own, any_user, *users = applying
+        provisioned = any(each.policy.settings is not None for each in (own, *users))
         if not provisioned:
-            any_user = _Applying(replace(any_user.policy, settings=None), ())
-        policies = [applying.policy for applying in (any_user, *users)]
+            any_user = Applying(replace(any_user.policy, settings=None), ())
+        named = zip(users, sorted(device.users), strict=True)
+        policies = [any_user.policy, *(replace(each.policy, user=name) for each, name in named)]
         leaves = None if provisioned else device.deprovision_time or leaves
         document = self._document(device, policies, deprovision_time=leaves)
-        return Effective(document, self._bundle((any_user, *users), document), ends=not provisioned)
+        merged = sorted({name for each in (any_user, *users) for name in each.merged})
+        revisions = {name: self._settings[name].about.revision for name in merged}
+        return Effective(document, _bundle(revisions, document), ends=not provisioned)
+
+    def recipe(self, shape: Shape) -> Recipe:
+        """Return what documents of devices of a shape are made of."""
+        applying = self._applying(shape)
+        settings = {name for each in applying for name in each.merged}
+        rules = {name for each in applying for name in each.rules}
+        stored: tuple[Stored[AnyContent], ...] = (
+            *(self._settings[name] for name in sorted(settings)),
+            *(self.rules[name] for name in sorted(rules)),
+            *(self._certificates[name] for name in self._certificates_in(rules)),
+        )
+        revisions = tuple((each.name, each.about.revision) for each in stored)
+        return Recipe(bool(shape), applying, revisions)
 
     def memberships(self, device: DirectoryDevice, user: str = "") -> Memberships:
         """Return what decides which policies reach a user on a device; who is not bound to it is one of all users."""
@@ -118,13 +124,13 @@ class EffectivePolicies:
 
     def settings_policies(self, device: DirectoryDevice, user: str = "") -> tuple[SettingsPolicy, ...]:
         """Return the settings policies that are merged for a user on a device."""
-        name = user if user in device.users else ""
-        applying = self._applying(self._known(device), User(name, self.index.of_user(name)))
-        return tuple(self._settings[name] for name in applying.settings_policies)
+        memberships = self.memberships(device, user)
+        applying = self.applications.by(self._reach(memberships, self._holding(memberships.attributes)))
+        return tuple(self._settings[name].content for name in applying.merged)
 
     def rests_on(self, corpus: Corpus, groups: Mapping[str, Group]) -> bool:
         """Tell whether this was worked out from these policies and groups."""
-        return self._basis[0] is corpus and self._basis[1] is groups
+        return self.basis[0] is corpus and self.basis[1] is groups
 
     def shape(self, device: DirectoryDevice) -> Shape:
         """Return what the document of a device depends on, but for names and times."""
@@ -133,9 +139,7 @@ class EffectivePolicies:
         known = self._known(device)
         holding = self._holding(known.attributes)
         users = (User(name, self.index.of_user(name)) for name in sorted(device.users))
-        everybody = (Memberships.of(known, user) for user in (None, User(""), *users))
-        named = self.named
-        return tuple((each.device_groups & named, each.user_groups & named, holding) for each in everybody)
+        return tuple(self._reach(Memberships.of(known, user), holding) for user in (None, User(""), *users))
 
     def _known(self, device: DirectoryDevice) -> Device:
         attributes = {**device.attributes, "name": device.name}
@@ -144,64 +148,32 @@ class EffectivePolicies:
     def _holding(self, attributes: Attributes) -> frozenset[str]:
         return frozenset(text for text, test in self.filters.items() if test(attributes))
 
+    def _reach(self, memberships: Memberships, holding: frozenset[str]) -> Reach:
+        return Reach(memberships.device_groups & self.named, memberships.user_groups & self.named, holding)
+
+    def _applying(self, shape: Shape) -> tuple[Applying, ...]:
+        """Return what applies by each reach of a shape; nothing where policies do not reach the device."""
+        return () if len(shape) < len((None, "")) else tuple(map(self.applications.by, shape))
+
     def _document(
         self, device: DirectoryDevice, policies: Sequence[UserPolicy], *, deprovision_time: datetime | None
     ) -> PolicyDocument:
-        rules_policies = tuple(self._named(policies))
+        names = sorted({name for user in policies for name in (*user.device_targeted, *user.user_targeted)})
         return PolicyDocument(
             device_id=device.device_id,
             device_name=device.name,
             any_user=policies[0],
             users=tuple(policies[1:]),
-            rules_policies=rules_policies,
-            revisions={policy.name: self._revisions[policy.name] for policy in rules_policies},
-            certificates=tuple(self._certificates_named_by(rules_policies)),
+            rules_policies=tuple(self.rules[name].content for name in names),
+            revisions={name: self.rules[name].about.revision for name in names},
+            certificates=tuple(self._certificates[name].content for name in self._certificates_in(names)),
             deprovision_time=deprovision_time,
         )
 
-    def _bundle(self, applying: Iterable[_Applying], document: PolicyDocument) -> Bundle:
-        """Return the bundle of a document; devices with the same policies share it."""
-        settings = tuple(sorted({name for user in applying for name in user.settings_policies}))
-        stale_after = min(
-            (
-                user.settings.stale_after
-                for user in (document.any_user, *document.users)
-                if user.settings is not None and user.settings.stale_after is not None
-            ),
-            default=None,
-        )
-        key = (settings, tuple(document.revisions), stale_after)
-        if key not in self._bundles:
-            revisions = {name: self._settings_revisions[name] for name in settings}
-            contents = Contents(settings=revisions, rules=document.revisions, stale_after=stale_after)
-            self._bundles[key] = Bundle.of(contents)
-        return self._bundles[key]
-
-    def _applying(self, device: Device, user: User | None) -> _Applying:
-        memberships = Memberships.of(device, user)
-        key = (memberships.device_groups, memberships.user_groups, self._holding(memberships.attributes))
-        if key not in self._shared:
-            self._shared[key] = self._work_out(memberships)
-        found = self._shared[key]
-        return replace(found, policy=replace(found.policy, user=user.name)) if user and user.name else found
-
-    def _work_out(self, memberships: Memberships) -> _Applying:
-        found = applicable(self._policies, self.index.types, memberships)
-        policy = UserPolicy(
-            user="",
-            settings=merge(found.settings),
-            device_targeted=tuple(sorted(policy.name for policy, user_targeted in found.rules if not user_targeted)),
-            user_targeted=tuple(sorted(policy.name for policy, user_targeted in found.rules if user_targeted)),
-        )
-        return _Applying(policy, tuple(settings.name for settings in found.settings))
-
-    def _named(self, users: Iterable[UserPolicy]) -> Iterator[RulesPolicy]:
-        names = {name for user in users for name in (*user.device_targeted, *user.user_targeted)}
-        return (self._rules_policies[name] for name in sorted(names))
-
-    def _certificates_named_by(self, policies: Iterable[RulesPolicy]) -> Iterator[ReusableCertificate]:
-        named = frozenset[str]().union(*(self._certificates_of[policy.name] for policy in policies))
-        return (self._certificates[name] for name in sorted(named & self._certificates.keys()))
+    def _certificates_in(self, rules_policies: Iterable[str]) -> list[str]:
+        """Name the certificates that the rules of these policies name, and that are there."""
+        named = frozenset[str]().union(*(self.certificates_of[name] for name in rules_policies))
+        return sorted(named & self._certificates.keys())
 
 
 def desired_of(document: PolicyDocument) -> Desired:
@@ -217,15 +189,27 @@ def governed(device: DirectoryDevice) -> bool:
     return device.enrolled and not device.quarantined
 
 
-def _certificates_of(policy: RulesPolicy) -> frozenset[str]:
-    conditions = (rule.detection.certificate for rule in policy.rules)
-    return frozenset(condition.reusable for condition in conditions if condition is not None and condition.reusable)
+def _index(groups: Mapping[str, Group], before: EffectivePolicies | None) -> MembershipIndex:
+    if before is None:
+        return MembershipIndex(groups.values())
+    return before.index if before.basis[1] is groups else MembershipIndex(groups.values(), before.index)
 
 
-def _groups_named(assignments: Assignments) -> Iterator[str]:
-    yield from (include.group for include in assignments.include)
-    yield from (exclude.group for exclude in assignments.exclude)
+def _certificates_of(
+    rules: Mapping[str, Stored[RulesPolicy]], before: EffectivePolicies | None
+) -> Mapping[str, frozenset[str]]:
+    """Name the certificates of each policy; those of one that is the same object are not looked for again."""
+    known = before.rules if before else {}
+    return {
+        name: before.certificates_of[name]
+        if before and name in known and known[name].content is stored.content
+        else certificates_named(stored.content)
+        for name, stored in rules.items()
+    }
 
 
-def _filters(texts: Iterable[str]) -> dict[str, Test]:
-    return {text: compile_filter(text) for text in set(texts) if text}
+def _bundle(settings: Mapping[str, int], document: PolicyDocument) -> Bundle:
+    """Return the bundle of a document in which settings policies of these revisions are merged."""
+    stale = (user.settings.stale_after for user in (document.any_user, *document.users) if user.settings is not None)
+    stale_after = min((after for after in stale if after is not None), default=None)
+    return Bundle.of(Contents(settings=settings, rules=document.revisions, stale_after=stale_after))

@@ -5,10 +5,21 @@ change costs what it touches.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from elevation.model import GroupType
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.effective import EffectivePolicies, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Say what is otherwise in a directory or by its policies."""
+
+    changed: frozenset[str]
+    """Devices that came or went, or of which the directory tells something new."""
+    moved: Mapping[str, Shape]
+    """Shapes that devices had before and have no more."""
 
 
 class Roster:
@@ -30,8 +41,8 @@ class Roster:
         """Return the shape of a device that the directory shows."""
         return self._shapes[device_id]
 
-    def take(self, effective: EffectivePolicies, devices: Mapping[str, DirectoryDevice]) -> set[str]:
-        """Take up what is newer; return the devices that changed, came, went, or have another shape than before."""
+    def take(self, effective: EffectivePolicies, devices: Mapping[str, DirectoryDevice]) -> Taken:
+        """Take up what is newer; tell of which devices."""
         before = self._devices
         changed = {key for key in before.keys() | devices.keys() if before.get(key) is not devices.get(key)}
         listed = _listed_otherwise(self._effective, effective) if self._effective else None
@@ -44,9 +55,12 @@ class Roster:
             suspects: Collection[str] = devices.keys()
         else:
             suspects = (changed & devices.keys()).union(*(self._affected_by.get(member, ()) for member in listed))
-        return changed.union(
-            device_id for device_id in suspects if self._put(device_id, effective.shape(devices[device_id]))
-        )
+        moved: dict[str, Shape] = {}
+        for device_id in suspects:
+            old = self._shapes.get(device_id)
+            if self._put(device_id, effective.shape(devices[device_id])) and old is not None:
+                moved[device_id] = old
+        return Taken(frozenset(changed), moved)
 
     def _add(self, device: DirectoryDevice) -> None:
         for member in _members_of(device):
@@ -88,7 +102,11 @@ def _listed_otherwise(old: EffectivePolicies, new: EffectivePolicies) -> frozens
     if old.index is new.index:
         return frozenset()
     before, now = old.index.listed, new.index.listed
-    return frozenset(member for member in before.keys() | now.keys() if before.get(member) != now.get(member))
+    return frozenset(member for member in before.keys() | now.keys() if _differ(before.get(member), now.get(member)))
+
+
+def _differ(old: frozenset[str] | None, new: frozenset[str] | None) -> bool:
+    return old is not new and old != new
 
 
 def _members_of(device: DirectoryDevice) -> Iterator[tuple[GroupType, str]]:

@@ -12,16 +12,13 @@ from services.policy.model.bundle import Bundle
 from services.policy.model.conflicts import conflicts_of
 from services.policy.model.delivery import Delivery, Desired
 from services.policy.model.directory import Directory, DirectoryDevice
-from services.policy.model.effective import EffectivePolicies, Shape, desired_of
+from services.policy.model.effective import Effective, EffectivePolicies, Recipe, Shape, desired_of
 from services.policy.model.objects import Corpus
 from services.policy.model.roster import Roster
 from services.policy.ports import Directories
 
 MOST_KEPT = 2 * 1024 * 1024
 """Bytes of documents that were just made and are about to be sent; more are made again."""
-
-MOST_COMPARED = 200
-"""Shapes of devices of which, after a change, all documents are compared with what they were; of more, all are news."""
 
 
 class Mould(Protocol):
@@ -77,17 +74,17 @@ class PolicyBook:
         mould: MakeMould,
         *,
         deprovision_after: timedelta,
-        most_compared: int = MOST_COMPARED,
     ) -> None:
         self._directories = directories
         self._mould = mould
         self._deprovision_after = deprovision_after
-        self._most_compared = most_compared
         self._corpus: Corpus | None = None
         self._directory = Directory()
         self._effective: EffectivePolicies | None = None
         self._roster = Roster()
-        self._shared: dict[Shape, Shared] = {}
+        self._recipes: dict[Shape, Recipe] = {}
+        self._shared: dict[Recipe, Shared] = {}
+        self._shared_by: dict[Shape, Shared] = {}
         self._marks: dict[str, tuple[Basis, Mark, int]] = {}
         """What the document of each device rested on the last time, what it is known by, and in which age that was so."""
         self._age = 0
@@ -161,20 +158,20 @@ class PolicyBook:
         directory = self._directories.directory()
         if self._corpus is None:
             raise UnavailableError("the policies were not read yet; try again", reason="POLICIES_NOT_READ")
-        if self._effective is None or not self._effective.rests_on(self._corpus, directory.groups):
-            known = self._effective if self._directory.groups is directory.groups else None
-            self._effective = EffectivePolicies(self._corpus, directory.groups, known.index if known else None)
-            self._take_up(self._effective, directory)
-            self._share_anew(self._effective, directory)
-        elif self._directory is not directory:
-            self._take_up(self._effective, directory)
-        return self._effective
+        effective = self._effective
+        if effective is None:
+            effective = EffectivePolicies(self._corpus, directory.groups)
+        elif not effective.rests_on(self._corpus, directory.groups):
+            effective = effective.after(self._corpus, directory.groups)
+        if effective is not self._effective or directory is not self._directory:
+            self._take_up(effective, directory)
+        return effective
 
     def each_shared(self, devices: Iterable[DirectoryDevice]) -> Iterator[tuple[DirectoryDevice, Shared]]:
         """Give devices of the newest directory with what they have in common with others. Raises as `effective` does."""
         effective = self.effective()
         for device in devices:
-            yield device, self._shared_by(self._roster.shape(device.device_id), effective, device)
+            yield device, self._shared_of(effective, device)
 
     def desired(self, device_id: str) -> Desired | None:
         """Return what the settings of a device want; None while that is not known."""
@@ -186,7 +183,7 @@ class PolicyBook:
         if known is not None and known[2] == self._age:
             return known[1].desired
         device = self._directories.directory().devices.get(device_id)
-        return self._shared_by(self._roster.shape(device_id), effective, device).desired if device else None
+        return self._shared_of(effective, device).desired if device else None
 
     def basis(self, delivery: Delivery) -> Basis:
         """Return what the device's document rests on. Raises UnavailableError while anything of it is not known."""
@@ -197,7 +194,7 @@ class PolicyBook:
         device = self._directories.directory().devices.get(delivery.device_id)
         if device is None:
             raise UnavailableError("the directory does not show this device; try again", reason="DEVICE_NOT_KNOWN_YET")
-        return Basis(self._shared_by(self._roster.shape(device.device_id), effective, device), device, delivery.lost)
+        return Basis(self._shared_of(effective, device), device, delivery.lost)
 
     def mark(self, basis: Basis) -> Mark:
         """Return what the document is known by; it is made only if the device's basis is another one than the last time."""
@@ -242,38 +239,52 @@ class PolicyBook:
         return basis.shared.mould.fill(basis.device, time)
 
     def _take_up(self, effective: EffectivePolicies, directory: Directory) -> None:
-        """Work from the newest directory; note whom it concerns."""
+        """Work from the newest policies and the newest directory; note whose document may be another one."""
         self._age += 1
-        self._news |= self._roster.take(effective, directory.devices)
-        self._directory = directory
+        taken = self._roster.take(effective, directory.devices)
+        before, anew = self._recipes, effective is not self._effective
+        self._effective, self._directory = effective, directory
+        self._news |= taken.changed
+        if anew:
+            self._look_anew(effective)
+        for device_id, shape in taken.moved.items():
+            if before.get(shape) != self._recipe(effective, self._roster.shape(device_id)):
+                self._news.add(device_id)
         for device_id in self._marks.keys() - directory.devices.keys():
             del self._marks[device_id]
 
-    def _share_anew(self, effective: EffectivePolicies, directory: Directory) -> None:
-        """Look at what like devices have in common; where it is what it was, it stays the same object."""
-        self._age += 1
-        before, self._shared = self._shared, {}
-        comparing = len(self._roster.shapes) <= self._most_compared
-        for shape, device_ids in self._roster.shapes.items():
-            old = before.get(shape)
-            if old is not None and comparing:
-                new = self._shared_by(shape, effective, directory.devices[next(iter(device_ids))])
-                if new == old:
-                    self._shared[shape] = old
-                    continue
-            self._news.update(device_ids)
+    def _look_anew(self, effective: EffectivePolicies) -> None:
+        """Look at what documents are made of by other policies; where that is what it was, all made of it stays."""
+        before = self._recipes
+        self._recipes = {shape: effective.recipe(shape) for shape in self._roster.shapes}
+        for shape, recipe in self._recipes.items():
+            if shape in before and before[shape] != recipe:
+                self._news.update(self._roster.shapes[shape])
+        kept = ((recipe, self._shared.get(recipe)) for recipe in self._recipes.values())
+        self._shared = {recipe: shared for recipe, shared in kept if shared is not None}
+        self._shared_by = {}
 
-    def _shared_by(self, shape: Shape, effective: EffectivePolicies, device: DirectoryDevice) -> Shared:
-        """Return what the devices of a shape have in common, of which this is one."""
-        found = self._shared.get(shape)
+    def _recipe(self, effective: EffectivePolicies, shape: Shape) -> Recipe:
+        found = self._recipes.get(shape)
         if found is None:
-            made = effective.effective(device)
-            found = Shared(
-                self._mould(made.document),
-                desired_of(made.document),
-                made.bundle,
-                conflicting=bool(conflicts_of(made.document)),
-                ends=made.ends,
-            )
-            self._shared[shape] = found
+            found = self._recipes[shape] = effective.recipe(shape)
         return found
+
+    def _shared_of(self, effective: EffectivePolicies, device: DirectoryDevice) -> Shared:
+        """Return what a device has in common with those that are like it."""
+        shape = self._roster.shape(device.device_id)
+        found = self._shared_by.get(shape)
+        if found is None:
+            recipe = self._recipe(effective, shape)
+            found = self._shared.get(recipe) or self._make_shared(effective.effective(device))
+            self._shared[recipe] = self._shared_by[shape] = found
+        return found
+
+    def _make_shared(self, made: Effective) -> Shared:
+        return Shared(
+            self._mould(made.document),
+            desired_of(made.document),
+            made.bundle,
+            conflicting=bool(conflicts_of(made.document)),
+            ends=made.ends,
+        )

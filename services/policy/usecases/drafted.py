@@ -151,8 +151,7 @@ def laid_over(stored: Drafted, overlay: Overlay, permit: Permit, *, now: datetim
     known = stored.directory
     if overlay.groups:
         known = replace(known, groups={**known.groups, **{each.group.name: each.group for each in overlay.groups}})
-    index = None if overlay.groups else stored.effective.index
-    return Drafted(corpus, known, EffectivePolicies(corpus, known.groups, index))
+    return Drafted(corpus, known, stored.effective.after(corpus, known.groups))
 
 
 def hidden(objects: Iterable[Stored[AnyContent]], permit: Permit) -> frozenset[str]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elevation.codec.document import encode_document
+from elevation.document import PolicyDocument
 from elevation.model import (
     ALL_DEVICES,
     ALL_USERS,
@@ -20,12 +21,12 @@ from elevation.model import (
     Include,
     ReusableCertificate,
 )
-from services.policy.codec.documents import MouldMaker
+from services.policy.codec.documents import DocumentMould, MouldMaker
 from services.policy.model.bundle import Bundle
 from services.policy.model.delivery import Delivery, Desired
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.effective import EffectivePolicies, desired_of
-from services.policy.usecases.documents import MOST_COMPARED, PolicyBook
+from services.policy.usecases.documents import PolicyBook
 from tests.builders.elevation import certificate
 from tests.fakes.clock import NOW
 from tests.fakes.policy_delivery import (
@@ -135,11 +136,16 @@ class Made:
 class Fleet:
     """Devices, what is authored for them, and a book that follows."""
 
-    def __init__(self, most_compared: int = MOST_COMPARED) -> None:
+    def __init__(self) -> None:
         self.directories = FakeDirectories(*(device(device_id) for device_id in DEVICES))
-        self.book = PolicyBook(
-            self.directories, MouldMaker().mould, deprovision_after=DEPROVISION_AFTER, most_compared=most_compared
-        )
+        self.made = 0
+        maker = MouldMaker()
+
+        def mould(document: PolicyDocument) -> DocumentMould:
+            self.made += 1
+            return maker.mould(document)
+
+        self.book = PolicyBook(self.directories, mould, deprovision_after=DEPROVISION_AFTER)
         self.lost: dict[str, bool] = {}
         self._authored: Sequence[Authored] = ()
         self.change(Change(authored=()))
@@ -186,17 +192,17 @@ class Fleet:
         return NOW if self.lost.get(device_id) else None
 
 
-@given(CHANGES, st.sampled_from([1, MOST_COMPARED]))
-def test_shared_documents_are_those_made_one_by_one(changes: list[Change], most_compared: int) -> None:
-    fleet = Fleet(most_compared)
+@given(CHANGES)
+def test_shared_documents_are_those_made_one_by_one(changes: list[Change]) -> None:
+    fleet = Fleet()
     for change in changes:
         fleet.change(change)
         assert fleet.shared() == fleet.one_by_one()
 
 
-@given(CHANGES, st.sampled_from([1, MOST_COMPARED]))
-def test_what_is_no_news_of_a_device_leaves_its_document_as_it_was(changes: list[Change], most_compared: int) -> None:
-    fleet = Fleet(most_compared)
+@given(CHANGES)
+def test_what_is_no_news_of_a_device_leaves_its_document_as_it_was(changes: list[Change]) -> None:
+    fleet = Fleet()
     fleet.book.news()
     before = fleet.shared()
     for change in changes:
@@ -206,9 +212,9 @@ def test_what_is_no_news_of_a_device_leaves_its_document_as_it_was(changes: list
         before = now
 
 
-def fleet_of(*contents: Authored, members: Sequence[str], most_compared: int = MOST_COMPARED) -> Fleet:
+def fleet_of(*contents: Authored, members: Sequence[str]) -> Fleet:
     """Create policies for four devices, of which some are in a group, and hear the first news."""
-    fleet = Fleet(most_compared)
+    fleet = Fleet()
     fleet.change(Change(authored=contents, groups=(Group("lab", GroupType.DEVICE, tuple(members)),)))
     fleet.book.news()
     fleet.shared()
@@ -243,9 +249,3 @@ def test_a_user_who_joins_a_group_is_news_to_the_devices_of_that_user() -> None:
     fleet.shared()
     fleet.change(Change(groups=(Group("staff", GroupType.USER, ("ann", "bob")),)))
     assert fleet.book.news() == {"d3"}
-
-
-def test_of_more_shapes_than_are_compared_everything_is_news_after_a_change_of_policies() -> None:
-    fleet = fleet_of(rules("tools", "lab"), members=["D1"], most_compared=1)
-    fleet.change(Change(authored=(rules("tools", "lab"),)))
-    assert fleet.book.news() == {*DEVICES}
