@@ -49,7 +49,9 @@ from services.policy.usecases.admission import ending
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.drafted import Drafting
-from services.policy.usecases.means import Means, NoLinting
+from services.policy.usecases.linting import LintDesk
+from services.policy.usecases.means import Means
+from services.policy.usecases.newest import newest_corpus
 from services.policy.usecases.rollout import Convergence
 from services.policy.usecases.rollout_watch import PictureFeed
 from services.policy.usecases.simulation import Simulation
@@ -86,7 +88,9 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory.on_change.append(tell)
     directory.on_connect += [reporter.forget, used.wake]
     bundles, pictures = SqlBundles(database), SqlPictures(database)
-    means = Means(directories=directory, linting=NoLinting(), most_rules=settings.max_rules_per_policy)
+    newest = partial(newest_corpus, store, book, corpus.at_least)
+    linting = LintDesk(newest, directory, now=clock.now)
+    means = Means(directories=directory, linting=linting, most_rules=settings.max_rules_per_policy)
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
     rollouts = RolloutServicer(convergence, feed, access, now=clock.now)
@@ -99,7 +103,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     )
 
     async def close() -> None:
-        for part in (writer, presence, refused, audit, rbac, device, deliveries, database):
+        for part in (linting, writer, presence, refused, audit, rbac, device, deliveries, database):
             await part.close()
 
     return ServiceParts(
@@ -110,7 +114,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         public=[
             *_authoring(store, means, DeliveryStates(book, deliveries, bundles, clock), access, now=clock.now),
             partial(rollouts_pb2_grpc.add_RolloutServiceServicer_to_server, rollouts),
-            _analysis(Drafting(store, book, corpus.at_least, means), book, deliveries, clock),
+            _analysis(Drafting(store, book, corpus.at_least, means), linting, book, deliveries, clock=clock),
         ],
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
         workers=[
@@ -148,9 +152,11 @@ def _reporters(
     return settings, UsedGroupsReporter(book, UsedGroupsReports(device), catch_up=catch_up)
 
 
-def _analysis(drafting: Drafting, book: PolicyBook, deliveries: Deliveries, clock: Clock) -> Callable[[Server], None]:
+def _analysis(
+    drafting: Drafting, linting: LintDesk, book: PolicyBook, deliveries: Deliveries, *, clock: Clock
+) -> Callable[[Server], None]:
     """Return what puts the servicer of questions about policies on a server."""
-    servicer = AnalysisServicer(drafting, Simulation(drafting, book, deliveries), now=clock.now)
+    servicer = AnalysisServicer(drafting, linting, Simulation(drafting, book, deliveries), now=clock.now)
     return partial(analysis_pb2_grpc.add_AnalysisServiceServicer_to_server, servicer)
 
 

@@ -10,7 +10,10 @@ from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
 from services._chassis.caller import current_permit
 from services._chassis.errors import StateError
 from services.policy.codec import analysis, previews
+from services.policy.codec.linting import lint_to_proto, lint_wanted_from_proto
 from services.policy.usecases.drafted import Drafting
+from services.policy.usecases.lint import lint
+from services.policy.usecases.linting import LintDesk
 from services.policy.usecases.preview import preview_assignments
 from services.policy.usecases.reach import effective_policy
 from services.policy.usecases.simulation import Simulation
@@ -21,14 +24,22 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     """Answer `epm.policy.v1.AnalysisService`."""
 
-    def __init__(self, drafting: Drafting, simulation: Simulation, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, drafting: Drafting, linting: LintDesk, simulation: Simulation, *, now: Callable[[], datetime]
+    ) -> None:
         self._drafting = drafting
+        self._linting = linting
         self._simulation = simulation
         self._now = now
 
-    def Lint(self, _request: analysis_pb2.LintRequest, _context: Context) -> AsyncIterator[analysis_pb2.LintResponse]:
+    async def Lint(
+        self, request: analysis_pb2.LintRequest, _context: Context
+    ) -> AsyncIterator[analysis_pb2.LintResponse]:
         """Stream what lint finds."""
-        raise _unanswered("Lint")
+        wanted = lint_wanted_from_proto(request)
+        found = await lint(self._drafting, self._linting, wanted, permit=current_permit(), now=self._now())
+        for part in lint_to_proto(found):
+            yield part
 
     async def Simulate(self, request: analysis_pb2.SimulateRequest, _context: Context) -> analysis_pb2.SimulateResponse:
         """Decide an attempt as the agent of a device would."""

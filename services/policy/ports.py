@@ -9,11 +9,10 @@ from typing import Protocol, TypeAlias
 from elevation.lint.findings import Finding
 from elevation.model import RulesPolicy
 from services._chassis.paging import Page, PageRequest
-from services._chassis.permits import Permit
 from services.policy.model.bundle import Contents
 from services.policy.model.delivery import Delivery, Held, SettingsState
 from services.policy.model.directory import Directory
-from services.policy.model.edits import AnyEdit
+from services.policy.model.edits import Touched
 from services.policy.model.listing import BY_NAME, Order, Test
 from services.policy.model.objects import AnyContent, Change, Content, Corpus, Stored
 from services.policy.model.revisions import Past, Revision
@@ -141,10 +140,10 @@ class Linting(Protocol):
         """
         ...
 
-    async def findings(self, edits: Sequence[AnyEdit], permit: Permit, /) -> Sequence[Finding]:
-        """Return what lint finds about objects as they would be after the edits, worst first.
+    async def findings(self, touched: Touched, /) -> Sequence[Finding]:
+        """Return what lint finds in which objects that a call was about have part, worst first.
 
-        Each was checked. Objects that the permit does not see are not named.
+        Others that its caller may not see are not named. Raises UnavailableError if what is stored is not known in time.
         """
         ...
 

@@ -10,7 +10,6 @@ from services.policy.admin_servicer.desk import Context, Desk
 from services.policy.codec import revisions as codec
 from services.policy.codec.authored import object_to_proto
 from services.policy.codec.drafts import kind_from_proto
-from services.policy.codec.findings import findings_to_proto
 from services.policy.model.edits import Written
 from services.policy.model.objects import AnyContent
 from services.policy.ports import Store
@@ -87,5 +86,4 @@ class RevisionServicer(revisions_pb2_grpc.RevisionServiceServicer):
 def _say_rollback(written: Written[AnyContent]) -> revisions_pb2.RollBackResponse:
     return revisions_pb2.RollBackResponse(
         object=object_to_proto(written.stored.content, written.stored.about),
-        findings=findings_to_proto(written.findings),
     )

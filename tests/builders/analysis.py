@@ -18,7 +18,9 @@ from services._chassis.times import time_to_proto
 from services.policy.analysis_servicer import AnalysisServicer
 from services.policy.model.objects import Stored
 from services.policy.usecases.drafted import Drafting
+from services.policy.usecases.linting import LintDesk
 from services.policy.usecases.means import Means
+from services.policy.usecases.newest import newest_corpus
 from services.policy.usecases.simulation import Simulation
 from tests.builders.doors import OpenDoors, bearer, open_doors
 from tests.builders.elevation import HASH, policy, rule
@@ -54,7 +56,9 @@ class Questions:
         means = Means(directories=self.world.directories, linting=self.linting, most_rules=self.most_rules)
         drafting = Drafting(self.world.store, self.world.book, self.world.caught_up, means)
         simulation = Simulation(drafting, self.world.book, self.world.deliveries)
-        servicer = AnalysisServicer(drafting, simulation, now=FakeClock().now)
+        newest = partial(newest_corpus, self.world.store, self.world.book, self.world.caught_up)
+        desk = LintDesk(newest, self.world.directories, now=FakeClock().now)
+        servicer = AnalysisServicer(drafting, desk, simulation, now=FakeClock().now)
         add = partial(analysis_pb2_grpc.add_AnalysisServiceServicer_to_server, servicer)
         return ServiceParts(name="policy", access=self.access.control, public=[add])
 

@@ -1,6 +1,6 @@
 """A place to author policies in: a store in memory, a directory, and administrators with their scopes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 from elevation.model import GroupType
 from services._chassis.paging import Page
 from services.policy.model.drafts import Draft, NewAssignments
-from services.policy.model.edits import Written
+from services.policy.model.edits import AnyEdit, Written
+from services.policy.model.findings import subject_of
 from services.policy.model.listing import Wanted
 from services.policy.model.objects import AnyContent, Item, Stored, kind_of
 from services.policy.ports import Store, Work
@@ -86,15 +87,21 @@ class Desk(Generic[AnyStore]):
         now: datetime = NOW,
         validate_only: bool = False,
     ) -> str:
-        """Create an object in a call that is made once; return its etag as the call is answered."""
+        """Create an object in a call that is made once; return its etag and what lint finds, as the call is answered."""
         author = replace(self.author(by, CREATE, now=now), validate_only=validate_only)
 
-        async def verb(work: Work) -> str:
+        async def verb(work: Work) -> tuple[str, Sequence[AnyEdit]]:
             made = await authoring.create_object(work, self.means, draft(content), author=author)
-            return made.stored.about.etag
+            return made.stored.about.etag, made.edits
 
-        form = Form(write=str.encode, read=bytes.decode)
-        return await answer_once(self.store, Call(request_id, digest), verb, form=form, author=author)
+        form = Form(
+            write=str.encode,
+            read=bytes.decode,
+            subjects=lambda _: frozenset({subject_of(content)}),
+            tell=lambda answer, findings: " ".join([answer, *(finding.check for finding in findings)]),
+        )
+        call = Call(request_id, digest)
+        return await answer_once(self.store, call, verb, form=form, author=author, linting=self.linting)
 
     async def update(
         self, content: Item, *, etag: str, by: str = "root", tags: Iterable[str] = (), now: datetime = NOW

@@ -9,9 +9,8 @@ from elevation.lint.findings import Finding, Severity
 from elevation.model import Group, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.errors import UnavailableError
 from services._chassis.paging import Page, PageRequest, cut
-from services._chassis.permits import Permit
 from services.policy.model.directory import Directory
-from services.policy.model.edits import AnyEdit
+from services.policy.model.edits import Touched
 from services.policy.model.objects import (
     AnyContent,
     Change,
@@ -52,7 +51,8 @@ class FakeLinting:
 
     def __init__(self) -> None:
         self.found: list[Finding] = []
-        self.edits: list[AnyEdit] = []
+        self.touched: list[Touched] = []
+        self.failing = False
 
     def errors(self, content: AnyContent) -> Sequence[Finding]:
         """Return the errors about this object."""
@@ -62,10 +62,12 @@ class FakeLinting:
             if finding.severity is Severity.ERROR and finding.subject.name == content.name
         ]
 
-    async def findings(self, edits: Sequence[AnyEdit], permit: Permit) -> Sequence[Finding]:
-        """Return the findings about the objects as they would be."""
-        self.edits += edits
-        names = {edit.after.name for edit in edits if edit.after}
+    async def findings(self, touched: Touched) -> Sequence[Finding]:
+        """Return the findings about the objects that a call was about."""
+        self.touched.append(touched)
+        if self.failing:
+            raise ValueError("lint fell over")
+        names = {subject.name for subject in touched.subjects}
         return [finding for finding in self.found if finding.subject.name in names]
 
 

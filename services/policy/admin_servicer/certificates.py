@@ -8,7 +8,6 @@ from epm.policy.v1 import policies_pb2
 from services.policy.admin_servicer.desk import Context, Desk
 from services.policy.codec.authored import certificate_to_proto
 from services.policy.codec.drafts import certificate_from_proto, wanted_from_proto
-from services.policy.codec.findings import findings_to_proto
 from services.policy.model.edits import Written
 from services.policy.usecases import authoring
 
@@ -91,5 +90,4 @@ class CertificateMethods:
 def _say(answer: type[Answer], written: Written[ReusableCertificate]) -> Answer:
     return answer(
         reusable_certificate=certificate_to_proto(written.stored.content, written.stored.about),
-        findings=findings_to_proto(written.findings),
     )

@@ -1,15 +1,18 @@
 """What all methods of authoring have in common: who calls, and that a call that writes is made once."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc.aio
+from google.protobuf.message import Message
 
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_permit
 from services._chassis.paging import Page
+from services.policy.codec.answers import subjects_of, with_findings
 from services.policy.codec.calls import WritingRequest, call_from_proto
+from services.policy.model.edits import AnyEdit
 from services.policy.model.listing import Wanted
 from services.policy.model.objects import Content, Stored
 from services.policy.ports import Store, Work
@@ -19,23 +22,19 @@ from services.policy.usecases.means import Means
 from services.policy.usecases.scope import Author, author_of_call
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Outcome = TypeVar("Outcome")
 
 
-class Response(Protocol):
-    """A message that is answered."""
+class Edited(Protocol):
+    """What a verb did."""
 
-    @classmethod
-    def FromString(cls, s: bytes, /) -> Self:
-        """Read it."""
-        ...
-
-    def SerializeToString(self) -> bytes:
-        """Write it."""
+    @property
+    def edits(self) -> Sequence[AnyEdit]:
+        """Return what became of each object."""
         ...
 
 
-Answer = TypeVar("Answer", bound=Response)
+Outcome = TypeVar("Outcome", bound=Edited | None)
+Answer = TypeVar("Answer", bound=Message)
 
 
 class Desk:
@@ -61,11 +60,18 @@ class Desk:
         """Have the verb do its work in one transaction and answer; a repetition of the call is answered as the first was."""
         author = self.author(validate_only=request.validate_only)
 
-        async def answered(work: Work) -> Answer:
-            return say(await verb(work, author))
+        async def answered(work: Work) -> tuple[Answer, Sequence[AnyEdit]]:
+            outcome = await verb(work, author)
+            return say(outcome), () if outcome is None else outcome.edits
 
-        form = Form(write=lambda message: message.SerializeToString(), read=answer.FromString)
-        return await answer_once(self.store, call_from_proto(request), answered, form=form, author=author)
+        form = Form(
+            write=lambda message: message.SerializeToString(),
+            read=answer.FromString,
+            subjects=subjects_of,
+            tell=with_findings,
+        )
+        call, linting = call_from_proto(request), self.means.linting
+        return await answer_once(self.store, call, answered, form=form, author=author, linting=linting)
 
     async def get(self, kind: type[Content], name: str) -> Stored[Content]:
         """Return an object that the caller may see."""

@@ -11,7 +11,6 @@ from services.policy.admin_servicer.desk import Context, Desk
 from services.policy.admin_servicer.rules_policies import RulesPolicyMethods
 from services.policy.admin_servicer.settings_policies import SettingsPolicyMethods
 from services.policy.codec import applications, authored, drafts
-from services.policy.codec.findings import findings_to_proto
 from services.policy.model.edits import Written
 from services.policy.model.objects import AnyContent
 from services.policy.ports import DeviceStates, Store
@@ -83,5 +82,4 @@ class PolicyServicer(
 def _say_duplicate(written: Written[AnyContent]) -> policies_pb2.DuplicateObjectResponse:
     return policies_pb2.DuplicateObjectResponse(
         object=authored.object_to_proto(written.stored.content, written.stored.about),
-        findings=findings_to_proto(written.findings),
     )

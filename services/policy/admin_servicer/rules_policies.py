@@ -8,7 +8,6 @@ from epm.policy.v1 import policies_pb2
 from services.policy.admin_servicer.desk import Context, Desk
 from services.policy.codec.authored import rules_policy_to_proto
 from services.policy.codec.drafts import assignments_from_proto, rules_policy_from_proto, wanted_from_proto
-from services.policy.codec.findings import findings_to_proto
 from services.policy.model.edits import Written
 from services.policy.usecases import authoring
 
@@ -96,5 +95,4 @@ class RulesPolicyMethods:
 def _say(answer: type[Answer], written: Written[RulesPolicy]) -> Answer:
     return answer(
         rules_policy=rules_policy_to_proto(written.stored.content, written.stored.about),
-        findings=findings_to_proto(written.findings),
     )

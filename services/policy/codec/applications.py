@@ -4,7 +4,6 @@ from elevation.model import GroupType
 from epm.policy.v1 import policies_pb2
 from services._chassis.expected import Expected
 from services.policy.codec.drafts import certificate_from_proto, rules_policy_from_proto, settings_policy_from_proto
-from services.policy.codec.findings import findings_to_proto
 from services.policy.model.application import (
     AnyDraft,
     Application,
@@ -60,7 +59,6 @@ def applied_to_proto(applied: Applied) -> policies_pb2.ApplyPoliciesResponse:
     return policies_pb2.ApplyPoliciesResponse(
         objects=map(_object, applied.objects),
         revision=applied.revision,
-        findings=findings_to_proto(applied.findings),
     )
 
 

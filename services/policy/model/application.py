@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from elevation import texts
-from elevation.lint.findings import Finding
 from elevation.model import GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.errors import Problem
 from services._chassis.expected import Expected, check_expected
 from services.policy.model.drafts import Draft
+from services.policy.model.edits import AnyEdit
 from services.policy.model.objects import Action, AnyContent, Stored, kind_of
 
 MOST_OBJECTS = 10_000
 MOST_FINDINGS = 1000
+"""Findings that the answer of a call carries."""
 KINDS: tuple[type[AnyContent], ...] = (ReusableCertificate, SettingsPolicy, RulesPolicy)
 KINDS_BY_NAME: Mapping[str, type[AnyContent]] = {kind_of(kind).document: kind for kind in KINDS}
 """Kinds by their names in documents."""
@@ -85,11 +86,11 @@ class AppliedObject:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Say what became of each object, in the order of the call, and the revision after it."""
+    """Say what became of each object, in the order of the call, the revision after it, and the edits that it took."""
 
     objects: tuple[AppliedObject, ...]
     revision: int
-    findings: tuple[Finding, ...] = ()
+    edits: tuple[AnyEdit, ...] = ()
 
 
 def key_of(draft: AnyDraft) -> Key:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Generic
+from typing import Generic, TypeAlias
 
 import elevation.model
 from elevation import checks, texts
@@ -12,6 +12,9 @@ from elevation.written import check_written
 from services._chassis.errors import Problem
 from services.policy.model.objects import About, AnyContent, Content, Item, Stored, kind_of, with_assignments
 from services.policy.model.spelling import below, in_contract_spelling, without_echoes
+
+LintableProblem: TypeAlias = elevation.model.Problem
+"""One that lint has a name for, at its place in the document."""
 
 MOST_SCOPE_TAGS = 100
 MOST_LABELS = 100
@@ -70,16 +73,27 @@ def duplicate_of(original: Stored[Item], new_name: str) -> Draft[Item]:
     return Draft(place="", content=content, scope_tags=about.scope_tags, labels=dict(about.labels))
 
 
-def check_draft(draft: Draft[Content], known: Known, existing: Stored[Content] | None = None) -> Iterator[Problem]:
-    """Find everything that is wrong with a draft, by itself and by what it refers to or replaces."""
+def check_draft(
+    draft: Draft[Content], known: Known, existing: Stored[Content] | None = None, *, but_for_lint: bool = False
+) -> Iterator[Problem]:
+    """Find everything that is wrong with a draft, by itself and by what it refers to or replaces.
+
+    `but_for_lint` leaves out what `lintable_problems` finds.
+    """
     named = existing is None  # what is there keeps the name that it has
+    content = (problem for problem in _check_content(draft.content, known) if not (but_for_lint and problem.check))
     found = [
-        *in_contract_spelling(draft.kind, _check_content(draft.content, known)),
+        *in_contract_spelling(draft.kind, content),
         *in_contract_spelling(draft.kind, check_written(draft.content, named=named)),
         *_check_about(draft),
         *_check_platform(draft.content, existing.content if existing else None),
     ]
     yield from below(draft.place, [*draft.flaws, *without_echoes(found, draft.flaws)])
+
+
+def lintable_problems(draft: Draft[Content], known: Known) -> list[LintableProblem]:
+    """Find what is wrong with a draft that lint has a name for."""
+    return [problem for problem in _check_content(draft.content, known) if problem.check]
 
 
 def check_assignments(new: NewAssignments, existing: Stored[Content], known: Known) -> Iterator[Problem]:

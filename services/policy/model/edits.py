@@ -1,19 +1,18 @@
-"""What a call does to an object, and what is said of it: the object as it is written, with what lint finds."""
+"""What calls do to objects: each as it was and as it is written, and everything as it is afterwards."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Generic, TypeAlias
 
-from elevation.lint.findings import Finding
-from services.policy.model.objects import AnyContent, Content, Stored
-
-MOST_FINDINGS = 200
-"""Findings that the answer of a call about one object carries."""
+from elevation.lint.findings import Subject
+from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
+from services._chassis.permits import Permit
+from services.policy.model.objects import AnyContent, Content, Corpus, Item, Stored
 
 
 @dataclass(frozen=True, slots=True)
 class Edit(Generic[Content]):
-    """Turn one object into another, before it is written; no `before` creates it, no `after` deletes it."""
+    """Turn one object into another; no `before` creates it, no `after` deletes it."""
 
     before: Stored[Content] | None
     after: Stored[Content] | None
@@ -24,12 +23,53 @@ AnyEdit: TypeAlias = Edit[AnyContent]
 
 @dataclass(frozen=True, slots=True)
 class Written(Generic[Content]):
-    """Hold an object as it was written, or would be, and what lint finds about it, worst first."""
+    """Hold an object as it was written, or would be, and the edits that this takes."""
 
     stored: Stored[Content]
-    findings: tuple[Finding, ...] = ()
+    edits: tuple[Edit[Content], ...]
 
 
-def told(findings: Sequence[Finding], *, most: int = MOST_FINDINGS) -> tuple[Finding, ...]:
-    """Return the findings that an answer carries: what its author accepts is left out."""
-    return tuple(finding for finding in findings if not finding.ignored_because)[:most]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """Say what a call was about, so that it can be told what lint finds there."""
+
+    subjects: frozenset[Subject]
+    rehearsed: Sequence[AnyEdit] = ()
+    """What would be written on top of what is stored."""
+    permit: Permit | None
+    """Where its caller may read; None reads nothing but what the call was about."""
+
+
+def with_edits(corpus: Corpus, edits: Iterable[AnyEdit]) -> Corpus:
+    """Return everything that is authored as it would be after the edits."""
+    objects = {key_of(found.content): found for found in all_of(corpus)}
+    changed = False
+    for edit in edits:
+        changed = True
+        if edit.before is not None:
+            objects.pop(key_of(edit.before.content), None)
+        if edit.after is not None:
+            objects[key_of(edit.after.content)] = edit.after
+    if not changed:
+        return corpus
+    return replace(
+        corpus,
+        settings_policies=_sorted(SettingsPolicy, objects.values()),
+        rules_policies=_sorted(RulesPolicy, objects.values()),
+        certificates=_sorted(ReusableCertificate, objects.values()),
+    )
+
+
+def all_of(corpus: Corpus) -> tuple[Stored[AnyContent], ...]:
+    """Return all objects of every kind."""
+    return (*corpus.settings_policies, *corpus.rules_policies, *corpus.certificates)
+
+
+def key_of(content: AnyContent) -> tuple[type[AnyContent], str]:
+    """Return by what an object is known."""
+    return type(content), content.name
+
+
+def _sorted(kind: type[Item], objects: Iterable[Stored[AnyContent]]) -> tuple[Stored[Item], ...]:
+    found = (Stored(each.content, each.about) for each in objects if isinstance(each.content, kind))
+    return tuple(sorted(found, key=lambda each: each.name))

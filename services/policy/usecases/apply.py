@@ -8,7 +8,6 @@ from services._chassis.errors import DeniedError, InvalidError, Problem
 from services._chassis.permits import Permit
 from services.policy.model.application import (
     KINDS,
-    MOST_FINDINGS,
     AnyDraft,
     AnyStored,
     Application,
@@ -20,7 +19,7 @@ from services.policy.model.application import (
     key_of,
 )
 from services.policy.model.drafts import Known, check_draft, revised
-from services.policy.model.edits import Edit, told
+from services.policy.model.edits import Edit
 from services.policy.model.objects import (
     Action,
     action_between,
@@ -110,10 +109,9 @@ async def apply_policies(
         await erase(work, stored, author, as_code=application.as_code)
     if application.as_code:
         await _mark(work, steps, ground)
-    edits = [*(Edit(step.existing, step.wanted) for step in steps), *(Edit(stored, None) for stored in removed)]
-    findings = await means.linting.findings(edits, ground.permits.get(READ, author.permit))
+    edits = (*(Edit(step.existing, step.wanted) for step in steps), *(Edit(stored, None) for stored in removed))
     objects += outcomes_of(application, removed)
-    return Applied(tuple(objects), await work.revision(), told(findings, most=MOST_FINDINGS))
+    return Applied(tuple(objects), await work.revision(), edits)
 
 
 async def _write(work: Work, step: _Step, application: Application, author: Author) -> AnyStored:

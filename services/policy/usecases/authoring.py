@@ -22,7 +22,7 @@ from services.policy.model.objects import (
     with_assignments,
 )
 from services.policy.ports import Store, Work
-from services.policy.usecases.checking import errors_of, problems_of, problems_of_assignments, with_findings
+from services.policy.usecases.checking import errors_of, problems_of, problems_of_assignments
 from services.policy.usecases.in_use import refuse_in_use
 from services.policy.usecases.means import Means
 from services.policy.usecases.references import known_certificates, known_groups, nameable
@@ -59,7 +59,7 @@ async def create_object(work: Work, means: Means, draft: Draft[Content], *, auth
     known = Known(groups, nameable(found, None, [author.permit]), means.most_rules)
     if problems := [*problems_of(means, draft, known), *await twin_problems(work, draft.kind, [draft])]:
         raise InvalidError(problems)
-    return await _create(work, means, draft, tags=tags, author=author)
+    return await _create(work, draft, tags=tags, author=author)
 
 
 async def duplicate_object(
@@ -76,7 +76,7 @@ async def duplicate_object(
     known = Known({}, nameable(found, like, [author.permit]), means.most_rules)
     if problems := [*problems_of(means, draft, known), *await twin_problems(work, draft.kind, [draft])]:
         raise InvalidError([_of_duplicate(problem) for problem in problems])
-    return await _create(work, means, draft, tags=tags, author=author)
+    return await _create(work, draft, tags=tags, author=author)
 
 
 async def update_object(work: Work, means: Means, draft: Draft[Content], *, author: Author) -> Written[Content]:
@@ -90,7 +90,7 @@ async def update_object(work: Work, means: Means, draft: Draft[Content], *, auth
     if problems := await _problems_of_update(work, means, kept, existing, author=author):
         raise InvalidError(problems)
     wanted = revised(kept, existing, tags=tags, actor=author.principal, now=author.now)
-    return await _replace(work, means, existing, wanted, etag=draft.etag, author=author)
+    return await _replace(work, existing, wanted, etag=draft.etag, author=author)
 
 
 async def assign_policy(
@@ -108,7 +108,7 @@ async def assign_policy(
         raise InvalidError(problems)
     about = replace(existing.about, updated=author.now, updated_by=author.principal)
     wanted = Stored(with_assignments(existing.content, new.assignments), about)
-    return await _replace(work, means, existing, wanted, etag=new.etag, author=author)
+    return await _replace(work, existing, wanted, etag=new.etag, author=author)
 
 
 async def delete_object(work: Work, kind: type[Content], name: str, *, etag: str, author: Author) -> None:
@@ -123,25 +123,23 @@ async def delete_object(work: Work, kind: type[Content], name: str, *, etag: str
     await erase(work, existing, author)
 
 
-async def _create(
-    work: Work, means: Means, draft: Draft[Content], *, tags: frozenset[str], author: Author
-) -> Written[Content]:
+async def _create(work: Work, draft: Draft[Content], *, tags: frozenset[str], author: Author) -> Written[Content]:
     if draft.content.name in await work.find(draft.kind, [draft.content.name]):
         raise ConflictError(f"the name of {draft.title} is taken; choose another name")
     wanted = revised(draft, None, tags=tags, actor=author.principal, now=author.now)
     kept = await write(work, None, wanted, author)
-    return await with_findings(means, Edit(None, kept), kept, author.permit)
+    return Written(kept, (Edit(None, kept),))
 
 
 async def _replace(
-    work: Work, means: Means, existing: Stored[Content], wanted: Stored[Content], *, etag: str, author: Author
+    work: Work, existing: Stored[Content], wanted: Stored[Content], *, etag: str, author: Author
 ) -> Written[Content]:
     """Write the object unless it is already as wanted: a call that is repeated finds its own work, not a conflict."""
     kept = existing
     if action_between(existing, wanted) is not Action.UNCHANGED:
         refuse_stale(existing, etag)
         kept = await write(work, existing, wanted, author)
-    return await with_findings(means, Edit(existing, kept), kept, author.permit)
+    return Written(kept, (Edit(existing, kept),))
 
 
 async def _problems_of_update(

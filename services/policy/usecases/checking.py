@@ -1,12 +1,10 @@
-"""Say all that is wrong with a draft at once, lint's errors among it, and what lint finds beside."""
+"""Say all that is wrong with a draft at once, lint's errors among it."""
 
 from collections.abc import Iterator
 
 from elevation.model import Assignments
 from services._chassis.errors import Problem
-from services._chassis.permits import Permit
 from services.policy.model.drafts import Draft, Known, NewAssignments, check_assignments, check_draft
-from services.policy.model.edits import AnyEdit, Written, told
 from services.policy.model.objects import Content, Stored, with_assignments
 from services.policy.model.spelling import below, errors_in_contract_spelling
 from services.policy.usecases.means import Means
@@ -35,8 +33,3 @@ def problems_of_assignments(
         for problem in errors_in_contract_spelling(type(content), means.linting.errors(content)):
             if problem.field.startswith("assignments"):
                 yield problem
-
-
-async def with_findings(means: Means, edit: AnyEdit, kept: Stored[Content], permit: Permit) -> Written[Content]:
-    """Return an object as it was written, with what lint finds about it."""
-    return Written(kept, told(await means.linting.findings([edit], permit)))

@@ -1,4 +1,8 @@
-"""Contain surprises: what goes wrong with one device is told of that device alone, and never stops the others."""
+"""Contain surprises.
+
+What goes wrong with one device is told of that device alone, and never stops the others; what goes wrong after a change was
+committed does not make it look refused.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias, TypeVar
@@ -36,6 +40,15 @@ def made_for(device_id: str, make: Callable[[], Made]) -> Made | None:
     except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this device alone
         _tell(device_id, error)
         return None
+
+
+async def untold_if_it_fails(tell: Callable[[], Awaitable[Made]], untold: Made) -> Made:
+    """Return what is told of a change that is committed, or the answer without it where that cannot be found out."""
+    try:
+        return await tell()
+    except Exception:
+        log.exception("findings_not_told")
+        return untold
 
 
 def _tell(device_id: str, error: Exception) -> None:

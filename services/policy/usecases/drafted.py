@@ -4,7 +4,7 @@ A draft is checked as a save would check it, but for what it takes to write: rig
 here changes what is stored.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -12,22 +12,23 @@ from typing import TypeAlias
 
 from elevation.checks import check_group, check_nesting
 from elevation.lookalikes import twin_message, twins
-from elevation.model import Group, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
-from services._chassis.errors import InvalidError, Problem, UnavailableError
+from elevation.model import Group, GroupType, ReusableCertificate
+from services._chassis.errors import InvalidError, Problem
 from services._chassis.permits import Permit
 from services.policy.model.directory import Directory
-from services.policy.model.drafts import Draft, Known, check_draft, revised
+from services.policy.model.drafts import Draft, Known, LintableProblem, check_draft, lintable_problems, revised
+from services.policy.model.edits import Edit, all_of, key_of, with_edits
 from services.policy.model.effective import EffectivePolicies
-from services.policy.model.objects import AnyContent, Corpus, Item, Stored, certificates_named, kind_of
+from services.policy.model.findings import Key as SubjectKey
+from services.policy.model.findings import key_of_subject, subject_of
+from services.policy.model.objects import AnyContent, Corpus, Stored, certificates_named, kind_of
 from services.policy.model.spelling import below, without_echoes
 from services.policy.ports import Store
 from services.policy.usecases.checking import errors_of
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.means import Means
+from services.policy.usecases.newest import CaughtUp, newest_corpus
 from services.policy.usecases.references import nameable
-
-CaughtUp: TypeAlias = "Callable[[int], Awaitable[None]]"
-"""Returns once the book is as new as a revision of what is authored. Raises UnavailableError if it takes too long."""
 
 Key: TypeAlias = "tuple[type[AnyContent], str]"
 
@@ -86,13 +87,8 @@ class Drafting:
 
     async def stored(self) -> Drafted:
         """Return what is stored, once it is as new as anything that was saved before. Raises UnavailableError."""
-        async with self._store.reading() as work:
-            revision = await work.revision()
-        await self._caught_up(revision)
-        effective, corpus = self._book.effective(), self._book.corpus
-        if corpus is None:
-            raise UnavailableError("the policies were not read yet; try again", reason="POLICIES_NOT_READ")
-        return Drafted(corpus, self._book.directory(), effective)
+        corpus = await newest_corpus(self._store, self._book, self._caught_up)
+        return Drafted(corpus, self._book.directory(), self._book.effective())
 
     def drafted(
         self, stored: Drafted, overlay: Overlay, permit: Permit, *, now: datetime, beside: Iterable[Problem] = ()
@@ -108,11 +104,44 @@ class Drafting:
         found = [*problems_of(overlay, stored, permit, most_rules=self._means.most_rules)]
         return found + [problem for draft in overlay.drafts for problem in errors_of(self._means, draft)]
 
+    def lintable(
+        self, stored: Drafted, overlay: Overlay, permit: Permit, *, beside: Iterable[Problem] = ()
+    ) -> Mapping[SubjectKey, Sequence[LintableProblem]]:
+        """Return the problems of each draft that lint has a name for. Raises InvalidError with all others."""
+        most_rules = self._means.most_rules
+        problems = [*beside, *problems_of(overlay, stored, permit, most_rules=most_rules, but_for_lint=True)]
+        if problems:
+            raise InvalidError(problems)
+        each = each_known(overlay, stored, permit, most_rules=most_rules)
+        return {key_of_subject(subject_of(draft.content)): lintable_problems(draft, known) for draft, _, known in each}
 
-def problems_of(overlay: Overlay, stored: Drafted, permit: Permit, *, most_rules: int) -> Iterator[Problem]:
-    """Find everything that is wrong with a draft, as a save of all of it at once would, but for lint's errors."""
+
+def problems_of(
+    overlay: Overlay, stored: Drafted, permit: Permit, *, most_rules: int, but_for_lint: bool = False
+) -> Iterator[Problem]:
+    """Find everything that is wrong with a draft, as a save of all of it at once would, but for lint's errors.
+
+    `but_for_lint` leaves out what `lintable_problems` finds, too.
+    """
     yield from overlay.flaws
     yield from _repeated(overlay)
+    present = _by_key(stored.corpus)
+    deleted = {(deletion.kind, deletion.name) for deletion in overlay.deletions}
+    for draft, existing, known in each_known(overlay, stored, permit, most_rules=most_rules):
+        if existing is None and (draft.kind, draft.content.name) in present:
+            message = f"{draft.title} is not within your scope; choose another name"
+            yield Problem(f"{draft.place}.metadata.name", message)
+        yield from check_draft(draft, known, existing, but_for_lint=but_for_lint)
+    yield from _twins(overlay, {key for key in present if key not in deleted})
+    yield from _problems_of_groups(overlay, stored)
+    for deletion in overlay.deletions:
+        yield from _problems_of_deletion(deletion, overlay, present, permit)
+
+
+def each_known(
+    overlay: Overlay, stored: Drafted, permit: Permit, *, most_rules: int
+) -> Iterator[tuple[Draft[AnyContent], Stored[AnyContent] | None, Known]]:
+    """Give each draft with what it takes the place of, as far as that may be seen, and with what it may refer to."""
     present = _by_key(stored.corpus)
     deleted = {(deletion.kind, deletion.name) for deletion in overlay.deletions}
     own = frozenset(draft.content.name for draft in overlay.drafts if draft.kind is ReusableCertificate)
@@ -123,35 +152,33 @@ def problems_of(overlay: Overlay, stored: Drafted, permit: Permit, *, most_rules
     for draft in overlay.drafts:
         existing = present.get((draft.kind, draft.content.name))
         if existing is not None and not permit.sees(existing.about.scope_tags):
-            message = f"{draft.title} is not within your scope; choose another name"
-            yield Problem(f"{draft.place}.metadata.name", message)
             existing = None
-        yield from check_draft(draft, Known(groups, own | nameable(left, existing, [permit]), most_rules), existing)
-    yield from _twins(overlay, {key for key in present if key not in deleted})
-    yield from _problems_of_groups(overlay, stored)
-    for deletion in overlay.deletions:
-        yield from _problems_of_deletion(deletion, overlay, present, permit)
+        yield draft, existing, Known(groups, own | nameable(left, existing, [permit]), most_rules)
 
 
 def laid_over(stored: Drafted, overlay: Overlay, permit: Permit, *, now: datetime) -> Drafted:
     """Return what would be, of a draft that was checked; what it changes has revision 0."""
     if not (overlay.drafts or overlay.groups or overlay.deletions):
         return stored
-    deleted = {(deletion.kind, deletion.name) for deletion in overlay.deletions}
-    objects = {key: found for key, found in _by_key(stored.corpus).items() if key not in deleted}
-    for draft in overlay.drafts:
-        key = draft.kind, draft.content.name
-        objects[key] = _changed(draft, objects.get(key), permit, now)
-    corpus = Corpus(
-        stored.corpus.revision,
-        _sorted(SettingsPolicy, objects.values()),
-        _sorted(RulesPolicy, objects.values()),
-        _sorted(ReusableCertificate, objects.values()),
-    )
-    known = stored.directory
-    if overlay.groups:
-        known = replace(known, groups={**known.groups, **{each.group.name: each.group for each in overlay.groups}})
+    corpus, groups = corpus_over(stored.corpus, overlay, permit, now=now), groups_over(stored.directory, overlay)
+    known = replace(stored.directory, groups=groups) if overlay.groups else stored.directory
     return Drafted(corpus, known, stored.effective.after(corpus, known.groups))
+
+
+def corpus_over(stored: Corpus, overlay: Overlay, permit: Permit, *, now: datetime) -> Corpus:
+    """Return all policies and certificates as they would be, of a draft that was checked."""
+    present = _by_key(stored)
+    deleted = [(deletion.kind, deletion.name) for deletion in overlay.deletions]
+    edits = [Edit(present[key], None) for key in deleted if key in present]
+    for draft in overlay.drafts:
+        existing = present.get((draft.kind, draft.content.name))
+        edits.append(Edit(existing, _changed(draft, existing, permit, now)))
+    return with_edits(stored, edits)
+
+
+def groups_over(stored: Directory, overlay: Overlay) -> Mapping[str, Group]:
+    """Return all groups as they would be."""
+    return {**stored.groups, **{each.group.name: each.group for each in overlay.groups}}
 
 
 def hidden(objects: Iterable[Stored[AnyContent]], permit: Permit) -> frozenset[str]:
@@ -160,8 +187,7 @@ def hidden(objects: Iterable[Stored[AnyContent]], permit: Permit) -> frozenset[s
 
 
 def _by_key(corpus: Corpus) -> dict[Key, Stored[AnyContent]]:
-    objects: tuple[Stored[AnyContent], ...] = (*corpus.settings_policies, *corpus.rules_policies, *corpus.certificates)
-    return {(type(found.content), found.name): found for found in objects}
+    return {key_of(found.content): found for found in all_of(corpus)}
 
 
 def _changed(
@@ -177,11 +203,6 @@ def _changed(
 
 def _delivered(content: AnyContent) -> AnyContent:
     return replace(content, description="", lint=())
-
-
-def _sorted(kind: type[Item], objects: Iterable[Stored[AnyContent]]) -> tuple[Stored[Item], ...]:
-    found = (Stored(each.content, each.about) for each in objects if isinstance(each.content, kind))
-    return tuple(sorted(found, key=lambda each: each.name))
 
 
 def _repeated(overlay: Overlay) -> Iterator[Problem]:
@@ -209,7 +230,7 @@ def _twins(overlay: Overlay, kept: Collection[Key]) -> Iterator[Problem]:
 
 
 def _problems_of_groups(overlay: Overlay, stored: Drafted) -> Iterator[Problem]:
-    after = {**stored.directory.groups, **{each.group.name: each.group for each in overlay.groups}}
+    after = groups_over(stored.directory, overlay)
     kept = {name: group for name, group in after.items() if stored.directory.groups.get(name) is group}
     for each in overlay.groups:
         group, before = each.group, stored.directory.groups.get(each.group.name)

@@ -20,7 +20,7 @@ from services.policy.model.objects import (
     with_assignments,
 )
 from services.policy.ports import Work
-from services.policy.usecases.checking import errors_of, with_findings
+from services.policy.usecases.checking import errors_of
 from services.policy.usecases.means import Means
 from services.policy.usecases.references import known_certificates, known_groups, nameable
 from services.policy.usecases.revisions import newest_visible, state_at
@@ -59,10 +59,10 @@ async def roll_back(
         raise InvalidError(problems)
     wanted = revised(draft, existing, tags=draft.scope_tags, actor=author.principal, now=author.now)
     if existing and action_between(existing, wanted) is Action.UNCHANGED:
-        return await with_findings(means, Edit(existing, existing), existing, author.permit)
+        return Written(existing, (Edit(existing, existing),))
     _refuse_stale(draft, existing)
     kept = await write(work, existing, wanted, author, rolled_back_to=asked.change)
-    return await with_findings(means, Edit(existing, kept), kept, author.permit)
+    return Written(kept, (Edit(existing, kept),))
 
 
 def _draft(

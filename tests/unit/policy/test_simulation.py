@@ -35,11 +35,12 @@ from services._chassis.permits import Permit
 from services.policy.codec.documents import MouldMaker
 from services.policy.model.directory import DirectoryDevice
 from services.policy.usecases.drafted import Drafting
-from services.policy.usecases.means import Means, NoLinting
+from services.policy.usecases.means import Means
 from services.policy.usecases.simulation import Simulated, Simulation, SimulationWanted
 from tests.builders.elevation import GoldenCase, golden_cases
 from tests.builders.rollouts import ALL, World
 from tests.fakes.clock import NOW
+from tests.fakes.policy import FakeLinting
 from tests.fakes.policy_delivery import FakeDirectories, stored
 from tests.unit.elevation.test_laws import attempts, policies
 
@@ -147,7 +148,7 @@ async def simulate(here: World, attempt: Attempt, *, permit: Permit = ALL, **cha
         policy_confirmed=attempt.policy_confirmed,
         grants=attempt.grants,
     )
-    means = Means(directories=here.directories, linting=NoLinting())
+    means = Means(directories=here.directories, linting=FakeLinting())
     drafting = Drafting(here.store, here.book, here.caught_up, means)
     simulation = Simulation(drafting, here.book, here.deliveries)
     return await simulation.simulate(replace(wanted, **changes), permit=permit, now=NOW)  # type: ignore[arg-type]

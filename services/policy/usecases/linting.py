@@ -1,0 +1,63 @@
+"""Lint what is stored, or would be: one linter for the process, which keeps what it prepared, and works beside the streams."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from elevation.lint.blocking import find_blocking
+from elevation.lint.findings import Estate, Finding, Subject
+from elevation.lint.linter import Linter
+from elevation.model import Group
+from services._chassis.errors import UnavailableError
+from services.policy.model.edits import Touched, with_edits
+from services.policy.model.findings import as_seen, estate_of, key_of_subject, visible_keys
+from services.policy.model.objects import AnyContent, Corpus
+from services.policy.ports import Directories
+
+Newest = Callable[[], Awaitable[Corpus]]
+"""Returns everything that is authored, as new as anything that was saved before."""
+
+
+class LintDesk:
+    """Lint one estate after the other, each in its turn."""
+
+    def __init__(self, newest: Newest, directories: Directories, *, now: Callable[[], datetime]) -> None:
+        self._newest = newest
+        self._directories = directories
+        self._now = now
+        self._linter = Linter()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lint")
+        """INVARIANT: the linter works in this thread alone, also while nobody waits for it any more."""
+
+    def errors(self, content: AnyContent) -> Sequence[Finding]:
+        """Return what no save accepts in the object by itself, and by the groups that it names."""
+        return find_blocking(content, self._groups())
+
+    async def findings(self, touched: Touched) -> Sequence[Finding]:
+        """Return what lint finds in which objects that a call was about have part, worst first."""
+        corpus = with_edits(await self._newest(), touched.rehearsed)
+        found = await self.lint(estate_of(corpus, self._groups()), about=touched.subjects)
+        own = frozenset(map(key_of_subject, touched.subjects))
+        return as_seen(found, own | visible_keys(corpus, touched.permit))
+
+    async def lint(self, estate: Estate, *, about: Collection[Subject] | None = None) -> list[Finding]:
+        """Return what lint finds, with `about` that alone in which these have part; a thread does it, one at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._look, estate, about)
+
+    async def close(self) -> None:
+        """Begin nothing more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self, estate: Estate, about: Collection[Subject] | None) -> list[Finding]:
+        linter, self._linter = self._linter, Linter()
+        found = linter.lint(estate, now=self._now(), about=about)
+        self._linter = linter  # one that failed half-way is not used again
+        return found
+
+    def _groups(self) -> Mapping[str, Group]:
+        """Return the groups that there are; none while they are not known, which is not for lint to refuse."""
+        try:
+            return self._directories.directory().groups
+        except UnavailableError:
+            return {}
