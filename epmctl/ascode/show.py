@@ -147,8 +147,7 @@ def finding_lines(finding: lint_pb2.Finding) -> Iterator[str]:
     where = " ".join(show(part) for part in (finding.kind, finding.name, finding.rule) if part)
     said = f"{severity.lower()} {finding.id}  {where}: {show(finding.message)}"
     yield click.style(said, fg=_SEVERITIES.get(severity, "cyan"))
-    if finding.remedy:
-        yield f"    {show(finding.remedy)}"
+    yield from (f"    {show(text)}" for text in (finding.why, finding.remedy) if text)
 
 
 def _reach_lines(reach: analysis_pb2.PreviewAssignmentsResponse) -> Iterator[str]:

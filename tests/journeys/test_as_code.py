@@ -298,3 +298,19 @@ def test_who_may_only_read_gets_a_plan_and_no_apply(house: House) -> None:
     assert '~ rules[id].description: "first" -> "second"' in planned.output
     assert "not checked by the server: not allowed: " in planned.errors
     assert (refused.code, refused.output) == (1, "")
+
+
+def test_a_plan_tells_what_lint_finds_and_whom_it_reaches(house: House) -> None:
+    house.installed.enrol("ws-1", "alice")
+    assigned = tools() + "  assignments: {include: [{group: all-devices}]}\n"
+    files = house.files("mine", assigned, vendor())
+
+    planned = house.plan(files)
+    told = house.plan(files, "--output", "json").json()
+
+    assert planned.code == 2
+    assert "warning L26  ElevationRulesPolicy tools: " in planned.output
+    assert "affected: 1 device, " in planned.output
+    assert {finding["id"] for finding in told["findings"]} >= {"L26"}
+    assert [(one["change"], one["device"]) for one in told["affected"]["affected"]] == [("GAINED", "ws-1")]
+    assert told["notes"] == []

@@ -35,6 +35,7 @@ FINDING = lint_pb2.Finding(
     name="developer-tools",
     rule="vscode-setup",
     message="any version of any publisher \x1b[31m matches",
+    why="anybody can sign",
     remedy="name the publisher",
 )
 TOOLS = policies_pb2.ObjectRef(kind="ElevationRulesPolicy", name="developer-tools")
@@ -144,7 +145,7 @@ def test_what_lint_finds_is_shown_worst_first_and_harmless(console: Console, ser
     server.streams(analysis_pb2.LintRequest, [analysis_pb2.LintResponse(findings=[FINDING])])
     outcome = plan(console, RULES)
     assert "high L7  ElevationRulesPolicy developer-tools vscode-setup: any version" in outcome.out
-    assert "    name the publisher\n" in outcome.out
+    assert "    anybody can sign\n    name the publisher\n" in outcome.out
     assert "\x1b" not in outcome.out
     (asked,) = server.requests(analysis_pb2.LintRequest)
     assert (asked.draft_only, [one.metadata.name for one in asked.draft.rules_policies]) == (True, ["developer-tools"])
