@@ -64,10 +64,9 @@ PROCESS_BYTES = 8
 
 async def build(settings: ServiceSettings, clock: Clock | None = None) -> ServiceParts:
     """Open the database, bring its schema up to date, and hand over the service, ready to run."""
-    clock = clock or SystemClock()
+    clock, identity = clock or SystemClock(), settings.identity_of(SERVICE)
     speaker = Speaker(load_signing_keys(settings.signing_key), tenant=settings.trust_domain)
     access = AccessControl(clock, bound=settings.access_bound)
-    identity = settings.identity_of(SERVICE)
     database = await Database.connect(settings.database_of(SERVICE), service=SERVICE)
     await upgrade(database)
     audit = await AuditLog.open(settings, database, AUDIT, clock)
@@ -88,8 +87,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory.on_change.append(tell)
     directory.on_connect += [reporter.forget, used.wake]
     bundles, pictures = SqlBundles(database), SqlPictures(database)
-    newest = partial(newest_corpus, store, book, corpus.at_least)
-    linting = LintDesk(newest, directory, now=clock.now)
+    linting = LintDesk(partial(newest_corpus, store, book, corpus.at_least), directory, now=clock.now)
     means = Means(directories=directory, linting=linting, most_rules=settings.max_rules_per_policy)
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
