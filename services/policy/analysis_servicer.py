@@ -8,13 +8,13 @@ import grpc.aio
 
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
 from services._chassis.caller import current_permit
-from services._chassis.errors import StateError
-from services.policy.codec import analysis, previews
+from services.policy.codec import analysis, previews, proposals
 from services.policy.codec.linting import lint_to_proto, lint_wanted_from_proto
 from services.policy.usecases.drafted import Drafting
 from services.policy.usecases.lint import lint
 from services.policy.usecases.linting import LintDesk
 from services.policy.usecases.preview import preview_assignments
+from services.policy.usecases.proposal import propose_rule
 from services.policy.usecases.reach import effective_policy
 from services.policy.usecases.simulation import Simulation
 
@@ -64,11 +64,9 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         return previews.preview_to_proto(found)
 
     async def ProposeRule(
-        self, _request: analysis_pb2.ProposeRuleRequest, _context: Context
+        self, request: analysis_pb2.ProposeRuleRequest, _context: Context
     ) -> analysis_pb2.ProposeRuleResponse:
         """Propose a rule for a file that was seen."""
-        raise _unanswered("ProposeRule")
-
-
-def _unanswered(method: str) -> StateError:
-    return StateError(f"this server does not answer {method} yet")
+        wanted = proposals.proposal_wanted_from_proto(request)
+        found = await propose_rule(self._drafting, self._linting, wanted, permit=current_permit(), now=self._now())
+        return proposals.proposed_to_proto(found)
