@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from elevation.matching import comparable
 from elevation.model import Platform
 from elevation.paths import separator
-from elevation.wildcards import Pattern, has_wildcard
+from elevation.wildcards import WILDCARD, Pattern, has_wildcard, literals
 
 _OTHER = "\ufffe"
 """Stands for every character that neither pattern writes out; it is no character, so no document holds it."""
@@ -76,9 +76,11 @@ def takes_in(wide: Glob, narrow: Glob) -> bool:
         return False
     if wide.is_simple:
         return _takes_in_simply(wide, narrow)
-    if narrow.is_literal and not (narrow.folds and _has_long_unit(narrow.text)):
-        return _matcher(wide)(narrow.text) is not None
-    return _takes_in_slowly(wide, narrow)
+    if (narrow.is_literal or "?" not in wide.text) and not (narrow.folds and _has_long_unit(narrow.text)):
+        # Where stars alone take what the narrow pattern leaves open, they take whatever stands there.
+        return _matcher(wide)(WILDCARD.sub(_OTHER, narrow.text)) is not None
+    # A text that writes out no more than the narrow pattern does has to have all that the wide one writes out.
+    return all(piece in narrow.text for piece in literals(wide.text)) and _takes_in_slowly(wide, narrow)
 
 
 def _takes_in_simply(wide: Glob, narrow: Glob) -> bool:
