@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from elevation.codec.document import encode_document
 from elevation.document import PolicyDocument
 from elevation.model import (
-    ALL_DEVICES,
-    ALL_USERS,
-    Assignments,
-    Exclude,
-    FilterMode,
     Group,
     GroupType,
-    Include,
-    ReusableCertificate,
 )
 from services.policy.codec.documents import DocumentMould, MouldMaker
 from services.policy.model.bundle import Bundle
@@ -27,7 +20,7 @@ from services.policy.model.delivery import Delivery, Desired
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.effective import EffectivePolicies, desired_of
 from services.policy.usecases.documents import PolicyBook
-from tests.builders.elevation import certificate
+from tests.builders.estates import DEVICES, authored, groups, one_device
 from tests.fakes.clock import NOW
 from tests.fakes.policy_delivery import (
     DEPROVISION_AFTER,
@@ -39,13 +32,6 @@ from tests.fakes.policy_delivery import (
     settings,
 )
 
-DEVICES = ("d1", "d2", "d3", "d4")
-USERS = ("ann", "bob", "ulf")
-NAMES = ("g0", "g1", "g2", "g3")
-FILTERS = ("", 'os = "windows"', 'tag = "emea"', 'name = "D1"', "nonsense =")
-READABLE = FILTERS[:-1]
-MEMBERS = (*(name.upper() for name in DEVICES), *USERS)
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -56,58 +42,6 @@ class Change:
     devices: tuple[DirectoryDevice, ...] = ()
     lost: Mapping[str, bool] = field(default_factory=dict)
     """Which devices lost their settings, from then on."""
-
-
-@st.composite
-def assignments(draw: st.DrawFn) -> Assignments:
-    """Draw whom a policy is for."""
-    includes = draw(st.lists(st.sampled_from([ALL_DEVICES, ALL_USERS, *NAMES]), max_size=3, unique=True))
-    excludes = draw(st.lists(st.sampled_from([ALL_USERS, *NAMES]), max_size=1))
-    include = [
-        Include(name, draw(st.sampled_from(READABLE)), draw(st.sampled_from(list(FilterMode)))) for name in includes
-    ]
-    return Assignments(tuple(include), tuple(map(Exclude, excludes)))
-
-
-@st.composite
-def authored(draw: st.DrawFn) -> tuple[Authored, ...]:
-    """Draw all that is authored."""
-    made: list[Authored] = [ReusableCertificate("vendor", certificate("vendor"))]
-    for number in range(draw(st.integers(0, 2))):
-        stale = draw(st.sampled_from([None, timedelta(hours=1)]))
-        enabled = draw(st.booleans())
-        one = settings(f"s{number}", enabled=enabled, stale_after=stale, send_reporting_data=draw(st.booleans()))
-        made.append(replace(one, assignments=draw(assignments())))
-    for number in range(draw(st.integers(0, 3))):
-        one_rules = rules(f"r{number}", certificate=draw(st.sampled_from(["", "vendor"])))
-        made.append(replace(one_rules, assignments=draw(assignments())))
-    return tuple(made)
-
-
-@st.composite
-def groups(draw: st.DrawFn) -> tuple[Group, ...]:
-    """Draw groups: listed, found, nested; some cannot be read."""
-    made = []
-    for name in draw(st.lists(st.sampled_from(NAMES), unique=True)):
-        kind = draw(st.sampled_from(list(GroupType)))
-        where = draw(st.sampled_from(FILTERS)) if kind is GroupType.DEVICE else ""
-        members = () if where else tuple(draw(st.lists(st.sampled_from(MEMBERS), max_size=4, unique=True)))
-        nested = () if where else tuple(draw(st.lists(st.sampled_from(NAMES), max_size=1)))
-        made.append(Group(name, kind, members, where, groups=nested))
-    return tuple(made)
-
-
-@st.composite
-def one_device(draw: st.DrawFn) -> DirectoryDevice:
-    """Draw a device as it is now."""
-    made = device(
-        draw(st.sampled_from(DEVICES)),
-        *draw(st.lists(st.sampled_from(USERS), max_size=3, unique=True)),
-        enrolled=draw(st.sampled_from([True, True, True, False])),
-        os=draw(st.sampled_from(["windows", "linux"])),
-        tag=tuple(draw(st.lists(st.sampled_from(["emea", "apac"]), max_size=1))),
-    )
-    return replace(made, deprovision_time=draw(st.sampled_from([None, NOW])))
 
 
 CHANGES = st.lists(
