@@ -205,8 +205,9 @@ class _Names:
 
     def narrower(self, name: Glob) -> Iterator[Glob]:
         """List the names that a name takes in."""
+        piece = max(literals(name.text), key=len)
         for alike in self._near(name):
-            yield from (other for other in alike.all if takes_in(name, other))
+            yield from (other for other in alike.all if piece in other.text and takes_in(name, other))
 
     def _near(self, name: Glob) -> Iterator["_Alike"]:
         """List the names of which some text has the beginnings and the ends, and those of the name."""
