@@ -105,9 +105,9 @@ class Case:
 
 
 def to(
-    *groups: str, exclude: tuple[str, ...] = (), filter: str = "", mode: FilterMode = FilterMode.INCLUDE
-) -> Assignments:  # noqa: A002
-    include = tuple(Include(group, filter, mode) for group in groups)
+    *groups: str, exclude: tuple[str, ...] = (), narrowed: str = "", mode: FilterMode = FilterMode.INCLUDE
+) -> Assignments:
+    include = tuple(Include(group, narrowed, mode) for group in groups)
     return Assignments(include, tuple(Exclude(group) for group in exclude))
 
 
@@ -119,30 +119,30 @@ CASES = [
     Case("one excludes the other", to("kiosks"), to(ALL_DEVICES, exclude=("kiosks",)), NOBODY),
     Case("the excluded group nests it", to("kiosks"), to(ALL_DEVICES, exclude=("fleet",)), NOBODY),
     Case("it nests the excluded group", to("fleet"), to(ALL_DEVICES, exclude=("kiosks",)), frozenset({DEVICES})),
-    Case("systems that differ", to(ALL_DEVICES, filter="os = a"), to(ALL_USERS, filter="os = b"), NOBODY),
+    Case("systems that differ", to(ALL_DEVICES, narrowed="os = a"), to(ALL_USERS, narrowed="os = b"), NOBODY),
     Case(
         "one is for what the other leaves out",
-        to(ALL_DEVICES, filter="os = a", mode=FilterMode.EXCLUDE),
-        to(ALL_DEVICES, filter="os = a"),
+        to(ALL_DEVICES, narrowed="os = a", mode=FilterMode.EXCLUDE),
+        to(ALL_DEVICES, narrowed="os = a"),
         NOBODY,
     ),
     Case(
         "a tag beside another",
-        to(ALL_DEVICES, filter="tag = x"),
-        to(ALL_DEVICES, filter="tag = y"),
+        to(ALL_DEVICES, narrowed="tag = x"),
+        to(ALL_DEVICES, narrowed="tag = y"),
         frozenset({DEVICES}),
     ),
-    Case("a group without its tag", to("tagged"), to(ALL_DEVICES, filter="NOT tag = x"), NOBODY),
+    Case("a group without its tag", to("tagged"), to(ALL_DEVICES, narrowed="NOT tag = x"), NOBODY),
     Case(
         "versions below and above",
-        to(ALL_DEVICES, filter="osVersion < 10"),
-        to(ALL_DEVICES, filter="osVersion >= 10.0.0"),
+        to(ALL_DEVICES, narrowed="osVersion < 10"),
+        to(ALL_DEVICES, narrowed="osVersion >= 10.0.0"),
         NOBODY,
     ),
     Case(
         "versions that overlap",
-        to(ALL_DEVICES, filter="osVersion <= 10"),
-        to(ALL_DEVICES, filter="osVersion >= 9"),
+        to(ALL_DEVICES, narrowed="osVersion <= 10"),
+        to(ALL_DEVICES, narrowed="osVersion >= 9"),
         frozenset({DEVICES}),
     ),
     Case("all get the other", to("kiosks"), to(ALL_DEVICES), frozenset({DEVICES}), is_covered=True),
@@ -150,7 +150,7 @@ CASES = [
     Case("the nesting group gets the other", to("kiosks"), to("fleet"), frozenset({DEVICES}), is_covered=True),
     Case(
         "some tags are the group",
-        to(ALL_DEVICES, filter="tag = x"),
+        to(ALL_DEVICES, narrowed="tag = x"),
         to("tagged"),
         frozenset({DEVICES}),
         is_covered=True,
@@ -188,5 +188,5 @@ def test_a_rules_policy_meets_no_settings_for_another_system() -> None:
     book = GroupBook(GROUPS)
     rules = Reach(to(ALL_DEVICES), Platform.WINDOWS, book)
 
-    assert not rules.meeting(Reach(to(ALL_DEVICES, filter='os = "linux"'), None, book)).modes
-    assert rules.meeting(Reach(to(ALL_DEVICES, filter='os = "windows"'), None, book)).is_covered
+    assert not rules.meeting(Reach(to(ALL_DEVICES, narrowed='os = "linux"'), None, book)).modes
+    assert rules.meeting(Reach(to(ALL_DEVICES, narrowed='os = "windows"'), None, book)).is_covered
