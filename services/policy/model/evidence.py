@@ -1,6 +1,5 @@
 """What is known of a file that was seen, and how things that are made for it are called."""
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -9,9 +8,10 @@ from elevation.model import Certificate, ElevationType, FileEvidence, Platform
 from elevation.paths import extension, is_sha256, separator
 from elevation.versions import parse_version
 
+LONGEST_ORIGIN = 256
 _LONGEST_MADE_NAME = 100
+_LONGEST_TOLD = 255
 _DIGITS_OF_HASH = 12
-_UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ def made_name(evidence: Evidence) -> str:
     """Return a name made from that of the file, if that makes a good one."""
     last = extension(evidence.name)
     stem = evidence.name.removesuffix(f".{last}") if last else evidence.name
-    name = _UNREADABLE.sub(" ", stem)[:_LONGEST_MADE_NAME].strip()
+    name = _shown(stem[:_LONGEST_MADE_NAME]).strip()
     if not any((*texts.check_name("", name), *texts.check_new_name("", name))):
         return name
     return f"file-{evidence.file.sha256[:_DIGITS_OF_HASH].lower()}" if is_sha256(evidence.file.sha256) else "file"
@@ -76,5 +76,11 @@ def unique(name: str, taken: Collection[str]) -> str:
 
 def description(evidence: Evidence, origin: str) -> str:
     """Say of which file the rule was made, and where the evidence is from."""
-    version = f" {evidence.file.version}" if parse_version(evidence.file.version) else ""
-    return f"Made from {origin or 'evidence'}: {evidence.name[: texts.MAX_NAME]}{version[: texts.MAX_NAME]}"
+    source = _shown(origin[:LONGEST_ORIGIN]) or "evidence"
+    version = evidence.file.version[:_LONGEST_MADE_NAME] if parse_version(evidence.file.version) else ""
+    return f"Made from {source}: {_shown(evidence.name[:_LONGEST_TOLD])} {version}".rstrip()
+
+
+def _shown(text: str) -> str:
+    """Leave out what does not show."""
+    return "".join(character for character in text if not texts.hidden_character(character))

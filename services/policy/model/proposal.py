@@ -20,9 +20,7 @@ from elevation.versions import parse_version
 from elevation.wildcards import has_wildcard
 from services._chassis.errors import Problem
 from services.policy.model.certificates import fingerprint_of
-from services.policy.model.evidence import Evidence, Wishes, description, made_name, unique
-
-LONGEST_ORIGIN = 256
+from services.policy.model.evidence import LONGEST_ORIGIN, Evidence, Wishes, description, made_name, unique
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ async def propose_rule(
     problems = [*wanted.flaws, *made.problems, *_misfit(wanted, existing)]
     found = drafting.problems(stored, Overlay(drafts=(draft,)), permit)
     said = {problem.field for problem in problems}
+    if "by_publisher" in said:
+        said.add("file.sha256")  # without the signature a rule would need the hash
     problems += [problem for problem in _of_request(found, len(content.rules) - 1) if problem.field not in said]
     if problems:
         raise InvalidError(problems)
