@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from elevation.lint.catalogue import CATALOGUE
 from elevation.lint.findings import Estate, Finding, Subject
+from elevation.lint.linter import worst_first
 from elevation.model import Group
 from services._chassis.permits import Permit
 from services.policy.model.edits import all_of
@@ -58,11 +59,11 @@ def concerning(findings: Iterable[Finding], keys: Collection[Key]) -> list[Findi
 
 
 def as_seen(findings: Iterable[Finding], visible: Collection[Key]) -> list[Finding]:
-    """Return findings as they may be told to somebody who sees these objects: others in them are not named.
+    """Return findings, worst first, as they may be told to somebody who sees these objects: others in them are not named.
 
     What is about others alone is not told at all: it would say what is weak about them, and nobody could mend it.
     """
-    return [_told(finding, visible) for finding in concerning(findings, visible)]
+    return worst_first(_told(finding, visible) for finding in concerning(findings, visible))
 
 
 def not_accepted(findings: Iterable[Finding]) -> list[Finding]:
