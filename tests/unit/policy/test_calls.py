@@ -1,14 +1,19 @@
-"""Calls that write: made once under an identifier, or only rehearsed."""
+"""Calls that write: made once under an identifier, or only rehearsed, and told what lint finds."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
+from elevation.lint.findings import Finding, Severity, Subject
 from elevation.model import SettingsPolicy
 from services._chassis.errors import ConflictError, InvalidError
+from services.policy.model.edits import Touched
 from tests.builders.authoring import desk
 from tests.builders.policy import settings_policy
 from tests.fakes.clock import NOW
+from tests.fakes.policy import FakeLinting
 
 DAY = timedelta(days=1)
 
@@ -95,3 +100,72 @@ async def test_a_rehearsal_is_answered_as_the_call_would_be() -> None:
         await at.create_once(settings_policy(), "other", validate_only=True)
     with pytest.raises(InvalidError):
         await at.create_once(settings_policy(description="x" * 1025), "other", validate_only=True)
+
+
+def weak(check: str = "L7", ignored: str = "") -> Finding:
+    """Return a finding about the policy."""
+    subject = Subject("ElevationSettingsPolicy", "workstations")
+    return Finding(
+        check=check,
+        severity=Severity.HIGH,
+        subject=subject,
+        path="enabled",
+        message="is weak",
+        why="w",
+        remedy="r",
+        ignored_because=ignored,
+    )
+
+
+async def test_what_lint_finds_is_kept_with_the_answer_whatever_it_would_find_now() -> None:
+    at = desk()
+    at.linting.found = [weak(), weak("L8", ignored="known")]
+    assert await at.create_once(settings_policy(), "id") == "1 L7"
+    at.linting.found = [weak("L9")]
+    assert await at.create_once(settings_policy(), "id") == "1 L7"
+    assert await at.create_once(settings_policy(), "id", validate_only=True) == "1 L7"
+    assert len(at.linting.touched) == 1
+
+
+async def test_an_answer_in_which_nothing_was_found_is_whole_too() -> None:
+    at = desk()
+    assert await at.create_once(settings_policy(), "id") == "1"
+    at.linting.found = [weak()]
+    assert await at.create_once(settings_policy(), "id") == "1"
+
+
+async def test_lint_that_fails_after_the_commit_does_not_make_the_call_fail() -> None:
+    at = desk()
+    at.linting.failing, at.linting.found = True, [weak()]
+    with capture_logs() as logs:
+        assert await at.create_once(settings_policy(), "id") == "1"
+    assert at.store.kept_revision == 1
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("findings_not_told", "error")]
+    at.linting.failing = False
+    assert await at.create_once(settings_policy(), "id") == "1 L7", "the call is told when it is repeated"
+    assert at.store.kept_revision == 1
+
+
+async def test_lint_that_fails_makes_a_rehearsal_fail() -> None:
+    at = desk()
+    at.linting.failing = True
+    with pytest.raises(ValueError, match="lint fell over"):
+        await at.create_once(settings_policy(), "", validate_only=True)
+
+
+async def test_lint_comes_after_the_commit_and_of_a_rehearsal_lays_it_on_top() -> None:
+    at = desk()
+    revisions: list[int] = []
+
+    class Looking(FakeLinting):
+        async def findings(self, touched: Touched) -> Sequence[Finding]:
+            revisions.append(at.store.kept_revision)
+            return await super().findings(touched)
+
+    at.linting = Looking()
+    await at.create_once(settings_policy(), "", validate_only=True)
+    await at.create_once(settings_policy(), "")
+    rehearsed, done = at.linting.touched
+    assert [edit.after.name for edit in rehearsed.rehearsed if edit.after] == ["workstations"]
+    assert (done.rehearsed, done.subjects) == ((), rehearsed.subjects)
+    assert revisions == [0, 1]
