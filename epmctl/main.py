@@ -45,6 +45,10 @@ COMMANDS: Mapping[str, Entry] = {
     "groups": Entry("epmctl.groups", "groups", "Tell who is in a group."),
     "users": Entry("epmctl.users", "users", "List the users that the server knows."),
     "effective": Entry("epmctl.effective", "effective", "Tell what applies to a device or a user on it, and why."),
+    "preview": Entry(
+        "epmctl.preview", "preview", "Tell who would gain and lose which policies, before anything is saved."
+    ),
+    "rule": Entry("epmctl.rule", "rule", "Make rules from what was seen on devices."),
     "rollout": Entry("epmctl.rollout", "rollout", "Tell how far a policy has come, and watch it arrive."),
     "audit": Entry("epmctl.audit", "audit", "List, export and verify the audit logs."),
     "report": Entry("epmctl.report", "report", "Show what was elevated, by whom, and under which rule."),

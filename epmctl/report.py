@@ -112,6 +112,7 @@ _list_report(
             "ELEVATION TYPE": at("decided.elevationType"),
             "DECIDED BY": _decided_by,
             "FILE": at("decided.file.path"),
+            "ATTEMPT": at("attemptId"),
         },
     ),
 )

@@ -66,8 +66,8 @@ def test_elevations_say_who_did_what_where_and_by_which_rule(console: Console, s
     outcome = console.run("report", "elevations")
 
     assert [line.split() for line in outcome.out.splitlines()[1:]] == [
-        ["2026-11-23T12:00:00Z", "ws-1", "alice", "ELEVATED", "AUTOMATIC", "tools/setup", "C:\\Setup.exe"],
-        ["2026-11-23T12:00:00Z", "ws-1", "alice", "ELEVATED", "AUTOMATIC", "DEFAULT_RESPONSE", "C:\\Setup.exe"],
+        ["2026-11-23T12:00:00Z", "ws-1", "alice", "ELEVATED", "AUTOMATIC", "tools/setup", "C:\\Setup.exe", "a1"],
+        ["2026-11-23T12:00:00Z", "ws-1", "alice", "ELEVATED", "AUTOMATIC", "DEFAULT_RESPONSE", "C:\\Setup.exe", "a2"],
     ]
 
 

@@ -1,0 +1,119 @@
+"""`epm preview`: which devices and users would gain or lose which policies, before anything is saved."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, cast
+
+import click
+
+from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
+from epmctl.authored import find_authored, reference
+from epmctl.client import APPLY_DEADLINE, Client, RefusedInputError, logged_in
+from epmctl.documents.load import load
+from epmctl.drafts import DraftDocuments, refused
+from epmctl.errors import BadInputError
+from epmctl.output import Plain, Record, output_option, print_json, print_table
+from epmctl.plain import to_plain
+
+DEFAULT_LIMIT: Final = 100
+
+_PLACES_HELP: Final = (
+    "Documents as they would be: a file, or the *.yaml and *.yml of a folder; again for more; - for stdin."
+)
+_HIDDEN: Final = "(one that you may not see)"
+_KINDS: Final[Mapping[str, str]] = {"ElevationSettingsPolicy": "settings", "ElevationRulesPolicy": "rules"}
+_COUNTS: Final[Mapping[str, str]] = {
+    "DEVICES GAIN": "devicesGained",
+    "DEVICES LOSE": "devicesLost",
+    "DEVICES CHANGE": "devicesChanged",
+    "USERS GAIN": "usersGained",
+    "USERS LOSE": "usersLost",
+}
+
+
+@click.command()
+@click.option("-f", "--file", "places", multiple=True, metavar="DIR|FILE", help=_PLACES_HELP)
+@click.option(
+    "--delete", "deletions", multiple=True, nargs=2, metavar="KIND NAME", help="As if this was deleted; again for more."
+)
+@click.option("--list", "listing", is_flag=True, help="Name every device and user, too.")
+@click.option(
+    "--limit", type=click.IntRange(0), default=DEFAULT_LIMIT, show_default=True, help="How many to name; 0 for all."
+)
+@output_option
+def preview(
+    *, places: tuple[str, ...], deletions: tuple[tuple[str, str], ...], listing: bool, limit: int, output: str
+) -> None:
+    """Tell which devices and users would gain or lose which policies if documents were applied; nothing is written.
+
+    A policy for a device counts for those who use it, too, and is named once for the device.
+    """
+    if not places and not deletions:
+        raise BadInputError("nothing would change; give documents with -f, or an object with --delete")
+    draft = DraftDocuments(load(places, closed=False)) if places else None
+    if draft is not None:
+        draft.tell_others()
+    request = analysis_pb2.PreviewAssignmentsRequest(draft=None if draft is None else draft.message)
+    for word, name in deletions:
+        _, document = find_authored(word)
+        request.draft.deletions.append(reference(document, name))
+    named = listing or output == "json"
+    with logged_in() as client:
+        try:
+            first, entries = _ask(client, request, (limit + 1 if limit else None) if named else 0)
+        except RefusedInputError as error:
+            raise refused(draft, error) from None
+    shown = entries[:limit] if limit else entries
+    if output == "json":
+        print_json({**first, "affected": shown})
+    else:
+        _print(first, shown)
+    if len(entries) > len(shown):
+        click.echo(f"there are more than {limit}; --limit 0 names all of them", err=True)
+
+
+def _ask(
+    client: Client, request: analysis_pb2.PreviewAssignmentsRequest, limit: int | None
+) -> tuple[dict[str, Plain], Sequence[Record]]:
+    """Return the counts, and up to `limit` entries (None: all)."""
+    stub = analysis_pb2_grpc.AnalysisServiceStub(client.channel)
+    told: dict[str, Plain] = {}
+
+    def fetch(size: int, token: str) -> tuple[Sequence[Record], str]:
+        request.page_size, request.page_token = size, token
+        page = to_plain(client.call(stub.PreviewAssignments, request, deadline=APPLY_DEADLINE))
+        next_token, entries = cast("str", page.pop("nextPageToken")), cast("Sequence[Record]", page.pop("affected"))
+        if not token:
+            told.update(page)
+        return entries, next_token
+
+    if limit == 0:
+        fetch(1, "")
+        return told, ()
+    return told, list(client.pages(fetch, limit=limit))
+
+
+def _print(first: Record, entries: Sequence[Record]) -> None:
+    counts = cast("Sequence[Record]", first["counts"])
+    if not counts:
+        click.echo("nobody gains or loses anything")
+        return
+    click.echo(f"devices affected  {first['devicesAffected']}")
+    click.echo(f"users affected    {first['usersAffected']}")
+    click.echo()
+    print_table(
+        ("POLICY", "KIND", *_COUNTS), [(*_policy(count), *(count[key] for key in _COUNTS.values())) for count in counts]
+    )
+    if entries:
+        click.echo()
+        print_table(("DEVICE", "USER", "CHANGE", "POLICY", "KIND"), map(_row, entries))
+
+
+def _row(entry: Record) -> Sequence[Plain]:
+    return entry["device"], entry["user"], entry["change"], *_policy(entry)
+
+
+def _policy(told: Record) -> Iterator[Plain]:
+    """Give the name and the kind of a policy."""
+    policy = cast("Mapping[str, str]", told["policy"])
+    yield policy["name"] or _HIDDEN
+    yield _KINDS.get(policy["kind"], policy["kind"])

@@ -1,0 +1,204 @@
+"""`epm rule`: make rules from what was seen."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, TypeVar, cast
+
+import click
+
+from epm.elevation.v1 import rules_pb2
+from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc, policies_pb2, policies_pb2_grpc
+from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
+from epmctl.ascode.show import finding_lines, may_colour
+from epmctl.client import CallError, Client, RefusedInputError, logged_in
+from epmctl.confirm import confirm, yes_option
+from epmctl.documents.model import Kind
+from epmctl.documents.written import to_document
+from epmctl.errors import BadInputError, CommandError
+from epmctl.output import Plain, Record, print_json, show, to_yaml
+from epmctl.plain import to_plain, words_of
+from epmctl.reason import reason_option
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_TYPES: Final = words_of(rules_pb2.ElevationType.DESCRIPTOR)
+_OPTIONS: Final[Mapping[str, str]] = {
+    "by_publisher": "--by-publisher",
+    "policy": "--policy",
+    "rule_name": "--name",
+    "same_arguments": "--same-arguments",
+    "same_path": "--same-path",
+}
+
+
+@click.group()
+def rule() -> None:
+    """Make rules from what was seen on devices."""
+
+
+def _wishes(command: F) -> F:
+    """Give a command the options that say what kind of rule is wanted."""
+    options = (
+        click.option(
+            "--event", "attempt", required=True, metavar="ID", help="The attempt, as epm report elevations names it."
+        ),
+        click.option(
+            "--policy", default="", metavar="NAME", help="The rules policy that gets the rule; else a new one."
+        ),
+        click.option(
+            "--new-policy", default="", metavar="NAME", help="How the new policy is called; else as the file."
+        ),
+        click.option(
+            "--type",
+            "elevation_type",
+            type=click.Choice(tuple(_TYPES), case_sensitive=False),
+            default="USER_CONFIRMED",
+            show_default=True,
+            help="What happens to the file.",
+        ),
+        click.option("--same-path", is_flag=True, help="Only in the folder in which the file was."),
+        click.option("--same-arguments", is_flag=True, help="Only with the arguments of the attempt, or none."),
+        click.option("--by-publisher", is_flag=True, help="Later versions too: by the signature rather than the hash."),
+        click.option(
+            "--name", "rule_name", default="", metavar="NAME", help="How the rule is called; else as the file."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@rule.command()
+@_wishes
+@click.option("--save", is_flag=True, help="Save the policy, once you have seen the rule.")
+@yes_option
+@reason_option
+@click.option(
+    "--output", type=click.Choice(("yaml", "json")), default="yaml", show_default=True, help="How to print it."
+)
+def propose(  # noqa: PLR0913 - one for each option
+    *,
+    attempt: str,
+    policy: str,
+    new_policy: str,
+    elevation_type: str,
+    same_path: bool,
+    same_arguments: bool,
+    by_publisher: bool,
+    rule_name: str,
+    save: bool,
+    yes: bool,
+    reason: str,
+    output: str,
+) -> None:
+    """Propose a rule for the file of a reported attempt: the narrowest that recognises it.
+
+    Prints the rule, why each field is as it is, and what lint finds. Nothing is written without --save; a new policy is
+    for nobody until it is assigned.
+    """
+    if policy and new_policy:
+        raise BadInputError("--policy names one that is there and --new-policy one to be made; give one of the two")
+    with logged_in(reason) as client:
+        request = _request(_find(client, attempt))
+        request.policy, request.rule_name = policy, rule_name
+        request.elevation_type = rules_pb2.ElevationType.ValueType(_TYPES[elevation_type.upper()])
+        request.same_path, request.same_arguments, request.by_publisher = same_path, same_arguments, by_publisher
+        found = _propose(client, request)
+        if new_policy:
+            found.rules_policy.metadata.name = new_policy
+        if output == "json":
+            print_json(_json(found))
+        else:
+            _print(found)
+        if save:
+            _save(client, found.rules_policy, yes=yes)
+
+
+def _find(client: Client, attempt: str) -> reports_pb2.Elevation:
+    stub = reports_pb2_grpc.ReportingServiceStub(client.channel)
+    try:
+        return client.call(stub.GetElevation, reports_pb2.GetElevationRequest(attempt_id=attempt)).elevation
+    except CallError as error:
+        if error.absent:
+            raise CommandError(
+                f"there is no attempt {attempt!r}; epm report elevations lists those there are"
+            ) from None
+        raise
+
+
+def _request(seen: reports_pb2.Elevation) -> analysis_pb2.ProposeRuleRequest:
+    """Carry what a device reported to the question."""
+    decided = seen.decided
+    return analysis_pb2.ProposeRuleRequest(
+        file=decided.file, platform=decided.platform, arguments=decided.arguments, origin=f"event {seen.attempt_id}"
+    )
+
+
+def _propose(client: Client, request: analysis_pb2.ProposeRuleRequest) -> analysis_pb2.ProposeRuleResponse:
+    """Ask for the rule; name options rather than fields where the server finds fault with them."""
+    stub = analysis_pb2_grpc.AnalysisServiceStub(client.channel)
+    try:
+        return client.call(stub.ProposeRule, request)
+    except RefusedInputError as error:
+        said = [(_OPTIONS.get(field, field), text) for field, text in error.violations]
+        raise BadInputError(*(f"{field}: {text}" if field else text for field, text in said)) from None
+
+
+def _print(found: analysis_pb2.ProposeRuleResponse) -> None:
+    for line in _remarks(found):
+        click.echo(f"# {line}")
+    click.echo(to_yaml(_shown(found)), nl=False)
+    for finding in found.findings:
+        for line in finding_lines(finding):
+            click.echo(line, color=may_colour(), err=True)
+
+
+def _remarks(found: analysis_pb2.ProposeRuleResponse) -> Iterator[str]:
+    policy = found.rules_policy
+    if policy.metadata.etag:
+        yield f"a rule for the rules policy {show(policy.metadata.name)}"
+    else:
+        yield f"a new rules policy, {show(policy.metadata.name)}, for nobody until it is assigned"
+    yield from (show(note) for note in found.notes)
+    for other in found.existing:
+        yield f"recognised already by the rule {show(other.rule)} of {show(other.name)}"
+
+
+def _shown(found: analysis_pb2.ProposeRuleResponse) -> Record:
+    """Give the document of a new policy, and of one that is there the rule alone."""
+    document = _document(found.rules_policy)
+    return cast("Record", _rules(document)[-1]) if found.rules_policy.metadata.etag else document
+
+
+def _document(policy: policies_pb2.RulesPolicy) -> dict[str, Plain]:
+    document = to_document(Kind.ElevationRulesPolicy, to_plain(policy))
+    document.pop("status", None)
+    return document
+
+
+def _rules(document: Mapping[str, Plain]) -> Sequence[Plain]:
+    return cast("Sequence[Plain]", cast("Record", document["spec"])["rules"])
+
+
+def _json(found: analysis_pb2.ProposeRuleResponse) -> Record:
+    document = _document(found.rules_policy)
+    return {
+        "rule": _rules(document)[-1],
+        "policy": document,
+        "etag": found.rules_policy.metadata.etag,
+        "notes": list(found.notes),
+        "findings": [to_plain(finding) for finding in found.findings],
+        "existing": [to_plain(other) for other in found.existing],
+    }
+
+
+def _save(client: Client, policy: policies_pb2.RulesPolicy, *, yes: bool) -> None:
+    """Save the policy as it was shown; one that somebody changes meanwhile stays."""
+    stub, name = policies_pb2_grpc.PolicyServiceStub(client.channel), show(policy.metadata.name)
+    if policy.metadata.etag:
+        confirm(f"put this rule into the rules policy {name}?", yes=yes)
+        client.call(stub.UpdateRulesPolicy, policies_pb2.UpdateRulesPolicyRequest(rules_policy=policy))
+        click.echo(f"updated  ElevationRulesPolicy {name}", err=True)
+    else:
+        confirm(f"create the rules policy {name}?", yes=yes)
+        client.call(stub.CreateRulesPolicy, policies_pb2.CreateRulesPolicyRequest(rules_policy=policy))
+        click.echo(f"created  ElevationRulesPolicy {name}, assigned to nobody", err=True)
