@@ -309,8 +309,8 @@ def test_a_plan_tells_what_lint_finds_and_whom_it_reaches(house: House) -> None:
     told = house.plan(files, "--output", "json").json()
 
     assert planned.code == 2
-    assert "warning L26  ElevationRulesPolicy tools: " in planned.output
+    assert "warning L4  ElevationRulesPolicy tools id: " in planned.output
     assert "affected: 1 device, " in planned.output
-    assert {finding["id"] for finding in told["findings"]} >= {"L26"}
+    assert {finding["id"] for finding in told["findings"]} >= {"L4"}
     assert [(one["change"], one["device"]) for one in told["affected"]["affected"]] == [("GAINED", "ws-1")]
     assert told["notes"] == []
