@@ -9,9 +9,9 @@ so the shelves for a name are found by looking its beginnings and ends up.
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 
-from elevation.lint.patterns import Glob, overlap, takes_in
+from elevation.lint.patterns import Glob, agree, overlap, takes_in
 from elevation.lint.recognition import SIGNER, Recognition
 from elevation.model import CertificateType
 from elevation.wildcards import literals
@@ -65,18 +65,22 @@ class Shelf:
 
     def find(self, rule: Recognition, wanted: Callable[[Sort], bool]) -> Iterator[Recognition]:
         """List the rules of wanted sorts that agree with a rule in the telling fields that both fill."""
+        return chain.from_iterable(self.lists(rule, wanted))
+
+    def lists(self, rule: Recognition, wanted: Callable[[Sort], bool]) -> Iterator[Sequence[Recognition]]:
+        """List those rules by what they have in common; where a rule has more than one signer's name, some are listed twice."""
         for sort, rules in self._sorts.items():
             if not wanted(sort):
                 continue
             common = sort.shape & rule.shape
             if not common:
-                yield from rules
+                yield rules
                 continue
             index = self._indexes.get((sort, common))
             if index is None:
                 index = self._indexes[sort, common] = _index(rules, common)
             for key in _looked_up(rule, common):
-                yield from index.get(key, ())
+                yield index.get(key, ())
 
 
 def _key(values: tuple[object, ...], fields: int) -> _Key:
@@ -122,6 +126,7 @@ class Candidates:
             if shelf is None:
                 shelf = self._shelves[rule.name] = Shelf()
             shelf.add(rule)
+        self._every = Shelf(self.rules)
         self._names = _Names(self._shelves)
         self._wider: dict[Glob, tuple[Shelf, ...]] = {}
         self._narrower: dict[Glob, tuple[Shelf, ...]] = {}
@@ -151,6 +156,12 @@ class Candidates:
     def sharing(self, rule: Recognition, wanted: Callable[[Sort], bool]) -> Iterator[Recognition]:
         """List the rules of wanted sorts that may share a file with a rule."""
         name = rule.name
+        if not name.is_literal:
+            found = tuple(self._every.lists(rule, wanted))
+            # A name such as *.exe has a file in common with most others, but few rules are for the same signer or product.
+            if sum(map(len, found)) <= max(_MANY, self._names.count_near(name)):
+                yield from _possible(name, chain.from_iterable(found))
+                return
         shelves = self._sharing.get(name)
         if shelves is None:
             crowds = tuple(self._crowd(crowd) for crowd in self._names.crowds(name))
@@ -173,6 +184,14 @@ class Candidates:
         return tuple(self._shelves[name] for name in found) if len(found) < _MANY else (self._together(found),)
 
 
+def _possible(name: Glob, rules: Iterable[Recognition]) -> Iterator[Recognition]:
+    """Leave out most of the rules whose names have no file in common with a pattern."""
+    piece = max(literals(name.text), key=len)
+    for rule in rules:
+        if (not rule.name.is_literal or piece in rule.name.text) and agree(name, rule.name):
+            yield rule
+
+
 class _Names:
     """All names of a platform, by their literal beginnings and ends."""
 
@@ -183,6 +202,11 @@ class _Names:
         self._ends = {prefix: _Ends(found) for prefix, found in by_prefix.items()}
         self._prefixes = sorted(by_prefix)
         self._lengths = sorted({len(prefix) for prefix in self._prefixes})
+        self._counts = list(accumulate((len(by_prefix[prefix]) for prefix in self._prefixes), initial=0))
+
+    def count_near(self, name: Glob) -> int:
+        """Count the names whose literal beginning begins with that of a pattern."""
+        return self._counts[self._after(name)] - self._counts[bisect_left(self._prefixes, name.prefix)]
 
     def wider(self, name: Glob) -> Iterator[Glob]:
         """List the names that take a name in."""
@@ -228,9 +252,11 @@ class _Names:
         if name.is_literal:
             return
         first = bisect_right(self._prefixes, name.prefix)
-        last = bisect_left(self._prefixes, name.prefix + _LAST)
-        for longer in self._prefixes[first:last]:
+        for longer in self._prefixes[first : self._after(name)]:
             yield from self._ends[longer].like(name.suffix)
+
+    def _after(self, name: Glob) -> int:
+        return bisect_left(self._prefixes, name.prefix + _LAST)
 
 
 class _Ends:

@@ -8,7 +8,7 @@ that no pattern writes out behaves alike, so one stands for all of them. Both an
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
 from elevation.matching import comparable
@@ -30,32 +30,29 @@ class Glob:
     text: str
     separator: str
     folds: bool
+    prefix: str = field(init=False, compare=False, repr=False)
+    """The literal text before the first wildcard."""
+    suffix: str = field(init=False, compare=False, repr=False)
+    """The literal text after the last wildcard."""
+    is_literal: bool = field(init=False, compare=False, repr=False)
+    """Whether it has no wildcard."""
+    is_free: bool = field(init=False, compare=False, repr=False)
+    """Whether its wildcards are stars alone, in one name."""
+    is_simple: bool = field(init=False, compare=False, repr=False)
+    """Whether its one wildcard is a star."""
 
-    @property
-    def is_literal(self) -> bool:
-        """Tell whether it has no wildcard."""
-        return has_wildcard(self.text) is None
-
-    @property
-    def is_free(self) -> bool:
-        """Tell whether its wildcards are stars alone, in one name."""
-        return "*" in self.text and "?" not in self.text and self.separator not in self.text
-
-    @property
-    def is_simple(self) -> bool:
-        """Tell whether its one wildcard is a star."""
-        return self.text.count("*") == 1 and "?" not in self.text
-
-    @property
-    def prefix(self) -> str:
-        """Give the literal text before the first wildcard."""
-        found = has_wildcard(self.text)
-        return self.text if found is None else self.text[: found.start()]
-
-    @property
-    def suffix(self) -> str:
-        """Give the literal text after the last wildcard."""
-        return self.text[max(self.text.rfind("*"), self.text.rfind("?")) + 1 :]
+    def __post_init__(self) -> None:
+        """Look at the text once: each pattern is compared with many."""
+        text, found = self.text, has_wildcard(self.text)
+        derived = {
+            "prefix": text if found is None else text[: found.start()],
+            "suffix": text[max(text.rfind("*"), text.rfind("?")) + 1 :],
+            "is_literal": found is None,
+            "is_free": "*" in text and "?" not in text and self.separator not in text,
+            "is_simple": text.count("*") == 1 and "?" not in text,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
 
 def glob_of(text: str, platform: Platform) -> Glob:
@@ -125,7 +122,7 @@ def overlap(one: Glob, other: Glob) -> bool:
     """Tell whether some text matches both patterns of one platform; True where it would take too long to tell."""
     if one.text == other.text:
         return True
-    if not _agree(one.prefix, other.prefix, at_start=True) or not _agree(one.suffix, other.suffix, at_start=False):
+    if not agree(one, other):
         return False
     pattern, text = (other, one) if one.is_literal else (one, other)
     if text.is_literal and ("?" not in pattern.text or not (text.folds and _has_long_unit(text.text))):
@@ -133,6 +130,13 @@ def overlap(one: Glob, other: Glob) -> bool:
     if one.is_free and other.is_free:
         return True  # the longer beginning, what each has in the middle, and the longer end
     return _overlap_slowly(one, other)
+
+
+def agree(one: Glob, other: Glob) -> bool:
+    """Tell whether a text can begin and end with what both patterns begin and end with."""
+    return (one.prefix.startswith(other.prefix) or other.prefix.startswith(one.prefix)) and (
+        one.suffix.endswith(other.suffix) or other.suffix.endswith(one.suffix)
+    )
 
 
 def _overlap_slowly(one: Glob, other: Glob) -> bool:
@@ -161,13 +165,6 @@ def _has_long_unit(text: str) -> bool:
 @lru_cache(maxsize=1 << 14)
 def _matcher(glob: Glob) -> Callable[[str], re.Match[str] | None]:
     return Pattern(glob.text, glob.separator, folds=False).match_plainly
-
-
-def _agree(one: str, other: str, *, at_start: bool) -> bool:
-    """Tell whether a text can begin (or end) with both."""
-    if at_start:
-        return one.startswith(other) or other.startswith(one)
-    return one.endswith(other) or other.endswith(one)
 
 
 def _common_moves(one: Glob, other: Glob, places: tuple[int, int], units: tuple[str, ...]) -> Iterator[tuple[int, int]]:
