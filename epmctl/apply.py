@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from epm.policy.v1 import lint_pb2
 from epmctl.ascode.application import Application, Outcome
 from epmctl.ascode.binding import bind, kinds_of
 from epmctl.ascode.canonical import of_documents
@@ -15,11 +16,12 @@ from epmctl.ascode.options import owner_of, owner_options, read_documents
 from epmctl.ascode.plan import Action
 from epmctl.ascode.planfile import installation_of, read_plan, refuse_other_server
 from epmctl.ascode.prepare import Prepared, prepare, settled
-from epmctl.ascode.show import said_of_drift
+from epmctl.ascode.show import finding_lines, may_colour, said_of_drift
 from epmctl.client import Client, connected, with_fresh_token
 from epmctl.documents.load import load_texts
 from epmctl.documents.wire import to_requests
 from epmctl.output import output_option, print_json, show
+from epmctl.plain import to_plain
 from epmctl.profile import Profile, find_profile
 from epmctl.reason import reason_option
 
@@ -61,7 +63,7 @@ def apply(
             application = _from_plan(client, planned, profile)
         checked = application.check()
         if dry_run:
-            _print(checked, output, dry_run=True)
+            _print(checked, application.findings, output, dry_run=True)
         else:
             _write(application, output)
 
@@ -102,14 +104,18 @@ def _write(application: Application, output: str) -> None:
         for outcomes in application.write():
             written += outcomes
     finally:
-        _print(written, output, dry_run=False)
+        _print(written, application.findings, output, dry_run=False)
 
 
-def _print(outcomes: Sequence[Outcome], output: str, *, dry_run: bool) -> None:
+def _print(outcomes: Sequence[Outcome], findings: Sequence[lint_pb2.Finding], output: str, *, dry_run: bool) -> None:
     if output == "json":
-        print_json({"dryRun": dry_run, "objects": [asdict(outcome) for outcome in outcomes]})
+        objects = [asdict(outcome) for outcome in outcomes]
+        print_json({"dryRun": dry_run, "objects": objects, "findings": [to_plain(finding) for finding in findings]})
         return
     for outcome in outcomes:
         click.echo(f"{outcome.action.lower():<9}  {outcome.kind} {show(outcome.name)}")
+    for finding in findings:
+        for line in finding_lines(finding):
+            click.echo(line, color=may_colour())
     if dry_run:
         click.echo("nothing was written: this is what would become of the objects", err=True)

@@ -14,7 +14,7 @@ import grpc
 from google.protobuf.message import Message
 
 from epm.device.v1 import groups_pb2, groups_pb2_grpc
-from epm.policy.v1 import policies_pb2, policies_pb2_grpc
+from epm.policy.v1 import lint_pb2, policies_pb2, policies_pb2_grpc
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from epmctl.ascode.canonical import FIELDS
 from epmctl.client import APPLY_DEADLINE, CallError, Client, RefusedInputError
@@ -61,6 +61,8 @@ class Application:
         self._requests = requests
         self._documents = {(document.kind, document.name): document for document in documents}
         self._directory_revision = 0
+        self.findings: tuple[lint_pb2.Finding, ...] = ()
+        """What lint finds about the policies, as the server told last."""
         parts = (
             _Part("access", requests.access, self._apply_access, self._check_access),
             _Part("groups", requests.groups, self._apply_groups, self._check_groups),
@@ -97,6 +99,7 @@ class Application:
 
     def write(self) -> Iterator[list[Outcome]]:
         """Write part by part and give what became of each; raise PartialError that names what stands."""
+        self.findings = ()
         for number, part in enumerate(self._parts):
             try:
                 outcomes = part.send()
@@ -183,6 +186,7 @@ class Application:
     def _send_policies(self, request: policies_pb2.ApplyPoliciesRequest) -> list[Outcome]:
         stub = policies_pb2_grpc.PolicyServiceStub(self._client.channel)
         answer = self._client.call(stub.ApplyPolicies, request, deadline=APPLY_DEADLINE)
+        self.findings = tuple(answer.findings)
         return [
             Outcome(applied.kind, applied.name, word_of(policies_pb2.ApplyAction.DESCRIPTOR, applied.action) or "")
             for applied in answer.objects

@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.message import Message
 
 from epm.device.v1 import groups_pb2
-from epm.policy.v1 import policies_pb2
+from epm.policy.v1 import lint_pb2, policies_pb2
 from epm.rbac.v1 import rbac_pb2
 from services._chassis.errors import DeniedError, InvalidError, Problem, UnavailableError
 from tests.builders.console import Console, Outcome
@@ -93,7 +93,41 @@ def test_json_lists_the_objects(console: Console) -> None:
     assert outcome.json == {
         "dryRun": False,
         "objects": [{"kind": "Group", "name": "developers", "action": "UPDATED"}],
+        "findings": [],
     }
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_lint_finds_is_told(console: Console, applied: FakeServer, *, dry_run: bool) -> None:
+    def take(request: policies_pb2.ApplyPoliciesRequest) -> policies_pb2.ApplyPoliciesResponse:
+        answer = _take_policies(request)
+        finding = answer.findings.add(id="L7", severity=lint_pb2.SEVERITY_HIGH, name="developer-tools", rule="id")
+        finding.message, finding.why, finding.remedy = "is anywhere", "users write", "name a folder"
+        return answer
+
+    applied.on(policies_pb2.ApplyPoliciesRequest, take)
+    arguments = ("--dry-run",) if dry_run else ()
+
+    lines = apply(console, *EVERYTHING, arguments=arguments).out.splitlines()
+    found = apply(console, *EVERYTHING, arguments=(*arguments, "--output", "json")).json["findings"]
+
+    assert lines[-3:] == ["high L7  developer-tools id: is anywhere", "    users write", "    name a folder"]
+    assert [(finding["id"], finding["severity"], finding["rule"]) for finding in found] == [("L7", "HIGH", "id")]
+
+
+def test_what_lint_found_before_is_not_told_of_policies_that_were_not_written(
+    console: Console, applied: FakeServer
+) -> None:
+    def take(request: policies_pb2.ApplyPoliciesRequest) -> Answer:
+        if not request.validate_only:
+            return grpc.StatusCode.UNAVAILABLE
+        answer = _take_policies(request)
+        answer.findings.add(id="L7", severity=lint_pb2.SEVERITY_HIGH, name="developer-tools")
+        return answer
+
+    applied.on(policies_pb2.ApplyPoliciesRequest, take)
+
+    assert "L7" not in apply(console, *EVERYTHING).out
 
 
 def test_services_with_nothing_to_apply_are_not_called(console: Console, applied: FakeServer) -> None:
@@ -219,7 +253,7 @@ def test_a_way_that_breaks_leaves_a_part_in_doubt(console: Console, applied: Fak
     outcome = apply(console, *EVERYTHING, arguments=("--output", "json"))
 
     assert outcome.code == 1
-    assert outcome.json == {"dryRun": False, "objects": []}
+    assert outcome.json == {"dryRun": False, "objects": [], "findings": []}
     assert outcome.err.splitlines()[-1] == f"perhaps applied: access; not applied: groups, policies; {LATER}"
 
 
@@ -298,7 +332,7 @@ def _take_groups(request: groups_pb2.ApplyGroupsRequest) -> Message:
     return groups_pb2.ApplyGroupsResponse(groups=groups, directory_revision=17)
 
 
-def _take_policies(request: policies_pb2.ApplyPoliciesRequest) -> Message:
+def _take_policies(request: policies_pb2.ApplyPoliciesRequest) -> policies_pb2.ApplyPoliciesResponse:
     objects = [
         policies_pb2.AppliedObject(
             kind="ElevationSettingsPolicy",
