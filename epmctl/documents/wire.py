@@ -65,7 +65,10 @@ def to_requests(documents: Iterable[Document]) -> Requests:
 def pending_groups(request: groups_pb2.ApplyGroupsRequest) -> list[policies_pb2.PendingGroup]:
     """Name the groups of a request as ones that are about to exist."""
     types = {_GROUP_TYPES[group_type]: pending for group_type, pending in _PENDING_TYPES.items()}
-    return [policies_pb2.PendingGroup(name=group.name, type=types[group.type]) for group in request.groups]
+    return [
+        policies_pb2.PendingGroup(name=group.name, type=types[group.type], filter=group.filter, groups=group.groups)
+        for group in request.groups
+    ]
 
 
 def not_kept(documents: Iterable[Document]) -> Iterator[Flaw]:

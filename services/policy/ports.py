@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 from elevation.lint.findings import Finding
-from elevation.model import RulesPolicy
+from elevation.model import Group, RulesPolicy
 from services._chassis.paging import Page, PageRequest
 from services.policy.model.bundle import Contents
 from services.policy.model.delivery import Delivery, Held, SettingsState
@@ -23,6 +24,9 @@ from services.policy.model.used_groups import UsedGroups
 
 DeliveryStep: TypeAlias = "Callable[[Delivery], Delivery]"
 """Takes a delivery as it stands to what it is to be; the same one changes nothing."""
+
+
+NO_GROUPS: Mapping[str, Group] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +137,10 @@ class Store(Protocol):
 class Linting(Protocol):
     """Find what is accepted in policies and probably not meant."""
 
-    def errors(self, content: AnyContent, /) -> Sequence[Finding]:
+    def errors(self, content: AnyContent, groups: Mapping[str, Group] = NO_GROUPS, /) -> Sequence[Finding]:
         """Return why the object must not be saved, by itself, but for what its author may accept and does.
 
-        Whatever else may be wrong with it: it was not checked.
+        Whatever else may be wrong with it: it was not checked. `groups` would be there beside those of the directory.
         """
         ...
 

@@ -1,6 +1,6 @@
 """A place to author policies in: a store in memory, a directory, and administrators with their scopes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from elevation.model import GroupType
 from services._chassis.paging import Page
 from services.policy.model.drafts import Draft, NewAssignments
-from services.policy.model.edits import AnyEdit, Written
+from services.policy.model.edits import Edited, Written
 from services.policy.model.findings import subject_of
 from services.policy.model.listing import Wanted
 from services.policy.model.objects import AnyContent, Item, Stored, kind_of
@@ -90,9 +90,9 @@ class Desk(Generic[AnyStore]):
         """Create an object in a call that is made once; return its etag and what lint finds, as the call is answered."""
         author = replace(self.author(by, CREATE, now=now), validate_only=validate_only)
 
-        async def verb(work: Work) -> tuple[str, Sequence[AnyEdit]]:
+        async def verb(work: Work) -> tuple[str, Edited]:
             made = await authoring.create_object(work, self.means, draft(content), author=author)
-            return made.stored.about.etag, made.edits
+            return made.stored.about.etag, made
 
         form = Form(
             write=str.encode,

@@ -22,7 +22,7 @@ from services.policy.model.objects import (
 )
 from services.policy.model.revisions import Past, Revision
 from services.policy.model.states import DevicePolicyState, StatesWanted
-from services.policy.ports import ALL, KeptAnswer, Selection
+from services.policy.ports import ALL, NO_GROUPS, KeptAnswer, Selection
 
 Key = tuple[str, str]
 """Kind, as the contract spells one of it, and name."""
@@ -54,7 +54,7 @@ class FakeLinting:
         self.touched: list[Touched] = []
         self.failing = False
 
-    def errors(self, content: AnyContent) -> Sequence[Finding]:
+    def errors(self, content: AnyContent, _groups: Mapping[str, Group] = NO_GROUPS) -> Sequence[Finding]:
         """Return the errors about this object."""
         return [
             finding

@@ -1,8 +1,8 @@
 """What all methods of authoring have in common: who calls, and that a call that writes is made once."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc.aio
 from google.protobuf.message import Message
@@ -12,7 +12,7 @@ from services._chassis.caller import current_permit
 from services._chassis.paging import Page
 from services.policy.codec.answers import subjects_of, with_findings
 from services.policy.codec.calls import WritingRequest, call_from_proto
-from services.policy.model.edits import AnyEdit
+from services.policy.model.edits import Edited
 from services.policy.model.listing import Wanted
 from services.policy.model.objects import Content, Stored
 from services.policy.ports import Store, Work
@@ -22,15 +22,6 @@ from services.policy.usecases.means import Means
 from services.policy.usecases.scope import Author, author_of_call
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-
-
-class Edited(Protocol):
-    """What a verb did."""
-
-    @property
-    def edits(self) -> Sequence[AnyEdit]:
-        """Return what became of each object."""
-        ...
 
 
 Outcome = TypeVar("Outcome", bound=Edited | None)
@@ -60,9 +51,9 @@ class Desk:
         """Have the verb do its work in one transaction and answer; a repetition of the call is answered as the first was."""
         author = self.author(validate_only=request.validate_only)
 
-        async def answered(work: Work) -> tuple[Answer, Sequence[AnyEdit]]:
+        async def answered(work: Work) -> tuple[Answer, Edited | None]:
             outcome = await verb(work, author)
-            return say(outcome), () if outcome is None else outcome.edits
+            return say(outcome), outcome
 
         form = Form(
             write=lambda message: message.SerializeToString(),

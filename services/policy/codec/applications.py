@@ -45,7 +45,10 @@ def application_from_proto(request: policies_pb2.ApplyPoliciesRequest) -> Applic
     ]
     return Application(
         drafts=drafts,
-        pending_groups=[PendingGroup(group.name, _PENDING_TYPES.get(group.type)) for group in request.pending_groups],
+        pending_groups=[
+            PendingGroup(group.name, _PENDING_TYPES.get(group.type), group.filter, tuple(group.groups))
+            for group in request.pending_groups
+        ],
         directory_revision=request.directory_revision,
         expected=[Expected(entry.kind, entry.name, entry.etag) for entry in request.expected],
         deletions=[Deletion(entry.kind, entry.name) for entry in request.deletions],

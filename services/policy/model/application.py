@@ -1,11 +1,11 @@
 """What is applied in one call, and what became of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from elevation import texts
-from elevation.model import GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
+from elevation.model import Group, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.errors import Problem
 from services._chassis.expected import Expected, check_expected
 from services.policy.model.drafts import Draft
@@ -26,10 +26,12 @@ Key: TypeAlias = tuple[type[AnyContent], str]
 
 @dataclass(frozen=True, slots=True)
 class PendingGroup:
-    """Name a group that is about to exist; `type` None was not stated."""
+    """Tell of a group that is about to exist; `type` None was not stated."""
 
     name: str
     type: GroupType | None
+    filter: str = ""
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,16 @@ class Application:
     owner: OwnerLabel | None = None
     as_code: bool = False
 
+    @property
+    def groups(self) -> Mapping[str, Group]:
+        """Return the groups that are about to exist, as far as the call tells of them."""
+        pending = ((each, each.type) for each in self.pending_groups)
+        return {
+            each.name: Group(each.name, kind, filter=each.filter, groups=each.groups)
+            for each, kind in pending
+            if kind is not None
+        }
+
     def keys(self) -> Iterator[Key]:
         """Name all objects that the call is about: what it writes, deletes and expects; kinds that there are alone."""
         yield from (key_of(draft) for draft in self.drafts)
@@ -91,6 +103,8 @@ class Applied:
     objects: tuple[AppliedObject, ...]
     revision: int
     edits: tuple[AnyEdit, ...] = ()
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    """Those that are about to exist."""
 
 
 def key_of(draft: AnyDraft) -> Key:

@@ -1,11 +1,11 @@
 """What calls do to objects: each as it was and as it is written, and everything as it is afterwards."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Generic, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, TypeAlias
 
 from elevation.lint.findings import Subject
-from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
+from elevation.model import Group, ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.permits import Permit
 from services.policy.model.objects import AnyContent, Content, Corpus, Item, Stored
 
@@ -21,12 +21,28 @@ class Edit(Generic[Content]):
 AnyEdit: TypeAlias = Edit[AnyContent]
 
 
+class Edited(Protocol):
+    """What a verb did."""
+
+    @property
+    def edits(self) -> Sequence[AnyEdit]:
+        """Return what became of each object."""
+        ...
+
+    @property
+    def groups(self) -> Mapping[str, Group]:
+        """Return the groups that are about to exist."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Written(Generic[Content]):
     """Hold an object as it was written, or would be, and the edits that this takes."""
 
     stored: Stored[Content]
     edits: tuple[Edit[Content], ...]
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    """Those that are about to exist: a call about one object knows of none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +52,8 @@ class Touched:
     subjects: frozenset[Subject]
     rehearsed: Sequence[AnyEdit] = ()
     """What would be written on top of what is stored."""
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    """Groups that would be there beside those of the directory."""
     permit: Permit | None
     """Where its caller may read; None reads nothing but what the call was about."""
 

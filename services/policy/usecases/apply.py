@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from elevation.model import Assignments, GroupType, ReusableCertificate
+from elevation.model import Assignments, Group, GroupType, ReusableCertificate
 from services._chassis.errors import DeniedError, InvalidError, Problem
 from services._chassis.permits import Permit
 from services.policy.model.application import (
@@ -68,6 +68,7 @@ class _Ground:
     author: Author
     permits: Mapping[str, Permit]
     groups: Mapping[str, GroupType]
+    pending: Mapping[str, Group]
 
     def sees(self, tags: frozenset[str]) -> bool:
         return any(permit.sees(tags) for permit in self.permits.values())
@@ -90,7 +91,7 @@ async def apply_policies(
     Raises DeniedError, InvalidError with all problems, ConflictError where objects are not as expected, StateError for
     certificates that would still be named.
     """
-    ground = _Ground(means=means, author=author, permits=_permits(author), groups=groups)
+    ground = _Ground(means=means, author=author, permits=_permits(author), groups=groups, pending=application.groups)
     if too_many := list(check_size(application)):
         raise InvalidError(too_many)
     present = await _present(work, application)
@@ -111,7 +112,7 @@ async def apply_policies(
         await _mark(work, steps, ground)
     edits = (*(Edit(step.existing, step.wanted) for step in steps), *(Edit(stored, None) for stored in removed))
     objects += outcomes_of(application, removed)
-    return Applied(tuple(objects), await work.revision(), edits)
+    return Applied(tuple(objects), await work.revision(), edits, application.groups)
 
 
 async def _write(work: Work, step: _Step, application: Application, author: Author) -> AnyStored:
@@ -160,7 +161,7 @@ async def _groups(directories: Directories, application: Application) -> Mapping
 
 
 def _pending(application: Application) -> Mapping[str, GroupType]:
-    return {group.name: group.type for group in application.pending_groups if group.type is not None}
+    return {name: group.type for name, group in application.groups.items()}
 
 
 async def _present(work: Work, application: Application) -> dict[Key, AnyStored]:
@@ -221,5 +222,5 @@ async def _check_steps(work: Work, steps: Sequence[_Step], ground: _Ground) -> l
         nameables = applied | nameable(certificates, step.existing, ground.permits.values())
         known = Known(ground.groups, nameables, ground.means.most_rules)
         problems.extend(check_draft(step.draft, known, step.existing))
-        problems.extend(errors_of(ground.means, step.draft))
+        problems.extend(errors_of(ground.means, step.draft, ground.pending))
     return problems

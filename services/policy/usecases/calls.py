@@ -6,14 +6,14 @@ told of both. The answer of a call that may be repeated is kept with the commit,
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Generic, TypeVar
 
 from elevation.lint.findings import Finding, Subject
 from services._chassis.errors import ConflictError, DeniedError, InvalidError, Problem
 from services._chassis.permits import Permit
-from services.policy.model.edits import AnyEdit, Touched
+from services.policy.model.edits import Edited, Touched
 from services.policy.model.findings import not_accepted
 from services.policy.ports import KeptAnswer, Linting, Store, Work
 from services.policy.usecases.contained import untold_if_it_fails
@@ -53,13 +53,13 @@ class Form(Generic[Answer]):
 class _Answered(Generic[Answer]):
     answer: Answer
     whole: bool = False
-    edits: Sequence[AnyEdit] = ()
+    edited: Edited | None = None
 
 
 async def answer_once(
     store: Store,
     call: Call,
-    verb: Callable[[Work], Awaitable[tuple[Answer, Sequence[AnyEdit]]]],
+    verb: Callable[[Work], Awaitable[tuple[Answer, Edited | None]]],
     *,
     form: Form[Answer],
     author: Author,
@@ -75,8 +75,9 @@ async def answer_once(
     subjects = form.subjects(answer)
     if answered.whole or not subjects:
         return answer
-    rehearsed = answered.edits if author.validate_only else ()
-    touched = Touched(subjects=subjects, rehearsed=rehearsed, permit=_reading(author))
+    touched = Touched(subjects=subjects, permit=_reading(author))
+    if author.validate_only and answered.edited is not None:
+        touched = replace(touched, rehearsed=answered.edited.edits, groups=answered.edited.groups)
     if author.validate_only:
         return form.tell(answer, not_accepted(await linting.findings(touched)))
 
@@ -90,7 +91,7 @@ async def answer_once(
 async def _answered(
     store: Store,
     call: Call,
-    verb: Callable[[Work], Awaitable[tuple[Answer, Sequence[AnyEdit]]]],
+    verb: Callable[[Work], Awaitable[tuple[Answer, Edited | None]]],
     *,
     form: Form[Answer],
     author: Author,
@@ -100,14 +101,14 @@ async def _answered(
         if call.request_id and not flaws and (kept := await _kept(work, call, author)) is not None:
             return _Answered(form.read(kept[1:]), kept[:1] == _WHOLE)
         try:
-            answer, edits = await verb(work)
+            answer, edited = await verb(work)
         except InvalidError as error:
             raise InvalidError([*error.problems, *flaws], reason=error.reason) from error
         if flaws:
             raise InvalidError(flaws)
         if call.request_id and not author.validate_only:
             await _keep(work, call, _UNTOLD + form.write(answer), author)
-        return _Answered(answer, edits=edits)
+        return _Answered(answer, edited=edited)
 
 
 async def _keep_whole(store: Store, call: Call, answer: Answer, *, form: Form[Answer], author: Author) -> Answer:

@@ -1,12 +1,13 @@
 """Say all that is wrong with a draft at once, lint's errors among it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from elevation.model import Assignments
+from elevation.model import Assignments, Group
 from services._chassis.errors import Problem
 from services.policy.model.drafts import Draft, Known, NewAssignments, check_assignments, check_draft
 from services.policy.model.objects import Content, Stored, with_assignments
 from services.policy.model.spelling import below, errors_in_contract_spelling
+from services.policy.ports import NO_GROUPS
 from services.policy.usecases.means import Means
 
 
@@ -16,10 +17,13 @@ def problems_of(means: Means, draft: Draft[Content], known: Known) -> Iterator[P
     yield from errors_of(means, draft)
 
 
-def errors_of(means: Means, draft: Draft[Content]) -> Iterator[Problem]:
-    """Find what lint does not let through; of a draft that could not be read it would speak at random."""
+def errors_of(means: Means, draft: Draft[Content], groups: Mapping[str, Group] = NO_GROUPS) -> Iterator[Problem]:
+    """Find what lint does not let through; of a draft that could not be read it would speak at random.
+
+    `groups` would be there beside those of the directory.
+    """
     if not draft.flaws:
-        errors = means.linting.errors(draft.content)
+        errors = means.linting.errors(draft.content, groups)
         yield from below(draft.place, errors_in_contract_spelling(draft.kind, errors))
 
 

@@ -101,8 +101,9 @@ class Drafting:
 
     def problems(self, stored: Drafted, overlay: Overlay, permit: Permit) -> list[Problem]:
         """Return all problems that a save would have."""
+        pending = {each.group.name: each.group for each in overlay.groups}
         found = [*problems_of(overlay, stored, permit, most_rules=self._means.most_rules)]
-        return found + [problem for draft in overlay.drafts for problem in errors_of(self._means, draft)]
+        return found + [problem for draft in overlay.drafts for problem in errors_of(self._means, draft, pending)]
 
     def lintable(
         self, stored: Drafted, overlay: Overlay, permit: Permit, *, beside: Iterable[Problem] = ()

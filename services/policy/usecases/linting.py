@@ -13,7 +13,7 @@ from services._chassis.errors import UnavailableError
 from services.policy.model.edits import Touched, with_edits
 from services.policy.model.findings import as_seen, estate_of, key_of_subject, visible_keys
 from services.policy.model.objects import AnyContent, Corpus
-from services.policy.ports import Directories
+from services.policy.ports import NO_GROUPS, Directories
 
 Newest = Callable[[], Awaitable[Corpus]]
 """Returns everything that is authored, as new as anything that was saved before."""
@@ -30,14 +30,14 @@ class LintDesk:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lint")
         """INVARIANT: the linter works in this thread alone, also while nobody waits for it any more."""
 
-    def errors(self, content: AnyContent) -> Sequence[Finding]:
-        """Return what no save accepts in the object by itself, and by the groups that it names."""
-        return find_blocking(content, self._groups())
+    def errors(self, content: AnyContent, groups: Mapping[str, Group] = NO_GROUPS) -> Sequence[Finding]:
+        """Return what no save accepts in the object by itself, and by the groups that it names, some as they would be."""
+        return find_blocking(content, {**self._groups(), **groups})
 
     async def findings(self, touched: Touched) -> Sequence[Finding]:
         """Return what lint finds in which objects that a call was about have part, worst first."""
         corpus = with_edits(await self._newest(), touched.rehearsed)
-        found = await self.lint(estate_of(corpus, self._groups()), about=touched.subjects)
+        found = await self.lint(estate_of(corpus, {**self._groups(), **touched.groups}), about=touched.subjects)
         own = frozenset(map(key_of_subject, touched.subjects))
         return as_seen(found, own | visible_keys(corpus, touched.permit))
 

@@ -136,6 +136,15 @@ def test_services_with_nothing_to_apply_are_not_called(console: Console, applied
     assert asked(applied) == [("ApplyGroupsRequest", True), ("ApplyGroupsRequest", False)]
 
 
+def test_the_server_hears_by_what_pending_groups_find_their_members(console: Console, applied: FakeServer) -> None:
+    found = document("Group", "new", "{type: DEVICE, filter: 'osVersion >= \"12\"'}")
+    apply(console, RULES, GROUP, found, document("Group", "outer", "{type: DEVICE, groups: [new]}"))
+
+    checked, _ = applied.requests(policies_pb2.ApplyPoliciesRequest)
+    told = {group.name: (group.filter, list(group.groups)) for group in checked.pending_groups}
+    assert told == {"developers": ("", []), "new": ('osVersion >= "12"', []), "outer": ("", ["new"])}
+
+
 def test_the_groups_of_the_set_are_pending_while_policies_are_checked(console: Console, applied: FakeServer) -> None:
     apply(console, RULES, GROUP, document("Group", "laptops", "{type: DEVICE, members: [ws-1]}"))
 

@@ -327,3 +327,18 @@ async def test_a_group_that_changes_afterwards_shows_in_lint(service: Linted) ->
 async def test_without_a_directory_what_needs_none_is_saved_and_told(service: Linted) -> None:
     service.directories.known = None
     assert told((await create(service, tools("weak", WEAK, to=("all-devices",)))).findings) == [("L7", "weak", "weak")]
+
+
+async def test_a_rehearsed_apply_knows_the_groups_that_come_with_it(service: Linted) -> None:
+    policies = [rules_policy_to_proto(tools("p", WEAK, to=("soon",)))]
+    soon = policies_pb2.PendingGroup(name="soon", type=policies_pb2.PENDING_GROUP_TYPE_DEVICE)
+    shadow = tools("stop", sound("never", ElevationType.DENY, file_name="weak.exe", file_path=""), to=("all-devices",))
+    await create(service, shadow)
+    told_of = await service.call("ApplyPolicies", rules_policies=policies, pending_groups=[soon], validate_only=True)
+    assert told(told_of.findings) == [("L19", "p", "weak"), ("L7", "p", "weak")]
+    for reported in ({"filter": REPORTED}, {"groups": ["new"]}):
+        soon = policies_pb2.PendingGroup(name="soon", type=policies_pb2.PENDING_GROUP_TYPE_DEVICE, **reported)
+        refused = await service.refused(
+            "ApplyPolicies", rules_policies=policies, pending_groups=[soon], validate_only=True
+        )
+        assert refused.fields == {"rules_policies[0].assignments.include[0].group"}

@@ -1594,19 +1594,29 @@ class PendingGroup(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     type: Global___PendingGroupType.ValueType
     """Type of its members."""
+    filter: _builtins.str
+    """Filter by which it will find its members, which lint looks at. Empty: they are listed."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups whose members will be members of this one too."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         type: Global___PendingGroupType.ValueType = ...,
+        filter: _builtins.str = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "groups", b"groups", "name", b"name", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1653,7 +1663,7 @@ class ApplyPoliciesRequest(_message.Message):
 
     @_builtins.property
     def pending_groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingGroup]:
-        """Groups that assignments may name although the directory lacks them; only with `validate_only`."""
+        """Groups that assignments may name although the directory lacks them, or has them otherwise; only with `validate_only`."""
 
     @_builtins.property
     def expected(self) -> _containers.RepeatedCompositeFieldContainer[_objects_pb2.ExpectedObject]:
