@@ -81,6 +81,7 @@ def change_of(house: Installation, rpc: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("rpc", ["UpdateSettingsPolicy", "ApplyPolicies"])
 def test_a_server_killed_before_it_commits_leaves_the_old_state_whole(house: Installation, rpc: str) -> None:
+    call(house, "ApplyPolicies", settings_policies=[policy("first"), policy("second")])
     wanted, before = change_of(house, rpc), kept(house)
     serve_to_die(house, objects.__name__, "SqlWork.save")
     with pytest.raises(grpc.RpcError):
