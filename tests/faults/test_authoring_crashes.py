@@ -7,10 +7,12 @@ from typing import Any
 import grpc
 import pytest
 
+from elevation.model import DefaultResponse
 from epm.policy.v1 import policies_pb2, policies_pb2_grpc
 from services.policy.admin_servicer import desk
 from services.policy.codec.authored import settings_policy_to_proto
 from services.policy.store import objects
+from services.policy.usecases import linting
 from tests.builders.doors import bearer
 from tests.builders.installation import PATIENCE, Installation, installation
 from tests.builders.policy import settings_policy
@@ -94,6 +96,22 @@ def test_a_server_killed_before_it_commits_leaves_the_old_state_whole(house: Ins
     call(house, rpc, **wanted, request_id=f"lost-{rpc}")
     after = kept(house)
     assert all(after[table] != before[table] for table in TABLES if table != "policy_object_tag")
+
+
+def test_a_server_killed_before_lint_is_done_has_the_new_state_whole_and_tells_when_asked_again(
+    house: Installation,
+) -> None:
+    weak = {"settings_policy": policy("weak", default_response=DefaultResponse.USER_CONFIRMED)}
+    serve_to_die(house, linting.__name__, "LintDesk.findings")
+    with pytest.raises(grpc.RpcError):
+        call(house, "CreateSettingsPolicy", **weak, request_id="untold")
+    killed(house, "server")
+
+    serve_again(house)
+    answer = call(house, "CreateSettingsPolicy", **weak, request_id="untold")
+    assert answer.settings_policy == call(house, "GetSettingsPolicy", name="weak").settings_policy
+    assert [finding.id for finding in answer.findings] == ["L18"]
+    assert call(house, "CreateSettingsPolicy", **weak, request_id="untold") == answer
 
 
 @pytest.mark.parametrize("rpc", ["UpdateSettingsPolicy", "ApplyPolicies"])
