@@ -13,9 +13,9 @@ from services._chassis.paging import Page, PageRequest, cut, page_request
 from services._chassis.permits import Permit
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.effective import governed
-from services.policy.model.objects import kind_of
+from services.policy.model.objects import Corpus, kind_of
 from services.policy.model.preview import Comparison, ReachChange, Ref, Seats, Situation
-from services.policy.usecases.drafted import Drafted, Drafting, Overlay, hidden, laid_over
+from services.policy.usecases.drafted import Drafted, Drafting, Overlay, corpus_over, groups_over, hidden
 
 _KEY = (str, str, str, str, str, int)
 
@@ -74,7 +74,11 @@ class Preview:
 
 async def preview_assignments(drafting: Drafting, wanted: PreviewWanted, *, permit: Permit, now: datetime) -> Preview:
     """Return who is affected. Raises InvalidError with all problems of the call and its draft, UnavailableError."""
-    stored = await drafting.stored()
+    return await asyncio.to_thread(_previewed, drafting, await drafting.stored(), wanted, permit, now)
+
+
+def _previewed(drafting: Drafting, stored: Drafted, wanted: PreviewWanted, permit: Permit, now: datetime) -> Preview:  # noqa: PLR0917 - a thread is handed these
+    """Work it out beside the streams: from what does not change, and nothing that they use."""
     request = page_request(
         page_size=wanted.page_size,
         page_token=wanted.page_token,
@@ -82,24 +86,18 @@ async def preview_assignments(drafting: Drafting, wanted: PreviewWanted, *, perm
         shape=_KEY,
         beside=[*wanted.flaws, *drafting.problems(stored, wanted.overlay, permit)],
     )
-    there = laid_over(stored, wanted.overlay, permit, now=now)
-    return await asyncio.to_thread(_previewed, stored, there, request, permit)
-
-
-def _previewed(before: Drafted, after: Drafted, request: PageRequest, permit: Permit) -> Preview:
-    compared = Comparison(_situation(before), _situation(after))
-    names = _names(before, after, compared.concerned, permit)
-    devices = sorted(_looked_at(before, request, permit), key=lambda device: (device.name, device.device_id))
+    before = Situation(stored.corpus, stored.directory.groups)
+    groups = groups_over(stored.directory, wanted.overlay) if wanted.overlay.groups else before.groups
+    after = Situation(corpus_over(stored.corpus, wanted.overlay, permit, now=now), groups)
+    compared = Comparison(before, after)
+    names = _names((before.corpus, after.corpus), compared.concerned, permit)
+    devices = sorted(_looked_at(stored, request, permit), key=lambda device: (device.name, device.device_id))
     affected = ((device, seats) for device in devices if (seats := compared.seats(device)))
     if request.after:
         return Preview(_page(affected, names, request))
     every = list(affected)
     counts, users = _counts(every, names)
     return Preview(_page(every, names, request), counts, len(every), users)
-
-
-def _situation(there: Drafted) -> Situation:
-    return Situation(there.corpus, there.directory.groups)
 
 
 def _looked_at(there: Drafted, request: PageRequest, permit: Permit) -> Iterator[DirectoryDevice]:
@@ -109,13 +107,13 @@ def _looked_at(there: Drafted, request: PageRequest, permit: Permit) -> Iterator
             yield device
 
 
-def _names(before: Drafted, after: Drafted, concerned: Collection[Ref], permit: Permit) -> Mapping[Ref, str]:
+def _names(corpora: Iterable[Corpus], concerned: Collection[Ref], permit: Permit) -> Mapping[Ref, str]:
     """Return what each policy is called in the answer: nothing where the caller may not see it."""
-    kept: Mapping[type, frozenset[str]] = {
-        SettingsPolicy: hidden((*before.corpus.settings_policies, *after.corpus.settings_policies), permit),
-        RulesPolicy: hidden((*before.corpus.rules_policies, *after.corpus.rules_policies), permit),
-    }
-    return {ref: "" if ref[1] in kept[ref[0]] else ref[1] for ref in concerned}
+    unseen: set[Ref] = set()
+    for corpus in corpora:
+        unseen |= {(SettingsPolicy, name) for name in hidden(corpus.settings_policies, permit)}
+        unseen |= {(RulesPolicy, name) for name in hidden(corpus.rules_policies, permit)}
+    return {ref: "" if ref in unseen else ref[1] for ref in concerned}
 
 
 def _page(
