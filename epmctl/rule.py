@@ -1,10 +1,12 @@
 """`epm rule`: make rules from what was seen."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final, TypeVar, cast
 
 import click
 
+from elevation.certificates import CertificateError, parse_pem
 from epm.elevation.v1 import rules_pb2
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc, policies_pb2, policies_pb2_grpc
 from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
@@ -23,6 +25,7 @@ F = TypeVar("F", bound=Callable[..., object])
 _TYPES: Final = words_of(rules_pb2.ElevationType.DESCRIPTOR)
 _OPTIONS: Final[Mapping[str, str]] = {
     "by_publisher": "--by-publisher",
+    "certificates": "--certificate",
     "policy": "--policy",
     "rule_name": "--name",
     "same_arguments": "--same-arguments",
@@ -59,6 +62,13 @@ def _wishes(command: F) -> F:
         click.option("--same-arguments", is_flag=True, help="Only with the arguments of the attempt, or none."),
         click.option("--by-publisher", is_flag=True, help="Later versions too: by the signature rather than the hash."),
         click.option(
+            "--certificate",
+            "certificates",
+            multiple=True,
+            metavar="FILE",
+            help="The certificate that signed the file, PEM; again for its issuers.",
+        ),
+        click.option(
             "--name", "rule_name", default="", metavar="NAME", help="How the rule is called; else as the file."
         ),
     )
@@ -84,6 +94,7 @@ def propose(  # noqa: PLR0913 - one for each option
     same_path: bool,
     same_arguments: bool,
     by_publisher: bool,
+    certificates: tuple[str, ...],
     rule_name: str,
     save: bool,
     yes: bool,
@@ -97,11 +108,13 @@ def propose(  # noqa: PLR0913 - one for each option
     """
     if policy and new_policy:
         raise BadInputError("--policy names one that is there and --new-policy one to be made; give one of the two")
+    chain = [_certificate(place) for place in certificates]
     with logged_in(reason) as client:
         request = _request(_find(client, attempt))
         request.policy, request.rule_name = policy, rule_name
         request.elevation_type = rules_pb2.ElevationType.ValueType(_TYPES[elevation_type.upper()])
         request.same_path, request.same_arguments, request.by_publisher = same_path, same_arguments, by_publisher
+        request.certificates.extend(chain)
         found = _propose(client, request)
         if new_policy:
             found.rules_policy.metadata.name = new_policy
@@ -111,6 +124,18 @@ def propose(  # noqa: PLR0913 - one for each option
             _print(found)
         if save:
             _save(client, found.rules_policy, yes=yes)
+
+
+def _certificate(place: str) -> bytes:
+    """Read a certificate as the contract carries it."""
+    try:
+        return parse_pem(Path(place).read_text(encoding="ascii")).der
+    except OSError as error:
+        raise BadInputError(f"{place}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadInputError(f"{place}: is not a PEM certificate") from None
+    except CertificateError as error:
+        raise BadInputError(f"{place}: {error}") from None
 
 
 def _find(client: Client, attempt: str) -> reports_pb2.Elevation:

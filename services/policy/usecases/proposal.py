@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -22,6 +22,9 @@ from services.policy.model.objects import Corpus, Stored, kind_of
 from services.policy.model.proposal import Proposal, propose
 from services.policy.ports import Linting
 from services.policy.usecases.drafted import Drafted, Drafting, Overlay
+
+MOST_EXISTING: Final = 200
+"""Rules that recognise the file already of which an answer tells."""
 
 _DRAFT: Final = "rules_policy"
 _FIELDS: Final = (
@@ -148,22 +151,28 @@ def _recognising(there: Drafted, evidence: Evidence, permit: Permit, now: dateti
     signers = tuple(_signers(evidence, (*certificates.values(), *_written_out(visible))))
     # Nobody told whether root alone can write the folder: a rule that rests on it is named with that remark.
     facts = Facts(replace(evidence.file, signers=signers, root_only_path=True), evidence.platform, now)
-    subjects: list[Subject] = []
-    notes: list[str] = []
-    for policy in visible:
-        for rule in policy.rules:
-            try:
-                tests = compile_detection(rule.detection, policy.platform, certificates)
-            except DetectionError:
-                continue  # a rule that no longer compiles recognises nothing
-            if matches(tests, facts):
-                subjects.append(replace(subject_of(policy), rule=rule.name))
-                if policy.platform is Platform.LINUX and not rule.detection.file_hash:
-                    notes.append(
-                        f'the rule "{rule.name}" of "{policy.name}" recognises the file already where nobody but root can'
-                        " write its folder"
-                    )
+    found = [
+        (policy, rule)
+        for policy in visible
+        for rule in policy.rules
+        if _recognises(rule, policy.platform, facts, certificates)
+    ]
+    subjects = [replace(subject_of(policy), rule=rule.name) for policy, rule in found[:MOST_EXISTING]]
+    notes = [
+        f'the rule "{rule.name}" of "{policy.name}" recognises the file already where nobody but root can write its folder'
+        for policy, rule in found[:MOST_EXISTING]
+        if policy.platform is Platform.LINUX and not rule.detection.file_hash
+    ]
+    if len(found) > MOST_EXISTING:
+        notes.append(f"{len(found)} rules recognise the file already; the first {MOST_EXISTING} are named")
     return _Recognising(tuple(subjects), tuple(notes))
+
+
+def _recognises(rule: Rule, platform: Platform, facts: Facts, certificates: Mapping[str, Certificate]) -> bool:
+    try:
+        return matches(compile_detection(rule.detection, platform, certificates), facts)
+    except DetectionError:
+        return False  # a rule that does not compile any more recognises nothing
 
 
 def _written_out(policies: Sequence[RulesPolicy]) -> Iterator[Certificate]:

@@ -1,5 +1,7 @@
 """`epm rule propose` carries what was seen to the policies, and shows the rule before it saves it."""
 
+from pathlib import Path
+
 import yaml
 
 from epm.elevation.v1 import event_pb2, rules_pb2
@@ -8,6 +10,7 @@ from epm.reporting.v1 import reports_pb2
 from services._chassis.errors import InvalidError, NotFoundError, Problem
 from tests.builders.console import Console
 from tests.builders.documents import HASH
+from tests.builders.elevation import certificate, pem
 from tests.fakes.server import FakeServer
 
 FILE = event_pb2.FileFacts(path="C:\\Setup.exe", sha256=HASH, publisher_fingerprint=HASH)
@@ -121,6 +124,22 @@ def test_a_new_policy_is_created_under_the_name_that_is_wanted(console: Console,
     assert asked.rules_policy.metadata.name == yaml.safe_load(outcome.out)["metadata"]["name"] == "mine"
     both = console.run("rule", "propose", "--event", "a1", "--policy", "a", "--new-policy", "b")
     assert both.code == 2
+
+
+def test_the_certificate_that_signed_the_file_goes_along(console: Console, server: FakeServer, tmp_path: Path) -> None:
+    knows_the_event(server)
+    proposes(server)
+    leaf, issuer, wrong = (tmp_path / name for name in ("leaf.pem", "issuer.pem", "wrong.pem"))
+    leaf.write_text(pem("vendor"), encoding="ascii")
+    issuer.write_text(pem("issuing"), encoding="ascii")
+    wrong.write_bytes(b"\xff")
+    command = ("rule", "propose", "--event", "a1", "--by-publisher", "--certificate", leaf)
+    assert console.run(*command, "--certificate", issuer).code == 0
+    [asked] = server.requests(analysis_pb2.ProposeRuleRequest)
+    assert list(asked.certificates) == [certificate("vendor").der, certificate("issuing").der]
+    for place in (wrong, tmp_path / "none.pem"):
+        refused = console.run(*command, "--certificate", place)
+        assert (refused.code, refused.err.startswith(f"{place}: ")) == (2, True)
 
 
 def test_what_is_refused_names_options_and_writes_nothing(console: Console, server: FakeServer) -> None:

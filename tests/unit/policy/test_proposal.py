@@ -229,6 +229,14 @@ async def test_a_rule_by_its_folder_is_told_with_the_remark_that_root_alone_must
     assert found.notes[-1].startswith('the rule "by-folder" of "opt" recognises the file already where nobody but root')
 
 
+async def test_of_many_rules_that_recognise_the_file_the_first_are_named_and_all_counted(asked: Questions) -> None:
+    many = [policy(*(rule(f"r{n}", file_hash=HASH) for n in range(100)), name=f"p{number}") for number in range(3)]
+    asked.world.author(*map(stored, many))
+    found = await asked.call("ProposeRule", **seen())
+    assert len(found.existing) == 200
+    assert found.notes[-1] == "300 rules recognise the file already; the first 200 are named"
+
+
 async def test_lint_speaks_of_the_policy_as_it_would_be(asked: Questions) -> None:
     asked.world.author(stored(settings()), stored(tools("tools")))
     found = await asked.call("ProposeRule", **seen(policy="tools"))
