@@ -166,10 +166,13 @@ class Delivery:
         """Forget that the newest document was refused: it may be offered again."""
         return replace(self, rejected_revision=0, rejections=(), put_off=None)
 
-    def prepared(self, sha256: bytes, desired: Desired, bundle: Bundle = UNKNOWN) -> "Delivery":
+    def prepared(
+        self, sha256: bytes, desired: Desired, bundle: Bundle = UNKNOWN, *, offered: datetime | None = None
+    ) -> "Delivery":
         """Make the document with this digest the newest one, under a new revision if it is another one than before.
 
-        The same document may be made of other policies than before: who holds it holds those then.
+        The same document may be made of other policies than before: who holds it holds those then. `offered` is when another
+        one is offered, if that is now; it spares whoever prepares many of them a second step.
         """
         if self.revision and sha256 == self.sha256:
             holds = self.applied_revision == self.revision
@@ -180,7 +183,7 @@ class Delivery:
             sha256=sha256,
             desired=desired,
             bundle=bundle,
-            offered=None,
+            offered=offered,
             rejections=(),
             put_off=None,
             lost=self.lost if desired is Desired.NONE else None,

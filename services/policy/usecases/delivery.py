@@ -261,7 +261,8 @@ class Conversation:
         return news or delivery.state is DeliveryState.PENDING or delivery.is_due(now, self._wait)
 
     def _preparing(self, mark: Mark, now: datetime) -> DeliveryStep:
-        return lambda old: old.renewed(now, self._wait).prepared(mark.sha256, mark.desired, mark.bundle).sent(now)
+        content = mark.sha256, mark.desired, mark.bundle
+        return lambda old: old.renewed(now, self._wait).prepared(*content, offered=now).sent(now)
 
     async def _offer(self, content: bytes, key_id: str, now: datetime) -> Offer | None:
         if len(content) > LARGEST_DOCUMENT:

@@ -47,6 +47,14 @@ def test_what_was_put_off_is_due_after_the_wait_and_becomes_another_document() -
     assert (again.revision, again.state, again.put_off) == (2, DeliveryState.PENDING, None)
 
 
+def test_a_document_that_is_offered_as_it_is_prepared_is_what_two_steps_make_of_it() -> None:
+    rejected = OFFERED.rejected(1, ("no",), NOW)
+    for known in (NEW, PREPARED, OFFERED, APPLIED, rejected):
+        for sha256 in (ONE, TWO):
+            at_once = known.prepared(sha256, Desired.ON, offered=LATER).sent(LATER)
+            assert at_once == known.prepared(sha256, Desired.ON).sent(LATER)
+
+
 def test_only_the_refusal_of_the_newest_document_puts_it_off() -> None:
     newer = OFFERED.prepared(TWO, Desired.ON).sent(NOW)
     assert newer.rejected(1, ("no room",), NOW, temporary=True).put_off is None
