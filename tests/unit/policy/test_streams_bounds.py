@@ -230,7 +230,9 @@ async def test_a_confirmation_costs_one_signature_and_no_write(tmp_path: Path) -
         assert isinstance(world.deliveries, MemoryDeliveries)
         writes = len(world.deliveries.groups)
         for _ in range(3):
-            await stream.confirmed()
+            while (heard := (await stream.read()).WhichOneof("message")) == "welcome":
+                pass  # said while the answer was on its way: on a busy machine that takes longer than the heartbeat
+            assert heard == "up_to_date"
         assert len(world.deliveries.groups) == writes
         assert (await world.known()).connected
 
