@@ -142,7 +142,7 @@ class EffectivePolicies:
         return tuple(self._reach(Memberships.of(known, user), holding) for user in (None, User(""), *users))
 
     def _known(self, device: DirectoryDevice) -> Device:
-        attributes = {**device.attributes, "name": device.name}
+        attributes = attributes_of(device)
         return Device(device.name, self.index.of_device(device.name, attributes), attributes)
 
     def _holding(self, attributes: Attributes) -> frozenset[str]:
@@ -182,6 +182,11 @@ def desired_of(document: PolicyDocument) -> Desired:
     if not settings:
         return Desired.NONE
     return Desired.ON if any(found.enabled for found in settings) else Desired.OFF
+
+
+def attributes_of(device: DirectoryDevice) -> Attributes:
+    """Return what filters ask of a device."""
+    return {**device.attributes, "name": device.name}
 
 
 def governed(device: DirectoryDevice) -> bool:

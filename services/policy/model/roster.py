@@ -7,9 +7,11 @@ change costs what it touches.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from elevation.model import GroupType
+from elevation.filters import Test
+from elevation.model import ALL_DEVICES, ALL_USERS, GroupType
 from services.policy.model.directory import DirectoryDevice
-from services.policy.model.effective import EffectivePolicies, Shape
+from services.policy.model.effective import EffectivePolicies, Shape, attributes_of
+from services.policy.model.memberships import Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Roster:
         self._devices: Mapping[str, DirectoryDevice] = {}
         self._shapes: dict[str, Shape] = {}
         self._alike: dict[Shape, set[str]] = {}
-        self._affected_by: dict[tuple[GroupType, str], set[str]] = {}
+        self._affected_by: dict[Member, set[str]] = {}
 
     @property
     def shapes(self) -> Mapping[Shape, Collection[str]]:
@@ -45,16 +47,16 @@ class Roster:
         """Take up what is newer; tell of which devices."""
         before = self._devices
         changed = {key for key in before.keys() | devices.keys() if before.get(key) is not devices.get(key)}
-        listed = _listed_otherwise(self._effective, effective) if self._effective else None
+        doubt = _doubt(self._effective, effective)
         for device_id in changed & before.keys():
             self._drop(before[device_id])
         self._effective, self._devices = effective, devices
         for device_id in changed & devices.keys():
             self._add(devices[device_id])
-        if listed is None:
-            suspects: Collection[str] = devices.keys()
-        else:
-            suspects = (changed & devices.keys()).union(*(self._affected_by.get(member, ()) for member in listed))
+        suspects: Collection[str] = devices.keys()
+        if not doubt.about_all:
+            members = (self._affected_by.get(member, ()) for member in doubt.members)
+            suspects = (changed & devices.keys()).union(*members, _found(devices, doubt.tests))
         moved: dict[str, Shape] = {}
         for device_id in suspects:
             old = self._shapes.get(device_id)
@@ -95,21 +97,52 @@ class Roster:
             del self._alike[shape]
 
 
-def _listed_otherwise(old: EffectivePolicies, new: EffectivePolicies) -> frozenset[tuple[GroupType, str]] | None:
-    """Return the devices and users that other groups list than before; None: others may have another shape as well."""
-    if old.filters.keys() != new.filters.keys() or old.named != new.named or old.index.dynamic != new.index.dynamic:
-        return None
-    if old.index is new.index:
-        return frozenset()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Doubt:
+    """Say who may have another shape than before, beside devices of which the directory tells something new."""
+
+    about_all: bool = False
+    members: Collection[Member] = ()
+    tests: Collection[Test] = ()
+    """Filters that find some of them."""
+
+
+def _doubt(old: EffectivePolicies | None, new: EffectivePolicies) -> _Doubt:
+    if old is None:
+        return _Doubt(about_all=True)
+    named = old.named ^ new.named
+    if {ALL_DEVICES, ALL_USERS} & named:
+        return _Doubt(about_all=True)
+    texts = old.filters.keys() ^ new.filters.keys()
+    tests = {(old.filters.get(text) or new.filters[text]) for text in texts}
+    sources = set(old.index.dynamic) ^ set(new.index.dynamic)
+    sources |= {source for source in new.index.dynamic if named & source.groups}
+    tests |= {source.holds for source in sources if source.groups & (old.named | new.named)}
+    return _Doubt(members=_listed_otherwise(old, new, named), tests=tests)
+
+
+def _listed_otherwise(old: EffectivePolicies, new: EffectivePolicies, named: frozenset[str]) -> Collection[Member]:
+    """Return the devices and users that other groups list than before, or groups that are named now or no more."""
     before, now = old.index.listed, new.index.listed
-    return frozenset(member for member in before.keys() | now.keys() if _differ(before.get(member), now.get(member)))
+    moved = {member for member, groups in now.items() if named & groups} if named else set[Member]()
+    if before is not now:
+        moved.update(member for member in before.keys() | now.keys() if _differ(before.get(member), now.get(member)))
+    return moved
+
+
+def _found(devices: Mapping[str, DirectoryDevice], tests: Collection[Test]) -> Iterator[str]:
+    if tests:
+        for device_id, device in devices.items():
+            attributes = attributes_of(device)
+            if any(test(attributes) for test in tests):
+                yield device_id
 
 
 def _differ(old: frozenset[str] | None, new: frozenset[str] | None) -> bool:
     return old is not new and old != new
 
 
-def _members_of(device: DirectoryDevice) -> Iterator[tuple[GroupType, str]]:
+def _members_of(device: DirectoryDevice) -> Iterator[Member]:
     yield GroupType.DEVICE, device.name
     for user in device.users:
         yield GroupType.USER, user

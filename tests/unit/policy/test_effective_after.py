@@ -15,9 +15,10 @@ from services.policy.model.directory import DirectoryDevice
 from services.policy.model.effective import EffectivePolicies
 from services.policy.model.memberships import MembershipIndex
 from services.policy.model.objects import Corpus
+from services.policy.model.roster import Roster
 from services.policy.usecases.documents import PolicyBook
 from tests.builders.elevation import certificate
-from tests.builders.estates import NAMES, USERS, one_device, one_group, rules_policy, settings_policy
+from tests.builders.estates import DEVICES, NAMES, USERS, one_device, one_group, rules_policy, settings_policy
 from tests.builders.nesting import nested_groups
 from tests.fakes.policy_delivery import (
     DEPROVISION_AFTER,
@@ -98,6 +99,26 @@ def test_what_follows_from_the_state_before_is_what_would_be_worked_out_from_not
             for user in ("", *USERS):
                 assert found.settings_policies(each, user) == fresh.settings_policies(each, user)
                 assert found.memberships(each, user) == fresh.memberships(each, user)
+
+
+@given(st.lists(st.tuples(edits(), st.lists(one_device(), max_size=1)), max_size=15))
+def test_the_roster_knows_the_shape_of_each_device_whatever_changes(
+    changes: list[tuple[Edit, list[DirectoryDevice]]],
+) -> None:
+    estate, roster = Estate(), Roster()
+    devices = {device_id: device(device_id, *USERS) for device_id in DEVICES}
+    found = EffectivePolicies(estate.corpus, estate.groups)
+    roster.take(found, devices)
+    for edit, changed in changes:
+        estate.take(edit)
+        before = {device_id: roster.shape(device_id) for device_id in devices}
+        devices = {**devices, **{each.device_id: each for each in changed}}
+        found = found.after(estate.corpus, estate.groups)
+        taken = roster.take(found, devices)
+        now = {device_id: found.shape(each) for device_id, each in devices.items()}
+        assert {device_id: roster.shape(device_id) for device_id in devices} == now
+        told = taken.moved.keys() | taken.changed
+        assert {device_id for device_id in devices if now[device_id] != before[device_id]} <= told
 
 
 @given(st.lists(nested_groups(), min_size=1, max_size=5), st.integers(0, 2))
