@@ -8,7 +8,7 @@ from elevation.assignment import Memberships, applicable
 from elevation.codec.document import encode_document
 from elevation.document import PolicyDocument, UserPolicy
 from elevation.lint.recognition import Recognition, recognitions
-from elevation.model import Device, User
+from elevation.model import Device, RulesPolicy, SettingsPolicy, User
 from elevation.settings import merge
 from epm.elevation.v1 import document_pb2
 from services.policy.model.directory import Directory, DirectoryDevice
@@ -21,7 +21,7 @@ class Plain:
 
     def __init__(self, corpus: Corpus, directory: Directory) -> None:
         self._corpus = corpus
-        self._policies = (
+        self._policies: tuple[SettingsPolicy | RulesPolicy, ...] = (
             *(stored.content for stored in corpus.settings_policies),
             *(stored.content for stored in corpus.rules_policies),
         )
