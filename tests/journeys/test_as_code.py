@@ -314,3 +314,28 @@ def test_a_plan_tells_what_lint_finds_and_whom_it_reaches(house: House) -> None:
     assert {finding["id"] for finding in told["findings"]} >= {"L4"}
     assert [(one["change"], one["device"]) for one in told["affected"]["affected"]] == [("GAINED", "ws-1")]
     assert told["notes"] == []
+
+
+def test_lint_of_the_server_tells_what_is_stored_and_what_files_would_make_of_it(house: House) -> None:
+    house.installed.must("epm", "apply", "-f", house.files("mine", tools(), vendor()))
+    other = house.files("other", tools("other"))
+
+    stored = house.installed.must("epm", "lint", "--server", "--output", "json").json()
+    drafted = house.installed.must("epm", "lint", "--server", "-f", other, "--output", "json").json()
+
+    assert {finding["name"] for finding in stored["findings"]} >= {"tools"}
+    assert {finding["name"] for finding in drafted["findings"]} == {"other"}
+    assert {finding["id"] for finding in drafted["findings"]} >= {"L4"}
+    assert {finding["file"] for finding in drafted["findings"]} == {str(other)}
+
+
+def test_an_apply_tells_what_lint_finds_and_writes_no_group_for_policies_that_lint_refuses(house: House) -> None:
+    applied = house.apply("-f", house.files("mine", tools(), vendor()))
+    group = "apiVersion: openepm/v1\nkind: Group\nmetadata: {name: new}\nspec: {type: DEVICE, filter: 'osVersion >= \"12\"'}\n"
+    decided = tools("decided") + "  assignments: {include: [{group: new}]}\n"
+    refused = house.apply("-f", house.files("theirs", group, decided))
+
+    assert "warning L4  ElevationRulesPolicy tools id: " in applied.errors
+    assert refused.code == 2
+    assert "(D23)" in refused.errors
+    assert "new" not in house.names("groups")

@@ -108,10 +108,10 @@ def test_what_lint_finds_is_told(console: Console, applied: FakeServer, *, dry_r
     applied.on(policies_pb2.ApplyPoliciesRequest, take)
     arguments = ("--dry-run",) if dry_run else ()
 
-    lines = apply(console, *EVERYTHING, arguments=arguments).out.splitlines()
+    lines = apply(console, *EVERYTHING, arguments=arguments).err.splitlines()[:3]
     found = apply(console, *EVERYTHING, arguments=(*arguments, "--output", "json")).json["findings"]
 
-    assert lines[-3:] == ["high L7  developer-tools id: is anywhere", "    users write", "    name a folder"]
+    assert lines == ["high L7  developer-tools id: is anywhere", "    users write", "    name a folder"]
     assert [(finding["id"], finding["severity"], finding["rule"]) for finding in found] == [("L7", "HIGH", "id")]
 
 
@@ -127,7 +127,7 @@ def test_what_lint_found_before_is_not_told_of_policies_that_were_not_written(
 
     applied.on(policies_pb2.ApplyPoliciesRequest, take)
 
-    assert "L7" not in apply(console, *EVERYTHING).out
+    assert "L7" not in apply(console, *EVERYTHING).err
 
 
 def test_services_with_nothing_to_apply_are_not_called(console: Console, applied: FakeServer) -> None:
