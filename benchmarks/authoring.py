@@ -10,9 +10,11 @@ results/authoring.json.
 """
 
 import argparse
+import asyncio
 import gc
 import json
 import statistics
+import tempfile
 import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -25,10 +27,12 @@ from typing import TypeVar
 
 from benchmarks.authored.estate import NOW, Estate, Size, lint_estate, with_object
 from benchmarks.authored.plain import Plain, pairs_a_second
+from benchmarks.authored.service import measure
 from elevation.document import PolicyDocument
 from elevation.lint.findings import Subject
 from elevation.lint.linter import Linter
 from elevation.model import Assignments, Group, Include, RulesPolicy, SettingsPolicy
+from services._chassis import logging
 from services.policy.codec.documents import DocumentMould, MouldMaker
 from services.policy.model.directory import Directory
 from services.policy.model.objects import AnyContent, Corpus
@@ -277,6 +281,7 @@ def main() -> None:
     asked = parser.parse_args()
     size = Size(devices=asked.devices, sets=asked.sets, policies=asked.policies, rules=asked.rules)
     estate = Estate(size)
+    logging.configure(level="warning", as_json=True)
     results: dict[str, object] = {"devices": size.devices, "sets": size.sets, "policies": size.policies}
     results["effective"] = effective = whole(estate, asked.rounds)
     print_table(f"effective policies of {size.devices} devices in {size.sets} sets", effective)
@@ -285,6 +290,9 @@ def main() -> None:
         print_table(f"change: {name}", figures)
     results["lint"] = lint = linted(estate, asked.rounds)
     print_table(f"lint of {size.policies} policies of {size.rules} rules", lint)
+    with tempfile.TemporaryDirectory() as folder:
+        results["service"] = calls = asyncio.run(measure(estate, Path(folder), asked.rounds))
+    print_table("calls of an administrator, with a database on disk", calls)
     RESULTS.write_text(json.dumps({**results, "rules": size.rules}, indent=2) + "\n", encoding="utf-8")
 
 

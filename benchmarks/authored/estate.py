@@ -197,7 +197,10 @@ class Estate:
             [Include(f"department-{(nth + 3) % DEPARTMENTS}", WINDOWS), Include(f"role-{(nth + 1) % ROLES}")],
             [Include(ALL_USERS, f'tag = "region-{nth % REGIONS}"')],
         )[number % 10]
-        excluded = (["kiosks"], [], [f"site-{(number + 2) % SITES}"], [])[number % 4]
+        # Who is excluded is of the kind that is included: devices, or users.
+        for_users = number % 10 in {4, 8}
+        left_out = "role-7" if for_users else "kiosks", "role-9" if for_users else f"site-{(number + 2) % SITES}"
+        excluded = ([left_out[0]], [], [left_out[1]], [])[number % 4]
         return Assignments(tuple(include), tuple(map(Exclude, excluded)))
 
     def _windows_rule(self, policy: int, place: int) -> Rule:
