@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import click
 
 from epmctl.errors import CommandError
+from epmctl.visible import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,35 +27,43 @@ class Entry:
 
 COMMANDS: Mapping[str, Entry] = {
     "simulate": Entry(
-        "epmctl.simulate", "simulate", "Decide elevation attempts, offline or as a device of the server would."
+        "epmctl.commands.simulate", "simulate", "Decide elevation attempts, offline or as a device of the server would."
     ),
     "demo": Entry("epmctl.demo.command", "demo", "Start everything in a temporary folder and show it at work."),
-    "serve": Entry("epmctl.serve", "serve", "Run the services, all in one process or one of them."),
-    "ca": Entry("epmctl.ca", "ca", "Make the certificates of separate services, and change the key that signs policy."),
-    "login": Entry("epmctl.login", "login", "Log in to a server, with a token or at an identity provider."),
+    "serve": Entry("epmctl.commands.serve", "serve", "Run the services, all in one process or one of them."),
+    "ca": Entry(
+        "epmctl.commands.ca", "ca", "Make the certificates of separate services, and change the key that signs policy."
+    ),
+    "login": Entry("epmctl.commands.login", "login", "Log in to a server, with a token or at an identity provider."),
     "lint": Entry("epmctl.linting.command", "lint", "Find what is accepted in documents and probably not meant."),
     "schema": Entry("epmctl.schema.command", "schema", "Print the JSON Schema of documents, for editors."),
-    "apply": Entry("epmctl.apply", "apply", "Make the server hold what the documents say."),
-    "plan": Entry("epmctl.plan", "plan", "Show what apply would change, and keep it for later."),
-    "export": Entry("epmctl.export", "export", "Write what the server holds as documents, one file each or a stream."),
-    "get": Entry("epmctl.get", "get", "Show objects that the server holds."),
-    "revisions": Entry("epmctl.revisions", "revisions", "Show what became of a policy, and take it back."),
-    "duplicate": Entry("epmctl.duplicate", "duplicate", "Make a policy or a certificate like another one."),
-    "delete": Entry("epmctl.delete", "delete", "Delete one object."),
-    "devices": Entry("epmctl.devices", "devices", "List devices, tell what became of them, and let them go."),
-    "groups": Entry("epmctl.groups", "groups", "Tell who is in a group."),
-    "users": Entry("epmctl.users", "users", "List the users that the server knows."),
-    "effective": Entry("epmctl.effective", "effective", "Tell what applies to a device or a user on it, and why."),
-    "preview": Entry(
-        "epmctl.preview", "preview", "Tell who would gain and lose which policies, before anything is saved."
+    "apply": Entry("epmctl.commands.apply", "apply", "Make the server hold what the documents say."),
+    "plan": Entry("epmctl.commands.plan", "plan", "Show what apply would change, and keep it for later."),
+    "export": Entry(
+        "epmctl.commands.export", "export", "Write what the server holds as documents, one file each or a stream."
     ),
-    "rule": Entry("epmctl.rule", "rule", "Make rules from what was seen on devices."),
-    "rollout": Entry("epmctl.rollout", "rollout", "Tell how far a policy has come, and watch it arrive."),
-    "audit": Entry("epmctl.audit", "audit", "List, export and verify the audit logs."),
-    "report": Entry("epmctl.report", "report", "Show what was elevated, by whom, and under which rule."),
-    "access": Entry("epmctl.access", "access", "Tell who may do what, who can do something, and why."),
-    "token": Entry("epmctl.token", "token", "Create, list and revoke administrators' tokens."),
-    "enrolment-token": Entry("epmctl.enrolment_token", "enrolment_token", "Create, list and revoke enrolment tokens."),
+    "get": Entry("epmctl.commands.get", "get", "Show objects that the server holds."),
+    "revisions": Entry("epmctl.commands.revisions", "revisions", "Show what became of a policy, and take it back."),
+    "duplicate": Entry("epmctl.commands.duplicate", "duplicate", "Make a policy or a certificate like another one."),
+    "delete": Entry("epmctl.commands.delete", "delete", "Delete one object."),
+    "devices": Entry("epmctl.commands.devices", "devices", "List devices, tell what became of them, and let them go."),
+    "groups": Entry("epmctl.commands.groups", "groups", "Tell who is in a group."),
+    "users": Entry("epmctl.commands.users", "users", "List the users that the server knows."),
+    "effective": Entry(
+        "epmctl.commands.effective", "effective", "Tell what applies to a device or a user on it, and why."
+    ),
+    "preview": Entry(
+        "epmctl.commands.preview", "preview", "Tell who would gain and lose which policies, before anything is saved."
+    ),
+    "rule": Entry("epmctl.commands.rule", "rule", "Make rules from what was seen on devices."),
+    "rollout": Entry("epmctl.commands.rollout", "rollout", "Tell how far a policy has come, and watch it arrive."),
+    "audit": Entry("epmctl.commands.audit", "audit", "List, export and verify the audit logs."),
+    "report": Entry("epmctl.commands.report", "report", "Show what was elevated, by whom, and under which rule."),
+    "access": Entry("epmctl.commands.access", "access", "Tell who may do what, who can do something, and why."),
+    "token": Entry("epmctl.commands.token", "token", "Create, list and revoke administrators' tokens."),
+    "enrolment-token": Entry(
+        "epmctl.commands.enrolment_token", "enrolment_token", "Create, list and revoke enrolment tokens."
+    ),
 }
 
 
@@ -94,7 +103,7 @@ def run(arguments: list[str]) -> int:
         result = cli.main(arguments, prog_name="epm", standalone_mode=False)
     except CommandError as error:
         for line in error.lines:
-            click.echo(line, err=True)
+            click.echo(visible(line), err=True)  # a server may have said what went wrong
         return error.exit_code
     except click.ClickException as error:
         error.show()

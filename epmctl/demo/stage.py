@@ -13,9 +13,9 @@ from typing import Any
 
 import tenacity
 
+from epmctl.commands.serve import READY
 from epmctl.demo.samples import Samples
 from epmctl.errors import CommandError
-from epmctl.serve import READY
 
 START_SECONDS = 30.0
 """How long a process may take to be ready."""

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc, lint_pb2
+from epmctl.ascode.drafts import DraftDocuments, refused
 from epmctl.client import APPLY_DEADLINE, Client, RefusedInputError
 from epmctl.documents.load import DocumentSet
 from epmctl.documents.model import Document
 from epmctl.documents.places import line_of
-from epmctl.drafts import DraftDocuments, refused
 from epmctl.linting.report import Found, Related
 from epmctl.plain import word_of
 

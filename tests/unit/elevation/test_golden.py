@@ -10,8 +10,8 @@ import pytest
 from elevation.decision import decide
 from elevation.effective import EffectivePolicies
 from elevation.explain import explain
-from epmctl.attempts import read_attempt
 from epmctl.documents.load import load
+from epmctl.simulation.attempts import read_attempt
 from tests.builders.elevation import GoldenCase, decision_form, golden_cases
 
 CASES = list(golden_cases())

@@ -7,8 +7,8 @@ import pytest
 
 from elevation.model import Attempt
 from elevation.words import Platform, Trigger
-from epmctl.attempts import read_attempt
 from epmctl.jsontext import JsonError, parse_json
+from epmctl.simulation.attempts import read_attempt
 from tests.builders.documents import HASH, attempt_json, file_json, grant_json
 from tests.builders.elevation import certificate, pem
 

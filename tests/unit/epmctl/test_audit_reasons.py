@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from auditchain.record import AuditRecord
-from epmctl.audit import _row
+from epmctl.commands.audit import _row
 
 
 @pytest.mark.parametrize(

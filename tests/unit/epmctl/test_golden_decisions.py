@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from epmctl.attemptfiles import AttemptSink, read_attempt_lines
-from epmctl.decisions import Simulator
 from epmctl.documents.load import load
 from epmctl.errors import Flaw
+from epmctl.simulation.attemptfiles import AttemptSink, read_attempt_lines
+from epmctl.simulation.decisions import Simulator
 from tests.builders.elevation import GoldenCase, golden_cases
 
 SCENARIOS = [(name, tuple(cases)) for name, cases in groupby(golden_cases(), key=lambda case: case.scenario)]

@@ -14,8 +14,8 @@ import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
+from epmctl.commands.serve import READY, announce
 from epmctl.main import run
-from epmctl.serve import READY, announce
 from services.allinone import ServiceSettings, init_data_dir
 
 EPM = Path(sys.executable).parent / "epm"

@@ -11,8 +11,8 @@ from elevation.explain import explain
 from elevation.model import Attempt, RulesPolicy, SettingsPolicy
 from epm.elevation.v1 import decision_pb2, event_pb2, rules_pb2
 from epm.policy.v1 import analysis_pb2
-from epmctl.attempts import read_attempt
 from epmctl.documents.load import load
+from epmctl.simulation.attempts import read_attempt
 from services._chassis.errors import InvalidError, NotFoundError, Problem
 from tests.builders.console import Console
 from tests.builders.documents import GROUP, RULES, SETTINGS, attempt_json, document, write_documents

@@ -28,9 +28,9 @@ from elevation.model import (
     User,
 )
 from epm.elevation.v1 import document_pb2
-from epmctl.attempts import read_attempt
-from epmctl.decisions import Simulator, decision_json, json_line
 from epmctl.documents.load import load
+from epmctl.simulation.attempts import read_attempt
+from epmctl.simulation.decisions import Simulator, decision_json, json_line
 from services._chassis.permits import Permit
 from services.policy.codec.documents import MouldMaker
 from services.policy.model.directory import DirectoryDevice

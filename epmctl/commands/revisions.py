@@ -7,10 +7,10 @@ from typing import Final, TypeVar, cast
 import click
 
 from epm.policy.v1 import revisions_pb2, revisions_pb2_grpc
+from epmctl.ascode.authored import content, find_authored, find_live, metadata_of, reference
 from epmctl.ascode.canonical import of_message
 from epmctl.ascode.difference import FieldAction, FieldChange, differences
 from epmctl.ascode.show import field_lines, finding_lines, may_colour
-from epmctl.authored import content, find_authored, find_live, metadata_of, reference
 from epmctl.client import APPLY_DEADLINE, Client, logged_in
 from epmctl.confirm import confirm, yes_option
 from epmctl.documents.model import Kind

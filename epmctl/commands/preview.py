@@ -6,10 +6,10 @@ from typing import Final, cast
 import click
 
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
-from epmctl.authored import find_authored, reference
+from epmctl.ascode.authored import find_authored, reference
+from epmctl.ascode.drafts import DraftDocuments, refused
 from epmctl.client import APPLY_DEADLINE, Client, RefusedInputError, logged_in
 from epmctl.documents.load import load
-from epmctl.drafts import DraftDocuments, refused
 from epmctl.errors import BadInputError
 from epmctl.output import Plain, Record, output_option, print_json, print_table
 from epmctl.plain import to_plain

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from elevation.model import Attempt
-from epmctl.attempts import read_attempt
 from epmctl.documents.files import STDIN, read_text, reason, shown
 from epmctl.errors import Flaw
 from epmctl.jsontext import JsonError, parse_json
+from epmctl.simulation.attempts import read_attempt
 
 MAX_ATTEMPT_BYTES: Final = 10 * 1024 * 1024
 

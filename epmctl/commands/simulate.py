@@ -10,11 +10,11 @@ from typing import Final
 
 import click
 
-from epmctl.attemptfiles import AttemptSink, read_attempt_file, read_attempt_lines
-from epmctl.decisions import Simulator
 from epmctl.documents.files import STDIN
 from epmctl.documents.load import read_documents
 from epmctl.errors import BadInputError, Flaw
+from epmctl.simulation.attemptfiles import AttemptSink, read_attempt_file, read_attempt_lines
+from epmctl.simulation.decisions import Simulator
 
 _PLACES_HELP: Final = (
     "Documents to decide by, with --server on top of what it holds: a file, or the *.yaml and *.yml of a folder; more may"
@@ -58,7 +58,7 @@ def simulate(
     documents = read_documents(places, flaws, closed=not by_server) if places else None
     if by_server:
         # gRPC takes as long to import as everything else together.
-        from epmctl.simulateserver import ServerSimulator  # noqa: PLC0415
+        from epmctl.simulation.onserver import ServerSimulator  # noqa: PLC0415
 
         asking = ServerSimulator(
             documents, explained=explained, with_settings=with_settings, indented=attempt is not None

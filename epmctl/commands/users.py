@@ -3,7 +3,7 @@
 import click
 
 from epmctl.client import logged_in
-from epmctl.get import print_objects
+from epmctl.commands.get import print_objects
 from epmctl.kinds.registry import each_object, find_kind
 from epmctl.output import output_option
 

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from epm.device.v1 import groups_pb2, groups_pb2_grpc
 from epm.policy.v1 import policies_pb2, policies_pb2_grpc
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
-from epmctl.authored import AUTHORED, find_live, metadata_of
+from epmctl.ascode.authored import AUTHORED, find_live, metadata_of
 from epmctl.client import Client, logged_in
 from epmctl.confirm import confirm, yes_option
 from epmctl.documents.model import Kind

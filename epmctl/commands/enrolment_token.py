@@ -10,8 +10,8 @@ import click
 
 from epm.device.v1 import devices_pb2, devices_pb2_grpc
 from epmctl.client import logged_in
-from epmctl.devices import identifier_of
-from epmctl.get import print_objects
+from epmctl.commands.devices import identifier_of
+from epmctl.commands.get import print_objects
 from epmctl.kinds.registry import each_object, find_kind
 from epmctl.moments import METAVAR, future
 from epmctl.output import output_option, print_json, whole_seconds

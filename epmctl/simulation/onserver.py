@@ -15,12 +15,12 @@ from elevation.codec.words import encode_word
 from elevation.model import Attempt
 from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
+from epmctl.ascode.drafts import DraftDocuments, refused
 from epmctl.client import Client, RefusedInputError, logged_in
-from epmctl.decisions import decision_json, json_line
 from epmctl.documents.load import DocumentSet
-from epmctl.drafts import DraftDocuments, refused
 from epmctl.errors import BadInputError, CommandError
 from epmctl.plain import to_timestamp
+from epmctl.simulation.decisions import decision_json, json_line
 
 _KNOWN_THERE = "groups and attributes of the attempt are not used: the server knows those of the device and its user"
 

@@ -13,8 +13,8 @@ from google.protobuf.message import Message
 
 from epm.device.v1 import devices_pb2, devices_pb2_grpc
 from epmctl.client import CallError, Client, logged_in
+from epmctl.commands.get import print_object, print_objects
 from epmctl.errors import BadInputError
-from epmctl.get import print_object, print_objects
 from epmctl.kinds.model import at, time_at
 from epmctl.kinds.registry import each_object, find_kind, find_object
 from epmctl.output import Record, print_json, print_table, print_yaml

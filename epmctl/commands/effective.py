@@ -6,9 +6,9 @@ from typing import Final
 import click
 
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
+from epmctl.ascode.drafts import DraftDocuments, refused
 from epmctl.client import RefusedInputError, logged_in
 from epmctl.documents.load import load
-from epmctl.drafts import DraftDocuments, refused
 from epmctl.output import Plain, output_option, print_json, print_table, show
 from epmctl.plain import to_plain
 

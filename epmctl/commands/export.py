@@ -73,7 +73,7 @@ def _tidy(folder: Path, kinds: Sequence[Kind], live: Live, owner: Owner | None, 
     """Say which files describe what the server does not hold, and remove them where that was asked for."""
     for leftover in leftovers(folder, kinds, live.objects, owner):
         kind, name = leftover.ref
-        what = f"{leftover.path}: the server holds no {OBJECT_KINDS[kind].singular} {show(name)}"
+        what = f"{show(str(leftover.path))}: the server holds no {OBJECT_KINDS[kind].singular} {show(name)}"
         if not clean:
             click.echo(f"{what}; --clean removes the file", err=True)
             continue

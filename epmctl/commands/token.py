@@ -10,7 +10,7 @@ import click
 
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from epmctl.client import logged_in
-from epmctl.get import print_objects
+from epmctl.commands.get import print_objects
 from epmctl.kinds.registry import each_object, find_kind
 from epmctl.moments import METAVAR, future
 from epmctl.output import output_option, print_json, whole_seconds

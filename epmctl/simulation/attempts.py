@@ -12,8 +12,8 @@ from typing import Final
 
 from elevation.model import Attempt, Attributes, Certificate, Device, FileEvidence, Grant, Parent, Signer, User
 from elevation.words import Platform, Trigger
-from epmctl.jsonfields import Json, JsonReader, shown
 from epmctl.jsontext import RepeatedKeys
+from epmctl.simulation.jsonfields import Json, JsonReader, shown
 
 _TOP: Final = frozenset(
     {"device", "user", "trigger", "platform", "file", "arguments", "parent", "grants", "policyConfirmed", "now"}

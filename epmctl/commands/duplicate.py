@@ -3,8 +3,8 @@
 import click
 
 from epm.policy.v1 import policies_pb2, policies_pb2_grpc
+from epmctl.ascode.authored import content, find_authored, reference
 from epmctl.ascode.show import finding_lines, may_colour
-from epmctl.authored import content, find_authored, reference
 from epmctl.client import logged_in
 from epmctl.documents.written import to_document
 from epmctl.output import output_option, print_json, show
