@@ -24,6 +24,8 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _FRACTION: Final = re.compile(r"\.\d+(?=Z$)")
 _GAP: Final = "  "
+_UNSHOWN: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Characters that JSON may hold as they are, and that a terminal acts upon."""
 _NOTHING: Final = "-"
 _WIDE: Final = frozenset({"W", "F"})
 
@@ -38,7 +40,13 @@ def output_option(command: F) -> F:
 
 def print_json(value: Plain) -> None:
     """Print a value as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(to_json(value, indent=2))
+
+
+def to_json(value: Plain, *, indent: int | None = None) -> str:
+    """Write a value as JSON that moves no cursor when it is shown."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Plain]]) -> None:

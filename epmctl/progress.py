@@ -1,6 +1,5 @@
 """Show a rollout while it happens: a bar that is drawn over and over on a terminal, a line for each change elsewhere."""
 
-import json
 import shutil
 from types import TracebackType
 from typing import Final, Self
@@ -8,7 +7,7 @@ from typing import Final, Self
 import click
 
 from epm.policy.v1 import rollouts_pb2
-from epmctl.output import whole_seconds
+from epmctl.output import to_json, whole_seconds
 from epmctl.plain import to_plain
 
 _BAR: Final = 30
@@ -36,7 +35,7 @@ class RolloutDisplay:
     def show(self, rollout: rollouts_pb2.Rollout) -> None:
         """Print a rollout."""
         if self._json:
-            click.echo(json.dumps(to_plain(rollout), ensure_ascii=False))
+            click.echo(to_json(to_plain(rollout)))
         elif self._live:
             width = shutil.get_terminal_size().columns - 1
             line = f"{bar(rollout)} {counts(rollout)}"[:width]

@@ -54,8 +54,14 @@ def file_names(refs: Iterable[Ref]) -> Mapping[Ref, Path]:
 
 
 def write_folder(folder: Path, documents: Mapping[Ref, Record]) -> int:
-    """Write every document into its file; return how many files changed. Other files stay."""
+    """Write every document into its file; return how many files changed. Other files stay.
+
+    Raises CommandError where the folder of a kind is a link: what it leads to may be anywhere.
+    """
     names = file_names(documents)
+    for place in dict.fromkeys(folder / name.parent for name in names.values()):
+        if place.is_symlink():
+            raise CommandError(f"{place}: is a link to another place; put a folder there, or remove it")
     return sum(_write(folder / names[ref], to_yaml(document)) for ref, document in documents.items())
 
 
@@ -65,6 +71,8 @@ def leftovers(folder: Path, kinds: Iterable[Kind], held: Container[Ref], owner: 
     A file that holds anything else, or that cannot be read, is somebody's own and is left alone.
     """
     for kind in kinds:
+        if (folder / OBJECT_KINDS[kind].name).is_symlink():
+            continue
         for path in sorted((folder / OBJECT_KINDS[kind].name).glob(f"*{SUFFIX}")):
             document = _only_document(path)
             if document is None or document.kind is not kind or (kind, document.name) in held:

@@ -95,7 +95,10 @@ def read_plan(place: str) -> PlanFile:
     content = whole.get("content")
     if not isinstance(content, dict) or whole.get("digest") != _digest(content):
         raise BadInputError(f"{place}: is damaged or was changed by hand; plan again")
-    return _read_content(content)
+    try:
+        return _read_content(content)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise BadInputError(f"{place}: is no plan of epm's, for all that its digest is right; plan again") from None
 
 
 def refuse_other_server(plan: PlanFile, here: Installation, place: str) -> None:
@@ -126,7 +129,7 @@ def _content(plan: PlanFile) -> dict[str, Plain]:
 
 
 def _read_content(content: dict[str, object]) -> PlanFile:
-    """Read what `_content` wrote; the digest vouches for its form."""
+    """Read what `_content` wrote; anybody can make a digest, so that whatever does not fit raises."""
     owner = cast("dict[str, str] | None", content["owner"])
     expected = cast("list[dict[str, str]]", content["expected"])
     return PlanFile(

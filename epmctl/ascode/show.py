@@ -16,6 +16,7 @@ from epmctl.ascode.outlook import Outlook
 from epmctl.ascode.plan import Action, Drift, ObjectChange, Plan
 from epmctl.output import Plain, show
 from epmctl.plain import to_plain, word_of
+from epmctl.visible import visible
 
 LONGEST_VALUE: Final = 120
 MOST_NAMED: Final = 10
@@ -48,7 +49,7 @@ def print_plan(plan: Plan, outlook: Outlook, notes: Sequence[str]) -> None:
     for line in _lines(plan, outlook):
         click.echo(line, color=colour)
     for note in (*notes, *outlook.untold):
-        click.echo(note, err=True)
+        click.echo(visible(note), err=True)
 
 
 def as_json(plan: Plan, outlook: Outlook, notes: Sequence[str]) -> dict[str, Plain]:
@@ -145,7 +146,7 @@ def finding_lines(finding: lint_pb2.Finding) -> Iterator[str]:
     """Say in lines what lint finds."""
     severity = word_of(lint_pb2.Severity.DESCRIPTOR, finding.severity) or ""
     where = " ".join(show(part) for part in (finding.kind, finding.name, finding.rule) if part)
-    said = f"{severity.lower()} {finding.id}  {where}: {show(finding.message)}"
+    said = f"{severity.lower()} {show(finding.id)}  {where}: {show(finding.message)}"
     yield click.style(said, fg=_SEVERITIES.get(severity, "cyan"))
     yield from (f"    {show(text)}" for text in (finding.why, finding.remedy) if text)
 

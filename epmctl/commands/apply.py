@@ -24,6 +24,7 @@ from epmctl.output import output_option, print_json, show
 from epmctl.plain import to_plain
 from epmctl.profile import Profile, find_profile
 from epmctl.reason import reason_option
+from epmctl.visible import visible
 
 _PLACES_HELP: Final = "Documents to apply: a file, or the *.yaml and *.yml of a folder; again for more; - for stdin."
 
@@ -94,7 +95,7 @@ def _say(prepared: Prepared) -> None:
             what = "goes" if one.action is Action.DELETE else "the files put it back"
             click.echo(f"{one.ref[0].name} {show(one.ref[1])}: {said}; {what}", err=True)
     for note in prepared.notes:
-        click.echo(note, err=True)
+        click.echo(visible(note), err=True)
 
 
 def _write(application: Application, output: str) -> None:
@@ -113,7 +114,7 @@ def _print(outcomes: Sequence[Outcome], findings: Sequence[lint_pb2.Finding], ou
         print_json({"dryRun": dry_run, "objects": objects, "findings": [to_plain(finding) for finding in findings]})
         return
     for outcome in outcomes:
-        click.echo(f"{outcome.action.lower():<9}  {outcome.kind} {show(outcome.name)}")
+        click.echo(f"{outcome.action.lower():<9}  {show(outcome.kind)} {show(outcome.name)}")
     for finding in findings:
         for line in finding_lines(finding):
             click.echo(line, err=True)

@@ -41,12 +41,12 @@ def as_json(findings: Sequence[Found]) -> dict[str, Plain]:
 def _object_lines(findings: Sequence[Found]) -> Iterator[str]:
     first = findings[0]
     file = f"  ({show(first.file)})" if first.file else ""
-    yield click.style(f"{first.kind} {show(first.name)}" if first.name else _UNSEEN, bold=True) + file
+    yield click.style(f"{show(first.kind)} {show(first.name)}" if first.name else _UNSEEN, bold=True) + file
     for found in findings:
         severity = click.style(f"{found.severity:<7}", fg=_COLOURS.get(found.severity))
         line = f", line {found.line}" if found.line else ""
         rule = f"rule {show(found.rule)}, " if found.rule else ""
-        yield f"  {severity} {found.check:<3}  {rule}{found.path or 'the object itself'}{line}"
+        yield f"  {severity} {show(found.check):<3}  {rule}{show(found.path) if found.path else 'the object itself'}{line}"
         yield f"      {show(found.message)}"
         yield f"      why: {show(found.why)}"
         yield f"      mend: {show(found.remedy)}"
@@ -59,7 +59,7 @@ def _object_lines(findings: Sequence[Found]) -> Iterator[str]:
 def _named(other: Related) -> str:
     if not other.name:
         return _UNSEEN
-    return f"{other.kind} {show(other.name)}" + (f"/{show(other.rule)}" if other.rule else "")
+    return f"{show(other.kind)} {show(other.name)}" + (f"/{show(other.rule)}" if other.rule else "")
 
 
 def _form(found: Found) -> Plain:

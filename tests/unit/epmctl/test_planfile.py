@@ -1,5 +1,6 @@
 """Plans are kept whole, for one server, and readable by their owner alone."""
 
+import hashlib
 import json
 import stat
 from dataclasses import replace
@@ -81,6 +82,16 @@ def test_a_plan_that_was_cut_off_and_what_is_no_plan_are_refused(tmp_path: Path)
     for text in ((tmp_path / "p").read_text()[:-9], "", "[]", "{}", "kind: Group"):
         (tmp_path / "q").write_text(text)
         assert refused(tmp_path / "q") == "holds no plan; epm plan -o FILE writes one"
+
+
+@pytest.mark.parametrize("change", [{"deletions": None}, {"expected": [{"kind": "Nothing", "name": "a", "etag": ""}]}])
+def test_what_is_no_plan_is_refused_with_the_right_digest_too(tmp_path: Path, change: dict[str, object]) -> None:
+    write_plan(tmp_path / "p", plan())
+    whole = json.loads((tmp_path / "p").read_text())
+    content = {**whole["content"], **change}
+    digest = hashlib.sha256(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    (tmp_path / "p").write_text(json.dumps({**whole, "content": content, "digest": digest}))
+    assert refused(tmp_path / "p") == "is no plan of epm's, for all that its digest is right; plan again"
 
 
 def test_a_plan_of_another_version_is_refused(tmp_path: Path) -> None:
