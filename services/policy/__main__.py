@@ -46,15 +46,15 @@ from services.policy.store.rollouts import SqlPictures
 from services.policy.store.tables import AUDIT
 from services.policy.streams import Manners
 from services.policy.usecases.admission import ending
+from services.policy.usecases.analysis.drafted import Drafting
+from services.policy.usecases.analysis.lint_desk import LintDesk
+from services.policy.usecases.analysis.simulation import Simulation
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.documents import PolicyBook
-from services.policy.usecases.drafted import Drafting
-from services.policy.usecases.linting import LintDesk
 from services.policy.usecases.means import Means
 from services.policy.usecases.newest import newest_corpus
 from services.policy.usecases.rollout import Convergence
 from services.policy.usecases.rollout_watch import PictureFeed
-from services.policy.usecases.simulation import Simulation
 from services.policy.workers import CorpusFollower, DeliveryWriter
 
 SERVICE = "policy"

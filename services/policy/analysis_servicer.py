@@ -10,13 +10,13 @@ from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
 from services._chassis.caller import current_permit
 from services.policy.codec import analysis, previews, proposals
 from services.policy.codec.linting import lint_to_proto, lint_wanted_from_proto
-from services.policy.usecases.drafted import Drafting
-from services.policy.usecases.lint import lint
-from services.policy.usecases.linting import LintDesk
-from services.policy.usecases.preview import preview_assignments
-from services.policy.usecases.proposal import propose_rule
-from services.policy.usecases.reach import effective_policy
-from services.policy.usecases.simulation import Simulation
+from services.policy.usecases.analysis.drafted import Drafting
+from services.policy.usecases.analysis.lint import lint
+from services.policy.usecases.analysis.lint_desk import LintDesk
+from services.policy.usecases.analysis.preview import preview_assignments
+from services.policy.usecases.analysis.proposal import propose_rule
+from services.policy.usecases.analysis.reach import effective_policy
+from services.policy.usecases.analysis.simulation import Simulation
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

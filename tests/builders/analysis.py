@@ -17,11 +17,11 @@ from services._chassis.server import ServiceParts
 from services._chassis.times import time_to_proto
 from services.policy.analysis_servicer import AnalysisServicer
 from services.policy.model.objects import Stored
-from services.policy.usecases.drafted import Drafting
-from services.policy.usecases.linting import LintDesk
+from services.policy.usecases.analysis.drafted import Drafting
+from services.policy.usecases.analysis.lint_desk import LintDesk
+from services.policy.usecases.analysis.simulation import Simulation
 from services.policy.usecases.means import Means
 from services.policy.usecases.newest import newest_corpus
-from services.policy.usecases.simulation import Simulation
 from tests.builders.doors import OpenDoors, bearer, open_doors
 from tests.builders.elevation import HASH, policy, rule
 from tests.builders.refusals import Refusal, refusal_of

@@ -24,11 +24,11 @@ from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
 from services.policy.analysis_servicer import AnalysisServicer
 from services.policy.store.objects import SqlStore
-from services.policy.usecases.drafted import Drafting
-from services.policy.usecases.linting import LintDesk
+from services.policy.usecases.analysis.drafted import Drafting
+from services.policy.usecases.analysis.lint_desk import LintDesk
+from services.policy.usecases.analysis.simulation import Simulation
 from services.policy.usecases.means import Means
 from services.policy.usecases.newest import newest_corpus
-from services.policy.usecases.simulation import Simulation
 from tests.builders.authoring_service import Service
 from tests.builders.doors import bearer, open_doors
 from tests.builders.elevation import HASH

@@ -12,7 +12,7 @@ from epm.policy.v1 import policies_pb2, policies_pb2_grpc
 from services.policy.admin_servicer import desk
 from services.policy.codec.authored import settings_policy_to_proto
 from services.policy.store import objects
-from services.policy.usecases import linting
+from services.policy.usecases.analysis import lint_desk
 from tests.builders.doors import bearer
 from tests.builders.installation import PATIENCE, Installation, installation
 from tests.builders.policy import settings_policy
@@ -102,7 +102,7 @@ def test_a_server_killed_before_lint_is_done_has_the_new_state_whole_and_tells_w
     house: Installation,
 ) -> None:
     weak = {"settings_policy": policy("weak", default_response=DefaultResponse.USER_CONFIRMED)}
-    serve_to_die(house, linting.__name__, "LintDesk.findings")
+    serve_to_die(house, lint_desk.__name__, "LintDesk.findings")
     with pytest.raises(grpc.RpcError):
         call(house, "CreateSettingsPolicy", **weak, request_id="untold")
     killed(house, "server")

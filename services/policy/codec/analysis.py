@@ -18,8 +18,8 @@ from services.policy.codec.overlays import flaws_beside_draft, overlay_from_prot
 from services.policy.model.objects import kind_of
 from services.policy.model.origins import EffectiveSettings
 from services.policy.model.reach import Reach, ToldReason
-from services.policy.usecases.reach import EffectivePolicy, ReachWanted
-from services.policy.usecases.simulation import Simulated, SimulationWanted
+from services.policy.usecases.analysis.reach import EffectivePolicy, ReachWanted
+from services.policy.usecases.analysis.simulation import Simulated, SimulationWanted
 
 _TRIGGERS = {
     event_pb2.TRIGGER_UNSPECIFIED: Trigger.REQUEST,

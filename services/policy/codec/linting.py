@@ -8,7 +8,7 @@ from services._chassis.errors import InvalidError, Problem
 from services.policy.codec.drafts import kind_from_proto
 from services.policy.codec.findings import findings_to_proto
 from services.policy.codec.overlays import flaws_beside_draft, overlay_from_proto
-from services.policy.usecases.lint import LintWanted, NamedObject
+from services.policy.usecases.analysis.lint import LintWanted, NamedObject
 
 MOST_IN_A_MESSAGE = 500
 

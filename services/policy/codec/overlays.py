@@ -16,7 +16,7 @@ from services.policy.codec.drafts import (
 )
 from services.policy.model.drafts import Draft
 from services.policy.model.objects import AnyContent
-from services.policy.usecases.drafted import Deletion, DraftedGroup, Overlay
+from services.policy.usecases.analysis.drafted import Deletion, DraftedGroup, Overlay
 
 _GROUP_TYPES = {
     policies_pb2.PENDING_GROUP_TYPE_DEVICE: GroupType.DEVICE,

@@ -5,7 +5,7 @@ import hashlib
 from epm.policy.v1 import analysis_pb2, policies_pb2
 from services.policy.codec.overlays import flaws_beside_draft, overlay_from_proto
 from services.policy.model.preview import ReachChange
-from services.policy.usecases.preview import Affected, Count, Preview, PreviewWanted
+from services.policy.usecases.analysis.preview import Affected, Count, Preview, PreviewWanted
 
 _CHANGES = {
     ReachChange.GAINED: analysis_pb2.REACH_CHANGE_GAINED,

@@ -16,7 +16,7 @@ from services.policy.codec.findings import findings_to_proto
 from services.policy.model.certificates import fingerprint_of
 from services.policy.model.evidence import Evidence, Wishes
 from services.policy.model.findings import MOST_FINDINGS
-from services.policy.usecases.proposal import ProposalWanted, ProposedPolicy
+from services.policy.usecases.analysis.proposal import ProposalWanted, ProposedPolicy
 
 _MISSING = "is missing; set it"
 

@@ -9,7 +9,7 @@ from elevation.model import Group, GroupType, ReusableCertificate, RulesPolicy
 from services._chassis.errors import InvalidError
 from services.policy.model.drafts import Draft
 from services.policy.model.objects import AnyContent, kind_of
-from services.policy.usecases.drafted import Deletion, Drafted, DraftedGroup, Drafting, Overlay
+from services.policy.usecases.analysis.drafted import Deletion, Drafted, DraftedGroup, Drafting, Overlay
 from services.policy.usecases.means import Means
 from tests.builders.elevation import HASH, certificate, rule
 from tests.builders.rollouts import ALL, World

@@ -12,7 +12,7 @@ from elevation.model import RulesPolicy
 from services.policy.model.edits import Touched
 from services.policy.model.findings import subject_of
 from services.policy.model.objects import Corpus
-from services.policy.usecases.linting import LintDesk
+from services.policy.usecases.analysis.lint_desk import LintDesk
 from tests.builders.linted import sound, tools
 from tests.fakes.clock import NOW
 from tests.fakes.policy_delivery import FakeDirectories, corpus

@@ -24,12 +24,12 @@ from services.policy.codec.drafts import rules_policy_from_proto
 from services.policy.codec.proposals import proposed_to_proto
 from services.policy.model.certificates import fingerprint_of
 from services.policy.model.evidence import Evidence, Wishes
+from services.policy.usecases.analysis.drafted import Drafting
+from services.policy.usecases.analysis.lint_desk import LintDesk
+from services.policy.usecases.analysis.proposal import ProposalWanted, ProposedPolicy, propose_rule
 from services.policy.usecases.authoring import create_object, update_object
-from services.policy.usecases.drafted import Drafting
-from services.policy.usecases.linting import LintDesk
 from services.policy.usecases.means import Means
 from services.policy.usecases.newest import newest_corpus
-from services.policy.usecases.proposal import ProposalWanted, ProposedPolicy, propose_rule
 from services.policy.usecases.scope import CREATE, UPDATE
 from tests.builders.authoring import desk_at
 from tests.builders.elevation import HASH, certificate, policy, rule

@@ -34,9 +34,9 @@ from epmctl.simulation.decisions import Simulator, decision_json, json_line
 from services._chassis.permits import Permit
 from services.policy.codec.documents import MouldMaker
 from services.policy.model.directory import DirectoryDevice
-from services.policy.usecases.drafted import Drafting
+from services.policy.usecases.analysis.drafted import Drafting
+from services.policy.usecases.analysis.simulation import Simulated, Simulation, SimulationWanted
 from services.policy.usecases.means import Means
-from services.policy.usecases.simulation import Simulated, Simulation, SimulationWanted
 from tests.builders.elevation import GoldenCase, golden_cases
 from tests.builders.rollouts import ALL, World
 from tests.fakes.clock import NOW

@@ -13,8 +13,8 @@ from services.policy.model.effective import governed
 from services.policy.model.objects import Stored
 from services.policy.model.origins import EffectiveSettings
 from services.policy.model.reach import Reach, Viewpoint, reach_of, without_name
-from services.policy.usecases.devices import device_problems, effective_settings, visible_device
-from services.policy.usecases.drafted import Drafted, Drafting, Overlay
+from services.policy.usecases.analysis.devices import device_problems, effective_settings, visible_device
+from services.policy.usecases.analysis.drafted import Drafted, Drafting, Overlay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

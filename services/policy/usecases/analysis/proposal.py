@@ -21,7 +21,7 @@ from services.policy.model.findings import not_accepted, subject_of
 from services.policy.model.objects import Corpus, Stored, kind_of
 from services.policy.model.proposal import Proposal, propose
 from services.policy.ports import Linting
-from services.policy.usecases.drafted import Drafted, Drafting, Overlay
+from services.policy.usecases.analysis.drafted import Drafted, Drafting, Overlay
 
 MOST_EXISTING: Final = 200
 """Rules that recognise the file already of which an answer tells."""

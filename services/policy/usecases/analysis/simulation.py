@@ -17,9 +17,9 @@ from services.policy.model.directory import DirectoryDevice
 from services.policy.model.effective import EffectivePolicies
 from services.policy.model.origins import EffectiveSettings
 from services.policy.ports import Deliveries
-from services.policy.usecases.devices import device_problems, effective_settings, visible_device
+from services.policy.usecases.analysis.devices import device_problems, effective_settings, visible_device
+from services.policy.usecases.analysis.drafted import Drafted, Drafting, Overlay, hidden
 from services.policy.usecases.documents import PolicyBook
-from services.policy.usecases.drafted import Drafted, Drafting, Overlay, hidden
 
 MOST_COMPILED = 32
 """Compiled policies that are kept: a test run asks for many attempts of few users."""

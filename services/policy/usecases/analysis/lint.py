@@ -23,8 +23,8 @@ from services.policy.model.findings import (
     visible_keys,
 )
 from services.policy.model.objects import AnyContent, Corpus, assignments_of, kind_of, targets_of
-from services.policy.usecases.drafted import Drafting, Overlay, corpus_over, groups_over
-from services.policy.usecases.linting import LintDesk
+from services.policy.usecases.analysis.drafted import Drafting, Overlay, corpus_over, groups_over
+from services.policy.usecases.analysis.lint_desk import LintDesk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from services._chassis.errors import NotFoundError, Problem
 from services._chassis.permits import Permit
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.origins import EffectiveSettings, traced
-from services.policy.usecases.drafted import Drafted, hidden
+from services.policy.usecases.analysis.drafted import Drafted, hidden
 
 
 def device_problems(device: str) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from services.policy.model.directory import DirectoryDevice
 from services.policy.model.effective import governed
 from services.policy.model.objects import Corpus, kind_of
 from services.policy.model.preview import Comparison, ReachChange, Ref, Seats, Situation
-from services.policy.usecases.drafted import Drafted, Drafting, Overlay, corpus_over, groups_over, hidden
+from services.policy.usecases.analysis.drafted import Drafted, Drafting, Overlay, corpus_over, groups_over, hidden
 
 _KEY = (str, str, str, str, str, int)
 
