@@ -135,7 +135,11 @@ def test_what_no_save_accepts_is_what_lint_finds_as_errors_in_each_policy(estate
         ),
         settings_policies=tuple(replace(policy, lint=ignores) for policy in estate.settings_policies),
     )
-    authored = (*estate.settings_policies, *estate.rules_policies, *estate.certificates.values())
+    authored: tuple[SettingsPolicy | RulesPolicy | ReusableCertificate, ...] = (
+        *estate.settings_policies,
+        *estate.rules_policies,
+        *estate.certificates.values(),
+    )
     blocking = [finding for content in authored for finding in find_blocking(content, estate.groups)]
     errors = [found for found in lint(estate) if found.severity is Severity.ERROR and not found.ignored_because]
     assert sorted(blocking, key=repr) == sorted(errors, key=repr)
