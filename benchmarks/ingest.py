@@ -144,7 +144,7 @@ def rows_in(sent: Sequence[Journal]) -> list[Row]:
             told = agent_pb2.StreamEventsRequest.FromString(body).batch
             received = microseconds(SystemClock().now())
             batch = batch_from_proto(told, device_id=f"device-{key}", device_name="name", received=received)
-            rows += rows_of([batch], {name_of(batch): key}).events[ATTEMPTS]
+            rows += rows_of([batch], {name_of(batch): key}, 1).events[ATTEMPTS]
     return rows
 
 

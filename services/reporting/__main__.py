@@ -36,7 +36,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     await upgrade(database)
     audit = await AuditLog.open(settings, database, AUDIT, clock)
     refused = RefusalWriter.on(database, AUDIT, clock.now)
-    sink, streams = DurableSink.on(database.url), OpenStreams()
+    sink, streams = DurableSink.on(database.url, database.changes.announce), OpenStreams()
     writer = GroupCommitWriter(sink)
     identity = settings.identity_of(SERVICE)
     rbac = open_channel(settings.rbac, ca=settings.ca, identity=identity)

@@ -32,6 +32,10 @@ class Target:
         values = ", ".join([placeholder] * len(self.columns))
         return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
 
+    def value(self, row: Row, column: str) -> object:
+        """Return a row's value of a column."""
+        return row[self.columns.index(column)]
+
 
 def _target(table: sa.Table, *columns: str) -> Target:
     unknown = set(columns) - set(table.c.keys())
@@ -41,7 +45,7 @@ def _target(table: sa.Table, *columns: str) -> Target:
 
 
 _ARRIVAL = ("device_id", "device_name", "received")
-ATTEMPTS = _target(tables.ATTEMPT, "journal_key", *AttemptRecord._fields, *_ARRIVAL)
+ATTEMPTS = _target(tables.ATTEMPT, "journal_key", *AttemptRecord._fields, *_ARRIVAL, "stored")
 COMPLETIONS = _target(tables.COMPLETION, "journal_key", *CompletionRecord._fields, *_ARRIVAL)
 DIAGNOSTICS = _target(tables.DIAGNOSTIC, "journal_key", *DiagnosticRecord._fields, *_ARRIVAL)
 GAPS = _target(tables.GAP, "journal_key", "first_seq", "last_seq", "noticed")
@@ -66,15 +70,19 @@ def name_of(batch: Batch) -> JournalName:
     return batch.device_id, batch.journal_id.replace("\0", "?")[:LONGEST_JOURNAL_SHOWN]
 
 
-def rows_of(batches: Sequence[Batch], keys: Mapping[JournalName, int]) -> Rows:
-    """Return the rows of the batches, whose journals have these keys."""
+def rows_of(batches: Sequence[Batch], keys: Mapping[JournalName, int], stored: int) -> Rows:
+    """Return the rows of the batches, whose journals have these keys; `stored` is the number of their transaction."""
     rows = Rows()
     for position, batch in enumerate(batches):
         head, tail = (keys.get(name_of(batch), 0),), (batch.device_id, batch.device_name, batch.received)
-        kinds = ((ATTEMPTS, batch.attempts), (COMPLETIONS, batch.completions), (DIAGNOSTICS, batch.diagnostics))
-        for target, records in kinds:
+        kinds = (
+            (ATTEMPTS, batch.attempts, (*tail, stored)),
+            (COMPLETIONS, batch.completions, tail),
+            (DIAGNOSTICS, batch.diagnostics, tail),
+        )
+        for target, records, end in kinds:
             if records:
-                rows.events[target] += [head + record + tail for record in records]
+                rows.events[target] += [head + record + end for record in records]
                 rows.origins[target] += [position] * len(records)
         rows.dead_letters += [dead_letter_row(batch, letter) for letter in batch.dead_letters]
     return rows

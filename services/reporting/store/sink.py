@@ -8,10 +8,12 @@
   number was read again, under a lock, and whoever cannot raise it looks whether it fills another's gap.
 - A value that the database refuses must not hold up other devices for ever: the group is stored batch by batch, the
   batch entry by entry, and the entry that is refused alone becomes a dead letter.
+- A transaction with attempts takes the service's next revision before anything else and keeps it locked until its commit:
+  its attempts are numbered in the order of the commits, and replicas write one after another, so that none waits in a circle.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy.engine import URL
@@ -44,25 +46,28 @@ _RAISE = "UPDATE reporting_journal SET high_water = ? WHERE journal_key = ? AND 
 _SELECT_GAPS = (
     "SELECT first_seq, last_seq FROM reporting_gap WHERE journal_key = ? AND first_seq <= ? AND last_seq >= ?"
 )
+_NEXT_REVISION = "UPDATE reporting_revision SET value = value + 1 WHERE id = 1 RETURNING value"
 _DELETE_GAP = "DELETE FROM reporting_gap WHERE journal_key = ? AND first_seq = ?"
 
 log = get_logger("reporting.sink")
 
 
 class DurableSink:
-    """Store events on a raw driver, in a thread of its own."""
+    """Store events on a raw driver, in a thread of its own; `announce` is told the number of what was stored last."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, announce: Callable[[int], None] = lambda _stored: None) -> None:
         self._driver = driver
+        self._announce = announce
+        self._stored = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reporting-sink")
         self._journals: dict[JournalName, tuple[int, int]] = {}
 
     @classmethod
-    def on(cls, url: URL) -> "DurableSink":
+    def on(cls, url: URL, announce: Callable[[int], None] = lambda _stored: None) -> "DurableSink":
         """Return the sink for the database at this URL."""
         if url.get_backend_name() == "postgresql":
-            return cls(PostgresDriver(url))
-        return cls(SqliteDriver(url.database or ""))
+            return cls(PostgresDriver(url), announce)
+        return cls(SqliteDriver(url.database or ""), announce)
 
     async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
         """Commit the batches as one and return what was rejected of each.
@@ -70,12 +75,14 @@ class DurableSink:
         Raises UnavailableError where not everything is durable; what is nevertheless is passed over when it comes again.
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._store, batches)
+            answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._store, batches)
         except LostError as error:
             log.error("events_not_stored", batches=len(batches), cause=str(error))  # noqa: TRY400 - the cause is not ours
             raise UnavailableError(
                 "events cannot be stored now; send them again later", reason="STORE_UNAVAILABLE"
             ) from error
+        self._announce(self._stored)
+        return answers
 
     async def close(self) -> None:
         """Wait for the transaction that is running and close the connection."""
@@ -112,18 +119,23 @@ class DurableSink:
         committed = False
         try:
             self._driver.begin()
-            rejections = self._write(batches)
+            stored = self._next_revision() if any(batch.attempts for batch in batches) else self._stored
+            rejections = self._write(batches, stored)
             self._driver.commit()
             committed = True
+            self._stored = stored
         finally:
             if not committed:
                 self._driver.rollback()
                 self._journals.clear()
         return rejections
 
-    def _write(self, batches: Sequence[Batch]) -> list[tuple[Rejection, ...]]:
+    def _next_revision(self) -> int:
+        return _number(self._driver.fetch(_NEXT_REVISION, ())[0][0])
+
+    def _write(self, batches: Sequence[Batch], stored: int) -> list[tuple[Rejection, ...]]:
         keys = {name: self._journal(name)[0] for name in {name_of(batch) for batch in batches if batch.seqs()}}
-        rows = rows_of(batches, keys)
+        rows = rows_of(batches, keys, stored)
         rejections = [[Rejection(letter.seq, letter.reason) for letter in batch.dead_letters] for batch in batches]
         for target in EVENT_TARGETS:
             events = rows.events[target]
@@ -142,10 +154,13 @@ class DurableSink:
         owners = dict(self._owners(target, [row[2] for row in events]))
         for position, row in zip(rows.origins[target], events, strict=True):
             owner = owners.get(row[2])
-            if owner == row[-3]:
+            if owner == target.value(row, "device_id"):
                 continue
             taken = "id" if owner is not None else "place in the journal"
-            yield position, DeadLetter(_number(row[1]), f"another event has this {taken}", _bytes(row[-4]))
+            yield (
+                position,
+                DeadLetter(_number(row[1]), f"another event has this {taken}", _bytes(target.value(row, "body"))),
+            )
 
     def _owners(self, target: Target, event_ids: Sequence[object]) -> Iterator[tuple[object, object]]:
         for start in range(0, len(event_ids), MOST_PARAMETERS):

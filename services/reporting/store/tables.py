@@ -6,6 +6,8 @@
 - `reporting_attempt` repeats in columns what reports filter and count by; `body` is the event as its device sent it.
 - Names of devices are copied into the events: they are what the device was called at the time. Scope tags are not: they
   are looked up by device id, in the tables that outlive the directory's entry.
+- `stored` numbers the transactions that stored attempts, in the order of their commits: it is the service's revision, whose
+  row stays locked until the commit. So whoever has read up to a number has read everything that will ever be there.
 """
 
 from typing import Any
@@ -58,9 +60,11 @@ ATTEMPT = sa.Table(
     _column("body", sa.LargeBinary()),
     *_texts("device_id", "device_name"),
     *_numbers("received"),
+    sa.Column("stored", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("event_id", name="reporting_attempt_event"),
     sa.Index("reporting_attempt_joined", "attempt_id"),
     sa.Index("reporting_attempt_newest", "occurred", "event_id"),
+    sa.Index("reporting_attempt_stored", "stored"),
 )
 
 COMPLETION = sa.Table(
