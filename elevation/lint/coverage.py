@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from elevation.lint.catalogue import found
 from elevation.lint.findings import Finding, Severity
 from elevation.lint.meeting import Reach, Way
+from elevation.lint.patience import go_on
 from elevation.lint.shadows import MOST_RELATED
 from elevation.lint.subjects import rules_subject, settings_subject
 from elevation.model import Conflict, RulesPolicy, Settings, SettingsPolicy
@@ -41,6 +42,7 @@ def find_uncovered(policy: RulesPolicy, reach: Reach, settings: Reaching) -> Ite
 def find_disagreements(settings: Reaching) -> Iterator[Finding]:
     """Find the values in which settings policies differ that can meet (L27); each pair is said once."""
     for place, (policy, reach) in enumerate(settings):
+        go_on()
         against: dict[str, list[tuple[SettingsPolicy, str, str]]] = {}
         for other, across in settings[place + 1 :]:
             for conflict in _conflicts(policy, other):

@@ -8,6 +8,7 @@ from elevation.lint.findings import Estate, Finding, Subject
 from elevation.lint.ignores import mark_ignored
 from elevation.lint.meetings import MeetingLint
 from elevation.lint.objects import ObjectLint
+from elevation.lint.patience import GivenUp, never, waiting
 
 _NUMBER = re.compile(r"\d+")
 _DIGITS = 4
@@ -20,12 +21,21 @@ class Linter:
         self._objects = ObjectLint()
         self._meetings = MeetingLint()
 
-    def lint(self, estate: Estate, *, now: datetime, about: Collection[Subject] | None = None) -> list[Finding]:
+    def lint(
+        self,
+        estate: Estate,
+        *,
+        now: datetime,
+        about: Collection[Subject] | None = None,
+        given_up: GivenUp = never,
+    ) -> list[Finding]:
         """Find what is accepted and probably not meant; ignored findings are among them and say why.
 
-        `about` keeps to findings in which one of these policies or certificates (whatever their rules) has part.
+        `about` keeps to findings in which one of these policies or certificates (whatever their rules) has part. Raises
+        GaveUpError once `given_up` says so: this linter is not good for anything then.
         """
-        findings = [*self._objects.lint(estate, now), *self._meetings.lint(estate, about)]
+        with waiting(given_up):
+            findings = [*self._objects.lint(estate, now), *self._meetings.lint(estate, about)]
         if about is not None:
             wanted = {(subject.kind, subject.name) for subject in about}
             findings = [finding for finding in findings if _has_part(finding, wanted)]

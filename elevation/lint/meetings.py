@@ -12,6 +12,7 @@ from elevation.lint.conflicts import find_ties, find_weak_winners, is_strong, wi
 from elevation.lint.coverage import find_disagreements, find_uncovered
 from elevation.lint.findings import Estate, Finding, Subject
 from elevation.lint.meeting import GroupBook, Meetings, Reach
+from elevation.lint.patience import go_on
 from elevation.lint.recognition import Recognition, recognitions, reusables
 from elevation.lint.shadows import find_shadow
 from elevation.lint.subjects import RULES
@@ -40,9 +41,11 @@ class MeetingLint:
         ]
         yield from find_disagreements(settings)
         for policy in estate.rules_policies:
+            go_on()
             yield from find_uncovered(policy, self._meetings.reaches[policy.name], settings)
         for _, candidates in self._candidates.values():
             for rule in _affected(candidates, names):
+                go_on()
                 yield from find_shadow(rule, candidates, self._meetings)
                 yield from find_ties(rule, candidates, self._meetings)
                 yield from find_weak_winners(rule, candidates, self._meetings)
@@ -83,6 +86,7 @@ class MeetingLint:
 def _reach(
     known: Reach | None, policy: SettingsPolicy | RulesPolicy, platform: Platform | None, book: GroupBook
 ) -> Reach:
+    go_on()
     if known is not None and known.platform is platform and known.assignments == policy.assignments:
         return known
     return Reach(policy.assignments, platform, book)
@@ -101,6 +105,7 @@ def _affected(candidates: Candidates, names: Collection[str] | None) -> list[Rec
         return candidates.rules
     found: dict[int, Recognition] = {}
     for rule in (rule for rule in candidates.rules if rule.policy.name in names):
+        go_on()
         found[id(rule)] = rule
         for others in (candidates.narrower(rule), candidates.sharing(rule, partial(_may_lose, sort_of(rule)))):
             found.update((id(other), other) for other in others)

@@ -14,6 +14,7 @@ from math import prod
 
 from elevation.filtering import FilterError
 from elevation.filters import Restriction, compile_filter, restrictions_of
+from elevation.lint.patience import go_on
 from elevation.model import Attributes
 
 _MOST_DEVICES = 2048
@@ -37,6 +38,7 @@ class Condition:
 
 def impossible(conditions: Iterable[Condition]) -> bool:
     """Tell whether no device at all satisfies these conditions."""
+    go_on()
     return _impossible(frozenset(conditions))
 
 

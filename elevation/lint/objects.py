@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from elevation.lint.assignments import lint_assignments
 from elevation.lint.certificates import lint_certificates
 from elevation.lint.findings import Estate, Finding
+from elevation.lint.patience import go_on
 from elevation.lint.policies import lint_settings_policy
 from elevation.lint.rules import lint_rules
 from elevation.model import RulesPolicy, SettingsPolicy
@@ -43,6 +44,7 @@ class _Kept(Generic[P]):
         kept, self._kept = self._kept, {}
         findings: list[Finding] = []
         for policy in policies:
+            go_on()
             before = kept.get(policy.name)
             unchanged = before is not None and (before[0] is policy or before[0] == policy)
             here = before[1] if before is not None and unchanged else tuple(self._look(policy))

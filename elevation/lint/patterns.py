@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
+from elevation.lint.patience import go_on
 from elevation.matching import comparable
 from elevation.model import Platform
 from elevation.paths import separator
@@ -19,6 +20,8 @@ from elevation.wildcards import WILDCARD, Pattern, has_wildcard, literals
 _OTHER = "\ufffe"
 """Stands for every character that neither pattern writes out; it is no character, so no document holds it."""
 _MOST_STATES = 4096
+_MOST_STEPS = 50_000
+"""Places and units that are tried together before a comparison is left: some hundredths of a second."""
 _LENGTHENED = ((0xC0, 0x600), (0x1E00, 0x2000), (0xFB00, 0xFB20))
 """Where the characters stand that folding by case lengthens."""
 
@@ -99,11 +102,13 @@ def _is_inside_unit(text: str, place: int) -> bool:
 
 def _takes_in_slowly(wide: Glob, narrow: Glob) -> bool:
     """Walk all texts of the narrow pattern at once, holding every place of the wide one that each may have reached."""
+    go_on()
     units = _units(wide, narrow)
     start = (0, _skip_stars(wide.text, frozenset({0})))
-    seen, open_states = {start}, [start]
+    seen, open_states, steps = {start}, [start], 0
     while open_states:
         place, reached = open_states.pop()
+        steps += len(reached) * len(units)
         if place == len(narrow.text) and len(wide.text) not in reached:
             return False
         for unit, after in _moves(narrow, place, units):
@@ -112,7 +117,7 @@ def _takes_in_slowly(wide: Glob, narrow: Glob) -> bool:
             if state not in seen:
                 seen.add(state)
                 open_states.append(state)
-        if len(seen) > _MOST_STATES:
+        if len(seen) > _MOST_STATES or steps > _MOST_STEPS:
             return False
     return True
 
@@ -141,6 +146,7 @@ def agree(one: Glob, other: Glob) -> bool:
 
 def _overlap_slowly(one: Glob, other: Glob) -> bool:
     """Walk both patterns by every text that they may have in common."""
+    go_on()
     units = _units(one, other)
     seen, open_states = {(0, 0)}, [(0, 0)]
     while open_states:
