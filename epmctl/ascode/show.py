@@ -2,20 +2,20 @@
 
 import hashlib
 import itertools
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
 import click
 
-from epm.policy.v1 import analysis_pb2, lint_pb2
+from epm.policy.v1 import analysis_pb2
 from epmctl.ascode.difference import Cause, FieldAction, FieldChange, compact
 from epmctl.ascode.outlook import Outlook
 from epmctl.ascode.plan import Action, Drift, ObjectChange, Plan
+from epmctl.colours import may_colour
+from epmctl.findings import finding_lines
 from epmctl.output import Plain, show
-from epmctl.plain import to_plain, word_of
+from epmctl.plain import to_plain
 from epmctl.visible import visible
 
 LONGEST_VALUE: Final = 120
@@ -40,7 +40,6 @@ _CAUSES: Final[Mapping[Cause, str]] = {
     Cause.DRIFT: "changed by hand; this puts it back",
     Cause.CONFLICT: "CONFLICT: changed by hand and in the files; the files win",
 }
-_SEVERITIES: Final[Mapping[str, str]] = {"ERROR": "red", "HIGH": "red", "WARNING": "yellow", "INFO": "cyan"}
 
 
 def print_plan(plan: Plan, outlook: Outlook, notes: Sequence[str]) -> None:
@@ -142,15 +141,6 @@ def _value(value: Plain) -> str:
     return f"{text[: LONGEST_VALUE // 2]}... ({len(text)} characters, SHA-256 {digest})"
 
 
-def finding_lines(finding: lint_pb2.Finding) -> Iterator[str]:
-    """Say in lines what lint finds."""
-    severity = word_of(lint_pb2.Severity.DESCRIPTOR, finding.severity) or ""
-    where = " ".join(show(part) for part in (finding.kind, finding.name, finding.rule) if part)
-    said = f"{severity.lower()} {show(finding.id)}  {where}: {show(finding.message)}"
-    yield click.style(said, fg=_SEVERITIES.get(severity, "cyan"))
-    yield from (f"    {show(text)}" for text in (finding.why, finding.remedy) if text)
-
-
 def _reach_lines(reach: analysis_pb2.PreviewAssignmentsResponse) -> Iterator[str]:
     yield f"affected: {_counted(reach.devices_affected, 'device')}, {_counted(reach.users_affected, 'user')}"
     for count in reach.counts:
@@ -196,8 +186,3 @@ def _change_json(one: ObjectChange) -> Plain:
             for change in one.fields
         ],
     }
-
-
-def may_colour() -> bool:
-    """Tell whether lines may be coloured: on a terminal that can, where NO_COLOR does not say otherwise."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

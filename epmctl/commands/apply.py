@@ -16,10 +16,11 @@ from epmctl.ascode.options import owner_of, owner_options, read_documents
 from epmctl.ascode.plan import Action
 from epmctl.ascode.planfile import installation_of, read_plan, refuse_other_server
 from epmctl.ascode.prepare import Prepared, prepare, settled
-from epmctl.ascode.show import finding_lines, said_of_drift
+from epmctl.ascode.show import said_of_drift
 from epmctl.client import Client, connected, with_fresh_token
 from epmctl.documents.load import load_texts
 from epmctl.documents.wire import to_requests
+from epmctl.findings import print_findings
 from epmctl.output import output_option, print_json, show
 from epmctl.plain import to_plain
 from epmctl.profile import Profile, find_profile
@@ -115,8 +116,6 @@ def _print(outcomes: Sequence[Outcome], findings: Sequence[lint_pb2.Finding], ou
         return
     for outcome in outcomes:
         click.echo(f"{outcome.action.lower():<9}  {show(outcome.kind)} {show(outcome.name)}")
-    for finding in findings:
-        for line in finding_lines(finding):
-            click.echo(line, err=True)
+    print_findings(findings, err=True)
     if dry_run:
         click.echo("nothing was written: this is what would become of the objects", err=True)

@@ -4,9 +4,9 @@ import click
 
 from epm.policy.v1 import policies_pb2, policies_pb2_grpc
 from epmctl.ascode.authored import content, find_authored, reference
-from epmctl.ascode.show import finding_lines, may_colour
 from epmctl.client import logged_in
 from epmctl.documents.written import to_document
+from epmctl.findings import print_findings
 from epmctl.output import output_option, print_json, show
 from epmctl.plain import to_plain
 from epmctl.reason import reason_option
@@ -32,6 +32,4 @@ def duplicate(*, kind: str, name: str, new_name: str, reason: str, output: str) 
         print_json({"object": made, "findings": [to_plain(finding) for finding in answer.findings]})
         return
     click.echo(f"created  {document.name} {show(new_name)}, assigned to nobody")
-    for finding in answer.findings:
-        for line in finding_lines(finding):
-            click.echo(line, color=may_colour())
+    print_findings(answer.findings)

@@ -10,10 +10,12 @@ from epm.policy.v1 import revisions_pb2, revisions_pb2_grpc
 from epmctl.ascode.authored import content, find_authored, find_live, metadata_of, reference
 from epmctl.ascode.canonical import of_message
 from epmctl.ascode.difference import FieldAction, FieldChange, differences
-from epmctl.ascode.show import field_lines, finding_lines, may_colour
+from epmctl.ascode.show import field_lines
 from epmctl.client import APPLY_DEADLINE, Client, logged_in
+from epmctl.colours import may_colour
 from epmctl.confirm import confirm, yes_option
 from epmctl.documents.model import Kind
+from epmctl.findings import print_findings
 from epmctl.kinds.model import at, time_at
 from epmctl.output import Plain, Record, output_option, print_json, print_table, print_yaml, show, whole_seconds
 from epmctl.plain import to_plain, word_of
@@ -164,20 +166,15 @@ def _roll_back(
 
 def _print_rehearsal(rehearsal: revisions_pb2.RollBackResponse, changes: Sequence[FieldChange]) -> None:
     _print_changes(changes)
-    for finding in rehearsal.findings:
-        _print_lines(finding_lines(finding))
+    print_findings(rehearsal.findings)
 
 
 def _print_changes(changes: Sequence[FieldChange]) -> None:
     if not changes:
         click.echo("    no field differs")
     for change in changes:
-        _print_lines(field_lines(change))
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line, color=may_colour())
+        for line in field_lines(change):
+            click.echo(line, color=may_colour())
 
 
 def _each(client: Client, document: Kind, name: str, limit: int | None) -> Iterator[Record]:

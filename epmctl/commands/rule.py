@@ -10,12 +10,12 @@ from elevation.certificates import CertificateError, parse_pem
 from epm.elevation.v1 import rules_pb2
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc, policies_pb2, policies_pb2_grpc
 from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
-from epmctl.ascode.show import finding_lines, may_colour
 from epmctl.client import CallError, Client, RefusedInputError, logged_in
 from epmctl.confirm import confirm, yes_option
 from epmctl.documents.model import Kind
 from epmctl.documents.written import to_document
 from epmctl.errors import BadInputError, CommandError
+from epmctl.findings import print_findings
 from epmctl.output import Plain, Record, print_json, show, to_yaml
 from epmctl.plain import to_plain, words_of
 from epmctl.reason import reason_option
@@ -172,9 +172,7 @@ def _print(found: analysis_pb2.ProposeRuleResponse) -> None:
     for line in _remarks(found):
         click.echo(f"# {line}")
     click.echo(to_yaml(_shown(found)), nl=False)
-    for finding in found.findings:
-        for line in finding_lines(finding):
-            click.echo(line, color=may_colour(), err=True)
+    print_findings(found.findings, err=True)
 
 
 def _remarks(found: analysis_pb2.ProposeRuleResponse) -> Iterator[str]:

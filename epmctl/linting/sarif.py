@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from elevation.lint.catalogue import CATALOGUE
-from epmctl.linting.report import Found
+from epmctl.linting.report import UNSEEN, Found
 from epmctl.output import Plain
 
 SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -71,5 +71,5 @@ def _address(file: str) -> str:
 
 def _name(found: Found) -> str:
     if not found.name:
-        return "an object that you may not see"
+        return UNSEEN
     return "/".join(part for part in (found.kind, found.name, found.rule) if part)

@@ -1,23 +1,19 @@
 """Show findings: for people object by object, coloured on a terminal, and as JSON for programs."""
 
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Final
 
 import click
 
-from epmctl.linting.report import SEVERITIES, Found, Related, count, summary
+from epmctl.colours import SEVERITIES as SEVERITY_COLOURS
+from epmctl.colours import may_colour
+from epmctl.linting.report import SEVERITIES, UNSEEN, Found, Related, count, summary
 from epmctl.output import Plain, show
-
-_COLOURS: Final[Mapping[str, str]] = {"ERROR": "red", "HIGH": "red", "WARNING": "yellow", "INFO": "cyan"}
-_UNSEEN: Final = "an object that you may not see"
 
 
 def print_findings(findings: Sequence[Found]) -> None:
     """Print findings grouped by object, those with the worst first, and how many there are."""
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    colour = may_colour()
     worst: dict[tuple[str, str], int] = {}
     for number, found in enumerate(findings):
         worst.setdefault((found.kind, found.name), number)
@@ -41,9 +37,9 @@ def as_json(findings: Sequence[Found]) -> dict[str, Plain]:
 def _object_lines(findings: Sequence[Found]) -> Iterator[str]:
     first = findings[0]
     file = f"  ({show(first.file)})" if first.file else ""
-    yield click.style(f"{show(first.kind)} {show(first.name)}" if first.name else _UNSEEN, bold=True) + file
+    yield click.style(f"{show(first.kind)} {show(first.name)}" if first.name else UNSEEN, bold=True) + file
     for found in findings:
-        severity = click.style(f"{found.severity:<7}", fg=_COLOURS.get(found.severity))
+        severity = click.style(f"{found.severity:<7}", fg=SEVERITY_COLOURS.get(found.severity))
         line = f", line {found.line}" if found.line else ""
         rule = f"rule {show(found.rule)}, " if found.rule else ""
         yield f"  {severity} {show(found.check):<3}  {rule}{show(found.path) if found.path else 'the object itself'}{line}"
@@ -58,7 +54,7 @@ def _object_lines(findings: Sequence[Found]) -> Iterator[str]:
 
 def _named(other: Related) -> str:
     if not other.name:
-        return _UNSEEN
+        return UNSEEN
     return f"{show(other.kind)} {show(other.name)}" + (f"/{show(other.rule)}" if other.rule else "")
 
 

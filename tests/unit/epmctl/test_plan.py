@@ -235,7 +235,7 @@ def test_colours_are_for_terminals_that_want_them(console: Console, monkeypatch:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     plain = plan(console, GROUP).out
-    monkeypatch.setattr("epmctl.ascode.show.sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("epmctl.colours.sys.stdout.isatty", lambda: True, raising=False)
     coloured = plan(console, GROUP).out
     monkeypatch.setenv("NO_COLOR", "1")
     wanted_plain = plan(console, GROUP).out
