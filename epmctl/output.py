@@ -32,10 +32,12 @@ _WIDE: Final = frozenset({"W", "F"})
 
 def output_option(command: F) -> F:
     """Give a command the option `--output table|json`."""
-    option = click.option(
-        "--output", type=click.Choice(("table", "json")), default="table", show_default=True, help="How to print it."
-    )
-    return option(command)
+    return _output_option(("table", "json"))(command)
+
+
+def document_output_option(command: F) -> F:
+    """Give a command that prints documents the option `--output yaml|json`."""
+    return _output_option(("yaml", "json"))(command)
 
 
 def print_json(value: Plain) -> None:
@@ -105,6 +107,12 @@ def show(value: Plain) -> str:
     if isinstance(value, Sequence):
         return ", ".join(show(item) for item in value)
     return str(value)
+
+
+def _output_option(forms: Sequence[str]) -> Callable[[F], F]:
+    return click.option(
+        "--output", type=click.Choice(forms), default=forms[0], show_default=True, help="How to print it."
+    )
 
 
 def _is_number(value: Plain) -> bool:

@@ -23,11 +23,11 @@ from epm.access.v1 import audit_pb2
 from epmctl.auditsource import SERVICES, export_log, list_records, read_checkpoints, read_export, read_key_file
 from epmctl.client import logged_in
 from epmctl.errors import BadInputError, CommandError
+from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.moments import METAVAR, past
 from epmctl.output import Plain, output_option, print_json, print_table, whole_seconds
 from epmctl.plain import to_timestamp
 
-DEFAULT_LIMIT: Final = 100
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _services_option = click.option(
     "--service",
@@ -50,7 +50,7 @@ def audit() -> None:
 @click.option("--target", default="", metavar="NAME", help="Only about this.")
 @click.option("--since", type=past, metavar=METAVAR, help="At or after this time; a span counts back from now.")
 @click.option("--until", type=past, metavar=METAVAR, help="Before this time; a span counts back from now.")
-@click.option("--limit", type=click.IntRange(0), default=DEFAULT_LIMIT, show_default=True, help="How many; 0 for all.")
+@limit_option
 @output_option
 def list_(  # noqa: PLR0913 - one parameter an option
     *,
@@ -72,15 +72,14 @@ def list_(  # noqa: PLR0913 - one parameter an option
     found: list[tuple[str, AuditRecord]] = []
     with logged_in() as client:
         for service in services or SERVICES:
-            found += [(service, each) for each in list_records(client, service, asked, limit + 1 if limit else None)]
+            found += [(service, each) for each in list_records(client, service, asked, to_ask(limit))]
     found.sort(key=lambda each: (each[1].recorded, each[1].sequence), reverse=True)
-    rows = found[:limit] if limit else found
+    rows = within(found, limit)
     if output == "json":
         print_json([cast("Plain", {"service": service, **record_fields(record)}) for service, record in rows])
     else:
         print_table(_HEADINGS, [_row(service, record) for service, record in rows])
-    if len(found) > len(rows):
-        click.echo(f"there are more than {limit}; --limit 0 shows all of them", err=True)
+    say_if_more(found, limit)
 
 
 @audit.command()

@@ -17,12 +17,12 @@ from epmctl.commands.get import print_object, print_objects
 from epmctl.errors import BadInputError
 from epmctl.kinds.model import at, time_at
 from epmctl.kinds.registry import each_object, find_kind, find_object
+from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.output import Record, print_json, print_table, print_yaml
 from epmctl.plain import to_plain
 from epmctl.policystate import policy_state
 from epmctl.reason import reason_option
 
-DEFAULT_LIMIT: Final = 100
 _IDENTIFIER: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HISTORY: Final = {
     "TIME": time_at("time"),
@@ -84,7 +84,7 @@ def show(device: str, output: str) -> None:
 
 @devices.command()
 @_DEVICE
-@click.option("--limit", type=click.IntRange(0), default=DEFAULT_LIMIT, show_default=True, help="How many; 0 for all.")
+@limit_option
 @_output_option("table")
 def history(device: str, limit: int, output: str) -> None:
     """Tell what became of a device, newest first.
@@ -92,16 +92,15 @@ def history(device: str, limit: int, output: str) -> None:
     Enrolments, EPM states, certificates, suspicions of a clone.
     """
     with logged_in() as client:
-        found = list(_entries(client, identifier_of(client, device), limit + 1 if limit else None))
-    rows = found[:limit] if limit else found
+        found = list(_entries(client, identifier_of(client, device), to_ask(limit)))
+    rows = within(found, limit)
     if output == "json":
         print_json(rows)
     elif output == "yaml":
         print_yaml([("", row) for row in rows])
     else:
         print_table(list(_HISTORY), [[column(row) for column in _HISTORY.values()] for row in rows])
-    if len(found) > len(rows):
-        click.echo(f"there are more than {limit}; --limit 0 shows all of them", err=True)
+    say_if_more(found, limit)
 
 
 def _change(name: str, help_text: str, done: str, send: Send) -> None:

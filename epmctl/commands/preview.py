@@ -11,10 +11,9 @@ from epmctl.ascode.drafts import DraftDocuments, refused
 from epmctl.client import APPLY_DEADLINE, Client, RefusedInputError, logged_in
 from epmctl.documents.load import load
 from epmctl.errors import BadInputError
+from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.output import Plain, Record, output_option, print_json, print_table
 from epmctl.plain import to_plain
-
-DEFAULT_LIMIT: Final = 100
 
 _PLACES_HELP: Final = (
     "Documents as they would be: a file, or the *.yaml and *.yml of a folder; again for more; - for stdin."
@@ -36,9 +35,7 @@ _COUNTS: Final[Mapping[str, str]] = {
     "--delete", "deletions", multiple=True, nargs=2, metavar="KIND NAME", help="As if this was deleted; again for more."
 )
 @click.option("--list", "listing", is_flag=True, help="Name every device and user, too.")
-@click.option(
-    "--limit", type=click.IntRange(0), default=DEFAULT_LIMIT, show_default=True, help="How many to name; 0 for all."
-)
+@limit_option
 @output_option
 def preview(
     *, places: tuple[str, ...], deletions: tuple[tuple[str, str], ...], listing: bool, limit: int, output: str
@@ -59,16 +56,15 @@ def preview(
     named = listing or output == "json"
     with logged_in() as client:
         try:
-            first, entries = _ask(client, request, (limit + 1 if limit else None) if named else 0)
+            first, entries = _ask(client, request, to_ask(limit) if named else 0)
         except RefusedInputError as error:
             raise refused(draft, error) from None
-    shown = entries[:limit] if limit else entries
+    shown = within(entries, limit)
     if output == "json":
         print_json({**first, "affected": shown})
     else:
         _print(first, shown)
-    if len(entries) > len(shown):
-        click.echo(f"there are more than {limit}; --limit 0 names all of them", err=True)
+    say_if_more(entries, limit)
 
 
 def _ask(

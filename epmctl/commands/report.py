@@ -10,11 +10,10 @@ from google.protobuf.message import Message
 from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
 from epmctl.client import Client, logged_in
 from epmctl.kinds.model import Column, at, time_at
+from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.output import Plain, Record, output_option, print_json, print_table
 from epmctl.plain import to_plain
 from epmctl.reportfilter import filter_options
-
-DEFAULT_LIMIT: Final = 100
 
 _LARGEST_PAGE: Final = 250
 """An attempt may name many rules that lost: a page of them has to fit into one message."""
@@ -56,20 +55,17 @@ def _list_report(name: str, help_text: str, shown: ListReport) -> None:
 
     @report.command(name=name, help=help_text)
     @filter_options
-    @click.option(
-        "--limit", type=click.IntRange(0), default=DEFAULT_LIMIT, show_default=True, help="How many; 0 for all."
-    )
+    @limit_option
     @output_option
     def command(asked: reports_pb2.ElevationFilter, limit: int, output: str) -> None:
         with logged_in() as client:
-            found = list(_entries(client, shown, asked, limit + 1 if limit else None))
-        rows = found[:limit] if limit else found
+            found = list(_entries(client, shown, asked, to_ask(limit)))
+        rows = within(found, limit)
         if output == "json":
             print_json(rows)
         else:
             print_table(list(shown.columns), [[column(row) for column in shown.columns.values()] for row in rows])
-        if len(found) > len(rows):
-            click.echo(f"there are more than {limit}; --limit 0 shows all of them", err=True)
+        say_if_more(found, limit)
 
 
 def _entries(

@@ -17,11 +17,21 @@ from epmctl.confirm import confirm, yes_option
 from epmctl.documents.model import Kind
 from epmctl.findings import print_findings
 from epmctl.kinds.model import at, time_at
-from epmctl.output import Plain, Record, output_option, print_json, print_table, print_yaml, show, whole_seconds
+from epmctl.limits import limit_option, say_if_more, to_ask, within
+from epmctl.output import (
+    Plain,
+    Record,
+    document_output_option,
+    output_option,
+    print_json,
+    print_table,
+    print_yaml,
+    show,
+    whole_seconds,
+)
 from epmctl.plain import to_plain, word_of
 from epmctl.reason import reason_option
 
-DEFAULT_LIMIT: Final = 100
 F = TypeVar("F", bound=Callable[..., object])
 
 _COLUMNS: Final = {
@@ -50,28 +60,25 @@ def revisions() -> None:
 
 @revisions.command(name="list")
 @_object_arguments
-@click.option("--limit", type=click.IntRange(0), default=DEFAULT_LIMIT, show_default=True, help="How many; 0 for all.")
+@limit_option
 @output_option
 def list_(kind: str, name: str, limit: int, output: str) -> None:
     """List the changes of an object, newest first."""
     _, document = find_authored(kind)
     with logged_in() as client:
-        found = list(_each(client, document, name, limit + 1 if limit else None))
-    rows = found[:limit] if limit else found
+        found = list(_each(client, document, name, to_ask(limit)))
+    rows = within(found, limit)
     if output == "json":
         print_json(rows)
     else:
         print_table(list(_COLUMNS), [[column(row) for column in _COLUMNS.values()] for row in rows])
-    if len(found) > len(rows):
-        click.echo(f"there are more than {limit}; --limit 0 shows all of them", err=True)
+    say_if_more(found, limit)
 
 
 @revisions.command(name="show")
 @_object_arguments
 @click.argument("change", type=click.IntRange(1), required=False)
-@click.option(
-    "--output", type=click.Choice(("yaml", "json")), default="yaml", show_default=True, help="How to print it."
-)
+@document_output_option
 def show_(kind: str, name: str, change: int | None, output: str) -> None:
     """Show an object as CHANGE left it, or as the newest did."""
     _, document = find_authored(kind)

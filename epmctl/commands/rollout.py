@@ -15,12 +15,12 @@ import grpc
 from epm.policy.v1 import rollouts_pb2, rollouts_pb2_grpc
 from epmctl.client import CallError, Client, logged_in
 from epmctl.kinds.model import at, time_at
+from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.moments import span
 from epmctl.output import Record, output_option, print_json, print_table
 from epmctl.plain import to_plain, words_of
 from epmctl.progress import RolloutDisplay, shortfall
 
-DEFAULT_LIMIT: Final = 100
 RETURN_SECONDS: Final = 60.0
 """How long a server that went away is waited for."""
 
@@ -95,7 +95,7 @@ def status(
 )
 @click.option("--stale", is_flag=True, help="Only devices whose policy counts no more, so long were they away.")
 @click.option("--offline", is_flag=True, help="Only devices that are not connected now.")
-@click.option("--limit", type=click.IntRange(0), default=DEFAULT_LIMIT, show_default=True, help="How many; 0 for all.")
+@limit_option
 @output_option
 def list_devices(  # noqa: PLR0913 - one parameter an option
     *,
@@ -115,14 +115,13 @@ def list_devices(  # noqa: PLR0913 - one parameter an option
     if state is not None:
         asked.state = rollouts_pb2.RolloutState.ValueType(_STATES[state])
     with logged_in() as client:
-        found = list(_devices(client, asked, limit + 1 if limit else None))
-    rows = found[:limit] if limit else found
+        found = list(_devices(client, asked, to_ask(limit)))
+    rows = within(found, limit)
     if output == "json":
         print_json(rows)
     else:
         print_table(list(_DEVICES), [[column(row) for column in _DEVICES.values()] for row in rows])
-    if len(found) > len(rows):
-        click.echo(f"there are more than {limit}; --limit 0 shows all of them", err=True)
+    say_if_more(found, limit)
 
 
 def _subject(policy: str, kind: str | None, revision: int | None) -> rollouts_pb2.RolloutSubject:

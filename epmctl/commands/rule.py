@@ -16,7 +16,7 @@ from epmctl.documents.model import Kind
 from epmctl.documents.written import to_document
 from epmctl.errors import BadInputError, CommandError
 from epmctl.findings import print_findings
-from epmctl.output import Plain, Record, print_json, show, to_yaml
+from epmctl.output import Plain, Record, document_output_option, print_json, show, to_yaml
 from epmctl.plain import to_plain, words_of
 from epmctl.reason import reason_option
 
@@ -82,9 +82,7 @@ def _wishes(command: F) -> F:
 @click.option("--save", is_flag=True, help="Save the policy, once you have seen the rule.")
 @yes_option
 @reason_option
-@click.option(
-    "--output", type=click.Choice(("yaml", "json")), default="yaml", show_default=True, help="How to print it."
-)
+@document_output_option
 def propose(  # noqa: PLR0913 - one for each option
     *,
     attempt: str,

@@ -57,7 +57,7 @@ def test_devices_and_users_are_named_up_to_a_limit(console: Console, server: Fak
         "ws-1    -      GAINED  tools   rules",
         "ws-1    alice  GAINED  tools   rules",
     ]
-    assert outcome.err == "there are more than 2; --limit 0 names all of them\n"
+    assert outcome.err == "there are more than 2; --limit 0 shows all of them\n"
     whole = console.run("preview", "--delete", "rules-policy", "old", "--list", "--limit", "0")
     assert (whole.out.splitlines()[-1].split()[0], whole.err) == ("ws-2", "")
     deleted = server.requests(analysis_pb2.PreviewAssignmentsRequest)[0].draft.deletions
