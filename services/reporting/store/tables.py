@@ -6,6 +6,9 @@
 - `reporting_attempt` repeats in columns what reports filter and count by; `body` is the event as its device sent it.
 - Names of devices are copied into the events: they are what the device was called at the time. Scope tags are not: they
   are looked up by device id, in the tables that outlive the directory's entry.
+- Counts (rollups) stand beside the events and are kept longer. What is counted by is known once, under a small number; `digest`
+  is what it is found by, since a file's facts are too long for an index.
+- The places of a journal up to `purged_through` that are no gap were here, and were purged or are here still.
 - `stored` numbers the transactions that stored attempts, in the order of their commits: it is the service's revision, whose
   row stays locked until the commit. So whoever has read up to a number has read everything that will ever be there.
 """
@@ -43,6 +46,7 @@ JOURNAL = sa.Table(
     sa.Column("journal_key", sa.Integer, primary_key=True, autoincrement=True),
     *_texts("device_id", "journal_id"),
     *_numbers("high_water"),
+    sa.Column("purged_through", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("device_id", "journal_id", name="reporting_journal_name"),
 )
 
@@ -80,6 +84,7 @@ COMPLETION = sa.Table(
     *_numbers("received"),
     sa.UniqueConstraint("event_id", name="reporting_completion_event"),
     sa.Index("reporting_completion_joined", "attempt_id"),
+    sa.Index("reporting_completion_oldest", "occurred"),
 )
 
 DIAGNOSTIC = sa.Table(
@@ -95,6 +100,7 @@ DIAGNOSTIC = sa.Table(
     *_texts("device_id", "device_name"),
     *_numbers("received"),
     sa.UniqueConstraint("event_id", name="reporting_diagnostic_event"),
+    sa.Index("reporting_diagnostic_oldest", "occurred"),
 )
 
 GAP = sa.Table(
@@ -124,3 +130,38 @@ DEVICE_TAG = sa.Table(
     sa.Column("device_id", Text, primary_key=True),
     sa.Column("tag", Text, primary_key=True),
 )
+
+
+def _known(name: str, *columns: sa.Column[Any]) -> sa.Table:
+    return sa.Table(
+        f"reporting_known_{name}",
+        METADATA,
+        sa.Column(f"{name}_key", sa.Integer, primary_key=True, autoincrement=True),
+        *_texts("digest"),
+        *columns,
+        sa.UniqueConstraint("digest", name=f"reporting_known_{name}_digest"),
+    )
+
+
+def _counts(name: str, *keys: str) -> sa.Table:
+    primary = [sa.Column(key, sa.Integer, primary_key=True, autoincrement=False) for key in ("span", "start", *keys)]
+    return sa.Table(name, METADATA, *primary, *_numbers("attempts"), sqlite_with_rowid=False)
+
+
+KNOWN_DEVICE = _known("device", *_texts("device_id", "device_name"))
+KNOWN_USER = _known("user", *_texts("user_name"))
+KNOWN_FILE = _known("file", *_texts("file_name", "internal_name", "version", "company_name", "sha256", "publisher"))
+KNOWN_DECISION = _known("decision", *_texts("elevation_type", "result", "source"), _column("managed", sa.Boolean()))
+
+COUNT = _counts("reporting_count", "device_key", "user_key", "file_key", "decision_key")
+COUNT_BY_FILE = _counts("reporting_count_by_file", "file_key", "decision_key")
+COUNT_BY_USER = _counts("reporting_count_by_user", "user_key", "decision_key")
+COUNT_BY_DECISION = _counts("reporting_count_by_decision", "decision_key")
+
+HORIZON = sa.Table(
+    "reporting_horizon",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    *_numbers("events_before", "counts_before"),
+)
+"""One row: how far retention has come, in microseconds for events and in days for counts."""
