@@ -19,9 +19,9 @@ from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from epmctl.ascode.canonical import FIELDS
 from epmctl.client import APPLY_DEADLINE, CallError, Client, RefusedInputError
 from epmctl.documents.model import Document
-from epmctl.documents.places import key_of, line_of
+from epmctl.documents.places import flaw_in
 from epmctl.documents.wire import Requests, pending_groups
-from epmctl.errors import BadInputError, CommandError, Flaw
+from epmctl.errors import BadInputError, CommandError
 from epmctl.plain import word_of
 
 LARGEST_REQUEST: Final = 4 * 1024 * 1024
@@ -134,8 +134,7 @@ class Application:
             return f"{field}: {said}" if field else said
         entry = entries[int(matched[2])]
         name = entry.name if hasattr(entry, "name") else entry.metadata.name
-        document, key = self._documents[kind, name], key_of(kind, matched[3])
-        return str(Flaw(document.file, line_of(document.node, key), key, said))
+        return str(flaw_in(self._documents[kind, name], matched[3], said))
 
     def _check_access(self) -> list[Outcome]:
         request = rbac_pb2.ApplyAccessRequest(validate_only=True)

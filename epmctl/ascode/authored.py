@@ -1,5 +1,6 @@
 """The kinds that are authored with revisions: policies and reusable certificates, as commands name them."""
 
+from collections.abc import Mapping
 from typing import Final, cast
 
 from google.protobuf.message import Message
@@ -13,6 +14,12 @@ from epmctl.kinds.model import ObjectKind
 from epmctl.kinds.registry import KINDS, find_kind
 
 AUTHORED: Final = tuple(kind for kind in KINDS if kind.document in POLICY_KINDS)
+
+POLICY_WORDS: Final[Mapping[str, str]] = {"ElevationSettingsPolicy": "settings", "ElevationRulesPolicy": "rules"}
+"""What the kinds of policies are called in a table."""
+
+UNSEEN: Final = "(one that you may not see)"
+"""The name of a policy that the server does not tell."""
 
 
 def find_authored(word: str) -> tuple[ObjectKind, Kind]:

@@ -6,13 +6,11 @@ from typing import Final
 
 import click
 
-from epm.device.v1 import groups_pb2
-from epm.policy.v1 import analysis_pb2, policies_pb2
 from epmctl.client import RefusedInputError
 from epmctl.documents.load import DocumentSet
 from epmctl.documents.model import Document, Kind
-from epmctl.documents.places import key_of, line_of
-from epmctl.documents.wire import to_requests
+from epmctl.documents.places import flaw_in
+from epmctl.documents.wire import to_draft, to_requests
 from epmctl.errors import BadInputError, Flaw
 
 _FIELD: Final = re.compile(r"draft\.([a-z_]+)\[(\d+)\]\.?(.*)")
@@ -21,10 +19,6 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "settings_policies": Kind.ElevationSettingsPolicy,
     "rules_policies": Kind.ElevationRulesPolicy,
     "groups": Kind.Group,
-}
-_GROUP_TYPES: Final = {
-    groups_pb2.GROUP_TYPE_DEVICE: policies_pb2.PENDING_GROUP_TYPE_DEVICE,
-    groups_pb2.GROUP_TYPE_USER: policies_pb2.PENDING_GROUP_TYPE_USER,
 }
 
 
@@ -37,13 +31,7 @@ class DraftDocuments:
             field: [document for document in held if document.kind is kind] for field, kind in _KINDS.items()
         }
         self._others = [document for document in documents.documents if document.kind not in _KINDS.values()]
-        requests = to_requests(held)
-        self.message = analysis_pb2.Draft(
-            reusable_certificates=requests.policies.reusable_certificates,
-            settings_policies=requests.policies.settings_policies,
-            rules_policies=requests.policies.rules_policies,
-            groups=map(_group, requests.groups.groups),
-        )
+        self.message = to_draft(to_requests(held))
 
     def tell_others(self) -> None:
         """Say which documents have no part in a draft."""
@@ -60,21 +48,18 @@ class DraftDocuments:
         documents = self._held.get(matched[1], ()) if matched else ()
         if matched is None or int(matched[2]) >= len(documents):
             return f"{field}: {said}" if field else said
-        document = documents[int(matched[2])]
-        key = key_of(document.kind, matched[3])
-        return str(Flaw(document.file, line_of(document.node, key), key, said))
+        return str(flaw_in(documents[int(matched[2])], matched[3], said))
+
+
+def draft_of(documents: DocumentSet | None) -> DraftDocuments | None:
+    """Give documents as a draft, and say which have no part in it; None without documents."""
+    if documents is None:
+        return None
+    draft = DraftDocuments(documents)
+    draft.tell_others()
+    return draft
 
 
 def refused(draft: DraftDocuments | None, error: RefusedInputError) -> BadInputError:
     """Turn a server's refusal of a question into one that names the files of its draft."""
     return error if draft is None else BadInputError(*draft.explain(error.violations))
-
-
-def _group(group: groups_pb2.Group) -> analysis_pb2.DraftGroup:
-    return analysis_pb2.DraftGroup(
-        name=group.name,
-        type=_GROUP_TYPES[group.type],
-        members=group.members,
-        filter=group.filter,
-        groups=group.groups,
-    )

@@ -1,12 +1,12 @@
 """Ask the server for the past of objects: what code last made of them, and what others did since."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, cast
+from typing import Final
 
 import grpc
-from google.protobuf.message import Message
 
-from epm.policy.v1 import policies_pb2, revisions_pb2, revisions_pb2_grpc
+from epm.policy.v1 import revisions_pb2, revisions_pb2_grpc
+from epmctl.ascode.authored import content, reference
 from epmctl.ascode.canonical import POLICY_KINDS, Ref, of_message
 from epmctl.ascode.live import Live, LiveObject
 from epmctl.ascode.plan import Drift, Past
@@ -45,8 +45,8 @@ def read_pasts(client: Client, live: Live, refs: Iterable[Ref]) -> Mapping[Ref, 
 
 def _base(client: Client, one: LiveObject) -> Record:
     stub = revisions_pb2_grpc.RevisionServiceStub(client.channel)
-    request = revisions_pb2.GetRevisionRequest(object=_named(one.ref), change=one.applied_change)
-    return of_message(one.kind, _content(client.call(stub.GetRevision, request).object))
+    request = revisions_pb2.GetRevisionRequest(object=reference(*one.ref), change=one.applied_change)
+    return of_message(one.kind, content(client.call(stub.GetRevision, request).object))
 
 
 def _since(client: Client, one: LiveObject) -> Iterator[Drift]:
@@ -64,20 +64,10 @@ def _deletion(client: Client, ref: Ref) -> Iterator[Drift]:
 
 def _newest(client: Client, ref: Ref, count: int) -> Iterable[revisions_pb2.Revision]:
     stub = revisions_pb2_grpc.RevisionServiceStub(client.channel)
-    request = revisions_pb2.ListRevisionsRequest(object=_named(ref), page_size=count)
+    request = revisions_pb2.ListRevisionsRequest(object=reference(*ref), page_size=count)
     return client.call(stub.ListRevisions, request).revisions
 
 
 def _drift(revision: revisions_pb2.Revision) -> Drift:
     action = word_of(revisions_pb2.RevisionAction.DESCRIPTOR, revision.action) or ""
     return Drift(revision.author, whole_seconds(revision.time.ToJsonString()), action, revision.reason)
-
-
-def _named(ref: Ref) -> policies_pb2.ObjectRef:
-    kind, name = ref
-    return policies_pb2.ObjectRef(kind=kind.name, name=name)
-
-
-def _content(held: policies_pb2.AuthoredObject) -> Message:
-    field = held.WhichOneof("object") or "settings_policy"
-    return cast("Message", getattr(held, field))

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc, lint_pb2, policies_pb2
+from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc, lint_pb2
+from epmctl.ascode.authored import reference
 from epmctl.ascode.plan import Action, Plan
 from epmctl.client import APPLY_DEADLINE, CallError, Client
-from epmctl.documents.model import Kind
-from epmctl.documents.wire import Requests, pending_groups
+from epmctl.documents.wire import Requests, to_draft
 
 MOST_AFFECTED: Final = 100
 """Entries of who is affected that are told one by one; all are counted."""
@@ -61,29 +61,6 @@ def _ask(call: Callable[[], Answer], what: str, untold: list[str]) -> Answer | N
 
 def _draft(requests: Requests, plan: Plan) -> analysis_pb2.Draft:
     """Give policies and groups as they would be, those that stay as they are left out."""
-    same = {one.ref for one in plan.objects if one.action is Action.UNCHANGED}
-    policies, groups = requests.policies, requests.groups
-    types = [pending.type for pending in pending_groups(groups)]
-    return analysis_pb2.Draft(
-        reusable_certificates=[
-            one for one in policies.reusable_certificates if (Kind.ReusableCertificate, one.metadata.name) not in same
-        ],
-        settings_policies=[
-            one for one in policies.settings_policies if (Kind.ElevationSettingsPolicy, one.metadata.name) not in same
-        ],
-        rules_policies=[
-            one for one in policies.rules_policies if (Kind.ElevationRulesPolicy, one.metadata.name) not in same
-        ],
-        groups=[
-            analysis_pb2.DraftGroup(
-                name=one.name, type=type_, members=one.members, filter=one.filter, groups=one.groups
-            )
-            for one, type_ in zip(groups.groups, types, strict=True)
-            if (Kind.Group, one.name) not in same
-        ],
-        deletions=[
-            policies_pb2.ObjectRef(kind=one.ref[0].name, name=one.ref[1])
-            for one in plan.objects
-            if one.action is Action.DELETE
-        ],
-    )
+    draft = to_draft(requests, unchanged={one.ref for one in plan.objects if one.action is Action.UNCHANGED})
+    draft.deletions.extend(reference(*one.ref) for one in plan.objects if one.action is Action.DELETE)
+    return draft

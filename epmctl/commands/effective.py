@@ -1,12 +1,13 @@
 """`epm effective`: what applies to a device, or to a user on it, and why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import click
 
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
-from epmctl.ascode.drafts import DraftDocuments, refused
+from epmctl.ascode.authored import POLICY_WORDS, UNSEEN
+from epmctl.ascode.drafts import draft_of, refused
 from epmctl.client import RefusedInputError, logged_in
 from epmctl.documents.load import load
 from epmctl.output import Plain, output_option, print_json, print_table, show
@@ -16,8 +17,6 @@ _PLACES_HELP: Final = (
     "Documents as they would be, on top of what the server holds: a file, or the *.yaml and *.yml of a folder; again for"
     " more; - for stdin."
 )
-_HIDDEN: Final = "(one that you may not see)"
-_KINDS: Final[Mapping[str, str]] = {"ElevationSettingsPolicy": "settings", "ElevationRulesPolicy": "rules"}
 
 
 @click.command()
@@ -31,9 +30,7 @@ def effective(*, device: str, user: str, with_others: bool, places: tuple[str, .
 
     With -f, as if the documents had been applied; nothing is written.
     """
-    draft = DraftDocuments(load(places, closed=False)) if places else None
-    if draft is not None:
-        draft.tell_others()
+    draft = draft_of(load(places, closed=False) if places else None)
     request = analysis_pb2.GetEffectivePolicyRequest(
         device=device, user=user, with_others=with_others, draft=None if draft is None else draft.message
     )
@@ -69,16 +66,16 @@ def _print(found: analysis_pb2.GetEffectivePolicyResponse, user: str, *, with_ot
 
 
 def _setting(origin: analysis_pb2.SettingOrigin) -> Sequence[Plain]:
-    source = ", ".join(name or _HIDDEN for name in origin.policies) or "no policy"
+    source = ", ".join(name or UNSEEN for name in origin.policies) or "no policy"
     return origin.setting, origin.value, f"{source}; policies disagree" if origin.conflicting else source
 
 
 def _policy(reach: analysis_pb2.PolicyReach, *, with_others: bool) -> Sequence[Plain]:
     why = "; ".join(reason.text for reason in reach.reasons)
     target = ("user" if reach.user_targeted else "device") if reach.applies else ""
-    kind = _KINDS.get(reach.policy.kind, reach.policy.kind)
+    kind = POLICY_WORDS.get(reach.policy.kind, reach.policy.kind)
     applies = (reach.applies,) if with_others else ()
-    return reach.policy.name or _HIDDEN, kind, reach.revision or "", target, *applies, why
+    return reach.policy.name or UNSEEN, kind, reach.revision or "", target, *applies, why
 
 
 def _listed(groups: Sequence[str]) -> str:

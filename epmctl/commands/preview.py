@@ -6,8 +6,8 @@ from typing import Final, cast
 import click
 
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
-from epmctl.ascode.authored import find_authored, reference
-from epmctl.ascode.drafts import DraftDocuments, refused
+from epmctl.ascode.authored import POLICY_WORDS, UNSEEN, find_authored, reference
+from epmctl.ascode.drafts import draft_of, refused
 from epmctl.client import APPLY_DEADLINE, Client, RefusedInputError, logged_in
 from epmctl.documents.load import load
 from epmctl.errors import BadInputError
@@ -18,8 +18,6 @@ from epmctl.plain import to_plain
 _PLACES_HELP: Final = (
     "Documents as they would be: a file, or the *.yaml and *.yml of a folder; again for more; - for stdin."
 )
-_HIDDEN: Final = "(one that you may not see)"
-_KINDS: Final[Mapping[str, str]] = {"ElevationSettingsPolicy": "settings", "ElevationRulesPolicy": "rules"}
 _COUNTS: Final[Mapping[str, str]] = {
     "DEVICES GAIN": "devicesGained",
     "DEVICES LOSE": "devicesLost",
@@ -46,9 +44,7 @@ def preview(
     """
     if not places and not deletions:
         raise BadInputError("nothing would change; give documents with -f, or an object with --delete")
-    draft = DraftDocuments(load(places, closed=False)) if places else None
-    if draft is not None:
-        draft.tell_others()
+    draft = draft_of(load(places, closed=False) if places else None)
     request = analysis_pb2.PreviewAssignmentsRequest(draft=None if draft is None else draft.message)
     for word, name in deletions:
         _, document = find_authored(word)
@@ -111,5 +107,5 @@ def _row(entry: Record) -> Sequence[Plain]:
 def _policy(told: Record) -> Iterator[Plain]:
     """Give the name and the kind of a policy."""
     policy = cast("Mapping[str, str]", told["policy"])
-    yield policy["name"] or _HIDDEN
-    yield _KINDS.get(policy["kind"], policy["kind"])
+    yield policy["name"] or UNSEEN
+    yield POLICY_WORDS.get(policy["kind"], policy["kind"])

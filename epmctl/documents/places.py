@@ -6,8 +6,9 @@ The checks name keys as documents spell them; a service names the fields of its 
 import re
 from typing import Final
 
-from epmctl.documents.model import Kind
+from epmctl.documents.model import Document, Kind
 from epmctl.documents.nodes import ListNode, MapNode, Node
+from epmctl.errors import Flaw
 
 _STEP: Final = re.compile(r"[^.\[\]]+|\[\d+\]")
 _SNAKE: Final = re.compile(r"_([a-z])")
@@ -30,6 +31,12 @@ def key_of(kind: Kind, field: str) -> str:
     for contract, document in _SPELLINGS:
         key = contract.sub(document, key)
     return f"spec.{key}"
+
+
+def flaw_in(document: Document, field: str, message: str) -> Flaw:
+    """Give what a service says of `field` of its contract as a flaw of the document."""
+    key = key_of(document.kind, field)
+    return Flaw(document.file, line_of(document.node, key), key, message)
 
 
 def line_of(root: MapNode, key: str) -> int:

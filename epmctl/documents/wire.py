@@ -1,6 +1,6 @@
 """Encode documents as the requests that carry them, one for each service."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,7 +11,7 @@ from elevation.model import Assignments, Group, Include, LintIgnore, ReusableCer
 from elevation.words import FilterMode, GroupType, ReportingScope
 from epm.device.v1 import groups_pb2
 from epm.elevation.v1 import rules_pb2, settings_pb2
-from epm.policy.v1 import policies_pb2
+from epm.policy.v1 import analysis_pb2, policies_pb2
 from epm.rbac.v1 import rbac_pb2
 from epmctl.documents.model import Document, Kind, PrincipalGroup, Role, RoleAssignment, ScopeTag, TrustedIssuer
 from epmctl.documents.places import line_of
@@ -23,8 +23,8 @@ _GROUP_TYPES: Final = {
     GroupType.USER: groups_pb2.GROUP_TYPE_USER,
 }
 _PENDING_TYPES: Final = {
-    GroupType.DEVICE: policies_pb2.PENDING_GROUP_TYPE_DEVICE,
-    GroupType.USER: policies_pb2.PENDING_GROUP_TYPE_USER,
+    groups_pb2.GROUP_TYPE_DEVICE: policies_pb2.PENDING_GROUP_TYPE_DEVICE,
+    groups_pb2.GROUP_TYPE_USER: policies_pb2.PENDING_GROUP_TYPE_USER,
 }
 _FILTER_MODES: Final = {
     FilterMode.INCLUDE: policies_pb2.FILTER_MODE_INCLUDE,
@@ -64,11 +64,39 @@ def to_requests(documents: Iterable[Document]) -> Requests:
 
 def pending_groups(request: groups_pb2.ApplyGroupsRequest) -> list[policies_pb2.PendingGroup]:
     """Name the groups of a request as ones that are about to exist."""
-    types = {_GROUP_TYPES[group_type]: pending for group_type, pending in _PENDING_TYPES.items()}
     return [
-        policies_pb2.PendingGroup(name=group.name, type=types[group.type], filter=group.filter, groups=group.groups)
+        policies_pb2.PendingGroup(
+            name=group.name, type=_PENDING_TYPES[group.type], filter=group.filter, groups=group.groups
+        )
         for group in request.groups
     ]
+
+
+def to_draft(requests: Requests, *, unchanged: Collection[tuple[Kind, str]] = ()) -> analysis_pb2.Draft:
+    """Give policies and groups as a draft to lay over what a server holds, those that stay as they are left out."""
+    policies = requests.policies
+    return analysis_pb2.Draft(
+        reusable_certificates=[
+            one
+            for one in policies.reusable_certificates
+            if (Kind.ReusableCertificate, one.metadata.name) not in unchanged
+        ],
+        settings_policies=[
+            one
+            for one in policies.settings_policies
+            if (Kind.ElevationSettingsPolicy, one.metadata.name) not in unchanged
+        ],
+        rules_policies=[
+            one for one in policies.rules_policies if (Kind.ElevationRulesPolicy, one.metadata.name) not in unchanged
+        ],
+        groups=[
+            analysis_pb2.DraftGroup(
+                name=one.name, type=_PENDING_TYPES[one.type], members=one.members, filter=one.filter, groups=one.groups
+            )
+            for one in requests.groups.groups
+            if (Kind.Group, one.name) not in unchanged
+        ],
+    )
 
 
 def not_kept(documents: Iterable[Document]) -> Iterator[Flaw]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc, lint_pb2
-from epmctl.ascode.drafts import DraftDocuments, refused
+from epmctl.ascode.drafts import draft_of, refused
 from epmctl.client import APPLY_DEADLINE, Client, RefusedInputError
 from epmctl.documents.load import DocumentSet
 from epmctl.documents.model import Document
@@ -19,9 +19,7 @@ def lint_on_server(
 
     Raises BadInputError, by places in the files, for documents that the server does not accept.
     """
-    draft = None if documents is None else DraftDocuments(documents)
-    if draft is not None:
-        draft.tell_others()
+    draft = draft_of(documents)
     request = analysis_pb2.LintRequest(
         draft=None if draft is None else draft.message,
         draft_only=draft is not None and not everything,
