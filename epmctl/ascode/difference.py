@@ -72,6 +72,17 @@ def differences(live: Record | None, files: Record | None, base: Record | None =
     return changes
 
 
+def form_of(change: FieldChange) -> dict[str, Plain]:
+    """Give a change as JSON, whoever made it."""
+    return {
+        "rule": change.rule,
+        "field": change.field,
+        "action": change.action.value,
+        "before": change.before,
+        "after": change.after,
+    }
+
+
 def compact(value: Plain) -> str:
     """Write a value in one line."""
     return json.dumps(value, ensure_ascii=False)

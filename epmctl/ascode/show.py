@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from epm.policy.v1 import analysis_pb2
-from epmctl.ascode.difference import Cause, FieldAction, FieldChange, compact
+from epmctl.ascode.difference import Cause, FieldAction, FieldChange, compact, form_of
 from epmctl.ascode.outlook import Outlook
 from epmctl.ascode.plan import Action, Drift, ObjectChange, Plan
 from epmctl.colours import may_colour
@@ -174,15 +174,5 @@ def _change_json(one: ObjectChange) -> Plain:
         "name": name,
         "action": one.action.value,
         "drift": [asdict(drift) for drift in one.drift],
-        "fields": [
-            {
-                "rule": change.rule,
-                "field": change.field,
-                "action": change.action.value,
-                "before": change.before,
-                "after": change.after,
-                "cause": change.cause.value,
-            }
-            for change in one.fields
-        ],
+        "fields": [{**form_of(change), "cause": change.cause.value} for change in one.fields],
     }

@@ -1,7 +1,7 @@
 """`epm revisions`: every state that a policy or a certificate ever had, what changed, and the way back."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar, cast
 
 import click
@@ -9,7 +9,7 @@ import click
 from epm.policy.v1 import revisions_pb2, revisions_pb2_grpc
 from epmctl.ascode.authored import content, find_authored, find_live, metadata_of, reference
 from epmctl.ascode.canonical import of_message
-from epmctl.ascode.difference import FieldAction, FieldChange, differences
+from epmctl.ascode.difference import FieldAction, FieldChange, differences, form_of
 from epmctl.ascode.show import field_lines
 from epmctl.client import APPLY_DEADLINE, Client, logged_in
 from epmctl.colours import may_colour
@@ -112,7 +112,7 @@ def diff(*, kind: str, name: str, change: int | None, earlier: int | None, outpu
             {
                 "from": None if before is None else to_plain(before),
                 "to": to_plain(answer.to),
-                "changes": _forms(changes),
+                "changes": list(map(form_of, changes)),
             }
         )
         return
@@ -157,7 +157,12 @@ def rollback(*, kind: str, name: str, change: int, with_assignments: bool, yes: 
     if output == "json":
         findings = [to_plain(finding) for finding in rehearsal.findings]
         print_json(
-            {"rolledBack": bool(changes), "change": done.change, "changes": _forms(changes), "findings": findings}
+            {
+                "rolledBack": bool(changes),
+                "change": done.change,
+                "changes": list(map(form_of, changes)),
+                "findings": findings,
+            }
         )
     elif changes:
         click.echo(f"{document.name} {show(name)} is as change {change} left it, by change {done.change}")
@@ -213,16 +218,3 @@ def _field_change(change: revisions_pb2.FieldChange) -> FieldChange:
 
 def _read(text: str) -> Plain:
     return cast("Plain", json.loads(text)) if text else None
-
-
-def _forms(changes: Iterable[FieldChange]) -> Plain:
-    return [
-        {
-            "rule": change.rule,
-            "field": change.field,
-            "action": change.action.value,
-            "before": change.before,
-            "after": change.after,
-        }
-        for change in changes
-    ]
