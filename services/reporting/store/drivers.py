@@ -52,7 +52,7 @@ class Driver(Protocol):
         ...
 
     def insert(self, target: Target, rows: Sequence[Row]) -> int:
-        """Insert the rows that are not there yet, and return how many those were."""
+        """Insert the rows that are not there yet, and return how many rows that made or changed."""
         ...
 
     def run(self, statement: str, rows: Sequence[Row]) -> int:
@@ -212,10 +212,11 @@ class PostgresDriver:
             "table": sql.Identifier(target.name),
             "stage": sql.Identifier(f"{target.name}_stage"),
             "columns": sql.SQL(", ").join(map(sql.Identifier, target.columns)),
+            "conflict": sql.SQL(target.conflict),
         }
         # The stage outlives the transaction that made it, empty; a connection makes it once.
         make = "CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS SELECT {columns} FROM {table} LIMIT 0"
-        move = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {stage} ON CONFLICT DO NOTHING"
+        move = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {stage} {conflict}"
         with self._connected().cursor() as cursor:
             cursor.execute(sql.SQL(make).format(**names))
             with cursor.copy(sql.SQL("COPY {stage} ({columns}) FROM STDIN").format(**names)) as copy:

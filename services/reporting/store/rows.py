@@ -26,11 +26,13 @@ class Target:
 
     name: str
     columns: tuple[str, ...]
+    conflict: str = "ON CONFLICT DO NOTHING"
+    """What becomes of a row that is there already."""
 
     def insert(self, placeholder: str) -> str:
-        """Return the statement that inserts one row, or nothing if the event is there."""
+        """Return the statement that inserts one row."""
         values = ", ".join([placeholder] * len(self.columns))
-        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
+        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({values}) {self.conflict}"  # noqa: S608 - our own names
 
     def value(self, row: Row, column: str) -> object:
         """Return a row's value of a column."""

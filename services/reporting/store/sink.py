@@ -3,6 +3,7 @@
 - Events that are there already are passed over (ON CONFLICT DO NOTHING). Only where fewer rows went in than were sent is
   it looked up which those are: an event that is there is a duplicate and fine; one that is not lost its place, or its
   id, to another event, and becomes a dead letter. Nothing is dropped in silence.
+- What went in is counted in the same transaction, and nothing else: counts are what a count of the events would give.
 - The highest place of each journal is kept beside it. What a batch passes over is recorded as a gap and logged, and taken
   out again if it comes late. The number is cached; another replica may have moved it. So a gap counts only after the
   number was read again, under a lock, and whoever cannot raise it looks whether it fills another's gap.
@@ -22,7 +23,9 @@ from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services.reporting.model.events import Batch, DeadLetter, Gap, Rejection, gaps, still_missing
 from services.reporting.store.drivers import Driver, LostError, PostgresDriver, RefusedError, SqliteDriver
+from services.reporting.store.rollups import Counts
 from services.reporting.store.rows import (
+    ATTEMPTS,
     DEAD_LETTERS,
     EVENT_TARGETS,
     GAPS,
@@ -61,6 +64,7 @@ class DurableSink:
         self._stored = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reporting-sink")
         self._journals: dict[JournalName, tuple[int, int]] = {}
+        self._counts = Counts(driver)
 
     @classmethod
     def on(cls, url: URL, announce: Callable[[int], None] = lambda _stored: None) -> "DurableSink":
@@ -128,6 +132,7 @@ class DurableSink:
             if not committed:
                 self._driver.rollback()
                 self._journals.clear()
+                self._counts.forget()
         return rejections
 
     def _next_revision(self) -> int:
@@ -139,7 +144,10 @@ class DurableSink:
         rejections = [[Rejection(letter.seq, letter.reason) for letter in batch.dead_letters] for batch in batches]
         for target in EVENT_TARGETS:
             events = rows.events[target]
-            if events and self._driver.insert(target, events) < len(events):
+            inserted = self._driver.insert(target, events) if events else 0
+            if target is ATTEMPTS and inserted:
+                self._counts.count(events if inserted == len(events) else self._counts.stored_in(stored))
+            if inserted < len(events):
                 for position, letter in self._displaced(target, rows):
                     rows.dead_letters.append(dead_letter_row(batches[position], letter))
                     rejections[position].append(Rejection(letter.seq, letter.reason))
