@@ -10,7 +10,7 @@ from services._chassis.errors import Problem
 from services._chassis.expected import Expected, check_expected
 from services.policy.model.drafts import Draft
 from services.policy.model.edits import AnyEdit
-from services.policy.model.objects import Action, AnyContent, Stored, kind_of
+from services.policy.model.objects import Action, AnyContent, Key, Stored, key_of, kind_of
 
 MOST_OBJECTS = 10_000
 MOST_FINDINGS = 1000
@@ -21,7 +21,6 @@ KINDS_BY_NAME: Mapping[str, type[AnyContent]] = {kind_of(kind).document: kind fo
 
 AnyDraft: TypeAlias = Draft[AnyContent]
 AnyStored: TypeAlias = Stored[AnyContent]
-Key: TypeAlias = tuple[type[AnyContent], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Application:
 
     def keys(self) -> Iterator[Key]:
         """Name all objects that the call is about: what it writes, deletes and expects; kinds that there are alone."""
-        yield from (key_of(draft) for draft in self.drafts)
+        yield from (key_of(draft.content) for draft in self.drafts)
         named_only: tuple[Deletion | Expected, ...] = (*self.deletions, *self.expected)
         for named in named_only:
             if named.kind in KINDS_BY_NAME:
@@ -107,11 +106,6 @@ class Applied:
     """Those that are about to exist."""
 
 
-def key_of(draft: AnyDraft) -> Key:
-    """Return by what an object is known."""
-    return draft.kind, draft.content.name
-
-
 def check_size(application: Application) -> Iterator[Problem]:
     """Find whether the call is about more than can even be looked up at once."""
     count = len(application.drafts) + len(application.deletions)
@@ -132,7 +126,7 @@ def check_application(application: Application, *, validate_only: bool) -> Itera
 def _check_names(application: Application) -> Iterator[Problem]:
     first: dict[Key, str] = {}
     for draft in application.drafts:
-        earlier = first.setdefault(key_of(draft), draft.place)
+        earlier = first.setdefault(key_of(draft.content), draft.place)
         if earlier != draft.place and draft.content.name:
             yield Problem(f"{draft.place}.metadata.name", f"{draft.title} stands at {earlier} too; remove one")
     for number, deletion in enumerate(application.deletions):

@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeAlias
 from elevation.lint.findings import Subject
 from elevation.model import Group, ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.permits import Permit
-from services.policy.model.objects import AnyContent, Content, Corpus, Item, Stored
+from services.policy.model.objects import AnyContent, Content, Corpus, Item, Stored, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,6 @@ def with_edits(corpus: Corpus, edits: Iterable[AnyEdit]) -> Corpus:
 def all_of(corpus: Corpus) -> tuple[Stored[AnyContent], ...]:
     """Return all objects of every kind."""
     return (*corpus.settings_policies, *corpus.rules_policies, *corpus.certificates)
-
-
-def key_of(content: AnyContent) -> tuple[type[AnyContent], str]:
-    """Return by what an object is known."""
-    return type(content), content.name
 
 
 def _sorted(kind: type[Item], objects: Iterable[Stored[AnyContent]]) -> tuple[Stored[Item], ...]:

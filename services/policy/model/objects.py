@@ -17,6 +17,8 @@ AnyContent: TypeAlias = SettingsPolicy | RulesPolicy | ReusableCertificate
 # Covariant, so that one list may hold objects of several kinds.
 Content = TypeVar("Content", bound=AnyContent, covariant=True)  # noqa: PLC0105 - the name is read everywhere
 Item = TypeVar("Item", bound=AnyContent)
+Key: TypeAlias = "tuple[type[AnyContent], str]"
+"""By what an object is known: its kind and its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,16 @@ def action_between(before: Stored[Content] | None, after: Stored[Content]) -> Ac
         return Action.UNCHANGED
     moved = with_assignments(before.content, assignments_of(after.content))
     return Action.ASSIGNED if kept and moved == after.content else Action.UPDATED
+
+
+def key_of(content: AnyContent) -> Key:
+    """Return by what an object is known."""
+    return type(content), content.name
+
+
+def delivered(content: Item) -> Item:
+    """Return what devices get of an object, but for whom it is for."""
+    return replace(content, description="", lint=())
 
 
 def assignments_of(content: AnyContent) -> Assignments:

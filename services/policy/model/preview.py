@@ -6,7 +6,7 @@ device, and one for whoever else comes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
@@ -24,7 +24,7 @@ from elevation.model import (
 )
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.memberships import MembershipIndex
-from services.policy.model.objects import Corpus, certificates_named, targets_of, with_assignments
+from services.policy.model.objects import Corpus, certificates_named, delivered, targets_of, with_assignments
 
 Policy: TypeAlias = SettingsPolicy | RulesPolicy
 Ref: TypeAlias = "tuple[type[Policy], str]"
@@ -204,11 +204,7 @@ def _is_delivered_alike(was: Policy, will: Policy, certificates: Sequence[Mappin
     named = certificates_named(was)
     if any(_der(certificates[0], name) != _der(certificates[1], name) for name in named):
         return False
-    return was is will or _delivered(was) == _delivered(with_assignments(will, was.assignments))
-
-
-def _delivered(policy: Policy) -> Policy:
-    return replace(policy, description="", lint=())
+    return was is will or delivered(was) == delivered(with_assignments(will, was.assignments))
 
 
 def _der(certificates: Mapping[str, ReusableCertificate], name: str) -> bytes:

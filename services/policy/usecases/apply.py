@@ -13,18 +13,18 @@ from services.policy.model.application import (
     Application,
     Applied,
     AppliedObject,
-    Key,
     check_application,
     check_size,
-    key_of,
 )
 from services.policy.model.drafts import Known, check_draft, revised
 from services.policy.model.edits import Edit
 from services.policy.model.objects import (
     Action,
+    Key,
     action_between,
     assignments_of,
     certificates_named,
+    key_of,
     moved_targets,
     targets_of,
 )
@@ -95,7 +95,7 @@ async def apply_policies(
     if too_many := list(check_size(application)):
         raise InvalidError(too_many)
     present = await _present(work, application)
-    steps = [_step(draft, present.get(key_of(draft)), ground) for draft in application.drafts]
+    steps = [_step(draft, present.get(key_of(draft.content)), ground) for draft in application.drafts]
     removed = removals_of(application, present, sees=ground.sees, author=author)
     problems = list(check_application(application, validate_only=author.validate_only))
     if not problems:

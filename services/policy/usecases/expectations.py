@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from services._chassis.expected import Expected, refuse_differing
-from services.policy.model.application import KINDS_BY_NAME, AnyStored, Key
+from services.policy.model.application import KINDS_BY_NAME, AnyStored
+from services.policy.model.objects import Key
 from services.policy.ports import Work
 
 MOST_ASKED = 100

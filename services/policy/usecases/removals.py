@@ -10,9 +10,8 @@ from services.policy.model.application import (
     AnyStored,
     Application,
     AppliedObject,
-    Key,
 )
-from services.policy.model.objects import Action, Stored, kind_of
+from services.policy.model.objects import Action, Key, Stored, kind_of
 from services.policy.ports import Work
 from services.policy.usecases.expectations import Sees
 from services.policy.usecases.in_use import refuse_in_use

@@ -1,10 +1,10 @@
 """Give an object the content of an old revision again, as a new one."""
 
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 from elevation.model import Assignments
 from services._chassis.errors import ConflictError, InvalidError, Problem
+from services.policy.model.application import AnyDraft, AnyStored
 from services.policy.model.drafts import Draft, Known, check_draft, revised
 from services.policy.model.edits import Edit, Written
 from services.policy.model.objects import (
@@ -27,9 +27,6 @@ from services.policy.usecases.revisions import newest_visible, state_at
 from services.policy.usecases.scope import ASSIGN, CREATE, Author, refuse_out_of_scope, refuse_stale, tags_after
 from services.policy.usecases.twins import twin_problems
 from services.policy.usecases.writing import write
-
-AnyDraft: TypeAlias = Draft[AnyContent]
-AnyStored: TypeAlias = Stored[AnyContent]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from services.policy.model.objects import Change, Content, Stored
+from services.policy.model.objects import Change, Content, Stored, delivered
 from services.policy.ports import Work
 from services.policy.usecases.scope import Author
 
@@ -23,7 +23,7 @@ async def write(
     if author.validate_only:
         return Stored(wanted.content, replace(wanted.about, etag=""))
     revision = await work.next_revision()
-    reaches = existing is None or _delivered(existing) != _delivered(wanted)
+    reaches = existing is None or delivered(existing.content) != delivered(wanted.content)
     about = replace(
         wanted.about,
         etag=str(revision),
@@ -60,7 +60,3 @@ async def erase(work: Work, existing: Stored[Content], author: Author, *, as_cod
         as_code=as_code,
     )
     await work.save(change)
-
-
-def _delivered(stored: Stored[Content]) -> Content:
-    return replace(stored.content, description="", lint=())

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
-from typing import TypeAlias
 
 from elevation.checks import check_group, check_nesting
 from elevation.lookalikes import twin_message, twins
@@ -17,11 +16,20 @@ from services._chassis.errors import InvalidError, Problem
 from services._chassis.permits import Permit
 from services.policy.model.directory import Directory
 from services.policy.model.drafts import Draft, Known, LintableProblem, check_draft, lintable_problems, revised
-from services.policy.model.edits import Edit, all_of, key_of, with_edits
+from services.policy.model.edits import Edit, all_of, with_edits
 from services.policy.model.effective import EffectivePolicies
 from services.policy.model.findings import Key as SubjectKey
 from services.policy.model.findings import key_of_subject, subject_of
-from services.policy.model.objects import AnyContent, Corpus, Stored, certificates_named, kind_of
+from services.policy.model.objects import (
+    AnyContent,
+    Corpus,
+    Key,
+    Stored,
+    certificates_named,
+    delivered,
+    key_of,
+    kind_of,
+)
 from services.policy.model.spelling import below, without_echoes
 from services.policy.ports import Store
 from services.policy.usecases.checking import errors_of
@@ -29,8 +37,6 @@ from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.means import Means
 from services.policy.usecases.newest import CaughtUp, newest_corpus
 from services.policy.usecases.references import nameable
-
-Key: TypeAlias = "tuple[type[AnyContent], str]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,13 +203,9 @@ def _changed(
     """Return the object as it would be; whoever drafts it sees it, whatever tags it would get."""
     tags = existing.about.scope_tags if existing else permit.tags_for_new_object()
     made = revised(draft, existing, tags=tags, actor="", now=now)
-    if existing is not None and _delivered(existing.content) == _delivered(draft.content):
+    if existing is not None and delivered(existing.content) == delivered(draft.content):
         return made
     return Stored(made.content, replace(made.about, revision=0))
-
-
-def _delivered(content: AnyContent) -> AnyContent:
-    return replace(content, description="", lint=())
 
 
 def _repeated(overlay: Overlay) -> Iterator[Problem]:
