@@ -21,8 +21,10 @@ from services.reporting.model.devices import Device
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
+from services.reporting.store.stored import SqlStored
 from services.reporting.store.tables import AUDIT
 from services.reporting.streams import OpenStreams
+from services.reporting.watching import Watches
 from services.reporting.workers import GroupCommitWriter
 
 SERVICE = "reporting"
@@ -43,7 +45,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     device = open_channel(settings.device, ca=settings.ca, identity=identity)
     directory = DirectoryWatch(device, SqlDeviceRecords(database))
     directory.on_change.append(streams.follow)
-    reports = ReportingServicer(SqlReports(database))
+    watches = Watches(SqlStored(database), database.changes, monotonic=clock.monotonic)
+    reports = ReportingServicer(SqlReports(database), watches, access)
     certificates = CertificateSightings(device)
     events = EventStreamServicer(partial(_admitted, directory, certificates), streams, writer, clock)
 
@@ -65,10 +68,11 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         mesh=[partial(agent_pb2_grpc.add_EventStreamServiceServicer_to_server, events)],
         workers=[
             watch_worker(rbac, access),
+            database.changes.worker(),
             report_worker(rbac, access),
             *(part.worker() for part in (directory, writer, certificates, refused)),
         ],
-        on_drain=[streams.drain],
+        on_drain=[streams.drain, watches.close],
         close=close,
     )
 

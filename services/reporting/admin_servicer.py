@@ -1,23 +1,28 @@
 """Reports for administrators: decode, ask, encode."""
 
+from functools import partial
 from typing import Any
 
 import grpc.aio
 
 from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
-from services._chassis.caller import current_permit
+from services._chassis.access import AccessControl
+from services._chassis.caller import current_caller, current_permit
 from services.reporting import usecases
 from services.reporting.codec import answers
 from services.reporting.codec.questions import question_from_proto
 from services.reporting.model.reports import Question
 from services.reporting.ports import Reports
+from services.reporting.watching import Watches
 
 
 class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
     """Answer `epm.reporting.v1.ReportingService`."""
 
-    def __init__(self, reports: Reports) -> None:
+    def __init__(self, reports: Reports, watches: Watches, access: AccessControl) -> None:
         self._reports = reports
+        self._watches = watches
+        self._access = access
 
     async def ListElevations(
         self, request: reports_pb2.ListElevationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
@@ -29,6 +34,16 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
         return reports_pb2.ListElevationsResponse(
             elevations=map(answers.elevation_to_proto, page.items), next_page_token=page.next_token
         )
+
+    async def WatchElevations(  # type: ignore[override]
+        self, request: reports_pb2.WatchElevationsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        """Stream attempts as they are stored, as long as the caller has the right."""
+        caller = current_caller()
+        check = partial(self._access.check, caller.principal, current_permit().right, caller.groups)
+        asked = _question(request.filter)
+        async for passage in self._watches.watch(asked, request.cursor, lambda: check().visible_tags()):
+            await self._watches.taken(context.write(answers.passage_to_proto(passage)))
 
     async def GetElevation(
         self, request: reports_pb2.GetElevationRequest, _context: grpc.aio.ServicerContext[Any, Any]

@@ -6,6 +6,7 @@ from typing import Protocol
 from services._chassis.paging import Page, PageRequest
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Batch, Rejection
+from services.reporting.model.live import Cursor, Passage
 from services.reporting.model.reports import (
     ApplicationCount,
     Elevation,
@@ -53,6 +54,22 @@ class Reports(Protocol):
 
     async def users(self, question: Question, page: PageRequest) -> Page[UserCount]:
         """Count attempts by user, most first."""
+        ...
+
+
+class Stored(Protocol):
+    """Read attempts in the order in which they were stored."""
+
+    async def newest(self) -> int:
+        """Return the position up to which everything is there."""
+        ...
+
+    async def before(self, question: Question) -> Cursor:
+        """Return the cursor before the first attempt of the question's span of time; behind everything where none is."""
+        ...
+
+    async def passage(self, question: Question, cursor: Cursor) -> Passage:
+        """Return the next attempts behind the cursor, as many as one message takes."""
         ...
 
 

@@ -8,6 +8,7 @@ from services._chassis.paging import Page, PageRequest, page_request
 from services.reporting.model.devices import Device, Directory
 from services.reporting.model.events import microseconds
 from services.reporting.model.reports import (
+    ALTERNATIVES,
     MOST_VALUES,
     ApplicationCount,
     Elevation,
@@ -73,7 +74,7 @@ async def get_elevation(reports: Reports, attempt_id: str, tags: frozenset[str] 
 
 async def summarize(reports: Reports, question: Question) -> Summary:
     """Count attempts by what became of them."""
-    if problems := list(_problems(question)):
+    if problems := list(problems_of(question)):
         raise InvalidError(problems)
     return await reports.summary(question)
 
@@ -112,14 +113,15 @@ def _page(report: str, question: Question, page_size: int, page_token: str) -> P
         page_token=page_token,
         question=f"{report} {question.filter!r}",
         shape=_SHAPES[report],
-        beside=list(_problems(question)),
+        beside=list(problems_of(question)),
     )
 
 
-def _problems(question: Question) -> Iterator[Problem]:
+def problems_of(question: Question) -> Iterator[Problem]:
+    """Say everything that is wrong with a question."""
     yield from question.unreadable
     asked = question.filter
-    for name in ("elevation_types", "results", "users", "devices"):
+    for name in ALTERNATIVES:
         values: tuple[str, ...] = getattr(asked, name)
         if len(values) > MOST_VALUES:
             yield Problem(f"filter.{name}", f"must have at most {MOST_VALUES} values; ask several times")

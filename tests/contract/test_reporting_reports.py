@@ -84,6 +84,16 @@ async def test_pages_cover_every_attempt_once_while_new_ones_come_in(reports: Sq
         ({"governed_by_rule": True}, [2, 3]),
         ({"users": ("bob",), "managed": True}, [2]),
         ({"users": ("nobody",)}, []),
+        ({"policies": ("tools", "none")}, [1, 2]),
+        ({"policies": ("",)}, [4]),
+        ({"rules": ("never",)}, [3]),
+        ({"policies": ("tools",), "rules": ("never",)}, []),
+        ({"publishers": ("CN=Example",)}, [3]),
+        ({"publishers": ("Example",)}, [1, 2, 4]),
+        ({"sha256s": (SHA256, "")}, [1, 2, 4]),
+        ({"file_names": ("other.exe",)}, [3]),
+        ({"file_names": ("Other.exe",)}, []),
+        ({"sources": ("DEFAULT_RESPONSE", "ADMINISTRATOR")}, [1, 4]),
     ],
 )
 async def test_each_filter_narrows(
@@ -102,6 +112,9 @@ async def test_each_filter_narrows(
         outcome=event_pb2.OUTCOME_DENY,
         elevation_type=rules_pb2.ELEVATION_TYPE_DENY,
         result=event_pb2.ATTEMPT_RESULT_DENIED,
+        policy="forbidden",
+        rule="never",
+        file={"path": "C:\\other.exe", "sha256": "cd" * 32, "publisher": "CN=Example"},
     )
     await sink.store([batch([default, decided(2, user="bob")]), batch([denied], device="d2")])
     await sink.store([batch([unmanaged(4, at=NOW - 2 * MINUTE)], device="d3")])

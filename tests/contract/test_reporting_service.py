@@ -1,5 +1,6 @@
 """What administrators get from the reporting service, over TLS and with tokens: the same on SQLite and PostgreSQL."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,10 +16,12 @@ from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
 from services.reporting.admin_servicer import ReportingServicer
-from services.reporting.model.reports import MOST_VALUES
+from services.reporting.model.reports import ALTERNATIVES, MOST_VALUES
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
+from services.reporting.store.stored import SqlStored
+from services.reporting.watching import Watches
 from tests.builders.doors import bearer, open_doors
 from tests.builders.refusals import refusal_of
 from tests.fakes.access import FakeAccess
@@ -68,8 +71,9 @@ class Office:
 async def office(database_url: str, tmp_path: Path) -> AsyncIterator[Office]:
     database = await Database.connect(database_url, service="reporting")
     await upgrade(database)
-    sink, access = DurableSink.on(database.url), FakeAccess()
-    servicer = ReportingServicer(SqlReports(database))
+    sink, access = DurableSink.on(database.url, database.changes.announce), FakeAccess()
+    watches = Watches(SqlStored(database), database.changes, monotonic=time.monotonic)
+    servicer = ReportingServicer(SqlReports(database), watches, access.control)
     add = partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, servicer)
     parts = ServiceParts(name="reporting", access=access.control, public=[add])
     async with open_doors(tmp_path, parts) as doors, doors.public() as channel:
@@ -187,14 +191,17 @@ async def test_everything_that_is_wrong_with_a_question_is_told_at_once(office: 
         results=[event_pb2.ATTEMPT_RESULT_UNSPECIFIED, 77],  # type: ignore[list-item]
         users=[f"user-{number}" for number in range(MOST_VALUES + 1)],
         devices=["a\0b"],
+        policies=["p\0"],
+        rules=["r\0"],
+        publishers=[f"publisher-{number}" for number in range(MOST_VALUES + 1)],
+        sha256s=["ab"],
+        file_names=["f\0"],
+        sources=[55],  # type: ignore[list-item]
     )
     asked.occurred_from.seconds = 2**60
     asked.occurred_before.nanos = -1
     ask = office.reader()
-    named = {
-        f"filter.{name}"
-        for name in ("elevation_types", "results", "users", "devices", "occurred_from", "occurred_before")
-    }
+    named = {f"filter.{name}" for name in (*ALTERNATIVES, "occurred_from", "occurred_before")}
     for rpc in LISTS:
         refused = await refusal_of(ask(rpc, filter=asked, page_size=-1, page_token="nonsense"))
         assert refused.code == "INVALID_ARGUMENT"
@@ -218,6 +225,9 @@ async def test_a_filter_reaches_the_report_field_by_field(office: Office) -> Non
         source=event_pb2.SOURCE_DEFAULT_RESPONSE,
         result=event_pb2.ATTEMPT_RESULT_DENIED,
         elevation_type=rules_pb2.ELEVATION_TYPE_DENY,
+        policy="forbidden",
+        rule="never",
+        file={"path": "C:\\other.exe", "sha256": "cd" * 32, "publisher": "CN=Other"},
     )
     late = decided(2, at=NOW + timedelta(hours=1))
     await office.sink.store([batch([denied, late], device="d1"), batch([unmanaged(3)], device="d2")])
@@ -236,6 +246,12 @@ async def test_a_filter_reaches_the_report_field_by_field(office: Office) -> Non
         (Filter(users=["bob"]), {1}),
         (Filter(devices=["name-of-d2"]), {3}),
         (Filter(governed_by_rule=True), {2}),
+        (Filter(policies=["tools"]), {2}),
+        (Filter(rules=["never"]), {1}),
+        (Filter(publishers=["CN=Other"]), {1}),
+        (Filter(sha256s=[SHA256.upper()]), {2, 3}),
+        (Filter(file_names=["other.exe"]), {1}),
+        (Filter(sources=[event_pb2.SOURCE_DEFAULT_RESPONSE, event_pb2.SOURCE_ADMINISTRATOR]), {1, 3}),
     ]
     ask = office.reader()
     for asked, numbers in expected:
@@ -267,3 +283,63 @@ async def test_counts_are_written_as_the_contract_names_them(office: Office) -> 
         ("alice", 1, 1, 2),
         ("bob", 1, 0, 1),
     ]
+
+
+def watch(office: Office, token: str, **asked: Any) -> Any:
+    """Watch as the owner of the token does."""
+    return office.stub.WatchElevations(reports_pb2.WatchElevationsRequest(**asked), metadata=bearer(token))
+
+
+async def watched(call: Any, most: int) -> tuple[list[str], str]:
+    """Return the next attempts of a watch, that many at least, and the cursor behind them."""
+    found: list[str] = []
+    while True:
+        message = await call.read()
+        found += [one.attempt_id for one in message.elevations]
+        if len(found) >= most:
+            return found, message.cursor
+
+
+async def test_a_watch_tells_what_is_stored_and_goes_on_where_another_ended(office: Office) -> None:
+    token = office.access.grant("user:watcher", [VIEW_REPORTS])
+    await office.sink.store([batch([decided(1)])])
+    call = watch(office, token)
+    _, cursor = await watched(call, 0)
+    await office.sink.store([batch([decided(2), completed(3, "attempt-2", exit_code=4)], first=2)])
+    message = await call.read()
+    assert [(one.attempt_id, one.exit_code, one.decided.user) for one in message.elevations] == [
+        ("attempt-2", 4, "alice")
+    ]
+    call.cancel()
+    await office.sink.store([batch([decided(4)], first=4)])
+    assert (await watched(watch(office, token, cursor=message.cursor), 1))[0] == ["attempt-4"]
+    assert (await watched(watch(office, token, cursor=cursor), 2))[0] == ["attempt-2", "attempt-4"]
+
+
+async def test_a_watch_tells_only_what_is_asked_for_of_devices_within_the_scope(office: Office) -> None:
+    await office.records.remember([enrolled("d1", "emea"), enrolled("d2", "apac")])
+    call = watch(
+        office, office.access.grant("user:w", [VIEW_REPORTS], scope_tags=["emea"]), filter=Filter(users=["bob"])
+    )
+    await watched(call, 0)
+    await office.sink.store([batch([decided(1, user="bob")], device="d2")])
+    await office.sink.store([batch([decided(2), decided(3, user="bob")])])
+    assert (await watched(call, 1))[0] == ["attempt-3"]
+
+
+async def test_a_watch_since_a_time_begins_with_what_occurred_then(office: Office) -> None:
+    await office.sink.store([batch([decided(1, at=NOW - timedelta(hours=1)), decided(2)])])
+    since = Filter()
+    since.occurred_from.FromDatetime(NOW)
+    assert (await watched(watch(office, office.access.grant("user:w", [VIEW_REPORTS]), filter=since), 1))[0] == [
+        "attempt-2"
+    ]
+
+
+async def test_a_watch_needs_the_right_and_a_cursor_that_was_told(office: Office) -> None:
+    refused = await refusal_of(watch(office, office.access.grant("user:author", OTHER_RIGHTS)).read())
+    assert (refused.code, refused.reason) == ("PERMISSION_DENIED", "RIGHT_MISSING")
+    token = office.access.grant("user:watcher", [VIEW_REPORTS])
+    for cursor in ("nonsense", "999.0.0"):
+        refused = await refusal_of(watch(office, token, cursor=cursor, filter=Filter(users=["\0"])).read())
+        assert (refused.code, sorted(refused.problems)) == ("INVALID_ARGUMENT", ["cursor", "filter.users"])

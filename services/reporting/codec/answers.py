@@ -6,6 +6,7 @@ from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import reports_pb2
 from services._chassis.times import time_to_proto
 from services.reporting.codec.incoming import ELEVATION_TYPES, RESULTS
+from services.reporting.model.live import Passage
 from services.reporting.model.reports import ApplicationCount, Elevation, PublisherCount, Summary, UserCount
 
 
@@ -28,6 +29,13 @@ def elevation_to_proto(found: Elevation) -> reports_pb2.Elevation:
         received=time_to_proto(found.received),
         decided=event.decided,
         exit_code=found.exit_code,
+    )
+
+
+def passage_to_proto(found: Passage) -> reports_pb2.WatchElevationsResponse:
+    """Write attempts that were stored, and how far that is."""
+    return reports_pb2.WatchElevationsResponse(
+        elevations=map(elevation_to_proto, found.elevations), cursor=str(found.cursor)
     )
 
 

@@ -1,15 +1,18 @@
 """Read what administrators ask; what cannot be read is named, to be refused with everything else that is wrong."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.reporting.v1 import reports_pb2
 from services._chassis.errors import Problem
-from services.reporting.codec.incoming import ELEVATION_TYPES, RESULTS, time_of
+from services.reporting.codec.incoming import ELEVATION_TYPES, RESULTS, SOURCES, time_of
 from services.reporting.model.events import datetime_of
 from services.reporting.model.reports import ElevationFilter, Question
+
+_SHA256 = re.compile(r"(?:[0-9a-fA-F]{64})?")
 
 
 def question_from_proto(message: reports_pb2.ElevationFilter, tags: frozenset[str] | None) -> Question:
@@ -20,9 +23,15 @@ def question_from_proto(message: reports_pb2.ElevationFilter, tags: frozenset[st
         elevation_types=_words(message.elevation_types, ELEVATION_TYPES),
         results=_words(message.results, RESULTS),
         managed=message.managed if message.HasField("managed") else None,
-        users=tuple(sorted(set(message.users))),
-        devices=tuple(sorted(set(message.devices))),
+        users=_texts(message.users),
+        devices=_texts(message.devices),
         governed_by_rule=message.governed_by_rule,
+        policies=_texts(message.policies),
+        rules=_texts(message.rules),
+        publishers=_texts(message.publishers),
+        sha256s=_texts(digest.lower() for digest in message.sha256s),
+        file_names=_texts(message.file_names),
+        sources=_words(message.sources, SOURCES),
     )
     return Question(asked, tags, tuple(_problems(message)))
 
@@ -35,6 +44,10 @@ def _problems(message: reports_pb2.ElevationFilter) -> Iterator[Problem]:
         yield Problem("filter.elevation_types", "must be elevation types that this server knows")
     if not RESULTS.keys() >= set(message.results):
         yield Problem("filter.results", "must be results that this server knows")
+    if not SOURCES.keys() >= set(message.sources):
+        yield Problem("filter.sources", "must be sources that this server knows")
+    if not all(_SHA256.fullmatch(digest) for digest in message.sha256s):
+        yield Problem("filter.sha256s", "must be 64 hexadecimal digits each; empty for files without a hash")
 
 
 def _time(message: reports_pb2.ElevationFilter, name: str) -> datetime | None:
@@ -47,6 +60,10 @@ def _read(stamp: Timestamp) -> datetime | None:
         return None if time is None else datetime_of(time)
     except OverflowError:
         return None
+
+
+def _texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(texts)))
 
 
 def _words(numbers: Sequence[int], words: Mapping[int, str]) -> tuple[str, ...]:

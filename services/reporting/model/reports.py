@@ -14,6 +14,19 @@ from datetime import datetime
 from services._chassis.errors import Problem
 
 MOST_VALUES = 100
+ALTERNATIVES = (
+    "elevation_types",
+    "results",
+    "users",
+    "devices",
+    "policies",
+    "rules",
+    "publishers",
+    "sha256s",
+    "file_names",
+    "sources",
+)
+"""The fields of a filter that may have several values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +42,12 @@ class ElevationFilter:
     users: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     governed_by_rule: bool = False
+    policies: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    publishers: tuple[str, ...] = ()
+    sha256s: tuple[str, ...] = ()
+    file_names: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,18 @@ import sqlalchemy as sa
 
 from services._chassis.db import Database
 from services._chassis.paging import Page, PageRequest, cut
-from services.reporting.model.events import datetime_of, microseconds
+from services.reporting.model.events import microseconds
 from services.reporting.model.reports import (
     ApplicationCount,
     Elevation,
-    ElevationFilter,
     PublisherCount,
     Question,
     Summary,
     Tally,
     UserCount,
 )
-from services.reporting.store.tables import ATTEMPT, COMPLETION, DEVICE_TAG
+from services.reporting.store.attempts import conditions, elevation_of, shown, visible
+from services.reporting.store.tables import ATTEMPT
 
 _A = ATTEMPT.c
 _COUNT = sa.func.count().label("count")
@@ -36,23 +36,23 @@ class SqlReports:
 
     async def elevations(self, question: Question, page: PageRequest) -> Page[Elevation]:
         """Return attempts, newest first."""
-        statement = _shown().where(*_conditions(question)).order_by(_A.occurred.desc(), _A.event_id.desc())
+        statement = shown().where(*conditions(question)).order_by(_A.occurred.desc(), _A.event_id.desc())
         if page.after:
             statement = statement.where(sa.tuple_(_A.occurred, _A.event_id) < sa.tuple_(*map(sa.literal, page.after)))
         rows = await self._rows(statement.limit(page.size + 1))
         fitting = page.fitting(len(row["body"]) for row in rows)
-        return cut([_elevation(row) for row in rows], fitting, key=_elevation_key)
+        return cut([elevation_of(row) for row in rows], fitting, key=_elevation_key)
 
     async def elevation(self, attempt_id: str, tags: frozenset[str] | None) -> Elevation | None:
         """Return one attempt; None if there is none that may be seen."""
-        asked = _shown().where(_A.attempt_id == attempt_id, *_visible(tags))
+        asked = shown().where(_A.attempt_id == attempt_id, *visible(tags))
         rows = await self._rows(asked.order_by(_A.received, _A.event_id).limit(1))
-        return _elevation(rows[0]) if rows else None
+        return elevation_of(rows[0]) if rows else None
 
     async def summary(self, question: Question) -> Summary:
         """Count attempts by what became of them, in one pass over them."""
         groups = (_A.managed, _A.result, _A.elevation_type)
-        rows = await self._rows(sa.select(*groups, _COUNT).where(*_conditions(question)).group_by(*groups))
+        rows = await self._rows(sa.select(*groups, _COUNT).where(*conditions(question)).group_by(*groups))
         return Summary(
             managed=sum(row["count"] for row in rows if row["managed"]),
             unmanaged=sum(row["count"] for row in rows if not row["managed"]),
@@ -86,24 +86,10 @@ class SqlReports:
             return (await tx.execute(statement)).mappings().all()
 
 
-def _shown() -> sa.Select[Any]:
-    # An attempt and its completion come in any order, and perhaps the second never: joined at reading, by device too,
-    # so that no device speaks about another's attempt.
-    completed = (
-        sa.select(COMPLETION.c.exit_code)
-        .where(COMPLETION.c.attempt_id == _A.attempt_id, COMPLETION.c.device_id == _A.device_id)
-        .order_by(COMPLETION.c.received, COMPLETION.c.event_id)
-        .limit(1)
-        .scalar_subquery()
-    )
-    columns = (_A.event_id, _A.attempt_id, _A.device_id, _A.device_name, _A.occurred, _A.received, _A.body)
-    return sa.select(*columns, completed.label("exit_code"))
-
-
 def _most_first(groups: Sequence[sa.Column[Any]], question: Question, page: PageRequest) -> sa.Select[Any]:
     statement = (
         sa.select(*groups, _COUNT, _AS_OF)
-        .where(*_conditions(question))
+        .where(*conditions(question))
         .group_by(*groups)
         .order_by(sa.desc("count"), *groups)
         .limit(page.size + 1)
@@ -116,50 +102,6 @@ def _most_first(groups: Sequence[sa.Column[Any]], question: Question, page: Page
     # Counts of what had been received when the walk began: otherwise a group that grows in between could pass over the
     # place that the walk has reached, and be left out.
     return statement.where(_A.received <= as_of).having(sa.or_(total < count, sa.and_(total == count, beyond)))
-
-
-def _conditions(question: Question) -> list[sa.ColumnElement[bool]]:
-    return [*_filtered(question.filter), *_visible(question.tags)]
-
-
-def _filtered(asked: ElevationFilter) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool]] = []
-    if asked.occurred_from is not None:
-        conditions.append(_A.occurred >= microseconds(asked.occurred_from))
-    if asked.occurred_before is not None:
-        conditions.append(_A.occurred < microseconds(asked.occurred_before))
-    if asked.managed is not None:
-        conditions.append(_A.managed.is_(asked.managed))
-    if asked.governed_by_rule:
-        conditions.append(_A.source == "RULE")
-    alternatives = (
-        (_A.elevation_type, asked.elevation_types),
-        (_A.result, asked.results),
-        (_A.user_name, asked.users),
-        (_A.device_name, asked.devices),
-    )
-    conditions += [column.in_(values) for column, values in alternatives if values]
-    return conditions
-
-
-def _visible(tags: frozenset[str] | None) -> list[sa.ColumnElement[bool]]:
-    if tags is None:
-        return []
-    carries = sa.select(DEVICE_TAG.c.device_id).where(DEVICE_TAG.c.tag.in_(sorted(tags)))
-    return [_A.device_id.in_(carries)]
-
-
-def _elevation(row: sa.RowMapping) -> Elevation:
-    return Elevation(
-        event_id=row["event_id"],
-        attempt_id=row["attempt_id"],
-        device_id=row["device_id"],
-        device_name=row["device_name"],
-        occurred=datetime_of(row["occurred"]),
-        received=datetime_of(row["received"]),
-        body=row["body"],
-        exit_code=row["exit_code"],
-    )
 
 
 def _user_count(row: sa.RowMapping) -> UserCount:

@@ -35,6 +35,12 @@ class ElevationFilter(_message.Message):
     USERS_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
     GOVERNED_BY_RULE_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    PUBLISHERS_FIELD_NUMBER: _builtins.int
+    SHA256S_FIELD_NUMBER: _builtins.int
+    FILE_NAMES_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
     managed: _builtins.bool
     """Managed or unmanaged attempts alone. Absent: both."""
     governed_by_rule: _builtins.bool
@@ -63,6 +69,30 @@ class ElevationFilter(_message.Message):
     def devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of devices."""
 
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of rules policies, as they were when a rule of theirs decided."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the rules that decided; with `policies`, those of these policies."""
+
+    @_builtins.property
+    def publishers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Publishers, as ListPublishers tells them."""
+
+    @_builtins.property
+    def sha256s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """SHA-256 of the file, 64 hexadecimal digits."""
+
+    @_builtins.property
+    def file_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of files, the last part of the path, exactly."""
+
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_event_pb2.Source.ValueType]:
+        """What decided."""
+
     def __init__(
         self,
         *,
@@ -74,10 +104,16 @@ class ElevationFilter(_message.Message):
         users: _abc.Iterable[_builtins.str] | None = ...,
         devices: _abc.Iterable[_builtins.str] | None = ...,
         governed_by_rule: _builtins.bool = ...,
+        policies: _abc.Iterable[_builtins.str] | None = ...,
+        rules: _abc.Iterable[_builtins.str] | None = ...,
+        publishers: _abc.Iterable[_builtins.str] | None = ...,
+        sha256s: _abc.Iterable[_builtins.str] | None = ...,
+        file_names: _abc.Iterable[_builtins.str] | None = ...,
+        sources: _abc.Iterable[_event_pb2.Source.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_managed", b"_managed", "managed", b"managed", "occurred_before", b"occurred_before", "occurred_from", b"occurred_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_managed", b"_managed", "devices", b"devices", "elevation_types", b"elevation_types", "governed_by_rule", b"governed_by_rule", "managed", b"managed", "occurred_before", b"occurred_before", "occurred_from", b"occurred_from", "results", b"results", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_managed", b"_managed", "devices", b"devices", "elevation_types", b"elevation_types", "file_names", b"file_names", "governed_by_rule", b"governed_by_rule", "managed", b"managed", "occurred_before", b"occurred_before", "occurred_from", b"occurred_from", "policies", b"policies", "publishers", b"publishers", "results", b"results", "rules", b"rules", "sha256s", b"sha256s", "sources", b"sources", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__managed: _TypeAlias = _typing.Literal["managed"]  # noqa: Y015
     _WhichOneofArgType__managed: _TypeAlias = _typing.Literal["_managed", b"_managed"]  # noqa: Y015
@@ -198,6 +234,64 @@ class ListElevationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListElevationsResponse: _TypeAlias = ListElevationsResponse  # noqa: Y015
+
+@_typing.final
+class WatchElevationsRequest(_message.Message):
+    """Asks for attempts as they are stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """`cursor` of the last message that was read, whatever the filter was. Empty: from the first attempt on that occurred at or after the filter's
+    `occurred_from`; without that, what is stored from now on.
+    """
+    @_builtins.property
+    def filter(self) -> Global___ElevationFilter:
+        """Which attempts."""
+
+    def __init__(
+        self,
+        *,
+        filter: Global___ElevationFilter | None = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "filter", b"filter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchElevationsRequest: _TypeAlias = WatchElevationsRequest  # noqa: Y015
+
+@_typing.final
+class WatchElevationsResponse(_message.Message):
+    """Attempts that were stored, and how far that is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ELEVATIONS_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Goes on behind this message."""
+    @_builtins.property
+    def elevations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Elevation]:
+        """Attempts in the order in which they were stored; none where the message only says how far it is."""
+
+    def __init__(
+        self,
+        *,
+        elevations: _abc.Iterable[Global___Elevation] | None = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "elevations", b"elevations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchElevationsResponse: _TypeAlias = WatchElevationsResponse  # noqa: Y015
 
 @_typing.final
 class GetElevationRequest(_message.Message):

@@ -44,6 +44,11 @@ class ReportingServiceStub:
                 request_serializer=epm_dot_reporting_dot_v1_dot_reports__pb2.ListElevationsRequest.SerializeToString,
                 response_deserializer=epm_dot_reporting_dot_v1_dot_reports__pb2.ListElevationsResponse.FromString,
                 _registered_method=True)
+        self.WatchElevations = channel.unary_stream(
+                '/epm.reporting.v1.ReportingService/WatchElevations',
+                request_serializer=epm_dot_reporting_dot_v1_dot_reports__pb2.WatchElevationsRequest.SerializeToString,
+                response_deserializer=epm_dot_reporting_dot_v1_dot_reports__pb2.WatchElevationsResponse.FromString,
+                _registered_method=True)
         self.GetElevation = channel.unary_unary(
                 '/epm.reporting.v1.ReportingService/GetElevation',
                 request_serializer=epm_dot_reporting_dot_v1_dot_reports__pb2.GetElevationRequest.SerializeToString,
@@ -82,6 +87,17 @@ class ReportingServiceServicer:
     def ListElevations(self, request, context):
         """Lists attempts, newest first. Needs `policy_authoring.view_reports`.
         Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchElevations(self, request, context):
+        """Streams attempts in the order in which they are stored, seconds after they happened at the latest and without an end. Every message has a cursor;
+        whoever comes back with the last one goes on behind it: nothing is left out, and nothing comes twice. Says where it stands at once, and every
+        15 seconds without an attempt; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token again.
+        The exit code of an attempt is told where it is known by then. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the filter and the cursor; RESOURCE_EXHAUSTED while too many watch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,6 +149,11 @@ def add_ReportingServiceServicer_to_server(servicer, server):
                     servicer.ListElevations,
                     request_deserializer=epm_dot_reporting_dot_v1_dot_reports__pb2.ListElevationsRequest.FromString,
                     response_serializer=epm_dot_reporting_dot_v1_dot_reports__pb2.ListElevationsResponse.SerializeToString,
+            ),
+            'WatchElevations': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchElevations,
+                    request_deserializer=epm_dot_reporting_dot_v1_dot_reports__pb2.WatchElevationsRequest.FromString,
+                    response_serializer=epm_dot_reporting_dot_v1_dot_reports__pb2.WatchElevationsResponse.SerializeToString,
             ),
             'GetElevation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetElevation,
@@ -192,6 +213,33 @@ class ReportingService:
             '/epm.reporting.v1.ReportingService/ListElevations',
             epm_dot_reporting_dot_v1_dot_reports__pb2.ListElevationsRequest.SerializeToString,
             epm_dot_reporting_dot_v1_dot_reports__pb2.ListElevationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchElevations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/epm.reporting.v1.ReportingService/WatchElevations',
+            epm_dot_reporting_dot_v1_dot_reports__pb2.WatchElevationsRequest.SerializeToString,
+            epm_dot_reporting_dot_v1_dot_reports__pb2.WatchElevationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

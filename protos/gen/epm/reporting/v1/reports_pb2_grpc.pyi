@@ -42,6 +42,13 @@ class ReportingServiceStub:
     """Lists attempts, newest first. Needs `policy_authoring.view_reports`.
     Errors: INVALID_ARGUMENT with all problems of the filter and the page.
     """
+    WatchElevations: _grpc.UnaryStreamMultiCallable[_reports_pb2.WatchElevationsRequest, _reports_pb2.WatchElevationsResponse]
+    """Streams attempts in the order in which they are stored, seconds after they happened at the latest and without an end. Every message has a cursor;
+    whoever comes back with the last one goes on behind it: nothing is left out, and nothing comes twice. Says where it stands at once, and every
+    15 seconds without an attempt; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token again.
+    The exit code of an attempt is told where it is known by then. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the filter and the cursor; RESOURCE_EXHAUSTED while too many watch.
+    """
     GetElevation: _grpc.UnaryUnaryMultiCallable[_reports_pb2.GetElevationRequest, _reports_pb2.GetElevationResponse]
     """Returns one attempt. Needs `policy_authoring.view_reports`. Errors: NOT_FOUND, also where the caller may not see it."""
     SummarizeElevations: _grpc.UnaryUnaryMultiCallable[_reports_pb2.SummarizeElevationsRequest, _reports_pb2.SummarizeElevationsResponse]
@@ -74,6 +81,13 @@ class ReportingServiceAsyncStub(ReportingServiceStub):
     ListElevations: _aio.UnaryUnaryMultiCallable[_reports_pb2.ListElevationsRequest, _reports_pb2.ListElevationsResponse]  # type: ignore[assignment]
     """Lists attempts, newest first. Needs `policy_authoring.view_reports`.
     Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+    """
+    WatchElevations: _aio.UnaryStreamMultiCallable[_reports_pb2.WatchElevationsRequest, _reports_pb2.WatchElevationsResponse]  # type: ignore[assignment]
+    """Streams attempts in the order in which they are stored, seconds after they happened at the latest and without an end. Every message has a cursor;
+    whoever comes back with the last one goes on behind it: nothing is left out, and nothing comes twice. Says where it stands at once, and every
+    15 seconds without an attempt; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token again.
+    The exit code of an attempt is told where it is known by then. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the filter and the cursor; RESOURCE_EXHAUSTED while too many watch.
     """
     GetElevation: _aio.UnaryUnaryMultiCallable[_reports_pb2.GetElevationRequest, _reports_pb2.GetElevationResponse]  # type: ignore[assignment]
     """Returns one attempt. Needs `policy_authoring.view_reports`. Errors: NOT_FOUND, also where the caller may not see it."""
@@ -110,6 +124,19 @@ class ReportingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_reports_pb2.ListElevationsResponse, _abc.Awaitable[_reports_pb2.ListElevationsResponse]]:
         """Lists attempts, newest first. Needs `policy_authoring.view_reports`.
         Errors: INVALID_ARGUMENT with all problems of the filter and the page.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchElevations(
+        self,
+        request: _reports_pb2.WatchElevationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_reports_pb2.WatchElevationsResponse], _abc.AsyncIterator[_reports_pb2.WatchElevationsResponse]]:
+        """Streams attempts in the order in which they are stored, seconds after they happened at the latest and without an end. Every message has a cursor;
+        whoever comes back with the last one goes on behind it: nothing is left out, and nothing comes twice. Says where it stands at once, and every
+        15 seconds without an attempt; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token again.
+        The exit code of an attempt is told where it is known by then. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the filter and the cursor; RESOURCE_EXHAUSTED while too many watch.
         """
 
     @_abc_1.abstractmethod
