@@ -2,25 +2,18 @@
 
 All rules of a platform with one name stand on one shelf, apart by which of the fields they fill that two files rarely
 have in common: hash, signer, description, product and internal name. Rules that share a file agree in what both fill.
-Of two names that share a file one literal beginning starts with the other, and likewise their ends,
-so the shelves for a name are found by looking its beginnings and ends up.
+The shelves for a name are those of the names that share a file with it (`elevation.lint.names`).
 """
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import chain
 
-from elevation.lint.patterns import Glob, agree, overlap, takes_in
+from elevation.lint.names import MANY, Names
+from elevation.lint.patterns import Glob, agree
 from elevation.lint.recognition import SIGNER, Recognition
 from elevation.model import CertificateType
 from elevation.wildcards import literals
-
-_LAST = "\U0010ffff"
-"""No text of a document is behind one that goes on with it."""
-
-_MANY = 16
-"""As many shelves are put together into one."""
 
 _Key = tuple[object, ...]
 _Index = dict[_Key, list[Recognition]]
@@ -127,7 +120,7 @@ class Candidates:
                 shelf = self._shelves[rule.name] = Shelf()
             shelf.add(rule)
         self._every = Shelf(self.rules)
-        self._names = _Names(self._shelves)
+        self._names = Names(self._shelves)
         self._wider: dict[Glob, tuple[Shelf, ...]] = {}
         self._narrower: dict[Glob, tuple[Shelf, ...]] = {}
         self._sharing: dict[Glob, tuple[Shelf, ...]] = {}
@@ -159,7 +152,7 @@ class Candidates:
         if not name.is_literal:
             found = tuple(self._every.lists(rule, wanted))
             # A name such as *.exe has a file in common with most others, but few rules are for the same signer or product.
-            if sum(map(len, found)) <= max(_MANY, self._names.count_near(name)):
+            if sum(map(len, found)) <= max(MANY, self._names.count_near(name)):
                 yield from _possible(name, chain.from_iterable(found))
                 return
         shelves = self._sharing.get(name)
@@ -181,7 +174,7 @@ class Candidates:
     def _gather(self, names: Iterable[Glob]) -> tuple[Shelf, ...]:
         """Give the shelves of some names; where they are many, one for all of them."""
         found = tuple(names)
-        return tuple(self._shelves[name] for name in found) if len(found) < _MANY else (self._together(found),)
+        return tuple(self._shelves[name] for name in found) if len(found) < MANY else (self._together(found),)
 
 
 def _possible(name: Glob, rules: Iterable[Recognition]) -> Iterator[Recognition]:
@@ -190,127 +183,3 @@ def _possible(name: Glob, rules: Iterable[Recognition]) -> Iterator[Recognition]
     for rule in rules:
         if (not rule.name.is_literal or piece in rule.name.text) and agree(name, rule.name):
             yield rule
-
-
-class _Names:
-    """All names of a platform, by their literal beginnings and ends."""
-
-    def __init__(self, names: Iterable[Glob]) -> None:
-        by_prefix: dict[str, list[Glob]] = {}
-        for name in names:
-            by_prefix.setdefault(name.prefix, []).append(name)
-        self._ends = {prefix: _Ends(found) for prefix, found in by_prefix.items()}
-        self._prefixes = sorted(by_prefix)
-        self._lengths = sorted({len(prefix) for prefix in self._prefixes})
-        self._counts = list(accumulate((len(by_prefix[prefix]) for prefix in self._prefixes), initial=0))
-
-    def count_near(self, name: Glob) -> int:
-        """Count the names whose literal beginning begins with that of a pattern."""
-        return self._counts[self._after(name)] - self._counts[bisect_left(self._prefixes, name.prefix)]
-
-    def wider(self, name: Glob) -> Iterator[Glob]:
-        """List the names that take a name in."""
-        for alike in self._around(name):
-            yield from (other for other in alike.within(name.text) if takes_in(other, name))
-
-    def sharing(self, name: Glob) -> Iterator[Glob]:
-        """List the names that share a file with a name, those of crowds left out."""
-        for alike in self._near(name):
-            if name.is_literal:
-                others: Iterable[Glob] = alike.within(name.text)
-            else:
-                others = alike.bound if name.is_free and alike.crowd else alike.all
-            yield from (other for other in others if overlap(name, other))
-
-    def crowds(self, name: Glob) -> Iterator[tuple[Glob, ...]]:
-        """List many names at once that all share a file with a pattern: those of stars with such ends do."""
-        if name.is_free:
-            yield from (alike.crowd for alike in self._near(name) if alike.crowd)
-
-    def narrower(self, name: Glob) -> Iterator[Glob]:
-        """List the names that a name takes in."""
-        piece = max(literals(name.text), key=len)
-        for alike in self._near(name):
-            yield from (other for other in alike.all if piece in other.text and takes_in(name, other))
-
-    def _near(self, name: Glob) -> Iterator["_Alike"]:
-        """List the names of which some text has the beginnings and the ends, and those of the name."""
-        return chain(self._around(name), self._beyond(name))
-
-    def _around(self, name: Glob) -> Iterator["_Alike"]:
-        """List the names whose literal beginning the name begins with; all that take it in are among them."""
-        prefix = name.prefix
-        for length in self._lengths:
-            if length > len(prefix):
-                return
-            ends = self._ends.get(prefix[:length])
-            if ends is not None:
-                yield from ends.like(name.suffix)
-
-    def _beyond(self, name: Glob) -> Iterator["_Alike"]:
-        """List the names whose literal beginning is longer than that of a pattern and begins with it."""
-        if name.is_literal:
-            return
-        first = bisect_right(self._prefixes, name.prefix)
-        for longer in self._prefixes[first : self._after(name)]:
-            yield from self._ends[longer].like(name.suffix)
-
-    def _after(self, name: Glob) -> int:
-        return bisect_left(self._prefixes, name.prefix + _LAST)
-
-
-class _Ends:
-    """Names with one literal beginning, by their literal ends."""
-
-    __slots__ = ("_by_end", "_ends", "_lengths")
-
-    def __init__(self, names: Iterable[Glob]) -> None:
-        by_end: dict[str, list[Glob]] = {}
-        for name in names:
-            by_end.setdefault(name.suffix[::-1], []).append(name)
-        self._by_end = {end: _Alike(found) for end, found in by_end.items()}
-        self._ends = sorted(self._by_end)
-        self._lengths = sorted({len(end) for end in self._ends})
-
-    def like(self, suffix: str) -> Iterator["_Alike"]:
-        """List the names whose end ends with this one, or this one with it."""
-        end = suffix[::-1]
-        for length in self._lengths:
-            if length >= len(end):
-                break
-            alike = self._by_end.get(end[:length])
-            if alike is not None:
-                yield alike
-        if self._lengths[-1] < len(end):
-            return
-        first = bisect_left(self._ends, end)
-        for longer in self._ends[first : bisect_left(self._ends, end + _LAST)]:
-            yield self._by_end[longer]
-
-
-class _Alike:
-    """Names with one literal beginning and one literal end, by what they have in the middle."""
-
-    __slots__ = ("_by_piece", "_other", "all", "bound", "crowd")
-
-    def __init__(self, names: Sequence[Glob]) -> None:
-        self.all = names
-        free = tuple(name for name in names if name.is_free)
-        self.crowd = free if len(free) >= _MANY else ()
-        """The patterns of stars alone, where they are many."""
-        self.bound = [name for name in names if not name.is_free] if self.crowd else names
-        self._other: list[Glob] = []
-        self._by_piece: dict[int, dict[str, list[Glob]]] = {}
-        for name in names:
-            piece = max(literals(name.text)[1:-1], key=len, default="")
-            if piece and len(names) >= _MANY:
-                self._by_piece.setdefault(len(piece), {}).setdefault(piece, []).append(name)
-            else:
-                self._other.append(name)
-
-    def within(self, text: str) -> Iterator[Glob]:
-        """List the names whose middle a text has; all that match it, or take it in as a pattern, are among them."""
-        yield from self._other
-        for length, by_piece in self._by_piece.items():
-            for piece in dict.fromkeys(text[at : at + length] for at in range(len(text) - length + 1)):
-                yield from by_piece.get(piece, ())
