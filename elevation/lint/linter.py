@@ -4,9 +4,9 @@ import re
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
+from elevation.lint.between import LintBetween
 from elevation.lint.findings import Estate, Finding, Subject
 from elevation.lint.ignores import mark_ignored
-from elevation.lint.meetings import MeetingLint
 from elevation.lint.objects import ObjectLint
 from elevation.lint.patience import GivenUp, never, waiting
 
@@ -19,7 +19,7 @@ class Linter:
 
     def __init__(self) -> None:
         self._objects = ObjectLint()
-        self._meetings = MeetingLint()
+        self._meetings = LintBetween()
 
     def lint(
         self,

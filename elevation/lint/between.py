@@ -21,7 +21,7 @@ from elevation.model import Group, Platform, ReusableCertificate, RulesPolicy, S
 Prepared = tuple[RulesPolicy, dict[str, ReusableCertificate], tuple[Recognition, ...]]
 
 
-class MeetingLint:
+class LintBetween:
     """Look at policies together; call it for one estate after the other."""
 
     def __init__(self) -> None:
