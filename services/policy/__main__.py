@@ -47,7 +47,7 @@ from services.policy.store.tables import AUDIT
 from services.policy.streams import Manners
 from services.policy.usecases.admission import ending
 from services.policy.usecases.analysis.drafted import Drafting
-from services.policy.usecases.analysis.lint_desk import LintDesk
+from services.policy.usecases.analysis.lint_desk import LintDesk, Newest
 from services.policy.usecases.analysis.simulation import Simulation
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.documents import PolicyBook
@@ -87,7 +87,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory.on_change.append(tell)
     directory.on_connect += [reporter.forget, used.wake]
     bundles, pictures = SqlBundles(database), SqlPictures(database)
-    linting = LintDesk(partial(newest_corpus, store, book, corpus.at_least), directory, now=clock.now)
+    linting = _lint_desk(partial(newest_corpus, store, book, corpus.at_least), directory, clock)
     means = Means(directories=directory, linting=linting, most_rules=settings.max_rules_per_policy)
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
@@ -123,6 +123,10 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         on_drain=[streams.drain, feed.close],
         close=close,
     )
+
+
+def _lint_desk(newest: Newest, directory: DirectoryWatch, clock: Clock) -> LintDesk:
+    return LintDesk(newest, directory, now=clock.now, monotonic=clock.monotonic)
 
 
 def _authoring(

@@ -57,7 +57,7 @@ class Questions:
         drafting = Drafting(self.world.store, self.world.book, self.world.caught_up, means)
         simulation = Simulation(drafting, self.world.book, self.world.deliveries)
         newest = partial(newest_corpus, self.world.store, self.world.book, self.world.caught_up)
-        desk = LintDesk(newest, self.world.directories, now=FakeClock().now)
+        desk = LintDesk(newest, self.world.directories, now=FakeClock().now, monotonic=FakeClock().monotonic)
         servicer = AnalysisServicer(drafting, desk, simulation, now=FakeClock().now)
         add = partial(analysis_pb2_grpc.add_AnalysisServiceServicer_to_server, servicer)
         return ServiceParts(name="policy", access=self.access.control, public=[add])

@@ -57,7 +57,7 @@ class Linted(Service):
         self.book = policy_book(self.directories)
         self.store = SqlStore(self.database)
         newest = partial(newest_corpus, self.store, self.book, self._caught_up)
-        self.linting: Any = LintDesk(newest, self.directories, now=self.clock.now)
+        self.linting: Any = LintDesk(newest, self.directories, now=self.clock.now, monotonic=self.clock.monotonic)
 
     def parts(self) -> ServiceParts:
         """Return the servicers as a service."""

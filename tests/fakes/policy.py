@@ -52,7 +52,7 @@ class FakeLinting:
     def __init__(self) -> None:
         self.found: list[Finding] = []
         self.touched: list[Touched] = []
-        self.failing = False
+        self.failing: Exception | None = None
 
     def errors(self, content: AnyContent, _groups: Mapping[str, Group] = NO_GROUPS) -> Sequence[Finding]:
         """Return the errors about this object."""
@@ -66,7 +66,7 @@ class FakeLinting:
         """Return the findings about the objects that a call was about."""
         self.touched.append(touched)
         if self.failing:
-            raise ValueError("lint fell over")
+            raise self.failing
         names = {subject.name for subject in touched.subjects}
         return [finding for finding in self.found if finding.subject.name in names]
 

@@ -14,6 +14,7 @@ from services.policy.codec.drafts import (
     rules_policy_from_proto,
     settings_policy_from_proto,
 )
+from services.policy.model.application import MOST_OBJECTS
 from services.policy.model.drafts import Draft
 from services.policy.model.objects import AnyContent
 from services.policy.usecases.analysis.drafted import Deletion, DraftedGroup, Overlay
@@ -23,10 +24,14 @@ _GROUP_TYPES = {
     policies_pb2.PENDING_GROUP_TYPE_USER: GroupType.USER,
 }
 _READ_APART = ("reusable_certificates", "settings_policies", "rules_policies", "groups")
+_COUNTED = (*_READ_APART, "deletions")
 
 
 def overlay_from_proto(message: analysis_pb2.Draft, place: str = "draft") -> Overlay:
     """Read a draft; `place` is where the request holds it. What cannot be read stands among its flaws."""
+    if (count := sum(len(getattr(message, field)) for field in _COUNTED)) > MOST_OBJECTS:
+        flaw = Problem(place, f"holds {count} objects; at most {MOST_OBJECTS} are allowed in one draft")
+        return Overlay(flaws=(flaw,))
     bare: Message = analysis_pb2.Draft()
     bare.CopyFrom(message)
     for field in _READ_APART:

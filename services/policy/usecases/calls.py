@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 
 from elevation.lint.findings import Finding, Subject
-from services._chassis.errors import ConflictError, DeniedError, InvalidError, Problem
+from services._chassis.errors import ConflictError, DeniedError, InvalidError, LimitError, Problem
 from services._chassis.permits import Permit
 from services.policy.model.edits import Edited, Touched
 from services.policy.model.findings import not_accepted
@@ -79,7 +79,10 @@ async def answer_once(
     if author.validate_only and answered.edited is not None:
         touched = replace(touched, rehearsed=answered.edited.edits, groups=answered.edited.groups)
     if author.validate_only:
-        return form.tell(answer, not_accepted(await linting.findings(touched)))
+        try:
+            return form.tell(answer, not_accepted(await linting.findings(touched)))
+        except LimitError:
+            return answer  # what takes lint too long is refused no save either
 
     async def told() -> Answer:
         whole = form.tell(answer, not_accepted(await linting.findings(touched)))

@@ -7,7 +7,7 @@ committed does not make it look refused.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias, TypeVar
 
-from services._chassis.errors import UnavailableError
+from services._chassis.errors import LimitError, UnavailableError
 from services._chassis.logging import get_logger
 from services.policy.model.delivery import Delivery
 from services.policy.ports import DeliveryStep
@@ -46,6 +46,9 @@ async def untold_if_it_fails(tell: Callable[[], Awaitable[Made]], untold: Made) 
     """Return what is told of a change that is committed, or the answer without it where that cannot be found out."""
     try:
         return await tell()
+    except LimitError as error:
+        log.warning("findings_not_told", reason=error.reason)
+        return untold
     except Exception:
         log.exception("findings_not_told")
         return untold

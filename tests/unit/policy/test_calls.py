@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from elevation.lint.findings import Finding, Severity, Subject
 from elevation.model import SettingsPolicy
-from services._chassis.errors import ConflictError, InvalidError
+from services._chassis.errors import ConflictError, InvalidError, LimitError
 from services.policy.model.edits import Touched
 from tests.builders.authoring import desk
 from tests.builders.policy import settings_policy
@@ -136,19 +136,19 @@ async def test_an_answer_in_which_nothing_was_found_is_whole_too() -> None:
 
 async def test_lint_that_fails_after_the_commit_does_not_make_the_call_fail() -> None:
     at = desk()
-    at.linting.failing, at.linting.found = True, [weak()]
+    at.linting.failing, at.linting.found = ValueError("lint fell over"), [weak()]
     with capture_logs() as logs:
         assert await at.create_once(settings_policy(), "id") == "1"
     assert at.store.kept_revision == 1
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("findings_not_told", "error")]
-    at.linting.failing = False
+    at.linting.failing = None
     assert await at.create_once(settings_policy(), "id") == "1 L7", "the call is told when it is repeated"
     assert at.store.kept_revision == 1
 
 
 async def test_lint_that_fails_makes_a_rehearsal_fail() -> None:
     at = desk()
-    at.linting.failing = True
+    at.linting.failing = ValueError("lint fell over")
     with pytest.raises(ValueError, match="lint fell over"):
         await at.create_once(settings_policy(), "", validate_only=True)
 
@@ -169,3 +169,12 @@ async def test_lint_comes_after_the_commit_and_of_a_rehearsal_lays_it_on_top() -
     assert [edit.after.name for edit in rehearsed.rehearsed if edit.after] == ["workstations"]
     assert (done.rehearsed, done.subjects) == ((), rehearsed.subjects)
     assert revisions == [0, 1]
+
+
+async def test_what_takes_lint_too_long_is_saved_and_rehearsed_untold() -> None:
+    at = desk()
+    at.linting.failing = LimitError("lint took too long", reason="LINT_TOO_LONG")
+    assert await at.create_once(settings_policy(), "", validate_only=True) == ""
+    with capture_logs() as logs:
+        assert await at.create_once(settings_policy(), "") == "1"
+    assert [(entry["event"], entry["reason"]) for entry in logs] == [("findings_not_told", "LINT_TOO_LONG")]

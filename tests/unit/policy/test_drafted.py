@@ -1,5 +1,6 @@
 """Drafts on top of what is stored: what a save would refuse is refused, and nothing else changes."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -32,7 +33,7 @@ class Table:
     async def lay(self, overlay: Overlay, *, most_rules: int = 100) -> Drafted:
         means = Means(directories=self.world.directories, linting=self.linting, most_rules=most_rules)
         drafting = Drafting(self.world.store, self.world.book, self.world.caught_up, means)
-        return drafting.drafted(await drafting.stored(), overlay, ALL, now=NOW)
+        return await drafting.drafted(await drafting.stored(), overlay, ALL, now=NOW)
 
     async def problems(self, overlay: Overlay, *, most_rules: int = 100) -> dict[str, str]:
         with pytest.raises(InvalidError) as refused:
@@ -147,3 +148,20 @@ async def test_a_new_name_that_looks_like_another_is_refused() -> None:
 )
 async def test_groups_that_no_save_would_take_are_refused(drafted: Group, fields: set[str]) -> None:
     assert set(await Table().problems(regrouped(drafted))) == fields
+
+
+async def test_a_deletion_names_some_of_the_policies_that_name_a_certificate() -> None:
+    table = Table()
+    table.world.author(*(stored(rules(f"r{n:02}", certificate="vendor")) for n in range(30)), certificates=[VENDOR])
+    found = await table.problems(Overlay(deletions=[deletion(ReusableCertificate, "vendor")]))
+    assert "r00, r01" in found["draft.deletions[0].name"]
+    assert "r19; change" in found["draft.deletions[0].name"]
+
+
+async def test_many_deletions_of_one_certificate_take_no_longer_than_one() -> None:
+    table = Table()
+    table.world.author(*(stored(rules(f"r{n}", certificate="vendor")) for n in range(1000)), certificates=[VENDOR])
+    named = [deletion(ReusableCertificate, "vendor", f"draft.deletions[{n}]") for n in range(5000)]
+    begun = time.monotonic()
+    assert len(await table.problems(Overlay(deletions=named))) == len(named)
+    assert time.monotonic() - begun < 5

@@ -157,7 +157,9 @@ class House:
         await linting.close()
 
     def linting(self) -> LintDesk:
-        return LintDesk(lambda: newest_corpus(*self.newest), self.world.directories, now=lambda: NOW)
+        return LintDesk(
+            lambda: newest_corpus(*self.newest), self.world.directories, now=lambda: NOW, monotonic=lambda: 0.0
+        )
 
     def means(self, linting: LintDesk) -> Means:
         return Means(directories=self.world.directories, linting=linting)

@@ -4,6 +4,7 @@ A draft is checked as a save would check it, but for what it takes to write: rig
 here changes what is stored.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -38,6 +39,9 @@ from services.policy.usecases.means import Means
 from services.policy.usecases.newest import CaughtUp, newest_corpus
 from services.policy.usecases.references import nameable
 
+MOST_NAMED = 20
+"""Policies that a problem names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftedGroup:
@@ -66,6 +70,11 @@ class Overlay:
     deletions: Sequence[Deletion] = ()
     flaws: tuple[Problem, ...] = ()
     """What could not be read, with its whole path."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether all stays as it is."""
+        return not (self.drafts or self.groups or self.deletions or self.flaws)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +105,13 @@ class Drafting:
         corpus = await newest_corpus(self._store, self._book, self._caught_up)
         return Drafted(corpus, self._book.directory(), self._book.effective())
 
-    def drafted(
+    async def drafted(
         self, stored: Drafted, overlay: Overlay, permit: Permit, *, now: datetime, beside: Iterable[Problem] = ()
     ) -> Drafted:
         """Return what would be. Raises InvalidError with all problems that a save would have, and those `beside` it."""
-        problems = [*beside, *self.problems(stored, overlay, permit)]
+        problems = [*beside]
+        if not overlay.is_empty:
+            problems += await asyncio.to_thread(self.problems, stored, overlay, permit)
         if problems:
             raise InvalidError(problems)
         return laid_over(stored, overlay, permit, now=now)
@@ -141,8 +152,7 @@ def problems_of(
         yield from check_draft(draft, known, existing, but_for_lint=but_for_lint)
     yield from _twins(overlay, {key for key in present if key not in deleted})
     yield from _problems_of_groups(overlay, stored)
-    for deletion in overlay.deletions:
-        yield from _problems_of_deletion(deletion, overlay, present, permit)
+    yield from _problems_of_deletions(overlay, present, permit)
 
 
 def each_known(
@@ -165,7 +175,7 @@ def each_known(
 
 def laid_over(stored: Drafted, overlay: Overlay, permit: Permit, *, now: datetime) -> Drafted:
     """Return what would be, of a draft that was checked; what it changes has revision 0."""
-    if not (overlay.drafts or overlay.groups or overlay.deletions):
+    if overlay.is_empty:
         return stored
     corpus, groups = corpus_over(stored.corpus, overlay, permit, now=now), groups_over(stored.directory, overlay)
     known = replace(stored.directory, groups=groups) if overlay.groups else stored.directory
@@ -234,33 +244,50 @@ def _twins(overlay: Overlay, kept: Collection[Key]) -> Iterator[Problem]:
 
 def _problems_of_groups(overlay: Overlay, stored: Drafted) -> Iterator[Problem]:
     after = groups_over(stored.directory, overlay)
-    kept = {name: group for name, group in after.items() if stored.directory.groups.get(name) is group}
+    nesting: dict[str, str] = {}
+    for name, other in sorted(after.items()):
+        if stored.directory.groups.get(name) is other:
+            for nested in other.groups:
+                nesting.setdefault(nested, name)
     for each in overlay.groups:
         group, before = each.group, stored.directory.groups.get(each.group.name)
         found = [Problem(fault.path, fault.message) for fault in (*check_group(group), *check_nesting(group, after))]
         if before is not None and before.type is not group.type and not each.flaws:
             found.append(Problem("type", f"cannot be changed from {before.type.value}; make another group"))
-        nesting = sorted(name for name, other in kept.items() if group.groups and group.name in other.groups)
-        if nesting:
-            message = f'"{nesting[0]}" nests this group, and groups nest one level deep; name its members here instead'
+        if group.groups and (holder := nesting.get(group.name)):
+            message = f'"{holder}" nests this group, and groups nest one level deep; name its members here instead'
             found.append(Problem("groups", message))
         yield from below(each.place, [*each.flaws, *without_echoes(found, each.flaws)])
 
 
-def _problems_of_deletion(
-    deletion: Deletion, overlay: Overlay, present: Mapping[Key, Stored[AnyContent]], permit: Permit
+def _problems_of_deletions(
+    overlay: Overlay, present: Mapping[Key, Stored[AnyContent]], permit: Permit
 ) -> Iterator[Problem]:
-    existing = present.get((deletion.kind, deletion.name))
-    noun = kind_of(deletion.kind).noun
-    if existing is None or not permit.sees(existing.about.scope_tags):
-        yield Problem(f"{deletion.place}.name", f'there is no {noun} "{deletion.name}"; list them for their names')
-    elif deletion.kind is ReusableCertificate:
-        drafts = {(draft.kind, draft.content.name): draft.content for draft in overlay.drafts}
-        gone = {(other.kind, other.name) for other in overlay.deletions}
-        after = {**{key: found.content for key, found in present.items() if key not in gone}, **drafts}
-        using = {key for key, content in after.items() if deletion.name in certificates_named(content)}
-        if using:
-            shown = sorted(key[1] for key in using if key in drafts or permit.sees(present[key].about.scope_tags))
-            hiding = ["rules that you may not see"] if len(shown) < len(using) else []
-            message = f"is named by {', '.join([*shown, *hiding])}; change those rules too"
+    named = dict(_named_certificates(overlay, present, permit))
+    for deletion in overlay.deletions:
+        existing = present.get((deletion.kind, deletion.name))
+        if existing is None or not permit.sees(existing.about.scope_tags):
+            message = f'there is no {kind_of(deletion.kind).noun} "{deletion.name}"; list them for their names'
             yield Problem(f"{deletion.place}.name", message)
+        elif deletion.kind is ReusableCertificate and deletion.name in named:
+            yield Problem(f"{deletion.place}.name", f"is named by {named[deletion.name]}; change those rules too")
+
+
+def _named_certificates(
+    overlay: Overlay, present: Mapping[Key, Stored[AnyContent]], permit: Permit
+) -> Iterator[tuple[str, str]]:
+    """Say of each certificate that would go who would still name it; looked up once, whatever is deleted how often."""
+    going = {deletion.name for deletion in overlay.deletions if deletion.kind is ReusableCertificate}
+    if not going:
+        return
+    drafts = {(draft.kind, draft.content.name): draft.content for draft in overlay.drafts}
+    gone = {(other.kind, other.name) for other in overlay.deletions}
+    after = {**{key: found.content for key, found in present.items() if key not in gone}, **drafts}
+    using: dict[str, list[Key]] = {}
+    for key, content in after.items():
+        for name in certificates_named(content) & going:
+            using.setdefault(name, []).append(key)
+    for name, users in using.items():
+        shown = sorted(key[1] for key in users if key in drafts or permit.sees(present[key].about.scope_tags))
+        hiding = ["rules that you may not see"] if len(shown) < len(users) else []
+        yield name, ", ".join([*shown[:MOST_NAMED], *hiding])

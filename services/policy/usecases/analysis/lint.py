@@ -1,10 +1,12 @@
 """Lint what is stored, or what it would be with a draft on top, for somebody who asks."""
 
+import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
-from elevation.lint.findings import Finding, Subject
+from elevation.lint.findings import Estate, Finding, Subject
 from elevation.lint.linter import worst_first
 from elevation.lint.structure import findings_of, renumbered, sound_rules
 from elevation.model import Group, RulesPolicy
@@ -23,7 +25,7 @@ from services.policy.model.findings import (
     visible_keys,
 )
 from services.policy.model.objects import AnyContent, Corpus, assignments_of, kind_of, targets_of
-from services.policy.usecases.analysis.drafted import Drafting, Overlay, corpus_over, groups_over
+from services.policy.usecases.analysis.drafted import Drafted, Drafting, Overlay, corpus_over, groups_over
 from services.policy.usecases.analysis.lint_desk import LintDesk
 
 
@@ -47,27 +49,46 @@ class LintWanted:
     flaws: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """Hold what lint looks at, and what of it is told."""
+
+    estate: Estate
+    about: frozenset[Subject] | None
+    visible: frozenset[Key]
+    unsound: Mapping[Key, Sequence[LintableProblem]]
+
+
 async def lint(
     drafting: Drafting, desk: LintDesk, wanted: LintWanted, *, permit: Permit, now: datetime
 ) -> list[Finding]:
     """Return what lint finds, worst first; others than the caller may see count, and are not named.
 
-    Raises InvalidError with all problems that are no findings, UnavailableError.
+    Raises InvalidError with all problems that are no findings, UnavailableError, LimitError where lint takes too long.
     """
     stored = await drafting.stored()
+    ground = await asyncio.to_thread(partial(_laid, drafting, stored, wanted, permit=permit, now=now))
+    found = await desk.lint(ground.estate, about=ground.about)
+    return await asyncio.to_thread(_told, found, wanted, ground)
+
+
+def _laid(drafting: Drafting, stored: Drafted, wanted: LintWanted, *, permit: Permit, now: datetime) -> _Ground:
+    """Lay the draft over what is stored, beside the streams."""
     visible = visible_keys(stored.corpus, permit) | _drafted(wanted.overlay)
     beside = [*wanted.flaws, *_not_there(wanted.objects, visible)]
     unsound = drafting.lintable(stored, wanted.overlay, permit, beside=beside)
     overlay = replace(wanted.overlay, drafts=[_sound(draft, unsound) for draft in wanted.overlay.drafts])
     corpus, groups = corpus_over(stored.corpus, overlay, permit, now=now), groups_over(stored.directory, overlay)
-    about = _concerned(wanted, corpus, groups)
-    found = await desk.lint(estate_of(corpus, groups), about=about)
-    found = worst_first([*_errors(wanted.overlay, unsound), *_in_place(found, wanted.overlay, unsound)])
-    if about is not None:
-        found = concerning(found, set(map(key_of_subject, about)))
+    return _Ground(estate_of(corpus, groups), _concerned(wanted, corpus, groups), visible, unsound)
+
+
+def _told(found: Sequence[Finding], wanted: LintWanted, ground: _Ground) -> list[Finding]:
+    found = worst_first([*_errors(wanted.overlay, ground.unsound), *_in_place(found, wanted.overlay, ground.unsound)])
+    if ground.about is not None:
+        found = concerning(found, set(map(key_of_subject, ground.about)))
     if wanted.objects:
         found = concerning(found, {(kind_of(each.kind).document, each.name) for each in wanted.objects})
-    told = as_seen(found, visible)
+    told = as_seen(found, ground.visible)
     return told if wanted.with_ignored else not_accepted(told)
 
 

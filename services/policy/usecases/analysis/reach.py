@@ -48,7 +48,7 @@ async def effective_policy(
 ) -> EffectivePolicy:
     """Return what applies. Raises InvalidError with all problems, NotFoundError for a device, UnavailableError."""
     problems = [*wanted.flaws, *device_problems(wanted.device)]
-    there = drafting.drafted(await drafting.stored(), wanted.overlay, permit, now=now, beside=problems)
+    there = await drafting.drafted(await drafting.stored(), wanted.overlay, permit, now=now, beside=problems)
     device = visible_device(there.directory, wanted.device, permit)
     user = wanted.user if wanted.user in device.users else ""
     memberships = there.effective.memberships(device, user)

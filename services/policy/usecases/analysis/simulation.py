@@ -79,7 +79,7 @@ class Simulation:
         """
         stored = await self._drafting.stored()
         problems = [*wanted.flaws, *device_problems(wanted.device)]
-        there = self._drafting.drafted(stored, wanted.overlay, permit, now=now, beside=problems)
+        there = await self._drafting.drafted(stored, wanted.overlay, permit, now=now, beside=problems)
         device = visible_device(there.directory, wanted.device, permit)
         document = there.effective.document(device)
         out_of_sight = hidden(there.corpus.rules_policies, permit)

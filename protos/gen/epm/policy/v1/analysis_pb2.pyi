@@ -89,7 +89,7 @@ Global___ReachChange: _TypeAlias = ReachChange  # noqa: Y015
 
 @_typing.final
 class Draft(_message.Message):
-    """Policies as they would be: what is in it takes the place of what is stored under its name, and the rest stays."""
+    """Policies as they would be: what is in it takes the place of what is stored under its name, and the rest stays. 10,000 objects at most."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -29,7 +29,8 @@ class AnalysisServiceStub:
     """Answers questions about policies as they are stored, or as they would be with a draft on top. No method changes anything; each may be repeated.
     A policy that the caller may not see counts, and is not named: its name is empty in every answer.
     Errors of every method: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many of those;
-    PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who may do what, its
+    PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB, and with RetryInfo while four questions of the caller, or sixteen
+    of all, are being answered; UNAVAILABLE while the server does not know who may do what, its
     directory, or its database does not answer; INVALID_ARGUMENT with all problems of the request and its draft; NOT_FOUND for a device that there is
     not, also where the caller may not see it.
     """
@@ -71,7 +72,8 @@ class AnalysisServiceServicer:
     """Answers questions about policies as they are stored, or as they would be with a draft on top. No method changes anything; each may be repeated.
     A policy that the caller may not see counts, and is not named: its name is empty in every answer.
     Errors of every method: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many of those;
-    PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who may do what, its
+    PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB, and with RetryInfo while four questions of the caller, or sixteen
+    of all, are being answered; UNAVAILABLE while the server does not know who may do what, its
     directory, or its database does not answer; INVALID_ARGUMENT with all problems of the request and its draft; NOT_FOUND for a device that there is
     not, also where the caller may not see it.
     """
@@ -80,6 +82,7 @@ class AnalysisServiceServicer:
         """Lints stored policies, with a draft on top where one is given: all findings, worst first, in messages of at most 500. Problems of the draft that
         no save would accept are findings of the severity ERROR here where lint has a name for them, and INVALID_ARGUMENT otherwise. Needs
         `policy_authoring.read`.
+        Errors: RESOURCE_EXHAUSTED where lint would take longer than 10 s.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,7 +160,8 @@ class AnalysisService:
     """Answers questions about policies as they are stored, or as they would be with a draft on top. No method changes anything; each may be repeated.
     A policy that the caller may not see counts, and is not named: its name is empty in every answer.
     Errors of every method: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many of those;
-    PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who may do what, its
+    PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB, and with RetryInfo while four questions of the caller, or sixteen
+    of all, are being answered; UNAVAILABLE while the server does not know who may do what, its
     directory, or its database does not answer; INVALID_ARGUMENT with all problems of the request and its draft; NOT_FOUND for a device that there is
     not, also where the caller may not see it.
     """

@@ -30,7 +30,8 @@ class AnalysisServiceStub:
     """Answers questions about policies as they are stored, or as they would be with a draft on top. No method changes anything; each may be repeated.
     A policy that the caller may not see counts, and is not named: its name is empty in every answer.
     Errors of every method: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many of those;
-    PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who may do what, its
+    PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB, and with RetryInfo while four questions of the caller, or sixteen
+    of all, are being answered; UNAVAILABLE while the server does not know who may do what, its
     directory, or its database does not answer; INVALID_ARGUMENT with all problems of the request and its draft; NOT_FOUND for a device that there is
     not, also where the caller may not see it.
     """
@@ -43,6 +44,7 @@ class AnalysisServiceStub:
     """Lints stored policies, with a draft on top where one is given: all findings, worst first, in messages of at most 500. Problems of the draft that
     no save would accept are findings of the severity ERROR here where lint has a name for them, and INVALID_ARGUMENT otherwise. Needs
     `policy_authoring.read`.
+    Errors: RESOURCE_EXHAUSTED where lint would take longer than 10 s.
     """
     Simulate: _grpc.UnaryUnaryMultiCallable[_analysis_pb2.SimulateRequest, _analysis_pb2.SimulateResponse]
     """Decides an attempt as the agent of the device would once it has the newest policy. Needs `policy_authoring.read`, and sees devices within its
@@ -65,7 +67,8 @@ class AnalysisServiceAsyncStub(AnalysisServiceStub):
     """Answers questions about policies as they are stored, or as they would be with a draft on top. No method changes anything; each may be repeated.
     A policy that the caller may not see counts, and is not named: its name is empty in every answer.
     Errors of every method: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many of those;
-    PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who may do what, its
+    PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB, and with RetryInfo while four questions of the caller, or sixteen
+    of all, are being answered; UNAVAILABLE while the server does not know who may do what, its
     directory, or its database does not answer; INVALID_ARGUMENT with all problems of the request and its draft; NOT_FOUND for a device that there is
     not, also where the caller may not see it.
     """
@@ -75,6 +78,7 @@ class AnalysisServiceAsyncStub(AnalysisServiceStub):
     """Lints stored policies, with a draft on top where one is given: all findings, worst first, in messages of at most 500. Problems of the draft that
     no save would accept are findings of the severity ERROR here where lint has a name for them, and INVALID_ARGUMENT otherwise. Needs
     `policy_authoring.read`.
+    Errors: RESOURCE_EXHAUSTED where lint would take longer than 10 s.
     """
     Simulate: _aio.UnaryUnaryMultiCallable[_analysis_pb2.SimulateRequest, _analysis_pb2.SimulateResponse]  # type: ignore[assignment]
     """Decides an attempt as the agent of the device would once it has the newest policy. Needs `policy_authoring.read`, and sees devices within its
@@ -96,7 +100,8 @@ class AnalysisServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers questions about policies as they are stored, or as they would be with a draft on top. No method changes anything; each may be repeated.
     A policy that the caller may not see counts, and is not named: its name is empty in every answer.
     Errors of every method: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many of those;
-    PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who may do what, its
+    PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB, and with RetryInfo while four questions of the caller, or sixteen
+    of all, are being answered; UNAVAILABLE while the server does not know who may do what, its
     directory, or its database does not answer; INVALID_ARGUMENT with all problems of the request and its draft; NOT_FOUND for a device that there is
     not, also where the caller may not see it.
     """
@@ -110,6 +115,7 @@ class AnalysisServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lints stored policies, with a draft on top where one is given: all findings, worst first, in messages of at most 500. Problems of the draft that
         no save would accept are findings of the severity ERROR here where lint has a name for them, and INVALID_ARGUMENT otherwise. Needs
         `policy_authoring.read`.
+        Errors: RESOURCE_EXHAUSTED where lint would take longer than 10 s.
         """
 
     @_abc_1.abstractmethod
