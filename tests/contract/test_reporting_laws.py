@@ -18,6 +18,7 @@ from services.reporting import usecases
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
+from services.reporting.store.rollups import ROLLUPS
 from services.reporting.store.sink import DurableSink
 from services.reporting.store.tables import ATTEMPT
 from tests.fakes.clock import NOW
@@ -122,4 +123,5 @@ async def test_managed_and_unmanaged_are_the_total_in_every_report_whatever_is_a
     assert len(unmanaged_attempts) == summary.unmanaged == sum(one.unmanaged for one in users)
     await sink.close()
     async with database.transaction() as tx:
-        await tx.execute(sa.delete(ATTEMPT))
+        for table in (ATTEMPT, *(rollup.table for rollup in ROLLUPS)):
+            await tx.execute(sa.delete(table))

@@ -1,7 +1,7 @@
 """How attempts are counted while they come in: by whole days in UTC, and by longer spans made of those.
 
 - A count of a span is the sum of the counts of its days. A report adds up as few spans as cover its window: of 400 days
-  at most 21, of 30 days at most 16.
+  at most 22, of 30 days at most 16.
 - Spans begin at multiples of their length, counted from 1970: so every day belongs to one span of each length, and windows
   may begin and end with any day.
 - A window that does not begin and end at midnight in UTC cannot be answered from counts.
@@ -34,11 +34,11 @@ def start_of(day: int, span: int) -> int:
     return day - day % span
 
 
-def covering(first: int, before: int) -> tuple[Run, ...]:
-    """Return the runs whose spans are the days from `first` up to `before`, each day once."""
+def covering(first: int, before: int, spans: tuple[int, ...] = SPANS) -> tuple[Run, ...]:
+    """Return the runs whose spans, of these lengths, are the days from `first` up to `before`, each day once."""
     runs: list[Run] = []
     ends: list[Run] = []
-    for span, longer in zip(SPANS, (*SPANS[1:], None), strict=True):
+    for span, longer in zip(spans, (*spans[1:], None), strict=True):
         inner_first, inner_before = first, before
         if longer is not None:
             inner_first, inner_before = start_of(first + longer - 1, longer), start_of(before, longer)

@@ -1,4 +1,8 @@
-"""Answer reports from the events, in SQL: scope tags narrow before anything is counted or cut into pages."""
+"""Answer reports in SQL: scope tags narrow before anything is counted or cut into pages.
+
+A walk over the pages of a count is about what was stored when it began: every page tells the counts of that moment, so nothing
+comes twice and nothing is left out, whatever comes in meanwhile.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,14 +22,17 @@ from services.reporting.model.reports import (
     UserCount,
 )
 from services.reporting.store.attempts import conditions, elevation_of, shown, visible
+from services.reporting.store.counted import facts
 from services.reporting.store.tables import ATTEMPT
 
 _A = ATTEMPT.c
-_COUNT = sa.func.count().label("count")
-_AS_OF = sa.func.max(sa.func.max(_A.received)).over().label("as_of")
-_MANAGED = sa.func.sum(sa.case((_A.managed, 1), else_=0)).label("managed")
-_APPLICATION = (_A.file_name, _A.internal_name, _A.version, _A.company_name, _A.sha256, _A.elevation_type)
-_PUBLISHER = (_A.publisher, _A.elevation_type)
+_COUNT = sa.cast(sa.func.sum(sa.column("attempts")), sa.BigInteger)
+_MANAGED = sa.cast(
+    sa.func.sum(sa.case((sa.column("managed", sa.Boolean), sa.column("attempts")), else_=0)), sa.BigInteger
+)
+_APPLICATION = ("file_name", "internal_name", "version", "company_name", "sha256", "elevation_type")
+_PUBLISHER = ("publisher", "elevation_type")
+_USER = ("user_name",)
 
 
 class SqlReports:
@@ -51,8 +58,12 @@ class SqlReports:
 
     async def summary(self, question: Question) -> Summary:
         """Count attempts by what became of them, in one pass over them."""
-        groups = (_A.managed, _A.result, _A.elevation_type)
-        rows = await self._rows(sa.select(*groups, _COUNT).where(*conditions(question)).group_by(*groups))
+        names = ("managed", "result", "elevation_type")
+        async with self._database.read() as tx:
+            found = await facts(tx, question, names, None)
+            groups = [found.c[name] for name in names]
+            counted = sa.select(*groups, _COUNT.label("count")).select_from(found).group_by(*groups)
+            rows = (await tx.execute(counted)).mappings().all()
         return Summary(
             managed=sum(row["count"] for row in rows if row["managed"]),
             unmanaged=sum(row["count"] for row in rows if not row["managed"]),
@@ -62,61 +73,59 @@ class SqlReports:
 
     async def applications(self, question: Question, page: PageRequest) -> Page[ApplicationCount]:
         """Count attempts by application and elevation type, most first."""
-        rows = await self._rows(_most_first(_APPLICATION, question, page))
-        counts = [ApplicationCount(**_without_time(row)) for row in rows]
-        as_of = _as_of(rows, page)
+        rows, as_of = await self._most_first(_APPLICATION, question, page)
+        counts = [ApplicationCount(**row) for row in rows]
         return cut(counts, page, key=lambda found: (as_of, *_application_key(found)))
 
     async def publishers(self, question: Question, page: PageRequest) -> Page[PublisherCount]:
         """Count attempts by publisher and elevation type, most first."""
-        rows = await self._rows(_most_first(_PUBLISHER, question, page))
-        counts = [PublisherCount(**_without_time(row)) for row in rows]
-        as_of = _as_of(rows, page)
+        rows, as_of = await self._most_first(_PUBLISHER, question, page)
+        counts = [PublisherCount(**row) for row in rows]
         return cut(counts, page, key=lambda found: (as_of, *_publisher_key(found)))
 
     async def users(self, question: Question, page: PageRequest) -> Page[UserCount]:
         """Count attempts by user, most first."""
-        rows = await self._rows(_most_first((_A.user_name,), question, page).add_columns(_MANAGED))
+        rows, as_of = await self._most_first(_USER, question, page, managed=True)
         counts = [_user_count(row) for row in rows]
-        as_of = _as_of(rows, page)
         return cut(counts, page, key=lambda found: (as_of, *_user_key(found)))
+
+    async def _most_first(
+        self, names: tuple[str, ...], question: Question, page: PageRequest, *, managed: bool = False
+    ) -> tuple[Sequence[sa.RowMapping], str | int]:
+        """Return the rows of a page, and the number of the newest transaction when the walk began."""
+        async with self._database.read() as tx:
+            begun = page.after[0] if page.after else None
+            split = ("managed",) if managed else ()
+            found = await facts(tx, question, (*names, *split), None if begun is None else int(begun))
+            measures = [_MANAGED.label("managed")] if managed else []
+            counted = _page_of(found, [found.c[name] for name in names], page).add_columns(*measures)
+            rows = (await tx.execute(counted)).mappings().all()
+            return rows, await tx.current_revision() if begun is None else begun
 
     async def _rows(self, statement: sa.Select[Any]) -> Sequence[sa.RowMapping]:
         async with self._database.read() as tx:
             return (await tx.execute(statement)).mappings().all()
 
 
-def _most_first(groups: Sequence[sa.Column[Any]], question: Question, page: PageRequest) -> sa.Select[Any]:
+def _page_of(found: sa.Subquery, groups: Sequence[sa.ColumnElement[Any]], page: PageRequest) -> sa.Select[Any]:
     statement = (
-        sa.select(*groups, _COUNT, _AS_OF)
-        .where(*conditions(question))
+        sa.select(*groups, _COUNT.label("count"))
+        .select_from(found)
         .group_by(*groups)
+        .having(_COUNT > 0)
         .order_by(sa.desc("count"), *groups)
         .limit(page.size + 1)
     )
     if not page.after:
         return statement
-    as_of, count, *key = page.after
+    _, count, *key = page.after
+    last = sa.literal(count)
     beyond = sa.tuple_(*groups) > sa.tuple_(*map(sa.literal, key))
-    total = sa.func.count()
-    # Counts of what had been received when the walk began: otherwise a group that grows in between could pass over the
-    # place that the walk has reached, and be left out.
-    return statement.where(_A.received <= as_of).having(sa.or_(total < count, sa.and_(total == count, beyond)))
+    return statement.having(sa.or_(last > _COUNT, sa.and_(last == _COUNT, beyond)))
 
 
 def _user_count(row: sa.RowMapping) -> UserCount:
     return UserCount(user=row["user_name"], managed=row["managed"], unmanaged=row["count"] - row["managed"])
-
-
-def _as_of(rows: Sequence[sa.RowMapping], page: PageRequest) -> str | int:
-    """Return when the walk over these pages began: with the newest attempt that its first page counted."""
-    if page.after:
-        return page.after[0]
-    return int(rows[0]["as_of"]) if rows else 0
-
-
-def _without_time(row: sa.RowMapping) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "as_of"}
 
 
 def _tallies(rows: Sequence[sa.RowMapping], word: str) -> tuple[Tally, ...]:

@@ -1,0 +1,78 @@
+"""Attempts to be counted, and counts done again the slow way."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from hypothesis import strategies as st
+
+from epm.elevation.v1 import event_pb2
+from services._chassis.db import Database
+from services.reporting.model.rollups import DAY, start_of
+from services.reporting.store import tables
+from services.reporting.store.rollups import ROLLUPS, Rollup
+from tests.fakes.reporting import decided, unmanaged
+
+MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
+KINDS = ("automatic", "denied", "default", "unmanaged")
+
+
+async def forget(database: Database) -> None:
+    """Leave nothing that an example stored; what the sinks know by number stays."""
+    async with database.transaction() as tx:
+        for table in (tables.ATTEMPT, tables.COMPLETION, tables.DEAD_LETTER, *(rollup.table for rollup in ROLLUPS)):
+            await tx.execute(sa.delete(table))
+
+
+async def kept(database: Database, rollup: Rollup) -> Counter[tuple[Any, ...]]:
+    """Return what a table of counts says, in the words that it counts by."""
+    source: sa.FromClause = rollup.table
+    for dimension in rollup.dimensions:
+        known = dimension.table
+        source = source.join(known, known.c[dimension.key] == rollup.table.c[dimension.key])
+    words = [dimension.table.c[name] for dimension in rollup.dimensions for name in dimension.columns]
+    counts = rollup.table.c
+    async with database.read() as tx:
+        rows = await tx.execute(sa.select(counts.span, counts.start, *words, counts.attempts).select_from(source))
+        found = [tuple(row) for row in rows]
+    assert len({row[:-1] for row in found}) == len(found)
+    return Counter({row[:-1]: row[-1] for row in found})
+
+
+async def recounted(database: Database, rollup: Rollup) -> Counter[tuple[Any, ...]]:
+    """Count the events one by one."""
+    words = [tables.ATTEMPT.c[name] for dimension in rollup.dimensions for name in dimension.columns]
+    async with database.read() as tx:
+        found = [tuple(row) for row in await tx.execute(sa.select(tables.ATTEMPT.c.occurred, *words))]
+    return Counter((span, start_of(occurred // DAY, span), *word) for occurred, *word in found for span in rollup.spans)
+
+
+async def check(database: Database) -> None:
+    for rollup in ROLLUPS:
+        assert await kept(database, rollup) == await recounted(database, rollup), rollup.table.name
+
+
+def attempt(number: int, drawn: tuple[str, str, str, str, int]) -> event_pb2.ElevationEvent:
+    user, letter, kind, _, hours = drawn
+    values: dict[str, Any] = {
+        "user": user,
+        "at": MIDNIGHT + timedelta(hours=hours),
+        "file": {"path": f"C:/{letter}.exe", "publisher": letter, "version": ""},
+    }
+    if kind == "unmanaged":
+        return unmanaged(number, **values)
+    if kind == "denied":
+        values |= {"outcome": event_pb2.OUTCOME_DENY, "result": event_pb2.ATTEMPT_RESULT_DENIED}
+    if kind == "default":
+        values |= {"source": event_pb2.SOURCE_DEFAULT_RESPONSE, "elevation_type": 0}
+    return decided(number, **values)
+
+
+ATTEMPTS = st.tuples(
+    st.sampled_from(["alice", "bob", "Bob"]),
+    st.sampled_from(["a", "b", "\u00e4"]),
+    st.sampled_from(KINDS),
+    st.sampled_from(["d1", "d2", "d3"]),
+    st.sampled_from([0, 1, 23, 24, 25, 24 * 8, 24 * 70]),
+)

@@ -1,0 +1,143 @@
+"""What reports say from counts is what they would say from events: to any question, on both databases."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services._chassis.db import Database
+from services._chassis.migrate import upgrade
+from services._chassis.paging import PageRequest
+from services.reporting import usecases
+from services.reporting.model.events import Batch
+from services.reporting.model.reports import ElevationFilter, Question
+from services.reporting.store import tables
+from services.reporting.store.devices import SqlDeviceRecords
+from services.reporting.store.reports import SqlReports
+from services.reporting.store.sink import DurableSink
+from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, forget
+from tests.fakes.reporting import batch, decided, enrolled
+
+ONE_DAY = timedelta(days=1)
+TAGS = {"d1": {"emea"}, "d2": {"apac"}, "d3": {"default"}}
+EXAMPLES = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = await Database.connect(database_url, service="reporting")
+    await upgrade(opened)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def sinks(database: Database) -> AsyncIterator[list[DurableSink]]:
+    opened = [DurableSink.on(database.url) for _ in range(2)]
+    yield opened
+    for sink in opened:
+        await sink.close()
+
+
+def question(tags: frozenset[str] | None, **values: Any) -> Question:
+    return Question(ElevationFilter(**values), tags)
+
+
+QUESTIONS = st.builds(
+    question,
+    st.sampled_from([None, frozenset({"emea"}), frozenset({"emea", "apac"}), frozenset({"nothing"})]),
+    managed=st.sampled_from([None, None, True, False]),
+    users=st.sampled_from([(), (), ("alice",), ("bob", "Bob")]),
+    devices=st.sampled_from([(), (), ("name-of-d1",)]),
+    results=st.sampled_from([(), (), ("DENIED", "NOT_MANAGED")]),
+    elevation_types=st.sampled_from([(), (), ("AUTOMATIC",), ("",)]),
+    governed_by_rule=st.booleans(),
+    publishers=st.sampled_from([(), (), ("a",)]),
+    sources=st.sampled_from([(), (), ("RULE", "ADMINISTRATOR")]),
+    file_names=st.sampled_from([(), (), ("b.exe",)]),
+    policies=st.sampled_from([(), (), ("tools",)]),
+    occurred_from=st.sampled_from([None, MIDNIGHT, MIDNIGHT + ONE_DAY, MIDNIGHT + timedelta(hours=1)]),
+    occurred_before=st.sampled_from([None, MIDNIGHT + 2 * ONE_DAY, MIDNIGHT + 71 * ONE_DAY, MIDNIGHT + 1.5 * ONE_DAY]),
+)
+
+
+def wanted(row: sa.RowMapping, asked: Question) -> bool:
+    """Tell whether an attempt is one that the question is about, in plain words."""
+    narrow = asked.filter
+    occurred = MIDNIGHT + (row["occurred"] - int(MIDNIGHT.timestamp()) * 1_000_000) * timedelta(microseconds=1)
+    alternatives = {
+        "user_name": narrow.users,
+        "device_name": narrow.devices,
+        "result": narrow.results,
+        "elevation_type": narrow.elevation_types,
+        "publisher": narrow.publishers,
+        "source": narrow.sources,
+        "file_name": narrow.file_names,
+        "policy": narrow.policies,
+    }
+    return (
+        (asked.tags is None or bool(TAGS[row["device_id"]] & asked.tags))
+        and (narrow.managed is None or row["managed"] == narrow.managed)
+        and (not narrow.governed_by_rule or row["source"] == "RULE")
+        and (narrow.occurred_from is None or narrow.occurred_from <= occurred)
+        and (narrow.occurred_before is None or occurred < narrow.occurred_before)
+        and all(not values or row[name] in values for name, values in alternatives.items())
+    )
+
+
+@EXAMPLES
+@given(drawn=st.lists(ATTEMPTS, max_size=14), asked=QUESTIONS)
+async def test_every_report_says_what_a_naive_count_says_whatever_it_is_answered_from(
+    database: Database, sinks: list[DurableSink], drawn: list[Any], asked: Question
+) -> None:
+    await SqlDeviceRecords(database).remember([enrolled("d1", "emea"), enrolled("d2", "apac"), enrolled("d3")])
+    await sinks[0].store([batch([attempt(n, one)], device=one[3], first=n) for n, one in enumerate(drawn, 1)])
+    async with database.read() as tx:
+        stored = [row for row in (await tx.execute(sa.select(tables.ATTEMPT))).mappings() if wanted(row, asked)]
+    reports, whole = SqlReports(database), PageRequest(1000)
+    users = (await reports.users(asked, whole)).items
+    assert {(one.user, one.managed, one.unmanaged) for one in users} == {
+        (
+            user,
+            sum(1 for row in stored if row["user_name"] == user and row["managed"]),
+            sum(1 for row in stored if row["user_name"] == user and not row["managed"]),
+        )
+        for user in {row["user_name"] for row in stored}
+    }
+    applications = (await reports.applications(asked, whole)).items
+    assert Counter({(one.file_name, one.elevation_type): one.count for one in applications}) == Counter(
+        (row["file_name"], row["elevation_type"]) for row in stored
+    )
+    publishers = (await reports.publishers(asked, whole)).items
+    assert Counter({(one.publisher, one.elevation_type): one.count for one in publishers}) == Counter(
+        (row["publisher"], row["elevation_type"]) for row in stored
+    )
+    summary = await reports.summary(asked)
+    assert summary.managed == sum(1 for row in stored if row["managed"])
+    assert summary.total == len(stored)
+    assert Counter({tally.word: tally.count for tally in summary.results}) == Counter(row["result"] for row in stored)
+    await forget(database)
+
+
+@pytest.mark.parametrize("narrow", [{}, {"policies": ("tools",)}], ids=["from counts", "from events"])
+async def test_a_walk_tells_the_counts_of_its_beginning(
+    database: Database, sinks: list[DurableSink], narrow: dict[str, Any]
+) -> None:
+    def made(letters: str, first: int) -> Batch:
+        events = [decided(first + n, user=letter, at=MIDNIGHT) for n, letter in enumerate(letters)]
+        return batch(events, device=f"d{first}")
+
+    reports, asked, found, token = SqlReports(database), question(None, **narrow), [], ""
+    await sinks[0].store([made("aaabbcd", 1)])
+    for first in (100, 200, 300, 400):
+        page = await usecases.list_users(reports, asked, page_size=1, page_token=token)
+        found += [(one.user, one.total) for one in page.items]
+        token = page.next_token
+        await sinks[1].store([made("ddddde", first)])
+    assert found == [("a", 3), ("b", 2), ("c", 1), ("d", 1)]
+    assert token == ""

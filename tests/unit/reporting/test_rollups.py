@@ -1,0 +1,21 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.reporting.model.rollups import SPANS, covering, start_of
+
+
+@given(st.integers(0, 30_000), st.integers(0, 1000), st.sampled_from([SPANS, SPANS[:1]]))
+def test_spans_cover_every_day_of_a_window_once_and_no_other(first: int, days: int, spans: tuple[int, ...]) -> None:
+    runs = covering(first, first + days, spans)
+    starts = [(run.span, start) for run in runs for start in range(run.first, run.before, run.span)]
+    assert [day for span, start in starts for day in range(start, start + span)] == list(range(first, first + days))
+    assert all(start == start_of(start, span) for span, start in starts)
+
+
+@given(st.integers(0, 30_000))
+def test_long_windows_take_few_spans(first: int) -> None:
+    def spans(days: int) -> int:
+        return sum((run.before - run.first) // run.span for run in covering(first, first + days))
+
+    assert spans(30) <= 16
+    assert spans(400) <= 22
