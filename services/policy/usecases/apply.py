@@ -195,11 +195,13 @@ def _step(draft: AnyDraft, existing: AnyStored | None, ground: _Ground) -> _Step
 
 
 def _refuse_update(draft: AnyDraft, existing: AnyStored, wanted: AnyStored, author: Author) -> None:
-    if action_between(existing, wanted) in (Action.UNCHANGED, Action.ASSIGNED):
+    action = action_between(existing, wanted)
+    if action is Action.UNCHANGED:
         return
-    permit = author.check(UPDATE)
+    right = ASSIGN if action is Action.ASSIGNED else UPDATE  # no group moves where they stand in another order
+    permit = author.check(right)
     if not permit.sees(existing.about.scope_tags):
-        raise DeniedError(f"{draft.title} is not within the scope of {UPDATE}", reason="OBJECT_OUT_OF_SCOPE")
+        raise DeniedError(f"{draft.title} is not within the scope of {right}", reason="OBJECT_OUT_OF_SCOPE")
     tags_after(permit, draft.scope_tags, existing.about.scope_tags)
 
 

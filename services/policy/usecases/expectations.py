@@ -26,7 +26,7 @@ async def refuse_unexpected(
         now = present.get((KINDS_BY_NAME[entry.kind], entry.name))
         if now is None and entry.etag:
             said.append(await _gone(work, entry, sees) if len(said) < MOST_ASKED else _named(entry, "is gone"))
-        elif now is not None and now.about.etag != entry.etag:
+        elif now is not None and (now.about.etag != entry.etag or not sees(now.about.scope_tags)):
             said.append(_changed(entry, now, sees))
     refuse_differing(said)
 

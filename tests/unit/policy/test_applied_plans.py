@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
+from elevation.model import Assignments, Include, ReusableCertificate, RulesPolicy, SettingsPolicy
 from services._chassis.errors import ConflictError, DeniedError, InvalidError, StateError
 from services._chassis.expected import Expected
 from services.policy.model.application import Deletion, OwnerLabel
@@ -74,6 +74,33 @@ async def test_of_what_the_caller_may_not_see_no_name_is_told() -> None:
     assert "secret" not in refused.value.message
     assert "gone" not in refused.value.message
     assert refused.value.message.count("an object that you may not see") == 2
+
+
+async def test_the_etag_of_what_the_caller_may_not_see_cannot_be_tried_out() -> None:
+    at = desk()
+    at.hire("emil", tags=["emea"])
+    await applied(at, settings_policy("secret"), tags=["apac"])
+    told = set()
+    for etag in ("1", "9"):
+        with pytest.raises(ConflictError) as refused:
+            await applied(at, by="emil", expected=[expecting(settings_policy("secret"), etag)])
+        told.add(refused.value.message)
+    assert len(told) == 1
+
+
+async def test_writing_assignments_in_another_order_takes_the_right_to_assign() -> None:
+    at = desk()
+    at.hire("emil", [READ])
+    at.hire("emil", [CREATE, ASSIGN], tags=["emea"])
+    devices, users = Include("all-devices"), Include("all-users")
+    await applied(at, settings_policy(assignments=Assignments((devices, users))))
+    turned = settings_policy(assignments=Assignments((users, devices)))
+    with pytest.raises(DeniedError) as refused:
+        await applied(at, turned, by="emil", as_code=True)
+    assert refused.value.reason == "OBJECT_OUT_OF_SCOPE"
+    assert at.store.kept_revision == 1
+    at.hire("lea", [READ, ASSIGN], groups=())
+    assert actions(await applied(at, turned, by="lea")) == [("workstations", Action.UPDATED)]
 
 
 async def test_expectations_are_compared_when_rehearsing_too() -> None:
