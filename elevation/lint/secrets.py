@@ -22,6 +22,7 @@ _ENDING = (
 _ASSIGNED = re.compile(rf"{_ENDING}['\"]?\s?[=:]\s?['\"]?([^\s;,&'\"]+)", re.IGNORECASE)
 _NAME_BEFORE = re.compile(r"[\w.-]*\Z")
 _BARE = re.compile(rf"[\w.-]{{0,40}}?{_ENDING}", re.IGNORECASE)
+_LAST = re.compile(rf"{_ENDING}\Z", re.IGNORECASE)
 _OPTION = re.compile(rf"(?:--?|/|\+)[\w.-]{{0,40}}?{_ENDING}", re.IGNORECASE)
 _SHORT = frozenset({"-p", "-P", "/p", "/P", "/rp", "/RP", "-pw", "-PW"})
 _GUESSED = re.compile(
@@ -171,13 +172,20 @@ def _after_option(word: str, following: str, program: str) -> Iterator[str]:
         return
     if _OPTION.fullmatch(word) or (_BARE.fullmatch(word) and _looks_secret(following, known=False)):
         if _is_value(following):
-            yield f'a value after "{word}"'
+            yield f'a value after "{_option_in(word, program)}"'
     elif (word in _SHORT and _looks_secret(following, known=program in _TAKING)) or (
         _GUESSED.fullmatch(word) and len(following) >= _LONG and _is_random(following)
     ):
         yield f'what looks like a secret after "{word}"'
     elif word in _USER_OPTION and (both := _USER_AND_PASSWORD.fullmatch(following)) and _is_value(both[1]):
         yield f'a user with a password after "{word}"'
+
+
+def _option_in(word: str, program: str) -> str:
+    """Give the name of an option; of a word that may be a secret itself no more than the end that says what follows."""
+    glued = program in _GLUING and _SHORT_GLUED.fullmatch(word)
+    ending = None if _OPTION.fullmatch(word) and not glued else _LAST.search(word)
+    return word if ending is None else ending[0]
 
 
 def _is_value(text: str) -> bool:

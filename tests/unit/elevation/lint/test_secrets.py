@@ -121,3 +121,17 @@ def test_a_line_of_the_greatest_length_is_read_in_no_time(part: str) -> None:
     secret_in([line], "tool")
     secret_in(line.split(), "tool")
     assert process_time() - begun < 1
+
+
+@pytest.mark.parametrize(
+    ("words", "program", "said"),
+    [
+        (["-pTopsecret", "orders1"], "mysql", 'a value after "secret"'),
+        (["Winter24passwd", "letmein99"], "tool", 'a value after "passwd"'),
+        (["--admin-password", "Xk4mnop1"], "mysql", 'a value after "--admin-password"'),
+    ],
+)
+def test_a_word_that_may_be_a_secret_itself_is_not_repeated_as_a_name(
+    words: list[str], program: str, said: str
+) -> None:
+    assert secret_in(words, program) == said
