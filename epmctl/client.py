@@ -36,6 +36,8 @@ APPLY_DEADLINE: Final = 60.0
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.enable_http_proxy", 0),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
 )
 LARGEST_PAGE: Final = 1000
 

@@ -9,9 +9,11 @@ from google.protobuf.message import Message
 
 from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
 from epmctl.client import Client, logged_in
-from epmctl.kinds.model import Column, at, time_at
+from epmctl.commands.tail import tail
+from epmctl.elevations import ELEVATION_COLUMNS
+from epmctl.kinds.model import Column, at
 from epmctl.limits import limit_option, say_if_more, to_ask, within
-from epmctl.output import Plain, Record, output_option, print_json, print_table
+from epmctl.output import Record, output_option, print_json, print_table
 from epmctl.plain import to_plain
 from epmctl.reportfilter import filter_options
 
@@ -30,6 +32,9 @@ class ListReport:
 @click.group()
 def report() -> None:
     """Show what was elevated, by whom, and under which rule."""
+
+
+report.add_command(tail)
 
 
 @report.command()
@@ -84,12 +89,6 @@ def _reports(client: Client) -> reports_pb2_grpc.ReportingServiceStub:
     return reports_pb2_grpc.ReportingServiceStub(client.channel)
 
 
-def _decided_by(record: Record) -> Plain:
-    """Say which rule decided, or what else did."""
-    decided = cast("Record", record["decided"])
-    return f"{decided['policy']}/{decided['rule']}" if decided["rule"] else decided["source"]
-
-
 _BREAKDOWNS: Final = (("RESULT", "results", "result"), ("ELEVATION TYPE", "elevationTypes", "elevationType"))
 
 _list_report(
@@ -100,16 +99,7 @@ _list_report(
             _reports(client).ListElevations,
             reports_pb2.ListElevationsRequest(filter=asked, page_size=size, page_token=token),
         ),
-        {
-            "OCCURRED": time_at("occurred"),
-            "DEVICE": at("deviceName"),
-            "USER": at("decided.user"),
-            "RESULT": at("decided.result"),
-            "ELEVATION TYPE": at("decided.elevationType"),
-            "DECIDED BY": _decided_by,
-            "FILE": at("decided.file.path"),
-            "ATTEMPT": at("attemptId"),
-        },
+        ELEVATION_COLUMNS,
     ),
 )
 _list_report(
