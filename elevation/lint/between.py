@@ -11,7 +11,7 @@ from elevation.lint.candidates import Candidates, Sort, sort_of
 from elevation.lint.conflicts import find_ties, find_weak_winners, is_strong, wins_by_type
 from elevation.lint.coverage import find_disagreements, find_uncovered
 from elevation.lint.findings import Estate, Finding, Subject
-from elevation.lint.meeting import GroupBook, Meetings, Reach
+from elevation.lint.meeting import Audience, GroupBook, Meetings
 from elevation.lint.patience import go_on
 from elevation.lint.recognition import Recognition, recognitions, reusables
 from elevation.lint.shadows import find_shadow
@@ -26,7 +26,7 @@ class LintBetween:
 
     def __init__(self) -> None:
         self._groups: dict[str, Group] = {}
-        self._settings: dict[str, Reach] = {}
+        self._settings: dict[str, Audience] = {}
         self._meetings = Meetings()
         self._prepared: dict[str, Prepared] = {}
         self._candidates: dict[Platform, tuple[tuple[Recognition, ...], Candidates]] = {}
@@ -42,7 +42,7 @@ class LintBetween:
         yield from find_disagreements(settings)
         for policy in estate.rules_policies:
             go_on()
-            yield from find_uncovered(policy, self._meetings.reaches[policy.name], settings)
+            yield from find_uncovered(policy, self._meetings.audiences[policy.name], settings)
         for _, candidates in self._candidates.values():
             for rule in _affected(candidates, names):
                 go_on()
@@ -56,13 +56,13 @@ class LintBetween:
             self._meetings.update({})
         book = GroupBook(self._groups)
         self._settings = {
-            policy.name: _reach(self._settings.get(policy.name), policy, None, book)
+            policy.name: _audience(self._settings.get(policy.name), policy, None, book)
             for policy in estate.settings_policies
         }
-        known = self._meetings.reaches
+        known = self._meetings.audiences
         self._meetings.update(
             {
-                policy.name: _reach(known.get(policy.name), policy, policy.platform, book)
+                policy.name: _audience(known.get(policy.name), policy, policy.platform, book)
                 for policy in estate.rules_policies
             }
         )
@@ -76,20 +76,20 @@ class LintBetween:
         rules = tuple(
             rule
             for policy, _, found in self._prepared.values()
-            if policy.platform is platform and self._meetings.reaches[policy.name].ways
+            if policy.platform is platform and self._meetings.audiences[policy.name].ways
             for rule in found
         )
         known = self._candidates.get(platform)
         return (rules, Candidates(rules)) if known is None or known[0] != rules else known
 
 
-def _reach(
-    known: Reach | None, policy: SettingsPolicy | RulesPolicy, platform: Platform | None, book: GroupBook
-) -> Reach:
+def _audience(
+    known: Audience | None, policy: SettingsPolicy | RulesPolicy, platform: Platform | None, book: GroupBook
+) -> Audience:
     go_on()
     if known is not None and known.platform is platform and known.assignments == policy.assignments:
         return known
-    return Reach(policy.assignments, platform, book)
+    return Audience(policy.assignments, platform, book)
 
 
 def _prepared(known: Prepared | None, policy: RulesPolicy, certificates: Mapping[str, ReusableCertificate]) -> Prepared:

@@ -10,7 +10,7 @@ from itertools import islice
 from elevation.lint.candidates import Candidates, Sort, sort_of
 from elevation.lint.catalogue import found
 from elevation.lint.findings import Finding, Severity
-from elevation.lint.meeting import Meetings, Reach
+from elevation.lint.meeting import Audience, Meetings
 from elevation.lint.recognition import Recognition
 from elevation.lint.shadows import MOST_RELATED
 
@@ -37,7 +37,7 @@ def find_ties(rule: Recognition, candidates: Candidates, meetings: Meetings) -> 
 
 def find_weak_winners(rule: Recognition, candidates: Candidates, meetings: Meetings) -> Iterator[Finding]:
     """Find the rules with a hash, targeted at devices, before which a rule without one goes for its users (L21)."""
-    if rule.denies or rule.sha256 or not _can_reach_users(meetings.reaches[rule.policy.name]):
+    if rule.denies or rule.sha256 or not _can_reach_users(meetings.audiences[rule.policy.name]):
         return
     losers = list(islice(_losers(rule, candidates, meetings), MOST_RELATED + 1))
     if losers:
@@ -78,8 +78,8 @@ def is_strong(sort: Sort) -> bool:
     return not sort.denies and not no_hash
 
 
-def _can_reach_users(reach: Reach) -> bool:
-    return any(True in modes for modes in reach.modes.values())
+def _can_reach_users(audience: Audience) -> bool:
+    return any(True in modes for modes in audience.modes.values())
 
 
 def _others(rule: Recognition, others: list[Recognition]) -> str:

@@ -4,21 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from elevation.lint.catalogue import found
 from elevation.lint.findings import Finding, Severity
-from elevation.lint.meeting import Reach, Way
+from elevation.lint.meeting import Audience, Way
 from elevation.lint.patience import go_on
 from elevation.lint.shadows import MOST_RELATED
 from elevation.lint.subjects import rules_subject, settings_subject
 from elevation.model import Conflict, RulesPolicy, Settings, SettingsPolicy
 from elevation.settings import duration, merge
 
-Reaching = Sequence[tuple[SettingsPolicy, Reach]]
+Audiences = Sequence[tuple[SettingsPolicy, Audience]]
 """Settings policies in the order of their names, with whom each reaches."""
 
 
-def find_uncovered(policy: RulesPolicy, reach: Reach, settings: Reaching) -> Iterator[Finding]:
+def find_uncovered(policy: RulesPolicy, audience: Audience, settings: Audiences) -> Iterator[Finding]:
     """Find the includes of a rules policy by which nobody gets a settings policy that enables elevation (L26)."""
     enabling = [way for found_policy, across in settings if found_policy.enabled for way in across.ways]
-    bare = [way for way in reach.ways if not any(_goes_with(way, other) for other in enabling)]
+    bare = [way for way in audience.ways if not any(_goes_with(way, other) for other in enabling)]
     if not bare:
         return
     off = [
@@ -39,14 +39,14 @@ def find_uncovered(policy: RulesPolicy, reach: Reach, settings: Reaching) -> Ite
     )
 
 
-def find_disagreements(settings: Reaching) -> Iterator[Finding]:
+def find_disagreements(settings: Audiences) -> Iterator[Finding]:
     """Find the values in which settings policies differ that can meet (L27); each pair is said once."""
-    for place, (policy, reach) in enumerate(settings):
+    for place, (policy, audience) in enumerate(settings):
         go_on()
         against: dict[str, list[tuple[SettingsPolicy, str, str]]] = {}
         for other, across in settings[place + 1 :]:
             for conflict in _conflicts(policy, other):
-                if not reach.meeting(across).modes:
+                if not audience.meeting(across).modes:
                     break
                 ours, theirs = conflict.values
                 against.setdefault(conflict.setting, []).append((other, ours, theirs))

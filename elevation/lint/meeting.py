@@ -117,7 +117,7 @@ class Meeting:
     """Whether everybody who gets the one gets the other, too."""
 
 
-class Reach:
+class Audience:
     """Who gets a policy."""
 
     __slots__ = ("assignments", "modes", "platform", "ways")
@@ -128,7 +128,7 @@ class Reach:
         self.ways = tuple(_ways(assignments, platform, book))
         self.modes: Mapping[int, frozenset[bool]] = {way.place: frozenset(self._targeted(way)) for way in self.ways}
 
-    def meeting(self, other: "Reach") -> "Meeting":
+    def meeting(self, other: "Audience") -> "Meeting":
         """Tell how this policy and another can be targeted where they meet, and whether that is everywhere."""
         alike = other.platform is self.platform and other.assignments == self.assignments
         modes = self._alike() if alike else self._meeting(other)
@@ -137,7 +137,7 @@ class Reach:
     def _alike(self) -> Modes:
         return frozenset((mode, mode) for modes in self.modes.values() for mode in modes)
 
-    def _meeting(self, other: "Reach") -> Modes:
+    def _meeting(self, other: "Audience") -> Modes:
         found: set[tuple[bool, bool]] = set()
         for way in self.ways:
             for across in other.ways:
@@ -164,38 +164,38 @@ class Meetings:
     """How policies of some kind meet, each by its name; what is known is kept while who gets them is the same."""
 
     def __init__(self) -> None:
-        self.reaches: dict[str, Reach] = {}
+        self.audiences: dict[str, Audience] = {}
         self._known: dict[str, Row] = {}
 
-    def update(self, reaches: dict[str, Reach]) -> None:
+    def update(self, audiences: dict[str, Audience]) -> None:
         """Take over who gets the policies now, and forget what is no longer so."""
-        gone = [name for name, reach in self.reaches.items() if reaches.get(name) is not reach]
+        gone = [name for name, audience in self.audiences.items() if audiences.get(name) is not audience]
         for name in gone:
             self._known.pop(name, None)
         for row in self._known.values():
             for name in gone:
                 row.pop(name, None)
-        self.reaches = reaches
+        self.audiences = audiences
 
     def of(self, name: str) -> "Row":
         """Give how one policy meets the others."""
         row = self._known.get(name)
         if row is None:
-            row = self._known[name] = Row(self.reaches[name], self)
+            row = self._known[name] = Row(self.audiences[name], self)
         return row
 
 
 class Row(dict[str, Meeting]):
     """How one policy meets the others, by their names, worked out when it is asked for."""
 
-    def __init__(self, reach: Reach, meetings: Meetings) -> None:
+    def __init__(self, audience: Audience, meetings: Meetings) -> None:
         super().__init__()
-        self._reach = reach
+        self._audience = audience
         self._meetings = meetings
 
     def __missing__(self, other: str) -> Meeting:
         """Work out how the policy meets another."""
-        meeting = self[other] = self._reach.meeting(self._meetings.reaches[other])
+        meeting = self[other] = self._audience.meeting(self._meetings.audiences[other])
         return meeting
 
 

@@ -20,8 +20,8 @@ Key = tuple[type[AnyPolicy], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """Hold all by which policies reach somebody: groups of the device, groups of the user, and filters that hold."""
+class Standing:
+    """Say where somebody stands: all by which policies reach them, groups of device and user, and filters that hold."""
 
     device_groups: frozenset[str]
     user_groups: frozenset[str]
@@ -31,9 +31,9 @@ class Reach:
         """Tell whether a filter finds the device."""
         return text in self.holding
 
-    def within(self, named: frozenset[str], filters: frozenset[str]) -> "Reach":
+    def within(self, named: frozenset[str], filters: frozenset[str]) -> "Standing":
         """Keep to some groups and filters."""
-        return Reach(self.device_groups & named, self.user_groups & named, self.holding & filters)
+        return Standing(self.device_groups & named, self.user_groups & named, self.holding & filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ class Applying:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Before:
-    """Hold what was known of the state before, by reaches within the groups and filters that both states name."""
+    """Hold what was known of the state before, by standings within the groups and filters that both states name."""
 
-    known: Mapping[Reach, Applying] = field(default_factory=dict)
+    known: Mapping[Standing, Applying] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
     filters: frozenset[str] = frozenset()
     unsettled: tuple[Key, ...] = ()
@@ -93,7 +93,7 @@ class _Before:
 
 
 class Applications:
-    """Know what applies by each reach.
+    """Know what applies by each standing.
 
     `named` are the groups of all assignments, `filters` their filters by text; `known` is what was worked out so far.
     """
@@ -106,15 +106,15 @@ class Applications:
         self.types = types
         self.named = frozenset(group for policy in self.policies.values() for group in targets_of(policy.assignments))
         self.filters = _filters(policy.assignments for policy in self.policies.values())
-        self.known: dict[Reach, Applying] = {}
+        self.known: dict[Standing, Applying] = {}
         # Of the state before nothing but its answers is kept: with it there would stay all that went before it.
         self._before = self._taken_over(before) if before else _Before()
 
-    def by(self, reach: Reach) -> Applying:
-        """Return what applies by a reach within `named` and `filters`."""
-        found = self.known.get(reach)
+    def by(self, standing: Standing) -> Applying:
+        """Return what applies by a standing within `named` and `filters`."""
+        found = self.known.get(standing)
         if found is None:
-            found = self.known[reach] = self._work_out(reach)
+            found = self.known[standing] = self._work_out(standing)
         return found
 
     def _taken_over(self, before: "Applications") -> "_Before":
@@ -144,22 +144,22 @@ class Applications:
         groups = targets_of(now.assignments)
         return any(type_of(group, self.types) is not type_of(group, before.types) for group in groups)
 
-    def _work_out(self, reach: Reach) -> Applying:
+    def _work_out(self, standing: Standing) -> Applying:
         before = self._before
-        base = before.known.get(reach.within(before.named, before.filters))
+        base = before.known.get(standing.within(before.named, before.filters))
         if base is None:
-            return self._applying(self._reaching(self.policies, reach))
+            return self._applying(self._reaching(self.policies, standing))
         names = base.names
         if before.unsettled:
-            names = names.instead(before.unsettled, self._reaching(before.unsettled, reach))
+            names = names.instead(before.unsettled, self._reaching(before.unsettled, standing))
         if names.settings != base.names.settings or not before.reworded.isdisjoint(names.settings):
             return self._applying(names)
         return base if names == base.names else Applying.of(names, base.policy.settings)
 
-    def _reaching(self, keys: Iterable[Key], reach: Reach) -> Names:
+    def _reaching(self, keys: Iterable[Key], standing: Standing) -> Names:
         """Name those of the policies that reach somebody."""
         policies = (self.policies[key] for key in keys if key in self.policies)
-        found = applicable(policies, self.types, reach)
+        found = applicable(policies, self.types, standing)
         return Names(
             tuple(sorted(policy.name for policy in found.settings)),
             tuple(sorted(policy.name for policy, user_targeted in found.rules if not user_targeted)),

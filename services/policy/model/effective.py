@@ -14,19 +14,19 @@ from datetime import datetime
 from elevation.assignment import Memberships
 from elevation.document import PolicyDocument, UserPolicy
 from elevation.model import Attributes, Device, Group, RulesPolicy, SettingsPolicy, User
-from services.policy.model.applying import AnyPolicy, Applications, Applying, Reach
+from services.policy.model.applying import AnyPolicy, Applications, Applying, Standing
 from services.policy.model.bundle import Bundle, Contents
 from services.policy.model.delivery import Desired
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.memberships import MembershipIndex
 from services.policy.model.objects import AnyContent, Corpus, Stored, certificates_named
 
-Shape = tuple[Reach, ...]
+Shape = tuple[Standing, ...]
 """What reaches the device itself, whoever comes to it, and each of its users by their names; empty: nothing does.
 Devices of one shape get the same document but for names and times."""
 
-_QUARANTINED: Shape = (Reach(frozenset(), frozenset(), frozenset()),)
-"""What reaches a device that is quarantined; what policies reach has two reaches at least."""
+_QUARANTINED: Shape = (Standing(frozenset(), frozenset(), frozenset()),)
+"""What reaches a device that is quarantined; what policies reach has two standings at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class EffectivePolicies:
     def settings_policies(self, device: DirectoryDevice, user: str = "") -> tuple[SettingsPolicy, ...]:
         """Return the settings policies that are merged for a user on a device."""
         memberships = self.memberships(device, user)
-        applying = self.applications.by(self._reach(memberships, self._holding(memberships.attributes)))
+        applying = self.applications.by(self._standing(memberships, self._holding(memberships.attributes)))
         return tuple(self._settings[name].content for name in applying.merged)
 
     def rests_on(self, corpus: Corpus, groups: Mapping[str, Group]) -> bool:
@@ -139,7 +139,7 @@ class EffectivePolicies:
         known = self._known(device)
         holding = self._holding(known.attributes)
         users = (User(name, self.index.of_user(name)) for name in sorted(device.users))
-        return tuple(self._reach(Memberships.of(known, user), holding) for user in (None, User(""), *users))
+        return tuple(self._standing(Memberships.of(known, user), holding) for user in (None, User(""), *users))
 
     def _known(self, device: DirectoryDevice) -> Device:
         attributes = attributes_of(device)
@@ -148,11 +148,11 @@ class EffectivePolicies:
     def _holding(self, attributes: Attributes) -> frozenset[str]:
         return frozenset(text for text, test in self.filters.items() if test(attributes))
 
-    def _reach(self, memberships: Memberships, holding: frozenset[str]) -> Reach:
-        return Reach(memberships.device_groups & self.named, memberships.user_groups & self.named, holding)
+    def _standing(self, memberships: Memberships, holding: frozenset[str]) -> Standing:
+        return Standing(memberships.device_groups & self.named, memberships.user_groups & self.named, holding)
 
     def _applying(self, shape: Shape) -> tuple[Applying, ...]:
-        """Return what applies by each reach of a shape; nothing where policies do not reach the device."""
+        """Return what applies by each standing of a shape; nothing where policies do not reach the device."""
         return () if len(shape) < len((None, "")) else tuple(map(self.applications.by, shape))
 
     def _document(

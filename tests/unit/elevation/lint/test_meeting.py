@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from elevation.assignment import Memberships, targets
 from elevation.filters import compile_filter
-from elevation.lint.meeting import GroupBook, Meeting, Reach
+from elevation.lint.meeting import Audience, GroupBook, Meeting
 from elevation.model import (
     ALL_DEVICES,
     ALL_USERS,
@@ -85,7 +85,7 @@ def test_what_is_said_of_two_policies_holds_for_every_membership(
     one: Assignments, other: Assignments, platform: Platform | None
 ) -> None:
     book = GroupBook(GROUPS)
-    meeting = Reach(one, platform, book).meeting(Reach(other, platform, book))
+    meeting = Audience(one, platform, book).meeting(Audience(other, platform, book))
 
     pairs = [(reaching(one, platform, seen), reaching(other, platform, seen)) for seen in WORLD]
     modes = {(USER in ours, USER in theirs) for ours, theirs in pairs if ours and theirs}
@@ -179,14 +179,14 @@ CASES = [
 def test_policies_meet_as_their_assignments_say(case: Case) -> None:
     book = GroupBook(GROUPS)
 
-    meeting = Reach(case.one, None, book).meeting(Reach(case.other, None, book))
+    meeting = Audience(case.one, None, book).meeting(Audience(case.other, None, book))
 
     assert meeting == Meeting(case.modes, case.is_covered)
 
 
 def test_a_rules_policy_meets_no_settings_for_another_system() -> None:
     book = GroupBook(GROUPS)
-    rules = Reach(to(ALL_DEVICES), Platform.WINDOWS, book)
+    rules = Audience(to(ALL_DEVICES), Platform.WINDOWS, book)
 
-    assert not rules.meeting(Reach(to(ALL_DEVICES, narrowed='os = "linux"'), None, book)).modes
-    assert rules.meeting(Reach(to(ALL_DEVICES, narrowed='os = "windows"'), None, book)).is_covered
+    assert not rules.meeting(Audience(to(ALL_DEVICES, narrowed='os = "linux"'), None, book)).modes
+    assert rules.meeting(Audience(to(ALL_DEVICES, narrowed='os = "windows"'), None, book)).is_covered
