@@ -100,6 +100,8 @@ def test_every_report_takes_every_filter(console: Console, server: FakeServer, r
         "--user",
         "bob",
     ]
+    arguments += ["--policy", "p", "--rule", "r", "--publisher", "CN=V", "--file", "a.exe", "--sha256", "ab" * 32]
+    arguments += ["--source", "rule", "--source", "STALE"]
     arguments += ["--device", "ws-1", "--result", "DENIED", "--result", "refused", "--elevation-type", "DENY"]
 
     outcome = console.run("report", report, *arguments, "--unmanaged", "--by-rule")
@@ -115,6 +117,12 @@ def test_every_report_takes_every_filter(console: Console, server: FakeServer, r
         elevation_types=[rules_pb2.ELEVATION_TYPE_DENY],
         managed=False,
         governed_by_rule=True,
+        policies=["p"],
+        rules=["r"],
+        publishers=["CN=V"],
+        file_names=["a.exe"],
+        sha256s=["ab" * 32],
+        sources=[event_pb2.SOURCE_RULE, event_pb2.SOURCE_STALE],
     )
 
 
