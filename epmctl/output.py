@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., object])
 _FRACTION: Final = re.compile(r"\.\d+(?=Z$)")
 _GAP: Final = "  "
 _UNSHOWN: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-"""Characters that JSON may hold as they are, and that a terminal acts upon."""
+"""Characters that JSON and YAML may hold as they are, and that a terminal acts upon."""
 _NOTHING: Final = "-"
 _WIDE: Final = frozenset({"W", "F"})
 
@@ -47,8 +47,7 @@ def print_json(value: Plain) -> None:
 
 def to_json(value: Plain, *, indent: int | None = None) -> str:
     """Write a value as JSON that moves no cursor when it is shown."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
-    return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _escaped(json.dumps(value, indent=indent, ensure_ascii=False))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Plain]]) -> None:
@@ -80,13 +79,14 @@ def to_yaml(document: Record) -> str:
         """Writes texts of several lines as blocks."""
 
     def block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+        style = '"' if _UNSHOWN.search(text) else "|" if "\n" in text else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     Dumper.add_representer(str, block)
     text: str = yaml.dump(
         document, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=1_000_000
     )
-    return text
+    return _escaped(text)
 
 
 def whole_seconds(time: str) -> str:
@@ -113,6 +113,11 @@ def _output_option(forms: Sequence[str]) -> Callable[[F], F]:
     return click.option(
         "--output", type=click.Choice(forms), default=forms[0], show_default=True, help="How to print it."
     )
+
+
+def _escaped(text: str) -> str:
+    """Write what a terminal acts upon as JSON, and YAML in double quotes, write it; it stands in texts alone."""
+    return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _is_number(value: Plain) -> bool:

@@ -3,9 +3,11 @@
 import re
 
 import pytest
+import yaml
 
 from epm.device.v1 import groups_pb2
 from epm.policy.v1 import analysis_pb2, lint_pb2, policies_pb2
+from epmctl.output import to_yaml
 from services._chassis.errors import DeniedError, InvalidError, Problem, ServiceError
 from tests.builders.console import Console
 from tests.builders.documents import GROUP, RULES, document, write_documents
@@ -74,6 +76,13 @@ def test_what_a_plan_could_not_ask_moves_no_cursor(console: Console, server: Fak
     outcome = console.run("plan", "-f", folder)
     assert "what lint finds is not known" in outcome.err
     assert ACTS.search(outcome.err) is None
+
+
+@pytest.mark.parametrize("text", ["a\x85b", "\u202e", "two\nlines \u2066 x", "\x9b", "key: \u200f"])
+def test_yaml_moves_no_cursor_and_says_the_same(text: str) -> None:
+    written = to_yaml({"name": text, "labels": {text: text}})
+    assert not re.search("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]", written)
+    assert yaml.safe_load(written) == {"name": text, "labels": {text: text}}
 
 
 def test_nothing_is_written_or_removed_where_a_link_leads_out_of_the_folder(
