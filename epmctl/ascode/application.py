@@ -27,7 +27,7 @@ from epmctl.plain import word_of
 LARGEST_REQUEST: Final = 4 * 1024 * 1024
 """Bytes that a server takes in one message."""
 
-_FIELD: Final = re.compile(r"([a-z_]+)\[(\d+)\]\.?(.*)")
+_FIELD: Final = re.compile(r"([a-z_]+)\[([0-9]{1,6})\]\.?(.*)")
 
 
 @dataclass(frozen=True, slots=True)

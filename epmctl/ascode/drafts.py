@@ -13,7 +13,7 @@ from epmctl.documents.places import flaw_in
 from epmctl.documents.wire import to_draft, to_requests
 from epmctl.errors import BadInputError, Flaw
 
-_FIELD: Final = re.compile(r"draft\.([a-z_]+)\[(\d+)\]\.?(.*)")
+_FIELD: Final = re.compile(r"draft\.([a-z_]+)\[([0-9]{1,6})\]\.?(.*)")
 _KINDS: Final[Mapping[str, Kind]] = {
     "reusable_certificates": Kind.ReusableCertificate,
     "settings_policies": Kind.ElevationSettingsPolicy,

@@ -10,7 +10,7 @@ from epmctl.documents.model import Document, Kind
 from epmctl.documents.nodes import ListNode, MapNode, Node
 from epmctl.errors import Flaw
 
-_STEP: Final = re.compile(r"[^.\[\]]+|\[\d+\]")
+_STEP: Final = re.compile(r"[^.\[\]]+|\[[0-9]{1,6}\]")
 _SNAKE: Final = re.compile(r"_([a-z])")
 _OF_METADATA: Final = re.compile(r"(name|description|scopeTags)\b")
 _SPELLINGS: Final = (
