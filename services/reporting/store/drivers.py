@@ -175,8 +175,10 @@ class PostgresDriver:
             self.close()
 
     def insert(self, target: Target, rows: Sequence[Row]) -> int:
-        """Insert many rows by way of a temporary table, few one by one."""
+        """Insert many rows by way of a temporary table, few one by one; numbers as one parameter a column."""
         try:
+            if target.numbers:
+                return self._arrays(target, rows)
             return self._copy(target, rows) if len(rows) >= COPY_FROM else self._many(target.insert("%s"), rows)
         except psycopg.Error as error:
             raise _from_postgres(error) from error
@@ -206,6 +208,13 @@ class PostgresDriver:
         with self._connected().cursor() as cursor:
             cursor.executemany(statement, rows)
             return cursor.rowcount
+
+    def _arrays(self, target: Target, rows: Sequence[Row]) -> int:
+        arrays = ", ".join(["%s::bigint[]"] * len(target.columns))
+        insert = f"INSERT INTO {target.name} ({', '.join(target.columns)})"
+        columns = ["{" + ",".join(map(str, column)) + "}" for column in zip(*rows, strict=True)]
+        statement = f"{insert} SELECT * FROM unnest({arrays}) {target.conflict}"  # noqa: S608 - our own names
+        return self._connected().execute(statement, columns).rowcount
 
     def _copy(self, target: Target, rows: Sequence[Row]) -> int:
         names = {

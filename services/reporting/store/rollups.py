@@ -70,7 +70,8 @@ def _adding(table: sa.Table) -> Target:
     keys = ", ".join(column.name for column in table.primary_key)
     total = f"{table.name}.attempts + excluded.attempts"
     columns = tuple(column.name for column in table.c)
-    return Target(table.name, columns, conflict=f"ON CONFLICT ({keys}) DO UPDATE SET attempts = {total}")
+    conflict = f"ON CONFLICT ({keys}) DO UPDATE SET attempts = {total}"
+    return Target(table.name, columns, conflict=conflict, numbers=True)
 
 
 _ADDING = {rollup.table: _adding(rollup.table) for rollup in ROLLUPS}
@@ -137,11 +138,18 @@ class Counts:
 
 def _spread(cells: Mapping[Row, int], spans: Iterable[int]) -> list[Row]:
     """Return the rows of counts of days, for each length of span."""
-    counts: Counter[Row] = Counter()
+    rows: list[Row] = []
     for span in spans:
-        for (day, *keys), attempts in cells.items():
-            counts[(span, start_of(day, span), *keys)] += attempts  # type: ignore[arg-type]
-    return [(*cell, attempts) for cell, attempts in sorted(counts.items())]
+        counts = cells if span == 1 else _merged(cells, span)
+        rows += [(span, *cell, attempts) for cell, attempts in counts.items()]
+    return rows
+
+
+def _merged(cells: Mapping[Row, int], span: int) -> Mapping[Row, int]:
+    counts: Counter[Row] = Counter()
+    for cell, attempts in cells.items():
+        counts[start_of(cell[0], span), *cell[1:]] += attempts  # type: ignore[arg-type]
+    return counts
 
 
 def _digest(member: Row) -> str:

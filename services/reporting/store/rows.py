@@ -28,6 +28,8 @@ class Target:
     columns: tuple[str, ...]
     conflict: str = "ON CONFLICT DO NOTHING"
     """What becomes of a row that is there already."""
+    numbers: bool = False
+    """Whether all columns hold whole numbers."""
 
     def insert(self, placeholder: str) -> str:
         """Return the statement that inserts one row."""
