@@ -10,7 +10,7 @@ from epm.policy.v1 import analysis_pb2, lint_pb2, policies_pb2
 from epmctl.output import to_yaml
 from services._chassis.errors import DeniedError, InvalidError, Problem, ServiceError
 from tests.builders.console import Console
-from tests.builders.documents import GROUP, RULES, SETTINGS, document, write_documents
+from tests.builders.documents import GROUP, RULES, document, write_documents
 from tests.fakes.server import Answer, FakeServer
 
 ESCAPE = "\x1b]0;owned\x07\x9b2J\u202e"
@@ -70,15 +70,14 @@ def test_refusals_move_no_cursor(console: Console, server: FakeServer, refusal: 
     assert ACTS.search(outcome.err) is None
 
 
-@pytest.mark.parametrize("place", ["settings_policies[{}]", "settings_policies[0].rules[{}].name", "draft.groups[{}]"])
-def test_places_that_are_nowhere_are_told_as_they_are(console: Console, server: FakeServer, place: str) -> None:
-    problem = Problem(place.format("9" * 4500), "is wrong")
-    server.on(policies_pb2.ApplyPoliciesRequest, InvalidError([problem]))
-    server.on(analysis_pb2.PreviewAssignmentsRequest, InvalidError([problem]))
-    folder = write_documents(console.folder / "documents", SETTINGS)
-    for command in ("apply", "preview"):
-        outcome = console.run(command, "-f", folder)
-        assert (outcome.code, "is wrong" in outcome.err) == (2, True)
+def test_a_place_that_is_nowhere_has_the_line_of_what_is_around_it(console: Console, server: FakeServer) -> None:
+    finding = lint_pb2.Finding(
+        id="L7", kind="ElevationRulesPolicy", name="developer-tools", path=f"rules[{'9' * 5000}]"
+    )
+    server.streams(analysis_pb2.LintRequest, [analysis_pb2.LintResponse(findings=[finding])])
+    outcome = console.run("lint", "--server", "-f", write_documents(console.folder, RULES), "--output", "json")
+    (found,) = outcome.json["findings"]
+    assert 0 < found["line"] < 10
 
 
 def test_what_a_plan_could_not_ask_moves_no_cursor(console: Console, server: FakeServer) -> None:
