@@ -1,18 +1,17 @@
 """Questions about policies for administrators: decode, call one use case, encode."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import grpc.aio
-from google.protobuf.message import Message
 
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
 from services._chassis.caller import current_caller, current_permit
 from services._chassis.permits import Permit
 from services.policy.codec import analysis, previews, proposals
+from services.policy.codec.beside import read_beside
 from services.policy.codec.linting import lint_to_proto, lint_wanted_from_proto
 from services.policy.usecases.analysis.drafted import Drafting
 from services.policy.usecases.analysis.lint import lint
@@ -24,10 +23,6 @@ from services.policy.usecases.analysis.simulation import Simulation
 from services.policy.usecases.analysis.turns import Turns
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Request = TypeVar("Request", bound=Message)
-Wanted = TypeVar("Wanted")
-_LONG = 64 * 1024
-"""Bytes of a request that take a while to read: a thread does it."""
 
 
 class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
@@ -47,7 +42,7 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     ) -> AsyncIterator[analysis_pb2.LintResponse]:
         """Stream what lint finds."""
         with self._turn() as permit:
-            wanted = await _read(lint_wanted_from_proto, request)
+            wanted = await read_beside(lint_wanted_from_proto, request)
             found = await lint(self._drafting, self._linting, wanted, permit=permit, now=self._now())
         for part in lint_to_proto(found):
             yield part
@@ -55,7 +50,7 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     async def Simulate(self, request: analysis_pb2.SimulateRequest, _context: Context) -> analysis_pb2.SimulateResponse:
         """Decide an attempt as the agent of a device would."""
         with self._turn() as permit:
-            wanted = await _read(analysis.simulation_from_proto, request)
+            wanted = await read_beside(analysis.simulation_from_proto, request)
             found = await self._simulation.simulate(wanted, permit=permit, now=self._now())
         return analysis.simulated_to_proto(found)
 
@@ -64,7 +59,7 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     ) -> analysis_pb2.GetEffectivePolicyResponse:
         """Return what applies to somebody, and why."""
         with self._turn() as permit:
-            wanted = await _read(analysis.reach_wanted_from_proto, request)
+            wanted = await read_beside(analysis.reach_wanted_from_proto, request)
             found = await effective_policy(self._drafting, wanted, permit=permit, now=self._now())
         return analysis.effective_policy_to_proto(found)
 
@@ -73,7 +68,7 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     ) -> analysis_pb2.PreviewAssignmentsResponse:
         """Tell who would gain and lose what."""
         with self._turn() as permit:
-            wanted = await _read(previews.preview_wanted_from_proto, request)
+            wanted = await read_beside(previews.preview_wanted_from_proto, request)
             found = await preview_assignments(self._drafting, wanted, permit=permit, now=self._now())
         return previews.preview_to_proto(found)
 
@@ -82,7 +77,7 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
     ) -> analysis_pb2.ProposeRuleResponse:
         """Propose a rule for a file that was seen."""
         with self._turn() as permit:
-            wanted = await _read(proposals.proposal_wanted_from_proto, request)
+            wanted = await read_beside(proposals.proposal_wanted_from_proto, request)
             found = await propose_rule(self._drafting, self._linting, wanted, permit=permit, now=self._now())
         return proposals.proposed_to_proto(found)
 
@@ -91,7 +86,3 @@ class AnalysisServicer(analysis_pb2_grpc.AnalysisServiceServicer):
         """Give what the caller of the running call may see, for as long as their turn lasts."""
         with self._turns.taken(current_caller().principal):
             yield current_permit()
-
-
-async def _read(read: Callable[[Request], Wanted], request: Request) -> Wanted:
-    return await asyncio.to_thread(read, request) if request.ByteSize() > _LONG else read(request)

@@ -11,6 +11,7 @@ from services.policy.admin_servicer.desk import Context, Desk
 from services.policy.admin_servicer.rules_policies import RulesPolicyMethods
 from services.policy.admin_servicer.settings_policies import SettingsPolicyMethods
 from services.policy.codec import applications, authored, drafts
+from services.policy.codec.beside import read_beside
 from services.policy.model.edits import Written
 from services.policy.model.objects import AnyContent
 from services.policy.ports import DeviceStates, Store
@@ -53,8 +54,10 @@ class PolicyServicer(
         self, request: policies_pb2.ApplyPoliciesRequest, _context: Context
     ) -> policies_pb2.ApplyPoliciesResponse:
         """Create, replace and delete many objects."""
-        application, means = applications.application_from_proto(request), self.desk.means
-        groups = await apply.groups_for(means.directories, application, author=self.desk.author())
+        author, means = self.desk.author(), self.desk.means
+        apply.refuse_strangers(author)
+        application = await read_beside(applications.application_from_proto, request)
+        groups = await apply.groups_for(means.directories, application, author=author)
         return await self.desk.once(
             request,
             lambda work, author: apply.apply_policies(work, means, application, groups=groups, author=author),

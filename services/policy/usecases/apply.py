@@ -74,12 +74,17 @@ class _Ground:
         return any(permit.sees(tags) for permit in self.permits.values())
 
 
+def refuse_strangers(author: Author) -> None:
+    """Raise DeniedError for a caller who may change nothing, before anything of the input is looked at."""
+    _permits(author)
+
+
 async def groups_for(directories: Directories, application: Application, *, author: Author) -> Mapping[str, GroupType]:
     """Return the groups that there are for a call: it may take a while until the directory is as new as the call asks.
 
     Raises DeniedError for a caller who may change nothing, UnavailableError where the directory is not there in time.
     """
-    _permits(author)
+    refuse_strangers(author)
     return await _groups(directories, application)
 
 
