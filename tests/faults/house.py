@@ -4,6 +4,7 @@ import signal
 from typing import Any
 
 from tests.builders.installation import PATIENCE, Installation
+from tests.faults.hooks import wrap
 
 NAME = "ws-1"
 SETTINGS = """
@@ -65,3 +66,16 @@ def killed(house: Installation, name: str) -> None:
     """Wait until a program has killed itself."""
     program = house.programs.pop(name)
     assert program.process.wait(PATIENCE) == -signal.SIGKILL, program.log.read_text(encoding="utf-8")
+
+
+def serve_to_die(house: Installation, *point: str) -> None:
+    """Serve until the point is reached."""
+    house.programs.pop("server").kill()
+    house.wraps["server"] = wrap("die_in", *point)
+    house.serve()
+
+
+def serve_again(house: Installation) -> None:
+    """Serve as ever."""
+    del house.wraps["server"]
+    house.serve()

@@ -16,8 +16,7 @@ from services.policy.usecases.analysis import lint_desk
 from tests.builders.doors import bearer
 from tests.builders.installation import PATIENCE, Installation, installation
 from tests.builders.policy import settings_policy
-from tests.faults.hooks import wrap
-from tests.faults.house import killed
+from tests.faults.house import killed, serve_again, serve_to_die
 
 pytestmark = pytest.mark.xdist_group("faults-authoring")
 TABLES = ("policy_object", "policy_object_tag", "policy_history", "policy_audit", "policy_revision", "policy_request")
@@ -51,19 +50,6 @@ def call(house: Installation, rpc: str, **fields: Any) -> Any:
         stub: Any = policies_pb2_grpc.PolicyServiceStub(channel)
         request = getattr(policies_pb2, f"{rpc}Request")(**fields)
         return getattr(stub, rpc)(request, metadata=owner, timeout=PATIENCE, wait_for_ready=True)
-
-
-def serve_to_die(house: Installation, *point: str) -> None:
-    """Serve until the point is reached."""
-    house.programs.pop("server").kill()
-    house.wraps["server"] = wrap("die_in", *point)
-    house.serve()
-
-
-def serve_again(house: Installation) -> None:
-    """Serve as ever."""
-    del house.wraps["server"]
-    house.serve()
 
 
 def kept(house: Installation) -> dict[str, list[tuple[object, ...]]]:

@@ -11,8 +11,7 @@ from services.device.usecases import moves, renewal
 from tests.builders.doors import device_request
 from tests.builders.installation import Installation, installation
 from tests.faults.devices import check_in, enrol, history, renew, token
-from tests.faults.hooks import wrap
-from tests.faults.house import NAME, arrive, device, killed, settings
+from tests.faults.house import NAME, arrive, device, killed, serve_again, serve_to_die, settings
 
 pytestmark = pytest.mark.xdist_group("faults-crashes")
 NAMES = (NAME, "ws-2")
@@ -22,19 +21,6 @@ NAMES = (NAME, "ws-2")
 def house(tmp_path: Path) -> Iterator[Installation]:
     with installation(tmp_path, EPM_DEPROVISION_AFTER="PT2S", EPM_CHECK_IN_INTERVAL="PT1S") as house:
         yield house
-
-
-def serve_to_die(house: Installation, *point: str) -> None:
-    """Serve until the point is reached."""
-    house.programs.pop("server").kill()
-    house.wraps["server"] = wrap("die_in", *point)
-    house.serve()
-
-
-def serve_again(house: Installation) -> None:
-    """Serve as ever."""
-    del house.wraps["server"]
-    house.serve()
 
 
 def reaches(house: Installation, name: str, state: str) -> None:
