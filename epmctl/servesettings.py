@@ -237,6 +237,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "audit_checkpoint_folder", _path, "Where checkpoints of audit logs are written [DATA_DIR/audit].", flag=False
     ),
     Setting("audit_retention", _duration, "How long audit records are kept; all of them if not given.", flag=False),
+    Setting("event_retention", _duration, "How long events are kept.", flag=False),
+    Setting("rollup_retention", _duration, "How long the counts of events are kept.", flag=False),
 )
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 _PAIRS: Final = ("public", "mesh", "service")

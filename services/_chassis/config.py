@@ -21,6 +21,7 @@ MOST_RULES = 1000
 """Rules of one policy that agents accept."""
 LONGEST_HEARTBEAT = timedelta(days=1)
 SHORTEST_RETENTION = timedelta(days=30)
+SHORTEST_EVENT_RETENTION = timedelta(days=1)
 SHORTEST_CHECK_IN = timedelta(seconds=1)
 LONGEST_CHECK_IN = timedelta(days=1)
 LONGEST_STAY = timedelta(days=36_500)
@@ -84,6 +85,8 @@ class ServiceSettings:
     on_suspected_clone: str = "flag"
     audit_checkpoint_folder: Path | None = None
     audit_retention: timedelta | None = None
+    event_retention: timedelta = timedelta(days=30)
+    rollup_retention: timedelta = timedelta(days=400)
 
     @property
     def ca(self) -> Path:
@@ -256,6 +259,15 @@ def _address_problems(settings: ServiceSettings) -> Iterator[Problem]:
             yield Problem(name, "must be host:port, for example epm.example.com:8444")
 
 
+def _retention_problems(settings: ServiceSettings) -> Iterator[Problem]:
+    if settings.audit_retention is not None and settings.audit_retention < SHORTEST_RETENTION:
+        yield Problem("audit_retention", f"must be at least {SHORTEST_RETENTION.days} days; without it, all is kept")
+    if settings.event_retention < SHORTEST_EVENT_RETENTION:
+        yield Problem("event_retention", "must be at least one day")
+    if not settings.event_retention <= settings.rollup_retention <= LONGEST_STAY:
+        yield Problem("rollup_retention", f"must be from event_retention to {LONGEST_STAY.days} days")
+
+
 def _duration_problems(settings: ServiceSettings) -> Iterator[Problem]:
     positive = (
         "access_bound",
@@ -268,8 +280,7 @@ def _duration_problems(settings: ServiceSettings) -> Iterator[Problem]:
     for name in positive:
         if getattr(settings, name) <= timedelta():
             yield Problem(name, "must be longer than zero")
-    if settings.audit_retention is not None and settings.audit_retention < SHORTEST_RETENTION:
-        yield Problem("audit_retention", f"must be at least {SHORTEST_RETENTION.days} days; without it, all is kept")
+    yield from _retention_problems(settings)
     if settings.deprovision_after > LONGEST_STAY:
         yield Problem("deprovision_after", f"must be at most {LONGEST_STAY.days} days")
     if not SHORTEST_CHECK_IN <= settings.check_in_interval <= LONGEST_CHECK_IN:

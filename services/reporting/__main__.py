@@ -20,12 +20,13 @@ from services.reporting.clients import CertificateSightings, DirectoryWatch
 from services.reporting.model.devices import Device
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
+from services.reporting.store.retention import Keep, SqlRetention
 from services.reporting.store.sink import DurableSink
 from services.reporting.store.stored import SqlStored
 from services.reporting.store.tables import AUDIT
 from services.reporting.streams import OpenStreams
 from services.reporting.watching import Watches
-from services.reporting.workers import GroupCommitWriter
+from services.reporting.workers import GroupCommitWriter, purge_worker
 
 SERVICE = "reporting"
 
@@ -47,6 +48,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory.on_change.append(streams.follow)
     watches = Watches(SqlStored(database), database.changes, monotonic=clock.monotonic)
     reports = ReportingServicer(SqlReports(database), watches, access)
+    keep = Keep(events=settings.event_retention, counts=settings.rollup_retention)
+    retention = SqlRetention(database, keep, clock.now)
     certificates = CertificateSightings(device)
     events = EventStreamServicer(partial(_admitted, directory, certificates), streams, writer, clock)
 
@@ -71,6 +74,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             database.changes.worker(),
             report_worker(rbac, access),
             *(part.worker() for part in (directory, writer, certificates, refused)),
+            purge_worker(retention.purge),
         ],
         on_drain=[streams.drain, watches.close],
         close=close,

@@ -1,4 +1,4 @@
-"""The group-commit writer: batches of all streams of the process, one transaction after the other.
+"""The group-commit writer: batches of all streams of the process, one transaction after the other; and the hourly purge.
 
 - While one group is being committed the next collects; nobody lingers. Under load groups grow, up to a cap.
 - The backlog is bounded in entries and bytes: when it is full, `submit` waits, the stream stops reading, and the device's flow control
@@ -9,6 +9,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from services._chassis.errors import UnavailableError
@@ -21,6 +22,7 @@ LARGEST_GROUP = 5000
 LARGEST_BACKLOG = 20_000
 HEAVIEST_BACKLOG = 64 * 1024 * 1024
 """Bytes of events: a few devices with large events must not fill the memory."""
+PURGE_EVERY = 3600.0
 Answer = asyncio.Future[tuple[Rejection, ...]]
 
 
@@ -106,6 +108,19 @@ class GroupCommitWriter:
             self._weight -= sum(waiting.weight for waiting in group)
             self._changed.notify_all()
         return group
+
+
+def purge_worker(
+    purge: Callable[[], Awaitable[None]], pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> Worker:
+    """Return the worker that purges what is no longer kept, every hour."""
+
+    async def run() -> None:
+        while True:
+            await purge()
+            await pause(PURGE_EVERY)
+
+    return Worker("purge_events", run)
 
 
 def _not_stored() -> UnavailableError:

@@ -1,7 +1,7 @@
 """The rows of a group of batches, and the statements that the sink runs: in one place for both databases."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
@@ -113,6 +113,16 @@ def singles(batch: Batch) -> list[Batch]:
         *(replace(bare, diagnostics=(record,)) for record in batch.diagnostics),
         *(replace(bare, dead_letters=(letter,)) for letter in batch.dead_letters),
     ]
+
+
+def without(batch: Batch, gone: Callable[[int], bool]) -> Batch:
+    """Return the batch without the events at places that are gone."""
+    return replace(
+        batch,
+        attempts=tuple(record for record in batch.attempts if not gone(record.seq)),
+        completions=tuple(record for record in batch.completions if not gone(record.seq)),
+        diagnostics=tuple(record for record in batch.diagnostics if not gone(record.seq)),
+    )
 
 
 def only_record(batch: Batch) -> AttemptRecord | CompletionRecord | DiagnosticRecord | None:

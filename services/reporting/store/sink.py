@@ -4,6 +4,8 @@
   it looked up which those are: an event that is there is a duplicate and fine; one that is not lost its place, or its
   id, to another event, and becomes a dead letter. Nothing is dropped in silence.
 - What went in is counted in the same transaction, and nothing else: counts are what a count of the events would give.
+- What retention purged leaves no row to run into: where a batch begins below the highest place, it is looked up how far the
+  journal was purged, and what was there until then is passed over. Dead letters are kept as they come.
 - The highest place of each journal is kept beside it. What a batch passes over is recorded as a gap and logged, and taken
   out again if it comes late. The number is cached; another replica may have moved it. So a gap counts only after the
   number was read again, under a lock, and whoever cannot raise it looks whether it fills another's gap.
@@ -39,11 +41,13 @@ from services.reporting.store.rows import (
     only_record,
     rows_of,
     singles,
+    without,
 )
 
 MOST_PARAMETERS = 500
 MOST_JOURNALS_KNOWN = 100_000
 _SELECT_JOURNAL = "SELECT journal_key, high_water FROM reporting_journal WHERE device_id = ? AND journal_id = ?"
+_SELECT_PURGED = "SELECT purged_through FROM reporting_journal WHERE device_id = ? AND journal_id = ?"
 _LOCK_JOURNAL = "UPDATE reporting_journal SET high_water = high_water WHERE device_id = ? AND journal_id = ?"
 _RAISE = "UPDATE reporting_journal SET high_water = ? WHERE journal_key = ? AND high_water < ?"
 _SELECT_GAPS = (
@@ -140,6 +144,7 @@ class DurableSink:
 
     def _write(self, batches: Sequence[Batch], stored: int) -> list[tuple[Rejection, ...]]:
         keys = {name: self._journal(name)[0] for name in {name_of(batch) for batch in batches if batch.seqs()}}
+        batches = self._without_purged(batches)
         rows = rows_of(batches, keys, stored)
         rejections = [[Rejection(letter.seq, letter.reason) for letter in batch.dead_letters] for batch in batches]
         for target in EVENT_TARGETS:
@@ -155,6 +160,29 @@ class DurableSink:
             self._driver.insert(DEAD_LETTERS, rows.dead_letters)
         self._advance(batches)
         return [tuple(found) for found in rejections]
+
+    def _without_purged(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """Return the batches without what was stored and purged: it would go in and be counted again."""
+        again = {
+            name_of(batch)
+            for batch in batches
+            if (seqs := batch.seqs()) and seqs[0] <= self._journals[name_of(batch)][1]
+        }
+        purged = {name: self._purged_through(name) for name in sorted(again, key=lambda name: self._journals[name])}
+        return [self._kept(batch, purged[name_of(batch)]) if purged.get(name_of(batch)) else batch for batch in batches]
+
+    def _purged_through(self, name: JournalName) -> int:
+        # Locked, so that no purge comes between this look and the commit.
+        self._driver.run(_LOCK_JOURNAL, [name])
+        return _number(self._driver.fetch(_SELECT_PURGED, name)[0][0])
+
+    def _kept(self, batch: Batch, purged_through: int) -> Batch:
+        """Return the batch without the places up to this one, but for those that were missing until now."""
+        missing = [
+            Gap(_number(row[0]), _number(row[1]))
+            for row in self._driver.fetch(_SELECT_GAPS, (self._journals[name_of(batch)][0], purged_through, 0))
+        ]
+        return without(batch, lambda seq: seq <= purged_through and not any(gap[0] <= seq <= gap[1] for gap in missing))
 
     def _displaced(self, target: Target, rows: Rows) -> Iterator[tuple[int, DeadLetter]]:
         """Yield the events that are not there although they were inserted, each with the position of its batch."""

@@ -162,6 +162,6 @@ HORIZON = sa.Table(
     "reporting_horizon",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    *_numbers("events_before", "counts_before"),
+    *_numbers("counts_before"),
 )
-"""One row: how far retention has come, in microseconds for events and in days for counts."""
+"""One row: the day up to which counts are gone, or about to go."""

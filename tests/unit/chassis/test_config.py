@@ -186,6 +186,16 @@ def test_audit_records_are_kept_for_a_month_at_least(days: int | None, fits: boo
 
 
 @pytest.mark.parametrize(
+    ("events", "counts", "wrong"),
+    [(0, 400, "event_retention"), (30, 29, "rollup_retention"), (30, 40_000, "rollup_retention")],
+)
+def test_counts_are_kept_as_long_as_their_events_at_least(events: int, counts: int, wrong: str) -> None:
+    kept = {"event_retention": timedelta(days=events), "rollup_retention": timedelta(days=counts)}
+    assert fields(**kept) == [wrong]
+    ServiceSettings(data_dir=Path("d"), event_retention=timedelta(days=1), rollup_retention=timedelta(days=1)).check()
+
+
+@pytest.mark.parametrize(
     ("name", "least", "most"),
     [
         ("check_in_interval", timedelta(seconds=1), timedelta(days=1)),

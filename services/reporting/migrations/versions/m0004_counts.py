@@ -55,10 +55,9 @@ def upgrade() -> None:
     op.create_table(
         "reporting_horizon",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),
-        sa.Column("events_before", sa.BigInteger(), nullable=False),
         sa.Column("counts_before", sa.BigInteger(), nullable=False),
     )
-    op.execute("INSERT INTO reporting_horizon (id, events_before, counts_before) VALUES (1, 0, 0)")
+    op.execute("INSERT INTO reporting_horizon (id, counts_before) VALUES (1, 0)")
     _count(op.get_bind())
 
 

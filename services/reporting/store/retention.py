@@ -1,0 +1,122 @@
+"""Delete what retention no longer keeps, a little at a time: ingest waits for one step at most.
+
+- An event goes once both its time and its arrival are long enough ago: what a device could not send for weeks is still shown.
+- Its place stays known: the journal keeps how far its events were purged. So an event that comes again after that is passed
+  over, and not counted again; what a gap has kept open is let in.
+- Counts are kept longer, by days. INVARIANT: the horizon moves before the first count goes, so that no report adds up days of
+  which a part is gone. A count of an older day, of an event that came very late, goes with the next purge.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from services._chassis import audit_store
+from services._chassis.audit import AuditEntry
+from services._chassis.db import Database, Transaction
+from services._chassis.logging import get_logger
+from services.reporting.model.events import microseconds
+from services.reporting.model.rollups import day_of
+from services.reporting.store.rollups import ROLLUPS
+from services.reporting.store.tables import ATTEMPT, AUDIT, COMPLETION, DEAD_LETTER, DIAGNOSTIC, HORIZON, JOURNAL
+
+log = get_logger("reporting.retention")
+STEP = 2000
+"""Rows of one transaction."""
+BREATH = 0.05
+"""Seconds between two steps, in which whoever waits for the database has their turn."""
+_EVENTS = (("attempts", ATTEMPT), ("completions", COMPLETION), ("diagnostics", DIAGNOSTIC))
+Pause = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """Say how long events are kept, and how long counts."""
+
+    events: timedelta
+    counts: timedelta
+
+
+class SqlRetention:
+    """Purge on SQLite or PostgreSQL."""
+
+    def __init__(
+        self,
+        database: Database,
+        keep: Keep,
+        now: Callable[[], datetime],
+        *,
+        step: int = STEP,
+        pause: Pause = asyncio.sleep,
+    ) -> None:
+        self._database = database
+        self._keep = keep
+        self._now = now
+        self._step = step
+        self._pause = pause
+
+    async def purge(self) -> None:
+        """Delete everything that is old, a step a transaction, and leave a record of how much that was."""
+        before = microseconds(self._now() - self._keep.events)
+        day = day_of(microseconds(self._now() - self._keep.counts))
+        await self._move_horizon(day)
+        purged = {name: await self._all(partial(self._events, table=table, before=before)) for name, table in _EVENTS}
+        letters = partial(self._oldest, table=DEAD_LETTER, old=DEAD_LETTER.c.received < before)
+        purged["dead_letters"] = await self._all(letters)
+        purged["counts"] = 0
+        for table in (rollup.table for rollup in ROLLUPS):
+            purged["counts"] += await self._all(partial(self._oldest, table=table, old=table.c.start < day))
+        if any(purged.values()):
+            await self._record(purged)
+
+    async def _all(self, step: Callable[[Transaction], Awaitable[int]]) -> int:
+        total = 0
+        while True:
+            async with self._database.held() as tx:
+                deleted = await step(tx)
+            total += deleted
+            if deleted < self._step:
+                return total
+            await self._pause(BREATH)
+
+    async def _move_horizon(self, day: int) -> None:
+        async with self._database.transaction() as tx:
+            await tx.execute(sa.update(HORIZON).where(HORIZON.c.counts_before < day).values(counts_before=day))
+
+    async def _events(self, tx: Transaction, table: sa.Table, before: int) -> int:
+        event = table.c
+        old = (
+            sa.select(event.event_id, event.journal_key, event.seq)
+            .where(event.occurred < before, event.received < before)
+            .order_by(event.occurred)
+            .limit(self._step)
+        )
+        found = (await tx.execute(old)).all()
+        reached: dict[int, int] = {}
+        for row in found:
+            reached[row.journal_key] = max(row.seq, reached.get(row.journal_key, 0))
+        # In the order of the keys, as the sink locks them.
+        for key in sorted(reached):
+            raised = sa.update(JOURNAL).where(JOURNAL.c.journal_key == key, JOURNAL.c.purged_through < reached[key])
+            await tx.execute(raised.values(purged_through=reached[key]))
+        if found:
+            await tx.execute(sa.delete(table).where(event.event_id.in_([row.event_id for row in found])))
+        return len(found)
+
+    async def _oldest(self, tx: Transaction, table: sa.Table, old: sa.ColumnElement[bool]) -> int:
+        keys = list(table.primary_key)
+        found: sa.Select[Any] = sa.select(*keys).where(old).limit(self._step)
+        return (await tx.execute(sa.delete(table).where(sa.tuple_(*keys).in_(found)))).rowcount
+
+    async def _record(self, purged: dict[str, int]) -> None:
+        kept = {"events_days": str(self._keep.events.days), "counts_days": str(self._keep.counts.days)}
+        details = {**{name: str(number) for name, number in purged.items()}, **kept}
+        entry = AuditEntry(action="events_purged", target_kind="events", target="reporting", details=details)
+        async with self._database.transaction() as tx:
+            await audit_store.record(tx, AUDIT, entry, now=self._now(), changing=False)
+        log.info("events_purged", **purged)

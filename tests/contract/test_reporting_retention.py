@@ -1,0 +1,212 @@
+"""What is old goes, a little at a time, and never comes back: on SQLite and PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from services._chassis.db import Database
+from services._chassis.migrate import upgrade
+from services._chassis.paging import PageRequest
+from services.reporting.model.events import microseconds
+from services.reporting.model.reports import ElevationFilter, Question
+from services.reporting.model.rollups import day_of
+from services.reporting.store import tables
+from services.reporting.store.reports import SqlReports
+from services.reporting.store.retention import BREATH, Keep, SqlRetention
+from services.reporting.store.rollups import ROLLUPS
+from services.reporting.store.sink import DurableSink
+from tests.builders.counts import check
+from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.reporting import batch, completed, decided, diagnostic, uuid7
+
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
+EVERYTHING = Question(ElevationFilter(), None)
+OF_THE_RULE = Question(ElevationFilter(policies=("tools",)), None)
+"""All that the tests store; a question that counts cannot answer."""
+KEEP = Keep(events=30 * DAY, counts=400 * DAY)
+
+
+class Breaths:
+    """Take no time between steps, and count them."""
+
+    taken = 0
+
+    async def __call__(self, seconds: float) -> None:
+        assert seconds == BREATH
+        self.taken += 1
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = await Database.connect(database_url, service="reporting")
+    await upgrade(opened)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def sink(database: Database) -> AsyncIterator[DurableSink]:
+    opened = DurableSink.on(database.url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def breaths() -> Breaths:
+    return Breaths()
+
+
+@pytest.fixture
+def retention(database: Database, clock: FakeClock) -> SqlRetention:
+    return SqlRetention(database, KEEP, clock.now, step=3, pause=Breaths())
+
+
+async def kept(database: Database, table: sa.Table = tables.ATTEMPT) -> list[str]:
+    async with database.read() as tx:
+        return sorted((await tx.execute(sa.select(table.c.event_id))).scalars())
+
+
+async def total(database: Database, question: Question = EVERYTHING) -> int:
+    return (await SqlReports(database).summary(question)).total
+
+
+async def test_an_event_goes_when_its_time_and_its_arrival_are_long_ago(
+    sink: DurableSink, database: Database, clock: FakeClock, retention: SqlRetention
+) -> None:
+    late, ahead = NOW - 29 * DAY, NOW + 20 * timedelta(hours=1)
+    await sink.store([batch([decided(1), decided(2, at=late), decided(3, at=ahead)], received=NOW)])
+    clock.advance(30 * DAY)
+    await retention.purge()
+    assert len(await kept(database)) == 3
+    clock.advance(SECOND)
+    await retention.purge()
+    assert await kept(database) == [uuid7(3)]
+    clock.advance(20 * timedelta(hours=1))
+    await retention.purge()
+    assert await kept(database) == []
+
+
+async def test_everything_that_belongs_to_old_events_goes(
+    sink: DurableSink, database: Database, clock: FakeClock, retention: SqlRetention
+) -> None:
+    wrong = decided(9, user="")
+    await sink.store([batch([decided(1), completed(2, "attempt-1"), diagnostic(3), wrong])])
+    clock.advance(31 * DAY)
+    await retention.purge()
+    for table in (tables.ATTEMPT, tables.COMPLETION, tables.DIAGNOSTIC):
+        assert await kept(database, table) == []
+    async with database.read() as tx:
+        assert (await tx.execute(sa.select(tables.DEAD_LETTER.c.seq))).all() == []
+
+
+async def test_counts_outlive_their_events_and_go_by_whole_days(
+    sink: DurableSink, database: Database, clock: FakeClock, retention: SqlRetention
+) -> None:
+    days = [decided(n, at=NOW - n * DAY) for n in range(1, 29)]
+    await sink.store([batch(days)])
+    clock.advance(60 * DAY)
+    await retention.purge()
+    assert (await kept(database), await total(database, OF_THE_RULE)) == ([], 0)
+    assert await total(database) == 28
+    clock.advance(330 * DAY)
+    await retention.purge()
+    assert await total(database) == 10
+    users = await SqlReports(database).users(EVERYTHING, PageRequest(5))
+    assert [(one.user, one.total) for one in users.items] == [("alice", 10)]
+    horizon = day_of(microseconds(clock.now() - KEEP.counts))
+    async with database.read() as tx:
+        for table in (rollup.table for rollup in ROLLUPS):
+            assert (await tx.execute(sa.select(sa.func.min(table.c.start)))).scalar_one() >= horizon
+
+
+async def test_a_day_of_which_counts_are_gone_is_told_no_more(
+    sink: DurableSink, database: Database, clock: FakeClock, retention: SqlRetention
+) -> None:
+    clock.advance(500 * DAY)
+    await sink.store([batch([decided(1, at=clock.now())], received=clock.now())])
+    await retention.purge()
+    await sink.store([batch([decided(2, at=NOW)], first=2, received=clock.now())])
+    assert await total(database) == 1
+    assert await total(database, OF_THE_RULE) == 2
+
+
+async def test_an_event_that_comes_again_after_its_purge_is_neither_stored_nor_counted(
+    sink: DurableSink, database: Database, clock: FakeClock, retention: SqlRetention
+) -> None:
+    sent = batch([decided(1), decided(2), completed(3, "attempt-1"), diagnostic(4)])
+    await sink.store([sent])
+    clock.advance(31 * DAY)
+    await retention.purge()
+    new = batch([decided(5, at=clock.now())], first=5, received=clock.now())
+    other = DurableSink.on(database.url)
+    for replica in (sink, other):
+        assert await replica.store([sent, new]) == [(), ()]
+    await other.close()
+    assert await kept(database) == [uuid7(5)]
+    assert await kept(database, tables.COMPLETION) == await kept(database, tables.DIAGNOSTIC) == []
+    assert await total(database) == 3
+
+
+async def test_what_was_missing_when_its_neighbours_were_purged_is_stored_when_it_comes(
+    sink: DurableSink, database: Database, clock: FakeClock, retention: SqlRetention
+) -> None:
+    await sink.store([batch([decided(1), decided(4)]), batch([decided(9)], first=9)])
+    clock.advance(31 * DAY)
+    await retention.purge()
+    whole = [decided(number) for number in (1, 4, *range(103, 109), 9)]
+    assert await sink.store([batch(whole), batch(whole)]) == [(), ()]
+    assert await kept(database) == [uuid7(number) for number in range(103, 109)]
+    assert await total(database) == 9
+    async with database.read() as tx:
+        assert (await tx.execute(sa.select(tables.GAP.c.first_seq))).all() == []
+
+
+async def test_a_purge_takes_small_steps_and_leaves_one_record(
+    sink: DurableSink, database: Database, clock: FakeClock, breaths: Breaths
+) -> None:
+    retention = SqlRetention(database, KEEP, clock.now, step=3, pause=breaths)
+    await sink.store([batch([decided(number) for number in range(1, 9)])])
+    clock.advance(31 * DAY)
+    await retention.purge()
+    await retention.purge()
+    assert await kept(database) == []
+    assert breaths.taken == 2
+    async with database.read() as tx:
+        asked = sa.select(tables.AUDIT.c.action, tables.AUDIT.c.actor, tables.AUDIT.c.details)
+        [entry] = (await tx.execute(asked)).all()
+    assert (entry.action, entry.actor) == ("events_purged", "service:reporting")
+    assert '"attempts":"8"' in entry.details
+
+
+async def test_events_that_come_in_between_the_steps_of_a_purge_are_stored_and_counted(
+    sink: DurableSink, database: Database, clock: FakeClock
+) -> None:
+    await sink.store([batch([decided(number) for number in range(1, 9)])])
+    clock.advance(31 * DAY)
+    numbers = iter(range(100, 200))
+
+    async def ingest(_: float) -> None:
+        number = next(numbers)
+        new, old = decided(number, at=clock.now()), batch([decided(number) for number in range(1, 9)])
+        assert await sink.store([batch([new], first=number, received=clock.now()), old]) == [(), ()]
+
+    await SqlRetention(database, KEEP, clock.now, step=3, pause=ingest).purge()
+    assert await kept(database) == [uuid7(100), uuid7(101)]
+    assert await total(database) == 10
+
+
+async def test_without_a_purge_counts_stay_what_the_events_are(
+    sink: DurableSink, database: Database, retention: SqlRetention
+) -> None:
+    await sink.store([batch([decided(1), decided(2)])])
+    await retention.purge()
+    await check(database)
+    assert await total(database) == 2
