@@ -5,15 +5,13 @@ a command line, where every user of the machine could read it.
 """
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final
 
-from epmctl.documents.files import STDIN, reason, shown
+from epmctl.documents.files import STDIN, reason, shown, write_whole
 from epmctl.errors import BadInputError
 from epmctl.jsontext import JsonError, parse_json
 
@@ -85,14 +83,7 @@ def save_profile(profile: Profile, environ: Mapping[str, str]) -> Path:
     try:
         for missing in reversed([folder for folder in path.parents if not folder.exists()]):
             missing.mkdir(mode=0o700, exist_ok=True)  # one by one: `parents` would leave those above to the mask
-        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".profile-")  # made 0600
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-            Path(scratch).replace(path)
-        except OSError:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        write_whole(path, text + "\n")
     except OSError as error:
         raise BadInputError(f"{path}: cannot be written: {reason(error)}") from None
     return path

@@ -5,8 +5,6 @@ hexadecimal digits, names that are too long or differ by case alone end in a dig
 """
 
 import hashlib
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Final
 from epmctl.ascode.canonical import Ref
 from epmctl.ascode.live import OBJECT_KINDS
 from epmctl.ascode.plan import Owner
-from epmctl.documents.files import reason
+from epmctl.documents.files import reason, write_whole
 from epmctl.documents.load import read_documents
 from epmctl.documents.model import Document, Kind
 from epmctl.errors import CommandError, Flaw
@@ -107,20 +105,11 @@ def _apart(encoded: str, name: str) -> str:
 
 def _write(path: Path, text: str) -> bool:
     """Write a file whole or not at all; one that says so already is left as it is."""
-    data = text.encode()
     try:
-        if path.exists() and path.read_bytes() == data:
+        if path.exists() and path.read_bytes() == text.encode():
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".export-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            Path(scratch).chmod(0o644)
-            Path(scratch).replace(path)
-        except OSError:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        write_whole(path, text, mode=0o644)
     except OSError as error:
         raise CommandError(f"{path}: cannot be written: {reason(error)}") from None
     return True

@@ -7,9 +7,7 @@ what applies them.
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Final, cast
 from epmctl.ascode.binding import Terms
 from epmctl.ascode.canonical import Ref
 from epmctl.ascode.plan import Owner
-from epmctl.documents.files import Source, read_text, reason
+from epmctl.documents.files import Source, read_text, reason, write_whole
 from epmctl.documents.model import Kind
 from epmctl.errors import BadInputError, Flaw
 from epmctl.jsontext import JsonError, parse_json
@@ -66,14 +64,7 @@ def write_plan(place: Path, plan: PlanFile) -> None:
     content = _content(plan)
     text = json.dumps({"formatVersion": FORMAT_VERSION, "digest": _digest(content), "content": content}, indent=1)
     try:
-        descriptor, scratch = tempfile.mkstemp(dir=place.parent, prefix=".plan-")  # made 0600
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-            Path(scratch).replace(place)
-        except OSError:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        write_whole(place, text + "\n")
     except OSError as error:
         raise BadInputError(f"{place}: cannot be written: {reason(error)}") from None
 

@@ -1,9 +1,11 @@
-"""Find and read the files that `-f` names: a file, or the `*.yaml` and `*.yml` of a folder; `-` is stdin.
+"""Find and read the files that `-f` names: a file, or the `*.yaml` and `*.yml` of a folder; `-` is stdin. Write files whole.
 
 Of the folders in a folder, those are read that are called as `epm export` calls them, and nothing deeper.
 """
 
+import os
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +52,20 @@ def read_sources(places: Iterable[str], flaws: list[Flaw]) -> list[Source]:
                 text = read_text(str(path), flaws, limit=MAX_FILE_BYTES)
                 found[key] = Source(shown(path), text or "")
     return list(found.values())
+
+
+def write_whole(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Write a file whole or not at all, in the place of one that is there; raise OSError where that cannot be done."""
+    data = text.encode()
+    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".epm-")  # made 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        Path(scratch).chmod(mode)
+        Path(scratch).replace(path)
+    except OSError:
+        Path(scratch).unlink(missing_ok=True)
+        raise
 
 
 def read_text(place: str, flaws: list[Flaw], *, limit: int | None) -> str | None:
