@@ -6,7 +6,7 @@ folded characters, so such a text is matched character by character instead.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 WILDCARD = re.compile(r"[*?]")
 has_wildcard = WILDCARD.search
@@ -60,7 +60,7 @@ def _literal_expression(piece: str, any_one: str) -> str:
 
 def _matches_slowly(pattern: str, characters: list[str], separator: str) -> bool:
     """Walk the text once, holding every place of the pattern that it may have reached."""
-    places = _skip_stars(pattern, {0})
+    places = past_stars(pattern, (0,))
     for character in characters:
         reached: set[int] = set()
         for place in places:
@@ -71,13 +71,14 @@ def _matches_slowly(pattern: str, characters: list[str], separator: str) -> bool
                 reached.add(place + 1)
             elif sign and pattern.startswith(character, place):
                 reached.add(place + len(character))
-        places = _skip_stars(pattern, reached)
+        places = past_stars(pattern, reached)
     return len(pattern) in places
 
 
-def _skip_stars(pattern: str, places: set[int]) -> set[int]:
+def past_stars(pattern: str, places: Iterable[int]) -> set[int]:
+    """Give places in a pattern, and those that its stars there lead to."""
     found = set(places)
-    for place in places:
+    for place in tuple(found):
         after = place
         while pattern[after : after + 1] == "*":
             after += 1

@@ -15,7 +15,7 @@ from elevation.lint.patience import go_on
 from elevation.matching import comparable
 from elevation.model import Platform
 from elevation.paths import separator
-from elevation.wildcards import WILDCARD, Pattern, has_wildcard, literals
+from elevation.wildcards import WILDCARD, Pattern, has_wildcard, literals, past_stars
 
 _OTHER = "\ufffe"
 """Stands for every character that neither pattern writes out; it is no character, so no document holds it."""
@@ -104,7 +104,7 @@ def _takes_in_slowly(wide: Glob, narrow: Glob) -> bool:
     """Walk all texts of the narrow pattern at once, holding every place of the wide one that each may have reached."""
     go_on()
     units = _units(wide, narrow)
-    start = (0, _skip_stars(wide.text, frozenset({0})))
+    start = (0, frozenset(past_stars(wide.text, (0,))))
     seen, open_states, steps = {start}, [start], 0
     while open_states:
         place, reached = open_states.pop()
@@ -208,17 +208,7 @@ def _steps(glob: Glob, place: int, unit: str) -> Iterator[int]:
 
 
 def _advance(glob: Glob, places: frozenset[int], unit: str) -> frozenset[int]:
-    return _skip_stars(glob.text, frozenset(after for place in places for after in _steps(glob, place, unit)))
-
-
-def _skip_stars(pattern: str, places: frozenset[int]) -> frozenset[int]:
-    found = set(places)
-    for place in places:
-        after = place
-        while pattern[after : after + 1] == "*":
-            after += 1
-            found.add(after)
-    return frozenset(found)
+    return frozenset(past_stars(glob.text, (after for place in places for after in _steps(glob, place, unit))))
 
 
 def _units(one: Glob, other: Glob) -> tuple[str, ...]:
