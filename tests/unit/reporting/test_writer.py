@@ -6,7 +6,7 @@ import pytest
 
 from services._chassis.errors import UnavailableError
 from services.reporting.model.events import Batch, Rejection
-from services.reporting.workers import GroupCommitWriter
+from services.reporting.workers import GroupCommitWriter, purge_worker
 from tests.fakes.reporting import FakeSink, batch, decided
 
 
@@ -141,3 +141,19 @@ async def test_a_backlog_of_large_events_makes_the_streams_wait() -> None:
         assert not third.done()
         sink.released.set()
         await (await third)
+
+
+async def test_what_is_old_is_purged_at_once_and_every_hour_then() -> None:
+    told: list[str] = []
+
+    async def purge() -> None:
+        told.append("purged")
+
+    async def pause(seconds: float) -> None:
+        told.append(f"slept {seconds:.0f}")
+        if len(told) == 4:
+            raise EOFError
+
+    with pytest.raises(EOFError):
+        await purge_worker(purge, pause).run()
+    assert told == ["purged", "slept 3600", "purged", "slept 3600"]
