@@ -14,7 +14,7 @@ from epmctl.commands.devices import identifier_of
 from epmctl.commands.get import print_objects
 from epmctl.kinds.registry import each_object, find_kind
 from epmctl.moments import METAVAR, future
-from epmctl.output import output_option, print_json, whole_seconds
+from epmctl.output import output_option, print_json, show, whole_seconds
 from epmctl.plain import to_plain, to_timestamp
 from epmctl.reason import reason_option
 
@@ -72,8 +72,10 @@ def create(*, expires: datetime | None, device: str | None, reason: str, output:
         return
     made = answer.enrolment_token
     until = whole_seconds(made.expires.ToJsonString())
-    click.echo(f"enrolment token {made.token_id}, quota {made.quota}, good until {until}; shown this once:", err=True)
-    click.echo(answer.secret)
+    click.echo(
+        f"enrolment token {show(made.token_id)}, quota {made.quota}, good until {until}; shown this once:", err=True
+    )
+    click.echo(show(answer.secret))
 
 
 @enrolment_token.command(name="list")

@@ -40,7 +40,7 @@ def login(
     if output == "json":
         print_json({"server": profile.server, "profile": str(path), **to_plain(caller)})
         return
-    click.echo(f"logged in to {profile.server} as {caller.principal}, with {len(caller.rights)} rights")
+    click.echo(f"logged in to {profile.server} as {show(caller.principal)}, with {len(caller.rights)} rights")
     click.echo(f"kept in {path}")
 
 

@@ -17,7 +17,7 @@ from epmctl.client import CallError, Client, logged_in
 from epmctl.kinds.model import at, time_at
 from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.moments import span
-from epmctl.output import Record, output_option, print_json, print_table
+from epmctl.output import Record, output_option, print_json, print_table, show
 from epmctl.plain import to_plain, words_of
 from epmctl.progress import RolloutDisplay, shortfall
 
@@ -140,7 +140,7 @@ def _counted(client: Client, subject: rollouts_pb2.RolloutSubject, output: str) 
         print_json(record)
         return found
     named = cast("Record", record["subject"])
-    click.echo(f"{str(named['kind']).lower()} policy {found.subject.policy}, revision {found.subject.revision}")
+    click.echo(f"{str(named['kind']).lower()} policy {show(found.subject.policy)}, revision {found.subject.revision}")
     print_table([count.upper() for count in _COUNTS], [[record[count] for count in _COUNTS]])
     if found.rejections:
         click.echo()

@@ -13,7 +13,7 @@ from epmctl.client import logged_in
 from epmctl.commands.get import print_objects
 from epmctl.kinds.registry import each_object, find_kind
 from epmctl.moments import METAVAR, future
-from epmctl.output import output_option, print_json, whole_seconds
+from epmctl.output import output_option, print_json, show, whole_seconds
 from epmctl.plain import to_plain, to_timestamp
 from epmctl.reason import reason_option
 
@@ -42,8 +42,10 @@ def create(*, principal: str, description: str, expires: datetime | None, reason
         return
     made = answer.token
     until = whole_seconds(made.expires.ToJsonString()) if made.HasField("expires") else "revoked"
-    click.echo(f"token {made.token_id} for {made.principal}, good until {until}; shown this once:", err=True)
-    click.echo(answer.secret)
+    click.echo(
+        f"token {show(made.token_id)} for {show(made.principal)}, good until {until}; shown this once:", err=True
+    )
+    click.echo(show(answer.secret))
 
 
 @token.command(name="list")
@@ -67,4 +69,4 @@ def revoke(token_id: str, reason: str, output: str) -> None:
     if output == "json":
         print_json(to_plain(answer.token))
     else:
-        click.echo(f"token {token_id} of {answer.token.principal} is revoked")
+        click.echo(f"token {token_id} of {show(answer.token.principal)} is revoked")

@@ -5,8 +5,9 @@ import re
 import pytest
 import yaml
 
-from epm.device.v1 import groups_pb2
+from epm.device.v1 import devices_pb2, groups_pb2
 from epm.policy.v1 import analysis_pb2, lint_pb2, policies_pb2
+from epm.rbac.v1 import rbac_pb2
 from epmctl.output import to_yaml
 from services._chassis.errors import DeniedError, InvalidError, Problem, ServiceError
 from tests.builders.console import Console
@@ -86,6 +87,18 @@ def test_what_a_plan_could_not_ask_moves_no_cursor(console: Console, server: Fak
     outcome = console.run("plan", "-f", folder)
     assert "what lint finds is not known" in outcome.err
     assert ACTS.search(outcome.err) is None
+
+
+def test_new_tokens_move_no_cursor(console: Console, server: FakeServer) -> None:
+    token = rbac_pb2.Token(token_id=hostile("t1"), principal=hostile("user:carol"))
+    server.on(rbac_pb2.IssueTokenRequest, rbac_pb2.IssueTokenResponse(token=token, secret=hostile("epm_secret")))
+    enrolment = devices_pb2.EnrolmentToken(token_id=hostile("e1"), quota=3)
+    created = devices_pb2.CreateEnrolmentTokenResponse(enrolment_token=enrolment, secret=hostile("epmenr_secret"))
+    server.on(devices_pb2.CreateEnrolmentTokenRequest, created)
+    for arguments in (("token", "create", "--principal", "p"), ("enrolment-token", "create", "--quota", "3")):
+        outcome = console.run(*arguments)
+        assert "secret" in outcome.out
+        assert ACTS.search(outcome.out + outcome.err) is None
 
 
 @pytest.mark.parametrize("text", ["a\x85b", "\u202e", "two\nlines \u2066 x", "\x9b", "key: \u200f"])
