@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from epmctl.main import COMMANDS, run
 
 EPM = Path(sys.executable).parent / "epm"
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "command-line.md").read_text(encoding="utf-8")
 
 
 def test_help_lists_every_command_and_imports_none() -> None:
@@ -25,10 +25,15 @@ def test_help_lists_every_command_and_imports_none() -> None:
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
 
 
-@pytest.mark.parametrize("name", [name for name, entry in COMMANDS.items() if find_spec(entry.module)])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_of_the_registry_can_be_imported(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([name, "--help"]) == 0
     assert f"Usage: epm {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_stands_on_its_page(name: str) -> None:
+    assert f"`epm {name}" in PAGE
 
 
 def test_an_unknown_command_is_bad_input() -> None:
