@@ -5,8 +5,6 @@ nothing is printed twice. With `--cursor-file` it outlives the command: it is no
 a command that is killed in between prints those again rather than never.
 """
 
-import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ import grpc
 
 from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
 from epmctl.client import CallError, logged_in
+from epmctl.documents.files import write_whole
 from epmctl.elevations import ELEVATION_COLUMNS
 from epmctl.errors import CommandError
 from epmctl.output import output_option, show, to_json
@@ -124,13 +123,6 @@ def _noted(path: Path | None) -> str:
 def _note(path: Path, cursor: str) -> None:
     """Note a cursor, the old one or the new one whole."""
     try:
-        descriptor, scratch = tempfile.mkstemp(prefix=".cursor-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(f"{cursor}\n")
-            Path(scratch).replace(path)
-        except OSError:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        write_whole(path, f"{cursor}\n")
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error}; name another --cursor-file") from None
