@@ -45,7 +45,7 @@ def print_json(value: Plain) -> None:
     click.echo(to_json(value, indent=2))
 
 
-def to_json(value: Plain, *, indent: int | None = None) -> str:
+def to_json(value: object, *, indent: int | None = None) -> str:
     """Write a value as JSON that moves no cursor when it is shown."""
     return _escaped(json.dumps(value, indent=indent, ensure_ascii=False))
 

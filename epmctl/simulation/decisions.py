@@ -4,7 +4,6 @@ Attempts that the same policies reach share one compiled policy. Which policies 
 and on its device where an assignment has a filter; only what counts goes into the key under which a policy is kept.
 """
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from elevation.decision import decide
@@ -14,6 +13,7 @@ from elevation.index import CompiledPolicy
 from elevation.model import Attempt, Decision, RulesPolicy, SettingsPolicy
 from elevation.words import Validation
 from epmctl.documents.load import DocumentSet
+from epmctl.output import to_json
 
 if TYPE_CHECKING:
     from elevation.codec.decisions import ToldDecision  # only --server needs the contracts
@@ -46,7 +46,7 @@ def decision_json(decision: "Decision | ToldDecision", *, explained: bool) -> di
 
 def json_line(form: object, *, indented: bool) -> bytes:
     """Write a decision in the JSON form as it is printed."""
-    text = json.dumps(form, ensure_ascii=False, indent=2 if indented else None)
+    text = to_json(form, indent=2 if indented else None)
     # A lone surrogate (from an escape in the attempt) has no UTF-8; its JSON escape says the same.
     return text.encode("utf-8", "backslashreplace") + b"\n"
 

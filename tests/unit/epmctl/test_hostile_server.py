@@ -1,5 +1,6 @@
 """A server that means harm says nothing that moves a terminal's cursor, and has nothing written beside the folder."""
 
+import json
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from epm.device.v1 import devices_pb2, groups_pb2
 from epm.policy.v1 import analysis_pb2, lint_pb2, policies_pb2
 from epm.rbac.v1 import rbac_pb2
 from epmctl.output import to_yaml
+from epmctl.simulation.decisions import json_line
 from services._chassis.errors import DeniedError, InvalidError, Problem, ServiceError
 from tests.builders.console import Console
 from tests.builders.documents import GROUP, RULES, document, write_documents
@@ -87,6 +89,12 @@ def test_what_a_plan_could_not_ask_moves_no_cursor(console: Console, server: Fak
     outcome = console.run("plan", "-f", folder)
     assert "what lint finds is not known" in outcome.err
     assert ACTS.search(outcome.err) is None
+
+
+def test_decisions_move_no_cursor() -> None:
+    line = json_line({"reason": hostile("why")}, indented=False)
+    assert ACTS.search(line.decode()) is None
+    assert json.loads(line) == {"reason": hostile("why")}
 
 
 def test_new_tokens_move_no_cursor(console: Console, server: FakeServer) -> None:
