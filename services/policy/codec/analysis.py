@@ -6,15 +6,16 @@ from google.protobuf.message import Message
 
 from elevation.codec.decisions import decode_evidence, encode_decision, evidence_faults
 from elevation.codec.settings import encode_settings
-from elevation.model import FileEvidence, Grant, Parent, Platform, Trigger
+from elevation.model import FileEvidence, Grant, Parent, Trigger
 from elevation.paths import is_sha256
 from elevation.reach import Part
 from elevation.settings import Origin
-from epm.elevation.v1 import document_pb2, event_pb2, rules_pb2
+from epm.elevation.v1 import document_pb2, event_pb2
 from epm.policy.v1 import analysis_pb2, policies_pb2
 from services._chassis.errors import InvalidError, Problem
 from services._chassis.times import time_from_proto
 from services.policy.codec.overlays import flaws_beside_draft, overlay_from_proto
+from services.policy.codec.reading import PLATFORMS
 from services.policy.model.objects import kind_of
 from services.policy.model.origins import EffectiveSettings
 from services.policy.model.reach import Reach, ToldReason
@@ -26,11 +27,6 @@ _TRIGGERS = {
     event_pb2.TRIGGER_REQUEST: Trigger.REQUEST,
     event_pb2.TRIGGER_LAUNCH: Trigger.LAUNCH,
     event_pb2.TRIGGER_CHILD: Trigger.CHILD,
-}
-_PLATFORMS = {
-    rules_pb2.PLATFORM_WINDOWS: Platform.WINDOWS,
-    rules_pb2.PLATFORM_LINUX: Platform.LINUX,
-    rules_pb2.PLATFORM_MACOS: Platform.MACOS,
 }
 _PARTS = {
     Part.INCLUDED: analysis_pb2.REACH_KIND_INCLUDED,
@@ -51,7 +47,7 @@ def simulation_from_proto(request: analysis_pb2.SimulateRequest) -> SimulationWa
         user=reader.filled("user", request.user),
         administrator=request.administrator,
         trigger=_TRIGGERS.get(request.trigger, Trigger.REQUEST),
-        platform=_PLATFORMS.get(request.platform),
+        platform=PLATFORMS.get(request.platform),
         file=reader.file(request),
         arguments=tuple(request.arguments),
         parent=reader.parent(request),

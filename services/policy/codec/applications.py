@@ -1,11 +1,9 @@
 """What is applied in one call from the contract, and what became of it to the contract."""
 
-from elevation.model import GroupType
 from epm.policy.v1 import policies_pb2
 from services._chassis.expected import Expected
-from services.policy.codec.drafts import certificate_from_proto, rules_policy_from_proto, settings_policy_from_proto
+from services.policy.codec.drafts import GROUP_TYPES, drafts_from_proto
 from services.policy.model.application import (
-    AnyDraft,
     Application,
     Applied,
     AppliedObject,
@@ -15,10 +13,6 @@ from services.policy.model.application import (
 )
 from services.policy.model.objects import Action, kind_of
 
-_PENDING_TYPES = {
-    policies_pb2.PENDING_GROUP_TYPE_DEVICE: GroupType.DEVICE,
-    policies_pb2.PENDING_GROUP_TYPE_USER: GroupType.USER,
-}
 _ACTIONS = {
     Action.CREATED: policies_pb2.APPLY_ACTION_CREATED,
     Action.UPDATED: policies_pb2.APPLY_ACTION_UPDATED,
@@ -29,24 +23,10 @@ _ACTIONS = {
 
 def application_from_proto(request: policies_pb2.ApplyPoliciesRequest) -> Application:
     """Read the objects of a request, in its order."""
-    drafts: list[AnyDraft] = [
-        *(
-            certificate_from_proto(message, f"reusable_certificates[{number}]")
-            for number, message in enumerate(request.reusable_certificates)
-        ),
-        *(
-            settings_policy_from_proto(message, f"settings_policies[{number}]")
-            for number, message in enumerate(request.settings_policies)
-        ),
-        *(
-            rules_policy_from_proto(message, f"rules_policies[{number}]")
-            for number, message in enumerate(request.rules_policies)
-        ),
-    ]
     return Application(
-        drafts=drafts,
+        drafts=list(drafts_from_proto(request)),
         pending_groups=[
-            PendingGroup(group.name, _PENDING_TYPES.get(group.type), group.filter, tuple(group.groups))
+            PendingGroup(group.name, GROUP_TYPES.get(group.type), group.filter, tuple(group.groups))
             for group in request.pending_groups
         ],
         directory_revision=request.directory_revision,

@@ -1,13 +1,20 @@
 """What administrators send: drafts of objects, and what is to be done with them."""
 
-from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
-from epm.policy.v1 import policies_pb2
+from collections.abc import Iterator
+
+from elevation.model import GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
+from epm.policy.v1 import analysis_pb2, policies_pb2
 from services._chassis.errors import InvalidError, Problem
 from services.policy.codec.findings import ignores_from_proto
 from services.policy.codec.reading import Reader
 from services.policy.model.drafts import Draft, NewAssignments
 from services.policy.model.listing import Wanted
 from services.policy.model.objects import AnyContent, Item, kind_of
+
+GROUP_TYPES = {
+    policies_pb2.PENDING_GROUP_TYPE_DEVICE: GroupType.DEVICE,
+    policies_pb2.PENDING_GROUP_TYPE_USER: GroupType.USER,
+}
 
 
 def settings_policy_from_proto(
@@ -34,6 +41,19 @@ def certificate_from_proto(
         message.metadata.name, certificate, message.metadata.description, ignores_from_proto(message.lint_ignores)
     )
     return _draft(content, message.metadata, reader, place)
+
+
+def drafts_from_proto(
+    message: policies_pb2.ApplyPoliciesRequest | analysis_pb2.Draft, place: str = ""
+) -> Iterator[Draft[AnyContent]]:
+    """Read the objects of an apply or a draft, in its order; `place` is where the request holds them."""
+    within = f"{place}." if place else ""
+    for number, certificate in enumerate(message.reusable_certificates):
+        yield certificate_from_proto(certificate, f"{within}reusable_certificates[{number}]")
+    for number, settings in enumerate(message.settings_policies):
+        yield settings_policy_from_proto(settings, f"{within}settings_policies[{number}]")
+    for number, rules in enumerate(message.rules_policies):
+        yield rules_policy_from_proto(rules, f"{within}rules_policies[{number}]")
 
 
 def kind_from_proto(message: policies_pb2.ObjectRef, place: str) -> type[AnyContent]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from elevation.certificates import CertificateError, parse_der
 from elevation.codec.rules import encode_rule
-from elevation.codec.strict import unknown_parts
 from elevation.codec.words import decode_word
 from elevation.model import Certificate, ElevationType, FileEvidence, Platform
 from elevation.paths import is_sha256
@@ -13,6 +12,7 @@ from epm.policy.v1 import analysis_pb2, lint_pb2
 from services._chassis.errors import Problem
 from services.policy.codec.authored import rules_policy_to_proto
 from services.policy.codec.findings import findings_to_proto
+from services.policy.codec.reading import unknown_to_us
 from services.policy.model.certificates import fingerprint_of
 from services.policy.model.evidence import Evidence, Wishes
 from services.policy.model.findings import MOST_FINDINGS
@@ -23,7 +23,7 @@ _MISSING = "is missing; set it"
 
 def proposal_wanted_from_proto(request: analysis_pb2.ProposeRuleRequest) -> ProposalWanted:
     """Read what was seen, and what kind of rule is wanted; what cannot be read of it stands among its flaws."""
-    flaws = list(_unknown(request))
+    flaws = unknown_to_us(request)
     certificates = tuple(_certificates(request, flaws))
     flaws += _flaws_of_file(request, certificates)
     stated = request.elevation_type != rules_pb2.ELEVATION_TYPE_UNSPECIFIED and not _flawed(flaws, "elevation_type")
@@ -68,12 +68,6 @@ def proposed_to_proto(proposed: ProposedPolicy) -> analysis_pb2.ProposeRuleRespo
             for subject in proposed.recognised_by
         ],
     )
-
-
-def _unknown(request: analysis_pb2.ProposeRuleRequest) -> Iterator[Problem]:
-    whole = request.DESCRIPTOR.name
-    for path, fault in unknown_parts(request):
-        yield Problem("" if path == whole else path, f"{fault}, which this server does not know; leave it out")
 
 
 def _flawed(flaws: list[Problem], field: str) -> bool:

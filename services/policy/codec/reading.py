@@ -34,22 +34,29 @@ LONGEST_SPAN = 315_576_000_000
 NANOS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNREADABLE = Certificate(b"", "", "", b"", b"", _EPOCH, _EPOCH)
-_PLATFORMS = {
+PLATFORMS = {
     rules_pb2.PLATFORM_WINDOWS: Platform.WINDOWS,
     rules_pb2.PLATFORM_LINUX: Platform.LINUX,
     rules_pb2.PLATFORM_MACOS: Platform.MACOS,
 }
 
 
+def unknown_to_us(message: Message, place: str = "") -> list[Problem]:
+    """Find what this server does not know in a message; `place` is where the request holds it."""
+    whole, within = message.DESCRIPTOR.name, f"{place}." if place else ""
+    return [
+        Problem(
+            place if path == whole else f"{within}{path}", f"{fault}, which this server does not know; leave it out"
+        )
+        for path, fault in unknown_parts(message)
+    ]
+
+
 class Reader:
     """Collect the flaws of one message while it is read."""
 
     def __init__(self, message: Message) -> None:
-        whole = message.DESCRIPTOR.name
-        self.flaws = [
-            Problem("" if path == whole else path, f"{fault}, which this server does not know; leave it out")
-            for path, fault in unknown_parts(message)
-        ]
+        self.flaws = unknown_to_us(message)
 
     def settings_policy(self, message: policies_pb2.SettingsPolicy) -> SettingsPolicy:
         """Read a settings policy."""
@@ -63,7 +70,7 @@ class Reader:
 
     def rules_policy(self, message: policies_pb2.RulesPolicy) -> RulesPolicy:
         """Read a rules policy; without a platform its rules mean nothing and are left out."""
-        platform = _PLATFORMS.get(message.platform)
+        platform = PLATFORMS.get(message.platform)
         if platform is None:
             self._note_missing("platform", message.platform)
         rules = tuple(self._rule(rule, f"rules[{number}]") for number, rule in enumerate(message.rules))
