@@ -51,6 +51,7 @@ def upgrade() -> None:
             *(sa.Column(key, sa.Integer(), primary_key=True, autoincrement=False) for key in keys),
             sa.Column("attempts", sa.BigInteger(), nullable=False),
             sqlite_with_rowid=False,
+            postgresql_with={"fillfactor": 70},
         )
     op.create_table(
         "reporting_horizon",
