@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from epm.reporting.v1 import agent_pb2_grpc, reports_pb2_grpc
+from epm.reporting.v1 import agent_pb2_grpc, export_pb2_grpc, reports_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.access_client import report_worker, watch_worker
 from services._chassis.audit_log import AuditLog
@@ -17,7 +17,10 @@ from services._chassis.server import ServiceParts
 from services.reporting.admin_servicer import ReportingServicer
 from services.reporting.agent_servicer import EventStreamServicer
 from services.reporting.clients import CertificateSightings, DirectoryWatch
+from services.reporting.export_servicer import ExportServicer
+from services.reporting.exporting import Exports
 from services.reporting.model.devices import Device
+from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.retention import Keep, SqlRetention
@@ -48,6 +51,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory.on_change.append(streams.follow)
     watches = Watches(SqlStored(database), database.changes, monotonic=clock.monotonic)
     reports = ReportingServicer(SqlReports(database), watches, access)
+    exports = ExportServicer(Exports(watches, SqlConsumers(database)), access)
     keep = Keep(events=settings.event_retention, counts=settings.rollup_retention)
     retention = SqlRetention(database, keep, clock.now)
     certificates = CertificateSightings(device)
@@ -67,7 +71,10 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         access=access,
         refusals=refused.refusals,
         audit=audit,
-        public=[partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports)],
+        public=[
+            partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports),
+            partial(export_pb2_grpc.add_ExportServiceServicer_to_server, exports),
+        ],
         mesh=[partial(agent_pb2_grpc.add_EventStreamServiceServicer_to_server, events)],
         workers=[
             watch_worker(rbac, access),

@@ -73,6 +73,18 @@ class Stored(Protocol):
         ...
 
 
+class Consumers(Protocol):
+    """Remember how far the consumers of exports are."""
+
+    async def committed(self, principal: str, name: str) -> Cursor | None:
+        """Return the cursor up to which a consumer keeps everything safe; None for one that is new."""
+        ...
+
+    async def commit(self, principal: str, name: str, cursor: Cursor) -> None:
+        """Remember a cursor durably; one that is behind what is remembered changes nothing."""
+        ...
+
+
 class DeviceRecords(Protocol):
     """Remember who may see which device, beyond the life of the process and of the device."""
 

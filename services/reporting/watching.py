@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
@@ -74,14 +74,16 @@ class Watches:
         """Send everybody away, because this process ends."""
         self._closed = True
 
-    async def watch(self, question: Question, cursor: str, tags: Tags) -> AsyncGenerator[Passage, None]:
+    async def watch(
+        self, question: Question, cursor: str, tags: Tags, *, beside: Sequence[Problem] = ()
+    ) -> AsyncGenerator[Passage, None]:
         """Give where the watcher stands at once, then what is stored, and now and then how far it is.
 
-        Raises InvalidError with everything that is wrong with the question; LimitError; DeniedError once the right is gone;
+        Raises InvalidError with everything that is wrong with the question, and `beside` it; LimitError; DeniedError once the right is gone;
         UnavailableError at the end of the time.
         """
         with self._entered():
-            reached = await self._start(question, cursor)
+            reached = await self._start(question, cursor, beside)
             yield Passage((), reached, more=True)
             end = self._monotonic() + LONGEST
             told = self._monotonic()
@@ -121,8 +123,8 @@ class Watches:
         if self._closed:
             raise UnavailableError("the server is about to end; watch again", reason="DRAINING")
 
-    async def _start(self, question: Question, cursor: str) -> Cursor:
-        problems = list(problems_of(question))
+    async def _start(self, question: Question, cursor: str, beside: Sequence[Problem]) -> Cursor:
+        problems = [*beside, *problems_of(question)]
         given = Cursor.read(cursor) if cursor else None
         if cursor and given is None:
             problems.append(Problem("cursor", "is not one that a watch told; leave it out to begin anew"))

@@ -131,6 +131,14 @@ DEVICE_TAG = sa.Table(
     sa.Column("tag", Text, primary_key=True),
 )
 
+CONSUMER = sa.Table(
+    "reporting_consumer",
+    METADATA,
+    sa.Column("principal", Text, primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    *_numbers("position", "journal_key", "seq"),
+)
+
 
 def _known(name: str, *columns: sa.Column[Any]) -> sa.Table:
     return sa.Table(

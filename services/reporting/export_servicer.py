@@ -1,0 +1,61 @@
+"""Exports for other systems: decode, hand over, encode."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+
+import grpc.aio
+
+from epm.reporting.v1 import export_pb2, export_pb2_grpc
+from services._chassis.access import AccessControl
+from services._chassis.caller import current_caller, current_permit
+from services._chassis.errors import InvalidError, Problem
+from services.reporting.codec import answers
+from services.reporting.codec.questions import question_from_proto
+from services.reporting.exporting import Exports, Hello
+
+PATIENCE = 10.0
+"""Seconds that the hello is waited for."""
+
+Requests = AsyncIterator[export_pb2.ExportEventsRequest]
+Context = grpc.aio.ServicerContext[export_pb2.ExportEventsRequest, export_pb2.ExportEventsResponse]
+
+
+class ExportServicer(export_pb2_grpc.ExportServiceServicer):
+    """Answer `epm.reporting.v1.ExportService`."""
+
+    def __init__(self, exports: Exports, access: AccessControl, *, patience: float = PATIENCE) -> None:
+        self._exports = exports
+        self._access = access
+        self._patience = patience
+
+    async def ExportEvents(self, request_iterator: Requests, context: Context) -> None:  # type: ignore[override]
+        """Hand attempts over to one consumer, as long as the caller has the right."""
+        caller, right = current_caller(), current_permit().right
+        said = await self._hello(request_iterator)
+        asked = question_from_proto(said.filter, current_permit().visible_tags())
+        check = partial(self._access.check, caller.principal, right, caller.groups)
+        await self._exports.serve(
+            Hello(caller.principal, said.consumer, asked),
+            _acks(request_iterator),
+            lambda passage: context.write(answers.exported_to_proto(passage)),
+            lambda: check().visible_tags(),
+        )
+
+    async def _hello(self, requests: Requests) -> export_pb2.ExportHello:
+        try:
+            async with asyncio.timeout(self._patience):
+                async for first in requests:
+                    if first.HasField("hello"):
+                        return first.hello
+                    break
+        except TimeoutError:
+            pass
+        raise InvalidError([Problem("hello", "must come first, and soon")])
+
+
+async def _acks(requests: Requests) -> AsyncIterator[str]:
+    async for request in requests:
+        if not request.HasField("ack"):
+            raise InvalidError([Problem("ack", "is all that may come after the hello")])
+        yield request.ack.cursor

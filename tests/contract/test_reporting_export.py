@@ -1,0 +1,232 @@
+"""Consumers of exports get every attempt at least once, and go on behind what they acknowledged: on both databases."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from epm.reporting.v1 import export_pb2, export_pb2_grpc, reports_pb2
+from services._chassis.db import Database
+from services._chassis.migrate import upgrade
+from services._chassis.server import ServiceParts
+from services.reporting.export_servicer import ExportServicer
+from services.reporting.exporting import MOST_UNDER_WAY, Exports
+from services.reporting.model.live import Cursor
+from services.reporting.store.consumers import SqlConsumers
+from services.reporting.store.devices import SqlDeviceRecords
+from services.reporting.store.sink import DurableSink
+from services.reporting.store.stored import SqlStored
+from services.reporting.watching import Watches
+from tests.builders.doors import bearer, open_doors
+from tests.builders.refusals import refusal_of
+from tests.fakes.access import FakeAccess
+from tests.fakes.reporting import batch, decided, enrolled
+
+VIEW_REPORTS = "policy_authoring.view_reports"
+EVERYTHING = reports_pb2.ElevationFilter()
+EVERYTHING.occurred_from.seconds = 1
+
+
+class Consumer:
+    """A consumer's end of an export."""
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self.cursor = ""
+
+    async def hello(self, name: str = "siem", asked: reports_pb2.ElevationFilter = EVERYTHING) -> None:
+        """Say hello."""
+        hello = export_pb2.ExportHello(consumer=name, filter=asked)
+        await self.call.write(export_pb2.ExportEventsRequest(hello=hello))
+
+    async def read(self, most: int) -> list[str]:
+        """Return the next attempts, that many at least."""
+        found: list[str] = []
+        while len(found) < most or not self.cursor:
+            message = await self.call.read()
+            self.cursor = message.cursor
+            found += [one.attempt_id for one in message.elevations]
+        return found
+
+    async def acknowledge(self, cursor: str = "") -> None:
+        """Acknowledge what was read last, or a cursor."""
+        ack = export_pb2.ExportAck(cursor=cursor or self.cursor)
+        await self.call.write(export_pb2.ExportEventsRequest(ack=ack))
+
+    async def leave(self) -> None:
+        """Have nothing more to say, and wait until the server has ended the stream."""
+        await self.call.done_writing()
+        while await self.call.read() is not grpc.aio.EOF:
+            pass
+
+    async def refusal(self) -> Any:
+        """Return how the stream is refused."""
+
+        async def ended() -> None:
+            while await self.call.read() is not grpc.aio.EOF:
+                pass
+
+        return await refusal_of(ended())
+
+
+@dataclass
+class Office:
+    """Exports behind the public door."""
+
+    access: FakeAccess
+    sink: DurableSink
+    records: SqlDeviceRecords
+    consumers: SqlConsumers
+    stub: Any
+
+    def reader(self, name: str = "siem", *tags: str) -> str:
+        """Return the token of a principal who may view reports."""
+        return self.access.grant(f"user:{name}", [VIEW_REPORTS], scope_tags=tags)
+
+    @asynccontextmanager
+    async def stream(self, token: str) -> AsyncIterator[Consumer]:
+        """Open a stream, and break it off."""
+        call = self.stub.ExportEvents(metadata=bearer(token))
+        try:
+            yield Consumer(call)
+        finally:
+            call.cancel()
+
+    async def store(self, *numbers: int, device: str = "d1") -> None:
+        """Store attempts, each in a transaction of its own."""
+        for number in numbers:
+            await self.sink.store([batch([decided(number)], device=device, first=number)])
+
+
+@pytest.fixture
+async def office(database_url: str, tmp_path: Path) -> AsyncIterator[Office]:
+    database = await Database.connect(database_url, service="reporting")
+    await upgrade(database)
+    sink, access = DurableSink.on(database.url, database.changes.announce), FakeAccess()
+    watches = Watches(SqlStored(database, most_attempts=2), database.changes, monotonic=time.monotonic)
+    consumers = SqlConsumers(database)
+    servicer = ExportServicer(Exports(watches, consumers), access.control)
+    add = partial(export_pb2_grpc.add_ExportServiceServicer_to_server, servicer)
+    parts = ServiceParts(name="reporting", access=access.control, public=[add])
+    async with open_doors(tmp_path, parts) as doors, doors.public() as channel:
+        yield Office(access, sink, SqlDeviceRecords(database), consumers, export_pb2_grpc.ExportServiceStub(channel))
+    await sink.close()
+    await database.close()
+
+
+async def test_a_consumer_goes_on_behind_what_it_acknowledged_and_gets_the_rest_again(office: Office) -> None:
+    token = office.reader()
+    await office.store(1, 2, 3, 4, 5)
+    async with office.stream(token) as consumer:
+        await consumer.hello()
+        assert await consumer.read(2) == ["attempt-1", "attempt-2"]
+        await consumer.acknowledge()
+        assert await consumer.read(2) == ["attempt-3", "attempt-4"]
+        await consumer.leave()
+    await office.store(6)
+    async with office.stream(token) as consumer:
+        await consumer.hello()
+        assert await consumer.read(4) == [f"attempt-{number}" for number in (3, 4, 5, 6)]
+        await consumer.acknowledge()
+        await consumer.leave()
+    async with office.stream(token) as consumer:
+        await consumer.hello()
+        await office.store(7)
+        assert await consumer.read(1) == ["attempt-7"]
+
+
+async def test_a_new_consumer_begins_now_and_stays_there_though_it_never_acknowledged(office: Office) -> None:
+    token = office.reader()
+    await office.store(1)
+    async with office.stream(token) as consumer:
+        await consumer.hello(asked=reports_pb2.ElevationFilter())
+        await consumer.read(0)
+    await office.store(2)
+    async with office.stream(token) as consumer:
+        await consumer.hello(asked=reports_pb2.ElevationFilter())
+        assert await consumer.read(1) == ["attempt-2"]
+
+
+async def test_consumers_of_other_names_and_other_principals_do_not_meet(office: Office) -> None:
+    await office.store(1, 2)
+    first = office.reader("first")
+    for token, name in ((first, "a"), (first, "b"), (office.reader("second"), "a")):
+        async with office.stream(token) as consumer:
+            await consumer.hello(name)
+            assert await consumer.read(2) == ["attempt-1", "attempt-2"]
+            await consumer.acknowledge()
+            await consumer.leave()
+
+
+async def test_only_so_much_is_under_way_until_it_is_acknowledged(office: Office) -> None:
+    await office.store(*range(1, 2 * MOST_UNDER_WAY + 5))
+    async with office.stream(office.reader()) as consumer:
+        await consumer.hello()
+        assert len(await consumer.read(2 * MOST_UNDER_WAY)) == 2 * MOST_UNDER_WAY
+        more = asyncio.ensure_future(consumer.read(1))
+        await asyncio.wait([more], timeout=0.5)
+        assert not more.done()
+        await consumer.acknowledge()
+        assert await more == [f"attempt-{2 * MOST_UNDER_WAY + number}" for number in (1, 2)]
+        # Whatever hangs, what is stored meanwhile is stored.
+        await office.store(50)
+
+
+async def test_an_acknowledgement_is_written_though_the_consumer_then_breaks_off(office: Office) -> None:
+    await office.store(1, 2, 3)
+    async with office.stream(office.reader()) as consumer:
+        await consumer.hello()
+        await consumer.read(2)
+        acknowledged = Cursor.read(consumer.cursor)
+        await consumer.acknowledge()
+        await consumer.read(1)
+        async with asyncio.timeout(20):
+            while await office.consumers.committed("user:siem", "siem") != acknowledged:
+                pass
+
+
+async def test_what_is_remembered_never_goes_back(office: Office) -> None:
+    for cursor in (Cursor(3, 1, 5), Cursor(2, 9, 9), Cursor(3, 1, 4)):
+        await office.consumers.commit("user:a", "siem", cursor)
+        assert await office.consumers.committed("user:a", "siem") == Cursor(3, 1, 5)
+    await office.consumers.commit("user:a", "siem", Cursor(3, 2, 1))
+    assert await office.consumers.committed("user:a", "siem") == Cursor(3, 2, 1)
+    assert await office.consumers.committed("user:b", "siem") is None
+
+
+async def test_only_attempts_of_visible_devices_are_handed_over(office: Office) -> None:
+    await office.records.remember([enrolled("d1", "emea"), enrolled("d2", "apac")])
+    await office.store(1, device="d1")
+    await office.store(2, device="d2")
+    async with office.stream(office.reader("siem", "apac")) as consumer:
+        await consumer.hello()
+        assert await consumer.read(1) == ["attempt-2"]
+
+
+async def test_what_is_wrong_with_a_stream_is_told(office: Office) -> None:
+    token = office.reader()
+    async with office.stream(token) as consumer:
+        await consumer.hello("x\n", reports_pb2.ElevationFilter(users=["\0"]))
+        assert sorted((await consumer.refusal()).problems) == ["filter.users", "hello.consumer"]
+    async with office.stream(token) as consumer:
+        await consumer.acknowledge("1.1.1")
+        assert [*(await consumer.refusal()).problems] == ["hello"]
+    for cursor in ("nonsense", "1.1.1"):
+        async with office.stream(token) as consumer:
+            await consumer.hello()
+            await consumer.read(0)
+            await consumer.acknowledge(cursor)
+            assert [*(await consumer.refusal()).problems] == ["ack.cursor"]
+    async with office.stream(token) as consumer:
+        await consumer.hello()
+        await consumer.hello()
+        assert [*(await consumer.refusal()).problems] == ["ack"]
+    async with office.stream(office.access.grant("user:author", ["policy_authoring.read"])) as consumer:
+        assert (await consumer.refusal()).reason == "RIGHT_MISSING"
