@@ -141,3 +141,23 @@ async def test_a_walk_tells_the_counts_of_its_beginning(
         await sinks[1].store([made("ddddde", first)])
     assert found == [("a", 3), ("b", 2), ("c", 1), ("d", 1)]
     assert token == ""
+
+
+@pytest.mark.parametrize(
+    ("window", "counted"),
+    [
+        ({"occurred_from": MIDNIGHT}, 4),
+        ({"occurred_from": MIDNIGHT + timedelta(hours=1)}, 3),
+        ({"occurred_before": MIDNIGHT + ONE_DAY}, 2),
+        ({"occurred_before": MIDNIGHT + ONE_DAY - timedelta(microseconds=1)}, 2),
+        ({"occurred_before": MIDNIGHT + 1.5 * ONE_DAY}, 3),
+        ({"occurred_from": MIDNIGHT + ONE_DAY, "occurred_before": MIDNIGHT + 2 * ONE_DAY}, 1),
+        ({"occurred_from": MIDNIGHT + 3 * ONE_DAY}, 0),
+    ],
+)
+async def test_a_window_may_begin_and_end_at_any_moment(
+    database: Database, sinks: list[DurableSink], window: dict[str, Any], counted: int
+) -> None:
+    moments = [MIDNIGHT, MIDNIGHT + timedelta(hours=2), MIDNIGHT + ONE_DAY, MIDNIGHT + 2 * ONE_DAY]
+    await sinks[0].store([batch([decided(number, at=moment) for number, moment in enumerate(moments, 1)])])
+    assert (await SqlReports(database).summary(question(None, **window))).total == counted

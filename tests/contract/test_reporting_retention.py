@@ -155,6 +155,21 @@ async def test_an_event_that_comes_again_after_its_purge_is_neither_stored_nor_c
     assert await total(database) == 3
 
 
+async def test_a_replica_that_knew_nothing_of_what_another_stored_does_not_store_it_again_after_its_purge(
+    sink: DurableSink, database: Database, clock: FakeClock, retention: SqlRetention
+) -> None:
+    first, more = batch([decided(1)]), batch([decided(2), decided(3)], first=2)
+    await sink.store([first])
+    other = DurableSink.on(database.url)
+    await other.store([more, batch([decided(4)], first=4)])
+    await other.close()
+    clock.advance(31 * DAY)
+    await retention.purge()
+    assert await sink.store([more]) == [()]
+    assert await kept(database) == []
+    assert await total(database) == 4
+
+
 async def test_what_was_missing_when_its_neighbours_were_purged_is_stored_when_it_comes(
     sink: DurableSink, database: Database, clock: FakeClock, retention: SqlRetention
 ) -> None:

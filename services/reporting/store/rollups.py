@@ -120,7 +120,7 @@ class Counts:
         known = self._keys[dimension]
         if len(known) > MOST_MEMBERS_KNOWN:
             known.clear()
-        if unknown := set(members) - known.keys():
+        if unknown := {member for member in members if member not in known}:
             self._learn(dimension, {_digest(member): member for member in unknown})
         return [known[member] for member in members]
 

@@ -8,7 +8,7 @@
   journal was purged, and what was there until then is passed over. Dead letters are kept as they come.
 - The highest place of each journal is kept beside it. What a batch passes over is recorded as a gap and logged, and taken
   out again if it comes late. The number is cached; another replica may have moved it. So a gap counts only after the
-  number was read again, under a lock, and whoever cannot raise it looks whether it fills another's gap.
+  number was read again, under a lock, and whoever cannot raise it begins again with what the other has stored.
 - A value that the database refuses must not hold up other devices for ever: the group is stored batch by batch, the
   batch entry by entry, and the entry that is refused alone becomes a dead letter.
 - A transaction with attempts takes the service's next revision before anything else and keeps it locked until its commit:
@@ -59,6 +59,10 @@ _DELETE_GAP = "DELETE FROM reporting_gap WHERE journal_key = ? AND first_seq = ?
 log = get_logger("reporting.sink")
 
 
+class StaleError(LostError):
+    """Say that what is remembered of a journal is no longer true; it is forgotten with the transaction."""
+
+
 class DurableSink:
     """Store events on a raw driver, in a thread of its own; `announce` is told the number of what was stored last."""
 
@@ -99,7 +103,7 @@ class DurableSink:
 
     def _store(self, batches: Sequence[Batch]) -> list[tuple[Rejection, ...]]:
         try:
-            return self._transaction(batches)
+            return self._up_to_date(batches)
         except RefusedError as error:
             if len(batches) > 1:
                 return [rejections for batch in batches for rejections in self._store([batch])]
@@ -120,6 +124,12 @@ class DurableSink:
             dead_letters=(letter,),
         )
         return self._store([bare])[0]
+
+    def _up_to_date(self, batches: Sequence[Batch]) -> list[tuple[Rejection, ...]]:
+        try:
+            return self._transaction(batches)
+        except StaleError:
+            return self._transaction(batches)
 
     def _transaction(self, batches: Sequence[Batch]) -> list[tuple[Rejection, ...]]:
         if len(self._journals) > MOST_JOURNALS_KNOWN:
@@ -222,14 +232,7 @@ class DurableSink:
         # In the order of the keys, so that two replicas never wait for each other's.
         ordered = [(seq, key, seq) for key, seq in sorted(raised.items())]
         if ordered and self._driver.run(_RAISE, ordered) < len(ordered):
-            self._catch_up(batches)
-
-    def _catch_up(self, batches: Sequence[Batch]) -> None:
-        """Fill the gaps that another replica noticed before these batches came here; forget what is known of journals."""
-        for batch in batches:
-            if seqs := batch.seqs():
-                self._fill_gaps(self._journals[name_of(batch)][0], seqs, batch.received)
-        self._journals.clear()
+            raise StaleError("another replica stored events of the same journal meanwhile")
 
     def _new_gaps(self, name: JournalName, seqs: list[int]) -> tuple[Gap, ...]:
         found = gaps(seqs, self._journals[name][1])
