@@ -120,6 +120,22 @@ class Client:
         finally:
             call.cancel()
 
+    def converse(
+        self,
+        method: "grpc.StreamStreamMultiCallable[Request, Response]",
+        requests: Iterator[Request],
+        *,
+        deadline: float | None,
+    ) -> Iterator[Response]:
+        """Give what a method streams while it is told more; raise CommandError where it fails or the time is up."""
+        call = method(requests, timeout=deadline, metadata=self._metadata)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise explain_error(error, self._server) from None
+        finally:
+            call.cancel()
+
     def pages(self, fetch: Callable[[int, str], tuple[Sequence[Entry], str]], *, limit: int | None) -> Iterator[Entry]:
         """Give up to `limit` entries (None: all); `fetch` takes page size and token, gives entries and the next token."""
         token, left = "", limit

@@ -51,13 +51,14 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory.on_change.append(streams.follow)
     watches = Watches(SqlStored(database), database.changes, monotonic=clock.monotonic)
     reports = ReportingServicer(SqlReports(database), watches, access)
-    exports = ExportServicer(Exports(watches, SqlConsumers(database)), access)
+    exports = Exports(watches, SqlConsumers(database))
     keep = Keep(events=settings.event_retention, counts=settings.rollup_retention)
     retention = SqlRetention(database, keep, clock.now)
     certificates = CertificateSightings(device)
     events = EventStreamServicer(partial(_admitted, directory, certificates), streams, writer, clock)
 
     async def close() -> None:
+        await exports.close()
         await writer.close()
         await sink.close()
         await refused.close()
@@ -73,7 +74,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         audit=audit,
         public=[
             partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports),
-            partial(export_pb2_grpc.add_ExportServiceServicer_to_server, exports),
+            partial(export_pb2_grpc.add_ExportServiceServicer_to_server, ExportServicer(exports, access)),
         ],
         mesh=[partial(agent_pb2_grpc.add_EventStreamServiceServicer_to_server, events)],
         workers=[

@@ -1,5 +1,6 @@
 """Reports for administrators: decode, ask, encode."""
 
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -42,8 +43,9 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
         caller = current_caller()
         check = partial(self._access.check, caller.principal, current_permit().right, caller.groups)
         asked = _question(request.filter)
-        async for passage in self._watches.watch(asked, request.cursor, lambda: check().visible_tags()):
-            await self._watches.taken(context.write(answers.passage_to_proto(passage)))
+        async with aclosing(self._watches.watch(asked, request.cursor, lambda: check().visible_tags())) as watch:
+            async for passage in watch:
+                await self._watches.taken(context.write(answers.passage_to_proto(passage)))
 
     async def GetElevation(
         self, request: reports_pb2.GetElevationRequest, _context: grpc.aio.ServicerContext[Any, Any]

@@ -9,14 +9,14 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 from services._chassis.errors import InvalidError, Problem, UnavailableError
 from services.reporting.model.live import Cursor, Passage
 from services.reporting.model.reports import Question
 from services.reporting.ports import Consumers
-from services.reporting.watching import Tags, Watches
+from services.reporting.watching import Guests, Tags, Watches
 
 MOST_UNDER_WAY = 4
 """Messages with attempts that may be unacknowledged."""
@@ -95,6 +95,12 @@ class Exports:
         self._consumers = consumers
         self._pause = pause
         self._longest_wait = longest_wait
+        self.guests = Guests()
+
+    async def close(self) -> None:
+        """Wait until everybody has left and what they acknowledged is written."""
+        await self.guests.idle()
+        await self._watches.guests.idle()
 
     async def serve(self, hello: Hello, acks: AsyncIterator[str], write: Write, tags: Tags) -> None:
         """Hand over until the consumer has nothing more to say.
@@ -111,6 +117,10 @@ class Exports:
             asyncio.ensure_future(_listen(acks, under_way)),
             asyncio.ensure_future(self._write_down(hello, under_way)),
         ]
+        with self.guests.entered():
+            await self._until_the_end(hello, under_way, tasks)
+
+    async def _until_the_end(self, hello: Hello, under_way: _UnderWay, tasks: Sequence["asyncio.Future[None]"]) -> None:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -126,14 +136,15 @@ class Exports:
     async def _hand_over(self, start: _Start, under_way: _UnderWay, write: Write, tags: Tags) -> None:
         hello, cursor = start.hello, "" if start.known is None else str(start.known)
         new = start.known is None
-        async for passage in self._watches.watch(hello.question, cursor, tags, beside=start.problems):
-            if new:
-                await self._consumers.commit(hello.principal, hello.consumer, passage.cursor)
-                new = False
-            await self._until_room(under_way)
-            under_way.tell(passage)
-            async with under_way.writing:
-                await self._watches.taken(write(passage))
+        async with aclosing(self._watches.watch(hello.question, cursor, tags, beside=start.problems)) as watch:
+            async for passage in watch:
+                if new:
+                    await self._consumers.commit(hello.principal, hello.consumer, passage.cursor)
+                    new = False
+                await self._until_room(under_way)
+                under_way.tell(passage)
+                async with under_way.writing:
+                    await self._watches.taken(write(passage))
 
     async def _until_room(self, under_way: _UnderWay) -> None:
         try:

@@ -8,7 +8,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -33,6 +33,9 @@ PACE = 0.25
 LOOK = 1.0
 """Seconds that a watcher waits for something new before it looks whether it may watch on."""
 
+LONGEST_GOODBYE = 5.0
+"""Seconds that the end of the process waits for those who are being sent away."""
+
 PATIENCE = 60.0
 """Seconds that a watcher may take over one message."""
 
@@ -46,6 +49,33 @@ class Changes(Protocol):
     async def wait(self, after: int, *, timeout: float | None = None) -> int:  # noqa: ASYNC109 - part of the question
         """Return the newest position as soon as it is above `after`, or as it is once the time is up."""
         ...
+
+
+class Guests:
+    """Count who is being served, and wait at the end until nobody is."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._gone = asyncio.Event()
+        self._gone.set()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Be served while the block runs."""
+        self.number += 1
+        self._gone.clear()
+        try:
+            yield
+        finally:
+            self.number -= 1
+            if not self.number:
+                self._gone.set()
+
+    async def idle(self) -> None:
+        """Wait until nobody is served any more, for as long as ending one may take."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_GOODBYE):
+                await self._gone.wait()
 
 
 class Watches:
@@ -67,7 +97,7 @@ class Watches:
         self._pause = pause
         self._most = most
         self._patience = patience
-        self._watchers = 0
+        self.guests = Guests()
         self._closed = False
 
     async def close(self) -> None:
@@ -110,14 +140,11 @@ class Watches:
 
     @contextmanager
     def _entered(self) -> Iterator[None]:
-        if self._watchers >= self._most:
+        if self.guests.number >= self._most:
             message = f"{self._most} watch already; try again when one of them has ended"
             raise LimitError(message, reason="TOO_MANY_WATCHERS")
-        self._watchers += 1
-        try:
+        with self.guests.entered():
             yield
-        finally:
-            self._watchers -= 1
 
     def _stay(self) -> None:
         if self._closed:

@@ -13,12 +13,15 @@ import grpc.aio
 import pytest
 
 from epm.reporting.v1 import export_pb2, export_pb2_grpc, reports_pb2
+from services._chassis.changes import ChangeFeed
 from services._chassis.db import Database
+from services._chassis.errors import UnavailableError
 from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
+from services.reporting.codec.questions import question_from_proto
 from services.reporting.export_servicer import ExportServicer
-from services.reporting.exporting import MOST_UNDER_WAY, Exports
-from services.reporting.model.live import Cursor
+from services.reporting.exporting import MOST_UNDER_WAY, Exports, Hello
+from services.reporting.model.live import Cursor, Passage
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.sink import DurableSink
@@ -85,6 +88,8 @@ class Office:
     records: SqlDeviceRecords
     consumers: SqlConsumers
     stub: Any
+    stored: SqlStored
+    changes: ChangeFeed
 
     def reader(self, name: str = "siem", *tags: str) -> str:
         """Return the token of a principal who may view reports."""
@@ -110,13 +115,17 @@ async def office(database_url: str, tmp_path: Path) -> AsyncIterator[Office]:
     database = await Database.connect(database_url, service="reporting")
     await upgrade(database)
     sink, access = DurableSink.on(database.url, database.changes.announce), FakeAccess()
-    watches = Watches(SqlStored(database, most_attempts=2), database.changes, monotonic=time.monotonic)
+    stored = SqlStored(database, most_attempts=2)
+    watches = Watches(stored, database.changes, monotonic=time.monotonic)
     consumers = SqlConsumers(database)
-    servicer = ExportServicer(Exports(watches, consumers), access.control)
+    exports = Exports(watches, consumers)
+    servicer = ExportServicer(exports, access.control)
     add = partial(export_pb2_grpc.add_ExportServiceServicer_to_server, servicer)
     parts = ServiceParts(name="reporting", access=access.control, public=[add])
     async with open_doors(tmp_path, parts) as doors, doors.public() as channel:
-        yield Office(access, sink, SqlDeviceRecords(database), consumers, export_pb2_grpc.ExportServiceStub(channel))
+        stub = export_pb2_grpc.ExportServiceStub(channel)
+        yield Office(access, sink, SqlDeviceRecords(database), consumers, stub, stored, database.changes)
+    await exports.close()
     await sink.close()
     await database.close()
 
@@ -230,3 +239,27 @@ async def test_what_is_wrong_with_a_stream_is_told(office: Office) -> None:
         assert [*(await consumer.refusal()).problems] == ["ack"]
     async with office.stream(office.access.grant("user:author", ["policy_authoring.read"])) as consumer:
         assert (await consumer.refusal()).reason == "RIGHT_MISSING"
+
+
+async def test_a_consumer_that_takes_or_acknowledges_nothing_loses_its_place_and_slows_no_intake(
+    office: Office,
+) -> None:
+    impatient = Watches(office.stored, office.changes, monotonic=time.monotonic, most=1, patience=0.2)
+    exports = Exports(impatient, office.consumers, longest_wait=0.2)
+    await office.store(*range(1, 2 * MOST_UNDER_WAY + 3))
+    hello = Hello("user:siem", "siem", question_from_proto(EVERYTHING, None))
+    hung, taken = asyncio.Event(), []
+
+    async def silent() -> AsyncIterator[str]:
+        await hung.wait()
+        yield ""
+
+    async def take(passage: Passage) -> None:
+        taken.append(passage)
+
+    for write in (lambda _passage: hung.wait(), take):
+        with pytest.raises(UnavailableError) as ended:
+            await exports.serve(hello, silent(), write, lambda: None)
+        assert ended.value.reason == "WATCH_STALLED"
+    assert sum(len(passage.elevations) for passage in taken) == 2 * MOST_UNDER_WAY
+    await office.store(50)

@@ -78,6 +78,7 @@ async def office(database_url: str, tmp_path: Path) -> AsyncIterator[Office]:
     parts = ServiceParts(name="reporting", access=access.control, public=[add])
     async with open_doors(tmp_path, parts) as doors, doors.public() as channel:
         yield Office(access, sink, SqlDeviceRecords(database), reports_pb2_grpc.ReportingServiceStub(channel))
+    await watches.guests.idle()
     await sink.close()
     await database.close()
 

@@ -15,7 +15,7 @@ from epm.access.v1 import queries_pb2
 from epm.device.v1 import devices_pb2, groups_pb2
 from epm.policy.v1 import analysis_pb2, policies_pb2, revisions_pb2, rollouts_pb2
 from epm.rbac.v1 import rbac_pb2
-from epm.reporting.v1 import reports_pb2
+from epm.reporting.v1 import export_pb2, reports_pb2
 from services._chassis.errors import ServiceError, UnauthenticatedError
 from services._chassis.status import status_of
 from tests.builders.doors import server_identity
@@ -38,6 +38,7 @@ _SERVICES: Final = (
     revisions_pb2.DESCRIPTOR.services_by_name["RevisionService"],
     rollouts_pb2.DESCRIPTOR.services_by_name["RolloutService"],
     reports_pb2.DESCRIPTOR.services_by_name["ReportingService"],
+    export_pb2.DESCRIPTOR.services_by_name["ExportService"],
 )
 
 
@@ -111,15 +112,30 @@ class FakeServer:
                 context.add_callback(ended.set)
                 ended.wait()
 
-        if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                stream,
-                request_deserializer=request_class.FromString,
-                response_serializer=response_class.SerializeToString,
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            answer, request_deserializer=request_class.FromString, response_serializer=response_class.SerializeToString
-        )
+        return _bound(method, answer, stream, self.asked)
+
+
+def _bound(
+    method: MethodDescriptor,
+    answer: Callable[[Message, grpc.ServicerContext], Message],
+    stream: Callable[[Message, grpc.ServicerContext], Iterator[Message]],
+    asked: list[Message],
+) -> "grpc.RpcMethodHandler[Message, Message]":
+    """Answer a method in the shape that it has."""
+
+    def converse(requests: Iterator[Message], context: grpc.ServicerContext) -> Iterator[Message]:
+        """Stream as told, and hear a word after each message."""
+        for told in stream(next(requests), context):
+            yield told
+            asked.append(next(requests))
+
+    read = message_factory.GetMessageClass(method.input_type).FromString
+    write = message_factory.GetMessageClass(method.output_type).SerializeToString
+    if method.client_streaming:
+        return grpc.stream_stream_rpc_method_handler(converse, request_deserializer=read, response_serializer=write)
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(stream, request_deserializer=read, response_serializer=write)
+    return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=read, response_serializer=write)
 
 
 @contextmanager

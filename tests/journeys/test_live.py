@@ -1,7 +1,9 @@
 """An administrator follows elevations as they happen, while the server is killed and started again: none is missed."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -33,11 +35,19 @@ def seen(house: Installation, name: str) -> list[str]:
     return [json.loads(line)["decided"]["user"] for line in lines if line.endswith("\n")]
 
 
+def _consumers(house: Installation) -> int:
+    """Return how many consumers the server remembers."""
+    with closing(sqlite3.connect(house.data_dir / "reporting.db")) as connection:
+        return int(connection.execute("SELECT count(*) FROM reporting_consumer").fetchone()[0])
+
+
 def test_everything_is_followed_once_over_a_server_that_is_killed(house: Installation) -> None:
     note = house.folder / "cursor"
     house.start("all", "epm", "report", "tail", "--cursor-file", note, "--output", "json")
+    house.start("siem", "epm", "report", "tail", "--consumer", "siem", "--output", "json")
     house.start("one-alone", "epm", "report", "tail", "--device", "one", "--output", "json")
     house.wait_for("the beginning", note.exists)
+    house.wait_for("the consumer", lambda: _consumers(house) == 1)
     house.elevate("one", "anna", "/usr/bin/id")
     house.elevate("two", "berta", "/usr/bin/id")
     house.wait_for("two attempts", lambda: len(seen(house, "all")) == 2)
@@ -52,6 +62,8 @@ def test_everything_is_followed_once_over_a_server_that_is_killed(house: Install
     assert set(seen(house, "all")) == everybody
     house.wait_for("those of one device", lambda: len(seen(house, "one-alone")) == 6)
     assert seen(house, "one-alone") == ["anna", *(f"carla{number}" for number in range(5))]
+
+    house.wait_for("what is handed over", lambda: set(seen(house, "siem")) == everybody)
 
     house.wait_for("the cursor", lambda: note.read_text(encoding="utf-8").strip())
     house.programs.pop("all").end()

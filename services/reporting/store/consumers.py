@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from services._chassis.db import Database
 from services.reporting.model.live import Cursor
 from services.reporting.store.tables import CONSUMER
+from services.reporting.store.unbroken import unbroken
 
 _C = CONSUMER.c
 _PLACE = (_C.position, _C.journal_key, _C.seq)
@@ -16,6 +17,7 @@ class SqlConsumers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @unbroken
     async def committed(self, principal: str, name: str) -> Cursor | None:
         """Return the cursor up to which a consumer keeps everything safe; None for one that is new."""
         asked = sa.select(*_PLACE).where(_C.principal == principal, _C.name == name)
@@ -23,6 +25,7 @@ class SqlConsumers:
             row = (await tx.execute(asked)).one_or_none()
         return None if row is None else Cursor(*row)
 
+    @unbroken
     async def commit(self, principal: str, name: str, cursor: Cursor) -> None:
         """Remember a cursor durably; one that is behind what is remembered changes nothing."""
         behind = sa.tuple_(*_PLACE) < sa.tuple_(*map(sa.literal, cursor))

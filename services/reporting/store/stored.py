@@ -11,6 +11,7 @@ from services.reporting.model.live import Cursor, Passage
 from services.reporting.model.reports import Question
 from services.reporting.store.attempts import conditions, elevation_of, shown
 from services.reporting.store.tables import ATTEMPT
+from services.reporting.store.unbroken import unbroken
 
 MOST_ATTEMPTS = 100
 """Attempts that are read in one go: with their evidence they may be large."""
@@ -36,10 +37,12 @@ class SqlStored:
         self._most_positions = most_positions
         self._reading = asyncio.Semaphore(MOST_READS)
 
+    @unbroken
     async def newest(self) -> int:
         """Return the position up to which everything is there."""
         return await self._database.current_revision()
 
+    @unbroken
     async def before(self, question: Question) -> Cursor:
         """Return the cursor before the first attempt of the question's span of time; behind everything where none is."""
         start = question.filter.occurred_from
@@ -50,6 +53,7 @@ class SqlStored:
             position = (await tx.execute(first)).scalar()
             return Cursor.behind(await tx.current_revision()) if position is None else Cursor(position)
 
+    @unbroken
     async def passage(self, question: Question, cursor: Cursor) -> Passage:
         """Return the next attempts behind the cursor, as many as one message takes."""
         async with self._reading, self._database.read() as tx:

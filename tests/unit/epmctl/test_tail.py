@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.elevation.v1 import event_pb2, rules_pb2
-from epm.reporting.v1 import reports_pb2
+from epm.reporting.v1 import export_pb2, reports_pb2
 from epmctl.commands import tail
 from services._chassis.errors import DeniedError, InvalidError, Problem, UnavailableError
 from tests.builders.console import Console
@@ -161,3 +161,31 @@ def test_a_cursor_file_that_cannot_be_used_is_told_in_a_line(
         outcome = console.run("report", "tail", "--cursor-file", str(path))
         assert (outcome.code, outcome.err.count("\n")) == (1, 1)
     assert console.run("report", "tail", "--limit", "1", "--cursor-file", "x").code == 2
+
+
+def handed(cursor: str, *attempts: int) -> export_pb2.ExportEventsResponse:
+    return export_pb2.ExportEventsResponse(cursor=cursor, elevations=map(elevation, attempts))
+
+
+def test_a_consumer_acknowledges_what_was_printed_and_comes_back_by_its_name(
+    console: Console, server: FakeServer
+) -> None:
+    enough = DeniedError("enough")
+    server.streams(
+        export_pb2.ExportEventsRequest,
+        [handed("1.0.0"), handed("2.0.0", 1), ENDED],
+        [handed("2.0.0"), handed("3.0.0", 2, 3), enough],
+    )
+    outcome = console.run("report", "tail", "--consumer", "siem", "--user", "alice", "--output", "json")
+    assert [json.loads(line)["attemptId"] for line in outcome.out.splitlines()] == ["a1", "a2", "a3"]
+    assert (outcome.code, "enough" in outcome.err) == (1, True)
+    hello = export_pb2.ExportEventsRequest(
+        hello=export_pb2.ExportHello(consumer="siem", filter=reports_pb2.ElevationFilter(users=["alice"]))
+    )
+    acks = [export_pb2.ExportEventsRequest(ack=export_pb2.ExportAck(cursor=f"{number}.0.0")) for number in (1, 2, 2, 3)]
+    assert server.requests(export_pb2.ExportEventsRequest) == [hello, *acks[:2], hello, *acks[2:]]
+
+
+@pytest.mark.parametrize("other", [("--from-now",), ("--cursor-file", "x"), ("--limit", "1")])
+def test_a_consumer_begins_where_it_was_and_nowhere_else(console: Console, other: tuple[str, ...]) -> None:
+    assert console.run("report", "tail", "--consumer", "siem", *other).code == 2
