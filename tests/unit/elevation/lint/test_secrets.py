@@ -1,7 +1,6 @@
 """What looks like a secret in a command line, and what does not."""
 
 import shlex
-from time import process_time
 
 import pytest
 
@@ -115,12 +114,12 @@ def test_of_some_programs_an_option_takes_nothing_but_a_password(program: str, w
 @pytest.mark.parametrize(
     "part", ["-", "a", "password", "a.", "-eyJ", "://a", "a b ", "--x=y ", "bearer ", "a@", "SG.", "pw.=", "a:b@c://"]
 )
-def test_a_line_of_the_greatest_length_is_read_in_no_time(part: str) -> None:
-    line = (part * 8192)[:8192]
-    begun = process_time()
+def test_a_line_far_beyond_the_greatest_length_is_read_to_its_end(part: str) -> None:
+    line = (part * 500_000)[
+        :500_000
+    ]  # what grows with the square of the length would not end within the limit of a test
     secret_in([line], "tool")
     secret_in(line.split(), "tool")
-    assert process_time() - begun < 1
 
 
 @pytest.mark.parametrize(
