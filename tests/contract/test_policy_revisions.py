@@ -188,15 +188,17 @@ async def test_every_change_adds_its_revisions_and_none_is_ever_altered(database
             assert (await tx.execute(sa.text("SELECT count(*) FROM policy_audit"))).scalar_one() == len(known)
 
 
-async def test_the_audit_record_tells_of_rollbacks_and_of_what_came_as_code(database_url: str) -> None:
+async def test_the_audit_record_tells_of_rollbacks_of_originals_and_of_what_came_as_code(database_url: str) -> None:
     async with policy_database(database_url) as database:
         at = desk_at(SqlStore(database))
         await applied(at, settings_policy())
         await applied(at, settings_policy(enabled=False), as_code=True)
         await rolled_back(at, SettingsPolicy, "workstations", 1)
+        await duplicate(at)
         async with database.read() as tx:
-            found = await tx.execute(sa.select(AUDIT.c.details).order_by(AUDIT.c.sequence))
-            assert list(found.scalars()) == ["{}", '{"as_code":"true"}', '{"rolled_back_to":"1"}']
+            found = list((await tx.execute(sa.select(AUDIT.c.details).order_by(AUDIT.c.sequence))).scalars())
+        assert found[:3] == ["{}", '{"as_code":"true"}', '{"rolled_back_to":"1"}']
+        assert found[3:] == ['{"duplicate_of":"workstations"}']
 
 
 async def test_a_call_about_more_than_a_database_can_be_asked_for_at_once_is_refused_with_the_limit(

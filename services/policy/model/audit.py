@@ -25,3 +25,5 @@ def _details(change: Change[Content]) -> Iterator[tuple[str, str]]:
         yield "rolled_back_to", str(change.rolled_back_to)
     if change.as_code:
         yield "as_code", "true"
+    if change.duplicate_of:
+        yield "duplicate_of", change.duplicate_of

@@ -114,6 +114,8 @@ class Change(Generic[Content]):
     rolled_back_to: int = 0
     """Change whose content was taken up again; 0 where none was."""
     as_code: bool = False
+    duplicate_of: str = ""
+    """Name of the object that this one began as a duplicate of; empty where it did not."""
 
     @property
     def subject(self) -> Stored[Content]:

@@ -76,7 +76,7 @@ async def duplicate_object(
     known = Known({}, nameable(found, like, [author.permit]), means.most_rules)
     if problems := [*problems_of(means, draft, known), *await twin_problems(work, draft.kind, [draft])]:
         raise InvalidError([_of_duplicate(problem) for problem in problems])
-    return await _create(work, draft, tags=tags, author=author)
+    return await _create(work, draft, tags=tags, author=author, duplicate_of=name)
 
 
 async def update_object(work: Work, means: Means, draft: Draft[Content], *, author: Author) -> Written[Content]:
@@ -123,11 +123,13 @@ async def delete_object(work: Work, kind: type[Content], name: str, *, etag: str
     await erase(work, existing, author)
 
 
-async def _create(work: Work, draft: Draft[Content], *, tags: frozenset[str], author: Author) -> Written[Content]:
+async def _create(
+    work: Work, draft: Draft[Content], *, tags: frozenset[str], author: Author, duplicate_of: str = ""
+) -> Written[Content]:
     if draft.content.name in await work.find(draft.kind, [draft.content.name]):
         raise ConflictError(f"the name of {draft.title} is taken; choose another name")
     wanted = revised(draft, None, tags=tags, actor=author.principal, now=author.now)
-    kept = await write(work, None, wanted, author)
+    kept = await write(work, None, wanted, author, duplicate_of=duplicate_of)
     return Written(kept, (Edit(None, kept),))
 
 

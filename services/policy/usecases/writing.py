@@ -15,6 +15,7 @@ async def write(
     *,
     rolled_back_to: int = 0,
     as_code: bool = False,
+    duplicate_of: str = "",
 ) -> Stored[Content]:
     """Write the object and return it as it is kept; what devices get of it has a new revision only if that changed.
 
@@ -40,6 +41,7 @@ async def write(
         reason=author.reason,
         rolled_back_to=rolled_back_to,
         as_code=as_code,
+        duplicate_of=duplicate_of,
     )
     await work.save(change)
     return kept
