@@ -18,11 +18,11 @@ import click
 from google.protobuf.descriptor import Descriptor
 
 from epm.reporting.v1 import reports_pb2
-from epmctl.client import logged_in
+from epmctl.client import Client, logged_in
 from epmctl.errors import CommandError
 from epmctl.output import Plain, Record, to_json
 from epmctl.reportfilter import filter_options
-from epmctl.reportlists import LIST_REPORTS, ListReport, entries
+from epmctl.reportlists import LIST_REPORTS, ListReport, entries, reports_of
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}")
 """What a text begins with that a spreadsheet may take for a formula."""
@@ -31,6 +31,7 @@ _WHOLE: Final = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duratio
 """Messages that are one value."""
 
 _TELL_EVERY: Final = 1000
+_BAR: Final = 30
 
 
 @click.command()
@@ -42,7 +43,10 @@ def export(report: str, asked: reports_pb2.ElevationFilter, file: Path, form: st
     """Write all of REPORT to FILE (-: standard output), as CSV or as JSON lines."""
     shown = LIST_REPORTS[report]
     with logged_in() as client, _opened(file) as out:
-        _WRITERS[form](out, shown, _counted(entries(client, shown, asked, None), report))
+        live = sys.stderr.isatty()
+        total = _total(client, asked) if live and report == "elevations" else None
+        found = entries(client, shown, asked, None)
+        _WRITERS[form](out, shown, progressing(found, report, total) if live else found)
 
 
 def _write_csv(out: TextIO, shown: ListReport, found: Iterable[Record]) -> None:
@@ -89,16 +93,27 @@ def _cell(value: Plain) -> str:
     return to_json(value)
 
 
-def _counted(found: Iterator[Record], report: str) -> Iterator[Record]:
-    """Say on a terminal how many entries were written."""
-    live = sys.stderr.isatty()
+def progressing(found: Iterator[Record], report: str, total: int | None) -> Iterator[Record]:
+    """Say on a terminal how many entries were written, of how many if that is known, in a bar that is drawn over and over."""
     number = 0
     for number, record in enumerate(found, 1):
         yield record
-        if live and number % _TELL_EVERY == 0:
-            click.echo(f"\r{number} {report}", nl=False, err=True)
-    if live:
-        click.echo(f"\r{number} {report}", err=True)
+        if number % _TELL_EVERY == 0:
+            click.echo(f"\r{_bar(number, total)}{number} {report}", nl=False, err=True)
+    click.echo(f"\r{_bar(number, None if total is None else number)}{number} {report}", err=True)
+
+
+def _bar(number: int, total: int | None) -> str:
+    if total is None:
+        return ""
+    done = min(_BAR * number // max(total, 1), _BAR) if total else _BAR
+    return f"[{'#' * done}{'.' * (_BAR - done)}] "
+
+
+def _total(client: Client, asked: reports_pb2.ElevationFilter) -> int:
+    """Ask how many attempts there are, to tell how far an export is."""
+    request = reports_pb2.SummarizeElevationsRequest(filter=asked)
+    return client.call(reports_of(client).SummarizeElevations, request).total
 
 
 @contextmanager

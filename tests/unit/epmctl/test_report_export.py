@@ -10,6 +10,7 @@ import pytest
 
 from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import reports_pb2
+from epmctl.commands import reportexport
 from services._chassis.errors import UnavailableError
 from tests.builders.console import Console
 from tests.fakes.server import FakeServer
@@ -103,3 +104,10 @@ def test_a_place_that_cannot_be_written_is_told_in_a_line(console: Console, serv
     outcome = console.run("report", "export", "elevations", str(tmp_path / "no" / "out"), "--format", "csv")
     assert (outcome.code, outcome.err.count("\n")) == (1, 1)
     assert "cannot be written" in outcome.err
+
+
+def test_a_long_export_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    for total, bar in ((4000, "[#######.......................] "), (None, "")):
+        assert len(list(reportexport.progressing(iter([{}] * 1500), "elevations", total))) == 1500
+        end = "" if total is None else f"[{'#' * 30}] "
+        assert capsys.readouterr().err == f"\r{bar}1000 elevations\r{end}1500 elevations\n"
