@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 import uuid_utils
 from grpc.aio import Channel, Server
@@ -81,17 +82,13 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     reporter, used = _reporters(book, deliveries, device, clock, is_open=streams.is_open, catch_up=catch_up)
     preparer, process = Preparer(streams, writer, clock), secrets.token_hex(PROCESS_BYTES)
     presence = await _presence(SqlHolders(database, process), clock, streams, reporter)
-    tell = partial(_tell, book, preparer, reporter)
-    corpus.on_change += [tell, used.wake]
-    directory.on_identity += [reporter.retell, partial(_cut, streams, directory)]
-    directory.on_change.append(tell)
-    directory.on_connect += [reporter.forget, used.wake]
+    news = partial(_tell, book, preparer, reporter)
+    _spread(news, corpus, directory, streams, reporter=reporter, used=used)
     bundles, pictures = SqlBundles(database), SqlPictures(database)
     linting = _lint_desk(partial(newest_corpus, store, book, corpus.at_least), directory, clock)
     means = Means(directories=directory, linting=linting, most_rules=settings.max_rules_per_policy)
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
-    rollouts = RolloutServicer(convergence, feed, access, now=clock.now)
     sightings = SightingReporter(SightingReports(device), monotonic=clock.monotonic)
     agents = PolicyStreamServicer(
         partial(_admitted, corpus, directory, sightings.saw),
@@ -100,10 +97,6 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         manners=_manners(settings, clock, speaker=speaker, reporter=reporter, sightings=sightings, writer=writer),
     )
 
-    async def close() -> None:
-        for part in (linting, writer, presence, refused, audit, rbac, device, deliveries, database):
-            await part.close()
-
     return ServiceParts(
         name=SERVICE,
         access=access,
@@ -111,7 +104,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         audit=audit,
         public=[
             *_authoring(store, means, DeliveryStates(book, deliveries, bundles, clock), access, now=clock.now),
-            partial(rollouts_pb2_grpc.add_RolloutServiceServicer_to_server, rollouts),
+            _rollouts(convergence, feed, access, now=clock.now),
             _analysis(Drafting(store, book, corpus.at_least, means), linting, book, deliveries, clock=clock),
         ],
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
@@ -121,8 +114,38 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             *(part.worker() for part in (reporter, used, sightings, bundles, refused, presence)),
         ],
         on_drain=[streams.drain, feed.close],
-        close=close,
+        close=partial(_close, linting, writer, presence, refused, audit, rbac, device, deliveries, database),
     )
+
+
+class _Closed(Protocol):
+    async def close(self) -> None: ...
+
+
+async def _close(*parts: _Closed) -> None:
+    """Close one part after the other."""
+    for part in parts:
+        await part.close()
+
+
+class _News(Protocol):
+    def __call__(self, devices: Iterable[str] | None = None, /) -> None: ...
+
+
+def _spread(
+    tell: _News,
+    corpus: CorpusFollower,
+    directory: DirectoryWatch,
+    streams: OpenStreams,
+    *,
+    reporter: SettingsReporter,
+    used: UsedGroupsReporter,
+) -> None:
+    """Have everybody hear of new policies and of new devices and groups."""
+    corpus.on_change += [tell, used.wake]
+    directory.on_identity += [reporter.retell, partial(_cut, streams, directory)]
+    directory.on_change.append(tell)
+    directory.on_connect += [reporter.forget, used.wake]
 
 
 def _lint_desk(newest: Newest, directory: DirectoryWatch, clock: Clock) -> LintDesk:
@@ -139,6 +162,14 @@ def _authoring(
         partial(policies_pb2_grpc.add_PolicyServiceServicer_to_server, policies),
         partial(revisions_pb2_grpc.add_RevisionServiceServicer_to_server, revisions),
     ]
+
+
+def _rollouts(
+    convergence: Convergence, feed: PictureFeed, access: AccessControl, *, now: Callable[[], datetime]
+) -> Callable[[Server], None]:
+    """Return what puts the servicer of rollouts on a server."""
+    rollouts = RolloutServicer(convergence, feed, access, now=now)
+    return partial(rollouts_pb2_grpc.add_RolloutServiceServicer_to_server, rollouts)
 
 
 def _reporters(
