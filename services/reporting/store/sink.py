@@ -153,7 +153,9 @@ class DurableSink:
         return _number(self._driver.fetch(_NEXT_REVISION, ())[0][0])
 
     def _write(self, batches: Sequence[Batch], stored: int) -> list[tuple[Rejection, ...]]:
-        keys = {name: self._journal(name)[0] for name in {name_of(batch) for batch in batches if batch.seqs()}}
+        # In the order of arrival: new journals are numbered by it, and attempts are read along by that number.
+        named = dict.fromkeys(name_of(batch) for batch in batches if batch.seqs())
+        keys = {name: self._journal(name)[0] for name in named}
         batches = self._without_purged(batches)
         rows = rows_of(batches, keys, stored)
         rejections = [[Rejection(letter.seq, letter.reason) for letter in batch.dead_letters] for batch in batches]
