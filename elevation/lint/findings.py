@@ -31,7 +31,7 @@ class Finding:
     """Something that lint finds; `why` and `remedy` stand in the catalogue under `check`."""
 
     check: str
-    """`L1` to `L30`, `D22` or `D23`."""
+    """`L1` to `L31`, `D22` or `D23`."""
     severity: Severity
     subject: Subject
     path: str

@@ -94,7 +94,7 @@ async def apply_groups(
 async def delete_group(store: Store, name: str, *, permit: Permit, standing: Standing, now: datetime) -> int:
     """Delete a group and return the directory's revision after it.
 
-    Raises NotFoundError, DeniedError, and StateError while another group nests it.
+    Raises NotFoundError, DeniedError, and StateError while another group nests it, or policies include or exclude it.
     """
     async with store.transaction() as work:
         group = visible_group((await work.groups.many([name])).get(name), permit)
@@ -104,11 +104,25 @@ async def delete_group(store: Store, name: str, *, permit: Permit, standing: Sta
                 f'"{name}" is nested by {await shown(work, standing, parents)}; take it out of there first',
                 reason="GROUP_NESTED",
             )
+        if name in (await work.groups.used()).names:
+            raise _in_use(name)
         revision = await work.next_revision()
         await work.groups.save(replace(group, members=(), groups=(), filter="", deleted=True, revision=revision))
         entry = AuditEntry(action="group_deleted", target_kind="group", target=name, before=group.shown())
         await work.audit(entry, now=now)
     return revision
+
+
+def _in_use(name: str) -> StateError:
+    """Refuse to delete a group that policies name: an exclude that goes with it would let a policy reach more than before.
+
+    Which policies those are may not be for the caller's eyes; the policy service tells each what they may see.
+    """
+    return StateError(
+        f'policies include or exclude "{name}"; take it out of them first: their lists filter by \'assigned = "{name}" OR'
+        f' excluded = "{name}"\'; what was saved a moment ago may still count here',
+        reason="GROUP_IN_USE",
+    )
 
 
 def _refuse_strangers(check: Check) -> None:

@@ -119,6 +119,10 @@ def _assigned(stored: Facts) -> list[Value]:
     return [target.group for target in assignments_of(stored.content).include]
 
 
+def _excluded(stored: Facts) -> list[Value]:
+    return [target.group for target in assignments_of(stored.content).exclude]
+
+
 def _of_settings(stored: Facts) -> Iterator[SettingsPolicy]:
     if isinstance(stored.content, SettingsPolicy):
         yield stored.content
@@ -144,6 +148,7 @@ _COMMON: tuple[Field[Facts], ...] = (
     Field("revision", Kind.NUMBER, lambda stored: [stored.about.revision]),
 )
 _ASSIGNED: Field[Facts] = Field("assigned", Kind.MANY, _assigned)
+_EXCLUDED: Field[Facts] = Field("excluded", Kind.MANY, _excluded)
 _SETTINGS: tuple[Field[Facts], ...] = (
     Field("enabled", Kind.BOOLEAN, lambda stored: [policy.enabled for policy in _of_settings(stored)]),
     Field(
@@ -153,6 +158,7 @@ _SETTINGS: tuple[Field[Facts], ...] = (
         _words(DefaultResponse),
     ),
     _ASSIGNED,
+    _EXCLUDED,
 )
 _RULES: tuple[Field[Facts], ...] = (
     Field(
@@ -167,6 +173,7 @@ _RULES: tuple[Field[Facts], ...] = (
     ),
     Field("certificate", Kind.MANY, lambda stored: certificates_named(stored.content)),
     _ASSIGNED,
+    _EXCLUDED,
 )
 _CERTIFICATES: tuple[Field[Facts], ...] = (
     Field("subject", Kind.TEXT, lambda stored: [held.certificate.subject for held in _of_certificate(stored)]),

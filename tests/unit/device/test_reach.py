@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from elevation.model import GroupType
-from services._chassis.errors import DeniedError
+from services._chassis.errors import DeniedError, StateError
 from services._chassis.permits import Permit
 from services.device.model.devices import Ownership
 from services.device.model.groups import GroupDraft
@@ -105,14 +105,29 @@ async def test_whom_policies_reach_is_not_changed_by_who_may_not_assign_there(
     assert (refused.value.reason, store.kept) == ("GRANT_EXCEEDS_OWN_RIGHTS", before)
 
 
-@changes
+kept = [(name, *pair) for name, pair in CHANGES.items() if name != "a group deleted"]
+
+
+@pytest.mark.parametrize(("change", "group"), [each[1:] for each in kept], ids=[each[0] for each in kept])
 async def test_whom_policies_reach_is_changed_by_who_may_assign_there(change: Change, group: str) -> None:
     await change(await store_with(), assigning(group))
 
 
-@every_change
+@pytest.mark.parametrize("change", [each[1] for each in kept], ids=[each[0] for each in kept])
 async def test_an_owner_changes_everything(change: Change) -> None:
     await change(await store_with(), FREE)
+
+
+@pytest.mark.parametrize("standing", [FREE, assigning("kiosks")], ids=["an owner", "who may assign there"])
+async def test_a_group_that_policies_name_is_deleted_by_nobody(standing: Standing) -> None:
+    store = await store_with()
+    before = store.kept
+    with pytest.raises(StateError, match='policies include or exclude "kiosks"; take it out of them first') as refused:
+        await deleting("kiosks")(store, standing)
+    assert (refused.value.reason, store.kept) == ("GROUP_IN_USE", before)
+    await keep(store, UsedGroups(USED.revision + 1))
+    await deleting("kiosks")(store, standing)
+    assert store.kept.groups["kiosks"].deleted
 
 
 @every_change

@@ -9,6 +9,7 @@ import pytest
 from elevation.model import (
     DefaultResponse,
     ElevationType,
+    Exclude,
     Include,
     Platform,
     ReusableCertificate,
@@ -61,7 +62,7 @@ RULES = replace(
         "tools",
         rule("a", reusable="vendor"),
         replace(rule("b"), elevation_type=ElevationType.DENY, arguments=None),
-        assignments=replace(included(), include=(Include("developers", 'os = "linux"'),)),
+        assignments=replace(included(), include=(Include("developers", 'os = "linux"'),), exclude=(Exclude("guests"),)),
     ),
     platform=Platform.LINUX,
 )
@@ -79,6 +80,7 @@ RULES = replace(
         (RULES, "elevationType = DENY AND elevationType : USER_CONFIRMED AND elevationType != AUTOMATIC"),
         (RULES, "certificate = vendor AND certificate : vendor AND certificate:*"),
         (RULES, "assigned = developers"),
+        (RULES, "excluded = guests AND excluded != developers"),
         (reusable(), f'subject = "{reusable().certificate.subject}"'),
         (reusable(), f'issuer : "{reusable().certificate.issuer[:6]}"'),
         (reusable(), f"fingerprint = {fingerprint_of(reusable().certificate)}"),

@@ -26,7 +26,7 @@ from epm.access.v1 import objects_pb2 as epm_dot_access_dot_v1_dot_objects__pb2
 from epm.access.v1 import options_pb2 as epm_dot_access_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65pm/device/v1/groups.proto\x12\repm.device.v1\x1a\x1b\x65pm/access/v1/objects.proto\x1a\x1b\x65pm/access/v1/options.proto\"\xa5\x01\n\x05Group\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12&\n\x04type\x18\x03 \x01(\x0e\x32\x18.epm.device.v1.GroupType\x12\x0f\n\x07members\x18\x04 \x03(\t\x12\x0e\n\x06\x66ilter\x18\x05 \x01(\t\x12\x12\n\nscope_tags\x18\x06 \x03(\t\x12\x0e\n\x06groups\x18\x07 \x03(\t\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\"\x1f\n\x0fGetGroupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x10GetGroupResponse\x12#\n\x05group\x18\x01 \x01(\x0b\x32\x14.epm.device.v1.Group\":\n\x11ListGroupsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x12ListGroupsResponse\x12$\n\x06groups\x18\x01 \x03(\x0b\x32\x14.epm.device.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x82\x01\n\x12\x41pplyGroupsRequest\x12$\n\x06groups\x18\x01 \x03(\x0b\x32\x14.epm.device.v1.Group\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12/\n\x08\x65xpected\x18\x03 \x03(\x0b\x32\x1d.epm.access.v1.ExpectedObject\"H\n\x0c\x41ppliedGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1a.epm.device.v1.ApplyAction\"^\n\x13\x41pplyGroupsResponse\x12+\n\x06groups\x18\x01 \x03(\x0b\x32\x1b.epm.device.v1.AppliedGroup\x12\x1a\n\x12\x64irectory_revision\x18\x02 \x01(\x04\"\"\n\x12\x44\x65leteGroupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x13\x44\x65leteGroupResponse\x12\x1a\n\x12\x64irectory_revision\x18\x01 \x01(\x04\"m\n\x0bGroupMember\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12+\n\x04kind\x18\x03 \x01(\x0e\x32\x1d.epm.device.v1.MembershipKind\x12\x10\n\x08\x62y_group\x18\x04 \x01(\t\"N\n\x17ListGroupMembersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x18ListGroupMembersResponse\x12+\n\x07members\x18\x01 \x03(\x0b\x32\x1a.epm.device.v1.GroupMember\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*S\n\tGroupType\x12\x1a\n\x16GROUP_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11GROUP_TYPE_DEVICE\x10\x01\x12\x13\n\x0fGROUP_TYPE_USER\x10\x02*{\n\x0b\x41pplyAction\x12\x1c\n\x18\x41PPLY_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41PPLY_ACTION_CREATED\x10\x01\x12\x18\n\x14\x41PPLY_ACTION_UPDATED\x10\x02\x12\x1a\n\x16\x41PPLY_ACTION_UNCHANGED\x10\x03*\x84\x01\n\x0eMembershipKind\x12\x1f\n\x1bMEMBERSHIP_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16MEMBERSHIP_KIND_LISTED\x10\x01\x12\x19\n\x15MEMBERSHIP_KIND_FOUND\x10\x02\x12\x1a\n\x16MEMBERSHIP_KIND_NESTED\x10\x03\x32\xa4\x04\n\x0cGroupService\x12\x61\n\x08GetGroup\x12\x1e.epm.device.v1.GetGroupRequest\x1a\x1f.epm.device.v1.GetGroupResponse\"\x14\x8a\xb5\x18\x10\n\x01\x02\x12\x0bgroups.read\x12g\n\nListGroups\x12 .epm.device.v1.ListGroupsRequest\x1a!.epm.device.v1.ListGroupsResponse\"\x14\x8a\xb5\x18\x10\n\x01\x02\x12\x0bgroups.read\x12y\n\x10ListGroupMembers\x12&.epm.device.v1.ListGroupMembersRequest\x1a\'.epm.device.v1.ListGroupMembersResponse\"\x14\x8a\xb5\x18\x10\n\x01\x02\x12\x0bgroups.read\x12_\n\x0b\x41pplyGroups\x12!.epm.device.v1.ApplyGroupsRequest\x1a\".epm.device.v1.ApplyGroupsResponse\"\t\x8a\xb5\x18\x05\n\x01\x02\x18\x01\x12l\n\x0b\x44\x65leteGroup\x12!.epm.device.v1.DeleteGroupRequest\x1a\".epm.device.v1.DeleteGroupResponse\"\x16\x8a\xb5\x18\x12\n\x01\x02\x12\rgroups.deleteb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65pm/device/v1/groups.proto\x12\repm.device.v1\x1a\x1b\x65pm/access/v1/objects.proto\x1a\x1b\x65pm/access/v1/options.proto\"\xa5\x01\n\x05Group\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12&\n\x04type\x18\x03 \x01(\x0e\x32\x18.epm.device.v1.GroupType\x12\x0f\n\x07members\x18\x04 \x03(\t\x12\x0e\n\x06\x66ilter\x18\x05 \x01(\t\x12\x12\n\nscope_tags\x18\x06 \x03(\t\x12\x0e\n\x06groups\x18\x07 \x03(\t\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\"\x1f\n\x0fGetGroupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x10GetGroupResponse\x12#\n\x05group\x18\x01 \x01(\x0b\x32\x14.epm.device.v1.Group\":\n\x11ListGroupsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x12ListGroupsResponse\x12$\n\x06groups\x18\x01 \x03(\x0b\x32\x14.epm.device.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb7\x01\n\x12\x41pplyGroupsRequest\x12$\n\x06groups\x18\x01 \x03(\x0b\x32\x14.epm.device.v1.Group\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12/\n\x08\x65xpected\x18\x03 \x03(\x0b\x32\x1d.epm.access.v1.ExpectedObject\x12\x17\n\x0f\x61\x63\x63\x65ss_revision\x18\x04 \x01(\x04\x12\x1a\n\x12pending_scope_tags\x18\x05 \x03(\t\"H\n\x0c\x41ppliedGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1a.epm.device.v1.ApplyAction\"^\n\x13\x41pplyGroupsResponse\x12+\n\x06groups\x18\x01 \x03(\x0b\x32\x1b.epm.device.v1.AppliedGroup\x12\x1a\n\x12\x64irectory_revision\x18\x02 \x01(\x04\"\"\n\x12\x44\x65leteGroupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x13\x44\x65leteGroupResponse\x12\x1a\n\x12\x64irectory_revision\x18\x01 \x01(\x04\"m\n\x0bGroupMember\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12+\n\x04kind\x18\x03 \x01(\x0e\x32\x1d.epm.device.v1.MembershipKind\x12\x10\n\x08\x62y_group\x18\x04 \x01(\t\"N\n\x17ListGroupMembersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x18ListGroupMembersResponse\x12+\n\x07members\x18\x01 \x03(\x0b\x32\x1a.epm.device.v1.GroupMember\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*S\n\tGroupType\x12\x1a\n\x16GROUP_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11GROUP_TYPE_DEVICE\x10\x01\x12\x13\n\x0fGROUP_TYPE_USER\x10\x02*{\n\x0b\x41pplyAction\x12\x1c\n\x18\x41PPLY_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41PPLY_ACTION_CREATED\x10\x01\x12\x18\n\x14\x41PPLY_ACTION_UPDATED\x10\x02\x12\x1a\n\x16\x41PPLY_ACTION_UNCHANGED\x10\x03*\x84\x01\n\x0eMembershipKind\x12\x1f\n\x1bMEMBERSHIP_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16MEMBERSHIP_KIND_LISTED\x10\x01\x12\x19\n\x15MEMBERSHIP_KIND_FOUND\x10\x02\x12\x1a\n\x16MEMBERSHIP_KIND_NESTED\x10\x03\x32\xa4\x04\n\x0cGroupService\x12\x61\n\x08GetGroup\x12\x1e.epm.device.v1.GetGroupRequest\x1a\x1f.epm.device.v1.GetGroupResponse\"\x14\x8a\xb5\x18\x10\n\x01\x02\x12\x0bgroups.read\x12g\n\nListGroups\x12 .epm.device.v1.ListGroupsRequest\x1a!.epm.device.v1.ListGroupsResponse\"\x14\x8a\xb5\x18\x10\n\x01\x02\x12\x0bgroups.read\x12y\n\x10ListGroupMembers\x12&.epm.device.v1.ListGroupMembersRequest\x1a\'.epm.device.v1.ListGroupMembersResponse\"\x14\x8a\xb5\x18\x10\n\x01\x02\x12\x0bgroups.read\x12_\n\x0b\x41pplyGroups\x12!.epm.device.v1.ApplyGroupsRequest\x1a\".epm.device.v1.ApplyGroupsResponse\"\t\x8a\xb5\x18\x05\n\x01\x02\x18\x01\x12l\n\x0b\x44\x65leteGroup\x12!.epm.device.v1.DeleteGroupRequest\x1a\".epm.device.v1.DeleteGroupResponse\"\x16\x8a\xb5\x18\x12\n\x01\x02\x12\rgroups.deleteb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,12 +43,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GROUPSERVICE'].methods_by_name['ApplyGroups']._serialized_options = b'\212\265\030\005\n\001\002\030\001'
   _globals['_GROUPSERVICE'].methods_by_name['DeleteGroup']._loaded_options = None
   _globals['_GROUPSERVICE'].methods_by_name['DeleteGroup']._serialized_options = b'\212\265\030\022\n\001\002\022\rgroups.delete'
-  _globals['_GROUPTYPE']._serialized_start=1185
-  _globals['_GROUPTYPE']._serialized_end=1268
-  _globals['_APPLYACTION']._serialized_start=1270
-  _globals['_APPLYACTION']._serialized_end=1393
-  _globals['_MEMBERSHIPKIND']._serialized_start=1396
-  _globals['_MEMBERSHIPKIND']._serialized_end=1528
+  _globals['_GROUPTYPE']._serialized_start=1238
+  _globals['_GROUPTYPE']._serialized_end=1321
+  _globals['_APPLYACTION']._serialized_start=1323
+  _globals['_APPLYACTION']._serialized_end=1446
+  _globals['_MEMBERSHIPKIND']._serialized_start=1449
+  _globals['_MEMBERSHIPKIND']._serialized_end=1581
   _globals['_GROUP']._serialized_start=104
   _globals['_GROUP']._serialized_end=269
   _globals['_GETGROUPREQUEST']._serialized_start=271
@@ -60,21 +60,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTGROUPSRESPONSE']._serialized_start=421
   _globals['_LISTGROUPSRESPONSE']._serialized_end=504
   _globals['_APPLYGROUPSREQUEST']._serialized_start=507
-  _globals['_APPLYGROUPSREQUEST']._serialized_end=637
-  _globals['_APPLIEDGROUP']._serialized_start=639
-  _globals['_APPLIEDGROUP']._serialized_end=711
-  _globals['_APPLYGROUPSRESPONSE']._serialized_start=713
-  _globals['_APPLYGROUPSRESPONSE']._serialized_end=807
-  _globals['_DELETEGROUPREQUEST']._serialized_start=809
-  _globals['_DELETEGROUPREQUEST']._serialized_end=843
-  _globals['_DELETEGROUPRESPONSE']._serialized_start=845
-  _globals['_DELETEGROUPRESPONSE']._serialized_end=894
-  _globals['_GROUPMEMBER']._serialized_start=896
-  _globals['_GROUPMEMBER']._serialized_end=1005
-  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_start=1007
-  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_end=1085
-  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_start=1087
-  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_end=1183
-  _globals['_GROUPSERVICE']._serialized_start=1531
-  _globals['_GROUPSERVICE']._serialized_end=2079
+  _globals['_APPLYGROUPSREQUEST']._serialized_end=690
+  _globals['_APPLIEDGROUP']._serialized_start=692
+  _globals['_APPLIEDGROUP']._serialized_end=764
+  _globals['_APPLYGROUPSRESPONSE']._serialized_start=766
+  _globals['_APPLYGROUPSRESPONSE']._serialized_end=860
+  _globals['_DELETEGROUPREQUEST']._serialized_start=862
+  _globals['_DELETEGROUPREQUEST']._serialized_end=896
+  _globals['_DELETEGROUPRESPONSE']._serialized_start=898
+  _globals['_DELETEGROUPRESPONSE']._serialized_end=947
+  _globals['_GROUPMEMBER']._serialized_start=949
+  _globals['_GROUPMEMBER']._serialized_end=1058
+  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_start=1060
+  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_end=1138
+  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_start=1140
+  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_end=1236
+  _globals['_GROUPSERVICE']._serialized_start=1584
+  _globals['_GROUPSERVICE']._serialized_end=2132
 # @@protoc_insertion_point(module_scope)

@@ -267,8 +267,12 @@ class ApplyGroupsRequest(_message.Message):
     GROUPS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     EXPECTED_FIELD_NUMBER: _builtins.int
+    ACCESS_REVISION_FIELD_NUMBER: _builtins.int
+    PENDING_SCOPE_TAGS_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """True checks everything and changes nothing."""
+    access_revision: _builtins.int
+    """Revision of the access data that the call must see, from the answer of `ApplyAccess`, so that scope tags made there are known. 0: any."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___Group]:
         """Groups."""
@@ -279,16 +283,22 @@ class ApplyGroupsRequest(_message.Message):
         and a group that the caller may not see is one that is not there.
         """
 
+    @_builtins.property
+    def pending_scope_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Scope tags that groups may be given although there are none of these names yet; only with `validate_only`."""
+
     def __init__(
         self,
         *,
         groups: _abc.Iterable[Global___Group] | None = ...,
         validate_only: _builtins.bool = ...,
         expected: _abc.Iterable[_objects_pb2.ExpectedObject] | None = ...,
+        access_revision: _builtins.int = ...,
+        pending_scope_tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "groups", b"groups", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_revision", b"access_revision", "expected", b"expected", "groups", b"groups", "pending_scope_tags", b"pending_scope_tags", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

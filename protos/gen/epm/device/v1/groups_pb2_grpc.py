@@ -114,10 +114,10 @@ class GroupServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteGroup(self, request, context):
-        """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
-        `policy_authoring.assign` over a group that policies are assigned to.
+        """Deletes a group that nothing names. A call that is repeated finds nothing. Needs `groups.delete`, and `policy_authoring.assign`
+        over a group that policies are assigned to.
         Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED; FAILED_PRECONDITION while another group nests it, and the
-        message names those.
+        message names those (GROUP_NESTED), and while policies include or exclude it (GROUP_IN_USE), as far as the policy service has told.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

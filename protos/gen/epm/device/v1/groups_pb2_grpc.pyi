@@ -61,10 +61,10 @@ class GroupServiceStub:
     type of an existing group; PERMISSION_DENIED.
     """
     DeleteGroup: _grpc.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]
-    """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
-    `policy_authoring.assign` over a group that policies are assigned to.
+    """Deletes a group that nothing names. A call that is repeated finds nothing. Needs `groups.delete`, and `policy_authoring.assign`
+    over a group that policies are assigned to.
     Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED; FAILED_PRECONDITION while another group nests it, and the
-    message names those.
+    message names those (GROUP_NESTED), and while policies include or exclude it (GROUP_IN_USE), as far as the policy service has told.
     """
 
 @_typing.type_check_only
@@ -100,10 +100,10 @@ class GroupServiceAsyncStub(GroupServiceStub):
     type of an existing group; PERMISSION_DENIED.
     """
     DeleteGroup: _aio.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]  # type: ignore[assignment]
-    """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
-    `policy_authoring.assign` over a group that policies are assigned to.
+    """Deletes a group that nothing names. A call that is repeated finds nothing. Needs `groups.delete`, and `policy_authoring.assign`
+    over a group that policies are assigned to.
     Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED; FAILED_PRECONDITION while another group nests it, and the
-    message names those.
+    message names those (GROUP_NESTED), and while policies include or exclude it (GROUP_IN_USE), as far as the policy service has told.
     """
 
 class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -166,10 +166,10 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _groups_pb2.DeleteGroupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_groups_pb2.DeleteGroupResponse, _abc.Awaitable[_groups_pb2.DeleteGroupResponse]]:
-        """Deletes a group; assignments that name it reach nobody by it. A call that is repeated finds nothing. Needs `groups.delete`, and
-        `policy_authoring.assign` over a group that policies are assigned to.
+        """Deletes a group that nothing names. A call that is repeated finds nothing. Needs `groups.delete`, and `policy_authoring.assign`
+        over a group that policies are assigned to.
         Errors: NOT_FOUND, also where the caller may not see it; PERMISSION_DENIED; FAILED_PRECONDITION while another group nests it, and the
-        message names those.
+        message names those (GROUP_NESTED), and while policies include or exclude it (GROUP_IN_USE), as far as the policy service has told.
         """
 
 def add_GroupServiceServicer_to_server(servicer: GroupServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

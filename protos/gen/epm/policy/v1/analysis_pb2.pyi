@@ -116,7 +116,7 @@ class Draft(_message.Message):
 
     @_builtins.property
     def deletions(self) -> _containers.RepeatedCompositeFieldContainer[_policies_pb2.ObjectRef]:
-        """Objects that would be deleted."""
+        """Objects that would be deleted; of the kind `Group`, too: policies that name it show what they lose."""
 
     def __init__(
         self,

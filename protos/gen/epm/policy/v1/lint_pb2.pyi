@@ -69,7 +69,7 @@ class Finding(_message.Message):
     RELATED_FIELD_NUMBER: _builtins.int
     IGNORED_BECAUSE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Identifier of the check, `L1` to `L30`, `D22` or `D23`."""
+    """Identifier of the check, `L1` to `L31`, `D22` or `D23`."""
     severity: Global___Severity.ValueType
     """How bad it is here."""
     kind: _builtins.str

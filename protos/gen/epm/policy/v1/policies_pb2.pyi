@@ -713,7 +713,7 @@ class ListSettingsPoliciesRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
     filter: _builtins.str
-    """Filter (AIP-160) over `name`, `description`, `scopeTag`, `label.KEY`, `updatedBy`, `created`, `updated`, `revision`, `enabled`, `defaultResponse`, `assigned` (a group that is included); texts match
+    """Filter (AIP-160) over `name`, `description`, `scopeTag`, `label.KEY`, `updatedBy`, `created`, `updated`, `revision`, `enabled`, `defaultResponse`, `assigned` (a group that is included), `excluded` (one that is excluded); texts match
     exactly, with `:` a part of them, `KEY:*` where there is one. Empty: all.
     """
     order_by: _builtins.str
@@ -1069,7 +1069,7 @@ class ListRulesPoliciesRequest(_message.Message):
     """`next_page_token` of the page before. Empty: the first page."""
     filter: _builtins.str
     """Filter (AIP-160) over `name`, `description`, `scopeTag`, `label.KEY`, `updatedBy`, `created`, `updated`, `revision`, `platform`, `rules` (how many),
-    `elevationType` (of any rule), `certificate` (a reusable one that a rule names), `assigned` (a group that is included); texts match
+    `elevationType` (of any rule), `certificate` (a reusable one that a rule names), `assigned` (a group that is included), `excluded` (one that is excluded); texts match
     exactly, with `:` a part of them, `KEY:*` where there is one. Empty: all.
     """
     order_by: _builtins.str
@@ -1639,6 +1639,8 @@ class ApplyPoliciesRequest(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     AS_CODE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACCESS_REVISION_FIELD_NUMBER: _builtins.int
+    PENDING_SCOPE_TAGS_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """True checks everything and changes nothing."""
     directory_revision: _builtins.int
@@ -1649,6 +1651,8 @@ class ApplyPoliciesRequest(_message.Message):
     """
     request_id: _builtins.str
     """Identifier of the call, so that it may be repeated. Empty: none."""
+    access_revision: _builtins.int
+    """Revision of the access data that the call must see, from the answer of `ApplyAccess`, so that scope tags made there are known. 0: any."""
     @_builtins.property
     def reusable_certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReusableCertificate]:
         """Reusable certificates."""
@@ -1677,6 +1681,10 @@ class ApplyPoliciesRequest(_message.Message):
     def owner(self) -> Global___OwnerLabel:
         """Label that an object to delete has to carry: what other owners keep is never deleted."""
 
+    @_builtins.property
+    def pending_scope_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Scope tags that objects may be given although there are none of these names yet; only with `validate_only`."""
+
     def __init__(
         self,
         *,
@@ -1691,10 +1699,12 @@ class ApplyPoliciesRequest(_message.Message):
         owner: Global___OwnerLabel | None = ...,
         as_code: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        access_revision: _builtins.int = ...,
+        pending_scope_tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_code", b"as_code", "deletions", b"deletions", "directory_revision", b"directory_revision", "expected", b"expected", "owner", b"owner", "pending_groups", b"pending_groups", "request_id", b"request_id", "reusable_certificates", b"reusable_certificates", "rules_policies", b"rules_policies", "settings_policies", b"settings_policies", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_revision", b"access_revision", "as_code", b"as_code", "deletions", b"deletions", "directory_revision", b"directory_revision", "expected", b"expected", "owner", b"owner", "pending_groups", b"pending_groups", "pending_scope_tags", b"pending_scope_tags", "request_id", b"request_id", "reusable_certificates", b"reusable_certificates", "rules_policies", b"rules_policies", "settings_policies", b"settings_policies", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
