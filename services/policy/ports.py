@@ -38,6 +38,18 @@ class KeptAnswer:
     recorded: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Say how much is kept of the calls of one principal."""
+
+    calls: int = 1_000
+    size: int = 32 << 20
+    """Bytes of all answers, as they are stored."""
+
+
+BOUND = Bound()
+
+
 class Requests(Protocol):
     """Know the calls that were made under identifiers of their callers'."""
 
@@ -45,8 +57,13 @@ class Requests(Protocol):
         """Return what the principal's call was answered; None if none is known under the identifier."""
         ...
 
-    async def keep(self, principal: str, request_id: str, made: KeptAnswer, *, oldest: datetime) -> None:
-        """Keep what a call was answered, in the place of what stood there; drop a few that are older than `oldest`."""
+    async def keep(
+        self, principal: str, request_id: str, made: KeptAnswer, *, oldest: datetime, bound: Bound = BOUND
+    ) -> None:
+        """Keep what a call was answered, in the place of what stood there.
+
+        A few that are older than `oldest` go, and the oldest of the principal's that are beyond the bound; never this one.
+        """
         ...
 
 

@@ -22,7 +22,7 @@ from services.policy.model.objects import (
 )
 from services.policy.model.revisions import Past, Revision
 from services.policy.model.states import DevicePolicyState, StatesWanted
-from services.policy.ports import ALL, NO_GROUPS, KeptAnswer, Selection
+from services.policy.ports import ALL, BOUND, NO_GROUPS, Bound, KeptAnswer, Selection
 
 Key = tuple[str, str]
 """Kind, as the contract spells one of it, and name."""
@@ -39,11 +39,19 @@ class MemoryRequests(dict[tuple[str, str], KeptAnswer]):
         """Return what the call was answered."""
         return self.get((principal, request_id))
 
-    async def keep(self, principal: str, request_id: str, made: KeptAnswer, *, oldest: datetime) -> None:
-        """Keep it, and drop old ones."""
+    async def keep(
+        self, principal: str, request_id: str, made: KeptAnswer, *, oldest: datetime, bound: Bound = BOUND
+    ) -> None:
+        """Keep it, and drop old ones and what is too much."""
         for key in [key for key, kept in self.items() if kept.recorded <= oldest]:
             del self[key]
+        others = {key: kept for key, kept in self.items() if key[0] == principal and key[1] != request_id}
         self[principal, request_id] = made
+        calls, size = 1, len(made.answer)
+        for key in sorted(others, key=lambda key: others[key].recorded, reverse=True):
+            calls, size = calls + 1, size + len(others[key].answer)
+            if calls > bound.calls or size > bound.size:
+                del self[key]
 
 
 class FakeLinting:
