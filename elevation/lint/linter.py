@@ -1,7 +1,7 @@
 """The door of lint: everything that is found in an estate, the worst first."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
 from elevation.lint.between import LintBetween
@@ -9,6 +9,7 @@ from elevation.lint.findings import Estate, Finding, Subject
 from elevation.lint.ignores import mark_ignored
 from elevation.lint.objects import ObjectLint
 from elevation.lint.patience import GivenUp, never, waiting
+from elevation.lint.subjects import CERTIFICATE, rule_subject
 
 _NUMBER = re.compile(r"\d+")
 _DIGITS = 4
@@ -31,15 +32,32 @@ class Linter:
     ) -> list[Finding]:
         """Find what is accepted and probably not meant; ignored findings are among them and say why.
 
-        `about` keeps to findings in which one of these policies or certificates (whatever their rules) has part. Raises
-        GaveUpError once `given_up` says so: this linter is not good for anything then.
+        `about` keeps to findings in which one of these policies or certificates (whatever their rules) has part; in what
+        is found between rules, a certificate has the part of the rules that name it. Raises GaveUpError once `given_up`
+        says so: this linter is not good for anything then.
         """
         with waiting(given_up):
-            findings = [*self._objects.lint(estate, now), *self._meetings.lint(estate, about)]
-        if about is not None:
-            wanted = {(subject.kind, subject.name) for subject in about}
-            findings = [finding for finding in findings if _has_part(finding, wanted)]
+            if about is None:
+                findings = [*self._objects.lint(estate, now), *self._meetings.lint(estate)]
+            else:
+                wanted, naming = {(subject.kind, subject.name) for subject in about}, frozenset(_naming(estate, about))
+                between = self._meetings.lint(estate, [*about, *naming])
+                findings = [finding for finding in self._objects.lint(estate, now) if _has_part(finding, wanted)]
+                findings += [found for found in between if _has_part(found, wanted) or _is_about(found, naming)]
         return worst_first(mark_ignored(findings, estate))
+
+
+def _naming(estate: Estate, about: Collection[Subject]) -> Iterator[Subject]:
+    """Name the rules that name one of the certificates: it decides which files they match."""
+    certificates = {subject.name for subject in about if subject.kind == CERTIFICATE}
+    for policy in estate.rules_policies if certificates else ():
+        for rule in policy.rules:
+            if (condition := rule.detection.certificate) is not None and condition.reusable in certificates:
+                yield rule_subject(policy, rule)
+
+
+def _is_about(finding: Finding, rules: Collection[Subject]) -> bool:
+    return any(subject in rules for subject in (finding.subject, *finding.related))
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:

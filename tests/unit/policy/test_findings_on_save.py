@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from elevation.model import (
+    CertificateCondition,
+    CertificateType,
     DefaultResponse,
     ElevationType,
     LintIgnore,
@@ -19,7 +21,7 @@ from elevation.model import (
 from epm.policy.v1 import lint_pb2, policies_pb2
 from services.policy.codec.authored import certificate_to_proto, rules_policy_to_proto, settings_policy_to_proto
 from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE
-from tests.builders.elevation import certificate
+from tests.builders.elevation import certificate, publisher
 from tests.builders.linted import Linted, base, linted, sound, told, tools
 from tests.fakes.policy_delivery import assigned, group
 
@@ -93,6 +95,23 @@ async def test_settings_policies_and_certificates_are_told_about_too(service: Li
     expired = ReusableCertificate("old", certificate("expired"))
     made = await service.call("CreateReusableCertificate", reusable_certificate=certificate_to_proto(expired))
     assert told(made.findings) == [("L6", "old", "")]
+
+
+async def test_a_certificate_that_is_renewed_is_told_what_it_does_to_rules_that_name_it(service: Linted) -> None:
+    signed: dict[str, Any] = {"file_name": "setup.exe", "file_hash": ""}
+    to = ("all-devices",)
+    given = ReusableCertificate("signer", certificate("other"))
+    made = await service.call("CreateReusableCertificate", reusable_certificate=certificate_to_proto(given))
+    by_name = CertificateCondition(CertificateType.PUBLISHER, reusable="signer")
+    await create(service, tools("naming", sound("confirmed", certificate=by_name, **signed), to=to))
+    beside = sound("approved", APPROVED, certificate=publisher(), **signed)
+    await create(service, tools("other", beside, to=to))
+    renewed = certificate_to_proto(replace(given, certificate=certificate("vendor")))
+    renewed.metadata.etag = made.reusable_certificate.metadata.etag
+    answer = await service.call("UpdateReusableCertificate", reusable_certificate=renewed)
+    assert {finding.id for finding in answer.findings} == {"L19", "L20"}
+    parts = {each.name for found in answer.findings for each in (found, *found.related)}
+    assert parts == {"naming", "other"}
 
 
 async def test_what_policies_do_to_one_another_is_told_by_the_save_that_brings_it(service: Linted) -> None:

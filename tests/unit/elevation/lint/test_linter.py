@@ -18,6 +18,7 @@ from elevation.model import (
     RulesPolicy,
 )
 from tests.builders.elevation import HASH, NOW, certificate, policy, rule
+from tests.builders.linted import tools
 
 BY_NAME = CertificateCondition(CertificateType.PUBLISHER, reusable="signer")
 NAMED = rule("r", certificate=BY_NAME, file_hash=HASH, file_path="C:\\Windows")
@@ -107,6 +108,24 @@ def test_findings_can_be_asked_for_about_some_objects() -> None:
         )
     }
     assert about == {"policy": ["L6"], "other": ["L7"], "signer": ["L6"], "nobody": []}
+
+
+def test_a_certificate_has_part_in_what_is_found_between_the_rules_that_name_it() -> None:
+    vendors = CertificateCondition(CertificateType.PUBLISHER, certificate=certificate("vendor"))
+    all_of_them, weak = ("all-devices",), rule("weak", file_path="")
+    policies = (
+        tools("naming", rule("confirmed", certificate=BY_NAME), weak, to=all_of_them),
+        tools("other", rule("automatic", ElevationType.AUTOMATIC, certificate=vendors), to=all_of_them),
+        tools("beside", *(rule(kind.value, kind, file_name="b.exe") for kind in ElevationType), to=all_of_them),
+    )
+    about, linter = [Subject("ReusableCertificate", "signer")], Linter()
+    assert linter.lint(estate(*policies, signer="other"), now=NOW, about=about) == []
+    renewed = estate(*policies, signer="vendor")
+    found = linter.lint(renewed, now=NOW, about=about)
+    assert found == Linter().lint(renewed, now=NOW, about=about)
+    assert {finding.check for finding in found} == {"L19", "L20"}
+    parts = {(each.name, each.rule) for finding in found for each in (finding.subject, *finding.related)}
+    assert parts == {("naming", "confirmed"), ("other", "automatic")}
 
 
 def test_a_rule_sets_a_check_aside_for_itself_alone() -> None:
