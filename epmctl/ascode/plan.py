@@ -91,6 +91,11 @@ class Plan:
         """Give the objects that would not stay as they are."""
         return [one for one in self.objects if one.action is not Action.UNCHANGED]
 
+    @property
+    def unchanged(self) -> frozenset[Ref]:
+        """Name the objects that would stay as they are."""
+        return frozenset(one.ref for one in self.objects if one.action is Action.UNCHANGED)
+
     def count(self, action: Action) -> int:
         """Count the objects of which this would become."""
         return sum(one.action is action for one in self.objects)

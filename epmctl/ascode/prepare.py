@@ -48,7 +48,8 @@ def prepare(
     plan = make_plan(files, live, pasts, owner=owner, prune=prune)
     requests = to_requests(documents)
     bind(requests, terms_of(plan))
-    return Prepared(plan, files, requests, Application(client, requests, documents), tuple(_notes(live)))
+    application = Application(client, requests, documents, unchanged=plan.unchanged)
+    return Prepared(plan, files, requests, application, tuple(_notes(live)))
 
 
 def reconciled(plan: Plan, outcomes: Iterable[Outcome]) -> Plan:
@@ -59,6 +60,11 @@ def reconciled(plan: Plan, outcomes: Iterable[Outcome]) -> Plan:
         action = told.get((ref[0].name, ref[1])) or Action.UNCHANGED
         objects.append(ObjectChange(ref=ref, action=action, etag="", fields=_unseen(action)))
     return replace(plan, objects=tuple(sorted(objects, key=lambda one: place_in_order(one.ref))))
+
+
+def same_already(files: Documents, live: Live) -> frozenset[Ref]:
+    """Name the objects that the server holds as files say."""
+    return make_plan(files, live, {}).unchanged
 
 
 def settled(terms: Terms, files: Documents, live: Live) -> Terms:

@@ -15,7 +15,7 @@ from epmctl.ascode.live import read_live
 from epmctl.ascode.options import owner_of, owner_options, read_documents
 from epmctl.ascode.plan import Action
 from epmctl.ascode.planfile import installation_of, read_plan, refuse_other_server
-from epmctl.ascode.prepare import Prepared, prepare, settled
+from epmctl.ascode.prepare import Prepared, prepare, same_already, settled
 from epmctl.ascode.show import said_of_drift
 from epmctl.client import Client, connected, with_fresh_token
 from epmctl.documents.load import load_texts
@@ -86,7 +86,7 @@ def _from_plan(client: Client, place: str, profile: Profile) -> Application:
     live = read_live(client, kinds_of([*files, *plan.terms.deletions]))
     requests = to_requests(documents)
     bind(requests, settled(plan.terms, files, live))
-    return Application(client, requests, documents)
+    return Application(client, requests, documents, unchanged=same_already(files, live))
 
 
 def _say(prepared: Prepared) -> None:

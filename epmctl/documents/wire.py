@@ -1,8 +1,8 @@
 """Encode documents as the requests that carry them, one for each service."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, MutableSequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from elevation.certificates import to_pem
 from elevation.codec.rules import encode_platform, encode_rule
@@ -41,6 +41,15 @@ _KEPT: Final[dict[Kind, frozenset[str]]] = {
     Kind.RoleAssignment: frozenset(),
     Kind.TrustedIssuer: frozenset(),
 }
+_Entry = TypeVar(
+    "_Entry",
+    rbac_pb2.Role,
+    rbac_pb2.PrincipalGroup,
+    rbac_pb2.RoleAssignment,
+    rbac_pb2.ScopeTag,
+    rbac_pb2.TrustedIssuer,
+    groups_pb2.Group,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,37 @@ def to_draft(requests: Requests, *, unchanged: Collection[tuple[Kind, str]] = ()
             if (Kind.Group, one.name) not in unchanged
         ],
     )
+
+
+def changing(requests: Requests, unchanged: Collection[tuple[Kind, str]]) -> Requests:
+    """Leave out of what rbac and device are asked what stays as it is, so that it needs no right.
+
+    A service that would have nothing to do is asked nothing. The policy service is told of all: it remembers what is as code
+    says.
+    """
+    access, groups = rbac_pb2.ApplyAccessRequest(), groups_pb2.ApplyGroupsRequest()
+    access.CopyFrom(requests.access)
+    groups.CopyFrom(requests.groups)
+    left = (
+        _leave_out(access.roles, Kind.Role, unchanged),
+        _leave_out(access.principal_groups, Kind.PrincipalGroup, unchanged),
+        _leave_out(access.role_assignments, Kind.RoleAssignment, unchanged),
+        _leave_out(access.scope_tags, Kind.ScopeTag, unchanged),
+        _leave_out(access.trusted_issuers, Kind.TrustedIssuer, unchanged),
+    )
+    if not any(left):
+        access.Clear()
+    if not _leave_out(groups.groups, Kind.Group, unchanged):
+        groups.Clear()
+    return Requests(access, groups, requests.policies)
+
+
+def _leave_out(entries: MutableSequence[_Entry], kind: Kind, unchanged: Collection[tuple[Kind, str]]) -> int:
+    """Take objects that stay as they are out of a request; return how many are left."""
+    for number in reversed(range(len(entries))):
+        if (kind, entries[number].name) in unchanged:
+            del entries[number]
+    return len(entries)
 
 
 def not_kept(documents: Iterable[Document]) -> Iterator[Flaw]:

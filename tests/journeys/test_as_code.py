@@ -339,3 +339,24 @@ def test_an_apply_tells_what_lint_finds_and_writes_no_group_for_policies_that_li
     assert refused.code == 2
     assert "(D23)" in refused.errors
     assert "new" not in house.names("groups")
+
+
+@pytest.mark.parametrize("scope", ["", ", scopeGroups: [all-devices, all-users], scopeTags: [default, emea]"])
+def test_what_a_manager_of_policies_exported_can_be_applied_since_nothing_of_it_changes(
+    house: House, scope: str
+) -> None:
+    house.installed.apply(DOCUMENTS)
+    members = '{role: Endpoint Privilege Manager, members: ["user:manager"]' + scope + "}"
+    house.installed.must("epm", "apply", "-f", "-", text=document("RoleAssignment", "managers", members))
+    token = house.installed.must("epm", "token", "create", "--principal", "user:manager").output.strip()
+    exported = house.installed.must("epm", "export", "-", EPM_TOKEN=token).output
+
+    planned, applied = (
+        house.installed.run("epm", word, "-f", "-", text=exported, EPM_TOKEN=token) for word in ("plan", "apply")
+    )
+    changed = house.installed.run("epm", "apply", "-f", "-", text=exported + "---" + tools("mine"), EPM_TOKEN=token)
+
+    assert (planned.code, planned.errors) == (0, "")
+    assert (applied.code, {line.split()[0] for line in applied.output.splitlines()}) == (0, {"unchanged"})
+    assert len(applied.output.splitlines()) == exported.count("apiVersion: ")
+    assert changed.code == 0, changed.errors

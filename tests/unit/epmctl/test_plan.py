@@ -22,6 +22,7 @@ from services._chassis.errors import (
 )
 from tests.builders.console import Console, Outcome
 from tests.builders.documents import GROUP, RULES, SETTINGS, document, write_documents
+from tests.builders.elevation import pem
 from tests.fakes.server import Answer, FakeServer
 
 NOON = Timestamp(seconds=1_795_435_200)
@@ -287,11 +288,53 @@ def test_a_kept_plan_that_broke_off_carries_on_where_it_was(console: Console, se
     server.on(rbac_pb2.ListScopeTagsRequest, rbac_pb2.ListScopeTagsResponse(scope_tags=[tag]))
     server.on(groups_pb2.ApplyGroupsRequest, groups_pb2.ApplyGroupsResponse())
 
+    server.asked.clear()
     again = console.run("apply", "--plan", place)
 
     assert (broken.code, again.code) == (1, 0)
     assert "applied: access; perhaps applied: groups; " in broken.err
-    assert [one.etag for one in server.requests(rbac_pb2.ApplyAccessRequest)[-1].expected] == ["t1"]
+    assert again.out.splitlines()[0] == "unchanged  ScopeTag emea"
+    assert server.requests(rbac_pb2.ApplyAccessRequest) == []
+
+
+def test_what_stays_as_it_is_needs_no_right_and_is_watched_where_others_change(
+    console: Console, server: FakeServer
+) -> None:
+    holds(server, DEVELOPERS)
+    tag = document("ScopeTag", "emea", "{}")
+    held = rbac_pb2.ListScopeTagsResponse(scope_tags=[rbac_pb2.ScopeTag(name="emea", etag="t1")])
+    server.on(rbac_pb2.ListScopeTagsRequest, held)
+    server.on(groups_pb2.ApplyGroupsRequest, DeniedError("needs groups.update"))
+    write_documents(console.folder / "documents", GROUP, SETTINGS, tag, document("ScopeTag", "apac", "{}"))
+
+    outcome = console.run("apply", "-f", console.folder / "documents")
+
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines() == [
+        "unchanged  ScopeTag emea",
+        "unchanged  Group developers",
+    ]
+    (access, _) = server.requests(rbac_pb2.ApplyAccessRequest)
+    assert [one.name for one in access.scope_tags] == ["apac"]
+    assert {(one.name, one.etag) for one in access.expected} == {("emea", "t1"), ("apac", "")}
+    pending = [one.name for one in server.requests(policies_pb2.ApplyPoliciesRequest)[0].pending_groups]
+    assert pending == ["developers"]
+
+
+def test_whoever_may_write_nothing_can_apply_what_changes_nothing(console: Console, server: FakeServer) -> None:
+    vendor = policies_pb2.ReusableCertificate(metadata=policies_pb2.Metadata(name="v", etag="9"), pem=pem("vendor"))
+    held = policies_pb2.ListReusableCertificatesResponse(reusable_certificates=[vendor])
+    server.on(policies_pb2.ListReusableCertificatesRequest, held)
+    (console.folder / "documents").mkdir()
+    exported = console.run("export", "-").out
+    (console.folder / "documents" / "all.yaml").write_text(exported, encoding="utf-8")
+    server.on(policies_pb2.ApplyPoliciesRequest, DeniedError("needs policy_authoring.update"))
+
+    planned = console.run("plan", "-f", console.folder / "documents")
+    applied = console.run("apply", "-f", console.folder / "documents")
+
+    assert (planned.code, planned.err) == (0, "")
+    assert (applied.code, applied.out) == (0, "unchanged  ReusableCertificate v\n")
 
 
 def test_a_kept_plan_for_another_server_is_not_applied(console: Console, server: FakeServer) -> None:
