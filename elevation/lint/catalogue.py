@@ -1,6 +1,6 @@
 """What there is to find: every check of lint with how bad it is, why it matters and how to mend it.
 
-The numbers are those of the reference that the product was built from; D22 and D23 are decisions without a number
+The numbers are those of the reference that the product was built from; L31, D22 and D23 are decisions without a number
 there. Checks that `elevation.checks` makes are here too: what they find is an error and saved by nobody.
 """
 
@@ -24,6 +24,9 @@ class Check:
     """Each that a finding of it may have."""
     why: str
     remedy: str
+    why_in_part: str = ""
+    """Why it is worth knowing where it holds for only some of those whom a policy reaches; such a finding is an INFO."""
+    remedy_in_part: str = ""
 
     @property
     def ignorable(self) -> bool:
@@ -172,24 +175,26 @@ _CHECKS: Final = (
     ),
     Check(
         "L19",
-        "a rule that never decides",
-        (_WARNING,),
+        "a rule that never decides, or not everywhere",
+        (_WARNING, _INFO),
         why="Another rule decides for every file that this one recognises, so it does nothing and misleads readers.",
         remedy="Remove the rule, or narrow the other one.",
+        why_in_part="Where both policies apply, the other rule decides; everywhere else this one counts.",
+        remedy_in_part="Leave it as it is if the other rule is a meant exception; if not, narrow the other rule or keep the assignments apart by excludes.",
     ),
     Check(
         "L20",
         "two rules of one rank that answer differently",
         (_WARNING,),
-        why="Neither is more specific, so the type or the name decides, which nobody meant.",
-        remedy="Make one of them more specific, or give both the same elevation type.",
+        why="Where both apply neither is more specific, so the elevation type decides, which is rarely meant.",
+        remedy="Make the one that is meant to decide more specific, give both the same elevation type, or keep their assignments apart by excludes.",
     ),
     Check(
         "L21",
         "a weak rule for users before a strong one for devices",
         (_WARNING,),
-        why="A rule that reaches its users goes before one with a hash that reaches their devices.",
-        remedy="Assign both alike, or make the rule for users as narrow as the other.",
+        why="Where both apply, a rule that reaches its users goes before one with a hash that reaches their devices.",
+        remedy="Assign both alike, or give the rule for users a hash too; leave it as it is if those users are a meant exception.",
     ),
     Check(
         "L22",
@@ -208,7 +213,7 @@ _CHECKS: Final = (
     Check(
         "L24",
         "a name that two rules have, or too many rules",
-        (_ERROR,),
+        (_ERROR, _WARNING),
         why="Reports and decisions name rules, and one long list is read by nobody.",
         remedy="Rename one of the rules, or split the policy.",
     ),
@@ -222,9 +227,11 @@ _CHECKS: Final = (
     Check(
         "L26",
         "rules for those who have elevation switched off",
-        (_WARNING,),
+        (_WARNING, _INFO),
         why="Without a settings policy that enables elevation the rules do nothing there.",
         remedy="Assign a settings policy with enabled: true to the same groups.",
+        why_in_part="The rules count only for those whom a settings policy that enables elevation reaches, too.",
+        remedy_in_part="Leave it as it is if the rest is meant to go without; if not, assign a settings policy with enabled: true to all of them.",
     ),
     Check(
         "L27",
@@ -243,9 +250,16 @@ _CHECKS: Final = (
     Check(
         "L30",
         "a script without a signature where users can write",
-        (_HIGH,),
+        (_HIGH, _WARNING),
         why="Nothing but its hash vouches for the script, and users write beside it what it loads.",
-        remedy="Sign the script and use the certificate, or move it to a folder that standard users cannot write.",
+        remedy="Sign the script and use the certificate, or give filePath a folder that standard users cannot write.",
+    ),
+    Check(
+        "L31",
+        "a group that there is not",
+        (_HIGH,),
+        why="A policy that excludes it reaches nobody at all, a Deny policy too, and an include of it brings nobody to the policy.",
+        remedy="Take the group out of the assignments, or make it again.",
     ),
     Check(
         "D22",
@@ -269,15 +283,16 @@ CATALOGUE: Mapping[str, Check] = {check.id: check for check in _CHECKS}
 def found(
     check: str, severity: Severity, subject: Subject, *, path: str, message: str, related: tuple[Subject, ...] = ()
 ) -> Finding:
-    """Make a finding; why and remedy are those of the check."""
+    """Make a finding; why and remedy are those of the check, for an INFO those of what holds in part."""
     known = CATALOGUE[check]
+    in_part = severity is Severity.INFO and known.why_in_part != ""
     return Finding(
         check=check,
         severity=severity,
         subject=subject,
         path=path,
         message=message,
-        why=known.why,
-        remedy=known.remedy,
+        why=known.why_in_part if in_part else known.why,
+        remedy=known.remedy_in_part if in_part else known.remedy,
         related=related,
     )

@@ -29,8 +29,8 @@ def find_ties(rule: Recognition, candidates: Candidates, meetings: Meetings) -> 
         Severity.WARNING,
         rule.subject,
         path=rule.path,
-        message=f"is as specific as {_others(rule, winners)} for a file that both match, and loses by its elevation "
-        f"type alone ({types})",
+        message=f"is as specific as {_others(rule, winners)} for a file that both match, and where both apply it loses "
+        f"by its elevation type alone ({types})",
         related=tuple(winner.subject for winner in winners[:MOST_RELATED]),
     )
 
@@ -46,8 +46,8 @@ def find_weak_winners(rule: Recognition, candidates: Candidates, meetings: Meeti
             Severity.WARNING,
             rule.subject,
             path=rule.path,
-            message=f"has no hash, is targeted at users, and so goes before {_others(rule, losers)}, which "
-            f"recognises the same file by its hash and is targeted at devices",
+            message=f"has no hash, is targeted at users, and so goes, where both apply, before {_others(rule, losers)}, "
+            f"which recognises the same file by its hash and is targeted at devices",
             related=tuple(loser.subject for loser in losers[:MOST_RELATED]),
         )
 

@@ -1,15 +1,21 @@
-"""Find rules for those who have elevation switched off (L26), and settings policies that disagree (L27)."""
+"""Find rules for those who have elevation switched off (L26), some or all of them, and settings policies that disagree (L27)."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations, islice
 
 from elevation.lint.catalogue import found
 from elevation.lint.findings import Finding, Severity
-from elevation.lint.meeting import Audience, Way
+from elevation.lint.meeting import Audience, Way, implies_one
+from elevation.lint.narrowing import impossible
 from elevation.lint.patience import go_on
 from elevation.lint.shadows import MOST_RELATED
 from elevation.lint.subjects import rules_subject, settings_subject
-from elevation.model import Conflict, RulesPolicy, Settings, SettingsPolicy
+from elevation.model import ALL_DEVICES, ALL_USERS, Conflict, RulesPolicy, Settings, SettingsPolicy
 from elevation.settings import duration, merge
+
+_MOST_PAIRS = 200
+"""Conditions that are compared in pairs; beyond, they are taken not to complete each other."""
 
 Audiences = Sequence[tuple[SettingsPolicy, Audience]]
 """Settings policies in the order of their names, with whom each reaches."""
@@ -20,6 +26,7 @@ def find_uncovered(policy: RulesPolicy, audience: Audience, settings: Audiences)
     enabling = [way for found_policy, across in settings if found_policy.enabled for way in across.ways]
     bare = [way for way in audience.ways if not any(_goes_with(way, other) for other in enabling)]
     if not bare:
+        yield from _covered_in_part(policy, audience, enabling)
         return
     off = [
         settings_subject(other)
@@ -37,6 +44,42 @@ def find_uncovered(policy: RulesPolicy, audience: Audience, settings: Audiences)
         message=f"no settings policy that enables elevation reaches those in {groups}{more}{switched_off}",
         related=tuple(off[:MOST_RELATED]),
     )
+
+
+def _covered_in_part(policy: RulesPolicy, audience: Audience, enabling: Sequence[Way]) -> Iterator[Finding]:
+    """Find the first include of a policy that surely or most likely reaches some without elevation, once for a policy."""
+    for way in audience.ways:
+        if who := _left_out(way, [other for other in enabling if _goes_with(way, other)]):
+            yield found(
+                "L26",
+                Severity.INFO,
+                rules_subject(policy),
+                path=f"assignments.include[{way.place}]",
+                message=f'settings policies that enable elevation reach "{way.group}", perhaps not all of it: {who}',
+            )
+            return
+
+
+def _left_out(way: Way, enabling: Sequence[Way]) -> str:
+    """Say whom the settings that go with a way leave out; blank if nobody, or if it cannot be told."""
+    if implies_one(way, enabling) or any(other.kind is not way.kind for other in enabling):
+        return ""
+    if way.members is not None:
+        listed = [other.members for other in enabling if other.members is not None]
+        left = way.members.difference(*listed) if len(listed) == len(enabling) else frozenset[str]()
+        return f"{len(left)} of its {len(way.members)} members are in none of their groups" if left else ""
+    if way.group not in (ALL_DEVICES, ALL_USERS) or _complete_each_other(enabling):
+        return ""
+    return "they are assigned to some groups, or by a filter or an exclude"
+
+
+def _complete_each_other(ways: Sequence[Way]) -> bool:
+    """Tell whether one of the ways is for those whom another one leaves out."""
+    groups = {way.group for way in ways}
+    if any(not groups.isdisjoint(way.without) for way in ways):
+        return True
+    fails = {replace(condition, holds=not condition.holds) for way in ways for condition in way.conditions}
+    return any(impossible({one, other}) for one, other in islice(combinations(fails, 2), _MOST_PAIRS))
 
 
 def find_disagreements(settings: Audiences) -> Iterator[Finding]:

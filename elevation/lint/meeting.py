@@ -1,11 +1,12 @@
 """Tell which policies can meet on one device for one user, and how each is targeted there.
 
-Who is in which group changes every day, so it is not looked at. A *way* is one include of a policy: who comes by it is
+A *way* is one include of a policy: who comes by it is
 in its group, in every group that nests that one, in all-devices and all-users; in none of the excluded groups and of
 those that they nest; and on a device that satisfies the include's filter, the filter of its group where it has one,
 not the filter of an excluded group, and for a rules policy has its platform as `os`. Two ways can be gone together
-unless a group of one is excluded by the other, or no device satisfies the conditions of both. So policies are said to
-meet wherever it is not impossible: groups without a common member today may have one tomorrow.
+unless a group of one is excluded by the other, or no device satisfies the conditions of both, or the groups are of one
+type, list their members, and have none in common today. So policies are said to meet wherever it is not impossible now;
+a group that is empty, that finds its members by a filter or that is not known may have any.
 
 The other way round, one way *implies* another if whoever comes by the first comes by the second, whatever the
 memberships are: then the group of the second is among those of the first, its exclusions are too, and no device
@@ -17,6 +18,7 @@ How a policy is targeted follows from all of its includes that hold: for users i
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from elevation.assignment import type_of
 from elevation.lint.narrowing import Condition, impossible
@@ -59,13 +61,18 @@ class Way:
         """Tell whether somebody can come by both."""
         if not self.within.isdisjoint(other.without) or not other.within.isdisjoint(self.without):
             return False
+        if self._lists_others_than(other):
+            return False
         return not impossible(self.conditions | other.conditions)
 
     def is_apart_today(self, other: "Way") -> bool:
         """Tell whether somebody comes by this way today, and surely none of them by the other one."""
         if not self.members or other.members is None or self.kind is not other.kind:
             return False
-        return self.members.isdisjoint(other.members)
+        return _are_disjoint(self.members, other.members)
+
+    def _lists_others_than(self, other: "Way") -> bool:
+        return bool(other.members) and self.is_apart_today(other)
 
 
 class GroupBook:
@@ -75,6 +82,7 @@ class GroupBook:
         self._groups = groups
         self._types = {group.name: group.type for group in groups.values()}
         self._holders: dict[str, set[str]] = {}
+        self._members: dict[str, frozenset[str] | None] = {}
         for group in groups.values():
             for nested in group.groups:
                 self._holders.setdefault(nested, set()).add(group.name)
@@ -98,9 +106,12 @@ class GroupBook:
 
     def members(self, group: str) -> frozenset[str] | None:
         """Give who is listed in a group today; None where it cannot be told."""
-        known = [self._groups.get(name) for name in (group, *self._nested(group))]
-        found = [one for one in known if one is not None and not one.filter]
-        return frozenset(member for one in found for member in one.members) if len(found) == len(known) else None
+        if group not in self._members:
+            known = [self._groups.get(name) for name in (group, *self._nested(group))]
+            found = [one for one in known if one is not None and not one.filter]
+            listed = frozenset(member for one in found for member in one.members)
+            self._members[group] = listed if len(found) == len(known) else None
+        return self._members[group]
 
     def _nested(self, group: str) -> tuple[str, ...]:
         known = self._groups.get(group)
@@ -197,6 +208,12 @@ class Row(dict[str, Meeting]):
         """Work out how the policy meets another."""
         meeting = self[other] = self._audience.meeting(self._meetings.audiences[other])
         return meeting
+
+
+@lru_cache(maxsize=4096)
+def _are_disjoint(members: frozenset[str], others: frozenset[str]) -> bool:
+    """Tell whether two groups have no member in common; large ones are asked of again and again."""
+    return members.isdisjoint(others)
 
 
 def implies_one(way: Way, others: Iterable[Way]) -> bool:

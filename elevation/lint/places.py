@@ -113,6 +113,7 @@ _WRITABLE = {
         Users
         Documents and Settings
         ProgramData
+        PROGRA~3
         Temp
         Tmp
         $Recycle.Bin
@@ -132,6 +133,7 @@ _WRITABLE = {
         Windows\System32\spool\PRINTERS
         Windows\System32\spool\SERVERS
         Windows\System32\Tasks
+        Windows\System32\Tasks_Migrated
         Windows\SysWOW64\com\dmp
         Windows\SysWOW64\FxsTmp
         Windows\SysWOW64\Tasks
@@ -154,6 +156,7 @@ _WRITABLE = {
         var/crash
         var/run/user
         media
+        mnt
         run/media
         proc
         """,

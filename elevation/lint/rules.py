@@ -8,16 +8,16 @@ programs load what lies beside them.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from elevation.checks import MAX_RULES
 from elevation.lint.arguments import lint_arguments
 from elevation.lint.catalogue import found
 from elevation.lint.findings import Finding, Severity, Subject
 from elevation.lint.places import place_of, usually_mapped
 from elevation.lint.programs import is_installer, risky_kind, takes_nearly_all
-from elevation.lint.subjects import rule_subject
+from elevation.lint.subjects import rule_subject, rules_subject
 from elevation.model import (
     CertificateType,
     ChildProcesses,
-    Detection,
     ElevationType,
     Platform,
     Rule,
@@ -42,7 +42,10 @@ class RuleInPolicy:
 
 
 def lint_rules(policy: RulesPolicy) -> Iterator[Finding]:
-    """Look at every rule of a policy by itself."""
+    """Look at every rule of a policy by itself, and at how many there are."""
+    if len(policy.rules) > MAX_RULES:
+        message = f"has {len(policy.rules)} rules; a server accepts {MAX_RULES} unless its operator allows more"
+        yield found("L24", Severity.WARNING, rules_subject(policy), path="rules", message=message)
     for number, rule in enumerate(policy.rules):
         here = RuleInPolicy(rule, policy.platform, f"rules[{number}]", rule_subject(policy, rule))
         if rule.elevation_type is ElevationType.DENY:
@@ -79,6 +82,7 @@ def _signer(here: RuleInPolicy) -> Iterator[Finding]:
 def _folder(here: RuleInPolicy) -> Iterator[Finding]:
     rule, folder = here.rule, here.rule.detection.file_path
     if not folder:
+        yield from _unsigned_script(here, Severity.WARNING, "may lie anywhere, since filePath is blank")
         automatic = rule.elevation_type is ElevationType.AUTOMATIC
         wild = has_wildcard(rule.detection.file_name) is not None
         severity = Severity.HIGH if automatic or wild else Severity.WARNING
@@ -91,9 +95,14 @@ def _folder(here: RuleInPolicy) -> Iterator[Finding]:
     writable = place_of(folder, here.platform).writable
     if writable:
         yield here.finding("L8", Severity.HIGH, "detection.filePath", _writable_message(here, writable))
-        if _is_script(rule.detection) and rule.detection.certificate is None:
-            message = f'the script "{rule.detection.file_name}" is known by its hash alone and lies where users write'
-            yield here.finding("L30", Severity.HIGH, "detection.fileName", message)
+        yield from _unsigned_script(here, Severity.HIGH, "lies where users write")
+
+
+def _unsigned_script(here: RuleInPolicy, severity: Severity, where: str) -> Iterator[Finding]:
+    detection = here.rule.detection
+    if extension(detection.file_name).casefold() == "ps1" and detection.certificate is None:
+        message = f'the script "{detection.file_name}" is known by its hash alone and {where}'
+        yield here.finding("L30", severity, "detection.fileName", message)
 
 
 def _writable_message(here: RuleInPolicy, writable: str) -> str:
@@ -156,10 +165,6 @@ def _risk(here: RuleInPolicy) -> str:
     if takes_nearly_all(detection.file_name) and not detection.file_hash:
         return "any program at all"
     return risky_kind(detection, here.platform)
-
-
-def _is_script(detection: Detection) -> bool:
-    return extension(detection.file_name).casefold() == "ps1"
 
 
 _LOOKS: tuple[Callable[[RuleInPolicy], Iterator[Finding]], ...] = (

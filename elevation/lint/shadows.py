@@ -2,7 +2,7 @@
 
 A rule is *shadowed* by another if, wherever both apply, the other one comes first in the order of rules and matches
 every file that this one matches. Where the policy of the other one reaches everybody whom this policy reaches, the rule
-never decides at all. Several rules that only together match what a rule matches are not looked for.
+never decides at all, which is a warning; elsewhere it may be an exception that is meant. Several rules that only together match what a rule matches are not looked for.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def find_shadow(rule: Recognition, candidates: Candidates, meetings: Meetings) -
     others = [shadow for shadow in shadows if shadow is not strongest]
     yield found(
         "L19",
-        Severity.WARNING,
+        Severity.WARNING if strongest.everywhere else Severity.INFO,
         rule.subject,
         path=rule.path,
         message=_message(rule, strongest),
@@ -84,5 +84,5 @@ def _message(rule: Recognition, shadow: _Shadow) -> str:
     here = other.policy.name == rule.policy.name
     kind = "Deny rule" if other.denies else "rule"
     what = f'{kind} "{other.rule.name}" of this policy' if here else f"a {kind} of another policy"
-    scope = "is never reached" if shadow.everywhere else "is not reached where that policy applies too"
+    scope = "is never reached" if shadow.everywhere else "does not decide where both policies apply"
     return f"{scope}: {what} matches every file that this one matches, and comes first because {_STEPS[shadow.step]}"

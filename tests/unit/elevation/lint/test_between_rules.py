@@ -20,6 +20,8 @@ DEVICES, USERS = "all-devices", "all-users"
 GROUPS: tuple[Mapped, ...] = (
     {"kind": "Group", "metadata": {"name": "laptops"}, "spec": {"type": "DEVICE", "members": ["l1"]}},
     {"kind": "Group", "metadata": {"name": "kiosks"}, "spec": {"type": "DEVICE", "members": ["k1"]}},
+    {"kind": "Group", "metadata": {"name": "planned"}, "spec": {"type": "DEVICE", "members": []}},
+    {"kind": "Group", "metadata": {"name": "both"}, "spec": {"type": "DEVICE", "members": ["l1", "k1"]}},
     {"kind": "Group", "metadata": {"name": "developers"}, "spec": {"type": "USER", "members": ["alice"]}},
 )
 
@@ -120,7 +122,22 @@ def test_a_rule_is_shadowed_by_policies_for_more_devices() -> None:
 def test_a_rule_is_shadowed_only_where_the_other_policy_applies() -> None:
     (finding,) = found_in("L19", rules_policy("a", rule("x", "DENY"), group="laptops"), rules_policy("b", rule("y")))
 
-    assert finding.message.startswith("is not reached where that policy applies too")
+    assert finding.message.startswith("does not decide where both policies apply: a Deny rule of another policy")
+    assert finding.severity.name == "INFO"
+    assert finding.why == "Where both policies apply, the other rule decides; everywhere else this one counts."
+    assert finding.remedy.startswith("Leave it as it is if the other rule is a meant exception")
+
+
+@pytest.mark.parametrize("check", ["L19", "L20"])
+def test_groups_that_list_no_common_member_today_have_nothing_to_do_with_each_other(check: str) -> None:
+    assert found_in(check, *_getting_in_the_way(check, "laptops", "kiosks")) == []
+    assert found_in(check, *_getting_in_the_way(check, "laptops", "planned"))
+
+
+def _getting_in_the_way(check: str, one: str, other: str) -> list[Mapped]:
+    first = rule("x", "DENY" if check == "L19" else "USER_CONFIRMED")
+    second = rule("y", "SUPPORT_APPROVED")
+    return [rules_policy("a", first, group=one), rules_policy("b", second, group=other)]
 
 
 def test_a_rule_for_users_takes_the_files_of_one_for_devices() -> None:
@@ -192,7 +209,7 @@ def test_rules_that_something_else_puts_in_order_are_not_found(pair: Pair) -> No
 def test_ties_are_found_between_policies_that_are_targeted_alike() -> None:
     one, other = rule("x"), rule("y", "SUPPORT_APPROVED")
 
-    assert found_in("L20", rules_policy("a", one, group="laptops"), rules_policy("b", other, group="kiosks"))
+    assert found_in("L20", rules_policy("a", one, group="both"), rules_policy("b", other, group="kiosks"))
     assert not found_in("L20", rules_policy("a", one, group=USERS), rules_policy("b", other, group="kiosks"))
 
 

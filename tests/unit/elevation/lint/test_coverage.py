@@ -10,6 +10,7 @@ from tests.builders.linting import Mapped, lint
 GROUPS: tuple[Mapped, ...] = (
     {"kind": "Group", "metadata": {"name": "laptops"}, "spec": {"type": "DEVICE", "members": ["l1"]}},
     {"kind": "Group", "metadata": {"name": "kiosks"}, "spec": {"type": "DEVICE", "members": ["k1"]}},
+    {"kind": "Group", "metadata": {"name": "both"}, "spec": {"type": "DEVICE", "members": ["l1", "k1"]}},
     {"kind": "Group", "metadata": {"name": "fleet"}, "spec": {"type": "DEVICE", "groups": ["laptops"]}},
     {"kind": "Group", "metadata": {"name": "planned"}, "spec": {"type": "DEVICE", "members": []}},
     {"kind": "Group", "metadata": {"name": "tagged"}, "spec": {"type": "DEVICE", "filter": "tag = x"}},
@@ -72,6 +73,50 @@ def test_rules_for_those_who_have_elevation_switched_off_are_found(policy: Mappe
     )
 
 
+IN_PART = [
+    (rules(to("all-devices")), [settings("on", to("laptops"))]),
+    (rules(to("all-devices")), [settings("on", to("tagged"))]),
+    (rules(to("all-devices")), [settings("on", to("all-devices", "tag = a"))]),
+    (rules(to("all-devices")), [settings("on", to("all-devices"), exclude=("kiosks",))]),
+    (rules(to("all-users")), [settings("on", to("developers"))]),
+    (rules(to("both")), [settings("on", to("laptops"))]),
+    (rules(to("laptops"), to("both")), [settings("on", to("laptops")), settings("off", to("kiosks"), enabled=False)]),
+    (rules(to("both"), to("all-devices")), [settings("on", to("laptops"))]),
+]
+WHOLE = [
+    (rules(to("all-devices")), [settings("on", to("all-devices"), exclude=("kiosks",)), settings("k", to("kiosks"))]),
+    (
+        rules(to("all-devices")),
+        [settings("a", to("all-devices", "tag = a")), settings("b", to("all-devices", "tag != a"))],
+    ),
+    (rules(to("all-devices"), platform="LINUX"), [settings("on", to("all-devices", "os = linux"))]),
+    (rules(to("all-devices")), [settings("a", to("laptops")), settings("b", to("all-users"))]),
+    (rules(to("both")), [settings("a", to("laptops")), settings("b", to("kiosks"))]),
+    (rules(to("both")), [settings("a", to("laptops")), settings("b", to("tagged"))]),
+]
+
+
+@pytest.mark.parametrize(("policy", "others"), IN_PART)
+def test_rules_that_settings_reach_in_part_are_worth_one_remark(policy: Mapped, others: list[Mapped]) -> None:
+    (finding,) = found_in("L26", policy, *others)
+
+    assert (finding.subject.name, finding.severity.name) == ("rules", "INFO")
+    assert "perhaps not all of it" in finding.message
+    assert finding.remedy.startswith("Leave it as it is")
+
+
+@pytest.mark.parametrize(("policy", "others"), WHOLE)
+def test_rules_that_settings_reach_together_are_not_found(policy: Mapped, others: list[Mapped]) -> None:
+    assert found_in("L26", policy, *others) == []
+
+
+def test_members_without_settings_are_counted() -> None:
+    (finding,) = found_in("L26", rules(to("laptops"), to("both")), settings("on", to("laptops")))
+
+    assert finding.path == "assignments.include[1]"
+    assert "1 of its 2 members are in none of their groups" in finding.message
+
+
 @pytest.mark.parametrize(("policy", "others"), COVERED)
 def test_rules_for_those_who_may_have_it_switched_on_are_not_found(policy: Mapped, others: list[Mapped]) -> None:
     assert found_in("L26", policy, *others) == []
@@ -125,6 +170,7 @@ def test_settings_that_differ_where_policies_meet_are_found(
         (settings("a", to("all-devices", "os = linux"), staleAfter="P7D"), settings("b", to("all-users", "os = mac"))),
         (settings("a", to("laptops"), defaultResponse="DENY"), settings("b", to("laptops"))),
         (settings("a", to("laptops"), staleAfter="P7D"), settings("b", staleAfter="P9D")),
+        (settings("a", to("laptops"), staleAfter="P7D"), settings("b", to("kiosks"), staleAfter="P9D")),
         (
             settings("a", to("laptops"), enabled=False, staleAfter="P7D"),
             settings("b", to("laptops"), enabled=False, staleAfter="P9D"),

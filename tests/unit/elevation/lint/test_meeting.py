@@ -33,6 +33,9 @@ GROUPS = {
         Group("tagged", DEVICE, filter='tag = "x"'),
         Group("developers", USER, members=("alice",)),
         Group("staff", USER, groups=("developers",)),
+        Group("planned", DEVICE),
+        Group("contractors", USER, members=("bob",)),
+        Group("named-alike", USER, members=("K1",)),
     )
 }
 TYPES = {name: group.type for name, group in GROUPS.items()}
@@ -44,10 +47,9 @@ def subsets(names: tuple[str, ...]) -> list[frozenset[str]]:
 
 
 def world() -> Iterator[Memberships]:
-    """Make every device and user that the groups allow."""
-    devices = product(
-        ("windows", "linux", "macos", "berlin"), subsets(("x", "y")), subsets(("kiosks", "laptops")), (False, True)
-    )
+    """Make every device and user that the groups allow: no device is both of those that two groups list."""
+    listings = [found for found in subsets(("kiosks", "laptops")) if len(found) < 2]
+    devices = product(("windows", "linux", "macos", "berlin"), subsets(("x", "y")), listings, (False, True))
     for (os, tags, listed, in_fleet), users in product(devices, subsets(("developers", "staff"))):
         if "developers" in users and "staff" not in users:
             continue
@@ -115,7 +117,12 @@ DEVICES, USERS = (False, False), (True, True)
 NOBODY: frozenset[tuple[bool, bool]] = frozenset()
 CASES = [
     Case("nobody is included", to(), to(ALL_DEVICES), NOBODY),
-    Case("groups without a common member today", to("kiosks"), to("laptops"), frozenset({DEVICES})),
+    Case("groups without a common member today", to("kiosks"), to("laptops"), NOBODY),
+    Case("a group that is empty today", to("kiosks"), to("planned"), frozenset({DEVICES})),
+    Case("a group that also has members by a filter", to("laptops"), to("fleet"), frozenset({DEVICES})),
+    Case("nested members count", to("staff"), to("contractors"), NOBODY),
+    Case("nested members in common", to("staff"), to("developers"), frozenset({USERS})),
+    Case("a device and a user of one name", to("kiosks"), to("named-alike"), frozenset({(False, True)})),
     Case("one excludes the other", to("kiosks"), to(ALL_DEVICES, exclude=("kiosks",)), NOBODY),
     Case("the excluded group nests it", to("kiosks"), to(ALL_DEVICES, exclude=("fleet",)), NOBODY),
     Case("it nests the excluded group", to("fleet"), to(ALL_DEVICES, exclude=("kiosks",)), frozenset({DEVICES})),
