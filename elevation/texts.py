@@ -16,7 +16,9 @@ _CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\ud
 
 # Characters that show as nothing or turn the reading direction: two texts could look the same and be different.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_LAYOUT = frozenset("\t\n\r\u200c\u200d")  # the last two join letters and pictures in running text
+_LAYOUT = frozenset(
+    "\t\n\r\u200c\u200d\ufe0e\ufe0f"
+)  # the last four join and choose letters and pictures in running text
 
 
 def check_name(path: str, name: str) -> Iterator[Problem]:
@@ -69,7 +71,7 @@ def hidden_character(text: str, *, layout: bool = False) -> str:
     for character in text:
         if layout and character in _LAYOUT:
             continue
-        if unicodedata.category(character) in _HIDDEN or lookalikes.is_blank_letter(character):
+        if unicodedata.category(character) in _HIDDEN or lookalikes.is_unseen(character):
             return character
     return ""
 
