@@ -16,9 +16,10 @@ from elevation.lint.patience import go_on
 from elevation.lint.recognition import Recognition, recognitions, reusables
 from elevation.lint.shadows import find_shadow
 from elevation.lint.subjects import RULES
-from elevation.model import Group, Platform, ReusableCertificate, RulesPolicy, SettingsPolicy
+from elevation.model import Group, Platform, ReusableCertificate, Rule, RulesPolicy, SettingsPolicy
 
-Prepared = tuple[RulesPolicy, dict[str, ReusableCertificate], tuple[Recognition, ...]]
+Prepared = tuple[tuple[Platform, tuple[Rule, ...]], dict[str, ReusableCertificate], tuple[Recognition, ...]]
+"""What counts of a policy, the certificates that it names, and its rules made ready: who gets it is another matter."""
 
 
 class LintBetween:
@@ -75,12 +76,14 @@ class LintBetween:
     def _index(self, platform: Platform) -> tuple[tuple[Recognition, ...], Candidates]:
         rules = tuple(
             rule
-            for policy, _, found in self._prepared.values()
-            if policy.platform is platform and self._meetings.audiences[policy.name].ways
+            for name, ((its, _), _, found) in self._prepared.items()
+            if its is platform and self._meetings.audiences[name].ways
             for rule in found
         )
         known = self._candidates.get(platform)
-        return (rules, Candidates(rules)) if known is None or known[0] != rules else known
+        if known is not None and known[0] == rules:
+            return known
+        return rules, Candidates(rules, None if known is None else known[1].names)
 
 
 def _audience(
@@ -94,9 +97,10 @@ def _audience(
 
 def _prepared(known: Prepared | None, policy: RulesPolicy, certificates: Mapping[str, ReusableCertificate]) -> Prepared:
     used = {name: certificates[name] for name in reusables(policy) if name in certificates}
-    if known is not None and (known[0] is policy or known[0] == policy) and known[1] == used:
+    what_counts = (policy.platform, policy.rules)
+    if known is not None and known[0] == what_counts and known[1] == used:
         return known
-    return policy, used, recognitions(policy, certificates)
+    return what_counts, used, recognitions(policy, certificates)
 
 
 def _affected(candidates: Candidates, names: Collection[str] | None) -> list[Recognition]:

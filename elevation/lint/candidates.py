@@ -46,11 +46,11 @@ class Shelf:
         self._sorts: dict[Sort, list[Recognition]] = {}
         self._indexes: dict[tuple[Sort, int], _Index] = {}
         for rule in rules:
-            self.add(rule)
+            self.add(rule, sort_of(rule))
 
-    def add(self, rule: Recognition) -> None:
-        """Put a rule on its place, before it is looked for."""
-        self._sorts.setdefault(sort_of(rule), []).append(rule)
+    def add(self, rule: Recognition, sort: Sort) -> None:
+        """Put a rule of a sort on its place, before it is looked for."""
+        self._sorts.setdefault(sort, []).append(rule)
 
     def all(self) -> Iterator[Recognition]:
         """List all rules."""
@@ -111,16 +111,19 @@ def _is_leaf(rule: Recognition) -> bool:
 class Candidates:
     """The rules of one platform, in the order of rules (as if all were targeted at devices)."""
 
-    def __init__(self, rules: Iterable[Recognition]) -> None:
+    def __init__(self, rules: Iterable[Recognition], names: Names | None = None) -> None:
+        """File the rules; `names` are those that were filed before, and need not be filed again if they are the same."""
         self.rules = sorted(rules, key=lambda rule: rule.ranks[0])
         self._shelves: dict[Glob, Shelf] = {}
+        self._every = Shelf()
         for rule in self.rules:
             shelf = self._shelves.get(rule.name)
             if shelf is None:
                 shelf = self._shelves[rule.name] = Shelf()
-            shelf.add(rule)
-        self._every = Shelf(self.rules)
-        self._names = Names(self._shelves)
+            sort = sort_of(rule)
+            shelf.add(rule, sort)
+            self._every.add(rule, sort)
+        self.names = names if names is not None and names.all == tuple(self._shelves) else Names(self._shelves)
         self._wider: dict[Glob, tuple[Shelf, ...]] = {}
         self._narrower: dict[Glob, tuple[Shelf, ...]] = {}
         self._sharing: dict[Glob, tuple[Shelf, ...]] = {}
@@ -131,7 +134,7 @@ class Candidates:
         own, name = rule.shape, rule.name
         shelves = self._wider.get(name)
         if shelves is None:
-            shelves = self._wider[name] = self._gather(self._names.wider(name))
+            shelves = self._wider[name] = self._gather(self.names.wider(name))
         for shelf in shelves:
             yield from shelf.find(
                 rule, lambda sort: sort.shape & own == sort.shape and (sort.denies or not rule.denies)
@@ -142,7 +145,7 @@ class Candidates:
         own, name = rule.shape, rule.name
         shelves = self._narrower.get(name)
         if shelves is None:
-            shelves = self._narrower[name] = self._gather(self._names.narrower(name))
+            shelves = self._narrower[name] = self._gather(self.names.narrower(name))
         for shelf in shelves:
             yield from shelf.find(rule, lambda sort: sort.shape & own == own and (rule.denies or not sort.denies))
 
@@ -152,13 +155,13 @@ class Candidates:
         if not name.is_literal:
             found = tuple(self._every.lists(rule, wanted))
             # A name such as *.exe has a file in common with most others, but few rules are for the same signer or product.
-            if sum(map(len, found)) <= max(MANY, self._names.count_near(name)):
+            if sum(map(len, found)) <= max(MANY, self.names.count_near(name)):
                 yield from _possible(name, chain.from_iterable(found))
                 return
         shelves = self._sharing.get(name)
         if shelves is None:
-            crowds = tuple(self._crowd(crowd) for crowd in self._names.crowds(name))
-            shelves = self._sharing[name] = (*crowds, *self._gather(self._names.sharing(name)))
+            crowds = tuple(self._crowd(crowd) for crowd in self.names.crowds(name))
+            shelves = self._sharing[name] = (*crowds, *self._gather(self.names.sharing(name)))
         for shelf in shelves:
             yield from shelf.find(rule, wanted)
 

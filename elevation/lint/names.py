@@ -23,8 +23,9 @@ class Names:
     """All names of a platform, by their literal beginnings and ends."""
 
     def __init__(self, names: Iterable[Glob]) -> None:
+        self.all = tuple(names)
         by_prefix: dict[str, list[Glob]] = {}
-        for name in names:
+        for name in self.all:
             by_prefix.setdefault(name.prefix, []).append(name)
         self._ends = {prefix: _Ends(found) for prefix, found in by_prefix.items()}
         self._prefixes = sorted(by_prefix)

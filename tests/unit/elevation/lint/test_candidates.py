@@ -40,6 +40,14 @@ def some_rules(random: Random) -> tuple[Recognition, ...]:
     return recognitions(RulesPolicy("p", Platform.WINDOWS, rules), {})
 
 
+def test_names_that_are_the_same_are_filed_once() -> None:
+    rules = some_rules(Random(4))  # noqa: S311
+    before = Candidates(rules)
+    assert Candidates(rules, before.names).names is before.names
+    fewer = Candidates(rules[1:], before.names)
+    assert fewer.names.all == Candidates(rules[1:]).names.all != before.names.all
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_no_rule_is_left_out(seed: int) -> None:
     rules = some_rules(Random(seed))  # noqa: S311

@@ -9,14 +9,17 @@ from elevation.lint.catalogue import CATALOGUE
 from elevation.lint.findings import Estate, Severity, Subject
 from elevation.lint.linter import Linter
 from elevation.model import (
+    Assignments,
     CertificateCondition,
     CertificateType,
     ElevationType,
     LintIgnore,
+    Platform,
     ReusableCertificate,
     Rule,
     RulesPolicy,
 )
+from tests.builders.effort import effort_of
 from tests.builders.elevation import HASH, NOW, certificate, policy, rule
 from tests.builders.linted import tools
 
@@ -84,6 +87,54 @@ def test_one_linter_sees_a_policy_change_and_go() -> None:
         for policies in ((good,), (bad,), (bad,), (), (good,), (bad,))
     ]
     assert seen == [[], ["L7"], ["L7"], [], [], ["L7"]]
+
+
+CROWD = tuple(
+    tools(
+        f"p{number}",
+        *(rule(f"{kind.value}-{number}", kind, file_name=f"{number % 5}*.exe") for kind in ElevationType),
+        to=("all-devices",),
+    )
+    for number in range(20)
+)
+FIRST = CROWD[3].rules[0]
+CHANGES = {
+    "what it says": replace(CROWD[3], description="says something else"),
+    "what it accepts": replace(CROWD[3], lint=ignoring("L19")),
+    "who gets it": replace(CROWD[3], assignments=tools("p", to=("laptops",)).assignments),
+    "nobody gets it": replace(CROWD[3], assignments=Assignments()),
+    "platform": replace(CROWD[3], platform=Platform.LINUX),
+    "what a rule says": replace(CROWD[3], rules=(replace(FIRST, description="else"), *CROWD[3].rules[1:])),
+    "type": replace(CROWD[3], rules=(replace(FIRST, elevation_type=ElevationType.DENY), *CROWD[3].rules[1:])),
+    "name": replace(CROWD[3], rules=(replace(FIRST, name="else"), *CROWD[3].rules[1:])),
+    "file": replace(
+        CROWD[3],
+        rules=(replace(FIRST, detection=replace(FIRST.detection, file_name="else.exe")), *CROWD[3].rules[1:]),
+    ),
+    "order": replace(CROWD[3], rules=CROWD[3].rules[::-1]),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_after_a_change_of_one_policy_a_linter_says_what_a_new_one_says(what: str) -> None:
+    before, changed = Estate(rules_policies=CROWD), (*CROWD[:3], CHANGES[what], *CROWD[4:])
+    linter = Linter()
+    assert linter.lint(before, now=NOW)
+    for estate_now in (Estate(rules_policies=changed), before):
+        assert linter.lint(estate_now, now=NOW) == Linter().lint(estate_now, now=NOW)
+
+
+def test_what_changes_no_rule_has_no_rule_prepared_anew() -> None:
+    linter, about = Linter(), [Subject("ReusableCertificate", "nobody")]
+
+    def effort(policies: tuple[RulesPolicy, ...]) -> int:
+        return effort_of(lambda: linter.lint(Estate(rules_policies=policies), now=NOW, about=about))
+
+    anew = effort(CROWD)
+    nothing = effort(CROWD)
+    said, ruled = (effort((*CROWD[:3], CHANGES[what], *CROWD[4:])) for what in ("what it says", "what a rule says"))
+    assert said - nothing < (ruled - nothing) / 2
+    assert ruled < anew / 2
 
 
 def test_the_worst_comes_first_and_then_the_order_of_the_documents() -> None:
