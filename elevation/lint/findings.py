@@ -52,3 +52,5 @@ class Estate:
     rules_policies: tuple[RulesPolicy, ...] = ()
     certificates: Mapping[str, ReusableCertificate] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
+    groups_known: bool = False
+    """Whether `groups` are all that there are: else nobody knows of one that is not among them."""

@@ -8,7 +8,7 @@ from elevation.lint.assignments import lint_assignments
 from elevation.lint.certificates import lint_certificates
 from elevation.lint.findings import Estate, Finding
 from elevation.lint.patience import go_on
-from elevation.lint.policies import lint_settings_policy
+from elevation.lint.policies import lint_named_groups, lint_settings_policy
 from elevation.lint.rules import lint_rules
 from elevation.model import RulesPolicy, SettingsPolicy
 
@@ -28,6 +28,7 @@ class ObjectLint:
             *self._settings.lint(estate.settings_policies),
             *self._rules.lint(estate.rules_policies),
             *lint_assignments(estate),
+            *lint_named_groups(estate),
             *lint_certificates(estate, now),
         ]
 

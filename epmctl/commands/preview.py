@@ -5,12 +5,14 @@ from typing import Final, cast
 
 import click
 
-from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc
+from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc, policies_pb2
 from epmctl.ascode.authored import POLICY_WORDS, UNSEEN, find_authored, reference
 from epmctl.ascode.drafts import draft_of, refused
 from epmctl.client import APPLY_DEADLINE, Client, RefusedInputError, logged_in
 from epmctl.documents.load import load
+from epmctl.documents.model import Kind
 from epmctl.errors import BadInputError
+from epmctl.kinds.registry import find_kind
 from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.output import Plain, Record, output_option, print_json, print_table
 from epmctl.plain import to_plain
@@ -25,6 +27,10 @@ _COUNTS: Final[Mapping[str, str]] = {
     "USERS GAIN": "usersGained",
     "USERS LOSE": "usersLost",
 }
+
+_BOTH: Final = (
+    "a device gains and loses the same policy where some of its users gain it and others lose it; it counts for both"
+)
 
 
 @click.command()
@@ -47,8 +53,7 @@ def preview(
     draft = draft_of(load(places, closed=False) if places else None)
     request = analysis_pb2.PreviewAssignmentsRequest(draft=None if draft is None else draft.message)
     for word, name in deletions:
-        _, document = find_authored(word)
-        request.draft.deletions.append(reference(document, name))
+        request.draft.deletions.append(_deletion(word, name))
     named = listing or output == "json"
     with logged_in() as client:
         try:
@@ -61,6 +66,12 @@ def preview(
     else:
         _print(first, shown)
     say_if_more(entries, limit)
+
+
+def _deletion(word: str, name: str) -> policies_pb2.ObjectRef:
+    """Name what would be deleted: a policy, a certificate or a group."""
+    document = find_kind(word).document
+    return reference(Kind.Group if document is Kind.Group else find_authored(word)[1], name)
 
 
 def _ask(
@@ -95,6 +106,8 @@ def _print(first: Record, entries: Sequence[Record]) -> None:
     print_table(
         ("POLICY", "KIND", *_COUNTS), [(*_policy(count), *(count[key] for key in _COUNTS.values())) for count in counts]
     )
+    if any(count["devicesGained"] and count["devicesLost"] for count in counts):
+        click.echo(_BOTH, err=True)
     if entries:
         click.echo()
         print_table(("DEVICE", "USER", "CHANGE", "POLICY", "KIND"), map(_row, entries))

@@ -138,6 +138,12 @@ class FakeDirectories:
             known.revision + 1, known.devices, {**known.groups, **{found.name: found for found in groups}}
         )
 
+    def ungroup(self, *names: str) -> None:
+        """Let there be groups no more."""
+        known = self.directory()
+        groups = {name: found for name, found in known.groups.items() if name not in names}
+        self.known = Directory(known.revision + 1, known.devices, groups)
+
     def directory(self) -> Directory:
         """Return what the test said last."""
         if self.known is None:

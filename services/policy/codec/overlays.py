@@ -47,6 +47,8 @@ def flaws_beside_draft(request: Message) -> list[Problem]:
 
 
 def _deletion(message: policies_pb2.ObjectRef, place: str) -> Deletion:
+    if message.kind == "Group":
+        return Deletion(place=place, kind=Group, name=message.name)
     return Deletion(place=place, kind=kind_from_proto(message, place), name=message.name)
 
 

@@ -25,13 +25,14 @@ _NOBODY = Subject("", "")
 _ACCEPTED = "its author accepts it"
 
 
-def estate_of(corpus: Corpus, groups: Mapping[str, Group]) -> Estate:
-    """Return what is authored as lint looks at it."""
+def estate_of(corpus: Corpus, groups: Mapping[str, Group], *, groups_known: bool = True) -> Estate:
+    """Return what is authored as lint looks at it; `groups_known` if these are all groups that there are."""
     return Estate(
         tuple(stored.content for stored in corpus.settings_policies),
         tuple(stored.content for stored in corpus.rules_policies),
         {stored.name: stored.content for stored in corpus.certificates},
         groups,
+        groups_known,
     )
 
 

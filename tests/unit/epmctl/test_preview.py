@@ -64,6 +64,16 @@ def test_devices_and_users_are_named_up_to_a_limit(console: Console, server: Fak
     assert [(one.kind, one.name) for one in deleted] == [("ElevationRulesPolicy", "old")]
 
 
+def test_a_group_may_be_deleted_too_and_nothing_that_is_no_matter_of_policy(
+    console: Console, server: FakeServer
+) -> None:
+    answers(server)
+    assert console.run("preview", "--delete", "group", "kiosks").code == 0
+    (asked,) = server.requests(analysis_pb2.PreviewAssignmentsRequest)
+    assert [(one.kind, one.name) for one in asked.draft.deletions] == [("Group", "kiosks")]
+    assert console.run("preview", "--delete", "role", "Owner").code == 2
+
+
 def test_json_names_devices_and_users_too(console: Console, server: FakeServer) -> None:
     answers(server, entry(1))
     found = console.run("preview", "--delete", "rules-policy", "old", "--output", "json").json

@@ -122,6 +122,22 @@ async def test_a_certificate_that_rules_name_still_cannot_go() -> None:
     assert set(found) == {"draft.deletions[0].name", "draft.x[0].rules[0].detection.certificate.reusable"}
 
 
+async def test_a_group_that_another_nests_or_that_there_is_not_cannot_go() -> None:
+    table = Table()
+    gone = Deletion(place="draft.deletions[0]", kind=Group, name="inner")
+    assert await table.problems(Overlay(deletions=[gone])) == {
+        "draft.deletions[0].name": 'is nested by "outer"; take it out of there too'
+    }
+    both = Overlay(deletions=[gone, Deletion(place="draft.deletions[1]", kind=Group, name="outer")])
+    assert (await table.lay(both)).directory.groups == {}
+    unknown = Deletion(place="draft.deletions[0]", kind=Group, name="nobody")
+    assert await table.problems(Overlay(deletions=[unknown])) == {
+        "draft.deletions[0].name": 'there is no group "nobody"; list them for their names'
+    }
+    redrawn = replace(regrouped(Group("outer", GroupType.DEVICE, ("D1",))), deletions=[gone])
+    assert set((await table.lay(redrawn)).directory.groups) == {"outer"}
+
+
 async def test_nothing_stands_twice_in_a_draft() -> None:
     table = Table()
     first, second = draft(rules("twice"), "draft.rules_policies[0]"), draft(rules("twice"), "draft.rules_policies[1]")

@@ -14,6 +14,7 @@ from services.policy.codec.authored import rules_policy_to_proto, settings_polic
 from services.policy.usecases.scope import READ
 from tests.builders.elevation import HASH
 from tests.builders.linted import Linted, base, linted, sound, told, tools
+from tests.fakes.policy_delivery import assigned
 
 APPROVED = ElevationType.SUPPORT_APPROVED
 WEAK = sound("weak", file_path="")
@@ -154,6 +155,32 @@ async def test_a_drafted_group_concerns_the_policies_that_name_it(service: Linte
     )
     found = await service.found(draft=analysis_pb2.Draft(groups=[holding]), draft_only=True)
     assert told(found) == [("D23", "other", "")]
+
+
+async def test_policies_for_a_group_that_there_is_not_are_found(service: Linted) -> None:
+    await create(service, tools("p", to=("laptops",)))
+    await create(
+        service, replace(tools("other", sound("else")), assignments=assigned("all-devices", exclude=("kiosks",)))
+    )
+    lacking = [("L31", "other", ""), ("L31", "p", "")]
+    going = analysis_pb2.Draft(deletions=[named("laptops", "Group"), named("kiosks", "Group")])
+    assert told(await service.found(draft=going, draft_only=True)) == lacking
+    assert await service.found() == []
+    service.directories.ungroup("laptops", "kiosks")
+    found = await service.found()
+    assert told(found) == lacking
+    assert [(each.severity, each.path, each.message) for each in found] == [
+        (
+            lint_pb2.SEVERITY_HIGH,
+            "assignments.exclude[0].group",
+            'there is no group "kiosks", so the policy reaches nobody at all',
+        ),
+        (
+            lint_pb2.SEVERITY_HIGH,
+            "assignments.include[0].group",
+            'there is no group "laptops", so nobody gets the policy by it',
+        ),
+    ]
 
 
 async def test_what_is_out_of_sight_counts_and_is_never_named(service: Linted) -> None:

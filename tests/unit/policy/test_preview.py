@@ -140,6 +140,25 @@ async def test_groups_count_as_they_are_drafted(asked: Questions) -> None:
     assert entries(found) == [("D2", "", "other", "LOST")]
 
 
+async def test_a_group_that_is_deleted_takes_away_what_comes_by_it_and_what_excludes_it(
+    asked: Questions,
+) -> None:
+    kept_away = replace(tools("tools", "all-devices"), assignments=assigned("all-devices", exclude=("kiosks",)))
+    asked.world.author(stored(kept_away), stored(tools("other", "kiosks")), stored(settings()))
+    found = await asked.call("PreviewAssignments", draft=draft(deletions=[deletion("Group", "kiosks")]))
+    assert entries(found) == [
+        ("D1", "", "tools", "LOST"),
+        ("D2", "", "other", "LOST"),
+        ("D5", "", "tools", "LOST"),
+    ]
+    again = draft(tools("new", "kiosks"), deletions=[deletion("Group", "kiosks"), deletion("Group", "nobody")])
+    refusal = await asked.refused("PreviewAssignments", draft=again)
+    assert refusal.fields == {
+        "draft.rules_policies[0].assignments.include[0].group",
+        "draft.deletions[1].name",
+    }
+
+
 async def test_another_certificate_changes_the_policies_whose_rules_name_it(asked: Questions) -> None:
     vendor = ReusableCertificate("vendor", certificate("vendor"))
     asked.world.author(

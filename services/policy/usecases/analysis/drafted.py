@@ -54,10 +54,10 @@ class DraftedGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
-    """Name an object that would be deleted, and where the request does so."""
+    """Name an object or a group that would be deleted, and where the request does so."""
 
     place: str
-    kind: type[AnyContent]
+    kind: type[AnyContent | Group]
     name: str
 
 
@@ -75,6 +75,16 @@ class Overlay:
     def is_empty(self) -> bool:
         """Tell whether all stays as it is."""
         return not (self.drafts or self.groups or self.deletions or self.flaws)
+
+    @property
+    def deleted_groups(self) -> frozenset[str]:
+        """Return the groups that would be deleted."""
+        return frozenset(deletion.name for deletion in self.deletions if deletion.kind is Group)
+
+    @property
+    def regroups(self) -> frozenset[str]:
+        """Return the groups that would be others than they are, or be no more."""
+        return self.deleted_groups | {each.group.name for each in self.groups}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +163,7 @@ def problems_of(
     yield from _twins(overlay, {key for key in present if key not in deleted})
     yield from _problems_of_groups(overlay, stored)
     yield from _problems_of_deletions(overlay, present, permit)
+    yield from _problems_of_deleted_groups(overlay, stored)
 
 
 def each_known(
@@ -165,7 +176,7 @@ def each_known(
     left = {
         found.name: found for found in stored.corpus.certificates if (ReusableCertificate, found.name) not in deleted
     }
-    groups = {**stored.types, **{each.group.name: each.group.type for each in overlay.groups}}
+    groups = {name: group.type for name, group in groups_over(stored.directory, overlay).items()}
     for draft in overlay.drafts:
         existing = present.get((draft.kind, draft.content.name))
         if existing is not None and not permit.sees(existing.about.scope_tags):
@@ -178,15 +189,15 @@ def laid_over(stored: Drafted, overlay: Overlay, permit: Permit, *, now: datetim
     if overlay.is_empty:
         return stored
     corpus, groups = corpus_over(stored.corpus, overlay, permit, now=now), groups_over(stored.directory, overlay)
-    known = replace(stored.directory, groups=groups) if overlay.groups else stored.directory
+    known = replace(stored.directory, groups=groups) if overlay.regroups else stored.directory
     return Drafted(corpus, known, stored.effective.after(corpus, known.groups))
 
 
 def corpus_over(stored: Corpus, overlay: Overlay, permit: Permit, *, now: datetime) -> Corpus:
     """Return all policies and certificates as they would be, of a draft that was checked."""
     present = _by_key(stored)
-    deleted = [(deletion.kind, deletion.name) for deletion in overlay.deletions]
-    edits = [Edit(present[key], None) for key in deleted if key in present]
+    deleted = {(deletion.kind, deletion.name) for deletion in overlay.deletions}
+    edits = [Edit(found, None) for key, found in present.items() if key in deleted]
     for draft in overlay.drafts:
         existing = present.get((draft.kind, draft.content.name))
         edits.append(Edit(existing, _changed(draft, existing, permit, now)))
@@ -195,7 +206,10 @@ def corpus_over(stored: Corpus, overlay: Overlay, permit: Permit, *, now: dateti
 
 def groups_over(stored: Directory, overlay: Overlay) -> Mapping[str, Group]:
     """Return all groups as they would be."""
-    return {**stored.groups, **{each.group.name: each.group for each in overlay.groups}}
+    after = {**stored.groups, **{each.group.name: each.group for each in overlay.groups}}
+    for name in overlay.deleted_groups:
+        after.pop(name, None)
+    return after
 
 
 def hidden(objects: Iterable[Stored[AnyContent]], permit: Permit) -> frozenset[str]:
@@ -265,12 +279,29 @@ def _problems_of_deletions(
 ) -> Iterator[Problem]:
     named = dict(_named_certificates(overlay, present, permit))
     for deletion in overlay.deletions:
+        if issubclass(deletion.kind, Group):
+            continue
         existing = present.get((deletion.kind, deletion.name))
         if existing is None or not permit.sees(existing.about.scope_tags):
             message = f'there is no {kind_of(deletion.kind).noun} "{deletion.name}"; list them for their names'
             yield Problem(f"{deletion.place}.name", message)
         elif deletion.kind is ReusableCertificate and deletion.name in named:
             yield Problem(f"{deletion.place}.name", f"is named by {named[deletion.name]}; change those rules too")
+
+
+def _problems_of_deleted_groups(overlay: Overlay, stored: Drafted) -> Iterator[Problem]:
+    """Find groups that could not be deleted even if no policy named them."""
+    nesting: dict[str, str] = {}
+    for name, group in sorted(groups_over(stored.directory, overlay).items()):
+        for nested in group.groups:
+            nesting.setdefault(nested, name)
+    for deletion in overlay.deletions:
+        if deletion.kind is not Group:
+            continue
+        if deletion.name not in stored.directory.groups:
+            yield Problem(f"{deletion.place}.name", f'there is no group "{deletion.name}"; list them for their names')
+        elif holder := nesting.get(deletion.name):
+            yield Problem(f"{deletion.place}.name", f'is nested by "{holder}"; take it out of there too')
 
 
 def _named_certificates(

@@ -137,12 +137,12 @@ def _in_place(
 def _concerned(wanted: LintWanted, corpus: Corpus, groups: Mapping[str, Group]) -> frozenset[Subject] | None:
     """Return the objects that the wanted findings are about; None: all there are.
 
-    A draft is about what is in it, and about the policies that name a group of it.
+    A draft is about what is in it, and about the policies that name a group that it changes or deletes.
     """
     if not wanted.draft_only:
         named = (Subject(kind_of(each.kind).document, each.name) for each in wanted.objects)
         return frozenset(named) or None
-    changed = {each.group.name for each in wanted.overlay.groups}
+    changed = set(wanted.overlay.regroups)
     changed |= {group.name for group in groups.values() if not changed.isdisjoint(group.groups)}
     drafted = (subject_of(draft.content) for draft in wanted.overlay.drafts)
     regrouped = (

@@ -45,7 +45,9 @@ class LintDesk:
     async def findings(self, touched: Touched) -> Sequence[Finding]:
         """Return what lint finds in which objects that a call was about have part, worst first."""
         corpus = with_edits(await self._newest(), touched.rehearsed)
-        found = await self.lint(estate_of(corpus, {**self._groups(), **touched.groups}), about=touched.subjects)
+        known = self._known_groups()
+        groups = {**(known or {}), **touched.groups}
+        found = await self.lint(estate_of(corpus, groups, groups_known=known is not None), about=touched.subjects)
         own = frozenset(map(key_of_subject, touched.subjects))
         return as_seen(found, own | visible_keys(corpus, touched.permit))
 
@@ -74,10 +76,13 @@ class LintDesk:
 
     def _groups(self) -> Mapping[str, Group]:
         """Return the groups that there are; none while they are not known, which is not for lint to refuse."""
+        return self._known_groups() or {}
+
+    def _known_groups(self) -> Mapping[str, Group] | None:
         try:
             return self._directories.directory().groups
         except UnavailableError:
-            return {}
+            return None
 
 
 def _too_long(why: str) -> LimitError:

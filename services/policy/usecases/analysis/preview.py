@@ -87,7 +87,7 @@ def _previewed(drafting: Drafting, stored: Drafted, wanted: PreviewWanted, permi
         beside=[*wanted.flaws, *drafting.problems(stored, wanted.overlay, permit)],
     )
     before = Situation(stored.corpus, stored.directory.groups)
-    groups = groups_over(stored.directory, wanted.overlay) if wanted.overlay.groups else before.groups
+    groups = groups_over(stored.directory, wanted.overlay) if wanted.overlay.regroups else before.groups
     after = Situation(corpus_over(stored.corpus, wanted.overlay, permit, now=now), groups)
     compared = Comparison(before, after)
     names = _names((before.corpus, after.corpus), compared.concerned, permit)

@@ -6,7 +6,7 @@ import pytest
 
 from elevation.lint.findings import Estate, Finding, Severity, Subject
 from elevation.lint.linter import Linter
-from elevation.model import Assignments, DefaultResponse, Include, Platform, SettingsPolicy
+from elevation.model import Assignments, DefaultResponse, Exclude, Group, GroupType, Include, Platform, SettingsPolicy
 from tests.builders.elevation import NOW
 from tests.builders.linting import Mapped, lint, rules_document, seen, settings_document
 
@@ -139,3 +139,12 @@ def test_the_filter_of_an_unchecked_policy_that_means_nothing_is_left_to_the_che
 def test_the_subject_is_the_policy_itself() -> None:
     [finding] = lint(settings_document(staleAfter=None))
     assert finding.subject == Subject("ElevationSettingsPolicy", "s")
+
+
+def test_a_group_that_there_is_not_is_found_where_all_groups_are_known() -> None:
+    named = Assignments((Include("all-devices"), Include("all-users"), Include("kiosks")), (Exclude("gone"),))
+    policy = SettingsPolicy("s", assignments=named)
+    kiosks = Group("kiosks", GroupType.DEVICE)
+    estate = Estate(settings_policies=(policy,), groups={"kiosks": kiosks}, groups_known=True)
+    assert seen(Linter().lint(estate, now=NOW)) == [("L31", "HIGH", "assignments.exclude[0].group")]
+    assert of_check(Linter().lint(Estate(settings_policies=(policy,)), now=NOW), "L31") == []
