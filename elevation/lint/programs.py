@@ -21,6 +21,7 @@ _INSTALLER = re.compile(r"setup|install|\bupdater?\b|bootstrapper|\Aunins", re.I
 _SHELL, _INTERPRETER, _SCRIPT_HOST = "a shell", "an interpreter", "a script host"
 _RUNNER = "a program that is known to run other programs"
 _EDITOR, _PACKAGES, _BROWSER = "an editor or a pager that opens a shell", "a package manager", "a browser"
+_DIALOGS = "a program whose dialogs open and save any file"
 
 _ANYWHERE = {
     _SHELL: """
@@ -31,7 +32,7 @@ _ANYWHERE = {
         swift go cargo sqlite sqlite3 mysql psql""",
     _RUNNER: """
         git make cmake ninja gcc g++ cc ssh scp sftp socat nc ncat netcat telnet curl wget docker podman kubectl helm
-        openssl ansible ansible-playbook vagrant terraform nmap tcpdump tar xargs rsync env""",
+        sshpass openssl ansible ansible-playbook vagrant terraform nmap tcpdump tar xargs rsync env""",
     _EDITOR: """
         vi vim vim.basic vim.tiny gvim nvim emacs emacsclient nano micro hx less atom code codium sublime_text mc far""",
     _PACKAGES: "pip pipx uv conda npm npx pnpm yarn gem bundle composer cpan nuget",
@@ -49,20 +50,32 @@ _WINDOWS = {
         computerdefaults fodhelper dfsvc control explorer infdefaultinstall syncappvpublishingserver scriptrunner
         winrs wmiprvse appvlp bginfo cdb windbg ntsd kd dnx rcsi tracker xwizard verclsid register-cimprovider
         diskshadow esentutl extexport ftp gpscript ie4uinit pnputil runscripthelper ttdinject tttracer vsjitdebugger wab
-        wsreset mpcmdrun desktopimgdownldr dnscmd ntdsutil psexec psexec64 paexec procdump taskmgr""",
+        wsreset mpcmdrun desktopimgdownldr dnscmd ntdsutil psexec psexec64 paexec procdump taskmgr net net1 netsh takeown
+        icacls cacls xcopy robocopy replace extrac32 expand setx subst sdbinst fsutil bcdedit vssadmin wbadmin secedit
+        dism odbcad32 perfmon resmon iscsicpl""",
+    _DIALOGS: "notepad notepad++ wordpad write mspaint charmap",
     _PACKAGES: "choco scoop winget",
     _BROWSER: "iexplore msedgewebview2",
 }
 _UNIX = {
     _SHELL: """
         ash ksh mksh csh tcsh rbash toybox screen tmux byobu script expect xterm gnome-terminal konsole terminator su
-        sudo doas pkexec runuser chroot nsenter unshare""",
+        sudo doas pkexec runuser setpriv sg newgrp pexec rlwrap openvt chroot nsenter unshare ld.so ld-linux.so
+        ld-linux-x86-64.so ld-linux-aarch64.so ld-linux-armhf.so ld-musl-x86_64.so ld-musl-aarch64.so""",
     _INTERPRETER: "mawk nawk guile",
     _RUNNER: """
         find nice nohup timeout setsid stdbuf time ionice taskset strace ltrace watch flock parallel run-parts
         start-stop-daemon systemd-run zip dd cp mv install tee sed ed ld nerdctl ctr lxc lxd crontab at batch systemctl
-        service journalctl dmesg capsh chmod chown mount visudo passwd usermod useradd insmod modprobe""",
-    _EDITOR: "view vimdiff ex rvim rview pico ne joe jed kak more most pg man info gedit kate mousepad ranger top htop",
+        service journalctl dmesg capsh chmod chown chgrp setfacl chattr mount umount visudo vipw vigr passwd chpasswd
+        usermod useradd groupadd groupmod gpasswd insmod modprobe kexec sysctl ldconfig update-alternatives ln link
+        truncate dd_rescue logrotate logsave cpio pax ar unzip 7z arj sash aria2c busctl loginctl timedatectl
+        choom cpulimit setarch aa-exec softlimit multitime unbuffer cgexec numactl debugfs dmsetup losetup fusermount
+        bpftrace perf valgrind gcore openvpn lftp tftp rlogin rsh tdbtool tshark wireshark dumpcap hping3 mtr nft
+        iptables iptables-save ip tc apache2 apache2ctl nginx httpd puppet chef-client salt-call rake rpmbuild
+        easy_install certbot restic rclone gimp scanmem slsh sqlmap run-mailcap runscript wall xdotool socket""",
+    _EDITOR: """
+        view vimdiff ex rvim rview pico ne joe jed kak more most pg man info gedit kate mousepad ranger top htop atop
+        bat batcat dialog whiptail aspell w3m lynx links elinks mutt mail mailx minicom""",
     _PACKAGES: "apt apt-get aptitude dpkg dnf yum rpm zypper pacman snap flatpak apk emerge nix nix-env brew port",
     _BROWSER: "epiphany konqueror",
 }

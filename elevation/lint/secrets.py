@@ -8,13 +8,14 @@ than its length.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from math import log2
 
 from elevation.paths import extension
 
 _ENDING = (
-    r"(?:password|passwd|passphrase|passwort|kennwort|secret|token|pwd"
+    r"(?:password|passwd|passphrase|passwort|kennwort|secret|token|pwd|(?:store|key)pass"
     r"|(?:api|access|account|private|secret|shared|encryption)[-_]?key|credentials?"
     r"|(?<![A-Za-z0-9])(?:pass|pw|psk|pin|sas))"
 )
@@ -55,6 +56,24 @@ _TAKING = frozenset(
     ["sshpass", "sqlcmd", "osql", "bcp", "isql", "psexec", "psexec64", "plink", "pscp", "psftp", "schtasks"]
 )
 """Programs whose `-p`, `-pw` or `/rp` takes a password and nothing else."""
+_OWN_OPTION = {
+    "redis-cli": "-a",
+    "ldapsearch": "-w",
+    "ldapadd": "-w",
+    "ldapmodify": "-w",
+    "ldapdelete": "-w",
+    "ldapwhoami": "-w",
+    "ldappasswd": "-w",
+}
+"""Programs that take a password behind an option of their own."""
+_NET = frozenset({"net", "net1"})
+"""Programs that take a password by its place: `net use Z: \\\\server\\share PASSWORD`, `net user NAME PASSWORD`."""
+_KNOWN = frozenset({*_GLUING, *_TAKING, *_OWN_OPTION, *_NET})
+_LONGEST_NAME = 260
+_END_OF_COMMAND = re.compile(r"[0-9]?[&|;<>]")
+_NET_NAMES = {"use": 0, "user": 1}
+"""How many words that are no option, device or share stand before the password, by the command."""
+_DEVICE_OR_SHARE = re.compile(r"[A-Za-z]:|lpt[0-9]:?|\\\\.*", re.IGNORECASE)
 _USER_OPTION = frozenset({"-u", "--user", "-U", "--proxy-user", "-E"})
 _USER_AND_PASSWORD = re.compile(r"[^\s:/%\\]+[:%]([^\s/\\].*)")
 
@@ -82,7 +101,7 @@ _SHAPES = (
 )
 
 _HINT = re.compile(
-    r"pass|pwd|pw|secret|token|key|cred|psk|pin|sas|wort|auth|bearer|basic|sig|jwt|otp|://|akia|asia|gh[pousr]_|github|glpat"
+    r"pass|pwd|pw|secret|token|key|cred|psk|pin|sas|wort|auth|bearer|basic|sig|jwt|otp|://|net|ldap|redis|akia|asia|gh[pousr]_|github|glpat"
     r"|xox|aiza|[sr]k[-_]|npm_|pypi|hvs|SG\.|eyj|BEGIN|[-/]r?[pukE]|[!@#$^&*+?]",
     re.IGNORECASE,
 )
@@ -141,15 +160,49 @@ def secret_in(words: Sequence[str], file_name: str) -> str:
 
 def _found(words: Sequence[str], file_name: str) -> Iterator[str]:
     whole = " ".join(words)
-    if _HINT.search(whole) is None:
+    program = _program(file_name)
+    if program not in _KNOWN and _HINT.search(whole) is None:
         return
     for kind, shape in _SHAPES:
         if shape.search(whole):
             yield f"what looks like {kind}"
-    program = _program(file_name)
     if any(_STRONG.fullmatch(word) for word in words):
         yield "what looks like a password"
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for started, told in _runs(words, program):
+        yield from _in_run(told, started)
+
+
+def _runs(words: Sequence[str], program: str) -> Iterator[tuple[str, Sequence[str]]]:
+    """Give what the program is told, and what programs are told that its words start, also within one word."""
+    yield program, words
+    for line in (words, *(word.split() for word in words if " " in word)):
+        yield from _started(line)
+
+
+def _started(line: Iterable[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Give the programs that a line starts with what it tells each, up to the next one or to the end of a command."""
+    program, told = "", list[str]()
+    for word in line:
+        name = _program(_base(word)) if len(word) <= _LONGEST_NAME else ""
+        ends = _END_OF_COMMAND.match(word) is not None
+        if not ends and name not in _KNOWN:
+            told.append(word)
+            continue
+        if program:
+            yield program, told
+        program, told = "" if ends else name, []
+    if program:
+        yield program, told
+
+
+def _base(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
+def _in_run(words: Sequence[str], program: str) -> Iterator[str]:
+    if program in _NET:
+        yield from _told_net(words)
+    for word, following in pairwise([*words, ""]):
         for assigned in _ASSIGNED.finditer(word):
             if _is_value(assigned[1]):
                 yield f'a value for "{_name_of(assigned)}"'
@@ -157,6 +210,17 @@ def _found(words: Sequence[str], file_name: str) -> Iterator[str]:
         glued = _SHORT_GLUED.fullmatch(word)
         if glued and (program in _GLUING or ":" in word[:3]) and _looks_secret(glued[1], program in _GLUING):
             yield f'what looks like a password behind "{word[:2]}"'
+
+
+def _told_net(words: Sequence[str]) -> Iterator[str]:
+    """Find the password of `net use` and `net user`, which stands behind what it is for."""
+    command = words[0].casefold() if words else ""
+    before = _NET_NAMES.get(command)
+    if before is None:
+        return
+    plain = [word for word in words[1:] if word[:1] != "/" and not _DEVICE_OR_SHARE.fullmatch(word)]
+    if any(_is_value(word) for word in plain[before : before + 1]):
+        yield f'what looks like a password after "net {command}"'
 
 
 def _name_of(assigned: re.Match[str]) -> str:
@@ -170,7 +234,9 @@ def _name_of(assigned: re.Match[str]) -> str:
 def _after_option(word: str, following: str, program: str) -> Iterator[str]:
     if not following or (following[0] in "-/" and not _looks_secret(following.lstrip("-/"), known=False)):
         return
-    if _OPTION.fullmatch(word) or (_BARE.fullmatch(word) and _looks_secret(following, known=False)):
+    if word == _OWN_OPTION.get(program) and _is_value(following):
+        yield f'a value after "{word}"'
+    elif _OPTION.fullmatch(word) or (_BARE.fullmatch(word) and _looks_secret(following, known=False)):
         if _is_value(following):
             yield f'a value after "{_option_in(word, program)}"'
     elif (word in _SHORT and _looks_secret(following, known=program in _TAKING)) or (

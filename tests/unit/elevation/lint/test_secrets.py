@@ -112,7 +112,75 @@ def test_of_some_programs_an_option_takes_nothing_but_a_password(program: str, w
 
 
 @pytest.mark.parametrize(
-    "part", ["-", "a", "password", "a.", "-eyJ", "://a", "a b ", "--x=y ", "bearer ", "a@", "SG.", "pw.=", "a:b@c://"]
+    ("program", "line"),
+    [
+        ("net.exe", "use Z: '\\\\srv\\share' hunter2 /user:bob"),
+        ("net.exe", "use '\\\\srv\\share' /user:bob pw"),
+        ("NET1.EXE", "user bob pw /add"),
+        ("cmd.exe", "/c net use Z: '\\\\srv\\share' /user:bob pw"),
+        ("cmd.exe", "/c 'C:\\Windows\\System32\\net.exe user bob pw /add'"),
+        ("sshpass", "-phunter2 ssh host"),
+        ("sshpass", "-pfoo ssh host"),
+        ("bash", "-c 'sshpass -pfoo ssh host'"),
+        ("env", "/usr/bin/sshpass -p foo ssh host"),
+        ("redis-cli", "-a foo"),
+        ("ldapsearch", "-x -w foo"),
+        ("keytool.exe", "-storepass foo"),
+    ],
+)
+def test_what_a_program_takes_as_a_password_by_its_place_is_found(program: str, line: str) -> None:
+    said = secret_in(shlex.split(line), program)
+    assert said
+    assert not any(secret in said for secret in ("hunter2", "foo", "pw"))
+
+
+@pytest.mark.parametrize(
+    ("program", "line"),
+    [
+        ("net.exe", "use Z: '\\\\srv\\share' * /user:bob /persistent:no"),
+        ("net.exe", "use Z: '\\\\srv\\share'"),
+        ("net.exe", "use * '\\\\srv\\share'"),
+        ("net.exe", "use Z: /delete"),
+        ("net.exe", "use Z: '\\\\srv\\share' %PW% /user:bob"),
+        ("net.exe", "user bob /active:yes"),
+        ("net.exe", "user bob * /add"),
+        ("net.exe", "start spooler"),
+        ("net.exe", "localgroup Administrators bob /add"),
+        ("tool.exe", "use foo"),
+        ("cmd.exe", "/c 'net use Z: \\\\srv\\share && echo done'"),
+        ("cmd.exe", "/c 'net use Z: \\\\srv\\share >nul 2>&1'"),
+        ("cmd.exe", "/c 'net use Z: \\\\srv\\share' done"),
+        ("sshpass", "-f /etc/pw ssh host"),
+        ("ssh", "-p 22 mysql"),
+        ("env", "mysql -p orders"),
+        ("tool", "-a foo -w foo"),
+    ],
+)
+def test_what_a_program_takes_as_something_else_is_left_alone(program: str, line: str) -> None:
+    assert secret_in(shlex.split(line), program) == ""
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "net ",
+        "net use ",
+        "/net",
+        "sshpass -p ",
+        "-",
+        "a",
+        "password",
+        "a.",
+        "-eyJ",
+        "://a",
+        "a b ",
+        "--x=y ",
+        "bearer ",
+        "a@",
+        "SG.",
+        "pw.=",
+        "a:b@c://",
+    ],
 )
 def test_a_line_far_beyond_the_greatest_length_is_read_to_its_end(part: str) -> None:
     line = (part * 500_000)[
