@@ -81,7 +81,8 @@ def check_draft(
     `but_for_lint` leaves out what `lintable_problems` finds.
     """
     named = existing is None  # what is there keeps the name that it has
-    content = (problem for problem in _check_content(draft.content, known) if not (but_for_lint and problem.check))
+    told = _check_content(draft.content, _with_room(known, existing))
+    content = (problem for problem in told if not (but_for_lint and problem.check))
     found = [
         *in_contract_spelling(draft.kind, content),
         *in_contract_spelling(draft.kind, check_written(draft.content, named=named)),
@@ -91,9 +92,11 @@ def check_draft(
     yield from below(draft.place, [*draft.flaws, *without_echoes(found, draft.flaws)])
 
 
-def lintable_problems(draft: Draft[Content], known: Known) -> list[LintableProblem]:
+def lintable_problems(
+    draft: Draft[Content], known: Known, existing: Stored[Content] | None = None
+) -> list[LintableProblem]:
     """Find what is wrong with a draft that lint has a name for."""
-    return [problem for problem in _check_content(draft.content, known) if problem.check]
+    return [problem for problem in _check_content(draft.content, _with_room(known, existing)) if problem.check]
 
 
 def check_assignments(new: NewAssignments, existing: Stored[Content], known: Known) -> Iterator[Problem]:
@@ -121,6 +124,13 @@ def revised(
         applied_change=existing.about.applied_change if existing else 0,
     )
     return Stored(draft.content, about)
+
+
+def _with_room(known: Known, existing: Stored[Content] | None) -> Known:
+    """Let a policy that holds more rules than the limit keep as many: else it could not be mended step by step."""
+    content = existing.content if existing else None
+    present = len(content.rules) if isinstance(content, RulesPolicy) else 0
+    return replace(known, most_rules=max(known.most_rules, present))
 
 
 def _check_content(content: AnyContent, known: Known) -> Iterator[elevation.model.Problem]:

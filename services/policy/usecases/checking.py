@@ -6,9 +6,12 @@ from elevation.model import Assignments, Group
 from services._chassis.errors import Problem
 from services.policy.model.drafts import Draft, Known, NewAssignments, check_assignments, check_draft
 from services.policy.model.objects import Content, Stored, with_assignments
-from services.policy.model.spelling import below, errors_in_contract_spelling
+from services.policy.model.spelling import below, errors_in_contract_spelling, without_echoes
 from services.policy.ports import NO_GROUPS
 from services.policy.usecases.means import Means
+
+_PERMISSIVE = ("elevation_type", "default_response")
+"""Fields that decide whether a policy allows anything."""
 
 
 def problems_of(means: Means, draft: Draft[Content], known: Known) -> Iterator[Problem]:
@@ -18,13 +21,15 @@ def problems_of(means: Means, draft: Draft[Content], known: Known) -> Iterator[P
 
 
 def errors_of(means: Means, draft: Draft[Content], groups: Mapping[str, Group] = NO_GROUPS) -> Iterator[Problem]:
-    """Find what lint does not let through; of a draft that could not be read it would speak at random.
+    """Find what lint does not let through, in what could be read of the draft.
 
-    `groups` would be there beside those of the directory.
+    `groups` would be there beside those of the directory. Whether a policy allows anything is not known where a word
+    that decides it could not be read: then nothing is said of its assignments.
     """
-    if not draft.flaws:
-        errors = means.linting.errors(draft.content, groups)
-        yield from below(draft.place, errors_in_contract_spelling(draft.kind, errors))
+    errors = errors_in_contract_spelling(draft.kind, means.linting.errors(draft.content, groups))
+    if any(flaw.field.endswith(_PERMISSIVE) for flaw in draft.flaws):
+        errors = (error for error in errors if not error.field.startswith("assignments"))
+    yield from below(draft.place, without_echoes(errors, draft.flaws))
 
 
 def problems_of_assignments(
@@ -32,8 +37,9 @@ def problems_of_assignments(
 ) -> Iterator[Problem]:
     """Find everything that is wrong with new assignments of a policy; what else it says was checked when it was written."""
     yield from check_assignments(new, existing, known)
-    if not new.flaws and new.assignments != Assignments():
+    if new.assignments != Assignments():
         content = with_assignments(existing.content, new.assignments)
-        for problem in errors_in_contract_spelling(type(content), means.linting.errors(content)):
+        errors = errors_in_contract_spelling(type(content), means.linting.errors(content))
+        for problem in without_echoes(errors, new.flaws):
             if problem.field.startswith("assignments"):
                 yield problem

@@ -334,6 +334,33 @@ async def test_errors_of_lint_come_with_all_other_problems(service: Linted) -> N
     }
 
 
+async def test_errors_of_lint_come_with_what_could_not_be_read(service: Linted) -> None:
+    wrong = rules_policy_to_proto(tools("p", SECRET, sound("signed"), where=REPORTED))
+    wrong.rules[1].detection.certificate.pem = "no certificate"
+    wrong.assignments.include.add(group="laptops", filter_mode=policies_pb2.FILTER_MODE_EXCLUDE)
+    refused = await service.refused("CreateRulesPolicy", rules_policy=wrong)
+    told = {
+        f"rules_policy.{PLACE}",
+        "rules_policy.rules[1].detection.certificate.pem",
+        "rules_policy.assignments.include[0].filter",
+        "rules_policy.assignments.include[1].filter_mode",
+    }
+    assert refused.fields >= told
+    assert refused.message.count("(L15)") == refused.message.count("(D23)") == 1
+    assignments = {"include": [{"group": "new", "filter_mode": policies_pb2.FILTER_MODE_EXCLUDE}]}
+    await create(service, tools("p", to=()))
+    refused = await service.refused("AssignRulesPolicy", name="p", assignments=assignments)
+    assert refused.fields == {"assignments.include[0].filter_mode", "assignments.include[0].group"}
+
+
+async def test_nothing_is_said_of_assignments_while_nobody_knows_whether_a_policy_allows(service: Linted) -> None:
+    unclear = rules_policy_to_proto(tools("p", sound("x", ElevationType.DENY), where=REPORTED))
+    unclear.rules[0].elevation_type = 0
+    refused = await service.refused("CreateRulesPolicy", rules_policy=unclear)
+    assert "rules_policy.rules[0].elevation_type" in refused.fields
+    assert "(D23)" not in refused.message
+
+
 async def test_a_group_that_changes_afterwards_shows_in_lint(service: Linted) -> None:
     await create(service, tools("p", to=("laptops",)))
     assert not await service.found()

@@ -12,7 +12,7 @@ from itertools import islice
 
 from elevation.checks import check_group, check_nesting
 from elevation.lookalikes import twin_message, twins
-from elevation.model import Group, GroupType, ReusableCertificate
+from elevation.model import Group, ReusableCertificate
 from services._chassis.errors import InvalidError, Problem
 from services._chassis.permits import Permit
 from services.policy.model.directory import Directory
@@ -95,11 +95,6 @@ class Drafted:
     directory: Directory
     effective: EffectivePolicies
 
-    @property
-    def types(self) -> Mapping[str, GroupType]:
-        """Return the groups that there are, with their types."""
-        return {name: group.type for name, group in self.directory.groups.items()}
-
 
 class Drafting:
     """Lay drafts over the newest policies."""
@@ -141,7 +136,10 @@ class Drafting:
         if problems:
             raise InvalidError(problems)
         each = each_known(overlay, stored, permit, most_rules=most_rules)
-        return {key_of_subject(subject_of(draft.content)): lintable_problems(draft, known) for draft, _, known in each}
+        return {
+            key_of_subject(subject_of(draft.content)): lintable_problems(draft, known, existing)
+            for draft, existing, known in each
+        }
 
 
 def problems_of(
