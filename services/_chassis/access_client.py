@@ -90,6 +90,7 @@ def snapshot_from_proto(message: access_pb2.AccessSnapshot) -> AccessSnapshot:
             for token in message.tokens
         ),
         issuers=tuple(_issuer_from_proto(issuer) for issuer in message.issuers),
+        scope_tags=frozenset(message.scope_tags),
     )
 
 
@@ -113,6 +114,7 @@ def snapshot_to_proto(snapshot: AccessSnapshot) -> access_pb2.AccessSnapshot:
             for token in snapshot.tokens
         ],
         issuers=[_issuer_to_proto(trust) for trust in snapshot.issuers],
+        scope_tags=sorted(snapshot.scope_tags),
     )
 
 

@@ -68,3 +68,5 @@ class AccessSnapshot:
     principal_groups: tuple[PrincipalGroupMembers, ...] = ()
     tokens: tuple[TokenDigest, ...] = ()
     issuers: tuple[IssuerTrust, ...] = ()
+    scope_tags: frozenset[str] = frozenset()
+    """All that there are, `default` among them; none if the rbac service is too old to tell."""

@@ -21,6 +21,7 @@ from services._chassis.migrate import upgrade
 from services._chassis.policykeys import load_signing_keys
 from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
+from services._chassis.scope_tags import tags_of
 from services._chassis.server import ServiceParts
 from services._chassis.workers import Worker
 from services.policy.admin_servicer.policies import PolicyServicer
@@ -86,7 +87,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     _spread(news, corpus, directory, streams, reporter=reporter, used=used)
     bundles, pictures = SqlBundles(database), SqlPictures(database)
     linting = _lint_desk(partial(newest_corpus, store, book, corpus.at_least), directory, clock)
-    means = Means(directories=directory, linting=linting, most_rules=settings.max_rules_per_policy)
+    most, tags = settings.max_rules_per_policy, partial(tags_of, access)
+    means = Means(directories=directory, linting=linting, most_rules=most, known_tags=tags)
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
     sightings = SightingReporter(SightingReports(device), monotonic=clock.monotonic)

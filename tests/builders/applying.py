@@ -44,6 +44,7 @@ async def applied(
     tags: Sequence[str] = (),
     validate_only: bool = False,
     pending: Sequence[PendingGroup] = (),
+    pending_tags: Sequence[str] = (),
     directory_revision: int = 0,
     expected: Sequence[Expected] = (),
     deletions: Sequence[Deletion] = (),
@@ -56,6 +57,7 @@ async def applied(
     application = Application(
         drafts=drafts(*contents, tags=tags),
         pending_groups=pending,
+        pending_scope_tags=pending_tags,
         directory_revision=directory_revision,
         expected=expected,
         deletions=deletions,

@@ -38,11 +38,18 @@ class Desk(Generic[AnyStore]):
     access: FakeAccess = field(default_factory=lambda: FakeAccess(FakeClock()))
     linting: FakeLinting = field(default_factory=FakeLinting)
     most_rules: int = 100
+    tags: frozenset[str] = frozenset()
+    """Scope tags that there are; none where that is not known."""
 
     @property
     def means(self) -> Means:
         """Return what the verbs need beside the store."""
-        return Means(directories=self.directories, linting=self.linting, most_rules=self.most_rules)
+        return Means(
+            directories=self.directories,
+            linting=self.linting,
+            most_rules=self.most_rules,
+            known_tags=lambda: self.tags,
+        )
 
     def hire(
         self,

@@ -68,6 +68,10 @@ class FakeAccess:
         """Believe the tokens of these issuers and of no others."""
         self._put(replace(self._snapshot, issuers=issuers))
 
+    def tag(self, *names: str) -> None:
+        """Let there be these scope tags and no others; until this is said, nobody knows which there are."""
+        self._put(replace(self._snapshot, scope_tags=frozenset({"default", *names})))
+
     def _put(self, snapshot: AccessSnapshot) -> None:
         self._snapshot = replace(snapshot, revision=snapshot.revision + 1)
         self.control.replace(self._snapshot)

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from epm.device.v1 import devices_pb2, devices_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_caller, current_permit
 from services._chassis.permits import Permit
+from services._chassis.scope_tags import tags_of
 from services.device.codec import devices as codec
 from services.device.codec.history import entry_to_proto
 from services.device.codec.users import user_to_proto
@@ -166,7 +168,7 @@ class DeviceServicer(devices_pb2_grpc.DeviceServiceServicer):
         return devices_pb2.ListUsersResponse(users=map(user_to_proto, page.items), next_page_token=page.next_token)
 
     def _standing(self) -> Standing:
-        return Standing(self._check, self._excess)
+        return Standing(self._check, self._excess, partial(tags_of, self._access))
 
     def _excess(self, group: str) -> Sequence[str]:
         caller = current_caller()

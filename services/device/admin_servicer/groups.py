@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from epm.device.v1 import groups_pb2, groups_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_caller, current_permit
 from services._chassis.permits import Permit
+from services._chassis.scope_tags import SECONDS_FOR_REVISION, tags_of
 from services.device.codec import groups as codec
 from services.device.ports import Store
 from services.device.usecases import groups, members
@@ -54,12 +56,14 @@ class GroupServicer(groups_pb2_grpc.GroupServiceServicer):
 
     async def ApplyGroups(self, request: groups_pb2.ApplyGroupsRequest, context: Any) -> groups_pb2.ApplyGroupsResponse:
         """Create or replace groups, given the rights for what the call does."""
+        await self._access.at_least(request.access_revision, SECONDS_FOR_REVISION)
         applied = await groups.apply_groups(
             self._store,
             [codec.draft_from_proto(group) for group in request.groups],
             standing=self._standing(),
             validate_only=request.validate_only,
             expected=codec.expected_from_proto(request),
+            pending_tags=list(request.pending_scope_tags),
             now=self._now(),
         )
         return codec.applied_to_proto(applied)
@@ -72,7 +76,7 @@ class GroupServicer(groups_pb2_grpc.GroupServiceServicer):
         return groups_pb2.DeleteGroupResponse(directory_revision=revision)
 
     def _standing(self) -> Standing:
-        return Standing(self._check, self._excess)
+        return Standing(self._check, self._excess, partial(tags_of, self._access))
 
     def _excess(self, group: str) -> Sequence[str]:
         caller = current_caller()

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import ConflictError, InvalidError, Problem
+from services._chassis.expected import present_state
 from services._chassis.paging import Page, page_request
 from services._chassis.permits import Permit
 from services.device.model.devices import Attested, Device, check_attested
@@ -64,8 +65,14 @@ async def update_device(
         if change.attested == device.attested:
             return device  # also when a change is repeated whose answer was lost, and whose etag is old by now
         if change.etag != device.etag:
-            raise ConflictError("the device was changed since; read it again and repeat the change", stale=True)
+            raise ConflictError(
+                "the device was changed since; read it again and repeat the change",
+                stale=True,
+                details=present_state(device.etag),
+            )
         refuse_foreign_tags(permit, change.attested.scope_tags, device.attested.scope_tags)
+        if missing := standing.missing("device.scope_tags", change.attested.scope_tags, device.attested.scope_tags):
+            raise InvalidError(missing)
         await refuse_other_reach(work, standing, before=device.attested, after=change.attested)
         updated = replace(
             device, attested=change.attested, version=device.version + 1, revision=await work.next_revision()

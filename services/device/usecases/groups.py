@@ -1,7 +1,7 @@
 """Look at groups, apply and delete them."""
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -60,6 +60,7 @@ async def apply_groups(
     validate_only: bool,
     now: datetime,
     expected: Sequence[Expected] = (),
+    pending_tags: Collection[str] = (),
 ) -> Applied:
     """Create or replace the groups, all or none; with `validate_only` say what would become of them.
 
@@ -67,16 +68,19 @@ async def apply_groups(
     another type of an existing group.
     """
     _refuse_strangers(standing.check)
+    standing = standing.expecting(pending_tags)
     async with store.read() as work:
         known = (await work.groups.many(draft.name for draft in drafts)).keys()
         there = (await work.groups.many({twin for draft in drafts for twin in twins(draft.name)})).keys()
-    if problems := [*check_drafts(drafts, known, there), *check_expected(expected, _KINDS)]:
+    misplaced = _pending_problems(pending_tags, validate_only=validate_only)
+    if problems := [*check_drafts(drafts, known, there), *check_expected(expected, _KINDS), *misplaced]:
         raise InvalidError([*problems, *await _further_problems(store, nestable(drafts, problems), standing)])
     async with store.read() if validate_only else store.transaction() as work:
         await _refuse_stale(work, expected, standing)
         existing = await work.groups.many(draft.name for draft in drafts)
         planned = [_plan(draft, existing.get(draft.name), standing.check) for draft in drafts]
-        if problems := await _nesting_problems(work, drafts, existing, standing):
+        missing = _tag_problems(drafts, existing, standing)
+        if problems := [*await _nesting_problems(work, drafts, existing, standing), *missing]:
             raise InvalidError(problems)
         _refuse_other_types(planned, existing.get)
         moved = [group.name for group, _ in planned if _moves_members(existing.get(group.name), group)]
@@ -114,7 +118,7 @@ async def delete_group(store: Store, name: str, *, permit: Permit, standing: Sta
 
 
 def _in_use(name: str) -> StateError:
-    """Refuse to delete a group that policies name: an exclude that goes with it would let a policy reach more than before.
+    """Refuse to delete a group that policies name: a policy that excludes what there is not reaches nobody, a Deny too.
 
     Which policies those are may not be for the caller's eyes; the policy service tells each what they may see.
     """
@@ -161,8 +165,8 @@ async def _refuse_stale(work: Work, expected: Sequence[Expected], standing: Stan
 
 
 async def _further_problems(store: Store, drafts: Sequence[GroupDraft], standing: Standing) -> list[Problem]:
-    """Find what is wrong with the nesting of drafts that have other problems, for who may apply those that nest."""
-    nesting = [draft for draft in drafts if draft.groups]
+    """Find what is wrong with the nesting and the tags of drafts that have other problems, for who may apply those."""
+    nesting = [draft for draft in drafts if draft.groups or draft.scope_tags]
     async with store.read() as work:
         existing = await work.groups.many(draft.name for draft in nesting)
         try:
@@ -170,7 +174,20 @@ async def _further_problems(store: Store, drafts: Sequence[GroupDraft], standing
                 _permit(draft, existing.get(draft.name), standing.check)
         except DeniedError:
             return []  # told when the other problems are mended
-        return await _nesting_problems(work, drafts, existing, standing)
+        missing = _tag_problems(drafts, existing, standing)
+        return [*await _nesting_problems(work, drafts, existing, standing), *missing]
+
+
+def _pending_problems(pending_tags: Collection[str], *, validate_only: bool) -> Iterator[Problem]:
+    if pending_tags and not validate_only:
+        yield Problem("pending_scope_tags", "only go with validate_only; make the tags first, or leave them out")
+
+
+def _tag_problems(drafts: Sequence[GroupDraft], existing: Mapping[str, Group], standing: Standing) -> Iterator[Problem]:
+    """Find scope tags that groups would be given and that there are not."""
+    for number, draft in enumerate(drafts):
+        present = existing[draft.name].scope_tags if draft.name in existing else ()
+        yield from standing.missing(f"groups[{number}].scope_tags", draft.scope_tags, present)
 
 
 async def _nesting_problems(

@@ -38,6 +38,7 @@ async def create_token(
     refuse_foreign_tags(permit, draft.scope_tags)
     async with store.transaction() as work:
         problems = [*check_draft(draft, now), *await _group_problems(work, draft, may_update)]
+        problems += standing.missing("enrolment_token.scope_tags", draft.scope_tags)
         if problems := [*problems, *await _device_problems(work, draft, permit)]:
             raise InvalidError(problems)
         await refuse_others_rights(work, standing, draft.groups)

@@ -1,10 +1,12 @@
 """Who may see a device, who may put which scope tags on what, and who may change a group that gives others their reach."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 
-from services._chassis.errors import DeniedError, NotFoundError
+from elevation import texts
+from services._chassis.errors import DeniedError, NotFoundError, Problem
 from services._chassis.permits import Permit
+from services._chassis.scope_tags import KnownTags, missing_tags, with_pending
 from services.device.model.devices import Device
 from services.device.model.groups import Group
 
@@ -17,6 +19,17 @@ class Standing:
     """Returns the permit for another right; raises DeniedError where there is none."""
     excess: Callable[[str], Collection[str]]
     """Returns the rights that others have over a scope group and the caller has not."""
+    known_tags: KnownTags = frozenset
+
+    def missing(self, field: str, wanted: Iterable[str], present: Iterable[str] = ()) -> list[Problem]:
+        """Find scope tags that an object would be given and that there are not."""
+        named = (tag for tag in wanted if not list(texts.check_name("", tag)))
+        return [Problem(field, message) for message in missing_tags(named, present, self.known_tags())]
+
+    def expecting(self, tags: Collection[str]) -> "Standing":
+        """Return the same where there are these scope tags too."""
+        known_tags = self.known_tags
+        return replace(self, known_tags=lambda: with_pending(known_tags(), tags)) if tags else self
 
 
 def refuse_excess(standing: Standing, group: str, *, said: str = "") -> None:

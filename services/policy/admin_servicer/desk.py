@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_permit
 from services._chassis.paging import Page
+from services._chassis.scope_tags import SECONDS_FOR_REVISION
 from services.policy.codec.answers import subjects_of, with_findings
 from services.policy.codec.calls import WritingRequest, call_from_proto
 from services.policy.model.edits import Edited
@@ -40,6 +41,10 @@ class Desk:
     def author(self, *, validate_only: bool = False) -> Author:
         """Return who makes the running call."""
         return author_of_call(self._access.check, self._now(), validate_only=validate_only)
+
+    async def access_at_least(self, revision: int) -> None:
+        """Return once the access data are as new as the revision. Raises UnavailableError if that takes too long."""
+        await self._access.at_least(revision, SECONDS_FOR_REVISION)
 
     async def once(
         self,

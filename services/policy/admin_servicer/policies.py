@@ -56,6 +56,7 @@ class PolicyServicer(
         """Create, replace and delete many objects."""
         author, means = self.desk.author(), self.desk.means
         apply.refuse_strangers(author)
+        await self.desk.access_at_least(request.access_revision)
         application = await read_beside(applications.application_from_proto, request)
         groups = await apply.groups_for(means.directories, application, author=author)
         return await self.desk.once(

@@ -29,6 +29,7 @@ def application_from_proto(request: policies_pb2.ApplyPoliciesRequest) -> Applic
             PendingGroup(group.name, GROUP_TYPES.get(group.type), group.filter, tuple(group.groups))
             for group in request.pending_groups
         ],
+        pending_scope_tags=list(request.pending_scope_tags),
         directory_revision=request.directory_revision,
         expected=[Expected(entry.kind, entry.name, entry.etag) for entry in request.expected],
         deletions=[Deletion(entry.kind, entry.name) for entry in request.deletions],

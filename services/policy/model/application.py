@@ -59,6 +59,7 @@ class Application:
 
     drafts: Sequence[AnyDraft]
     pending_groups: Sequence[PendingGroup] = ()
+    pending_scope_tags: Sequence[str] = ()
     directory_revision: int = 0
     expected: Sequence[Expected] = ()
     deletions: Sequence[Deletion] = ()
@@ -153,6 +154,8 @@ def _check_deletions(application: Application) -> Iterator[Problem]:
 def _check_pending(application: Application, *, validate_only: bool) -> Iterator[Problem]:
     if application.pending_groups and not validate_only:
         yield Problem("pending_groups", "only go with validate_only; make the groups first, or leave them out")
+    if application.pending_scope_tags and not validate_only:
+        yield Problem("pending_scope_tags", "only go with validate_only; make the tags first, or leave them out")
     for number, group in enumerate(application.pending_groups):
         place = f"pending_groups[{number}]"
         yield from (Problem(problem.path, problem.message) for problem in texts.check_name(f"{place}.name", group.name))

@@ -10,6 +10,7 @@ from elevation import checks, texts
 from elevation.model import Assignments, GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
 from elevation.written import check_written
 from services._chassis.errors import Problem
+from services._chassis.scope_tags import missing_tags
 from services.policy.model.objects import About, AnyContent, Content, Item, Stored, kind_of, with_assignments
 from services.policy.model.spelling import below, in_contract_spelling, without_echoes
 
@@ -64,6 +65,8 @@ class Known:
     groups: Mapping[str, GroupType] = field(default_factory=dict)
     certificates: Collection[str] = ()
     most_rules: int = checks.MAX_RULES
+    tags: frozenset[str] = frozenset()
+    """Scope tags that there are; none where they are not known, or none is given."""
 
 
 def duplicate_of(original: Stored[Item], new_name: str) -> Draft[Item]:
@@ -80,14 +83,16 @@ def check_draft(
 
     `but_for_lint` leaves out what `lintable_problems` finds.
     """
-    named = existing is None  # what is there keeps the name that it has
+    before = existing.content if existing else None
+    written = check_written(draft.content, named=before is None, before=before)  # what is there keeps what it has
     told = _check_content(draft.content, _with_room(known, existing))
     content = (problem for problem in told if not (but_for_lint and problem.check))
     found = [
         *in_contract_spelling(draft.kind, content),
-        *in_contract_spelling(draft.kind, check_written(draft.content, named=named)),
+        *in_contract_spelling(draft.kind, written),
         *_check_about(draft),
-        *_check_platform(draft.content, existing.content if existing else None),
+        *_check_tags(draft, known, existing),
+        *_check_platform(draft.content, before),
     ]
     yield from below(draft.place, [*draft.flaws, *without_echoes(found, draft.flaws)])
 
@@ -102,7 +107,7 @@ def lintable_problems(
 def check_assignments(new: NewAssignments, existing: Stored[Content], known: Known) -> Iterator[Problem]:
     """Find everything that is wrong with the assignments alone; the policy was checked when it was written."""
     content = with_assignments(existing.content, new.assignments)
-    told = [*_check_content(content, known), *check_written(content, named=False)]
+    told = [*_check_content(content, known), *check_written(content, named=False, before=existing.content)]
     found = in_contract_spelling(type(content), told)
     own = [problem for problem in found if problem.field.startswith("assignments")]
     yield from (*new.flaws, *without_echoes(own, new.flaws))
@@ -159,6 +164,12 @@ def _check_about(draft: Draft[Content]) -> Iterator[Problem]:
         yield from _plain(texts.check_text(place, value, texts.MAX_FACT))
         yield from _plain(texts.check_visible(place, label))
         yield from _plain(texts.check_visible(place, value))
+
+
+def _check_tags(draft: Draft[Content], known: Known, existing: Stored[Content] | None) -> Iterator[Problem]:
+    named = (tag for tag in draft.scope_tags if not list(texts.check_name("", tag)))
+    present = existing.about.scope_tags if existing else frozenset[str]()
+    yield from (Problem("metadata.scope_tags", message) for message in missing_tags(named, present, known.tags))
 
 
 def _check_platform(wanted: object, present: object) -> Iterator[Problem]:

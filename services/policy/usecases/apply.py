@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from elevation.model import Assignments, Group, GroupType, ReusableCertificate
 from services._chassis.errors import DeniedError, InvalidError, Problem
 from services._chassis.permits import Permit
+from services._chassis.scope_tags import with_pending
 from services.policy.model.application import (
     KINDS,
     AnyDraft,
@@ -62,13 +63,14 @@ class _Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ground:
-    """Hold on what a call stands: who makes it, where their rights count, and which groups there are."""
+    """Hold on what a call stands: who makes it, where their rights count, and which groups and scope tags there are."""
 
     means: Means
     author: Author
     permits: Mapping[str, Permit]
     groups: Mapping[str, GroupType]
     pending: Mapping[str, Group]
+    tags: frozenset[str]
 
     def sees(self, tags: frozenset[str]) -> bool:
         return any(permit.sees(tags) for permit in self.permits.values())
@@ -96,7 +98,10 @@ async def apply_policies(
     Raises DeniedError, InvalidError with all problems, ConflictError where objects are not as expected, StateError for
     certificates that would still be named.
     """
-    ground = _Ground(means=means, author=author, permits=_permits(author), groups=groups, pending=application.groups)
+    tags = with_pending(means.known_tags(), application.pending_scope_tags)
+    ground = _Ground(
+        means=means, author=author, permits=_permits(author), groups=groups, pending=application.groups, tags=tags
+    )
     if too_many := list(check_size(application)):
         raise InvalidError(too_many)
     present = await _present(work, application)
@@ -227,7 +232,7 @@ async def _check_steps(work: Work, steps: Sequence[_Step], ground: _Ground) -> l
     problems: list[Problem] = []
     for step in steps:
         nameables = applied | nameable(certificates, step.existing, ground.permits.values())
-        known = Known(ground.groups, nameables, ground.means.most_rules)
+        known = Known(ground.groups, nameables, ground.means.most_rules, ground.tags)
         problems.extend(check_draft(step.draft, known, step.existing))
         problems.extend(errors_of(ground.means, step.draft, ground.pending))
     return problems

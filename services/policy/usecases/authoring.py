@@ -56,7 +56,7 @@ async def create_object(work: Work, means: Means, draft: Draft[Content], *, auth
         refuse_out_of_scope(author.check(ASSIGN), targets, tags)
     groups = known_groups(means.directories, targets)
     found = await known_certificates(work, certificates_named(draft.content))
-    known = Known(groups, nameable(found, None, [author.permit]), means.most_rules)
+    known = Known(groups, nameable(found, None, [author.permit]), means.most_rules, means.known_tags())
     if problems := [*problems_of(means, draft, known), *await twin_problems(work, draft.kind, [draft])]:
         raise InvalidError(problems)
     return await _create(work, draft, tags=tags, author=author)
@@ -149,7 +149,7 @@ async def _problems_of_update(
 ) -> list[Problem]:
     """Find what is wrong with a draft that keeps its assignments; whom those name was checked when they were made."""
     found = await known_certificates(work, certificates_named(draft.content))
-    known = Known({}, nameable(found, existing, [author.permit]), means.most_rules)
+    known = Known({}, nameable(found, existing, [author.permit]), means.most_rules, means.known_tags())
     unassigned = replace(draft, content=with_assignments(draft.content, Assignments()))
     problems = [*check_draft(unassigned, known, existing), *errors_of(means, draft)]
     if not draft.etag:

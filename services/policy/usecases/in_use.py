@@ -27,7 +27,12 @@ def refuse_in_use(
     if said := [
         f'the reusable certificate "{name}" is named by {_listed(users)}' for name, users in named.items() if users
     ]:
-        raise StateError(f"{'; '.join(said)}; change those rules first", reason="CERTIFICATE_IN_USE")
+        users = sorted({user for using in named.values() for user in using if user != _HIDDEN})
+        raise StateError(
+            f"{'; '.join(said)}; change those rules first",
+            reason="CERTIFICATE_IN_USE",
+            details={"users": "\n".join(users)},
+        )
 
 
 def _listed(users: list[str]) -> str:

@@ -1,8 +1,9 @@
-"""What the verbs that write need beside the transaction: the groups, lint, and the limits of the installation."""
+"""What the verbs that write need beside the transaction: the groups, the scope tags, lint, and the limits of the installation."""
 
 from dataclasses import dataclass
 
 from elevation.checks import MAX_RULES
+from services._chassis.scope_tags import KnownTags
 from services.policy.ports import Directories, Linting
 
 
@@ -14,3 +15,4 @@ class Means:
     linting: Linting
     most_rules: int = MAX_RULES
     """Most rules of one policy."""
+    known_tags: KnownTags = frozenset

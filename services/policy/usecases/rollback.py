@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from elevation.model import Assignments
 from services._chassis.errors import ConflictError, InvalidError, Problem
+from services._chassis.expected import present_state
 from services.policy.model.application import AnyDraft, AnyStored
 from services.policy.model.drafts import Draft, Known, check_draft, revised
 from services.policy.model.edits import Edit, Written
@@ -104,4 +105,5 @@ def _refuse_stale(draft: AnyDraft, existing: AnyStored | None) -> None:
     if existing is not None:
         refuse_stale(existing, draft.etag)
     elif draft.etag:
-        raise ConflictError(f"{draft.title} was deleted meanwhile; leave the etag out to make it again", stale=True)
+        message = f"{draft.title} was deleted meanwhile; leave the etag out to make it again"
+        raise ConflictError(message, stale=True, details=present_state(""))

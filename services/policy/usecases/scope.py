@@ -7,6 +7,7 @@ from functools import partial
 
 from services._chassis.caller import current_caller, current_permit, current_reason
 from services._chassis.errors import ConflictError, DeniedError, NotFoundError
+from services._chassis.expected import present_state
 from services._chassis.permits import Permit
 from services.policy.model.objects import Content, Stored, kind_of
 from services.policy.ports import Work
@@ -89,4 +90,7 @@ def refuse_stale(existing: Stored[Content], etag: str) -> None:
             f'the {kind_of(type(existing.content)).noun} "{existing.name}" was changed meanwhile, its etag is now'
             f' "{existing.about.etag}"; read it again and repeat the change',
             stale=True,
+            details=present_state(
+                existing.about.etag, changed_by=existing.about.updated_by, changed=existing.about.updated
+            ),
         )

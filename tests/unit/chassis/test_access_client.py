@@ -58,6 +58,7 @@ SNAPSHOT = AccessSnapshot(
             group_mappings={"epm-admins": frozenset({"admins", "readers"})},
         ),
     ),
+    scope_tags=frozenset({"default", "emea"}),
 )
 
 

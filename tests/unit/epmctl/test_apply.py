@@ -163,6 +163,21 @@ def test_policies_wait_for_the_directory_that_holds_the_groups(console: Console,
     assert (checked.directory_revision, written.directory_revision) == (0, 17)
 
 
+def test_the_tags_of_the_set_are_pending_while_it_is_checked_and_known_when_it_is_written(
+    console: Console, applied: FakeServer
+) -> None:
+    apply(console, *EVERYTHING)
+
+    groups = applied.requests(groups_pb2.ApplyGroupsRequest)
+    policies = applied.requests(policies_pb2.ApplyPoliciesRequest)
+    told = [["emea"], []]
+    assert [list(request.pending_scope_tags) for request in groups] == told
+    assert [list(request.pending_scope_tags) for request in policies] == told
+    assert (
+        [request.access_revision for request in groups] == [request.access_revision for request in policies] == [0, 3]
+    )
+
+
 def test_policies_alone_wait_for_no_directory(console: Console, applied: FakeServer) -> None:
     apply(console, RULES)
 

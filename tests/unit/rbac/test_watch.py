@@ -60,6 +60,7 @@ async def test_a_watch_begins_with_everything(doors: OpenDoors, service: str) ->
     token = (doors.settings.data_dir / "owner-token").read_text().strip()
     assert snapshot.revision == 1
     assert len(snapshot.roles) == 9
+    assert snapshot.scope_tags == {"default"}
     assert [(each.name, each.role, each.members) for each in snapshot.assignments] == [
         ("owner", "Owner", frozenset({"user:owner"}))
     ]

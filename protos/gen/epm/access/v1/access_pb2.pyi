@@ -176,6 +176,7 @@ class AccessSnapshot(_message.Message):
     PRINCIPAL_GROUPS_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
     ISSUERS_FIELD_NUMBER: _builtins.int
+    SCOPE_TAGS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the rbac service's data; only grows."""
     @_builtins.property
@@ -198,6 +199,10 @@ class AccessSnapshot(_message.Message):
     def issuers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotIssuer]:
         """All trusted issuers with their keys."""
 
+    @_builtins.property
+    def scope_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of all scope tags, `default` among them: an object is given no other one. Empty: not known, and nothing is checked."""
+
     def __init__(
         self,
         *,
@@ -207,10 +212,11 @@ class AccessSnapshot(_message.Message):
         principal_groups: _abc.Iterable[Global___SnapshotPrincipalGroup] | None = ...,
         tokens: _abc.Iterable[Global___SnapshotToken] | None = ...,
         issuers: _abc.Iterable[Global___SnapshotIssuer] | None = ...,
+        scope_tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "issuers", b"issuers", "principal_groups", b"principal_groups", "revision", b"revision", "roles", b"roles", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "issuers", b"issuers", "principal_groups", b"principal_groups", "revision", b"revision", "roles", b"roles", "scope_tags", b"scope_tags", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

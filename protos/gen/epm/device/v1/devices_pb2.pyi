@@ -172,7 +172,7 @@ class Device(_message.Message):
 
     @_builtins.property
     def scope_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Scope tags; never empty."""
+        """Scope tags; never empty. Those that it does not carry yet have to be there."""
 
     @_builtins.property
     def enrolled(self) -> _timestamp_pb2.Timestamp:
@@ -368,7 +368,7 @@ class EnrolmentToken(_message.Message):
 
     @_builtins.property
     def scope_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Scope tags that devices of this token get. Empty on creation: those of the creator, or `default`."""
+        """Scope tags that devices of this token get; they have to be there. Empty on creation: those of the creator, or `default`."""
 
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp:

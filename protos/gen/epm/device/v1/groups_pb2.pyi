@@ -130,7 +130,7 @@ class Group(_message.Message):
 
     @_builtins.property
     def scope_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Scope tags. Empty on creation: those of the creator, or `default`."""
+        """Scope tags, of which those that it does not carry yet have to be there. Empty on creation: those of the creator, or `default`."""
 
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

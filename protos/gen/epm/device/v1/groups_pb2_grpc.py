@@ -107,7 +107,7 @@ class GroupServiceServicer:
         policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners. To change who is in a nested
         group takes what it takes for each group that nests it. Groups of the call count as they will be, whatever their order.
         Errors: INVALID_ARGUMENT with all problems; ABORTED where a group is not as `expected` says, naming all of them; FAILED_PRECONDITION for another
-        type of an existing group; PERMISSION_DENIED.
+        type of an existing group; PERMISSION_DENIED; UNAVAILABLE where the access revision is not reached in time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -58,7 +58,7 @@ class GroupServiceStub:
     policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners. To change who is in a nested
     group takes what it takes for each group that nests it. Groups of the call count as they will be, whatever their order.
     Errors: INVALID_ARGUMENT with all problems; ABORTED where a group is not as `expected` says, naming all of them; FAILED_PRECONDITION for another
-    type of an existing group; PERMISSION_DENIED.
+    type of an existing group; PERMISSION_DENIED; UNAVAILABLE where the access revision is not reached in time.
     """
     DeleteGroup: _grpc.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]
     """Deletes a group that nothing names. A call that is repeated finds nothing. Needs `groups.delete`, and `policy_authoring.assign`
@@ -97,7 +97,7 @@ class GroupServiceAsyncStub(GroupServiceStub):
     policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners. To change who is in a nested
     group takes what it takes for each group that nests it. Groups of the call count as they will be, whatever their order.
     Errors: INVALID_ARGUMENT with all problems; ABORTED where a group is not as `expected` says, naming all of them; FAILED_PRECONDITION for another
-    type of an existing group; PERMISSION_DENIED.
+    type of an existing group; PERMISSION_DENIED; UNAVAILABLE where the access revision is not reached in time.
     """
     DeleteGroup: _aio.UnaryUnaryMultiCallable[_groups_pb2.DeleteGroupRequest, _groups_pb2.DeleteGroupResponse]  # type: ignore[assignment]
     """Deletes a group that nothing names. A call that is repeated finds nothing. Needs `groups.delete`, and `policy_authoring.assign`
@@ -157,7 +157,7 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         policies are assigned to, only by callers who have `policy_authoring.assign` there, and by Owners. To change who is in a nested
         group takes what it takes for each group that nests it. Groups of the call count as they will be, whatever their order.
         Errors: INVALID_ARGUMENT with all problems; ABORTED where a group is not as `expected` says, naming all of them; FAILED_PRECONDITION for another
-        type of an existing group; PERMISSION_DENIED.
+        type of an existing group; PERMISSION_DENIED; UNAVAILABLE where the access revision is not reached in time.
         """
 
     @_abc_1.abstractmethod

@@ -276,7 +276,7 @@ class Metadata(_message.Message):
     """Output only. Principal who created it; empty where that is not known."""
     @_builtins.property
     def scope_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Scope tags, at most 100. Empty on creation: those of the creator, or `default`."""
+        """Scope tags, at most 100, of which those that it does not carry yet have to be there. Empty on creation: those of the creator, or `default`."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

@@ -331,7 +331,7 @@ class PolicyServiceServicer:
         nothing. Needs `policy_authoring.create`, `.update`, `.assign` and `.delete`, each where the call does it.
         Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them with who changed them and when; PERMISSION_DENIED, also for
         a deletion of what does not carry the owner's label; FAILED_PRECONDITION for a reusable certificate that would still be named; UNAVAILABLE
-        while the server does not know which groups there are, or where the directory revision is not reached in time.
+        while the server does not know which groups there are, or where a revision that the call names is not reached in time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

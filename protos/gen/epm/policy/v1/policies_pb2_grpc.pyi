@@ -140,7 +140,7 @@ class PolicyServiceStub:
     nothing. Needs `policy_authoring.create`, `.update`, `.assign` and `.delete`, each where the call does it.
     Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them with who changed them and when; PERMISSION_DENIED, also for
     a deletion of what does not carry the owner's label; FAILED_PRECONDITION for a reusable certificate that would still be named; UNAVAILABLE
-    while the server does not know which groups there are, or where the directory revision is not reached in time.
+    while the server does not know which groups there are, or where a revision that the call names is not reached in time.
     """
     ListDevicePolicyStates: _grpc.UnaryUnaryMultiCallable[_policies_pb2.ListDevicePolicyStatesRequest, _policies_pb2.ListDevicePolicyStatesResponse]
     """Lists how far the policy of each device has come, by device name, of the devices that the caller may see. Needs `policy_authoring.read`.
@@ -259,7 +259,7 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     nothing. Needs `policy_authoring.create`, `.update`, `.assign` and `.delete`, each where the call does it.
     Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them with who changed them and when; PERMISSION_DENIED, also for
     a deletion of what does not carry the owner's label; FAILED_PRECONDITION for a reusable certificate that would still be named; UNAVAILABLE
-    while the server does not know which groups there are, or where the directory revision is not reached in time.
+    while the server does not know which groups there are, or where a revision that the call names is not reached in time.
     """
     ListDevicePolicyStates: _aio.UnaryUnaryMultiCallable[_policies_pb2.ListDevicePolicyStatesRequest, _policies_pb2.ListDevicePolicyStatesResponse]  # type: ignore[assignment]
     """Lists how far the policy of each device has come, by device name, of the devices that the caller may see. Needs `policy_authoring.read`.
@@ -489,7 +489,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         nothing. Needs `policy_authoring.create`, `.update`, `.assign` and `.delete`, each where the call does it.
         Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them with who changed them and when; PERMISSION_DENIED, also for
         a deletion of what does not carry the owner's label; FAILED_PRECONDITION for a reusable certificate that would still be named; UNAVAILABLE
-        while the server does not know which groups there are, or where the directory revision is not reached in time.
+        while the server does not know which groups there are, or where a revision that the call names is not reached in time.
         """
 
     @_abc_1.abstractmethod
