@@ -28,6 +28,8 @@ class Text:
     """Whether it is a time, which may stand without quotes."""
     form: re.Pattern[str] | None = None
     """What it must look like as a whole. The readers or the checks say the remedy."""
+    words: tuple[str, ...] = ()
+    """What it may be, if that is one of a list. The readers or the checks say so."""
     most: int = MAX_TEXT
     """Characters that the checks accept."""
 

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Final
 
 from elevation import rule_checks, texts
+from elevation.lint import accepting
 from elevation.words import (
     CertificateType,
     ChildProcesses,
@@ -44,20 +45,32 @@ METADATA: Final = Shape(
     },
 )
 
-LINT: Final = Shape(
-    title="LintIgnore",
-    keys={
-        "ignore": Key(
-            Text(blank=False, form=rule_checks.LINT_CHECK),
-            "The check whose finding is accepted, for example `L7`.",
-            required=True,
+
+def _accepting(title: str, checks: tuple[str, ...]) -> Key:
+    return Key(
+        Each(
+            Shape(
+                title=title,
+                keys={
+                    "ignore": Key(
+                        Text(blank=False, words=checks),
+                        f"The check whose finding is accepted, for example `{checks[0]}`.",
+                        required=True,
+                    ),
+                    "reason": Key(
+                        Text(blank=False, most=texts.MAX_FACT),
+                        "Why it is accepted; this is kept and shown.",
+                        required=True,
+                    ),
+                },
+            )
         ),
-        "reason": Key(
-            Text(blank=False, most=texts.MAX_FACT), "Why it is accepted; this is kept and shown.", required=True
-        ),
-    },
-)
-_LINT_KEY: Final = Key(Each(LINT), "Findings of lint about this that its author accepts, each with the reason.")
+        "Findings of lint about this that its author accepts, each check once, with the reason.",
+    )
+
+
+_LINT_OF_RULE_KEY: Final = _accepting("RuleLintIgnore", accepting.IN_RULES)
+_LINT_KEY: Final = _accepting("LintIgnore", accepting.IN_SPECS)
 
 INCLUDE: Final = Shape(
     title="Include",
@@ -157,7 +170,7 @@ RULE: Final = Shape(
             Texts(item=Text(layout=True, most=rule_checks.MAX_COMMAND_LINE), most=rule_checks.MAX_COMMAND_LINES),
             "Command lines that are allowed. Absent: any; `[]`: none but the empty one.",
         ),
-        "lint": _LINT_KEY,
+        "lint": _LINT_OF_RULE_KEY,
     },
 )
 

@@ -117,6 +117,8 @@ def _value(value: Value, definitions: dict[str, Plain]) -> Schema:  # noqa: PLR0
 
 
 def _text(value: Text) -> Schema:
+    if value.words:
+        return {"enum": list(value.words)}
     made: Schema = {"type": ["string", "null"] if value.null else "string", "maxLength": value.most}
     if value.form is not None:
         made["pattern"] = _anchored(value.form, blank=value.blank)

@@ -19,7 +19,6 @@ MEANT: Mapping[str, Sequence[object]] = {
     "pem": (pem("vendor"),),
     "staleAfter": ("P30D", "PT12H", None),
     "expires": ("2026-11-23T12:00:00Z", "2026-11-23t12:00:00.5+01:00", "", None),
-    "ignore": ("L7", "L18", "D23"),
     "rights": (["policy_authoring.read"], []),
     "members": (["user:carol", "group:tier2"], []),
 }
@@ -68,7 +67,9 @@ def _of_key(name: str, shape: Shape) -> st.SearchStrategy[Any]:
 def _value(value: Value) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - a case each
     match value:
         case Text():
-            return st.sampled_from([*WORDS, *([""] if value.blank else []), *([None] if value.null else [])])
+            return st.sampled_from(
+                value.words or [*WORDS, *([""] if value.blank else []), *([None] if value.null else [])]
+            )
         case Texts():
             return st.lists(st.sampled_from(WORDS), max_size=3, unique=True)
         case Flag():

@@ -372,7 +372,7 @@ def test_a_policy_and_a_certificate_may_accept_findings(tmp_path: Path, kind: st
 
 
 def test_a_finding_that_is_none_is_not_accepted_and_a_reason_has_to_be_given(tmp_path: Path) -> None:
-    spec = '{lint: [{ignore: L1000, reason: x}, {ignore: D23, reason: ""}, {ignore: L7}]}'
+    spec = '{lint: [{ignore: L1000, reason: x}, {ignore: D23, reason: ""}, {ignore: L18}]}'
     lines = refusals(tmp_path, document("ElevationSettingsPolicy", "it", spec))
 
     assert [line.split(": ", 1)[1] for line in lines] == [

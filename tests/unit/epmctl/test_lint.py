@@ -94,7 +94,9 @@ def test_what_its_author_accepts_is_left_out_and_shown_on_demand(stranger: Conso
 
 def test_an_error_is_not_accepted_by_its_author(stranger: Console) -> None:
     text = RULES.replace("b.exe}\n", "b.exe}\n      lint: [{ignore: L1, reason: please}]\n")
-    assert findings(stranger, text)["L1"]["ignoredBecause"] == ""
+    refused = lint(stranger, text)
+    assert refused.code == 2
+    assert "lint[0].ignore: L1 is an error that nobody can set aside; mend what it finds." in refused.err
 
 
 def test_the_table_goes_by_object_with_the_worst_first_and_says_why_and_how(stranger: Console) -> None:

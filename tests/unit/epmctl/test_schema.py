@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from elevation.lint.accepting import IN_RULES, IN_SPECS
 from epmctl.demo.samples import make_samples
 from epmctl.documents.checks import check_drafts
 from epmctl.documents.files import Source
@@ -156,6 +157,34 @@ def test_every_key_tells_editors_what_it_is_for() -> None:
 def test_no_two_tables_have_one_title() -> None:
     found = {id(shape): shape.title for kind in Kind for shape in shapes(SPECS[kind])}
     assert len(set(found.values())) == len(found)
+
+
+def test_the_schema_lists_the_checks_that_may_be_set_aside_in_each_place() -> None:
+    definitions = document_schema()["$defs"]
+    assert definitions["RuleLintIgnore"]["properties"]["ignore"]["enum"] == list(IN_RULES)  # type: ignore[index,call-overload]
+    assert definitions["LintIgnore"]["properties"]["ignore"]["enum"] == list(IN_SPECS)  # type: ignore[index,call-overload]
+
+
+@pytest.mark.parametrize(
+    ("check", "of_spec", "of_rule"), [("L18", True, False), ("L7", False, True), ("L99", False, False)]
+)
+def test_the_schema_and_the_loader_take_the_same_checks(check: str, of_spec: bool, of_rule: bool) -> None:  # noqa: FBT001
+    entry = {"ignore": check, "reason": "agreed"}
+    for taken, document in ((of_spec, accepting(spec=[entry])), (of_rule, accepting(rule=[entry]))):
+        flaws: list[Flaw] = []
+        read = _read_source(Source("it.yaml", yaml.safe_dump(document)), flaws)
+        keys = {flaw.key for flaw in (*flaws, *check_drafts(read, tuple(flaws), closed=False))}
+        assert any(key.endswith("].ignore") for key in keys) is not taken
+        assert refused_by_schema(document) is not taken
+
+
+def accepting(*, spec: Sequence[object] = (), rule: Sequence[object] = ()) -> Document:
+    """Make a document of a rules policy that accepts findings as a whole, and in its rule."""
+    found: list[Document] = plain_documents(RULES)
+    (document,) = found
+    document["spec"]["lint"] = list(spec)
+    document["spec"]["rules"] = [{**document["spec"]["rules"][0], "lint": list(rule)}]
+    return document
 
 
 def test_the_command_prints_what_is_shipped(stranger: Console) -> None:

@@ -282,3 +282,24 @@ async def test_two_names_of_one_apply_that_look_the_same_are_refused(service: Se
     first.metadata.name, twin.metadata.name = "COP", "\u0421\u041e\u0420"
     refused = await service.refused("ApplyPolicies", rules_policies=[first, twin])
     assert refused.fields == {"rules_policies[0].metadata.name", "rules_policies[1].metadata.name"}
+
+
+async def test_two_rules_of_a_policy_that_look_the_same_are_refused(service: Service) -> None:
+    policy = rules_policy()
+    policy.rules[0].name, policy.rules[2].name = "COP", "\u0421\u041e\u0420"
+    refused = await service.refused("CreateRulesPolicy", rules_policy=policy)
+    assert refused.problems == {
+        "rules_policy.rules[2].name": 'looks the same as "COP", the name of rules[0]; choose a name that does not'
+    }
+
+
+async def test_only_checks_that_there_are_are_set_aside_each_once_and_where_it_belongs(service: Service) -> None:
+    policy = rules_policy()
+    for check in ("L7", "L99", "L1", "L18", "L7"):
+        policy.rules[0].lint_ignores.add(finding=check, reason="x")
+    policy.lint_ignores.add(finding="L7", reason="x")
+    refused = await service.refused("CreateRulesPolicy", rules_policy=policy)
+    assert refused.fields == {
+        *(f"rules_policy.rules[0].lint_ignores[{number}].finding" for number in (1, 2, 3, 4)),
+        "rules_policy.lint_ignores[0].finding",
+    }

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from elevation.checks import check_rules_policy, check_settings_policy
 from elevation.lint.blocking import find_blocking
+from elevation.lint.accepting import IN_RULES, IN_SPECS
 from elevation.lint.catalogue import CATALOGUE
 from elevation.lint.findings import Estate, Finding, Severity
 from elevation.lint.linter import Linter
@@ -150,6 +151,7 @@ def test_every_finding_is_one_of_the_catalogue_and_about_something_that_is_there
     policies = {policy.name: policy for policy in estate.rules_policies}
     for finding in lint(estate):
         known = CATALOGUE[finding.check]
+        assert not known.ignorable or finding.check in (IN_RULES if finding.subject.rule else IN_SPECS)
         assert finding.severity in known.severities
         if finding.severity is Severity.INFO and known.why_in_part:
             assert (finding.why, finding.remedy) == (known.why_in_part, known.remedy_in_part)
