@@ -7,6 +7,7 @@ import click
 from epm.policy.v1 import lint_pb2
 from epmctl.colours import SEVERITIES, may_colour
 from epmctl.output import show
+from epmctl.parties import named
 from epmctl.plain import word_of
 
 
@@ -25,3 +26,5 @@ def finding_lines(finding: lint_pb2.Finding) -> Iterator[str]:
     said = f"{severity.lower()} {show(finding.id)}  {where}: {show(finding.message)}"
     yield click.style(said, fg=SEVERITIES.get(severity, "cyan"))
     yield from (f"    {show(text)}" for text in (finding.why, finding.remedy) if text)
+    if finding.related:
+        yield f"    with: {', '.join(named(other.kind, other.name, other.rule) for other in finding.related)}"

@@ -14,13 +14,13 @@ import grpc
 from google.protobuf.message import Message
 
 from epm.device.v1 import groups_pb2, groups_pb2_grpc
-from epm.policy.v1 import lint_pb2, policies_pb2, policies_pb2_grpc
+from epm.policy.v1 import analysis_pb2, lint_pb2, policies_pb2, policies_pb2_grpc
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from epmctl.ascode.canonical import FIELDS, POLICY_KINDS, Ref
 from epmctl.client import APPLY_DEADLINE, CallError, Client, RefusedInputError
 from epmctl.documents.model import Document, Kind
 from epmctl.documents.places import flaw_in
-from epmctl.documents.wire import Requests, changing, pending_groups
+from epmctl.documents.wire import Requests, changing, pending_groups, to_draft
 from epmctl.errors import BadInputError, CommandError
 from epmctl.plain import word_of
 
@@ -73,6 +73,7 @@ class Application:
         """Take what the services are to hold; `unchanged` names what they hold already, so that it needs no right."""
         self._client = client
         self._requests = changing(requests, unchanged)
+        self._unchanged = unchanged
         self._pending = pending_groups(requests.groups)
         self._documents = {(document.kind, document.name): document for document in documents}
         self._access_revision = self._directory_revision = 0
@@ -117,6 +118,16 @@ class Application:
         if refused:
             raise BadInputError(*refused, "nothing was applied")
         return outcomes
+
+    @property
+    def groups_change(self) -> bool:
+        """Tell whether any group would change."""
+        return bool(self._requests.groups.groups)
+
+    @property
+    def draft(self) -> analysis_pb2.Draft:
+        """Give the policies and groups that would change as a draft."""
+        return to_draft(self._requests, unchanged=self._unchanged)
 
     def write(self) -> Iterator[list[Outcome]]:
         """Write part by part and give what became of each; raise PartialError that names what stands."""

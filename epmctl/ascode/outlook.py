@@ -36,18 +36,31 @@ def look_ahead(client: Client, requests: Requests, plan: Plan) -> Outlook:
     untold: list[str] = []
     stub = analysis_pb2_grpc.AnalysisServiceStub(client.channel)
 
+    def preview() -> analysis_pb2.PreviewAssignmentsResponse:
+        request = analysis_pb2.PreviewAssignmentsRequest(draft=draft, page_size=MOST_AFFECTED)
+        return client.call(stub.PreviewAssignments, request, deadline=APPLY_DEADLINE)
+
+    findings = _ask_lint(client, draft, untold)
+    reach = _ask(preview, "who is affected", untold)
+    return Outlook(findings or (), reach, tuple(untold))
+
+
+def lint_ahead(client: Client, draft: analysis_pb2.Draft) -> Outlook:
+    """Ask what lint would find about policies and groups as they would be."""
+    untold: list[str] = []
+    findings = _ask_lint(client, draft, untold)
+    return Outlook(findings or (), None, tuple(untold))
+
+
+def _ask_lint(client: Client, draft: analysis_pb2.Draft, untold: list[str]) -> list[lint_pb2.Finding] | None:
+    stub = analysis_pb2_grpc.AnalysisServiceStub(client.channel)
+
     def lint() -> list[lint_pb2.Finding]:
         request = analysis_pb2.LintRequest(draft=draft, draft_only=True)
         parts = client.stream(stub.Lint, request, deadline=APPLY_DEADLINE)
         return [finding for part in parts for finding in part.findings]
 
-    def preview() -> analysis_pb2.PreviewAssignmentsResponse:
-        request = analysis_pb2.PreviewAssignmentsRequest(draft=draft, page_size=MOST_AFFECTED)
-        return client.call(stub.PreviewAssignments, request, deadline=APPLY_DEADLINE)
-
-    findings = _ask(lint, "what lint finds", untold)
-    reach = _ask(preview, "who is affected", untold)
-    return Outlook(findings or (), reach, tuple(untold))
+    return _ask(lint, "what lint finds", untold)
 
 
 def _ask(call: Callable[[], Answer], what: str, untold: list[str]) -> Answer | None:
@@ -61,6 +74,6 @@ def _ask(call: Callable[[], Answer], what: str, untold: list[str]) -> Answer | N
 
 def _draft(requests: Requests, plan: Plan) -> analysis_pb2.Draft:
     """Give policies and groups as they would be, those that stay as they are left out."""
-    draft = to_draft(requests, unchanged={one.ref for one in plan.objects if one.action is Action.UNCHANGED})
+    draft = to_draft(requests, unchanged=plan.unchanged)
     draft.deletions.extend(reference(*one.ref) for one in plan.objects if one.action is Action.DELETE)
     return draft

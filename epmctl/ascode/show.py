@@ -144,11 +144,12 @@ def _value(value: Plain) -> str:
 def _reach_lines(reach: analysis_pb2.PreviewAssignmentsResponse) -> Iterator[str]:
     yield f"affected: {_counted(reach.devices_affected, 'device')}, {_counted(reach.users_affected, 'user')}"
     for count in reach.counts:
+        whom = " for some user" if count.devices_gained and count.devices_lost else ""  # perhaps it is one device
         parts = [
             f"{_counted(number, noun)} {what}"
             for number, noun, what in (
-                (count.devices_gained, "device", "gaining it"),
-                (count.devices_lost, "device", "losing it"),
+                (count.devices_gained, "device", f"gaining it{whom}"),
+                (count.devices_lost, "device", f"losing it{whom}"),
                 (count.devices_changed, "device", "seeing it changed"),
                 (count.users_gained, "user", "gaining it"),
                 (count.users_lost, "user", "losing it"),

@@ -13,6 +13,7 @@ from epmctl.ascode.binding import bind, kinds_of
 from epmctl.ascode.canonical import of_documents
 from epmctl.ascode.live import read_live
 from epmctl.ascode.options import owner_of, owner_options, read_documents
+from epmctl.ascode.outlook import lint_ahead
 from epmctl.ascode.plan import Action
 from epmctl.ascode.planfile import installation_of, read_plan, refuse_other_server
 from epmctl.ascode.prepare import Prepared, prepare, same_already, settled
@@ -64,10 +65,11 @@ def apply(
         else:
             application = _from_plan(client, planned, profile)
         checked = application.check()
+        ahead = _lint_of_groups(client, application)
         if dry_run:
-            _print(checked, application.findings, output, dry_run=True)
+            _print(checked, _merged(ahead, application.findings), output, dry_run=True)
         else:
-            _write(application, output)
+            _write(application, ahead, output)
 
 
 def _check_options(places: Sequence[str], planned: str | None, *, prune: bool, owner: str | None) -> None:
@@ -99,14 +101,30 @@ def _say(prepared: Prepared) -> None:
         click.echo(visible(note), err=True)
 
 
-def _write(application: Application, output: str) -> None:
+def _lint_of_groups(client: Client, application: Application) -> Sequence[lint_pb2.Finding]:
+    """Ask what lint would find where groups change: the service that takes them knows nothing of policies."""
+    if not application.groups_change:
+        return ()
+    ahead = lint_ahead(client, application.draft)
+    for note in ahead.untold:
+        click.echo(visible(note), err=True)
+    return ahead.findings
+
+
+def _merged(ahead: Sequence[lint_pb2.Finding], told: Sequence[lint_pb2.Finding]) -> Sequence[lint_pb2.Finding]:
+    """Give the findings of both, each once, the worst first."""
+    both = [*ahead, *(finding for finding in told if finding not in ahead)]
+    return sorted(both, key=lambda finding: finding.severity, reverse=True)
+
+
+def _write(application: Application, ahead: Sequence[lint_pb2.Finding], output: str) -> None:
     """Write, and only then print what stands: a reader that goes away must not stop a part from being written."""
     written: list[Outcome] = []
     try:
         for outcomes in application.write():
             written += outcomes
     finally:
-        _print(written, application.findings, output, dry_run=False)
+        _print(written, _merged(ahead, application.findings), output, dry_run=False)
 
 
 def _print(outcomes: Sequence[Outcome], findings: Sequence[lint_pb2.Finding], output: str, *, dry_run: bool) -> None:

@@ -1,10 +1,12 @@
 """`epm export`: write what the server holds as documents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Final, cast
 
 import click
 
+from elevation.checks import BUILT_IN_GROUPS
 from epmctl.ascode.canonical import KIND_ORDER, POLICY_KINDS, Ref, place_in_order, stream
 from epmctl.ascode.folder import leftovers, write_folder
 from epmctl.ascode.live import OBJECT_KINDS, Live, read_live, said_of_unread
@@ -16,6 +18,9 @@ from epmctl.documents.model import Kind
 from epmctl.errors import CommandError
 from epmctl.kinds.registry import find_kind
 from epmctl.output import Record, show
+
+_ASSIGNED: Final = frozenset({Kind.ElevationSettingsPolicy, Kind.ElevationRulesPolicy})
+"""Kinds that name groups."""
 
 _KIND_HELP = "Only this kind, named as for epm get; again for more."
 _OWNER_HELP = "Only policies and certificates with this label; other kinds have none, and are left out."
@@ -38,6 +43,7 @@ def export(place: str, *, owner: str | None, words: tuple[str, ...], clean: bool
     kinds = _kinds(words, label)
     with logged_in() as client:
         live = read_live(client, kinds)
+        groups = live if Kind.Group in kinds else read_live(client, [Kind.Group] if _ASSIGNED & {*kinds} else [])
     documents = _documents(live, label)
     if place == STDIN:
         click.echo(stream(documents.values()), nl=False)
@@ -45,6 +51,8 @@ def export(place: str, *, owner: str | None, words: tuple[str, ...], clean: bool
         changed = write_folder(Path(place), documents)
         click.echo(f"{len(documents)} objects in {place}, {changed} files changed", err=True)
         _tidy(Path(place), [kind for kind in kinds if kind not in live.unread], live, label, clean=clean)
+    if Kind.Group not in groups.unread:
+        _say_missing(documents, {name for kind, name in groups.objects if kind is Kind.Group})
     if unread := said_of_unread(live.unread):
         click.echo(f"left out, since you may not read them: {', '.join(unread)}", err=True)
 
@@ -67,6 +75,18 @@ def _documents(live: Live, owner: Owner | None) -> Mapping[Ref, Record]:
     found = live.objects.values() if owner is None else live.owned((owner.key, owner.value))
     own = {one.ref: one.document for one in found if not one.built_in}
     return {ref: own[ref] for ref in sorted(own, key=place_in_order)}
+
+
+def _say_missing(documents: Mapping[Ref, Record], groups: Collection[str]) -> None:
+    """Say which policies name groups that are not there, or that nobody shows to the caller: applying them needs those."""
+    for (kind, name), document in documents.items():
+        spec = cast("Record", document["spec"])
+        assignments = cast("Mapping[str, Sequence[Record]]", spec.get("assignments") or {})
+        named = [cast("str", entry["group"]) for key in ("include", "exclude") for entry in assignments.get(key, ())]
+        for group in dict.fromkeys(named):
+            if group not in groups and group not in BUILT_IN_GROUPS:
+                what = f"{kind.name} {show(name)} names the group {show(group)}"
+                click.echo(f"{what}, which is not there or not yours to see; it cannot be applied without", err=True)
 
 
 def _tidy(folder: Path, kinds: Sequence[Kind], live: Live, owner: Owner | None, *, clean: bool) -> None:

@@ -105,7 +105,10 @@ def diff(*, kind: str, name: str, change: int | None, earlier: int | None, outpu
     request = revisions_pb2.DiffRevisionsRequest(object=reference(document, name), **between)
     with logged_in() as client:
         answer = client.call(_stub(client).DiffRevisions, request)
-    changes = [_field_change(one) for one in answer.changes]
+        if answer.to.action == revisions_pb2.REVISION_ACTION_DELETED:
+            changes = _deleted(client, document, name, answer.to.change)
+        else:
+            changes = [_field_change(one) for one in answer.changes]
     if output == "json":
         before = getattr(answer, "from") if answer.HasField("from") else None
         print_json(
@@ -187,6 +190,13 @@ def _print_changes(changes: Sequence[FieldChange]) -> None:
     for change in changes:
         for line in field_lines(change):
             click.echo(line, color=may_colour())
+
+
+def _deleted(client: Client, document: Kind, name: str, change: int) -> Sequence[FieldChange]:
+    """Say what an object held that a change deleted: its last state is all that the server keeps of it."""
+    request = revisions_pb2.GetRevisionRequest(object=reference(document, name), change=change)
+    held = of_message(document, content(client.call(_stub(client).GetRevision, request).object))
+    return differences(held, None)
 
 
 def _each(client: Client, document: Kind, name: str, limit: int | None) -> Iterator[Record]:

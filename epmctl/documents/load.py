@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 
 from elevation.model import Group, ReusableCertificate, RulesPolicy, SettingsPolicy
 from epmctl.documents.access import read_principal_group, read_role, read_role_assignment, read_scope_tag
+from epmctl.documents.blocking import find_refused_by_lint
 from epmctl.documents.checks import check_drafts
 from epmctl.documents.fields import Fields
 from epmctl.documents.files import Source, read_sources
@@ -97,6 +98,8 @@ def _read_sources(
         found.append(Flaw(drafts[-1].file, 0, "", f"more than {MAX_FLAWS} problems; the others are not shown"))
     if found:
         flaws.extend(found)
+        if not closed:  # what goes to a server is refused there for this, too
+            flaws.extend(islice(find_refused_by_lint(drafts), MAX_FLAWS))
         return None
     return document_set(drafts)
 

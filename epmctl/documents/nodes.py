@@ -24,6 +24,8 @@ MAX_FLAWS: Final = 1000
 MAX_KEY: Final = 256
 MAX_DOCUMENT: Final = 4 * 1024 * 1024
 """Characters of one document: no server takes a larger message."""
+MAX_DOCUMENTS: Final = 20_000
+"""Documents of one file: no server holds as many objects."""
 
 _TAG_PREFIX: Final = "tag:yaml.org,2002:"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -156,6 +158,7 @@ class _Composer:
         self._stack: list[_Frame] = []
         self._nodes = 0
         self._start = 0
+        self._documents = 0
 
     def take(self, event: yaml.Event) -> None:
         """Take the next event of the stream."""
@@ -175,6 +178,10 @@ class _Composer:
         """Give up on a document that is too large, long before its end."""
         if isinstance(event, yaml.DocumentStartEvent):
             self._start = _index(event.start_mark)
+            self._documents += 1
+            if self._documents > MAX_DOCUMENTS:
+                self._flaws.add(_line(event), "", f"more than {MAX_DOCUMENTS} documents; split the file")
+                raise _GiveUpError
         elif _index(event.end_mark) - self._start > MAX_DOCUMENT:
             message = f"a document of more than {MAX_DOCUMENT} characters, which no server takes; split it"
             self._flaws.add(_line(event), self._path(), message)
@@ -261,7 +268,7 @@ class _Composer:
     def _count(self, event: yaml.Event) -> None:
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            self._flaws.add(_line(event), self._path(), f"more than {MAX_NODES} values; split the file")
+            self._flaws.add(_line(event), "", f"more than {MAX_NODES} values; split the file")
             raise _GiveUpError
 
 

@@ -16,6 +16,7 @@ from elevation.lint.findings import Estate, Finding, Severity, Subject
 from elevation.lint.linter import Linter
 from elevation.lint.structure import renumbered, sound_rules
 from elevation.model import Problem, RulesPolicy
+from epmctl.documents.blocking import find_refused_by_lint
 from epmctl.documents.checks import Unsound, check_meaning
 from epmctl.documents.load import document_set, read_drafts
 from epmctl.documents.model import Draft
@@ -35,7 +36,7 @@ def read_lintable(places: Iterable[str]) -> tuple[list[Draft], list[Unsound]]:
     unsound = list(islice(check_meaning(drafts, tuple(flaws), closed=False), MAX_FLAWS))
     flaws += [one.flaw for one in unsound if not one.problem.check]
     if flaws:
-        raise BadInputError.of(flaws)
+        raise BadInputError.of([*flaws, *islice(find_refused_by_lint(drafts), MAX_FLAWS)])
     if not drafts:
         raise BadInputError(f"{', '.join(places)}: no documents in there; nothing was looked at")
     return drafts, unsound

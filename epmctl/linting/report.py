@@ -8,8 +8,6 @@ from typing import Final
 SEVERITIES: Final = ("ERROR", "HIGH", "WARNING", "INFO")
 """The worst first."""
 
-UNSEEN: Final = "an object that you may not see"
-
 
 @dataclass(frozen=True, slots=True)
 class Related:

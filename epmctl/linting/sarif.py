@@ -7,8 +7,9 @@ from typing import Final
 from urllib.parse import quote
 
 from elevation.lint.catalogue import CATALOGUE
-from epmctl.linting.report import UNSEEN, Found
+from epmctl.linting.report import Found
 from epmctl.output import Plain
+from epmctl.parties import UNSEEN
 
 SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -44,13 +45,17 @@ def _result(found: Found, index: int) -> dict[str, Plain]:
         "ruleId": found.check,
         "ruleIndex": index,
         "level": _LEVELS.get(found.severity, "note"),
-        "message": {"text": f"{_name(found)}: {found.message} {found.remedy}".strip()},
+        "message": {"text": f"{_name(found)}: {' '.join(map(_sentence, filter(None, (found.message, found.remedy))))}"},
         "locations": [_location(found)],
         "properties": {"severity": found.severity, "path": found.path},
     }
     if found.ignored_because:
         made["suppressions"] = [{"kind": "inSource", "justification": found.ignored_because}]
     return made
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _location(found: Found) -> dict[str, Plain]:

@@ -7,8 +7,9 @@ import click
 
 from epmctl.colours import SEVERITIES as SEVERITY_COLOURS
 from epmctl.colours import may_colour
-from epmctl.linting.report import SEVERITIES, UNSEEN, Found, Related, count, summary
+from epmctl.linting.report import SEVERITIES, Found, count, summary
 from epmctl.output import Plain, show
+from epmctl.parties import UNSEEN, named
 
 
 def print_findings(findings: Sequence[Found]) -> None:
@@ -47,15 +48,9 @@ def _object_lines(findings: Sequence[Found]) -> Iterator[str]:
         yield f"      why: {show(found.why)}"
         yield f"      mend: {show(found.remedy)}"
         if found.related:
-            yield f"      with: {', '.join(map(_named, found.related))}"
+            yield f"      with: {', '.join(named(other.kind, other.name, other.rule) for other in found.related)}"
         if found.ignored_because:
             yield f"      accepted: {show(found.ignored_because)}"
-
-
-def _named(other: Related) -> str:
-    if not other.name:
-        return UNSEEN
-    return f"{show(other.kind)} {show(other.name)}" + (f"/{show(other.rule)}" if other.rule else "")
 
 
 def _form(found: Found) -> Plain:

@@ -101,7 +101,7 @@ class FakeServer:
 
         def stream(request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
             self.asked.append(request)
-            calls = self._streams[request_class]
+            calls = self._streams.get(request_class) or [()]
             for told in calls.pop(0) if len(calls) > 1 else calls[0]:
                 if isinstance(told, ServiceError):
                     context.abort_with_status(status_of(told, REQUEST_ID))

@@ -194,3 +194,29 @@ def test_names_that_differ_by_case_alone_are_told_apart() -> None:
 
 def test_the_folders_of_an_export_are_those_that_are_read() -> None:
     assert {kind.name for kind in OBJECT_KINDS.values()} == FOLDERS
+
+
+@pytest.mark.parametrize("arguments", [(), ("--kind", "settings-policy"), ("--owner", "owner=us")])
+def test_groups_that_policies_name_and_nobody_knows_are_said(
+    console: Console, server: FakeServer, arguments: tuple[str, ...]
+) -> None:
+    policy = policies_pb2.SettingsPolicy(metadata=policies_pb2.Metadata(name="on", labels={"owner": "us"}))
+    policy.settings.enabled = True
+    for name in ("all-devices", "here", "gone"):
+        policy.assignments.include.add(group=name)
+    policy.assignments.exclude.add(group="gone too")
+    held = policies_pb2.ListSettingsPoliciesResponse(settings_policies=[policy])
+    server.on(policies_pb2.ListSettingsPoliciesRequest, held)
+    holds(server, group("here"))
+    said = [line.partition(",")[0] for line in console.run("export", "-", *arguments).err.splitlines()]
+    assert said == [f"ElevationSettingsPolicy on names the group {name}" for name in ("gone", "gone too")]
+
+
+def test_of_groups_that_nobody_shows_nothing_is_said(console: Console, server: FakeServer) -> None:
+    policy = policies_pb2.SettingsPolicy(metadata=policies_pb2.Metadata(name="on"))
+    policy.settings.enabled = True
+    policy.assignments.include.add(group="unseen")
+    held = policies_pb2.ListSettingsPoliciesResponse(settings_policies=[policy])
+    server.on(policies_pb2.ListSettingsPoliciesRequest, held)
+    server.on(groups_pb2.ListGroupsRequest, DeniedError("needs groups.read"))
+    assert "unseen" not in console.run("export", "-").err

@@ -63,7 +63,10 @@ def test_an_issuer_that_is_shown_can_be_applied_again(console: Console, server: 
     server.on(rbac_pb2.ListTrustedIssuersRequest, rbac_pb2.ListTrustedIssuersResponse(trusted_issuers=[ISSUER]))
     write_documents(console.folder / "documents", console.run("get", "trusted-issuer", "corp").out)
 
-    outcome = console.run("apply", "-f", console.folder / "documents")
+    again = console.run("apply", "-f", console.folder / "documents")
+    server.on(rbac_pb2.ListTrustedIssuersRequest, rbac_pb2.ListTrustedIssuersResponse())
+    anew = console.run("apply", "-f", console.folder / "documents")
 
-    assert (outcome.code, outcome.err) == (0, "")
+    assert (again.code, again.err, again.out) == (0, "", "unchanged  TrustedIssuer corp\n")
+    assert (anew.code, anew.err) == (0, "")
     assert list(server.requests(rbac_pb2.ApplyAccessRequest)[-1].trusted_issuers) == [ISSUER]

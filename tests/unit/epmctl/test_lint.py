@@ -137,6 +137,20 @@ def test_sarif_says_where_and_how_bad_and_what_is_accepted(stranger: Console) ->
     assert error["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "ElevationRulesPolicy/tools/unsure"
     assert warning["suppressions"] == [{"kind": "inSource", "justification": "lies in many places"}]
     assert "suppressions" not in error
+    assert error["message"]["text"].count(". ") >= 1
+    assert error["message"]["text"].endswith(".")
+    assert ".." not in error["message"]["text"]
+
+
+def test_what_no_server_accepts_is_told_with_the_other_flaws_whoever_asks(stranger: Console) -> None:
+    secret = RULES.replace("metadata: {", "metadata: {nonsense: 1, ") + "      arguments: ['/password:hunter2']\n"
+    folder = stranger.folder / "secret"
+    write_documents(folder, secret)
+    for command in ("lint", "plan", "apply"):
+        lines = stranger.run(command, "-f", folder).err.splitlines()
+        assert "metadata.nonsense: unknown key" in lines[0]
+        assert [line for line in lines if line.endswith("(L15)")], lines
+        assert "hunter2" not in "".join(lines)
 
 
 def test_documents_of_standard_input_have_no_address(stranger: Console) -> None:

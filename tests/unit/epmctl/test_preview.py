@@ -108,3 +108,13 @@ def test_what_the_server_refuses_names_the_line(console: Console, server: FakeSe
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"{draft}:")
     assert outcome.err.endswith(": spec.assignments.include[0].group: is not there\n")
+
+
+def test_a_device_that_counts_for_both_is_explained(console: Console, server: FakeServer) -> None:
+    found = analysis_pb2.PreviewAssignmentsResponse(devices_affected=1, users_affected=2)
+    found.counts.add(policy=TOOLS, devices_gained=1, devices_lost=1, users_gained=1, users_lost=1)
+    server.on(analysis_pb2.PreviewAssignmentsRequest, found)
+    outcome = console.run("preview", "--delete", "rules-policy", "old")
+    assert outcome.err == (
+        "a device gains and loses the same policy where some of its users gain it and others lose it; it counts for both\n"
+    )

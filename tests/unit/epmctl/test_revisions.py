@@ -189,3 +189,22 @@ def test_only_policies_and_certificates_have_revisions_and_copies(console: Conso
     more = ("new",) if command == ("duplicate",) else ()
     outcome = console.run(*command, "role", "Owner", *more)
     assert (outcome.code, outcome.err.startswith("roles have no revisions and no copies; those that do: ")) == (2, True)
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_the_difference_of_a_deletion_is_all_that_was_deleted(
+    console: Console, server: FakeServer, output: str
+) -> None:
+    gone = revision(9, action=revisions_pb2.REVISION_ACTION_DELETED)
+    server.on(revisions_pb2.DiffRevisionsRequest, revisions_pb2.DiffRevisionsResponse(to=gone))
+    held = policies_pb2.AuthoredObject(settings_policy=policy(enabled=True))
+    server.on(revisions_pb2.GetRevisionRequest, revisions_pb2.GetRevisionResponse(revision=gone, object=held))
+    told = console.run("revisions", "diff", "settings-policy", "on", "--output", output)
+    if output == "json":
+        assert {"rule": "", "field": "enabled", "action": "REMOVED", "before": True, "after": None} in told.json[
+            "changes"
+        ]
+    else:
+        assert "    - enabled: true" in told.out.splitlines()
+        assert "no field differs" not in told.out
+    assert server.requests(revisions_pb2.GetRevisionRequest)[0].change == 9
