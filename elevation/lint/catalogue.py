@@ -175,7 +175,7 @@ _CHECKS: Final = (
     ),
     Check(
         "L19",
-        "a rule that never decides, or not everywhere",
+        "a rule that another one overrules",
         (_WARNING, _INFO),
         why="Another rule decides for every file that this one recognises, so it does nothing and misleads readers.",
         remedy="Remove the rule, or narrow the other one.",

@@ -120,7 +120,8 @@ async def test_what_policies_do_to_one_another_is_told_by_the_save_that_brings_i
     second = tools("second", sound("other", APPROVED, file_name="setup.exe"), to=("all-devices",))
     rehearsed = await create(service, second, validate_only=True)
     made = await create(service, second)
-    assert told(made.findings) == [("L19", "second", "other"), ("L20", "second", "other")]
+    assert told(made.findings) == [("L20", "second", "other"), ("L19", "second", "other")]
+    assert [finding.severity for finding in made.findings] == [lint_pb2.SEVERITY_WARNING, lint_pb2.SEVERITY_INFO]
     assert {other.name for finding in made.findings for other in finding.related} == {"first"}
     assert list(rehearsed.findings) == list(made.findings)
     stop = tools("stop", sound("never", ElevationType.DENY, file_name="setup.exe"), to=("all-devices",))
@@ -142,7 +143,7 @@ async def test_an_apply_tells_about_all_that_it_holds_and_rehearses_it_as_a_whol
         rules_policy_to_proto(tools("second", sound("other", APPROVED, file_name="setup.exe"), to=("all-devices",))),
         rules_policy_to_proto(tools("third", WEAK)),
     ]
-    expected = [("L19", "second", "other"), ("L20", "second", "other"), ("L7", "third", "weak")]
+    expected = [("L20", "second", "other"), ("L7", "third", "weak"), ("L19", "second", "other")]
     for rehearsed in (True, False, False):
         answer = await service.call("ApplyPolicies", rules_policies=policies, validate_only=rehearsed)
         assert told(answer.findings) == expected
@@ -205,7 +206,7 @@ async def test_policies_out_of_sight_count_and_are_never_named(service: Linted) 
     assert "secret" not in str(findings)
     unseen = [finding for finding in findings if not finding.name]
     assert {(one.kind, one.rule, one.path) for one in unseen} == {("", "", "")}
-    assert {one.message for one in unseen} == {"a rule that never decides, in an object that you may not see"}
+    assert {one.message for one in unseen} == {"a rule that another one overrules, in an object that you may not see"}
     assert {other.name for finding in findings for other in finding.related} == {"", "own"}
     drafted = settings_policy_to_proto(base("drafted"))
     answer = await service.call("CreateSettingsPolicy", "emea", settings_policy=drafted, validate_only=True)
@@ -221,7 +222,7 @@ async def test_who_may_write_and_not_read_is_told_of_their_own_work_alone(servic
     service.hire("assigner", {CREATE, ASSIGN})
     third = tools("third", sound("other", APPROVED, file_name="setup.exe"), to=("all-devices",))
     made = await create(service, third, "assigner")
-    assert told(made.findings) == [("L19", "third", "other"), ("L20", "third", "other")]
+    assert told(made.findings) == [("L20", "third", "other"), ("L19", "third", "other")]
     assert {other.name for finding in made.findings for other in finding.related} == {""}
 
 

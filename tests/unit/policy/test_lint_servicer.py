@@ -76,7 +76,7 @@ async def test_many_findings_come_in_messages_of_500_and_the_first_counts_them(s
 async def test_a_draft_lies_on_top_of_what_is_stored_and_changes_nothing(service: Linted) -> None:
     await create(service, tools("first", sound("setup", file_name="setup.exe"), WEAK))
     second = tools("second", sound("other", APPROVED, file_name="setup.exe"), to=("all-devices",))
-    pair = [("L19", "second", "other"), ("L20", "second", "other")]
+    pair = [("L20", "second", "other"), ("L19", "second", "other")]
     assert told(await service.found(draft=drafted(second))) == [("L7", "first", "weak"), *pair]
     assert told(await service.found(draft=drafted(second), draft_only=True)) == pair
     assert told(await service.found()) == [("L7", "first", "weak")]
@@ -90,11 +90,11 @@ async def test_findings_are_narrowed_to_objects(service: Linted) -> None:
     await create(service, tools("first", sound("setup", file_name="setup.exe"), WEAK))
     await create(service, tools("second", sound("other", APPROVED, file_name="setup.exe"), to=("all-devices",)))
     await create(service, tools("third", other))
-    pair = [("L19", "second", "other"), ("L20", "second", "other")]
+    pair = [("L20", "second", "other"), ("L19", "second", "other")]
     assert told(await service.found(objects=[named("second")])) == pair
     assert told(await service.found(objects=[named("first")])) == [("L7", "first", "weak"), *pair]
     both = await service.found(objects=[named("second"), named("third")])
-    assert told(both) == [*pair, ("L7", "third", "third")]
+    assert told(both) == [pair[0], ("L7", "third", "third"), pair[1]]
     assert not await service.found(objects=[named("base", "ElevationSettingsPolicy")])
     drafting: dict[str, Any] = {"draft": drafted(tools("third", other, sound())), "draft_only": True}
     assert told(await service.found(objects=[named("third")], **drafting)) == [("L7", "third", "third")]
