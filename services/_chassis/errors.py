@@ -4,7 +4,7 @@ Messages are lower-case, without a period, and name the field and the remedy. An
 caller as "internal error".
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
@@ -18,15 +18,19 @@ class Problem:
     message: str
 
 
+_NONE: Mapping[str, str] = {}
+
+
 class ServiceError(Exception):
-    """Carry a message for the caller and a stable UPPER_SNAKE reason for programs."""
+    """Carry a message for the caller, and for programs a stable UPPER_SNAKE reason with details by name."""
 
     default_reason: ClassVar[str] = "UNKNOWN"
 
-    def __init__(self, message: str, *, reason: str | None = None) -> None:
+    def __init__(self, message: str, *, reason: str | None = None, details: Mapping[str, str] = _NONE) -> None:
         super().__init__(message)
         self.message = message
         self.reason = reason or self.default_reason
+        self.details = dict(details)
 
 
 class InvalidError(ServiceError):
@@ -50,8 +54,10 @@ class ConflictError(ServiceError):
 
     default_reason = "ALREADY_EXISTS"
 
-    def __init__(self, message: str, *, reason: str | None = None, stale: bool = False) -> None:
-        super().__init__(message, reason=reason or ("STALE_ETAG" if stale else None))
+    def __init__(
+        self, message: str, *, reason: str | None = None, stale: bool = False, details: Mapping[str, str] = _NONE
+    ) -> None:
+        super().__init__(message, reason=reason or ("STALE_ETAG" if stale else None), details=details)
         self.stale = stale
 
 

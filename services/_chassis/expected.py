@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from services._chassis.errors import ConflictError, Problem
 
 MOST_CHARACTERS = 900
 """Characters of a refusal that name objects: an answer that is too long is cut where it happens to end."""
 
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 _DIGITS = 32
 
 
@@ -43,14 +45,26 @@ def check_expected(expected: Sequence[Expected], kinds: Collection[str]) -> Iter
 def refuse_stale(expected: Sequence[Expected], present: Callable[[Expected], str]) -> None:
     """Raise ConflictError naming every object that is not as expected; `present` gives the etag of now, empty for none."""
     differing = [(entry, now) for entry in expected if (now := present(entry)) != entry.etag]
-    refuse_differing([_said(entry, now) for entry, now in differing])
+    first = [present_state(now, kind=entry.kind, name=entry.name) for entry, now in differing[:1]]
+    refuse_differing([_said(entry, now) for entry, now in differing], *first)
 
 
-def refuse_differing(said: Sequence[str]) -> None:
-    """Raise ConflictError with what is said of every object that is not as expected, if there is one."""
+def refuse_differing(said: Sequence[str], first: Mapping[str, str] | None = None) -> None:
+    """Raise ConflictError with what is said of every object that is not as expected, if there is one.
+
+    `first` is the present state of the first of them, for programs.
+    """
     if said:
         message = f"changed since this was planned: {listed(said)}; read the objects again and plan anew"
-        raise ConflictError(message, stale=True)
+        raise ConflictError(message, stale=True, details=first or {})
+
+
+def present_state(
+    etag: str, *, kind: str = "", name: str = "", changed_by: str = "", changed: datetime | None = None
+) -> dict[str, str]:
+    """Tell programs which state of an object a call met: the etag of now, empty for none, and who made it when."""
+    told = {"kind": kind, "name": name, "changed_by": changed_by, "changed": f"{changed:{TIME}}" if changed else ""}
+    return {"etag": etag, **{key: value for key, value in told.items() if value}}
 
 
 def _said(entry: Expected, now: str) -> str:

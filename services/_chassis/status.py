@@ -4,6 +4,7 @@ An answer travels in the trailing metadata, of which clients take 8 KiB. What is
 too long never arrives.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import grpc
@@ -32,6 +33,9 @@ LARGEST_PROBLEMS = 3000
 """Bytes of all problems together; a third is added when they are sent."""
 
 LONGEST_DESCRIPTION = 400
+LONGEST_DETAIL = 1000
+"""Bytes of one detail of an error; there are a few."""
+
 _CODES: dict[type[ServiceError], int] = {
     InvalidError: code_pb2.INVALID_ARGUMENT,
     NotFoundError: code_pb2.NOT_FOUND,
@@ -57,7 +61,8 @@ def status_of(error: BaseException, request_id: str, decision_id: str = "") -> g
     """Return the whole answer to `error`; what is unforeseen tells nothing but the id under which it was logged."""
     known = isinstance(error, ServiceError) and code_of(error) != code_pb2.INTERNAL
     reason = error.reason if known and isinstance(error, ServiceError) else "INTERNAL"
-    details = [_info(reason, request_id, decision_id)]
+    more = error.details if known and isinstance(error, ServiceError) else {}
+    details = [_info(reason, request_id, decision_id, more)]
     if isinstance(error, LimitError) and error.retry_after is not None:
         details.append(_packed(_retry(error.retry_after)))
     if isinstance(error, InvalidError):
@@ -78,8 +83,9 @@ def name_of(code: int) -> str:
     return str(code_pb2.Code.Name(code))
 
 
-def _info(reason: str, request_id: str, decision_id: str = "") -> any_pb2.Any:
-    metadata = {"request_id": request_id, **({"decision_id": decision_id} if decision_id else {})}
+def _info(reason: str, request_id: str, decision_id: str = "", more: Mapping[str, str] | None = None) -> any_pb2.Any:
+    metadata = {key: _cut(value, LONGEST_DETAIL) for key, value in (more or {}).items()}
+    metadata |= {"request_id": request_id, **({"decision_id": decision_id} if decision_id else {})}
     return _packed(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata))
 
 

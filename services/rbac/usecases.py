@@ -139,6 +139,7 @@ async def delete_principal_group(store: Store, name: str, *, now: datetime) -> i
             raise StateError(
                 f"the principal group is used by {', '.join(users)}; take it out of those first",
                 reason="GROUP_IN_USE",
+                details={"users": "\n".join(users)},
             )
         return await _remove(work, group, now=now)
 

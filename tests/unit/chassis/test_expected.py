@@ -29,6 +29,7 @@ def test_every_object_that_differs_is_named_at_once_with_what_became_of_it() -> 
     with pytest.raises(ConflictError) as refused:
         refuse_stale(expected, lambda entry: present[entry.name])
     assert (refused.value.stale, refused.value.reason) == (True, "STALE_ETAG")
+    assert refused.value.details == {"etag": "2", "kind": "Group", "name": "a"}
     assert refused.value.message == (
         'changed since this was planned: Group "a" has changed, Group "b" is not there any more, Group "c" is there already;'
         " read the objects again and plan anew"

@@ -3,7 +3,7 @@
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from services._chassis.errors import InvalidError, Problem, ServiceError, StateError
+from services._chassis.errors import ConflictError, InvalidError, Problem, ServiceError, StateError
 from services._chassis.status import status_of
 
 CLIENTS_TAKE = 8192
@@ -42,4 +42,14 @@ def test_more_problems_than_a_client_takes_are_counted(text: str) -> None:
 def test_a_long_message_is_cut() -> None:
     status, size = answer(StateError("x" * 100_000))
     assert status.message.endswith("x ...")
+    assert size < CLIENTS_TAKE
+
+
+def test_details_for_programs_stand_beside_the_ids_and_are_cut() -> None:
+    details = {"etag": "7", "changed": "\N{SNOWMAN}" * 10_000, "request_id": "theirs"}
+    status, size = answer(ConflictError("x" * 100_000, stale=True, details=details))
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (info.reason, info.metadata["etag"], info.metadata["request_id"]) == ("STALE_ETAG", "7", "r" * 64)
+    assert info.metadata["changed"].endswith(" ...")
     assert size < CLIENTS_TAKE

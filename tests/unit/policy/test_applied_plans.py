@@ -57,6 +57,13 @@ async def test_everything_that_is_not_as_expected_is_named_at_once_with_who_and_
         f' ElevationRulesPolicy "tools" was deleted by user:root {at_noon},'
         ' ElevationSettingsPolicy "never" never was there; read the objects again and plan anew'
     )
+    assert refused.value.details == {
+        "etag": "2",
+        "kind": "ElevationSettingsPolicy",
+        "name": "workstations",
+        "changed_by": "user:emil",
+        "changed": at_noon.removeprefix("at "),
+    }
     assert at.store.kept_revision == 3
 
 
@@ -74,6 +81,7 @@ async def test_of_what_the_caller_may_not_see_no_name_is_told() -> None:
     assert "secret" not in refused.value.message
     assert "gone" not in refused.value.message
     assert refused.value.message.count("an object that you may not see") == 2
+    assert refused.value.details == {}
 
 
 async def test_the_etag_of_what_the_caller_may_not_see_cannot_be_tried_out() -> None:
@@ -196,6 +204,7 @@ async def test_a_certificate_that_rules_still_name_stays_and_they_are_listed() -
         await applied(at, rules_policy("new", rule("b", reusable="vendor")), deletions=deleting(reusable()), by="emil")
     assert refused.value.reason == "CERTIFICATE_IN_USE"
     assert "is named by new/b, tools/setup, rules that you may not see" in refused.value.message
+    assert refused.value.details == {"users": "new/b\ntools/setup"}
     assert at.store.kept_revision == 2
 
 

@@ -337,6 +337,7 @@ async def test_deleting_under_a_stale_etag_is_refused() -> None:
     with pytest.raises(ConflictError, match='its etag is now "1"') as refused:
         await at.delete(SettingsPolicy, "workstations", etag="7")
     assert refused.value.stale
+    assert refused.value.details == {"etag": "1", "changed_by": "user:root", "changed": f"{NOW:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 async def test_a_certificate_in_use_stays_and_its_users_are_named() -> None:
