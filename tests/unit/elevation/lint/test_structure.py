@@ -1,9 +1,12 @@
-"""What the checks of documents refuse has the id of the catalogue."""
+"""What the checks of documents refuse has the id of the catalogue, and so has what some servers refuse."""
+
+from dataclasses import replace
 
 import pytest
 
 from elevation.checks import check_references, check_rules_policy
 from elevation.lint.findings import Severity, Subject
+from elevation.lint.rules import lint_rules
 from elevation.lint.structure import findings_of
 from elevation.model import (
     Assignments,
@@ -117,3 +120,15 @@ def test_a_problem_that_is_not_in_the_catalogue_is_no_finding() -> None:
 def test_policies_name_the_checks_that_they_set_aside(check: str, known: bool) -> None:  # noqa: FBT001
     ignoring = RulesPolicy("p", Platform.WINDOWS, lint=(LintIgnore(check, "why"),))
     assert ([problem.path for problem in check_rules_policy(ignoring)] == []) is known
+
+
+def test_more_rules_than_a_server_accepts_at_first_are_worth_a_warning() -> None:
+    many = tuple(replace(rule(file_hash=HASH), name=f"r{number}") for number in range(101))
+
+    found = [finding for finding in lint_rules(policy(*many)) if finding.check == "L24"]
+
+    assert [(finding.severity, finding.path, finding.subject.rule) for finding in found] == [
+        (Severity.WARNING, "rules", "")
+    ]
+    assert "101 rules; a server accepts 100 unless its operator allows more" in found[0].message
+    assert not [finding for finding in lint_rules(policy(*many[1:])) if finding.check == "L24"]
