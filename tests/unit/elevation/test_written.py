@@ -70,8 +70,8 @@ def test_all_checks_that_belong_there_may_be_set_aside_at_once(in_rule: bool) ->
 )
 def test_a_check_that_cannot_be_set_aside_there_is_refused_with_the_choices(
     check: str,
-    in_rule: bool,
-    message: str,  # noqa: FBT001
+    in_rule: bool,  # noqa: FBT001
+    message: str,
 ) -> None:
     [(path, found)] = told(ignoring(check, in_rule=in_rule))
     assert path == ("rules[0].lint[0].ignore" if in_rule else "lint[0].ignore")

@@ -13,6 +13,7 @@ import pytest
 from elevation.model import LintIgnore
 from epm.elevation.v1 import rules_pb2
 from epm.policy.v1 import policies_pb2
+from services._chassis.errors import InvalidError
 from services.policy.codec.authored import certificate_to_proto, rules_policy_to_proto, settings_policy_to_proto
 from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE
 from tests.builders.authoring import desk
@@ -179,6 +180,19 @@ async def test_a_policy_may_hold_as_many_rules_as_an_operator_allows() -> None:
     at.most_rules = 1000
     rules = [replace(rule(f"r{number}"), lint=(LintIgnore("L7", "x"),)) for number in range(1000)]
     assert len((await at.create(rules_policy("wide", *rules))).content.rules) == 1000
+
+
+async def test_a_policy_keeps_what_no_author_could_write_any_more_and_gets_no_more_of_it() -> None:
+    at = desk()
+    odd = replace(rule("COP"), lint=(LintIgnore("L99", "x"), LintIgnore("L7", "x"), LintIgnore("L7", "x")))
+    old = rules_policy("old", odd, rule("\u0421\u041e\u0420"), lint=(LintIgnore("L1", "x"),))
+    kept = await at.keep(old)
+    changed = await at.update(replace(old, description="as it was"), etag=kept.about.etag)
+    assert (changed.content.rules, changed.content.lint) == (old.rules, old.lint)
+    worse = replace(old, lint=(*old.lint, LintIgnore("L98", "x")))
+    with pytest.raises(InvalidError) as refused:
+        await at.update(worse, etag=changed.about.etag)
+    assert [problem.field for problem in refused.value.problems] == ["rules_policy.lint_ignores[1].finding"]
 
 
 async def test_a_list_is_filtered_and_sorted_as_the_call_says(service: Service) -> None:
