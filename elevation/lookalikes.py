@@ -7,7 +7,8 @@ several, and Japanese, Chinese and Korean words mix scripts by nature. What pass
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice, product
 
 from elevation.glyphs import FOREIGN_TWINS, LATIN_TWINS, MARK_TWINS, PASSES_FOR, STYLED_TWINS
@@ -25,7 +26,7 @@ _UNSEEN = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 """What Unicode says may be left out of sight (Default_Ignorable_Code_Point), and blank pictures."""
-_PARTS = re.compile(r"[^\W\d_]+|[\W\d_]")
+_PARTS = re.compile(r"[^\W\d_]+|[ 0-9_.,:/()]+|[\W\d_]")
 _LONGEST = 128  # longer names are refused
 MOST_TWINS = 16
 """Twins of one name that are looked for; one of many words has more."""
@@ -108,22 +109,22 @@ def _plain(character: str) -> str:
     return character
 
 
-def _spellings(part: str) -> list[str]:
+@lru_cache(maxsize=1024)  # names share words
+def _spellings(part: str) -> Sequence[str]:
     """Give the same-looking spellings of a word or a mark: plain, in other Latin letters or style, in each alphabet."""
-    plain = "".join(map(_plain, part))
+    plain = part if part.isascii() else "".join(map(_plain, part))
     if not plain.isalpha():
+        if len(part) > 1 or (part.isascii() and part not in "-'"):
+            return [part] * (len(FOREIGN_TWINS) + 2)
         plain = _mark(part) or plain
         styled = next((mark for mark, looks in MARK_TWINS.items() if looks == plain), plain)
         return [plain, styled, *([part] * len(FOREIGN_TWINS))]
     if not plain.isascii():
         plain = "".join(STYLED_TWINS.get(character, character) for character in part)
         return [plain, plain.replace("i", "\u0131"), *([part] * len(FOREIGN_TWINS))]
-    spelt = [_spelt(plain, alphabet) or part for alphabet in FOREIGN_TWINS]
+    letters = set(plain)
+    spelt = ["".join(map(each.__getitem__, plain)) if each.keys() >= letters else part for each in FOREIGN_TWINS]
     return [plain, plain.replace("i", "\u0131"), *spelt]
-
-
-def _spelt(latin: str, alphabet: Mapping[str, str]) -> str:
-    return "".join(alphabet[letter] for letter in latin) if all(letter in alphabet for letter in latin) else ""
 
 
 def _mixture(word: str) -> str | None:
