@@ -360,3 +360,25 @@ def test_what_a_manager_of_policies_exported_can_be_applied_since_nothing_of_it_
     assert (applied.code, {line.split()[0] for line in applied.output.splitlines()}) == (0, {"unchanged"})
     assert len(applied.output.splitlines()) == exported.count("apiVersion: ")
     assert changed.code == 0, changed.errors
+
+
+def test_an_apply_of_a_group_alone_tells_what_lint_finds_then(house: House) -> None:
+    group = "apiVersion: openepm/v1\nkind: Group\nmetadata: {name: pilots}\nspec: {type: DEVICE, filter: 'FILTER'}\n"
+    decided = tools("decided") + "  assignments: {include: [{group: pilots}]}\n"
+    attested, reported = (group.replace("FILTER", text) for text in ('tag = "pilot"', 'osVersion >= "12"'))
+    before = house.apply("-f", house.files("mine", attested, decided, vendor()))
+    after = house.apply("-f", house.files("group", reported))
+
+    assert (before.code, after.code) == (0, 0)
+    assert "D23" not in before.errors
+    assert "error D23  ElevationRulesPolicy decided" in after.errors
+
+
+def test_the_difference_of_a_deletion_tells_what_is_gone(house: House) -> None:
+    house.installed.must("epm", "apply", "-f", house.files("mine", tools(), vendor()))
+    house.installed.must("epm", "delete", "rules-policy", "tools", "--yes")
+
+    told = house.installed.must("epm", "revisions", "diff", "rules-policy", "tools").output
+
+    assert "- rules[id]" in told
+    assert "no field differs" not in told
