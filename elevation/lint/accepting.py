@@ -8,7 +8,7 @@ from elevation.lint.catalogue import CATALOGUE
 from elevation.model import LintIgnore, Problem
 from elevation.rule_checks import LINT_CHECK
 
-_OF_OBJECTS: Final = frozenset({"L6", "L18", "L26", "L27", "L31", "D22", "D23"})
+_OF_OBJECTS: Final = frozenset({"L6", "L18", "L24", "L26", "L27", "L31", "D22", "D23"})
 _OF_BOTH: Final = frozenset({"L6"})  # a certificate stands in a rule, or is an object
 _IGNORABLE: Final = tuple(check.id for check in CATALOGUE.values() if check.ignorable)
 
