@@ -179,6 +179,7 @@ async def test_an_update_against_a_stale_etag_is_a_conflict() -> None:
         )
     assert refused.value.stale
     assert refused.value.reason == "STALE_ETAG"
+    assert refused.value.details == {"etag": "2"}
 
 
 async def test_an_agents_report_leaves_the_etag_of_administrators_alone() -> None:

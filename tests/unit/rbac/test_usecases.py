@@ -247,6 +247,7 @@ async def test_a_principal_group_that_is_used_cannot_be_deleted() -> None:
     with pytest.raises(StateError, match="used by role assignment given, principal group outer") as raised:
         await usecases.delete_principal_group(store, "tier2", now=NOW)
     assert raised.value.reason == "GROUP_IN_USE"
+    assert raised.value.details == {"users": "role assignment given\nprincipal group outer"}
     await usecases.delete_role_assignment(store, "given", actor=Actor("user:owner"), now=NOW)
     with pytest.raises(StateError, match="used by principal group outer"):
         await usecases.delete_principal_group(store, "tier2", now=NOW)
