@@ -181,6 +181,7 @@ class _Composer:
             self._documents += 1
             if self._documents > MAX_DOCUMENTS:
                 self._flaws.add(_line(event), "", f"more than {MAX_DOCUMENTS} documents; split the file")
+                self.roots.clear()  # to check them all takes longer than anybody waits
                 raise _GiveUpError
         elif _index(event.end_mark) - self._start > MAX_DOCUMENT:
             message = f"a document of more than {MAX_DOCUMENT} characters, which no server takes; split it"
