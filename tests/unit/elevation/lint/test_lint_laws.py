@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elevation.checks import check_rules_policy, check_settings_policy
-from elevation.lint.blocking import find_blocking
 from elevation.lint.accepting import IN_RULES, IN_SPECS
+from elevation.lint.blocking import find_blocking
 from elevation.lint.catalogue import CATALOGUE
 from elevation.lint.findings import Estate, Finding, Severity
 from elevation.lint.linter import Linter
