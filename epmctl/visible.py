@@ -3,14 +3,15 @@
 import unicodedata
 from typing import Final
 
-_HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp", "Zs"})
+"""Among them spaces that are no plain ones and look as if they were."""
 
 
 def visible(text: str) -> str:
     """Give a text with escapes for control and invisible characters."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escaped(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
+    return "".join(_escaped(c) if c != " " and unicodedata.category(c) in _HIDDEN else c for c in text)
 
 
 def _escaped(character: str) -> str:
