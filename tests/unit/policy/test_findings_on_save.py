@@ -18,6 +18,7 @@ from elevation.model import (
     ReusableCertificate,
     RulesPolicy,
 )
+from epm.elevation.v1 import rules_pb2
 from epm.policy.v1 import lint_pb2, policies_pb2
 from services.policy.codec.authored import certificate_to_proto, rules_policy_to_proto, settings_policy_to_proto
 from services.policy.usecases.scope import ASSIGN, CREATE, READ, UPDATE
@@ -356,7 +357,7 @@ async def test_errors_of_lint_come_with_what_could_not_be_read(service: Linted) 
 
 async def test_nothing_is_said_of_assignments_while_nobody_knows_whether_a_policy_allows(service: Linted) -> None:
     unclear = rules_policy_to_proto(tools("p", sound("x", ElevationType.DENY), where=REPORTED))
-    unclear.rules[0].elevation_type = 0
+    unclear.rules[0].elevation_type = rules_pb2.ELEVATION_TYPE_UNSPECIFIED
     refused = await service.refused("CreateRulesPolicy", rules_policy=unclear)
     assert "rules_policy.rules[0].elevation_type" in refused.fields
     assert "(D23)" not in refused.message
