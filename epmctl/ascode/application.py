@@ -27,6 +27,7 @@ from epmctl.plain import word_of
 LARGEST_REQUEST: Final = 4 * 1024 * 1024
 """Bytes that a server takes in one message."""
 
+_KINDS: Final = tuple(FIELDS.values())
 _FIELD: Final = re.compile(r"([a-z_]+)\[([0-9]{1,6})\]\.?(.*)")
 
 
@@ -47,6 +48,8 @@ class _Part:
     request: Message
     send: Callable[[], list[Outcome]]
     check: Callable[[], list[Outcome]]
+    order: Sequence[tuple[str, str]] = ()
+    """Its objects as requests have them, by kind and name."""
     same: Sequence[Outcome] = ()
     """Objects of it that stay as they are, as far as anybody can tell without the service."""
     changes: bool = True
@@ -55,9 +58,10 @@ class _Part:
     """Whether the service is asked anything."""
 
     def whole(self, told: Sequence[Outcome]) -> list[Outcome]:
-        """Give what the service told, and what it was not asked."""
-        named = {(one.kind, one.name) for one in told}
-        return [*told, *(one for one in self.same if (one.kind, one.name) not in named)]
+        """Give what the service told, and what it was not asked, in the order of a request; deletions come last."""
+        of_same = {(one.kind, one.name): one for one in self.same}
+        of_all = of_same | {(one.kind, one.name): one for one in told}
+        return [of_all[key] for key in dict.fromkeys((*self.order, *of_all)) if key in of_all]
 
 
 class PartialError(CommandError):
@@ -160,7 +164,8 @@ class Application:
         refs = [ref for ref in self._documents if _title_of(ref[0]) == part.title]
         same = [Outcome(kind.name, name, "UNCHANGED") for kind, name in refs if (kind, name) in unchanged]
         changes = len(same) < len(refs) or bool(part.title == "policies" and self._requests.policies.deletions)
-        return replace(part, same=same, changes=changes, asked=bool(part.request.ByteSize()))
+        order = [(kind.name, name) for kind, name in sorted(refs, key=lambda ref: _KINDS.index(ref[0]))]
+        return replace(part, order=order, same=same, changes=changes, asked=bool(part.request.ByteSize()))
 
     def _explain(self, part: _Part, error: RefusedInputError) -> list[str]:
         """Name the places in the documents that a service finds fault with, instead of fields of a request."""
