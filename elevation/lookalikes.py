@@ -115,7 +115,7 @@ def _spellings(part: str) -> Sequence[str]:
     plain = part if part.isascii() else "".join(map(_plain, part))
     if not plain.isalpha():
         if len(part) > 1 or (part.isascii() and part not in "-'"):
-            return [part] * (len(FOREIGN_TWINS) + 2)
+            return [plain, *([part] * (len(FOREIGN_TWINS) + 1))]
         plain = _mark(part) or plain
         styled = next((mark for mark, looks in MARK_TWINS.items() if looks == plain), plain)
         return [plain, styled, *([part] * len(FOREIGN_TWINS))]
