@@ -240,6 +240,7 @@ async def test_conflicts_are_seen_and_clear_by_themselves(office: Office) -> Non
     house = office.house
     owner = house.owner
     await house.hire("local", {READ}, tags=["default"])
+    await house.hire("elsewhere", {READ}, tags=["emea"])  # which makes the tag
     await house.settled()
     device = await house.enrol("ws-1")
     await house.enrol("ws-2")

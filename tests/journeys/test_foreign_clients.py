@@ -19,9 +19,12 @@ PUBLIC = {
     "epm.device.v1.DeviceService",
     "epm.device.v1.EnrolmentService",
     "epm.device.v1.GroupService",
+    "epm.policy.v1.AnalysisService",
     "epm.policy.v1.PolicyService",
+    "epm.policy.v1.RevisionService",
     "epm.policy.v1.RolloutService",
     "epm.rbac.v1.RbacService",
+    "epm.reporting.v1.ExportService",
     "epm.reporting.v1.ReportingService",
     "grpc.health.v1.Health",
 }

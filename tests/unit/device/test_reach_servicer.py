@@ -82,7 +82,7 @@ async def test_each_of_two_administrators_changes_whom_policies_reach_in_their_o
         await tag(service, who, own)
         await tag(service, who)
         await issue(service, who, own)
-        await delete(service, who, own)
+        assert (await refusal_of(delete(service, who, own))).reason == "GROUP_IN_USE"
         await apply(service, who, own, "k-1")
     await apply(service, service.owner, "office", "ws-17")
 

@@ -99,12 +99,9 @@ async def test_an_export_holds_keys_records_and_checkpoints_of_every_service(des
     path = await desk.exported()
     lines = [read_line(text) for text in path.read_text(encoding="utf-8").splitlines()]
     kinds = [(line.service, type(line.part).__name__) for line in lines]
-    assert [kind for service, kind in kinds if service == "device"] == [
-        "str",
-        "AuditRecord",
-        "AuditRecord",
-        "Checkpoint",
-    ]
+    of_device = [kind for service, kind in kinds if service == "device"]
+    assert of_device[:4] == ["str", "AuditRecord", "AuditRecord", "Checkpoint"]
+    assert set(of_device[4:]) <= {"Checkpoint"}  # as many as were signed until then
     assert list(dict.fromkeys(service for service, _ in kinds)) == list(SERVICES)
 
 
