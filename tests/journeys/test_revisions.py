@@ -16,11 +16,11 @@ RULES = """\
   assignments: {{include: [{{group: {group}}}]}}
 }}"""
 CERTIFICATE = document("ReusableCertificate", "vendor", f"\n  pem: |\n{indent(pem('vendor'), '    ')}")
-TABLE = ("revisions", "list", "rules-policy", "tools", "--output", "json")
+TABLE = ("revisions", "list", "rules-policy", "kept", "--output", "json")
 
 
-def rules(*, type: str = "USER_CONFIRMED", more: str = "", group: str = "all-devices") -> str:  # noqa: A002 - a word of documents
-    return document("ElevationRulesPolicy", "tools", RULES.format(type=type, hash=HASH, more=more, group=group))
+def rules(name: str = "tools", *, type: str = "USER_CONFIRMED", more: str = "", group: str = "all-devices") -> str:  # noqa: A002 - a word of documents
+    return document("ElevationRulesPolicy", name, RULES.format(type=type, hash=HASH, more=more, group=group))
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +30,17 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 def test_a_policy_goes_back_to_what_it_was_and_the_way_is_kept(there: Installation) -> None:
-    there.apply(rules())
-    there.apply(rules(type="DENY", group="all-users"))
+    there.apply(rules("kept"))
+    there.apply(rules("kept", type="DENY", group="all-users"))
 
     newest, oldest = there.must("epm", *TABLE).json()
     assert (newest["action"], oldest["action"], newest["asCode"]) == ("UPDATED", "CREATED", True)
-    shown = there.must("epm", "revisions", "show", "rules-policy", "tools", str(oldest["change"])).output
+    shown = there.must("epm", "revisions", "show", "rules-policy", "kept", str(oldest["change"])).output
     assert "elevationType: USER_CONFIRMED" in shown
-    differs = there.must("epm", "revisions", "diff", "rules-policy", "tools").output
+    differs = there.must("epm", "revisions", "diff", "rules-policy", "kept").output
     assert '~ rules[setup].elevationType: "USER_CONFIRMED" -> "DENY"' in differs
 
-    back = ("revisions", "rollback", "rules-policy", "tools", str(oldest["change"]), "--reason", "INC-1")
+    back = ("revisions", "rollback", "rules-policy", "kept", str(oldest["change"]), "--reason", "INC-1")
     unanswered = there.run("epm", *back)
     assert (unanswered.code, "give --yes" in unanswered.errors) == (2, True)
     assert there.run("epm", *back, text="n\n").code == 1
@@ -50,13 +50,13 @@ def test_a_policy_goes_back_to_what_it_was_and_the_way_is_kept(there: Installati
     assert '~ rules[setup].elevationType: "DENY" -> "USER_CONFIRMED"' in done.output
     rolled, *_ = there.must("epm", *TABLE).json()
     assert (rolled["rolledBackTo"], rolled["reason"]) == (oldest["change"], "INC-1")
-    now = there.must("epm", "get", "rules-policy", "tools").output
+    now = there.must("epm", "get", "rules-policy", "kept").output
     assert ("elevationType: USER_CONFIRMED" in now, "group: all-users" in now) == (True, True)
 
     again = there.must("epm", *back, "--yes", "--output", "json")
     assert again.json()["rolledBack"] is False
     there.must("epm", *back, "--yes", "--with-assignments")
-    assert "group: all-devices" in there.must("epm", "get", "rules-policy", "tools").output
+    assert "group: all-devices" in there.must("epm", "get", "rules-policy", "kept").output
 
 
 def test_a_copy_is_for_nobody_and_may_be_deleted_and_brought_back(there: Installation) -> None:
