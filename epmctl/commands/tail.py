@@ -30,6 +30,9 @@ FIRST_PAUSE: Final = 0.2
 """Seconds before a watch that broke off is taken up again; twice as long whenever that fails."""
 
 LONGEST_PAUSE: Final = 30.0
+_MOST_DOUBLINGS: Final = 8
+"""How often a pause is doubled at most: it is the longest by then, and a server may be away for days."""
+
 LONGEST_CURSOR: Final = 1024
 
 _ENDS: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
@@ -139,8 +142,13 @@ def _followed(follow: Callable[[Client], Iterator[Message]]) -> Iterator[Message
                 raise
             if failures == 1:
                 click.echo(f"waiting for the server: {show(str(error))}", err=True)
-        threading.Event().wait(min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE))
+        threading.Event().wait(pause_after(failures))
         failures += 1
+
+
+def pause_after(failures: int) -> float:
+    """Say how many seconds to wait after so many failures in a row, however many."""
+    return min(FIRST_PAUSE * 2.0 ** min(failures, _MOST_DOUBLINGS), LONGEST_PAUSE)
 
 
 def _print(elevation: reports_pb2.Elevation, output: str) -> None:

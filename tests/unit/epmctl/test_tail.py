@@ -189,3 +189,9 @@ def test_a_consumer_acknowledges_what_was_printed_and_comes_back_by_its_name(
 @pytest.mark.parametrize("other", [("--from-now",), ("--cursor-file", "x"), ("--limit", "1")])
 def test_a_consumer_begins_where_it_was_and_nowhere_else(console: Console, other: tuple[str, ...]) -> None:
     assert console.run("report", "tail", "--consumer", "siem", *other).code == 2
+
+
+def test_a_server_that_is_away_for_days_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the pauses of the product
+    pauses = [tail.pause_after(failures) for failures in (0, 1, 7, 8, 10_000)]
+    assert pauses == [tail.FIRST_PAUSE, 2 * tail.FIRST_PAUSE, 128 * tail.FIRST_PAUSE, *[tail.LONGEST_PAUSE] * 2]
