@@ -6,9 +6,7 @@
 """
 
 import csv
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from google.protobuf.descriptor import Descriptor
 
 from epm.reporting.v1 import reports_pb2
 from epmctl.client import Client, logged_in
+from epmctl.documents.files import whole_file
 from epmctl.errors import CommandError
 from epmctl.output import Plain, Record, to_json
 from epmctl.reportfilter import filter_options
@@ -123,13 +122,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        descriptor, scratch = tempfile.mkstemp(prefix=".export-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                yield file
-            Path(scratch).replace(path)
-        except BaseException:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        with whole_file(path) as file:
+            yield file
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}; name another file") from None

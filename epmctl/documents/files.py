@@ -6,10 +6,11 @@ Of the folders in a folder, those are read that are called as `epm export` calls
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from epmctl.errors import Flaw
 
@@ -56,14 +57,20 @@ def read_sources(places: Iterable[str], flaws: list[Flaw]) -> list[Source]:
 
 def write_whole(path: Path, text: str, *, mode: int = 0o600) -> None:
     """Write a file whole or not at all, in the place of one that is there; raise OSError where that cannot be done."""
-    data = text.encode()
+    with whole_file(path, mode=mode) as file:
+        file.write(text)
+
+
+@contextmanager
+def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
+    """Open a file that takes the place of the one that is there once the block is left cleanly, else of none."""
     descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".epm-")  # made 0600
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
         Path(scratch).chmod(mode)
         Path(scratch).replace(path)
-    except OSError:
+    except BaseException:
         Path(scratch).unlink(missing_ok=True)
         raise
 

@@ -55,7 +55,7 @@ def test_csv_has_a_column_for_every_field_and_a_row_for_every_entry(
     assert (first["exitCode"], first["decided.arguments"], first["occurred"]) == ("-7", '["/a", "b c"]', "")
     assert (first["decided.managed"], first["decided.parent.rule"]) == ("false", "")
     assert second["decided.user"] == 'bob\n"x",'
-    assert [*tmp_path.glob(".export-*")] == []
+    assert [*tmp_path.glob(".*")] == []
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1", "\uff1d1"])
@@ -96,7 +96,7 @@ def test_an_export_that_breaks_off_leaves_the_file_that_was_there(
     away = UnavailableError("the database does not answer; try again later")
     server.on(reports_pb2.ListElevationsRequest, lambda asked: away if asked.page_token else first)
     outcome = console.run("report", "export", "elevations", str(out), "--format", "jsonl")
-    assert (outcome.code, out.read_text(), [*tmp_path.glob(".export-*")]) == (1, "before", [])
+    assert (outcome.code, out.read_text(), [*tmp_path.glob(".*")]) == (1, "before", [])
 
 
 def test_a_place_that_cannot_be_written_is_told_in_a_line(console: Console, server: FakeServer, tmp_path: Path) -> None:
