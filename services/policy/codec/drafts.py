@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from elevation.model import GroupType, ReusableCertificate, RulesPolicy, SettingsPolicy
 from epm.policy.v1 import analysis_pb2, policies_pb2
-from services._chassis.errors import InvalidError, Problem
+from services._chassis.errors import InvalidError
 from services.policy.codec.findings import ignores_from_proto
 from services.policy.codec.reading import Reader
+from services.policy.model.application import KINDS_BY_NAME, no_kind
 from services.policy.model.drafts import Draft, NewAssignments
 from services.policy.model.listing import Wanted
-from services.policy.model.objects import AnyContent, Item, kind_of
+from services.policy.model.objects import AnyContent, Item
 
 GROUP_TYPES = {
     policies_pb2.PENDING_GROUP_TYPE_DEVICE: GroupType.DEVICE,
@@ -58,11 +59,9 @@ def drafts_from_proto(
 
 def kind_from_proto(message: policies_pb2.ObjectRef, place: str) -> type[AnyContent]:
     """Read the kind of an object that is named. Raises InvalidError."""
-    for kind in (SettingsPolicy, RulesPolicy, ReusableCertificate):
-        if message.kind == kind_of(kind).document:
-            return kind
-    known = ", ".join(kind_of(kind).document for kind in (SettingsPolicy, RulesPolicy, ReusableCertificate))
-    raise InvalidError([Problem(f"{place}.kind", f'"{message.kind}" is no kind of objects; known are {known}')])
+    if message.kind in KINDS_BY_NAME:
+        return KINDS_BY_NAME[message.kind]
+    raise InvalidError([no_kind(place, message.kind)])
 
 
 def wanted_from_proto(

@@ -133,8 +133,7 @@ def _check_names(application: Application) -> Iterator[Problem]:
     for number, deletion in enumerate(application.deletions):
         place = f"deletions[{number}]"
         if deletion.kind not in KINDS_BY_NAME:
-            known = ", ".join(KINDS_BY_NAME)
-            yield Problem(f"{place}.kind", f'"{deletion.kind}" is no kind of objects; known are {known}')
+            yield no_kind(place, deletion.kind)
             continue
         earlier = first.setdefault((KINDS_BY_NAME[deletion.kind], deletion.name), place)
         if earlier != place:
@@ -161,3 +160,8 @@ def _check_pending(application: Application, *, validate_only: bool) -> Iterator
         yield from (Problem(problem.path, problem.message) for problem in texts.check_name(f"{place}.name", group.name))
         if group.type is None:
             yield Problem(f"{place}.type", "is missing; say DEVICE or USER")
+
+
+def no_kind(place: str, kind: str) -> Problem:
+    """Say that an object is named by a kind that there is not."""
+    return Problem(f"{place}.kind", f'"{kind}" is no kind of objects; known are {", ".join(KINDS_BY_NAME)}')
