@@ -27,7 +27,7 @@ from epm.elevation.v1 import event_pb2 as epm_dot_elevation_dot_v1_dot_event__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65pm/reporting/v1/agent.proto\x12\x10\x65pm.reporting.v1\x1a\x1b\x65pm/access/v1/options.proto\x1a\x1c\x65pm/elevation/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n\x13StreamEventsRequest\x12.\n\x05hello\x18\x01 \x01(\x0b\x32\x1d.epm.reporting.v1.EventsHelloH\x00\x12-\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x1c.epm.reporting.v1.EventBatchH\x00\x42\t\n\x07message\"7\n\x0b\x45ventsHello\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\t\"Q\n\nEventBatch\x12\x12\n\njournal_id\x18\x01 \x01(\t\x12/\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x1e.epm.reporting.v1.JournalEntry\"L\n\x0cJournalEntry\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12/\n\x05\x65vent\x18\x02 \x01(\x0b\x32 .epm.elevation.v1.ElevationEvent\"\xb4\x01\n\x14StreamEventsResponse\x12\x32\n\x07welcome\x18\x01 \x01(\x0b\x32\x1f.epm.reporting.v1.EventsWelcomeH\x00\x12*\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1b.epm.reporting.v1.EventsAckH\x00\x12\x31\n\x07go_away\x18\x03 \x01(\x0b\x32\x1e.epm.reporting.v1.EventsGoAwayH\x00\x42\t\n\x07message\"P\n\rEventsWelcome\x12/\n\x0bserver_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63redit\x18\x02 \x01(\r\"m\n\tEventsAck\x12\x12\n\njournal_id\x18\x01 \x01(\t\x12\x19\n\x11\x63ommitted_through\x18\x02 \x01(\x04\x12\x31\n\x08rejected\x18\x03 \x03(\x0b\x32\x1f.epm.reporting.v1.RejectedEvent\",\n\rRejectedEvent\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1e\n\x0c\x45ventsGoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t2\x80\x01\n\x12\x45ventStreamService\x12j\n\x0cStreamEvents\x12%.epm.reporting.v1.StreamEventsRequest\x1a&.epm.reporting.v1.StreamEventsResponse\"\x07\x8a\xb5\x18\x03\n\x01\x03(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65pm/reporting/v1/agent.proto\x12\x10\x65pm.reporting.v1\x1a\x1b\x65pm/access/v1/options.proto\x1a\x1c\x65pm/elevation/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n\x13StreamEventsRequest\x12.\n\x05hello\x18\x01 \x01(\x0b\x32\x1d.epm.reporting.v1.EventsHelloH\x00\x12-\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x1c.epm.reporting.v1.EventBatchH\x00\x42\t\n\x07message\"7\n\x0b\x45ventsHello\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\t\"\x84\x01\n\nEventBatch\x12\x12\n\njournal_id\x18\x01 \x01(\t\x12/\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x1e.epm.reporting.v1.JournalEntry\x12\x31\n\x08priority\x18\x03 \x01(\x0e\x32\x1f.epm.reporting.v1.EventPriority\"L\n\x0cJournalEntry\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12/\n\x05\x65vent\x18\x02 \x01(\x0b\x32 .epm.elevation.v1.ElevationEvent\"\xe6\x01\n\x14StreamEventsResponse\x12\x32\n\x07welcome\x18\x01 \x01(\x0b\x32\x1f.epm.reporting.v1.EventsWelcomeH\x00\x12*\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1b.epm.reporting.v1.EventsAckH\x00\x12\x31\n\x07go_away\x18\x03 \x01(\x0b\x32\x1e.epm.reporting.v1.EventsGoAwayH\x00\x12\x30\n\x06\x63redit\x18\x04 \x01(\x0b\x32\x1e.epm.reporting.v1.EventsCreditH\x00\x42\t\n\x07message\"P\n\rEventsWelcome\x12/\n\x0bserver_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63redit\x18\x02 \x01(\r\"\x1e\n\x0c\x45ventsCredit\x12\x0e\n\x06\x63redit\x18\x01 \x01(\r\"m\n\tEventsAck\x12\x12\n\njournal_id\x18\x01 \x01(\t\x12\x19\n\x11\x63ommitted_through\x18\x02 \x01(\x04\x12\x31\n\x08rejected\x18\x03 \x03(\x0b\x32\x1f.epm.reporting.v1.RejectedEvent\",\n\rRejectedEvent\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1e\n\x0c\x45ventsGoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t*k\n\rEventPriority\x12\x1e\n\x1a\x45VENT_PRIORITY_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45VENT_PRIORITY_SECURITY\x10\x01\x12\x1d\n\x19\x45VENT_PRIORITY_DIAGNOSTIC\x10\x02\x32\x80\x01\n\x12\x45ventStreamService\x12j\n\x0cStreamEvents\x12%.epm.reporting.v1.StreamEventsRequest\x1a&.epm.reporting.v1.StreamEventsResponse\"\x07\x8a\xb5\x18\x03\n\x01\x03(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,24 +36,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENTSTREAMSERVICE'].methods_by_name['StreamEvents']._loaded_options = None
   _globals['_EVENTSTREAMSERVICE'].methods_by_name['StreamEvents']._serialized_options = b'\212\265\030\003\n\001\003'
+  _globals['_EVENTPRIORITY']._serialized_start=1077
+  _globals['_EVENTPRIORITY']._serialized_end=1184
   _globals['_STREAMEVENTSREQUEST']._serialized_start=142
   _globals['_STREAMEVENTSREQUEST']._serialized_end=269
   _globals['_EVENTSHELLO']._serialized_start=271
   _globals['_EVENTSHELLO']._serialized_end=326
-  _globals['_EVENTBATCH']._serialized_start=328
-  _globals['_EVENTBATCH']._serialized_end=409
-  _globals['_JOURNALENTRY']._serialized_start=411
-  _globals['_JOURNALENTRY']._serialized_end=487
-  _globals['_STREAMEVENTSRESPONSE']._serialized_start=490
-  _globals['_STREAMEVENTSRESPONSE']._serialized_end=670
-  _globals['_EVENTSWELCOME']._serialized_start=672
-  _globals['_EVENTSWELCOME']._serialized_end=752
-  _globals['_EVENTSACK']._serialized_start=754
-  _globals['_EVENTSACK']._serialized_end=863
-  _globals['_REJECTEDEVENT']._serialized_start=865
-  _globals['_REJECTEDEVENT']._serialized_end=909
-  _globals['_EVENTSGOAWAY']._serialized_start=911
-  _globals['_EVENTSGOAWAY']._serialized_end=941
-  _globals['_EVENTSTREAMSERVICE']._serialized_start=944
-  _globals['_EVENTSTREAMSERVICE']._serialized_end=1072
+  _globals['_EVENTBATCH']._serialized_start=329
+  _globals['_EVENTBATCH']._serialized_end=461
+  _globals['_JOURNALENTRY']._serialized_start=463
+  _globals['_JOURNALENTRY']._serialized_end=539
+  _globals['_STREAMEVENTSRESPONSE']._serialized_start=542
+  _globals['_STREAMEVENTSRESPONSE']._serialized_end=772
+  _globals['_EVENTSWELCOME']._serialized_start=774
+  _globals['_EVENTSWELCOME']._serialized_end=854
+  _globals['_EVENTSCREDIT']._serialized_start=856
+  _globals['_EVENTSCREDIT']._serialized_end=886
+  _globals['_EVENTSACK']._serialized_start=888
+  _globals['_EVENTSACK']._serialized_end=997
+  _globals['_REJECTEDEVENT']._serialized_start=999
+  _globals['_REJECTEDEVENT']._serialized_end=1043
+  _globals['_EVENTSGOAWAY']._serialized_start=1045
+  _globals['_EVENTSGOAWAY']._serialized_end=1075
+  _globals['_EVENTSTREAMSERVICE']._serialized_start=1187
+  _globals['_EVENTSTREAMSERVICE']._serialized_end=1315
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _EventPriority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EventPriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventPriority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVENT_PRIORITY_UNSPECIFIED: _EventPriority.ValueType  # 0
+    """Not set; taken for EVENT_PRIORITY_SECURITY."""
+    EVENT_PRIORITY_SECURITY: _EventPriority.ValueType  # 1
+    """Attempts and how they ended."""
+    EVENT_PRIORITY_DIAGNOSTIC: _EventPriority.ValueType  # 2
+    """The client's own health: waits for all others."""
+
+class EventPriority(_EventPriority, metaclass=_EventPriorityEnumTypeWrapper):
+    """How soon events must be stored, where not all can be at once."""
+
+EVENT_PRIORITY_UNSPECIFIED: EventPriority.ValueType  # 0
+"""Not set; taken for EVENT_PRIORITY_SECURITY."""
+EVENT_PRIORITY_SECURITY: EventPriority.ValueType  # 1
+"""Attempts and how they ended."""
+EVENT_PRIORITY_DIAGNOSTIC: EventPriority.ValueType  # 2
+"""The client's own health: waits for all others."""
+Global___EventPriority: _TypeAlias = EventPriority  # noqa: Y015
 
 @_typing.final
 class StreamEventsRequest(_message.Message):
@@ -86,8 +111,11 @@ class EventBatch(_message.Message):
 
     JOURNAL_ID_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     journal_id: _builtins.str
     """Journal: an identifier that the agent made when it began the journal."""
+    priority: Global___EventPriority.ValueType
+    """Priority of the journal. Batches of one journal are stored in their order, whatever their priorities."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___JournalEntry]:
         """Events, at most as many as the credit."""
@@ -97,10 +125,11 @@ class EventBatch(_message.Message):
         *,
         journal_id: _builtins.str = ...,
         entries: _abc.Iterable[Global___JournalEntry] | None = ...,
+        priority: Global___EventPriority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "journal_id", b"journal_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "journal_id", b"journal_id", "priority", b"priority"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -143,6 +172,7 @@ class StreamEventsResponse(_message.Message):
     WELCOME_FIELD_NUMBER: _builtins.int
     ACK_FIELD_NUMBER: _builtins.int
     GO_AWAY_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___EventsWelcome:
         """Answer to `EventsHello`."""
@@ -155,18 +185,23 @@ class StreamEventsResponse(_message.Message):
     def go_away(self) -> Global___EventsGoAway:
         """Close the stream and come back."""
 
+    @_builtins.property
+    def credit(self) -> Global___EventsCredit:
+        """There is another credit from now on."""
+
     def __init__(
         self,
         *,
         welcome: Global___EventsWelcome | None = ...,
         ack: Global___EventsAck | None = ...,
         go_away: Global___EventsGoAway | None = ...,
+        credit: Global___EventsCredit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "go_away", b"go_away", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "credit", b"credit", "go_away", b"go_away", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "go_away", b"go_away", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "credit", b"credit", "go_away", b"go_away", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "ack", "go_away"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "ack", "go_away", "credit"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -181,7 +216,7 @@ class EventsWelcome(_message.Message):
     SERVER_TIME_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     credit: _builtins.int
-    """Most events that may be in flight, unacknowledged."""
+    """Most events that may be in flight, unacknowledged. Begins low, and is raised by `EventsCredit` while the server keeps up."""
     @_builtins.property
     def server_time(self) -> _timestamp_pb2.Timestamp:
         """Time of the server."""
@@ -199,6 +234,30 @@ class EventsWelcome(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EventsWelcome: _TypeAlias = EventsWelcome  # noqa: Y015
+
+@_typing.final
+class EventsCredit(_message.Message):
+    """Changes how much may be in flight. A device that has more in flight than a lowered credit allows waits for acknowledgements; nothing that it
+    sent before it could hear of it is refused. A device that does not know this message keeps the credit of its welcome.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDIT_FIELD_NUMBER: _builtins.int
+    credit: _builtins.int
+    """Most events that may be in flight, unacknowledged; at least 1."""
+    def __init__(
+        self,
+        *,
+        credit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventsCredit: _TypeAlias = EventsCredit  # noqa: Y015
 
 @_typing.final
 class EventsAck(_message.Message):

@@ -4,10 +4,14 @@ isort:skip_file
 Attempts for other systems, such as a SIEM."""
 
 from collections import abc as _abc
+from epm.elevation.v1 import event_pb2 as _event_pb2
+from epm.reporting.v1 import insights_pb2 as _insights_pb2
 from epm.reporting.v1 import reports_pb2 as _reports_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +22,110 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _EventKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVENT_KIND_UNSPECIFIED: _EventKind.ValueType  # 0
+    """Not set; refused."""
+    EVENT_KIND_ATTEMPT: _EventKind.ValueType  # 1
+    """Attempts."""
+    EVENT_KIND_COMPLETION: _EventKind.ValueType  # 2
+    """Ends of elevated processes."""
+    EVENT_KIND_DIAGNOSTIC: _EventKind.ValueType  # 3
+    """Statements of agents about their own health, losses of events among them."""
+
+class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
+    """Kinds of events."""
+
+EVENT_KIND_UNSPECIFIED: EventKind.ValueType  # 0
+"""Not set; refused."""
+EVENT_KIND_ATTEMPT: EventKind.ValueType  # 1
+"""Attempts."""
+EVENT_KIND_COMPLETION: EventKind.ValueType  # 2
+"""Ends of elevated processes."""
+EVENT_KIND_DIAGNOSTIC: EventKind.ValueType  # 3
+"""Statements of agents about their own health, losses of events among them."""
+Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
+
+class _ReportKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReportKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPORT_KIND_UNSPECIFIED: _ReportKind.ValueType  # 0
+    """Not set; refused."""
+    REPORT_KIND_ELEVATIONS: _ReportKind.ValueType  # 1
+    """Attempts, as ListElevations tells them."""
+    REPORT_KIND_APPLICATIONS: _ReportKind.ValueType  # 2
+    """As ListApplications."""
+    REPORT_KIND_PUBLISHERS: _ReportKind.ValueType  # 3
+    """As ListPublishers."""
+    REPORT_KIND_USERS: _ReportKind.ValueType  # 4
+    """As ListUsers."""
+    REPORT_KIND_USER_APPLICATIONS: _ReportKind.ValueType  # 5
+    """As ListUserApplications."""
+    REPORT_KIND_TREND: _ReportKind.ValueType  # 6
+    """As GetTrend: a row a period and elevation type."""
+    REPORT_KIND_READINESS: _ReportKind.ValueType  # 7
+    """As ListReadiness."""
+    REPORT_KIND_OBSTACLES: _ReportKind.ValueType  # 8
+    """As ListObstacles."""
+
+class ReportKind(_ReportKind, metaclass=_ReportKindEnumTypeWrapper):
+    """Reports that are lists."""
+
+REPORT_KIND_UNSPECIFIED: ReportKind.ValueType  # 0
+"""Not set; refused."""
+REPORT_KIND_ELEVATIONS: ReportKind.ValueType  # 1
+"""Attempts, as ListElevations tells them."""
+REPORT_KIND_APPLICATIONS: ReportKind.ValueType  # 2
+"""As ListApplications."""
+REPORT_KIND_PUBLISHERS: ReportKind.ValueType  # 3
+"""As ListPublishers."""
+REPORT_KIND_USERS: ReportKind.ValueType  # 4
+"""As ListUsers."""
+REPORT_KIND_USER_APPLICATIONS: ReportKind.ValueType  # 5
+"""As ListUserApplications."""
+REPORT_KIND_TREND: ReportKind.ValueType  # 6
+"""As GetTrend: a row a period and elevation type."""
+REPORT_KIND_READINESS: ReportKind.ValueType  # 7
+"""As ListReadiness."""
+REPORT_KIND_OBSTACLES: ReportKind.ValueType  # 8
+"""As ListObstacles."""
+Global___ReportKind: _TypeAlias = ReportKind  # noqa: Y015
+
+class _ExportFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExportFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExportFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXPORT_FORMAT_UNSPECIFIED: _ExportFormat.ValueType  # 0
+    """Not set; refused."""
+    EXPORT_FORMAT_CSV: _ExportFormat.ValueType  # 1
+    """CSV (RFC 4180) with headings; a text that a spreadsheet would take for a formula has an apostrophe in front of it."""
+    EXPORT_FORMAT_JSON_LINES: _ExportFormat.ValueType  # 2
+    """JSON lines: an entry a line, in the JSON form of its message, without `drill_down`."""
+    EXPORT_FORMAT_PARQUET: _ExportFormat.ValueType  # 3
+    """Apache Parquet; columns named as those of CSV, lists as lists, times as UTC timestamps in microseconds."""
+
+class ExportFormat(_ExportFormat, metaclass=_ExportFormatEnumTypeWrapper):
+    """Forms of a file."""
+
+EXPORT_FORMAT_UNSPECIFIED: ExportFormat.ValueType  # 0
+"""Not set; refused."""
+EXPORT_FORMAT_CSV: ExportFormat.ValueType  # 1
+"""CSV (RFC 4180) with headings; a text that a spreadsheet would take for a formula has an apostrophe in front of it."""
+EXPORT_FORMAT_JSON_LINES: ExportFormat.ValueType  # 2
+"""JSON lines: an entry a line, in the JSON form of its message, without `drill_down`."""
+EXPORT_FORMAT_PARQUET: ExportFormat.ValueType  # 3
+"""Apache Parquet; columns named as those of CSV, lists as lists, times as UTC timestamps in microseconds."""
+Global___ExportFormat: _TypeAlias = ExportFormat  # noqa: Y015
 
 @_typing.final
 class ExportEventsRequest(_message.Message):
@@ -59,6 +167,7 @@ class ExportHello(_message.Message):
 
     CONSUMER_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
     consumer: _builtins.str
     """Name of the consumer, 1 to 64 printable characters; every principal has names of their own."""
     @_builtins.property
@@ -67,15 +176,22 @@ class ExportHello(_message.Message):
         stored from now on.
         """
 
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___EventKind.ValueType]:
+        """Kinds of events that the consumer takes. Empty: attempts alone. The filter narrows attempts, and completions to those of such attempts; of
+        diagnostics it knows devices and times alone.
+        """
+
     def __init__(
         self,
         *,
         consumer: _builtins.str = ...,
         filter: _reports_pb2.ElevationFilter | None = ...,
+        kinds: _abc.Iterable[Global___EventKind.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "filter", b"filter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "filter", b"filter", "kinds", b"kinds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -111,22 +227,383 @@ class ExportEventsResponse(_message.Message):
 
     ELEVATIONS_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    COMPLETIONS_FIELD_NUMBER: _builtins.int
+    DIAGNOSTICS_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Acknowledges this message and all before it."""
     @_builtins.property
     def elevations(self) -> _containers.RepeatedCompositeFieldContainer[_reports_pb2.Elevation]:
         """Attempts in the order in which they were stored; none where the message only says how far it is."""
 
+    @_builtins.property
+    def completions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Completion]:
+        """Ends of elevated processes, in the order in which they were stored."""
+
+    @_builtins.property
+    def diagnostics(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceDiagnostic]:
+        """Statements of agents, in the order in which they were stored."""
+
     def __init__(
         self,
         *,
         elevations: _abc.Iterable[_reports_pb2.Elevation] | None = ...,
         cursor: _builtins.str = ...,
+        completions: _abc.Iterable[Global___Completion] | None = ...,
+        diagnostics: _abc.Iterable[Global___DeviceDiagnostic] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "elevations", b"elevations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completions", b"completions", "cursor", b"cursor", "diagnostics", b"diagnostics", "elevations", b"elevations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExportEventsResponse: _TypeAlias = ExportEventsResponse  # noqa: Y015
+
+@_typing.final
+class Completion(_message.Message):
+    """An elevated process ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_NAME_FIELD_NUMBER: _builtins.int
+    OCCURRED_FIELD_NUMBER: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    attempt_id: _builtins.str
+    """Attempt."""
+    device_id: _builtins.str
+    """Device."""
+    device_name: _builtins.str
+    """Name of the device, then."""
+    exit_code: _builtins.int
+    """Exit code of the process."""
+    @_builtins.property
+    def occurred(self) -> _timestamp_pb2.Timestamp:
+        """Wall-clock time of the device."""
+
+    @_builtins.property
+    def received(self) -> _timestamp_pb2.Timestamp:
+        """When the event was stored."""
+
+    def __init__(
+        self,
+        *,
+        attempt_id: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        device_name: _builtins.str = ...,
+        occurred: _timestamp_pb2.Timestamp | None = ...,
+        received: _timestamp_pb2.Timestamp | None = ...,
+        exit_code: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred", b"occurred", "received", b"received"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "device_id", b"device_id", "device_name", b"device_name", "exit_code", b"exit_code", "occurred", b"occurred", "received", b"received"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Completion: _TypeAlias = Completion  # noqa: Y015
+
+@_typing.final
+class DeviceDiagnostic(_message.Message):
+    """A statement of an agent about its own health."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_NAME_FIELD_NUMBER: _builtins.int
+    OCCURRED_FIELD_NUMBER: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
+    DIAGNOSTIC_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Event."""
+    device_id: _builtins.str
+    """Device."""
+    device_name: _builtins.str
+    """Name of the device, then."""
+    @_builtins.property
+    def occurred(self) -> _timestamp_pb2.Timestamp:
+        """Wall-clock time of the device."""
+
+    @_builtins.property
+    def received(self) -> _timestamp_pb2.Timestamp:
+        """When the event was stored."""
+
+    @_builtins.property
+    def diagnostic(self) -> _event_pb2.Diagnostic:
+        """The statement."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        device_name: _builtins.str = ...,
+        occurred: _timestamp_pb2.Timestamp | None = ...,
+        received: _timestamp_pb2.Timestamp | None = ...,
+        diagnostic: _event_pb2.Diagnostic | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["diagnostic", b"diagnostic", "occurred", b"occurred", "received", b"received"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "device_name", b"device_name", "diagnostic", b"diagnostic", "event_id", b"event_id", "occurred", b"occurred", "received", b"received"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceDiagnostic: _TypeAlias = DeviceDiagnostic  # noqa: Y015
+
+@_typing.final
+class ListConsumersRequest(_message.Message):
+    """Asks for a page of consumers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Most consumers to return; 0 means 50, more than 1000 means 1000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before. Empty: the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConsumersRequest: _TypeAlias = ListConsumersRequest  # noqa: Y015
+
+@_typing.final
+class ListConsumersResponse(_message.Message):
+    """A page of consumers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSUMERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page. Empty: this was the last."""
+    @_builtins.property
+    def consumers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Consumer]:
+        """Consumers by name."""
+
+    def __init__(
+        self,
+        *,
+        consumers: _abc.Iterable[Global___Consumer] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumers", b"consumers", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConsumersResponse: _TypeAlias = ListConsumersResponse  # noqa: Y015
+
+@_typing.final
+class Consumer(_message.Message):
+    """A consumer of exports."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BEHIND_FIELD_NUMBER: _builtins.int
+    OLDEST_FIELD_NUMBER: _builtins.int
+    CONNECTED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name."""
+    behind: _builtins.int
+    """Attempts that were stored and that it did not acknowledge yet, whatever its filter."""
+    connected: _builtins.bool
+    """Whether it has a stream open, on any replica of this process alone."""
+    @_builtins.property
+    def oldest(self) -> _timestamp_pb2.Timestamp:
+        """When the first of these was stored. Absent: there is none."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        behind: _builtins.int = ...,
+        oldest: _timestamp_pb2.Timestamp | None = ...,
+        connected: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest", b"oldest"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behind", b"behind", "connected", b"connected", "name", b"name", "oldest", b"oldest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Consumer: _TypeAlias = Consumer  # noqa: Y015
+
+@_typing.final
+class RewindConsumerRequest(_message.Message):
+    """Sets a consumer to a time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RECEIVED_FROM_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name."""
+    @_builtins.property
+    def received_from(self) -> _timestamp_pb2.Timestamp:
+        """Required; at most as far back as events are kept."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        received_from: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["received_from", b"received_from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "received_from", b"received_from"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewindConsumerRequest: _TypeAlias = RewindConsumerRequest  # noqa: Y015
+
+@_typing.final
+class RewindConsumerResponse(_message.Message):
+    """The consumer is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSUMER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consumer(self) -> Global___Consumer:
+        """The consumer."""
+
+    def __init__(
+        self,
+        *,
+        consumer: Global___Consumer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewindConsumerResponse: _TypeAlias = RewindConsumerResponse  # noqa: Y015
+
+@_typing.final
+class DeleteConsumerRequest(_message.Message):
+    """Names a consumer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteConsumerRequest: _TypeAlias = DeleteConsumerRequest  # noqa: Y015
+
+@_typing.final
+class DeleteConsumerResponse(_message.Message):
+    """The consumer is forgotten."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteConsumerResponse: _TypeAlias = DeleteConsumerResponse  # noqa: Y015
+
+@_typing.final
+class ExportReportRequest(_message.Message):
+    """Asks for a report as a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    report: Global___ReportKind.ValueType
+    """Report."""
+    format: Global___ExportFormat.ValueType
+    """Form of the file."""
+    order_by: _builtins.str
+    """Order, as the list of this report takes it; trends and lists of attempts come oldest first where it is empty."""
+    period: _insights_pb2.Period.ValueType
+    """Length of the periods of a trend, and of user and application; else ignored."""
+    subject: _insights_pb2.ReadinessSubject.ValueType
+    """Whom readiness is about; else ignored."""
+    @_builtins.property
+    def filter(self) -> _reports_pb2.ElevationFilter:
+        """Which attempts."""
+
+    def __init__(
+        self,
+        *,
+        report: Global___ReportKind.ValueType = ...,
+        filter: _reports_pb2.ElevationFilter | None = ...,
+        format: Global___ExportFormat.ValueType = ...,
+        order_by: _builtins.str = ...,
+        period: _insights_pb2.Period.ValueType = ...,
+        subject: _insights_pb2.ReadinessSubject.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "format", b"format", "order_by", b"order_by", "period", b"period", "report", b"report", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportReportRequest: _TypeAlias = ExportReportRequest  # noqa: Y015
+
+@_typing.final
+class ExportReportResponse(_message.Message):
+    """A piece of the file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Bytes, in order."""
+    written: _builtins.int
+    """Entries written so far, this piece included."""
+    total: _builtins.int
+    """Entries that there will be. 0: not known."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        written: _builtins.int = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "total", b"total", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportReportResponse: _TypeAlias = ExportReportResponse  # noqa: Y015

@@ -43,6 +43,26 @@ class ExportServiceStub:
                 request_serializer=epm_dot_reporting_dot_v1_dot_export__pb2.ExportEventsRequest.SerializeToString,
                 response_deserializer=epm_dot_reporting_dot_v1_dot_export__pb2.ExportEventsResponse.FromString,
                 _registered_method=True)
+        self.ListConsumers = channel.unary_unary(
+                '/epm.reporting.v1.ExportService/ListConsumers',
+                request_serializer=epm_dot_reporting_dot_v1_dot_export__pb2.ListConsumersRequest.SerializeToString,
+                response_deserializer=epm_dot_reporting_dot_v1_dot_export__pb2.ListConsumersResponse.FromString,
+                _registered_method=True)
+        self.RewindConsumer = channel.unary_unary(
+                '/epm.reporting.v1.ExportService/RewindConsumer',
+                request_serializer=epm_dot_reporting_dot_v1_dot_export__pb2.RewindConsumerRequest.SerializeToString,
+                response_deserializer=epm_dot_reporting_dot_v1_dot_export__pb2.RewindConsumerResponse.FromString,
+                _registered_method=True)
+        self.DeleteConsumer = channel.unary_unary(
+                '/epm.reporting.v1.ExportService/DeleteConsumer',
+                request_serializer=epm_dot_reporting_dot_v1_dot_export__pb2.DeleteConsumerRequest.SerializeToString,
+                response_deserializer=epm_dot_reporting_dot_v1_dot_export__pb2.DeleteConsumerResponse.FromString,
+                _registered_method=True)
+        self.ExportReport = channel.unary_stream(
+                '/epm.reporting.v1.ExportService/ExportReport',
+                request_serializer=epm_dot_reporting_dot_v1_dot_export__pb2.ExportReportRequest.SerializeToString,
+                response_deserializer=epm_dot_reporting_dot_v1_dot_export__pb2.ExportReportResponse.FromString,
+                _registered_method=True)
 
 
 class ExportServiceServicer:
@@ -66,6 +86,41 @@ class ExportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListConsumers(self, request, context):
+        """Lists the consumers of the caller, and how far they are. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RewindConsumer(self, request, context):
+        """Sets a consumer of the caller back, or forward, to a time: its next stream begins with the first event that was stored at or after it. A stream
+        that it has open ends with ABORTED. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems; NOT_FOUND where the caller has no such consumer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteConsumer(self, request, context):
+        """Forgets a consumer of the caller; a stream that it has open ends with ABORTED. Needs `policy_authoring.view_reports`.
+        Errors: NOT_FOUND where the caller has no such consumer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportReport(self, request, context):
+        """Writes a whole report as a file and streams its bytes: all entries as they were when it began, whatever comes in meanwhile. The server reads
+        as fast as the caller takes, in small pieces. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems; RESOURCE_EXHAUSTED while too many exports run; UNAVAILABLE for a caller that takes nothing for a
+        minute, and where the right is lost meanwhile PERMISSION_DENIED: the file is whole only where the stream ends with OK.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -73,6 +128,26 @@ def add_ExportServiceServicer_to_server(servicer, server):
                     servicer.ExportEvents,
                     request_deserializer=epm_dot_reporting_dot_v1_dot_export__pb2.ExportEventsRequest.FromString,
                     response_serializer=epm_dot_reporting_dot_v1_dot_export__pb2.ExportEventsResponse.SerializeToString,
+            ),
+            'ListConsumers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConsumers,
+                    request_deserializer=epm_dot_reporting_dot_v1_dot_export__pb2.ListConsumersRequest.FromString,
+                    response_serializer=epm_dot_reporting_dot_v1_dot_export__pb2.ListConsumersResponse.SerializeToString,
+            ),
+            'RewindConsumer': grpc.unary_unary_rpc_method_handler(
+                    servicer.RewindConsumer,
+                    request_deserializer=epm_dot_reporting_dot_v1_dot_export__pb2.RewindConsumerRequest.FromString,
+                    response_serializer=epm_dot_reporting_dot_v1_dot_export__pb2.RewindConsumerResponse.SerializeToString,
+            ),
+            'DeleteConsumer': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteConsumer,
+                    request_deserializer=epm_dot_reporting_dot_v1_dot_export__pb2.DeleteConsumerRequest.FromString,
+                    response_serializer=epm_dot_reporting_dot_v1_dot_export__pb2.DeleteConsumerResponse.SerializeToString,
+            ),
+            'ExportReport': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportReport,
+                    request_deserializer=epm_dot_reporting_dot_v1_dot_export__pb2.ExportReportRequest.FromString,
+                    response_serializer=epm_dot_reporting_dot_v1_dot_export__pb2.ExportReportResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -106,6 +181,114 @@ class ExportService:
             '/epm.reporting.v1.ExportService/ExportEvents',
             epm_dot_reporting_dot_v1_dot_export__pb2.ExportEventsRequest.SerializeToString,
             epm_dot_reporting_dot_v1_dot_export__pb2.ExportEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConsumers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.reporting.v1.ExportService/ListConsumers',
+            epm_dot_reporting_dot_v1_dot_export__pb2.ListConsumersRequest.SerializeToString,
+            epm_dot_reporting_dot_v1_dot_export__pb2.ListConsumersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RewindConsumer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.reporting.v1.ExportService/RewindConsumer',
+            epm_dot_reporting_dot_v1_dot_export__pb2.RewindConsumerRequest.SerializeToString,
+            epm_dot_reporting_dot_v1_dot_export__pb2.RewindConsumerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteConsumer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.reporting.v1.ExportService/DeleteConsumer',
+            epm_dot_reporting_dot_v1_dot_export__pb2.DeleteConsumerRequest.SerializeToString,
+            epm_dot_reporting_dot_v1_dot_export__pb2.DeleteConsumerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/epm.reporting.v1.ExportService/ExportReport',
+            epm_dot_reporting_dot_v1_dot_export__pb2.ExportReportRequest.SerializeToString,
+            epm_dot_reporting_dot_v1_dot_export__pb2.ExportReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,25 @@ class ExportServiceStub:
     Errors: INVALID_ARGUMENT with all problems of the hello, and for an acknowledgement of a cursor that was not told or is acknowledged already;
     RESOURCE_EXHAUSTED while too many watch; UNAVAILABLE for a consumer that acknowledges nothing for five minutes.
     """
+    ListConsumers: _grpc.UnaryUnaryMultiCallable[_export_pb2.ListConsumersRequest, _export_pb2.ListConsumersResponse]
+    """Lists the consumers of the caller, and how far they are. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the page.
+    """
+    RewindConsumer: _grpc.UnaryUnaryMultiCallable[_export_pb2.RewindConsumerRequest, _export_pb2.RewindConsumerResponse]
+    """Sets a consumer of the caller back, or forward, to a time: its next stream begins with the first event that was stored at or after it. A stream
+    that it has open ends with ABORTED. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems; NOT_FOUND where the caller has no such consumer.
+    """
+    DeleteConsumer: _grpc.UnaryUnaryMultiCallable[_export_pb2.DeleteConsumerRequest, _export_pb2.DeleteConsumerResponse]
+    """Forgets a consumer of the caller; a stream that it has open ends with ABORTED. Needs `policy_authoring.view_reports`.
+    Errors: NOT_FOUND where the caller has no such consumer.
+    """
+    ExportReport: _grpc.UnaryStreamMultiCallable[_export_pb2.ExportReportRequest, _export_pb2.ExportReportResponse]
+    """Writes a whole report as a file and streams its bytes: all entries as they were when it began, whatever comes in meanwhile. The server reads
+    as fast as the caller takes, in small pieces. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems; RESOURCE_EXHAUSTED while too many exports run; UNAVAILABLE for a caller that takes nothing for a
+    minute, and where the right is lost meanwhile PERMISSION_DENIED: the file is whole only where the stream ends with OK.
+    """
 
 @_typing.type_check_only
 class ExportServiceAsyncStub(ExportServiceStub):
@@ -66,6 +85,25 @@ class ExportServiceAsyncStub(ExportServiceStub):
     Needs `policy_authoring.view_reports`.
     Errors: INVALID_ARGUMENT with all problems of the hello, and for an acknowledgement of a cursor that was not told or is acknowledged already;
     RESOURCE_EXHAUSTED while too many watch; UNAVAILABLE for a consumer that acknowledges nothing for five minutes.
+    """
+    ListConsumers: _aio.UnaryUnaryMultiCallable[_export_pb2.ListConsumersRequest, _export_pb2.ListConsumersResponse]  # type: ignore[assignment]
+    """Lists the consumers of the caller, and how far they are. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems of the page.
+    """
+    RewindConsumer: _aio.UnaryUnaryMultiCallable[_export_pb2.RewindConsumerRequest, _export_pb2.RewindConsumerResponse]  # type: ignore[assignment]
+    """Sets a consumer of the caller back, or forward, to a time: its next stream begins with the first event that was stored at or after it. A stream
+    that it has open ends with ABORTED. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems; NOT_FOUND where the caller has no such consumer.
+    """
+    DeleteConsumer: _aio.UnaryUnaryMultiCallable[_export_pb2.DeleteConsumerRequest, _export_pb2.DeleteConsumerResponse]  # type: ignore[assignment]
+    """Forgets a consumer of the caller; a stream that it has open ends with ABORTED. Needs `policy_authoring.view_reports`.
+    Errors: NOT_FOUND where the caller has no such consumer.
+    """
+    ExportReport: _aio.UnaryStreamMultiCallable[_export_pb2.ExportReportRequest, _export_pb2.ExportReportResponse]  # type: ignore[assignment]
+    """Writes a whole report as a file and streams its bytes: all entries as they were when it began, whatever comes in meanwhile. The server reads
+    as fast as the caller takes, in small pieces. Needs `policy_authoring.view_reports`.
+    Errors: INVALID_ARGUMENT with all problems; RESOURCE_EXHAUSTED while too many exports run; UNAVAILABLE for a caller that takes nothing for a
+    minute, and where the right is lost meanwhile PERMISSION_DENIED: the file is whole only where the stream ends with OK.
     """
 
 class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -89,6 +127,49 @@ class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
         Needs `policy_authoring.view_reports`.
         Errors: INVALID_ARGUMENT with all problems of the hello, and for an acknowledgement of a cursor that was not told or is acknowledged already;
         RESOURCE_EXHAUSTED while too many watch; UNAVAILABLE for a consumer that acknowledges nothing for five minutes.
+        """
+
+    @_abc_1.abstractmethod
+    def ListConsumers(
+        self,
+        request: _export_pb2.ListConsumersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_export_pb2.ListConsumersResponse, _abc.Awaitable[_export_pb2.ListConsumersResponse]]:
+        """Lists the consumers of the caller, and how far they are. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems of the page.
+        """
+
+    @_abc_1.abstractmethod
+    def RewindConsumer(
+        self,
+        request: _export_pb2.RewindConsumerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_export_pb2.RewindConsumerResponse, _abc.Awaitable[_export_pb2.RewindConsumerResponse]]:
+        """Sets a consumer of the caller back, or forward, to a time: its next stream begins with the first event that was stored at or after it. A stream
+        that it has open ends with ABORTED. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems; NOT_FOUND where the caller has no such consumer.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteConsumer(
+        self,
+        request: _export_pb2.DeleteConsumerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_export_pb2.DeleteConsumerResponse, _abc.Awaitable[_export_pb2.DeleteConsumerResponse]]:
+        """Forgets a consumer of the caller; a stream that it has open ends with ABORTED. Needs `policy_authoring.view_reports`.
+        Errors: NOT_FOUND where the caller has no such consumer.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportReport(
+        self,
+        request: _export_pb2.ExportReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_export_pb2.ExportReportResponse], _abc.AsyncIterator[_export_pb2.ExportReportResponse]]:
+        """Writes a whole report as a file and streams its bytes: all entries as they were when it began, whatever comes in meanwhile. The server reads
+        as fast as the caller takes, in small pieces. Needs `policy_authoring.view_reports`.
+        Errors: INVALID_ARGUMENT with all problems; RESOURCE_EXHAUSTED while too many exports run; UNAVAILABLE for a caller that takes nothing for a
+        minute, and where the right is lost meanwhile PERMISSION_DENIED: the file is whole only where the stream ends with OK.
         """
 
 def add_ExportServiceServicer_to_server(servicer: ExportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

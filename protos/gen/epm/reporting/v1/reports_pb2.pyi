@@ -23,7 +23,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ElevationFilter(_message.Message):
-    """Which attempts a report is about. An empty field restricts nothing; several values of one field are alternatives."""
+    """Which attempts a report is about. An empty field restricts nothing; several values of one field are alternatives, at most 100; fields narrow
+    together.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -41,10 +43,19 @@ class ElevationFilter(_message.Message):
     SHA256S_FIELD_NUMBER: _builtins.int
     FILE_NAMES_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    DEVICE_IDS_FIELD_NUMBER: _builtins.int
+    INTERNAL_NAMES_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    COMPANY_NAMES_FIELD_NUMBER: _builtins.int
+    DEVICE_GROUPS_FIELD_NUMBER: _builtins.int
+    USER_GROUPS_FIELD_NUMBER: _builtins.int
+    ADMINISTRATOR_FIELD_NUMBER: _builtins.int
     managed: _builtins.bool
     """Managed or unmanaged attempts alone. Absent: both."""
     governed_by_rule: _builtins.bool
     """True for attempts that a rule decided alone."""
+    administrator: _builtins.bool
+    """Attempts of users who were administrators of the device then, or of the others alone. Absent: both."""
     @_builtins.property
     def occurred_from(self) -> _timestamp_pb2.Timestamp:
         """At or after this time."""
@@ -55,7 +66,7 @@ class ElevationFilter(_message.Message):
 
     @_builtins.property
     def elevation_types(self) -> _containers.RepeatedScalarFieldContainer[_rules_pb2.ElevationType.ValueType]:
-        """Elevation types of the decision."""
+        """Elevation types of the decision; unspecified stands for decisions that had none."""
 
     @_builtins.property
     def results(self) -> _containers.RepeatedScalarFieldContainer[_event_pb2.AttemptResult.ValueType]:
@@ -93,6 +104,30 @@ class ElevationFilter(_message.Message):
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_event_pb2.Source.ValueType]:
         """What decided."""
 
+    @_builtins.property
+    def device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Identifiers of devices."""
+
+    @_builtins.property
+    def internal_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Internal names of files; here, as in the two fields below and in `publishers`, an empty text stands for files that have none."""
+
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Versions of files."""
+
+    @_builtins.property
+    def company_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Company names of files."""
+
+    @_builtins.property
+    def device_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of device groups: attempts on devices that are members today."""
+
+    @_builtins.property
+    def user_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of user groups: attempts of users that are members today."""
+
     def __init__(
         self,
         *,
@@ -110,13 +145,25 @@ class ElevationFilter(_message.Message):
         sha256s: _abc.Iterable[_builtins.str] | None = ...,
         file_names: _abc.Iterable[_builtins.str] | None = ...,
         sources: _abc.Iterable[_event_pb2.Source.ValueType] | None = ...,
+        device_ids: _abc.Iterable[_builtins.str] | None = ...,
+        internal_names: _abc.Iterable[_builtins.str] | None = ...,
+        versions: _abc.Iterable[_builtins.str] | None = ...,
+        company_names: _abc.Iterable[_builtins.str] | None = ...,
+        device_groups: _abc.Iterable[_builtins.str] | None = ...,
+        user_groups: _abc.Iterable[_builtins.str] | None = ...,
+        administrator: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_managed", b"_managed", "managed", b"managed", "occurred_before", b"occurred_before", "occurred_from", b"occurred_from"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_administrator", b"_administrator", "_managed", b"_managed", "administrator", b"administrator", "managed", b"managed", "occurred_before", b"occurred_before", "occurred_from", b"occurred_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_managed", b"_managed", "devices", b"devices", "elevation_types", b"elevation_types", "file_names", b"file_names", "governed_by_rule", b"governed_by_rule", "managed", b"managed", "occurred_before", b"occurred_before", "occurred_from", b"occurred_from", "policies", b"policies", "publishers", b"publishers", "results", b"results", "rules", b"rules", "sha256s", b"sha256s", "sources", b"sources", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_administrator", b"_administrator", "_managed", b"_managed", "administrator", b"administrator", "company_names", b"company_names", "device_groups", b"device_groups", "device_ids", b"device_ids", "devices", b"devices", "elevation_types", b"elevation_types", "file_names", b"file_names", "governed_by_rule", b"governed_by_rule", "internal_names", b"internal_names", "managed", b"managed", "occurred_before", b"occurred_before", "occurred_from", b"occurred_from", "policies", b"policies", "publishers", b"publishers", "results", b"results", "rules", b"rules", "sha256s", b"sha256s", "sources", b"sources", "user_groups", b"user_groups", "users", b"users", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__administrator: _TypeAlias = _typing.Literal["administrator"]  # noqa: Y015
+    _WhichOneofArgType__administrator: _TypeAlias = _typing.Literal["_administrator", b"_administrator"]  # noqa: Y015
     _WhichOneofReturnType__managed: _TypeAlias = _typing.Literal["managed"]  # noqa: Y015
     _WhichOneofArgType__managed: _TypeAlias = _typing.Literal["_managed", b"_managed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__administrator) -> _WhichOneofReturnType__administrator | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__managed) -> _WhichOneofReturnType__managed | None: ...
 
 Global___ElevationFilter: _TypeAlias = ElevationFilter  # noqa: Y015
@@ -184,13 +231,21 @@ class ListElevationsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    DRILL_DOWN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most attempts to return; 0 means 50, more than 1000 means 1000. A page of large attempts holds fewer, so that it fits a message."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
+    order_by: _builtins.str
+    """Order (AIP-132): `occurred` or `occurred desc`. Empty: `occurred desc`."""
     @_builtins.property
     def filter(self) -> Global___ElevationFilter:
         """Which attempts."""
+
+    @_builtins.property
+    def drill_down(self) -> Global___ElevationFilter:
+        """`drill_down` of what another report counted: attempts must meet both filters."""
 
     def __init__(
         self,
@@ -198,10 +253,12 @@ class ListElevationsRequest(_message.Message):
         filter: Global___ElevationFilter | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+        drill_down: Global___ElevationFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drill_down", b"drill_down", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drill_down", b"drill_down", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -219,7 +276,7 @@ class ListElevationsResponse(_message.Message):
     """Asks for the next page. Empty: this was the last."""
     @_builtins.property
     def elevations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Elevation]:
-        """Attempts, newest first."""
+        """Attempts, in the order that was asked for."""
 
     def __init__(
         self,
@@ -466,10 +523,13 @@ class ListApplicationsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most applications to return; 0 means 50, more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
+    order_by: _builtins.str
+    """Order (AIP-132): `count`, `file_name`, `company_name` or `version`, each perhaps followed by ` desc`. Empty: `count desc`."""
     @_builtins.property
     def filter(self) -> Global___ElevationFilter:
         """Which attempts."""
@@ -480,10 +540,11 @@ class ListApplicationsRequest(_message.Message):
         filter: Global___ElevationFilter | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -501,7 +562,7 @@ class ListApplicationsResponse(_message.Message):
     """Asks for the next page. Empty: this was the last."""
     @_builtins.property
     def applications(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApplicationCount]:
-        """Applications, most attempts first."""
+        """Applications, in the order that was asked for."""
 
     def __init__(
         self,
@@ -530,6 +591,8 @@ class ApplicationCount(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     ELEVATION_TYPE_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
+    PUBLISHER_FIELD_NUMBER: _builtins.int
+    DRILL_DOWN_FIELD_NUMBER: _builtins.int
     file_name: _builtins.str
     """Name of the file."""
     internal_name: _builtins.str
@@ -544,6 +607,12 @@ class ApplicationCount(_message.Message):
     """Elevation type; unspecified where the decision had none."""
     count: _builtins.int
     """How many."""
+    publisher: _builtins.str
+    """Publisher, as ListPublishers tells it."""
+    @_builtins.property
+    def drill_down(self) -> Global___ElevationFilter:
+        """With the filter of the request: exactly these attempts."""
+
     def __init__(
         self,
         *,
@@ -554,10 +623,12 @@ class ApplicationCount(_message.Message):
         sha256: _builtins.str = ...,
         elevation_type: _rules_pb2.ElevationType.ValueType = ...,
         count: _builtins.int = ...,
+        publisher: _builtins.str = ...,
+        drill_down: Global___ElevationFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drill_down", b"drill_down"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["company_name", b"company_name", "count", b"count", "elevation_type", b"elevation_type", "file_name", b"file_name", "internal_name", b"internal_name", "sha256", b"sha256", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["company_name", b"company_name", "count", b"count", "drill_down", b"drill_down", "elevation_type", b"elevation_type", "file_name", b"file_name", "internal_name", b"internal_name", "publisher", b"publisher", "sha256", b"sha256", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -572,10 +643,13 @@ class ListPublishersRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most publishers to return; 0 means 50, more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
+    order_by: _builtins.str
+    """Order (AIP-132): `count` or `publisher`, each perhaps followed by ` desc`. Empty: `count desc`."""
     @_builtins.property
     def filter(self) -> Global___ElevationFilter:
         """Which attempts."""
@@ -586,10 +660,11 @@ class ListPublishersRequest(_message.Message):
         filter: Global___ElevationFilter | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -607,7 +682,7 @@ class ListPublishersResponse(_message.Message):
     """Asks for the next page. Empty: this was the last."""
     @_builtins.property
     def publishers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublisherCount]:
-        """Publishers, most attempts first."""
+        """Publishers, in the order that was asked for."""
 
     def __init__(
         self,
@@ -632,22 +707,28 @@ class PublisherCount(_message.Message):
     PUBLISHER_FIELD_NUMBER: _builtins.int
     ELEVATION_TYPE_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
+    DRILL_DOWN_FIELD_NUMBER: _builtins.int
     publisher: _builtins.str
     """Subject of the signing certificate, or else the company name; empty if the file has neither."""
     elevation_type: _rules_pb2.ElevationType.ValueType
     """Elevation type; unspecified where the decision had none."""
     count: _builtins.int
     """How many."""
+    @_builtins.property
+    def drill_down(self) -> Global___ElevationFilter:
+        """With the filter of the request: exactly these attempts."""
+
     def __init__(
         self,
         *,
         publisher: _builtins.str = ...,
         elevation_type: _rules_pb2.ElevationType.ValueType = ...,
         count: _builtins.int = ...,
+        drill_down: Global___ElevationFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drill_down", b"drill_down"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "elevation_type", b"elevation_type", "publisher", b"publisher"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "drill_down", b"drill_down", "elevation_type", b"elevation_type", "publisher", b"publisher"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -662,10 +743,13 @@ class ListUsersRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most users to return; 0 means 50, more than 1000 means 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
+    order_by: _builtins.str
+    """Order (AIP-132): `total`, `managed`, `unmanaged` or `user`, each perhaps followed by ` desc`. Empty: `total desc`."""
     @_builtins.property
     def filter(self) -> Global___ElevationFilter:
         """Which attempts."""
@@ -676,10 +760,11 @@ class ListUsersRequest(_message.Message):
         filter: Global___ElevationFilter | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -697,7 +782,7 @@ class ListUsersResponse(_message.Message):
     """Asks for the next page. Empty: this was the last."""
     @_builtins.property
     def users(self) -> _containers.RepeatedCompositeFieldContainer[Global___UserCount]:
-        """Users, most attempts first."""
+        """Users, in the order that was asked for."""
 
     def __init__(
         self,
@@ -723,6 +808,7 @@ class UserCount(_message.Message):
     MANAGED_FIELD_NUMBER: _builtins.int
     UNMANAGED_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    DRILL_DOWN_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """User."""
     managed: _builtins.int
@@ -731,6 +817,10 @@ class UserCount(_message.Message):
     """Attempts that EPM did not manage."""
     total: _builtins.int
     """Both together."""
+    @_builtins.property
+    def drill_down(self) -> Global___ElevationFilter:
+        """With the filter of the request: exactly these attempts."""
+
     def __init__(
         self,
         *,
@@ -738,10 +828,11 @@ class UserCount(_message.Message):
         managed: _builtins.int = ...,
         unmanaged: _builtins.int = ...,
         total: _builtins.int = ...,
+        drill_down: Global___ElevationFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drill_down", b"drill_down"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["managed", b"managed", "total", b"total", "unmanaged", b"unmanaged", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drill_down", b"drill_down", "managed", b"managed", "total", b"total", "unmanaged", b"unmanaged", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
