@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 import grpc.aio
 
 from epm.reporting.v1 import export_pb2, export_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_caller, current_permit
-from services._chassis.errors import InvalidError, Problem
+from services._chassis.errors import InvalidError, Problem, UnavailableError
 from services.reporting.codec import answers
 from services.reporting.codec.questions import question_from_proto
 from services.reporting.exporting import Exports, Hello
@@ -41,6 +42,10 @@ class ExportServicer(export_pb2_grpc.ExportServiceServicer):
             lambda passage: context.write(answers.exported_to_proto(passage)),
             lambda: check().visible_tags(),
         )
+
+    async def ExportReport(self, request: export_pb2.ExportReportRequest, context: Any) -> None:  # type: ignore[override]
+        """Write a report as a file."""
+        raise UnavailableError("not built yet", reason="NOT_BUILT")
 
     async def _hello(self, requests: Requests) -> export_pb2.ExportHello:
         try:
