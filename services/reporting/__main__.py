@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from epm.reporting.v1 import agent_pb2_grpc, export_pb2_grpc, reports_pb2_grpc
+from epm.reporting.v1 import agent_pb2_grpc, export_pb2_grpc, insights_pb2_grpc, reports_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.access_client import report_worker, watch_worker
 from services._chassis.audit_log import AuditLog
@@ -19,6 +19,7 @@ from services.reporting.agent_servicer import EventStreamServicer
 from services.reporting.clients import CertificateSightings, DirectoryWatch
 from services.reporting.export_servicer import ExportServicer
 from services.reporting.exporting import Exports
+from services.reporting.insights_servicer import InsightsServicer
 from services.reporting.model.devices import Device
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
@@ -75,6 +76,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         public=[
             partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports),
             partial(export_pb2_grpc.add_ExportServiceServicer_to_server, ExportServicer(exports, access)),
+            partial(insights_pb2_grpc.add_InsightsServiceServicer_to_server, InsightsServicer()),
         ],
         mesh=[partial(agent_pb2_grpc.add_EventStreamServiceServicer_to_server, events)],
         workers=[

@@ -107,4 +107,8 @@ async def test_view_reports_alone_opens_reports_and_nothing_else(house: Whole) -
             if error.code() == grpc.StatusCode.PERMISSION_DENIED:
                 continue
         opened.add(method.containing_service.full_name)
-    assert opened == {"epm.reporting.v1.ReportingService", "epm.reporting.v1.ExportService"}
+    assert opened == {
+        "epm.reporting.v1.ReportingService",
+        "epm.reporting.v1.ExportService",
+        "epm.reporting.v1.InsightsService",
+    }

@@ -25,6 +25,7 @@ PUBLIC = {
     "epm.policy.v1.RolloutService",
     "epm.rbac.v1.RbacService",
     "epm.reporting.v1.ExportService",
+    "epm.reporting.v1.InsightsService",
     "epm.reporting.v1.ReportingService",
     "grpc.health.v1.Health",
 }

@@ -1,0 +1,1 @@
+"""The verbs that draw conclusions: an overview, a trend, counts by user and application."""
