@@ -79,6 +79,10 @@ test: $(STAMP) $(PROVIDER) ## Run the tests (make test TESTS=tests/unit ARGS='-k
 fleet: $(STAMP) ## Run fifty virtual agents through every fault, on SQLite and on PostgreSQL
 	@$(BIN)/pytest -q -n0 tests/journeys/test_fleet.py
 
+.PHONY: soak
+soak: $(STAMP) ## Kill the server and agents that report for two minutes, on SQLite and on PostgreSQL; nothing is lost or stored twice
+	@EPM_SOAK_SECONDS=$${EPM_SOAK_SECONDS:-120} $(BIN)/pytest -q -n0 --log-cli-level=INFO tests/journeys/test_reporting_kills.py
+
 .PHONY: lint
 lint: lint-python lint-protos lint-deploy ## Run every static check: style, types, import rules, contracts, deployment files
 

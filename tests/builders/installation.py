@@ -93,6 +93,13 @@ class Installation:
 
     def serve(self, *arguments: str, name: str = "server") -> None:
         """Start the server, on the ports that it had before if it had some, and wait until it serves."""
+        self.launch(*arguments, name=name)
+        output = self.wait_for("the server", lambda: self.said(name))
+        self.server = _address("public", output)
+        self.mesh = _address("mesh", output)
+
+    def launch(self, *arguments: str, name: str = "server") -> None:
+        """Start the server and wait for nothing."""
         ports = [address.rpartition(":")[2] or "0" for address in (self.server, self.mesh)]
         self.start(
             name,
@@ -106,9 +113,6 @@ class Installation:
             ports[1],
             *arguments,
         )
-        output = self.wait_for("the server", lambda: self.said(name))
-        self.server = _address("public", output)
-        self.mesh = _address("mesh", output)
 
     def said(self, name: str) -> str:
         """Return what a program printed so far; empty before its last line, which says what to do next."""
