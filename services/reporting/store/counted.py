@@ -38,9 +38,15 @@ _ALTERNATIVES = {
     "publishers": "publisher",
     "sha256s": "sha256",
     "file_names": "file_name",
+    "device_ids": "device_id",
+    "internal_names": "internal_name",
+    "versions": "version",
+    "company_names": "company_name",
 }
 """The fields of a filter that counts know, beside the two that follow from the decision and the times."""
 _OWNER = {column: dimension for dimension in DIMENSIONS for column in dimension.columns}
+_DAY = "day"
+"""Counts of longer spans cannot tell of days, and no dimension knows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +62,19 @@ async def facts(tx: Transaction, question: Question, names: Sequence[str], as_of
 
     With `as_of` only what was stored by transactions up to this number counts.
     """
-    if not _countable(question.filter):
+    if question.drill_down is not None or not _countable(question.filter):
         stored = () if as_of is None else (_A.stored <= as_of,)
-        found = sa.select(*(_A[name] for name in names), sa.literal(1).label("attempts"))
+        found = sa.select(*map(_told, names), sa.literal(1).label("attempts"))
         return found.where(*conditions(question), *stored).subquery()
     days = await _days(tx, question.filter)
     counted = _counted(question, names, days)
     if as_of is None:
         return counted.subquery()
     return sa.union_all(counted, _since(question, names, as_of, days)).subquery()
+
+
+def _told(name: str) -> sa.ColumnElement[Any]:
+    return (_A.occurred // DAY).label(_DAY) if name == _DAY else _A[name]
 
 
 def _countable(asked: ElevationFilter) -> bool:
@@ -92,13 +102,14 @@ def _day(time: datetime | None, otherwise: int) -> int:
 
 
 def _counted(question: Question, names: Sequence[str], days: Days) -> sa.Select[Any]:
-    shown = [dimension for dimension in DIMENSIONS if any(_OWNER[name] is dimension for name in names)]
+    by_day = _DAY in names
+    shown = [dimension for dimension in DIMENSIONS if any(_OWNER.get(name) is dimension for name in names)]
     narrowed = dict(_narrowed(question))
     rollup = _smallest(set(shown) | narrowed.keys())
     counts = rollup.table.c
-    keys = [counts[dimension.key] for dimension in shown]
+    keys = [counts[dimension.key] for dimension in shown] + ([counts.start.label(_DAY)] if by_day else [])
     narrow = [counts[dimension.key].in_(members) for dimension, members in narrowed.items()]
-    runs = covering(days.first, days.before, rollup.spans) or (Run(1, 0, 0),)
+    runs = covering(days.first, days.before, rollup.spans[:1] if by_day else rollup.spans) or (Run(1, 0, 0),)
     parts = sa.union_all(
         *(
             sa.select(*keys, counts.attempts).where(
@@ -108,13 +119,13 @@ def _counted(question: Question, names: Sequence[str], days: Days) -> sa.Select[
         )
     ).subquery()
     # Added up by number first: what is joined and compared by text is then as little as possible.
-    grouped = [parts.c[dimension.key] for dimension in shown]
+    grouped = [parts.c[dimension.key] for dimension in shown] + ([parts.c[_DAY]] if by_day else [])
     sums = sa.select(*grouped, sa.func.sum(parts.c.attempts).label("attempts")).group_by(*grouped).subquery()
     source: sa.FromClause = sums
     for dimension in shown:
         known = dimension.table
         source = source.join(known, known.c[dimension.key] == sums.c[dimension.key])
-    columns = [_OWNER[name].table.c[name] for name in names]
+    columns = [sums.c[_DAY] if name == _DAY else _OWNER[name].table.c[name] for name in names]
     return sa.select(*columns, sums.c.attempts).select_from(source)
 
 
@@ -147,6 +158,6 @@ def _since(question: Question, names: Sequence[str], as_of: int, days: Days) -> 
     # Found by their numbers, whatever else the question asks: an index over a long span of time would be the wrong one.
     ids = sa.select(later.c.event_id).where(later.c.stored > as_of)
     taken_off = sa.literal(-1).label("attempts")
-    return sa.select(*(_A[name] for name in names), taken_off).where(
+    return sa.select(*map(_told, names), taken_off).where(
         _A.event_id.in_(ids), _A.occurred >= days.first * DAY, *conditions(question)
     )
