@@ -226,12 +226,17 @@ async def test_only_attempts_of_visible_devices_are_read(database: Database, sin
     assert found == ["attempt-2"]
 
 
-async def test_completions_and_diagnostics_alone_make_no_position(database: Database, sink: DurableSink) -> None:
+async def test_events_of_every_kind_make_a_position_and_dead_letters_make_none(
+    database: Database, sink: DurableSink
+) -> None:
     stored = SqlStored(database)
     await sink.store([batch([decided(1)])])
     before = await stored.newest()
-    await sink.store([batch([completed(2, "attempt-1", exit_code=3), diagnostic(3)], first=2)])
-    assert await stored.newest() == before
+    for number, event in ((2, completed(2, "attempt-1", exit_code=3)), (3, diagnostic(3))):
+        await sink.store([batch([event], first=number)])
+        assert await stored.newest() == before + number - 1
+    await sink.store([batch([decided(4, user="")], first=4)])
+    assert await stored.newest() == before + 2
     passage = await stored.passage(EVERYTHING, Cursor())
     assert [one.exit_code for one in passage.elevations] == [3]
 
