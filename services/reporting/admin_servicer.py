@@ -2,7 +2,7 @@
 
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import grpc.aio
 
@@ -28,10 +28,10 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
     async def ListElevations(
         self, request: reports_pb2.ListElevationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListElevationsResponse:
-        """List attempts, newest first."""
-        page = await usecases.list_elevations(
-            self._reports, _question(request.filter), page_size=request.page_size, page_token=request.page_token
-        )
+        """List attempts."""
+        drill_down = request.drill_down if request.HasField("drill_down") else None
+        asked = _question(request.filter, drill_down)
+        page = await usecases.list_elevations(self._reports, asked, **_paged(request))
         return reports_pb2.ListElevationsResponse(
             elevations=map(answers.elevation_to_proto, page.items), next_page_token=page.next_token
         )
@@ -64,9 +64,7 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
         self, request: reports_pb2.ListApplicationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListApplicationsResponse:
         """Count attempts by application."""
-        page = await usecases.list_applications(
-            self._reports, _question(request.filter), page_size=request.page_size, page_token=request.page_token
-        )
+        page = await usecases.list_applications(self._reports, _question(request.filter), **_paged(request))
         return reports_pb2.ListApplicationsResponse(
             applications=map(answers.application_to_proto, page.items), next_page_token=page.next_token
         )
@@ -75,9 +73,7 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
         self, request: reports_pb2.ListPublishersRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListPublishersResponse:
         """Count attempts by publisher."""
-        page = await usecases.list_publishers(
-            self._reports, _question(request.filter), page_size=request.page_size, page_token=request.page_token
-        )
+        page = await usecases.list_publishers(self._reports, _question(request.filter), **_paged(request))
         return reports_pb2.ListPublishersResponse(
             publishers=map(answers.publisher_to_proto, page.items), next_page_token=page.next_token
         )
@@ -86,13 +82,26 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
         self, request: reports_pb2.ListUsersRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListUsersResponse:
         """Count attempts by user."""
-        page = await usecases.list_users(
-            self._reports, _question(request.filter), page_size=request.page_size, page_token=request.page_token
-        )
+        page = await usecases.list_users(self._reports, _question(request.filter), **_paged(request))
         return reports_pb2.ListUsersResponse(
             users=map(answers.user_to_proto, page.items), next_page_token=page.next_token
         )
 
 
-def _question(message: reports_pb2.ElevationFilter) -> Question:
-    return question_from_proto(message, current_permit().visible_tags())
+class _Paged(TypedDict):
+    page_size: int
+    page_token: str
+    order_by: str
+
+
+def _paged(
+    request: reports_pb2.ListElevationsRequest
+    | reports_pb2.ListApplicationsRequest
+    | reports_pb2.ListPublishersRequest
+    | reports_pb2.ListUsersRequest,
+) -> _Paged:
+    return {"page_size": request.page_size, "page_token": request.page_token, "order_by": request.order_by}
+
+
+def _question(message: reports_pb2.ElevationFilter, drill_down: reports_pb2.ElevationFilter | None = None) -> Question:
+    return question_from_proto(message, current_permit().visible_tags(), drill_down)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from services._chassis.ordering import Order
 from services._chassis.paging import Page, PageRequest
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Batch, Rejection
@@ -32,8 +33,8 @@ class EventSink(Protocol):
 class Reports(Protocol):
     """Answer questions about stored events."""
 
-    async def elevations(self, question: Question, page: PageRequest) -> Page[Elevation]:
-        """Return attempts, newest first."""
+    async def elevations(self, question: Question, page: PageRequest, order: Order) -> Page[Elevation]:
+        """Return attempts in an order."""
         ...
 
     async def elevation(self, attempt_id: str, tags: frozenset[str] | None) -> Elevation | None:
@@ -44,16 +45,16 @@ class Reports(Protocol):
         """Count attempts by what became of them."""
         ...
 
-    async def applications(self, question: Question, page: PageRequest) -> Page[ApplicationCount]:
-        """Count attempts by application and elevation type, most first."""
+    async def applications(self, question: Question, page: PageRequest, order: Order) -> Page[ApplicationCount]:
+        """Count attempts by application and elevation type, in an order."""
         ...
 
-    async def publishers(self, question: Question, page: PageRequest) -> Page[PublisherCount]:
-        """Count attempts by publisher and elevation type, most first."""
+    async def publishers(self, question: Question, page: PageRequest, order: Order) -> Page[PublisherCount]:
+        """Count attempts by publisher and elevation type, in an order."""
         ...
 
-    async def users(self, question: Question, page: PageRequest) -> Page[UserCount]:
-        """Count attempts by user, most first."""
+    async def users(self, question: Question, page: PageRequest, order: Order) -> Page[UserCount]:
+        """Count attempts by user, in an order."""
         ...
 
 

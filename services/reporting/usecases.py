@@ -1,15 +1,19 @@
 """The verbs of reporting: admit a device, answer a question."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from services._chassis.certificates import replaced
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, UnavailableError
+from services._chassis.ordering import Order, read_order
 from services._chassis.paging import Page, PageRequest, page_request
 from services.reporting.model.devices import Device, Directory
 from services.reporting.model.events import microseconds
 from services.reporting.model.reports import (
     ALTERNATIVES,
+    MEASURES,
     MOST_VALUES,
+    ORDERS,
     ApplicationCount,
     Elevation,
     PublisherCount,
@@ -59,9 +63,12 @@ def deleted() -> DeniedError:
     return DeniedError("the device was deleted; enrol it again", reason="DEVICE_UNKNOWN")
 
 
-async def list_elevations(reports: Reports, question: Question, *, page_size: int, page_token: str) -> Page[Elevation]:
-    """Return a page of attempts, newest first."""
-    return await reports.elevations(question, _page("elevations", question, page_size, page_token))
+async def list_elevations(
+    reports: Reports, question: Question, *, page_size: int, page_token: str, order_by: str = ""
+) -> Page[Elevation]:
+    """Return a page of attempts, newest first where no order is asked for."""
+    asked = Asked("elevations", page_size, page_token, order_by)
+    return await reports.elevations(question, *_page(asked, question))
 
 
 async def get_elevation(reports: Reports, attempt_id: str, tags: frozenset[str] | None) -> Elevation:
@@ -80,53 +87,76 @@ async def summarize(reports: Reports, question: Question) -> Summary:
 
 
 async def list_applications(
-    reports: Reports, question: Question, *, page_size: int, page_token: str
+    reports: Reports, question: Question, *, page_size: int, page_token: str, order_by: str = ""
 ) -> Page[ApplicationCount]:
-    """Return a page of applications, most attempts first."""
-    return await reports.applications(question, _page("applications", question, page_size, page_token))
+    """Return a page of applications, most attempts first where no order is asked for."""
+    asked = Asked("applications", page_size, page_token, order_by)
+    return await reports.applications(question, *_page(asked, question))
 
 
 async def list_publishers(
-    reports: Reports, question: Question, *, page_size: int, page_token: str
+    reports: Reports, question: Question, *, page_size: int, page_token: str, order_by: str = ""
 ) -> Page[PublisherCount]:
-    """Return a page of publishers, most attempts first."""
-    return await reports.publishers(question, _page("publishers", question, page_size, page_token))
+    """Return a page of publishers, most attempts first where no order is asked for."""
+    asked = Asked("publishers", page_size, page_token, order_by)
+    return await reports.publishers(question, *_page(asked, question))
 
 
-async def list_users(reports: Reports, question: Question, *, page_size: int, page_token: str) -> Page[UserCount]:
-    """Return a page of users, most attempts first."""
-    return await reports.users(question, _page("users", question, page_size, page_token))
+async def list_users(
+    reports: Reports, question: Question, *, page_size: int, page_token: str, order_by: str = ""
+) -> Page[UserCount]:
+    """Return a page of users, most attempts first where no order is asked for."""
+    asked = Asked("users", page_size, page_token, order_by)
+    return await reports.users(question, *_page(asked, question))
 
 
-_SHAPES: dict[str, tuple[type, ...]] = {
-    "elevations": (int, str),
-    "applications": (int, int, str, str, str, str, str, str),
-    "publishers": (int, int, str, str),
-    "users": (int, int, str),
-}
-"""What the pages of each list are continued by; those of a count begin with the time when the walk began."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call asks of a list, as it came."""
+
+    report: str
+    page_size: int
+    page_token: str
+    order_by: str
 
 
-def _page(report: str, question: Question, page_size: int, page_token: str) -> PageRequest:
-    return page_request(
-        page_size=page_size,
-        page_token=page_token,
-        question=f"{report} {question.filter!r}",
-        shape=_SHAPES[report],
-        beside=list(problems_of(question)),
+_MEMBERS = {"applications": 7, "publishers": 2, "users": 1}
+"""By how many texts the rows of each count are told apart."""
+
+
+def _page(asked: Asked, question: Question) -> tuple[PageRequest, Order]:
+    problems = list(problems_of(question))
+    order = read_order(asked.order_by, ORDERS[asked.report])
+    if isinstance(order, Problem):
+        problems.append(order)
+    wanted = order if isinstance(order, Order) else Order(ORDERS[asked.report][0], descending=True)
+    request = page_request(
+        page_size=asked.page_size,
+        page_token=asked.page_token,
+        question=f"{asked.report} {question.filters!r} {wanted!r}",
+        shape=_shape(asked.report, wanted),
+        beside=problems,
     )
+    return request, wanted
+
+
+def _shape(report: str, order: Order) -> tuple[type, ...]:
+    """Return what the pages of a list are continued by; those of a count begin with the time when the walk began."""
+    if report == "elevations":
+        return (int, str)
+    return (int, int if order.by in MEASURES else str, *(str,) * _MEMBERS[report])
 
 
 def problems_of(question: Question) -> Iterator[Problem]:
     """Say everything that is wrong with a question."""
     yield from question.unreadable
-    asked = question.filter
-    for name in ALTERNATIVES:
-        values: tuple[str, ...] = getattr(asked, name)
-        if len(values) > MOST_VALUES:
-            yield Problem(f"filter.{name}", f"must have at most {MOST_VALUES} values; ask several times")
-        if any("\0" in value for value in values):
-            yield Problem(f"filter.{name}", "must not hold NUL")
-    start, end = asked.occurred_from, asked.occurred_before
-    if start is not None and end is not None and microseconds(start) >= microseconds(end):
-        yield Problem("filter.occurred_before", "must be later than occurred_from")
+    for path, asked in question.filters.items():
+        for name in ALTERNATIVES:
+            values: tuple[str, ...] = getattr(asked, name)
+            if len(values) > MOST_VALUES:
+                yield Problem(f"{path}.{name}", f"must have at most {MOST_VALUES} values; ask several times")
+            if any("\0" in value for value in values):
+                yield Problem(f"{path}.{name}", "must not hold NUL")
+        start, end = asked.occurred_from, asked.occurred_before
+        if start is not None and end is not None and microseconds(start) >= microseconds(end):
+            yield Problem(f"{path}.occurred_before", "must be later than occurred_from")

@@ -16,7 +16,7 @@ from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
 from services.reporting.admin_servicer import ReportingServicer
-from services.reporting.model.reports import ALTERNATIVES, MOST_VALUES
+from services.reporting.model.reports import ALTERNATIVES, MOST_VALUES, ORDERS
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
@@ -198,15 +198,22 @@ async def test_everything_that_is_wrong_with_a_question_is_told_at_once(office: 
         sha256s=["ab"],
         file_names=["f\0"],
         sources=[55],  # type: ignore[list-item]
+        device_ids=["d\0"],
+        internal_names=["i\0"],
+        versions=["v\0"],
+        company_names=["c\0"],
     )
     asked.occurred_from.seconds = 2**60
     asked.occurred_before.nanos = -1
     ask = office.reader()
     named = {f"filter.{name}" for name in (*ALTERNATIVES, "occurred_from", "occurred_before")}
     for rpc in LISTS:
-        refused = await refusal_of(ask(rpc, filter=asked, page_size=-1, page_token="nonsense"))
+        fields = {"filter": asked, "page_size": -1, "page_token": "nonsense", "order_by": "colour"}
+        refused = await refusal_of(ask(rpc, **fields))
         assert refused.code == "INVALID_ARGUMENT"
-        assert refused.problems.keys() == {*named, "page_size", "page_token"}
+        assert refused.problems.keys() == {*named, "page_size", "page_token", "order_by"}
+    refused = await refusal_of(ask("ListElevations", filter=asked, drill_down=asked))
+    assert refused.problems.keys() == named | {name.replace("filter", "drill_down") for name in named}
     assert (await refusal_of(ask("SummarizeElevations", filter=asked))).problems.keys() == named
 
 
@@ -228,7 +235,14 @@ async def test_a_filter_reaches_the_report_field_by_field(office: Office) -> Non
         elevation_type=rules_pb2.ELEVATION_TYPE_DENY,
         policy="forbidden",
         rule="never",
-        file={"path": "C:\\other.exe", "sha256": "cd" * 32, "publisher": "CN=Other"},
+        file={
+            "path": "C:\\other.exe",
+            "sha256": "cd" * 32,
+            "publisher": "CN=Other",
+            "internal_name": "other",
+            "version": "9",
+            "company_name": "Other Ltd",
+        },
     )
     late = decided(2, at=NOW + timedelta(hours=1))
     await office.sink.store([batch([denied, late], device="d1"), batch([unmanaged(3)], device="d2")])
@@ -253,12 +267,61 @@ async def test_a_filter_reaches_the_report_field_by_field(office: Office) -> Non
         (Filter(sha256s=[SHA256.upper()]), {2, 3}),
         (Filter(file_names=["other.exe"]), {1}),
         (Filter(sources=[event_pb2.SOURCE_DEFAULT_RESPONSE, event_pb2.SOURCE_ADMINISTRATOR]), {1, 3}),
+        (Filter(device_ids=["d2", "name-of-d1"]), {3}),
+        (Filter(internal_names=["other"]), {1}),
+        (Filter(internal_names=[""]), {2, 3}),
+        (Filter(versions=["9"]), {1}),
+        (Filter(company_names=["Other Ltd", ""]), {1}),
     ]
     ask = office.reader()
     for asked, numbers in expected:
         found = await walk(ask, "ListElevations", "elevations", filter=asked)
         assert {one.attempt_id for one in found} == {f"attempt-{number}" for number in numbers}, asked
         assert (await ask("SummarizeElevations", filter=asked)).total == len(numbers)
+
+
+@pytest.mark.parametrize(
+    ("rpc", "rows"), [(rpc, rpc.removeprefix("List").lower()) for rpc in LISTS if rpc != "ListElevations"]
+)
+async def test_a_row_tells_how_to_list_what_it_counted(office: Office, rpc: str, rows: str) -> None:
+    bare = {"path": "", "sha256": "", "version": "", "company_name": ""}
+    files: list[dict[str, Any]] = [{}, {"company_name": ""}, {"internal_name": "s"}, {"publisher": "CN=Other"}, bare]
+    events = [decided(number, file=file) for number, file in enumerate(files, 1)]
+    await office.sink.store([batch([*events, unmanaged(6), decided(7, user="bob"), decided(8, policy="else")])])
+    ask = office.reader()
+    asked = Filter(policies=["tools", ""])
+    found = await walk(ask, rpc, rows, filter=asked)
+    for row in found:
+        behind = await walk(ask, "ListElevations", "elevations", filter=asked, drill_down=row.drill_down)
+        assert len(behind) == (row.total if rows == "users" else row.count), row
+        shown = {one.attempt_id for one in behind}
+        assert shown == {
+            one.attempt_id for one in await walk(ask, "ListElevations", "elevations", filter=row.drill_down)
+        } - {"attempt-8"}
+    assert sum(row.total if rows == "users" else row.count for row in found) == 7
+
+
+@pytest.mark.parametrize(("rpc", "rows"), [(rpc, rpc.removeprefix("List").lower()) for rpc in LISTS])
+async def test_a_page_token_of_another_order_is_refused(office: Office, rpc: str, rows: str) -> None:
+    files = [{"path": f"C:\\{name}.exe", "publisher": name} for name in ("a", "b")]
+    await office.sink.store([batch([decided(1, user="a", file=files[0]), decided(2, user="b", file=files[1])])])
+    ask = office.reader()
+    first, *others = ORDERS[rows]
+    token = (await ask(rpc, page_size=1)).next_page_token
+    assert getattr(await ask(rpc, page_size=1, page_token=token, order_by=f" {first}  desc "), rows)
+    for order in (first, *others, *(f"{other} desc" for other in others)):
+        refused = await refusal_of(ask(rpc, page_size=1, page_token=token, order_by=order))
+        assert [*refused.problems] == ["page_token"]
+
+
+async def test_an_order_that_there_is_not_is_refused(office: Office) -> None:
+    ask = office.reader()
+    refused = await refusal_of(ask("ListElevations", order_by="occurred asc"))
+    assert refused.problems == {"order_by": "occurred is followed by desc or by nothing (position 10)"}
+    refused = await refusal_of(ask("ListUsers", order_by="count"))
+    assert refused.problems == {
+        "order_by": '"count" is no order; known are total, managed, unmanaged, user (position 1)'
+    }
 
 
 async def test_counts_are_written_as_the_contract_names_them(office: Office) -> None:

@@ -1,6 +1,5 @@
 """Lists of what is authored: by which fields they are filtered, and in which orders they stand."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ from elevation.filter_values import Kind, Value
 from elevation.filtering import Field, Vocabulary
 from elevation.model import ReusableCertificate, RulesPolicy, SettingsPolicy
 from elevation.words import DefaultResponse, ElevationType, Platform
+from services._chassis import ordering
 from services._chassis.errors import Problem
 from services.policy.model.certificates import fingerprint_of
 from services.policy.model.objects import AnyContent, Content, Stored, assignments_of, certificates_named
@@ -73,20 +73,10 @@ def microseconds(time: datetime) -> int:
 
 def read_order(order_by: str) -> Order | Problem:
     """Read an order (AIP-132), or say what is wrong with it."""
-    known = {sorting.value: sorting for sorting in Sorting}
-    words = [(found[0], found.start() + 1) for found in re.finditer(r"\S+", order_by)]
-    if not words:
-        return BY_NAME
-    (first, at), *rest = words
-    if first not in known:
-        return Problem("order_by", f'"{first}" is no order; known are {", ".join(known)} (position {at})')
-    if not rest:
-        return Order(known[first])
-    (second, at), *more = rest
-    if second != "desc" or more:
-        at = more[0][1] if second == "desc" else at
-        return Problem("order_by", f"{first} is followed by desc or by nothing (position {at})")
-    return Order(known[first], descending=True)
+    found = ordering.read_order(order_by, [sorting.value for sorting in Sorting])
+    if isinstance(found, Problem):
+        return found
+    return BY_NAME if found is None else Order(Sorting(found.by), descending=found.descending)
 
 
 def read_filter(kind: type[Content], text: str) -> Test | Problem | None:

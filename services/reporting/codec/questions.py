@@ -12,42 +12,58 @@ from services.reporting.codec.incoming import ELEVATION_TYPES, RESULTS, SOURCES,
 from services.reporting.model.events import datetime_of
 from services.reporting.model.reports import ElevationFilter, Question
 
+_TEXTS = (
+    "users",
+    "devices",
+    "policies",
+    "rules",
+    "publishers",
+    "file_names",
+    "device_ids",
+    "internal_names",
+    "versions",
+    "company_names",
+)
+"""The fields that are texts, taken as they are."""
 _SHA256 = re.compile(r"(?:[0-9a-fA-F]{64})?")
 
 
-def question_from_proto(message: reports_pb2.ElevationFilter, tags: frozenset[str] | None) -> Question:
-    """Read a filter, and what of it cannot be read."""
-    asked = ElevationFilter(
+def question_from_proto(
+    message: reports_pb2.ElevationFilter,
+    tags: frozenset[str] | None,
+    drill_down: reports_pb2.ElevationFilter | None = None,
+) -> Question:
+    """Read a filter, perhaps with that of a row of another report, and what of them cannot be read."""
+    unreadable = [*_problems("filter", message), *(() if drill_down is None else _problems("drill_down", drill_down))]
+    return Question(_filter(message), tags, tuple(unreadable), None if drill_down is None else _filter(drill_down))
+
+
+def _filter(message: reports_pb2.ElevationFilter) -> ElevationFilter:
+    return ElevationFilter(
         occurred_from=_time(message, "occurred_from"),
         occurred_before=_time(message, "occurred_before"),
         elevation_types=_words(message.elevation_types, ELEVATION_TYPES),
         results=_words(message.results, RESULTS),
         managed=message.managed if message.HasField("managed") else None,
-        users=_texts(message.users),
-        devices=_texts(message.devices),
         governed_by_rule=message.governed_by_rule,
-        policies=_texts(message.policies),
-        rules=_texts(message.rules),
-        publishers=_texts(message.publishers),
         sha256s=_texts(digest.lower() for digest in message.sha256s),
-        file_names=_texts(message.file_names),
         sources=_words(message.sources, SOURCES),
+        **{name: _texts(getattr(message, name)) for name in _TEXTS},
     )
-    return Question(asked, tags, tuple(_problems(message)))
 
 
-def _problems(message: reports_pb2.ElevationFilter) -> Iterator[Problem]:
+def _problems(path: str, message: reports_pb2.ElevationFilter) -> Iterator[Problem]:
     for name, stamp in (("occurred_from", message.occurred_from), ("occurred_before", message.occurred_before)):
         if message.HasField(name) and _read(stamp) is None:  # type: ignore[arg-type]
-            yield Problem(f"filter.{name}", "must be a time between the years 1 and 9999")
+            yield Problem(f"{path}.{name}", "must be a time between the years 1 and 9999")
     if not ELEVATION_TYPES.keys() >= set(message.elevation_types):
-        yield Problem("filter.elevation_types", "must be elevation types that this server knows")
+        yield Problem(f"{path}.elevation_types", "must be elevation types that this server knows")
     if not RESULTS.keys() >= set(message.results):
-        yield Problem("filter.results", "must be results that this server knows")
+        yield Problem(f"{path}.results", "must be results that this server knows")
     if not SOURCES.keys() >= set(message.sources):
-        yield Problem("filter.sources", "must be sources that this server knows")
+        yield Problem(f"{path}.sources", "must be sources that this server knows")
     if not all(_SHA256.fullmatch(digest) for digest in message.sha256s):
-        yield Problem("filter.sha256s", "must be 64 hexadecimal digits each; empty for files without a hash")
+        yield Problem(f"{path}.sha256s", "must be 64 hexadecimal digits each; empty for files without a hash")
 
 
 def _time(message: reports_pb2.ElevationFilter, name: str) -> datetime | None:

@@ -8,10 +8,14 @@
   see a device follows its tags of today; what it was called follows the day of the event.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+from typing import Final
 
 from services._chassis.errors import Problem
+from services._chassis.ordering import Order
 
 MOST_VALUES = 100
 ALTERNATIVES = (
@@ -25,8 +29,29 @@ ALTERNATIVES = (
     "sha256s",
     "file_names",
     "sources",
+    "device_ids",
+    "internal_names",
+    "versions",
+    "company_names",
 )
 """The fields of a filter that may have several values."""
+
+NEWEST_FIRST: Final = Order("occurred", descending=True)
+MOST_FIRST: Final = Order("count", descending=True)
+BUSIEST_FIRST: Final = Order("total", descending=True)
+
+ORDERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "elevations": ("occurred",),
+        "applications": ("count", "file_name", "company_name", "version"),
+        "publishers": ("count", "publisher"),
+        "users": ("total", "managed", "unmanaged", "user"),
+    }
+)
+"""What each list may be ordered by; the first, descending, is how it stands where nobody says."""
+
+MEASURES: Final = frozenset({"count", "total", "managed", "unmanaged"})
+"""The orders that go by a number of attempts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +73,10 @@ class ElevationFilter:
     sha256s: tuple[str, ...] = ()
     file_names: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    device_ids: tuple[str, ...] = ()
+    internal_names: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    company_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +86,14 @@ class Question:
     filter: ElevationFilter
     tags: frozenset[str] | None
     unreadable: tuple[Problem, ...] = ()
-    """What of the filter could not be read. It is refused: to leave it out would widen the report."""
+    """What of the filters could not be read. It is refused: to leave it out would widen the report."""
+    drill_down: ElevationFilter | None = None
+    """What a row of another report counted; attempts must meet both."""
+
+    @property
+    def filters(self) -> Mapping[str, ElevationFilter]:
+        """Return the filters that an attempt must meet, by their names."""
+        return {"filter": self.filter} | ({} if self.drill_down is None else {"drill_down": self.drill_down})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +143,22 @@ class ApplicationCount:
     version: str
     company_name: str
     sha256: str
+    publisher: str
     elevation_type: str
     count: int
+
+    @property
+    def drill_down(self) -> ElevationFilter:
+        """Return what finds these attempts alone."""
+        return ElevationFilter(
+            file_names=(self.file_name,),
+            internal_names=(self.internal_name,),
+            versions=(self.version,),
+            company_names=(self.company_name,),
+            sha256s=(self.sha256,),
+            publishers=(self.publisher,),
+            elevation_types=(self.elevation_type,),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +168,11 @@ class PublisherCount:
     publisher: str
     elevation_type: str
     count: int
+
+    @property
+    def drill_down(self) -> ElevationFilter:
+        """Return what finds these attempts alone."""
+        return ElevationFilter(publishers=(self.publisher,), elevation_types=(self.elevation_type,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,3 +187,8 @@ class UserCount:
     def total(self) -> int:
         """Return how many attempts the user made."""
         return self.managed + self.unmanaged
+
+    @property
+    def drill_down(self) -> ElevationFilter:
+        """Return what finds these attempts alone."""
+        return ElevationFilter(users=(self.user,))

@@ -4,15 +4,20 @@ A walk over the pages of a count is about what was stored when it began: every p
 comes twice and nothing is left out, whatever comes in meanwhile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from services._chassis.db import Database
+from services._chassis.ordering import Order
 from services._chassis.paging import Page, PageRequest, cut
 from services.reporting.model.events import microseconds
 from services.reporting.model.reports import (
+    BUSIEST_FIRST,
+    MOST_FIRST,
+    NEWEST_FIRST,
     ApplicationCount,
     Elevation,
     PublisherCount,
@@ -30,7 +35,15 @@ _COUNT = sa.cast(sa.func.sum(sa.column("attempts")), sa.BigInteger)
 _MANAGED = sa.cast(
     sa.func.sum(sa.case((sa.column("managed", sa.Boolean), sa.column("attempts")), else_=0)), sa.BigInteger
 )
-_APPLICATION = ("file_name", "internal_name", "version", "company_name", "sha256", "elevation_type")
+_MEASURES: Mapping[str, sa.ColumnElement[Any]] = {
+    "count": _COUNT,
+    "total": _COUNT,
+    "managed": _MANAGED,
+    "unmanaged": _COUNT - _MANAGED,
+}
+_COLUMNS = {"user": "user_name"}
+"""The columns whose orders are called otherwise."""
+_APPLICATION = ("file_name", "internal_name", "version", "company_name", "sha256", "publisher", "elevation_type")
 _PUBLISHER = ("publisher", "elevation_type")
 _USER = ("user_name",)
 
@@ -41,11 +54,14 @@ class SqlReports:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def elevations(self, question: Question, page: PageRequest) -> Page[Elevation]:
-        """Return attempts, newest first."""
-        statement = shown().where(*conditions(question)).order_by(_A.occurred.desc(), _A.event_id.desc())
+    async def elevations(self, question: Question, page: PageRequest, order: Order = NEWEST_FIRST) -> Page[Elevation]:
+        """Return attempts by when they happened."""
+        by = (_A.occurred, _A.event_id)
+        turned = [column.desc() for column in by] if order.descending else by
+        statement = shown().where(*conditions(question)).order_by(*turned)
         if page.after:
-            statement = statement.where(sa.tuple_(_A.occurred, _A.event_id) < sa.tuple_(*map(sa.literal, page.after)))
+            here, last = sa.tuple_(*by), sa.tuple_(*map(sa.literal, page.after))
+            statement = statement.where(here < last if order.descending else here > last)
         rows = await self._rows(statement.limit(page.size + 1))
         fitting = page.fitting(len(row["body"]) for row in rows)
         return cut([elevation_of(row) for row in rows], fitting, key=_elevation_key)
@@ -71,35 +87,37 @@ class SqlReports:
             elevation_types=_tallies(rows, "elevation_type"),
         )
 
-    async def applications(self, question: Question, page: PageRequest) -> Page[ApplicationCount]:
-        """Count attempts by application and elevation type, most first."""
-        rows, as_of = await self._most_first(_APPLICATION, question, page)
+    async def applications(
+        self, question: Question, page: PageRequest, order: Order = MOST_FIRST
+    ) -> Page[ApplicationCount]:
+        """Count attempts by application and elevation type."""
+        rows, as_of = await self._counted(Counted(_APPLICATION, order), question, page)
         counts = [ApplicationCount(**row) for row in rows]
-        return cut(counts, page, key=lambda found: (as_of, *_application_key(found)))
+        return cut(counts, page, key=lambda found: _key(as_of, found, order, _APPLICATION))
 
-    async def publishers(self, question: Question, page: PageRequest) -> Page[PublisherCount]:
-        """Count attempts by publisher and elevation type, most first."""
-        rows, as_of = await self._most_first(_PUBLISHER, question, page)
+    async def publishers(
+        self, question: Question, page: PageRequest, order: Order = MOST_FIRST
+    ) -> Page[PublisherCount]:
+        """Count attempts by publisher and elevation type."""
+        rows, as_of = await self._counted(Counted(_PUBLISHER, order), question, page)
         counts = [PublisherCount(**row) for row in rows]
-        return cut(counts, page, key=lambda found: (as_of, *_publisher_key(found)))
+        return cut(counts, page, key=lambda found: _key(as_of, found, order, _PUBLISHER))
 
-    async def users(self, question: Question, page: PageRequest) -> Page[UserCount]:
-        """Count attempts by user, most first."""
-        rows, as_of = await self._most_first(_USER, question, page, managed=True)
+    async def users(self, question: Question, page: PageRequest, order: Order = BUSIEST_FIRST) -> Page[UserCount]:
+        """Count attempts by user."""
+        rows, as_of = await self._counted(Counted(_USER, order, split=("managed",)), question, page)
         counts = [_user_count(row) for row in rows]
-        return cut(counts, page, key=lambda found: (as_of, *_user_key(found)))
+        return cut(counts, page, key=lambda found: _key(as_of, found, order, ("user",)))
 
-    async def _most_first(
-        self, names: tuple[str, ...], question: Question, page: PageRequest, *, managed: bool = False
+    async def _counted(
+        self, counted: "Counted", question: Question, page: PageRequest
     ) -> tuple[Sequence[sa.RowMapping], str | int]:
         """Return the rows of a page, and the number of the newest transaction when the walk began."""
         async with self._database.read() as tx:
             begun = page.after[0] if page.after else None
-            split = ("managed",) if managed else ()
-            found = await facts(tx, question, (*names, *split), None if begun is None else int(begun))
-            measures = [_MANAGED.label("managed")] if managed else []
-            counted = _page_of(found, [found.c[name] for name in names], page).add_columns(*measures)
-            rows = (await tx.execute(counted)).mappings().all()
+            names = (*counted.names, *counted.split)
+            found = await facts(tx, question, names, None if begun is None else int(begun))
+            rows = (await tx.execute(counted.page_of(found, page))).mappings().all()
             return rows, await tx.current_revision() if begun is None else begun
 
     async def _rows(self, statement: sa.Select[Any]) -> Sequence[sa.RowMapping]:
@@ -107,21 +125,42 @@ class SqlReports:
             return (await tx.execute(statement)).mappings().all()
 
 
-def _page_of(found: sa.Subquery, groups: Sequence[sa.ColumnElement[Any]], page: PageRequest) -> sa.Select[Any]:
-    statement = (
-        sa.select(*groups, _COUNT.label("count"))
-        .select_from(found)
-        .group_by(*groups)
-        .having(_COUNT > 0)
-        .order_by(sa.desc("count"), *groups)
-        .limit(page.size + 1)
-    )
-    if not page.after:
-        return statement
-    _, count, *key = page.after
-    last = sa.literal(count)
-    beyond = sa.tuple_(*groups) > sa.tuple_(*map(sa.literal, key))
-    return statement.having(sa.or_(last > _COUNT, sa.and_(last == _COUNT, beyond)))
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Count by the columns of these names, in an order; the columns of `split` are counted apart from each other."""
+
+    names: tuple[str, ...]
+    order: Order
+    split: tuple[str, ...] = ()
+
+    def page_of(self, found: sa.Subquery, page: PageRequest) -> sa.Select[Any]:
+        """Select a page: what stands alike in the order stands by its names."""
+        groups = [found.c[name] for name in self.names]
+        measures = [_MANAGED.label("managed")] if self.split else []
+        by = _MEASURES.get(self.order.by)
+        if by is None:
+            by = found.c[_COLUMNS.get(self.order.by, self.order.by)]
+        statement = (
+            sa.select(*groups, _COUNT.label("count"), *measures)
+            .select_from(found)
+            .group_by(*groups)
+            .having(_COUNT > 0)
+            .order_by(by.desc() if self.order.descending else by, *groups)
+            .limit(page.size + 1)
+        )
+        if not page.after:
+            return statement
+        _, value, *key = page.after
+        last = sa.literal(value)
+        beyond = sa.tuple_(*groups) > sa.tuple_(*map(sa.literal, key))
+        further = by < last if self.order.descending else by > last
+        return statement.having(sa.or_(further, sa.and_(by == last, beyond)))
+
+
+def _key(
+    as_of: str | int, found: ApplicationCount | PublisherCount | UserCount, order: Order, names: tuple[str, ...]
+) -> tuple[str | int, ...]:
+    return (as_of, getattr(found, order.by), *(getattr(found, name) for name in names))
 
 
 def _user_count(row: sa.RowMapping) -> UserCount:
@@ -138,16 +177,3 @@ def _tallies(rows: Sequence[sa.RowMapping], word: str) -> tuple[Tally, ...]:
 
 def _elevation_key(found: Elevation) -> tuple[str | int, ...]:
     return (microseconds(found.occurred), found.event_id)
-
-
-def _application_key(found: ApplicationCount) -> tuple[str | int, ...]:
-    facts = (found.file_name, found.internal_name, found.version, found.company_name, found.sha256)
-    return (found.count, *facts, found.elevation_type)
-
-
-def _publisher_key(found: PublisherCount) -> tuple[str | int, ...]:
-    return (found.count, found.publisher, found.elevation_type)
-
-
-def _user_key(found: UserCount) -> tuple[str | int, ...]:
-    return (found.total, found.user)
