@@ -21,11 +21,14 @@ from services.reporting.export_servicer import ExportServicer
 from services.reporting.exporting import Exports
 from services.reporting.insights_servicer import InsightsServicer
 from services.reporting.model.devices import Device
+from services.reporting.reportexport.serving import ReportExports
+from services.reporting.reportexport.walks import walks_of
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.retention import Keep, SqlRetention
 from services.reporting.store.sink import DurableSink
+from services.reporting.store.snapshots import SqlSnapshots
 from services.reporting.store.stored import SqlStored
 from services.reporting.store.tables import AUDIT
 from services.reporting.streams import OpenStreams
@@ -53,6 +56,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     watches = Watches(SqlStored(database), database.changes, monotonic=clock.monotonic)
     reports = ReportingServicer(SqlReports(database), watches, access)
     exports = Exports(watches, SqlConsumers(database))
+    files = ReportExports(walks_of(SqlReports(database), SqlSnapshots(database)))
     keep = Keep(events=settings.event_retention, counts=settings.rollup_retention)
     retention = SqlRetention(database, keep, clock.now)
     certificates = CertificateSightings(device)
@@ -60,6 +64,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
 
     async def close() -> None:
         await exports.close()
+        await files.guests.idle()
         await writer.close()
         await sink.close()
         await refused.close()
@@ -75,7 +80,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         audit=audit,
         public=[
             partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports),
-            partial(export_pb2_grpc.add_ExportServiceServicer_to_server, ExportServicer(exports, access)),
+            partial(export_pb2_grpc.add_ExportServiceServicer_to_server, ExportServicer(exports, files, access)),
             partial(insights_pb2_grpc.add_InsightsServiceServicer_to_server, InsightsServicer()),
         ],
         mesh=[partial(agent_pb2_grpc.add_EventStreamServiceServicer_to_server, events)],
@@ -86,7 +91,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             *(part.worker() for part in (directory, writer, certificates, refused)),
             purge_worker(retention.purge),
         ],
-        on_drain=[streams.drain, watches.close],
+        on_drain=[streams.drain, watches.close, files.close],
         close=close,
     )
 

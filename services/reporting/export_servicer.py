@@ -10,10 +10,12 @@ import grpc.aio
 from epm.reporting.v1 import export_pb2, export_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_caller, current_permit
-from services._chassis.errors import InvalidError, Problem, UnavailableError
+from services._chassis.errors import InvalidError, Problem
 from services.reporting.codec import answers
 from services.reporting.codec.questions import question_from_proto
 from services.reporting.exporting import Exports, Hello
+from services.reporting.reportexport.contract import order_from_proto, portion_to_proto
+from services.reporting.reportexport.serving import ReportExports
 
 PATIENCE = 10.0
 """Seconds that the hello is waited for."""
@@ -25,8 +27,11 @@ Context = grpc.aio.ServicerContext[export_pb2.ExportEventsRequest, export_pb2.Ex
 class ExportServicer(export_pb2_grpc.ExportServiceServicer):
     """Answer `epm.reporting.v1.ExportService`."""
 
-    def __init__(self, exports: Exports, access: AccessControl, *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, exports: Exports, files: ReportExports, access: AccessControl, *, patience: float = PATIENCE
+    ) -> None:
         self._exports = exports
+        self._files = files
         self._access = access
         self._patience = patience
 
@@ -44,8 +49,14 @@ class ExportServicer(export_pb2_grpc.ExportServiceServicer):
         )
 
     async def ExportReport(self, request: export_pb2.ExportReportRequest, context: Any) -> None:  # type: ignore[override]
-        """Write a report as a file."""
-        raise UnavailableError("not built yet", reason="NOT_BUILT")
+        """Write a report as a file, as long as the caller has the right."""
+        caller, right = current_caller(), current_permit().right
+        check = partial(self._access.check, caller.principal, right, caller.groups)
+        await self._files.serve(
+            caller.principal,
+            order_from_proto(request, lambda: check().visible_tags()),
+            lambda portion: context.write(portion_to_proto(portion)),
+        )
 
     async def _hello(self, requests: Requests) -> export_pb2.ExportHello:
         try:

@@ -22,9 +22,13 @@ from services.reporting.codec.questions import question_from_proto
 from services.reporting.export_servicer import ExportServicer
 from services.reporting.exporting import MOST_UNDER_WAY, Exports, Hello
 from services.reporting.model.live import Cursor, Passage
+from services.reporting.reportexport.serving import ReportExports
+from services.reporting.reportexport.walks import walks_of
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
+from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
+from services.reporting.store.snapshots import SqlSnapshots
 from services.reporting.store.stored import SqlStored
 from services.reporting.watching import Watches
 from tests.builders.doors import bearer, open_doors
@@ -119,7 +123,8 @@ async def office(database_url: str, tmp_path: Path) -> AsyncIterator[Office]:
     watches = Watches(stored, database.changes, monotonic=time.monotonic)
     consumers = SqlConsumers(database)
     exports = Exports(watches, consumers)
-    servicer = ExportServicer(exports, access.control)
+    files = ReportExports(walks_of(SqlReports(database), SqlSnapshots(database)))
+    servicer = ExportServicer(exports, files, access.control)
     add = partial(export_pb2_grpc.add_ExportServiceServicer_to_server, servicer)
     parts = ServiceParts(name="reporting", access=access.control, public=[add])
     async with open_doors(tmp_path, parts) as doors, doors.public() as channel:

@@ -1,0 +1,38 @@
+"""What the contract says of files, and back."""
+
+from collections.abc import Iterator
+
+from epm.reporting.v1 import export_pb2
+from services._chassis.caller import current_permit
+from services._chassis.errors import Problem
+from services.reporting.codec.incoming import words
+from services.reporting.codec.questions import question_from_proto
+from services.reporting.reportexport.serving import Portion
+from services.reporting.reportexport.walks import Order, Tags
+
+REPORTS = words(export_pb2.ReportKind.items(), "REPORT_KIND_")
+FORMS = words(export_pb2.ExportFormat.items(), "EXPORT_FORMAT_")
+
+
+def order_from_proto(message: export_pb2.ExportReportRequest, tags: Tags) -> Order:
+    """Read what is asked for, and what of it cannot be read."""
+    return Order(
+        report=REPORTS.get(message.report, ""),
+        form=FORMS.get(message.format, ""),
+        question=question_from_proto(message.filter, current_permit().visible_tags()),
+        tags=tags,
+        order_by=message.order_by,
+        problems=tuple(_problems(message)),
+    )
+
+
+def portion_to_proto(portion: Portion) -> export_pb2.ExportReportResponse:
+    """Write a piece of a file."""
+    return export_pb2.ExportReportResponse(data=portion.data, written=portion.written, total=portion.total)
+
+
+def _problems(message: export_pb2.ExportReportRequest) -> Iterator[Problem]:
+    if message.report not in REPORTS:
+        yield Problem("report", "must be a report that this server knows")
+    if message.format not in FORMS:
+        yield Problem("format", "must be a form that this server knows")

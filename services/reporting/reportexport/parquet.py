@@ -1,0 +1,103 @@
+"""The form of a file that is Apache Parquet: the one module that knows pyarrow, which is loaded with it.
+
+- Columns have the names that they have in CSV, and types: lists are lists, times are UTC timestamps in microseconds.
+- A row group is written as soon as there are enough entries for one, or enough bytes: the file grows, memory does not.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from services.reporting.reportexport.fields import Field, Kind, columns_of
+from services.reporting.reportexport.parts import Part, columns
+
+MOST_ENTRIES = 65_536
+MOST_BYTES = 16 * 1024 * 1024
+"""What a row group holds at most, or with its last piece a little more; it is kept in memory until it is written."""
+
+_TYPES: Mapping[Kind, pa.DataType] = {
+    Kind.TEXT: pa.string(),
+    Kind.WORD: pa.string(),
+    Kind.WHOLE: pa.int64(),
+    Kind.COUNT: pa.uint64(),
+    Kind.TRUTH: pa.bool_(),
+    Kind.TIME: pa.timestamp("us", tz="UTC"),
+}
+
+
+class _Outbox:
+    """Take what is written until it is sent."""
+
+    def __init__(self) -> None:
+        self._waiting: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        """Take bytes."""
+        self._waiting.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Have nothing to hand on: it waits to be sent."""
+
+    def close(self) -> None:
+        """Note that the file is whole."""
+        self.closed = True
+
+    def taken(self) -> bytes:
+        """Return what waits, and forget it."""
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        return data
+
+
+class Parquet:
+    """Write Parquet."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._schema = pa.schema([_column(name, field) for name, field in columns_of(fields)])
+        self._outbox = _Outbox()
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(self._outbox, mode="w"), self._schema, compression="zstd", compression_level=1
+        )
+        self._waiting: list[pa.RecordBatch] = []
+        self._bytes = 0
+        self.written = 0
+
+    def write(self, parts: Sequence[Part]) -> bytes:
+        """Take entries, and write a row group where there are enough."""
+        arrays = [pa.array(values, field.type) for field, values in zip(self._schema, columns(parts), strict=True)]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        self._waiting.append(batch)
+        self._bytes += batch.nbytes
+        if self._bytes >= MOST_BYTES or sum(batch.num_rows for batch in self._waiting) >= MOST_ENTRIES:
+            self._write_group()
+        return self._outbox.taken()
+
+    def end(self) -> bytes:
+        """Write the last row group, and what a reader begins with."""
+        self._write_group()
+        self._writer.close()
+        return self._outbox.taken()
+
+    def _write_group(self) -> None:
+        if not self._waiting:
+            return
+        group = pa.Table.from_batches(self._waiting, self._schema)
+        self._writer.write_table(group, row_group_size=group.num_rows)
+        self.written += group.num_rows
+        self._waiting.clear()
+        self._bytes = 0
+
+
+def _column(name: str, field: Field) -> pa.Field:
+    return pa.field(name, _type_of(field))
+
+
+def _type_of(field: Field) -> pa.DataType:
+    if field.kind is Kind.GROUP:
+        one = pa.struct([_column(inner.json, inner) for inner in field.fields])
+    else:
+        one = _TYPES[field.kind]
+    return pa.list_(one) if field.many else one

@@ -1,0 +1,117 @@
+"""Read the values of many entries column by column: one call of the interpreter a field and piece, not one a value."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import cast
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.reporting.reportexport.fields import Field, Kind
+
+Value = str | int | bool | None | Sequence["Value"] | Mapping[str, "Value"]
+"""What a cell holds."""
+
+Raw = Sequence[object]
+"""A field's values as the contract has them, of one entry after the other; None where it, or what it is in, is absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One field of many entries: the values of a column, or the parts of a group."""
+
+    field: Field
+    values: Sequence[Value]
+    """Of a group whether it is there."""
+    parts: tuple["Part", ...] = ()
+
+
+def parts_of(fields: Sequence[Field], raw: Mapping[str, Raw]) -> tuple[Part, ...]:
+    """Read fields; `raw` holds their values by name."""
+    return tuple(_part(field, raw[field.name]) for field in fields)
+
+
+def raw_of(fields: Sequence[Field], messages: Sequence[Message | None]) -> dict[str, Raw]:
+    """Return the values of the fields of messages, by name."""
+    whole = None not in messages
+    return {field.name: _whole(field, messages) if whole else _broken(field, messages) for field in fields}
+
+
+def columns(parts: Iterable[Part]) -> list[Sequence[Value]]:
+    """Return the values of all columns, in their order."""
+    found: list[Sequence[Value]] = []
+    for part in parts:
+        if part.field.is_column:
+            found.append(part.values)
+        else:
+            found += columns(part.parts)
+    return found
+
+
+def entries_of(parts: Sequence[Part]) -> int:
+    """Return of how many entries the parts are."""
+    return len(parts[0].values) if parts else 0
+
+
+def _whole(field: Field, messages: Sequence[Message | None]) -> Raw:
+    values = list(map(attrgetter(field.name), messages))
+    if not field.absent:
+        return values
+    name = field.name
+    there = [message.HasField(name) for message in cast("Sequence[Message]", messages)]
+    return (
+        values if all(there) else [value if is_there else None for value, is_there in zip(values, there, strict=True)]
+    )
+
+
+def _broken(field: Field, messages: Sequence[Message | None]) -> Raw:
+    """Read a field of messages of which some are absent: few at a time are there."""
+    name, absent = field.name, field.absent
+    return [
+        None if message is None or (absent and not message.HasField(name)) else getattr(message, name)
+        for message in messages
+    ]
+
+
+def _part(field: Field, raw: Raw) -> Part:
+    if field.many:
+        read = _item_reader(field)
+        # Most lists are empty, and those are not read one by one.
+        return Part(field, [[read(item) for item in items] if items else () for items in cast("Sequence[Raw]", raw)])
+    if field.kind is Kind.GROUP:
+        messages = cast("Sequence[Message | None]", raw)
+        inner = parts_of(field.fields, raw_of(field.fields, messages))
+        return Part(field, [message is not None for message in messages], inner)
+    if field.kind is Kind.WORD:
+        return Part(field, list(map(field.words.__getitem__, cast("Sequence[int | None]", raw))))
+    if field.kind is Kind.TIME:
+        return Part(field, list(map(_time, raw)))
+    return Part(field, cast("Sequence[Value]", raw))
+
+
+def _item_reader(field: Field) -> Callable[[object], Value]:
+    """Return what reads one item of a list, or one field of it."""
+    if field.kind is Kind.GROUP:
+        readers = [(inner, _member_reader(inner)) for inner in field.fields]
+        return lambda item: {inner.json: read(cast("Message", item)) for inner, read in readers}
+    if field.kind is Kind.WORD:
+        return lambda item: field.words[cast("int", item)]
+    if field.kind is Kind.TIME:
+        return _time
+    return lambda item: cast("Value", item)
+
+
+def _member_reader(field: Field) -> Callable[[Message], Value]:
+    read, get, name = _item_reader(field), attrgetter(field.name), field.name
+    if field.many:
+        return lambda message: [read(item) for item in get(message)]
+    if field.absent:
+        return lambda message: read(get(message)) if message.HasField(name) else None
+    return lambda message: read(get(message))
+
+
+def _time(value: object) -> int | None:
+    if isinstance(value, Timestamp):
+        return value.seconds * 1_000_000 + value.nanos // 1000
+    return cast("int | None", value)
