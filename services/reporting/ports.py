@@ -8,6 +8,7 @@ from services._chassis.paging import Page, PageRequest
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Batch, Rejection
 from services.reporting.model.live import Cursor, Passage
+from services.reporting.model.readiness import Obstacle, ReadinessPage, ReadinessQuestion
 from services.reporting.model.reports import (
     ApplicationCount,
     Elevation,
@@ -55,6 +56,18 @@ class Reports(Protocol):
 
     async def users(self, question: Question, page: PageRequest, order: Order) -> Page[UserCount]:
         """Count attempts by user, in an order."""
+        ...
+
+
+class ReadinessReports(Protocol):
+    """Tell who could do without administrator rights."""
+
+    async def readiness(self, asked: ReadinessQuestion, page: PageRequest) -> ReadinessPage:
+        """Return users or devices: fewest unmanaged attempts first, then most managed ones, then by name."""
+        ...
+
+    async def obstacles(self, question: Question, page: PageRequest) -> Page[Obstacle]:
+        """Return applications: those first that alone keep most users from being ready, then those of most users."""
         ...
 
 

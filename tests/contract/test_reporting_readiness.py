@@ -1,0 +1,411 @@
+"""Who could do without administrator rights, and what is in the way: the same on SQLite and PostgreSQL."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from epm.elevation.v1 import event_pb2
+from services._chassis.db import Database
+from services._chassis.errors import InvalidError
+from services._chassis.migrate import upgrade
+from services.reporting.model.readiness import (
+    Application,
+    Obstacle,
+    Readiness,
+    ReadinessEntry,
+    ReadinessQuestion,
+    Split,
+    Subject,
+)
+from services.reporting.model.reports import ElevationFilter, Question
+from services.reporting.readiness import list_obstacles, list_readiness
+from services.reporting.store.devices import SqlDeviceRecords
+from services.reporting.store.readiness import SqlReadiness
+from services.reporting.store.sink import DurableSink
+from tests.builders.counts import MIDNIGHT, forget
+from tests.builders.readiness import Made, in_the_way, judged
+from tests.fakes.reporting import SHA256, batch, decided, enrolled, unmanaged
+
+DAY = timedelta(days=1)
+SOME_OF_ALL = {"occurred_from": MIDNIGHT - 100 * DAY, "occurred_before": MIDNIGHT + 100 * DAY}
+WINDOWS: Sequence[dict[str, Any]] = (
+    {},
+    SOME_OF_ALL,
+    {"occurred_from": MIDNIGHT - 100 * DAY + timedelta(seconds=1)},
+)
+"""Answered from counts, and from events; the same either way."""
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = await Database.connect(database_url, service="reporting")
+    await upgrade(opened)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def readiness(database: Database) -> SqlReadiness:
+    return SqlReadiness(database)
+
+
+@pytest.fixture
+async def sink(database: Database) -> AsyncIterator[DurableSink]:
+    opened = DurableSink.on(database.url)
+    yield opened
+    await opened.close()
+
+
+def question(tags: frozenset[str] | None = None, **values: Any) -> Question:
+    return Question(ElevationFilter(**values), tags)
+
+
+def application(name: str) -> Application:
+    return Application(f"{name}.exe", "", "1.2", "Example", SHA256, "Example")
+
+
+def event(number: int, made: Made, *, days: int = 0) -> event_pb2.ElevationEvent:
+    """Return the event of an attempt, some days after midnight of the first day."""
+    values: dict[str, Any] = {
+        "user": made.user,
+        "at": MIDNIGHT + days * DAY + timedelta(hours=number % 24),
+        "file": {"path": f"C:\\Tools\\{made.application.file_name}"},
+    }
+    if made.managed:
+        return decided(number, administrator=made.administrator, **values)
+    values |= {"administrator": made.administrator}
+    if not made.administrator:
+        values |= {"source": event_pb2.SOURCE_NO_RULE}
+    return unmanaged(number, **values)
+
+
+class Story:
+    """Store attempts, each on its device and in the place of its own."""
+
+    def __init__(self, sink: DurableSink) -> None:
+        self._sink = sink
+        self._number = 0
+        self.made: list[Made] = []
+
+    async def tell(self, *attempts: Made, days: int = 0) -> None:
+        for made in attempts:
+            self._number += 1
+            told = event(self._number, made, days=days)
+            await self._sink.store([batch([told], device=made.device, journal=f"j-{self._number}")])
+        self.made += attempts
+
+
+@pytest.fixture
+def story(sink: DurableSink) -> Story:
+    return Story(sink)
+
+
+def made(user: str, app: str, *, managed: bool = False, device: str = "", administrator: bool = False) -> Made:
+    return Made(user, device or f"pc-of-{user}", application(app), managed, administrator)
+
+
+async def entries(
+    readiness: SqlReadiness, asked: ReadinessQuestion, *, size: int = 0
+) -> tuple[list[ReadinessEntry], Split]:
+    """Return all entries, page by page."""
+    found: list[ReadinessEntry] = []
+    token = ""
+    while True:
+        page = await list_readiness(readiness, asked, page_size=size, page_token=token)
+        found += page.page.items
+        if not (token := page.page.next_token):
+            return found, page.split
+
+
+async def obstacles(readiness: SqlReadiness, asked: Question, *, size: int = 0) -> list[Obstacle]:
+    """Return all obstacles, page by page."""
+    found: list[Obstacle] = []
+    token = ""
+    while True:
+        page = await list_obstacles(readiness, asked, page_size=size, page_token=token)
+        found += page.items
+        if not (token := page.next_token):
+            return found
+
+
+def names(found: Sequence[ReadinessEntry]) -> list[str]:
+    return [entry.name for entry in found]
+
+
+async def test_whoever_had_managed_attempts_alone_is_ready_and_comes_first(
+    readiness: SqlReadiness, story: Story
+) -> None:
+    await story.tell(
+        made("carol", "old", administrator=True),
+        made("bob", "old"),
+        made("bob", "old"),
+        made("bob", "new", managed=True),
+        made("alice", "new", managed=True),
+    )
+    found, split = await entries(readiness, ReadinessQuestion(question()))
+    assert [(entry.name, entry.readiness, entry.managed, entry.unmanaged) for entry in found] == [
+        ("alice", Readiness.READY, 1, 0),
+        ("carol", Readiness.UNMANAGED, 0, 1),
+        ("bob", Readiness.PARTLY, 1, 2),
+    ]
+    assert split == Split(managed_only=1, both=1, unmanaged_only=1)
+    assert [entry.administrator for entry in found] == [False, True, False]
+
+
+async def test_of_those_with_as_many_unmanaged_attempts_the_one_with_most_managed_ones_comes_first_then_the_name_decides(
+    readiness: SqlReadiness, story: Story
+) -> None:
+    await story.tell(*(made(user, "app", managed=True) for user in ("zoe", "Zoe", "ann", "mia", "mia")))
+    found, _ = await entries(readiness, ReadinessQuestion(question()))
+    assert names(found) == ["mia", "Zoe", "ann", "zoe"]
+
+
+async def test_an_administrator_whose_attempts_were_all_managed_is_ready_and_still_one(
+    readiness: SqlReadiness, story: Story
+) -> None:
+    await story.tell(made("alice", "new", managed=True, administrator=True), made("alice", "new", managed=True))
+    (alice,), _ = await entries(readiness, ReadinessQuestion(question()))
+    assert (alice.readiness, alice.administrator) == (Readiness.READY, True)
+
+
+async def test_the_first_five_obstacles_are_told_and_how_many_there_are(readiness: SqlReadiness, story: Story) -> None:
+    for number in range(7):
+        await story.tell(*[made("alice", f"app-{number}")] * (number + 1))
+    await story.tell(made("alice", "fine", managed=True), made("bob", "app-0"))
+    found, _ = await entries(readiness, ReadinessQuestion(question()))
+    alice = next(entry for entry in found if entry.name == "alice")
+    assert alice.obstacles.count == 7
+    told = [(one.application.file_name, one.count) for one in alice.obstacles.first]
+    assert told == [("app-6.exe", 7), ("app-5.exe", 6), ("app-4.exe", 5), ("app-3.exe", 4), ("app-2.exe", 3)]
+
+
+async def test_only_the_verdicts_that_were_asked_for_are_listed_and_all_are_in_the_split(
+    readiness: SqlReadiness, story: Story
+) -> None:
+    await story.tell(
+        made("alice", "a", managed=True), made("bob", "a"), made("carol", "a"), made("carol", "a", managed=True)
+    )
+    everyone = {Readiness.READY: ["alice"], Readiness.PARTLY: ["carol"], Readiness.UNMANAGED: ["bob"]}
+    for verdict, expected in everyone.items():
+        found, split = await entries(readiness, ReadinessQuestion(question(), verdicts=frozenset({verdict})))
+        assert names(found) == expected
+        assert split == Split(managed_only=1, both=1, unmanaged_only=1)
+    both = frozenset({Readiness.READY, Readiness.UNMANAGED})
+    found, _ = await entries(readiness, ReadinessQuestion(question(), verdicts=both), size=1)
+    assert names(found) == ["alice", "bob"]
+
+
+async def test_a_split_is_told_where_nobody_is_listed(readiness: SqlReadiness, story: Story) -> None:
+    empty, split = await entries(readiness, ReadinessQuestion(question()))
+    assert (empty, split.total) == ([], 0)
+    await story.tell(made("alice", "a", managed=True))
+    nobody, split = await entries(readiness, ReadinessQuestion(question(), verdicts=frozenset({Readiness.UNMANAGED})))
+    assert (nobody, split) == ([], Split(managed_only=1, both=0, unmanaged_only=0))
+
+
+async def test_devices_are_judged_over_all_their_users(readiness: SqlReadiness, story: Story) -> None:
+    await story.tell(
+        made("alice", "a", managed=True, device="d1"),
+        made("bob", "a", device="d1", administrator=True),
+        made("bob", "a", managed=True, device="d2"),
+    )
+    found, split = await entries(readiness, ReadinessQuestion(question(), Subject.DEVICE))
+    assert [(entry.device_id, entry.name, entry.readiness, entry.administrator) for entry in found] == [
+        ("d2", "name-of-d2", Readiness.READY, False),
+        ("d1", "name-of-d1", Readiness.PARTLY, True),
+    ]
+    assert [one.application for one in found[1].obstacles.first] == [application("a")]
+    assert split == Split(managed_only=1, both=1, unmanaged_only=0)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+async def test_a_device_has_the_name_that_it_had_last(
+    readiness: SqlReadiness, sink: DurableSink, window: dict[str, Any]
+) -> None:
+    for number, name in enumerate(("b-first", "c-then", "b-first", "a-last", "b-first"), start=1):
+        told = decided(number, at=MIDNIGHT + number * DAY)
+        await sink.store([batch([told], device="d1", name=name, journal=f"j-{number}")])
+    found, _ = await entries(readiness, ReadinessQuestion(question(**window), Subject.DEVICE))
+    assert [(entry.name, entry.managed) for entry in found] == [("b-first", 5)]
+    earlier = {**SOME_OF_ALL, "occurred_before": MIDNIGHT + 5 * DAY}
+    found, _ = await entries(readiness, ReadinessQuestion(question(**earlier), Subject.DEVICE))
+    assert [(entry.name, entry.managed) for entry in found] == [("a-last", 4)]
+
+
+async def test_the_application_that_alone_keeps_most_users_back_comes_first(
+    readiness: SqlReadiness, story: Story
+) -> None:
+    await story.tell(
+        made("alice", "only"),
+        made("bob", "only"),
+        made("bob", "only", device="second"),
+        *(made(user, app) for user in ("carol", "dan", "eve") for app in ("common", "other")),
+        made("eve", "only", managed=True),
+    )
+    found = await obstacles(readiness, question())
+    assert [(one.application.file_name, one.users_freed, one.users, one.devices, one.count) for one in found] == [
+        ("only.exe", 2, 2, 3, 3),
+        ("common.exe", 0, 3, 3, 3),
+        ("other.exe", 0, 3, 3, 3),
+    ]
+
+
+async def test_an_obstacle_names_its_newest_attempt(readiness: SqlReadiness, story: Story) -> None:
+    await story.tell(made("alice", "a"), days=3)
+    await story.tell(made("bob", "a"), days=5)
+    await story.tell(made("carol", "a"), days=4)
+    await story.tell(made("dan", "a", managed=True), days=6)
+    (one,) = await obstacles(readiness, question())
+    assert one.attempt_id == "attempt-2"
+    (one,) = await obstacles(readiness, question(users=("alice", "carol", "dan")))
+    assert one.attempt_id == "attempt-3"
+
+
+async def test_an_application_is_one_however_its_files_were_decided_and_another_with_another_version(
+    readiness: SqlReadiness, sink: DurableSink
+) -> None:
+    told = [
+        unmanaged(1, file={"version": "1"}),
+        unmanaged(2, file={"version": "1"}, source=event_pb2.SOURCE_NO_RULE, elevation_type=2),
+        unmanaged(3, file={"version": "2"}),
+    ]
+    await sink.store([batch(told)])
+    found = await obstacles(readiness, question())
+    assert [(one.application.version, one.count, one.users, one.users_freed) for one in found] == [
+        ("1", 2, 1, 0),
+        ("2", 1, 1, 0),
+    ]
+
+
+async def test_only_what_the_caller_may_see_is_judged(
+    readiness: SqlReadiness, story: Story, database: Database
+) -> None:
+    await SqlDeviceRecords(database).remember([enrolled("d1", "emea"), enrolled("d2", "apac")])
+    await story.tell(
+        made("alice", "a", device="d1"), made("alice", "a", managed=True, device="d2"), made("bob", "b", device="d2")
+    )
+    seen: dict[str, tuple[Any, ...]] = {}
+    for tag in ("emea", "apac", "other"):
+        asked = question(frozenset({tag}))
+        found, split = await entries(readiness, ReadinessQuestion(asked))
+        listed = [(one.application.file_name, one.attempt_id) for one in await obstacles(readiness, asked)]
+        seen[tag] = ([(entry.name, entry.readiness) for entry in found], split.total, listed)
+    assert seen == {
+        "emea": ([("alice", Readiness.UNMANAGED)], 1, [("a.exe", "attempt-1")]),
+        "apac": ([("alice", Readiness.READY), ("bob", Readiness.UNMANAGED)], 2, [("b.exe", "attempt-3")]),
+        "other": ([], 0, []),
+    }
+
+
+async def test_pages_tell_of_what_was_stored_when_the_walk_began(readiness: SqlReadiness, story: Story) -> None:
+    await story.tell(*(made(user, "a") for user in ("alice", "bob", "carol")), made("dan", "b"), made("eve", "c"))
+    first = await list_readiness(readiness, ReadinessQuestion(question()), page_size=2, page_token="")
+    in_way = await list_obstacles(readiness, question(), page_size=1, page_token="")
+    await story.tell(made("alice", "a"), made("new", "a", managed=True), *[made("carol", "d")] * 3)
+    walked, token = list(first.page.items), first.page.next_token
+    while token:
+        page = await list_readiness(readiness, ReadinessQuestion(question()), page_size=2, page_token=token)
+        assert page.split == first.split
+        walked, token = [*walked, *page.page.items], page.page.next_token
+    assert [(entry.name, entry.unmanaged) for entry in walked] == [
+        (user, 1) for user in ("alice", "bob", "carol", "dan", "eve")
+    ]
+    listed, token = list(in_way.items), in_way.next_token
+    while token:
+        later = await list_obstacles(readiness, question(), page_size=1, page_token=token)
+        listed, token = [*listed, *later.items], later.next_token
+    assert [(one.application.file_name, one.count, one.devices, one.users_freed) for one in listed] == [
+        ("a.exe", 3, 3, 3),
+        ("b.exe", 1, 1, 1),
+        ("c.exe", 1, 1, 1),
+    ]
+
+
+async def test_a_filter_of_managed_attempts_is_refused_with_everything_else(readiness: SqlReadiness) -> None:
+    asked = question(managed=True, occurred_from=MIDNIGHT, occurred_before=MIDNIGHT)
+    for refused in (
+        list_readiness(readiness, ReadinessQuestion(asked), page_size=-1, page_token=""),
+        list_obstacles(readiness, asked, page_size=-1, page_token=""),
+    ):
+        with pytest.raises(InvalidError) as error:
+            await refused
+        fields = {problem.field for problem in error.value.problems}
+        assert fields == {"filter.managed", "filter.occurred_before", "page_size"}
+
+
+async def test_a_token_belongs_to_one_question(readiness: SqlReadiness, story: Story) -> None:
+    await story.tell(made("alice", "a"), made("bob", "b"))
+    token = (await list_readiness(readiness, ReadinessQuestion(question()), page_size=1, page_token="")).page.next_token
+    for other in (
+        ReadinessQuestion(question(), Subject.DEVICE),
+        ReadinessQuestion(question(users=("alice",))),
+        ReadinessQuestion(question(), verdicts=frozenset({Readiness.READY})),
+    ):
+        with pytest.raises(InvalidError):
+            await list_readiness(readiness, other, page_size=1, page_token=token)
+
+
+ATTEMPTS = st.lists(
+    st.tuples(
+        st.builds(
+            made,
+            st.sampled_from(["alice", "bob", "Bob", ""]),
+            st.sampled_from(["a", "b", "ä"]),
+            managed=st.booleans(),
+            device=st.sampled_from(["d1", "d2", "d3"]),
+            administrator=st.booleans(),
+        ),
+        st.sampled_from([0, 1, 8, 70]),
+    ),
+    max_size=25,
+)
+
+
+def _as_told(found: Sequence[ReadinessEntry], *, by_device: bool) -> Iterator[tuple[Any, ...]]:
+    for entry in found:
+        first = tuple((one.application, one.count) for one in entry.obstacles.first)
+        key = entry.device_id if by_device else entry.name
+        counts = (entry.managed, entry.unmanaged, entry.administrator, entry.obstacles.count, first)
+        yield (key, entry.readiness, *counts)
+
+
+@given(attempts=ATTEMPTS, window=st.sampled_from(WINDOWS), size=st.integers(1, 3))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_readiness_and_obstacles_are_those_of_a_naive_recount(
+    database: Database,
+    readiness: SqlReadiness,
+    sink: DurableSink,
+    *,
+    attempts: list[tuple[Made, int]],
+    window: dict[str, Any],
+    size: int,
+) -> None:
+    await forget(database)
+    story = Story(sink)
+    for one, days in attempts:
+        await story.tell(one, days=days)
+    asked = question(**window)
+    for by_device in (False, True):
+        subject = Subject.DEVICE if by_device else Subject.USER
+        found, split = await entries(readiness, ReadinessQuestion(asked, subject), size=size)
+        expected = judged(story.made, by_device=by_device)
+        assert list(_as_told(found, by_device=by_device)) == [
+            (key, one.verdict, one.managed, one.unmanaged, one.administrator, len(one.obstacles), one.obstacles[:5])
+            for key, one in expected.items()
+        ]
+        verdicts = [one.verdict for one in expected.values()]
+        assert split.total == len(expected)
+        assert split == Split(
+            managed_only=verdicts.count(Readiness.READY),
+            both=verdicts.count(Readiness.PARTLY),
+            unmanaged_only=verdicts.count(Readiness.UNMANAGED),
+        )
+    listed = await obstacles(readiness, asked, size=size)
+    told = [(one.application, one.count, one.users, one.devices, one.users_freed) for one in listed]
+    assert told == [
+        (one.application, one.count, one.users, one.devices, one.users_freed) for one in in_the_way(story.made)
+    ]
