@@ -25,13 +25,15 @@ from services.reporting.reportexport.serving import ReportExports
 from services.reporting.reportexport.walks import walks_of
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
+from services.reporting.store.insights import SqlInsights
+from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.retention import Keep, SqlRetention
 from services.reporting.store.sink import DurableSink
 from services.reporting.store.snapshots import SqlSnapshots
 from services.reporting.store.stored import SqlStored
 from services.reporting.store.tables import AUDIT
-from services.reporting.streams import OpenStreams
+from services.reporting.open_streams import OpenStreams
 from services.reporting.watching import Watches
 from services.reporting.workers import GroupCommitWriter, purge_worker
 
@@ -57,6 +59,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     reports = ReportingServicer(SqlReports(database), watches, access)
     exports = Exports(watches, SqlConsumers(database))
     files = ReportExports(walks_of(SqlReports(database), SqlSnapshots(database)))
+    insights = InsightsServicer(SqlInsights(database), SqlReadiness(database), clock.now)
     keep = Keep(events=settings.event_retention, counts=settings.rollup_retention)
     retention = SqlRetention(database, keep, clock.now)
     certificates = CertificateSightings(device)
@@ -81,7 +84,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         public=[
             partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports),
             partial(export_pb2_grpc.add_ExportServiceServicer_to_server, ExportServicer(exports, files, access)),
-            partial(insights_pb2_grpc.add_InsightsServiceServicer_to_server, InsightsServicer()),
+            partial(insights_pb2_grpc.add_InsightsServiceServicer_to_server, insights),
         ],
         mesh=[partial(agent_pb2_grpc.add_EventStreamServiceServicer_to_server, events)],
         workers=[

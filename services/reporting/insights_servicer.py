@@ -1,11 +1,25 @@
 """Conclusions from attempts, for administrators: decode, ask, encode."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import grpc.aio
 
-from epm.reporting.v1 import insights_pb2, insights_pb2_grpc
-from services._chassis.errors import UnavailableError
+from epm.reporting.v1 import insights_pb2, insights_pb2_grpc, reports_pb2
+from services._chassis.caller import current_permit
+from services.reporting import insights
+from services.reporting.codec import insights as codec
+from services.reporting.codec.questions import question_from_proto
+from services.reporting.codec.readiness import (
+    obstacles_to_proto,
+    readiness_question_from_proto,
+    readiness_to_proto,
+)
+from services.reporting.model.insights import Period
+from services.reporting.model.reports import Question
+from services.reporting.ports import Insights, ReadinessReports
+from services.reporting.readiness import list_obstacles, list_readiness
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -13,30 +27,61 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class InsightsServicer(insights_pb2_grpc.InsightsServiceServicer):
     """Answer `epm.reporting.v1.InsightsService`."""
 
+    def __init__(self, insights: Insights, readiness: ReadinessReports, now: Callable[[], datetime]) -> None:
+        self._insights = insights
+        self._readiness = readiness
+        self._now = now
+
     async def GetOverview(
         self, request: insights_pb2.GetOverviewRequest, _context: Context
     ) -> insights_pb2.GetOverviewResponse:
         """Return what a console shows first."""
-        raise UnavailableError("not built yet")
+        question, period = _asked(request.filter, request.period)
+        found = await insights.get_overview(self._insights, question, top=request.top, period=period, now=self._now())
+        return codec.overview_to_proto(found)
 
     async def GetTrend(self, request: insights_pb2.GetTrendRequest, _context: Context) -> insights_pb2.GetTrendResponse:
         """Count attempts by period."""
-        raise UnavailableError("not built yet")
+        question, period = _asked(request.filter, request.period)
+        points = await insights.get_trend(self._insights, question, period=period, now=self._now())
+        return insights_pb2.GetTrendResponse(points=map(codec.point_to_proto, points))
 
     async def ListUserApplications(
         self, request: insights_pb2.ListUserApplicationsRequest, _context: Context
     ) -> insights_pb2.ListUserApplicationsResponse:
         """Count attempts by user, device and application for each period."""
-        raise UnavailableError("not built yet")
+        question, period = _asked(request.filter, request.period)
+        page = await insights.list_user_applications(
+            self._insights, question, period=period, page_size=request.page_size, page_token=request.page_token
+        )
+        return insights_pb2.ListUserApplicationsResponse(
+            user_applications=map(codec.user_application_to_proto, page.items), next_page_token=page.next_token
+        )
 
     async def ListReadiness(
         self, request: insights_pb2.ListReadinessRequest, _context: Context
     ) -> insights_pb2.ListReadinessResponse:
         """Tell who could do without administrator rights."""
-        raise UnavailableError("not built yet")
+        found = await list_readiness(
+            self._readiness,
+            readiness_question_from_proto(request, current_permit().visible_tags()),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return readiness_to_proto(found)
 
     async def ListObstacles(
         self, request: insights_pb2.ListObstaclesRequest, _context: Context
     ) -> insights_pb2.ListObstaclesResponse:
         """List the applications that stand in the way."""
-        raise UnavailableError("not built yet")
+        found = await list_obstacles(
+            self._readiness,
+            question_from_proto(request.filter, current_permit().visible_tags()),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return obstacles_to_proto(found)
+
+
+def _asked(message: reports_pb2.ElevationFilter, period: int) -> tuple[Question, Period]:
+    return codec.period_from_proto(period, question_from_proto(message, current_permit().visible_tags()))

@@ -1,13 +1,15 @@
 """What the verbs need from the outside."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from services._chassis.ordering import Order
 from services._chassis.paging import Page, PageRequest
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Batch, Rejection
-from services.reporting.model.live import Cursor, Passage
+from services.reporting.model.insights import Fate, Period, Tiles, UserApplicationCount
+from services.reporting.model.live import ConsumerState, Cursor, Passage, Remembered
 from services.reporting.model.readiness import Obstacle, ReadinessPage, ReadinessQuestion
 from services.reporting.model.reports import (
     ApplicationCount,
@@ -59,6 +61,24 @@ class Reports(Protocol):
         ...
 
 
+class Insights(Protocol):
+    """Draw conclusions from attempts."""
+
+    async def tiles(self, question: Question, top: int) -> Tiles:
+        """Return what an overview is made of, with so many applications of each kind."""
+        ...
+
+    async def fates(self, question: Question) -> Sequence[Fate]:
+        """Count attempts by day and by what became of them."""
+        ...
+
+    async def user_applications(
+        self, question: Question, period: Period, page: PageRequest
+    ) -> Page[UserApplicationCount]:
+        """Count attempts by user, device and application: newest period first, in it in this order."""
+        ...
+
+
 class ReadinessReports(Protocol):
     """Tell who could do without administrator rights."""
 
@@ -72,30 +92,57 @@ class ReadinessReports(Protocol):
 
 
 class Stored(Protocol):
-    """Read attempts in the order in which they were stored."""
+    """Read events in the order in which they were stored."""
 
     async def newest(self) -> int:
         """Return the position up to which everything is there."""
         ...
 
-    async def before(self, question: Question) -> Cursor:
-        """Return the cursor before the first attempt of the question's span of time; behind everything where none is."""
+    async def before(self, question: Question, kinds: frozenset[str]) -> Cursor:
+        """Return the cursor before the first event of the question's span of time; behind everything where none is."""
         ...
 
-    async def passage(self, question: Question, cursor: Cursor) -> Passage:
-        """Return the next attempts behind the cursor, as many as one message takes."""
+    async def since(self, received: datetime) -> Cursor:
+        """Return the cursor before the first event that was stored at or after a time; behind everything where none is."""
+        ...
+
+    async def passage(self, question: Question, cursor: Cursor, kinds: frozenset[str]) -> Passage:
+        """Return the next events of these kinds behind the cursor, as many as one message takes."""
         ...
 
 
 class Consumers(Protocol):
     """Remember how far the consumers of exports are."""
 
-    async def committed(self, principal: str, name: str) -> Cursor | None:
-        """Return the cursor up to which a consumer keeps everything safe; None for one that is new."""
+    async def known(self, principal: str, name: str) -> Remembered | None:
+        """Return up to where a consumer keeps everything safe; None for one that is new."""
         ...
 
-    async def commit(self, principal: str, name: str, cursor: Cursor) -> None:
-        """Remember a cursor durably; one that is behind what is remembered changes nothing."""
+    async def begin(self, principal: str, name: str, cursor: Cursor) -> int:
+        """Remember a consumer that is new, and return its generation. Raises LimitError where the principal has too many."""
+        ...
+
+    async def commit(self, principal: str, name: str, place: Remembered) -> None:
+        """Remember a cursor durably; one that is behind what is remembered changes nothing.
+
+        Raises ConflictError where the consumer was set elsewhere meanwhile, or deleted.
+        """
+        ...
+
+    async def listed(self, principal: str, page: PageRequest) -> Page[ConsumerState]:
+        """Return a principal's consumers by name."""
+        ...
+
+    async def state(self, principal: str, name: str) -> ConsumerState | None:
+        """Return how far a consumer is behind; None for one that is not known."""
+        ...
+
+    async def rewind(self, principal: str, name: str, cursor: Cursor, now: datetime) -> None:
+        """Set a consumer to a place. Raises NotFoundError."""
+        ...
+
+    async def delete(self, principal: str, name: str, now: datetime) -> None:
+        """Forget a consumer. Raises NotFoundError."""
         ...
 
 

@@ -1,0 +1,82 @@
+"""Read what an overview is made of: few passes over few counts, all in one state of the data."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from services._chassis.db import Transaction
+from services.reporting.model.insights import Tiles, Tops
+from services.reporting.model.readiness import Split
+from services.reporting.model.reports import ApplicationCount, Question
+from services.reporting.store.counted import facts
+from services.reporting.store.trend import fates
+
+APPLICATION = ("file_name", "internal_name", "version", "company_name", "sha256", "publisher", "elevation_type")
+_DECISION = ("managed", "result", "source")
+_KINDS = ("unmanaged", "approved", "denied")
+
+
+async def tiles(tx: Transaction, question: Question, top: int) -> Tiles:
+    """Return what is counted for an overview, with the first applications of each kind."""
+    return Tiles(
+        fates=await fates(tx, question),
+        users=await _split(tx, question, "user_name"),
+        devices=await _split(tx, question, "device_id"),
+        tops=await _tops(tx, question, top),
+    )
+
+
+async def _split(tx: Transaction, question: Question, subject: str) -> Split:
+    found = await facts(tx, question, (subject, "managed"), None)
+    some = {managed: _attempts(found, found.c.managed.is_(managed)) > 0 for managed in (True, False)}
+    had = (
+        sa.select(some[True].label("managed"), some[False].label("unmanaged"))
+        .select_from(found)
+        .group_by(found.c[subject])
+        .subquery()
+    )
+    how_many = sa.select(had.c.managed, had.c.unmanaged, sa.func.count().label("count")).group_by(*had.c)
+    rows = (await tx.execute(how_many)).mappings()
+    counts = {(bool(row["managed"]), bool(row["unmanaged"])): row["count"] for row in rows}
+    return Split(
+        managed_only=counts.get((True, False), 0),
+        both=counts.get((True, True), 0),
+        unmanaged_only=counts.get((False, True), 0),
+    )
+
+
+async def _tops(tx: Transaction, question: Question, top: int) -> Tops:
+    """Rank applications by each kind of attempts, in one pass over what there is."""
+    found = await facts(tx, question, (*APPLICATION, *_DECISION), None)
+    kinds = {
+        "unmanaged": found.c.managed.is_(False),
+        "approved": sa.and_(found.c.source == "GRANT", found.c.result == "ELEVATED"),
+        "denied": found.c.result == "DENIED",
+    }
+    groups = [found.c[name] for name in APPLICATION]
+    measures = [_attempts(found, wanted).label(kind) for kind, wanted in kinds.items()]
+    counted = sa.select(*groups, *measures).where(sa.or_(*kinds.values())).group_by(*groups).cte("counted")
+    ranked = sa.union_all(*(sa.select(_ranked(counted, kind, top).subquery()) for kind in _KINDS))
+    rows = (await tx.execute(ranked)).mappings().all()
+    return Tops(**{kind: _most_first(row for row in rows if row["kind"] == kind) for kind in _KINDS})
+
+
+def _ranked(counted: sa.CTE, kind: str, top: int) -> sa.Select[Any]:
+    applications = [counted.c[name] for name in APPLICATION]
+    count = counted.c[kind]
+    return (
+        sa.select(sa.literal(kind).label("kind"), *applications, count.label("count"))
+        .where(count > 0)
+        .order_by(count.desc(), *applications)
+        .limit(top)
+    )
+
+
+def _attempts(found: sa.Subquery, wanted: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.func.sum(sa.case((wanted, found.c.attempts), else_=0)), sa.BigInteger)
+
+
+def _most_first(rows: Iterable[sa.RowMapping]) -> tuple[ApplicationCount, ...]:
+    ordered = sorted(rows, key=lambda row: (-row["count"], *(row[name] for name in APPLICATION)))
+    return tuple(ApplicationCount(**{name: row[name] for name in (*APPLICATION, "count")}) for row in ordered)

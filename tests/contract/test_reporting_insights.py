@@ -1,0 +1,284 @@
+"""The laws of the overview, of trends and of counts by user and application: the same on SQLite and PostgreSQL."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from epm.elevation.v1 import event_pb2
+from services._chassis.db import Database
+from services._chassis.migrate import upgrade
+from services._chassis.paging import Page
+from services.reporting import insights, usecases
+from services.reporting.model.insights import Period, TrendPoint, UserApplicationCount
+from services.reporting.model.reports import ElevationFilter, Question
+from services.reporting.store.devices import SqlDeviceRecords
+from services.reporting.store.insights import SqlInsights
+from services.reporting.store.reports import SqlReports
+from services.reporting.store.sink import DurableSink
+from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, forget
+from tests.fakes.reporting import batch, decided, enrolled, unmanaged
+
+ONE_DAY = timedelta(days=1)
+LATER = MIDNIGHT + 80 * ONE_DAY
+EXAMPLES = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = await Database.connect(database_url, service="reporting")
+    await upgrade(opened)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def sink(database: Database) -> AsyncIterator[DurableSink]:
+    opened = DurableSink.on(database.url)
+    yield opened
+    await opened.close()
+
+
+def question(tags: frozenset[str] | None = None, **values: Any) -> Question:
+    return Question(ElevationFilter(**values), tags)
+
+
+QUESTIONS = st.builds(
+    question,
+    st.sampled_from([None, None, frozenset({"emea"}), frozenset({"emea", "apac"}), frozenset({"nothing"})]),
+    managed=st.sampled_from([None, None, None, True, False]),
+    users=st.sampled_from([(), (), ("alice",), ("bob", "Bob")]),
+    devices=st.sampled_from([(), (), ("name-of-d1",)]),
+    results=st.sampled_from([(), (), ("DENIED", "NOT_MANAGED")]),
+    policies=st.sampled_from([(), (), ("tools",)]),
+    occurred_from=st.sampled_from([None, None, MIDNIGHT, MIDNIGHT + ONE_DAY, MIDNIGHT + timedelta(hours=1)]),
+    occurred_before=st.sampled_from([None, None, MIDNIGHT + 71 * ONE_DAY, MIDNIGHT + 1.5 * ONE_DAY]),
+)
+PERIODS = st.sampled_from(list(Period))
+
+
+async def pages(ask: Callable[..., Awaitable[Page[Any]]]) -> list[Any]:
+    """Return everything that a list has, page by page."""
+    found: list[Any] = []
+    token = ""
+    while True:
+        page = await ask(page_token=token)
+        found += page.items
+        if not (token := page.next_token):
+            return found
+
+
+async def listed(reports: SqlReports, asked: Question, drill_down: ElevationFilter) -> int:
+    """Count the attempts that a drill-down lists beside the filter of its report."""
+    narrowed = replace(asked, drill_down=drill_down)
+    return len(await pages(partial(usecases.list_elevations, reports, narrowed, page_size=1000)))
+
+
+async def keep(database: Database, sink: DurableSink, drawn: list[Any]) -> None:
+    await SqlDeviceRecords(database).remember([enrolled("d1", "emea"), enrolled("d2", "apac"), enrolled("d3")])
+    await sink.store([batch([attempt(n, one)], device=one[3], first=n) for n, one in enumerate(drawn, 1)])
+
+
+@EXAMPLES
+@given(drawn=st.lists(ATTEMPTS, max_size=12), asked=st.tuples(QUESTIONS, PERIODS))
+async def test_a_trend_adds_up_to_the_summary_and_every_point_to_what_it_lists(
+    database: Database, sink: DurableSink, drawn: list[Any], asked: tuple[Question, Period]
+) -> None:
+    about, period = asked
+    await keep(database, sink, drawn)
+    reports = SqlReports(database)
+    summary = await usecases.summarize(reports, about)
+    points = await insights.get_trend(SqlInsights(database), about, period=period, now=LATER)
+    assert sum(point.counts.managed for point in points) == summary.managed
+    assert sum(point.counts.unmanaged for point in points) == summary.unmanaged
+    for tallies in ("results", "elevation_types"):
+        added: Counter[str] = Counter()
+        for point in points:
+            added += Counter({tally.word: tally.count for tally in getattr(point.counts, tallies)})
+            assert sum(tally.count for tally in getattr(point.counts, tallies)) == point.counts.total
+        assert added == Counter({tally.word: tally.count for tally in getattr(summary, tallies)})
+    for point in points:
+        if point.counts.total:
+            assert await listed(reports, about, point.window) == point.counts.total
+    starts = [point.start for point in points]
+    assert starts == sorted(set(starts))
+    await forget(database)
+
+
+@EXAMPLES
+@given(drawn=st.lists(ATTEMPTS, max_size=12), asked=QUESTIONS)
+async def test_an_overview_says_what_the_other_reports_say(
+    database: Database, sink: DurableSink, drawn: list[Any], asked: Question
+) -> None:
+    await keep(database, sink, drawn)
+    reports = SqlReports(database)
+    found = await insights.get_overview(SqlInsights(database), asked, top=100, period=Period.DAY, now=LATER)
+    assert found.counts == await usecases.summarize(reports, asked)
+    assert sum(point.counts.total for point in found.trend) == found.counts.total
+    users = await pages(partial(usecases.list_users, reports, asked, page_size=1000))
+    had = Counter((one.managed > 0, one.unmanaged > 0) for one in users)
+    split = found.tiles.users
+    assert (split.managed_only, split.both, split.unmanaged_only) == (
+        had[True, False],
+        had[True, True],
+        had[False, True],
+    )
+    tops = found.tiles.tops
+    assert sum(one.count for one in tops.unmanaged) == found.counts.unmanaged
+    denied = {tally.word: tally.count for tally in found.counts.results}.get("DENIED", 0)
+    assert sum(one.count for one in tops.denied) == denied
+    await forget(database)
+
+
+@EXAMPLES
+@given(drawn=st.lists(ATTEMPTS, max_size=12), asked=st.tuples(QUESTIONS, PERIODS))
+async def test_counts_by_user_and_application_add_up_and_stand_in_their_order_on_every_page(
+    database: Database, sink: DurableSink, drawn: list[Any], asked: tuple[Question, Period]
+) -> None:
+    about, period = asked
+    await keep(database, sink, drawn)
+    reports = SqlReports(database)
+    ask = partial(insights.list_user_applications, SqlInsights(database), about, period=period)
+    found = await pages(partial(ask, page_size=2))
+    assert found == list((await ask(page_size=1000, page_token="")).items)
+    assert sum(one.application.count for one in found) == (await usecases.summarize(reports, about)).total
+    keys = [place(one) for one in found]
+    assert keys == sorted(set(keys))
+    for one in found:
+        assert await listed(reports, about, one.drill_down) == one.application.count
+    await forget(database)
+
+
+def place(one: UserApplicationCount) -> tuple[Any, ...]:
+    application = one.application
+    file = (application.file_name, application.internal_name, application.version, application.company_name)
+    return (
+        -one.stretch.first,
+        one.user,
+        one.device_name,
+        one.device_id,
+        *file,
+        application.sha256,
+        application.publisher,
+        application.elevation_type,
+    )
+
+
+async def test_a_trend_has_every_period_between_its_ends(database: Database, sink: DurableSink) -> None:
+    await sink.store([batch([decided(1, at=MIDNIGHT + timedelta(hours=23)), unmanaged(2, at=MIDNIGHT + 2 * ONE_DAY)])])
+    ask = partial(insights.get_trend, SqlInsights(database))
+    days = await ask(question(), period=Period.DAY, now=MIDNIGHT + 3.5 * ONE_DAY)
+    assert totals(days) == {"2026-03-01": 1, "2026-03-02": 0, "2026-03-03": 1, "2026-03-04": 0}
+    months = await ask(question(), period=Period.MONTH, now=datetime(2026, 4, 1, tzinfo=UTC))
+    assert totals(months) == {"2026-03-01": 2, "2026-04-01": 0}
+
+
+def totals(points: tuple[TrendPoint, ...]) -> dict[str, int]:
+    return {point.start.date().isoformat(): point.counts.total for point in points}
+
+
+async def test_a_trend_keeps_to_the_window_that_is_asked_for(database: Database, sink: DurableSink) -> None:
+    moments = [MIDNIGHT + timedelta(hours=hours) for hours in (1, 20, 30, 60)]
+    await sink.store([batch([decided(number, at=moment) for number, moment in enumerate(moments, 1)])])
+    asked = question(occurred_from=MIDNIGHT - timedelta(hours=30), occurred_before=MIDNIGHT + timedelta(hours=20))
+    points = await insights.get_trend(SqlInsights(database), asked, period=Period.DAY, now=LATER)
+    assert totals(points) == {"2026-02-27": 0, "2026-02-28": 0, "2026-03-01": 1}
+    assert (points[0].window.occurred_from, points[-1].window.occurred_before) == (
+        asked.filter.occurred_from,
+        asked.filter.occurred_before,
+    )
+
+
+async def test_a_trend_without_an_attempt_is_empty_or_zero_in_a_window(database: Database) -> None:
+    ask = partial(insights.get_trend, SqlInsights(database), period=Period.DAY, now=MIDNIGHT)
+    assert await ask(question()) == ()
+    assert totals(await ask(question(occurred_from=MIDNIGHT - ONE_DAY))) == {"2026-02-28": 0, "2026-03-01": 0}
+    assert await ask(question(occurred_from=MIDNIGHT + ONE_DAY)) == ()
+
+
+async def test_a_trend_is_of_the_last_thousand_periods_however_long_ago_it_is_to_begin(database: Database) -> None:
+    ask = partial(insights.get_trend, SqlInsights(database), now=MIDNIGHT)
+    since = question(occurred_from=datetime(1, 1, 1, tzinfo=UTC))
+    points = await ask(since, period=Period.DAY)
+    assert (len(points), points[-1].start, points[0].start) == (1000, MIDNIGHT, MIDNIGHT - 999 * ONE_DAY)
+    assert len(await ask(since, period=Period.MONTH)) == 1000
+    found = await insights.get_overview(SqlInsights(database), since, top=0, period=Period.DAY, now=MIDNIGHT)
+    assert len(found.trend) == 400
+
+
+async def test_an_attempt_from_a_clock_that_is_ahead_is_in_the_trend(database: Database, sink: DurableSink) -> None:
+    await sink.store([batch([decided(1, at=MIDNIGHT + ONE_DAY)], received=MIDNIGHT + timedelta(hours=12))])
+    points = await insights.get_trend(SqlInsights(database), question(), period=Period.DAY, now=MIDNIGHT)
+    assert totals(points) == {"2026-03-02": 1}
+
+
+async def test_frequent_applications_are_ranked_by_their_kind_alone(database: Database, sink: DurableSink) -> None:
+    def made(letter: str, **values: Any) -> dict[str, Any]:
+        return {"file": {"path": f"C:\\{letter}.exe", "publisher": letter}, "at": MIDNIGHT, **values}
+
+    granted = {"source": event_pb2.SOURCE_GRANT}
+    denied = {"outcome": event_pb2.OUTCOME_DENY, "result": event_pb2.ATTEMPT_RESULT_DENIED}
+    cancelled = {"result": event_pb2.ATTEMPT_RESULT_CANCELLED}
+    events = [
+        *(unmanaged(number, **made("a")) for number in (1, 2)),
+        unmanaged(3, **made("b")),
+        *(decided(number, **made("c", **granted)) for number in (4, 5, 6)),
+        decided(7, **made("b", **granted)),
+        decided(8, **made("b", **granted, **cancelled)),
+        decided(9, **made("b", **denied)),
+        decided(10, **made("z")),
+    ]
+    await sink.store([batch(events)])
+    ask = partial(insights.get_overview, SqlInsights(database), question(), period=Period.DAY, now=LATER)
+    tops = (await ask(top=0)).tiles.tops
+    assert [(one.file_name, one.count) for one in tops.unmanaged] == [("a.exe", 2), ("b.exe", 1)]
+    assert [(one.file_name, one.count) for one in tops.approved] == [("c.exe", 3), ("b.exe", 1)]
+    assert [(one.file_name, one.count) for one in tops.denied] == [("b.exe", 1)]
+    assert [one.file_name for one in (await ask(top=1)).tiles.tops.approved] == ["c.exe"]
+
+
+async def test_users_and_devices_are_split_by_what_they_had(database: Database, sink: DurableSink) -> None:
+    both = [decided(1, user="m"), decided(2, user="b"), unmanaged(3, user="b"), unmanaged(4, user="u")]
+    await sink.store([batch(both), batch([unmanaged(5, user="v")], device="d2"), batch([decided(6)], device="d3")])
+    await sink.store([batch([decided(7)], device="d3", name="renamed", first=2)])
+    found = (await insights.get_overview(SqlInsights(database), question(), top=0, period=Period.DAY, now=LATER)).tiles
+    assert (found.users.managed_only, found.users.both, found.users.unmanaged_only) == (2, 1, 2)
+    assert (found.devices.managed_only, found.devices.both, found.devices.unmanaged_only) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("narrow", [{}, {"occurred_from": MIDNIGHT - timedelta(hours=1)}], ids=["counts", "events"])
+async def test_a_walk_over_users_and_applications_tells_the_counts_of_its_beginning(
+    database: Database, sink: DurableSink, narrow: dict[str, Any]
+) -> None:
+    def made(letters: str, first: int, day: int) -> Any:
+        events = [decided(first + n, user=user, at=MIDNIGHT + day * ONE_DAY) for n, user in enumerate(letters)]
+        return batch(events, first=first)
+
+    await sink.store([made("aab", 1, 0), made("bc", 100, 1)])
+    found, token = [], ""
+    for first in (200, 300, 400, 500):
+        page = await insights.list_user_applications(
+            SqlInsights(database), question(**narrow), period=Period.DAY, page_size=1, page_token=token
+        )
+        found += [(one.stretch.start, one.user, one.application.count) for one in page.items]
+        token = page.next_token
+        await sink.store([made("aabbcd", first, 0), made("aabbcd", first + 10, 1), made("a", first + 20, 2)])
+    second = MIDNIGHT + ONE_DAY
+    assert found == [(second, "b", 1), (second, "c", 1), (MIDNIGHT, "a", 2), (MIDNIGHT, "b", 1)]
+    assert token == ""
+
+
+async def test_a_page_is_filled_from_more_users_than_are_asked_at_first(database: Database, sink: DurableSink) -> None:
+    await SqlDeviceRecords(database).remember([enrolled("d1", "emea"), enrolled("d2", "apac")])
+    many = [decided(number, user=f"user-{number:03}") for number in range(1, 201)]
+    await sink.store([batch(many), batch([decided(999, user="user-150")], device="d2")])
+    ask = partial(insights.list_user_applications, SqlInsights(database), period=Period.MONTH, page_token="")
+    assert [one.user for one in (await ask(question(frozenset({"apac"})), page_size=10)).items] == ["user-150"]
+    seen = await ask(question(frozenset({"emea"})), page_size=120)
+    assert [one.user for one in seen.items] == [f"user-{number:03}" for number in range(1, 121)]
