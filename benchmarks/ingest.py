@@ -43,9 +43,9 @@ from services.reporting.agent_servicer import EventStreamServicer
 from services.reporting.codec.incoming import batch_from_proto
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Batch, Rejection, microseconds
+from services.reporting.open_streams import OpenStreams
 from services.reporting.store.rows import ATTEMPTS, Row, name_of, rows_of
 from services.reporting.store.sink import DurableSink
-from services.reporting.streams import OpenStreams
 from services.reporting.workers import GroupCommitWriter
 from tests.builders.doors import authority, device_identity, settings_for
 from tests.fakes.reporting import decided, message

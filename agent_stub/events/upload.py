@@ -1,4 +1,8 @@
-"""Bring the journals to the server: attempts first, never more in flight than the server's credit."""
+"""Bring the journals to the server: attempts first, never more in flight than the server's credit.
+
+Of the diagnostics one batch is in flight at most, and a part of the credit is not theirs: an attempt that is made meanwhile
+goes up at once.
+"""
 
 import asyncio
 from typing import TypeAlias
@@ -6,7 +10,7 @@ from typing import TypeAlias
 import grpc.aio
 import structlog
 
-from agent_stub.events.journal import Journal, SpoolError
+from agent_stub.events.journal import SpoolError
 from agent_stub.events.spool import Spool
 from agent_stub.links import End, Link, SessionError, greeting
 from epm.reporting.v1 import agent_pb2, agent_pb2_grpc
@@ -17,6 +21,8 @@ log = structlog.get_logger()
 EventCall: TypeAlias = "grpc.aio.StreamStreamCall[agent_pb2.StreamEventsRequest, agent_pb2.StreamEventsResponse]"
 
 BATCH_BYTES = 1024 * 1024
+BATCH_EVENTS = 100
+"""A message costs the server as much as some thirty events do: larger ones save little, and are acknowledged later."""
 DRAIN_SECONDS = 5.0
 
 
@@ -48,7 +54,7 @@ class Uploader:
             call.cancel()
 
     async def _converse(self, call: EventCall, credit: int) -> End:
-        flight = _Flight(self._spool.journals, credit)
+        flight = _Flight(self._spool, credit)
         sender = asyncio.create_task(self._send(call, flight))
         receiver = asyncio.create_task(self._receive(call, flight))
         try:
@@ -75,6 +81,9 @@ class Uploader:
                 case "ack":
                     flight.acknowledge(response.ack)
                     self._wake.set()
+                case "credit":
+                    flight.credit = max(1, response.credit.credit)
+                    self._wake.set()
                 case "go_away":
                     return End(response.go_away.reason, come_back_within=DRAIN_SECONDS)
                 case other:
@@ -85,23 +94,32 @@ class Uploader:
 class _Flight:
     """What was sent on this stream and is not acknowledged yet."""
 
-    def __init__(self, journals: tuple[Journal, ...], credit: int) -> None:
-        self._journals = {journal.id: journal for journal in journals}
-        self._credit = credit
+    def __init__(self, spool: Spool, credit: int) -> None:
+        self._journals = {journal.id: journal for journal in spool.journals}
+        self._diagnostic = spool.journals[-1].id
         self._sent = dict.fromkeys(self._journals, 0)
         self._in_flight = dict.fromkeys(self._journals, 0)
+        self.credit = credit
+        """The server's last word: what is in flight beyond a lowered one is waited for."""
 
     def next_batch(self) -> agent_pb2.EventBatch | None:
         """Take the next entries in order; None where nothing waits or the credit is used up."""
-        room = self._credit - sum(self._in_flight.values())
-        if room <= 0:
-            return None
         for name, journal in self._journals.items():
-            if entries := journal.entries(self._sent[name], room, BATCH_BYTES):
+            room = min(self._room(name), BATCH_EVENTS)
+            if room > 0 and (entries := journal.entries(self._sent[name], room, BATCH_BYTES)):
                 self._sent[name] = entries[-1].seq
                 self._in_flight[name] += len(entries)
-                return agent_pb2.EventBatch(journal_id=name, entries=entries)
+                return agent_pb2.EventBatch(journal_id=name, entries=entries, priority=self._priority(name))
         return None
+
+    def _room(self, name: str) -> int:
+        room = self.credit - sum(self._in_flight.values())
+        if name != self._diagnostic:
+            return room
+        return 0 if self._in_flight[name] else room - self.credit // 4
+
+    def _priority(self, name: str) -> "agent_pb2.EventPriority.ValueType":
+        return agent_pb2.EVENT_PRIORITY_DIAGNOSTIC if name == self._diagnostic else agent_pb2.EVENT_PRIORITY_SECURITY
 
     def acknowledge(self, ack: agent_pb2.EventsAck) -> None:
         """Let go of what is committed, and of nothing that was not sent."""

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from epm.reporting.v1 import agent_pb2_grpc, export_pb2_grpc, insights_pb2_grpc, reports_pb2_grpc
+from epm.reporting.v1 import export_pb2_grpc, insights_pb2_grpc, reports_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.access_client import report_worker, watch_worker
 from services._chassis.audit_log import AuditLog
@@ -15,12 +15,13 @@ from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
 from services._chassis.server import ServiceParts
 from services.reporting.admin_servicer import ReportingServicer
-from services.reporting.agent_servicer import EventStreamServicer
+from services.reporting.agent_servicer import EventStreamServicer, add_to_server
 from services.reporting.clients import CertificateSightings, DirectoryWatch
 from services.reporting.export_servicer import ExportServicer
 from services.reporting.exporting import Exports
 from services.reporting.insights_servicer import InsightsServicer
 from services.reporting.model.devices import Device
+from services.reporting.open_streams import OpenStreams
 from services.reporting.reportexport.serving import ReportExports
 from services.reporting.reportexport.walks import walks_of
 from services.reporting.store.consumers import SqlConsumers
@@ -33,7 +34,6 @@ from services.reporting.store.sink import DurableSink
 from services.reporting.store.snapshots import SqlSnapshots
 from services.reporting.store.stored import SqlStored
 from services.reporting.store.tables import AUDIT
-from services.reporting.open_streams import OpenStreams
 from services.reporting.watching import Watches
 from services.reporting.workers import GroupCommitWriter, purge_worker
 
@@ -86,7 +86,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             partial(export_pb2_grpc.add_ExportServiceServicer_to_server, ExportServicer(exports, files, access)),
             partial(insights_pb2_grpc.add_InsightsServiceServicer_to_server, insights),
         ],
-        mesh=[partial(agent_pb2_grpc.add_EventStreamServiceServicer_to_server, events)],
+        mesh=[partial(add_to_server, events)],
         workers=[
             watch_worker(rbac, access),
             database.changes.worker(),

@@ -2,17 +2,22 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import grpc
 import grpc.aio
 
 from epm.reporting.v1 import agent_pb2, agent_pb2_grpc
 from services._chassis.caller import current_caller
 from services._chassis.clock import Clock
+from services.reporting.codec.unreadable import request_from_bytes
+from services.reporting.model.credit import START
 from services.reporting.model.devices import Device
-from services.reporting.streams import CREDIT, EventStream, OpenStreams
+from services.reporting.open_streams import OpenStreams
+from services.reporting.streams import EventStream
 from services.reporting.workers import GroupCommitWriter
 
 Admit = Callable[[str, str], Awaitable[Device]]
 """Lets in a device with the certificate of this serial number."""
+_SERVICE = agent_pb2.DESCRIPTOR.services_by_name["EventStreamService"].full_name
 Context = grpc.aio.ServicerContext[agent_pb2.StreamEventsRequest, agent_pb2.StreamEventsResponse]
 
 
@@ -20,7 +25,7 @@ class EventStreamServicer(agent_pb2_grpc.EventStreamServiceServicer):
     """Answer `epm.reporting.v1.EventStreamService`."""
 
     def __init__(
-        self, admit: Admit, streams: OpenStreams, writer: GroupCommitWriter, clock: Clock, *, credit: int = CREDIT
+        self, admit: Admit, streams: OpenStreams, writer: GroupCommitWriter, clock: Clock, *, credit: int = START
     ) -> None:
         self._admit = admit
         self._streams = streams
@@ -40,3 +45,16 @@ class EventStreamServicer(agent_pb2_grpc.EventStreamServiceServicer):
         with self._streams.entered(stream):
             stream.device = await self._admit(device_id, serial)  # it may have been retired before it said hello
             await stream.run(request_iterator, context.write)
+
+
+def add_to_server(servicer: EventStreamServicer, server: grpc.aio.Server) -> None:
+    """Serve as generated code does, but for how requests are read: one event that cannot be does not block the others."""
+    handlers = {
+        "StreamEvents": grpc.stream_stream_rpc_method_handler(
+            servicer.StreamEvents,
+            request_deserializer=request_from_bytes,
+            response_serializer=agent_pb2.StreamEventsResponse.SerializeToString,
+        )
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
+    server.add_registered_method_handlers(_SERVICE, handlers)

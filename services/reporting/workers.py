@@ -1,20 +1,20 @@
 """The group-commit writer: batches of all streams of the process, one transaction after the other; and the hourly purge.
 
 - While one group is being committed the next collects; nobody lingers. Under load groups grow, up to a cap.
-- The backlog is bounded in entries and bytes: when it is full, `submit` waits, the stream stops reading, and the device's flow control
-  holds it back.
+- The backlog is bounded in entries and bytes: when it is full, the stream that brought more stops reading, and the device's
+  flow control holds it back; and credits fall.
 - INVARIANT: an answer comes only after the commit that holds its batch. If that fails, everyone in the group is told
   that nothing was stored.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from services._chassis.errors import UnavailableError
 from services._chassis.promises import break_all, keep
 from services._chassis.workers import Worker
+from services.reporting.model.backlog import Backlog, Bounds, Waiting
+from services.reporting.model.credit import Pressure
 from services.reporting.model.events import Batch, Rejection
 from services.reporting.ports import EventSink
 
@@ -24,15 +24,6 @@ HEAVIEST_BACKLOG = 64 * 1024 * 1024
 """Bytes of events: a few devices with large events must not fill the memory."""
 PURGE_EVERY = 3600.0
 Answer = asyncio.Future[tuple[Rejection, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A batch on its way to the disk, and who waits for it."""
-
-    batch: Batch
-    answer: Answer
-    weight: int
 
 
 class GroupCommitWriter:
@@ -47,31 +38,59 @@ class GroupCommitWriter:
         heaviest: int = HEAVIEST_BACKLOG,
     ) -> None:
         self._sink = sink
-        self._largest_group = largest_group
-        self._backlog = backlog
-        self._heaviest = heaviest
-        self._waiting: deque[_Waiting] = deque()
-        self._entries = 0
-        self._weight = 0
-        self._changed = asyncio.Condition()
+        self._backlog: Backlog[Answer] = Backlog(Bounds(largest_group, backlog, heaviest))
+        self._admissions: dict[Waiting[Answer], asyncio.Event] = {}
+        self._filled = asyncio.Event()
         self._ended = False
+        self._senders: set[object] = set()
+
+    @property
+    def pressure(self) -> Pressure:
+        """Tell how full the backlog is, and how many streams share it."""
+        return self._backlog.pressure(len(self._senders))
+
+    def sends(self, stream: object, *, still: bool) -> None:
+        """Know whether a stream has anything in flight."""
+        if still:
+            self._senders.add(stream)
+        else:
+            self._senders.discard(stream)
+
+    def queue(self, batch: Batch) -> Waiting[Answer]:
+        """Queue the batch for its turn. Whoever brings it waits for `admitted` before they bring more.
+
+        Its answer is what was rejected of it, once it is durable; UnavailableError if nothing was stored, and at once where
+        the writer has ended.
+        """
+        if self._ended:
+            raise _not_stored()
+        answer: Answer = asyncio.get_running_loop().create_future()
+        waiting = self._backlog.add(batch, answer)
+        if not waiting.admitted:
+            self._admissions[waiting] = asyncio.Event()
+        self._filled.set()
+        return waiting
+
+    async def admitted(self, waiting: Waiting[Answer]) -> None:
+        """Return once there is room for the batch, or the writer has ended. It is withdrawn if nobody waits for that any more."""
+        if room := self._admissions.get(waiting):
+            try:
+                await room.wait()
+            except asyncio.CancelledError:
+                self.withdraw(waiting)
+                raise
+
+    def withdraw(self, waiting: Waiting[Answer]) -> None:
+        """Forget a batch that was not admitted yet."""
+        if self._admissions.pop(waiting, None):
+            self._backlog.withdraw(waiting)
+            waiting.answer.cancel()
 
     async def submit(self, batch: Batch) -> Answer:
-        """Queue the batch, waiting for room, and return the promise of its answer: what was rejected of it, once it is durable.
-
-        The promise is broken with UnavailableError if nothing was stored, and `submit` raises it once the writer ends.
-        """
-        answer: Answer = asyncio.get_running_loop().create_future()
-        async with self._changed:
-            await self._changed.wait_for(self._has_room)
-            if self._ended:
-                raise _not_stored()
-            waiting = _Waiting(batch, answer, batch.weight)
-            self._waiting.append(waiting)
-            self._entries += batch.size
-            self._weight += waiting.weight
-            self._changed.notify_all()
-        return answer
+        """Queue the batch, wait for room, and return the promise of its answer."""
+        waiting = self.queue(batch)
+        await self.admitted(waiting)
+        return waiting.answer
 
     def worker(self) -> Worker:
         """Return the worker that commits."""
@@ -80,34 +99,25 @@ class GroupCommitWriter:
     async def run(self) -> None:
         """Commit group after group for ever."""
         while True:
-            group = await self._next_group()
+            await self._filled.wait()
+            group = self._backlog.next_group()
+            if not group:
+                self._filled.clear()
+                continue
+            for waiting in (*group, *self._backlog.newly_admitted()):
+                if room := self._admissions.pop(waiting, None):
+                    room.set()
             commit = self._sink.store([waiting.batch for waiting in group])
             await keep([waiting.answer for waiting in group], commit, _not_stored())
 
     async def close(self) -> None:
         """Take nothing more, and tell everyone who still waits that nothing was stored."""
-        async with self._changed:
-            self._ended = True
-            break_all((waiting.answer for waiting in self._waiting), _not_stored())
-            self._waiting.clear()
-            self._entries = self._weight = 0
-            self._changed.notify_all()
-
-    def _has_room(self) -> bool:
-        return self._ended or (self._entries < self._backlog and self._weight < self._heaviest)
-
-    async def _next_group(self) -> list[_Waiting]:
-        async with self._changed:
-            await self._changed.wait_for(lambda: bool(self._waiting))
-            group = [self._waiting.popleft()]
-            size = group[0].batch.size
-            while self._waiting and size + self._waiting[0].batch.size <= self._largest_group:
-                group.append(self._waiting.popleft())
-                size += group[-1].batch.size
-            self._entries -= size
-            self._weight -= sum(waiting.weight for waiting in group)
-            self._changed.notify_all()
-        return group
+        self._ended = True
+        while group := self._backlog.next_group():
+            break_all((waiting.answer for waiting in group), _not_stored())
+        for room in self._admissions.values():
+            room.set()
+        self._admissions.clear()
 
 
 def purge_worker(

@@ -18,10 +18,10 @@ from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
 from services.reporting.agent_servicer import EventStreamServicer
 from services.reporting.model.devices import Device, Directory
+from services.reporting.open_streams import OpenStreams
 from services.reporting.store.drivers import PostgresDriver
 from services.reporting.store.sink import DurableSink
-from services.reporting.store.tables import ATTEMPT, DEAD_LETTER
-from services.reporting.streams import OpenStreams
+from services.reporting.store.tables import ATTEMPT, DEAD_LETTER, KNOWN_DEVICE
 from services.reporting.usecases import admit
 from services.reporting.workers import GroupCommitWriter
 from tests.builders.doors import OpenDoors, device_identity, open_doors
@@ -71,7 +71,9 @@ class Ingest:
 
     async def stored(self, device_id: str) -> list[str]:
         """Return the attempts of the device that another connection sees."""
-        asked = sa.select(ATTEMPT.c.event_id).where(ATTEMPT.c.device_id == device_id).order_by(ATTEMPT.c.event_id)
+        source = ATTEMPT.join(KNOWN_DEVICE, KNOWN_DEVICE.c.device_key == ATTEMPT.c.device_key)
+        of_device = sa.select(ATTEMPT.c.event_id).select_from(source).where(KNOWN_DEVICE.c.device_id == device_id)
+        asked = of_device.order_by(ATTEMPT.c.event_id)
         async with self.database.read() as tx:
             return list((await tx.execute(asked)).scalars())
 

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import agent_pb2
+from services.reporting.codec import unreadable
 from services.reporting.model.events import (
     LARGEST_NUMBER,
     UNKNOWN,
@@ -19,6 +20,7 @@ from services.reporting.model.events import (
     DeadLetter,
     DiagnosticRecord,
     Envelope,
+    Priority,
     Rejection,
     all_of,
     attempt_problem,
@@ -61,18 +63,25 @@ def batch_from_proto(message: agent_pb2.EventBatch, *, device_id: str, device_na
     foreign = journal_problem(message.journal_id)
     for entry in message.entries:
         if problem := foreign or _sort(entry, result, received):
-            letter = DeadLetter(min(entry.seq, LARGEST_NUMBER), problem, entry.event.SerializeToString())
-            result.dead_letters.append(letter)
+            result.dead_letters.append(_dead_letter(entry, problem))
     return Batch(
         device_id=device_id,
         device_name=device_name,
         journal_id=message.journal_id,
         received=received,
+        priority=Priority.DIAGNOSTIC if message.priority == agent_pb2.EVENT_PRIORITY_DIAGNOSTIC else Priority.SECURITY,
         attempts=tuple(result.attempts),
         completions=tuple(result.completions),
         diagnostics=tuple(result.diagnostics),
         dead_letters=tuple(result.dead_letters),
     )
+
+
+def _dead_letter(entry: agent_pb2.JournalEntry, problem: str) -> DeadLetter:
+    seq, unread = min(entry.seq, LARGEST_NUMBER), unreadable.bytes_of(entry)
+    if unread is not None:
+        return DeadLetter(seq, unreadable.REASON, unread)
+    return DeadLetter(seq, problem, entry.event.SerializeToString())
 
 
 def ack_to_proto(journal_id: str, through: int, rejected: Sequence[Rejection]) -> agent_pb2.StreamEventsResponse:
@@ -119,6 +128,7 @@ def _sort_decided(entry: agent_pb2.JournalEntry, result: _Sorted, occurred: int,
         OUTCOMES.get(decided.outcome, UNKNOWN),
         SOURCES.get(decided.source, UNKNOWN),
         decided.managed,
+        decided.administrator,
         ELEVATION_TYPES.get(decided.elevation_type, UNKNOWN),
         decided.policy,
         decided.rule,

@@ -16,6 +16,7 @@ times as much, and the database drivers take a tuple as it is.
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import NamedTuple
 
 UNKNOWN = "?"
@@ -49,6 +50,8 @@ class AttemptRecord(NamedTuple):
     outcome: str
     source: str
     managed: bool
+    administrator: bool
+    """Whether the user was an administrator of the device."""
     elevation_type: str
     policy: str
     rule: str
@@ -102,6 +105,13 @@ class Rejection(NamedTuple):
     reason: str
 
 
+class Priority(Enum):
+    """How soon events must be stored, where not all can be at once; the first goes first."""
+
+    SECURITY = "SECURITY"
+    DIAGNOSTIC = "DIAGNOSTIC"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """What one message of a device brings, sorted by what becomes of it.
@@ -114,6 +124,7 @@ class Batch:
     device_name: str
     journal_id: str
     received: int
+    priority: Priority = Priority.SECURITY
     attempts: tuple[AttemptRecord, ...] = ()
     completions: tuple[CompletionRecord, ...] = ()
     diagnostics: tuple[DiagnosticRecord, ...] = ()

@@ -15,7 +15,8 @@ from services._chassis.errors import InvalidError
 from services._chassis.server import ServiceParts
 from services.reporting.agent_servicer import EventStreamServicer
 from services.reporting.model.devices import Device, Directory
-from services.reporting.streams import GREETED_OF_ONE, EventStream, OpenStreams
+from services.reporting.open_streams import GREETED_OF_ONE, OpenStreams
+from services.reporting.streams import EventStream
 from services.reporting.usecases import admit
 from services.reporting.workers import GroupCommitWriter
 from tests.builders.doors import OpenDoors, device_identity, open_doors, service_identity
@@ -215,6 +216,8 @@ async def test_a_device_that_loses_its_credentials_loses_its_stream_at_once_and_
 ) -> None:
     async with world.stream() as stream:
         await stream.hello()
+        await stream.send([decided(1)])
+        await stream.acknowledged(1)
         world.streams.follow(gone)
         assert await stream.failure() == ("PERMISSION_DENIED", why)
 
@@ -222,6 +225,8 @@ async def test_a_device_that_loses_its_credentials_loses_its_stream_at_once_and_
 async def test_a_stream_ends_at_once_when_its_certificate_was_replaced(world: World) -> None:
     async with world.stream() as stream:
         await stream.hello()
+        await stream.send([decided(1)])
+        await stream.acknowledged(1)
         renewed = replace(world.directory.devices["d1"], certificate_serials=frozenset({"another"}))
         world.streams.follow(renewed)
         assert await stream.failure() == (

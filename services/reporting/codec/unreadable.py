@@ -1,0 +1,99 @@
+"""Read what comes from a device so that one event that is no message, or whose texts are no UTF-8, does not block all others.
+
+A library of messages takes a request as a whole or not at all; refused, the device would send the same for ever. So a request
+that is refused is taken apart, and each event that can be read is. Of one that cannot, the bytes stay with its entry as a
+field that the contract does not have; they go to the dead letters.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from epm.reporting.v1 import agent_pb2
+
+REASON = "the event is no message, or holds a text that is not UTF-8"
+_KEPT_AS = 15
+"""Number of the field that keeps bytes."""
+
+_LENGTH = 2
+"""Wire type of texts, bytes and messages."""
+
+_CONTINUED = 0x80
+"""Marks a byte of a number that is not its last."""
+
+
+def request_from_bytes(content: bytes) -> agent_pb2.StreamEventsRequest:
+    """Read a request. Raises DecodeError where not even its batch, the journal's name and the entries' numbers can be read."""
+    try:
+        return agent_pb2.StreamEventsRequest.FromString(content)
+    except DecodeError:
+        batch = agent_pb2.StreamEventsRequest.BATCH_FIELD_NUMBER
+        parts = list(_fields(content))
+        if not parts or any(number != batch or not isinstance(value, bytes) for number, value in parts):
+            raise
+        return agent_pb2.StreamEventsRequest(batch=_batch(b"".join(_contents(parts))))
+
+
+def bytes_of(entry: agent_pb2.JournalEntry) -> bytes | None:
+    """Return the bytes of an event that could not be read; None where it could, or there is none."""
+    if entry.HasField("event"):
+        return None
+    kept = list(_contents(field for field in _unknown(entry) if field[0] == _KEPT_AS))
+    return kept[-1] if kept else None
+
+
+def _batch(content: bytes) -> agent_pb2.EventBatch:
+    entries = agent_pb2.EventBatch.ENTRIES_FIELD_NUMBER
+    others, found = bytearray(), list[agent_pb2.JournalEntry]()
+    for number, value in _fields(content):
+        if number == entries and isinstance(value, bytes):
+            found.append(_entry(value))
+        else:
+            others += _written(number, value)
+    batch = agent_pb2.EventBatch.FromString(bytes(others))
+    batch.entries.extend(found)
+    return batch
+
+
+def _entry(content: bytes) -> agent_pb2.JournalEntry:
+    event = agent_pb2.JournalEntry.EVENT_FIELD_NUMBER
+    try:
+        return agent_pb2.JournalEntry.FromString(content)
+    except DecodeError:
+        fields = list(_fields(content))
+        unread = b"".join(_contents(field for field in fields if field[0] == event))
+        rest = b"".join(_written(*field) for field in fields if field[0] != event)
+        return agent_pb2.JournalEntry.FromString(rest + _written(_KEPT_AS, unread))
+
+
+def _fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield the fields of a message, whatever they mean: to one that knows no field all are unknown."""
+    return _unknown(Empty.FromString(content))
+
+
+def _unknown(message: Empty | agent_pb2.JournalEntry) -> Iterator[tuple[int, int | bytes]]:
+    found = UnknownFieldSet(message)
+    for field in (found[index] for index in range(len(found))):
+        if isinstance(field.data, int | bytes):
+            yield field.field_number, field.data
+
+
+def _contents(fields: Iterable[tuple[int, int | bytes]]) -> Iterator[bytes]:
+    return (value for _, value in fields if isinstance(value, bytes))
+
+
+def _written(number: int, value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | _LENGTH) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    found = bytearray()
+    while value >= _CONTINUED:
+        found.append(value % _CONTINUED | _CONTINUED)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
