@@ -84,7 +84,9 @@ class Reporting:
         program = self.house.programs.pop(f"agents-{number}")
         torn = self.die.random() < 0.5
         program.process.send_signal(signal.SIGUSR1 if torn else signal.SIGKILL)
-        assert program.process.wait(30) == -signal.SIGKILL, program.log.read_text(encoding="utf-8")
+        # One that has only just begun dies of the first signal itself.
+        died = {-signal.SIGKILL, -signal.SIGUSR1}
+        assert program.process.wait(30) in died, program.log.read_text(encoding="utf-8")
         self.happened["agents killed in the middle of an event" if torn else "agents killed"] += 1
         self.start(number)
 
@@ -115,7 +117,11 @@ def reporting(tmp_path: Path, database_url: str) -> Iterator[Reporting]:
     with installation(folder, **settings) as house:
         made = Reporting(house, random.Random(SEED))  # noqa: S311 - a die, no secret
         made.enrol()
-        yield made
+        try:
+            yield made
+        finally:
+            for name in [name for name in house.programs if name.startswith("agents")]:
+                house.programs.pop(name).kill()
 
 
 async def places(database: Database) -> list[tuple[str, str, int, str]]:
