@@ -11,6 +11,7 @@ from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
 from services.reporting.model.rollups import DAY, start_of
 from services.reporting.store import tables
+from services.reporting.store.dimensions import DIMENSIONS
 from services.reporting.store.rollups import ROLLUPS, Rollup
 from tests.fakes.reporting import decided, unmanaged
 
@@ -42,10 +43,24 @@ async def kept(database: Database, rollup: Rollup) -> Counter[tuple[Any, ...]]:
 
 async def recounted(database: Database, rollup: Rollup) -> Counter[tuple[Any, ...]]:
     """Count the events one by one."""
-    words = [tables.ATTEMPT.c[name] for dimension in rollup.dimensions for name in dimension.columns]
+    words = [name for dimension in rollup.dimensions for name in dimension.columns]
+    return Counter(
+        (span, start_of(row["occurred"] // DAY, span), *(row[word] for word in words))
+        for row in await stored(database)
+        for span in rollup.spans
+        if not (rollup.unmanaged_only and row["managed"])
+    )
+
+
+async def stored(database: Database) -> list[dict[str, Any]]:
+    """Return the attempts with everything that they are counted by."""
+    source: sa.FromClause = tables.ATTEMPT
+    for dimension in DIMENSIONS:
+        source = source.join(dimension.table, dimension.table.c[dimension.key] == tables.ATTEMPT.c[dimension.key])
+    words = [dimension.table.c[name] for dimension in DIMENSIONS for name in dimension.columns]
+    asked = sa.select(tables.ATTEMPT.c.event_id, tables.ATTEMPT.c.occurred, *words).select_from(source)
     async with database.read() as tx:
-        found = [tuple(row) for row in await tx.execute(sa.select(tables.ATTEMPT.c.occurred, *words))]
-    return Counter((span, start_of(occurred // DAY, span), *word) for occurred, *word in found for span in rollup.spans)
+        return [dict(row) for row in (await tx.execute(asked)).mappings()]
 
 
 async def check(database: Database) -> None:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,11 +15,11 @@ from services._chassis.paging import PageRequest
 from services.reporting import usecases
 from services.reporting.model.events import Batch
 from services.reporting.model.reports import ElevationFilter, Question
-from services.reporting.store import tables
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, forget
+from tests.builders.counts import stored as every_attempt
 from tests.fakes.reporting import batch, decided, enrolled
 
 ONE_DAY = timedelta(days=1)
@@ -66,7 +65,7 @@ QUESTIONS = st.builds(
 )
 
 
-def wanted(row: sa.RowMapping, asked: Question) -> bool:
+def wanted(row: dict[str, Any], asked: Question) -> bool:
     """Tell whether an attempt is one that the question is about, in plain words."""
     narrow = asked.filter
     occurred = MIDNIGHT + (row["occurred"] - int(MIDNIGHT.timestamp()) * 1_000_000) * timedelta(microseconds=1)
@@ -97,8 +96,7 @@ async def test_every_report_says_what_a_naive_count_says_whatever_it_is_answered
 ) -> None:
     await SqlDeviceRecords(database).remember([enrolled("d1", "emea"), enrolled("d2", "apac"), enrolled("d3")])
     await sinks[0].store([batch([attempt(n, one)], device=one[3], first=n) for n, one in enumerate(drawn, 1)])
-    async with database.read() as tx:
-        stored = [row for row in (await tx.execute(sa.select(tables.ATTEMPT))).mappings() if wanted(row, asked)]
+    stored = [row for row in await every_attempt(database) if wanted(row, asked)]
     reports, whole = SqlReports(database), PageRequest(1000)
     users = (await reports.users(asked, whole)).items
     assert {(one.user, one.managed, one.unmanaged) for one in users} == {
@@ -124,7 +122,15 @@ async def test_every_report_says_what_a_naive_count_says_whatever_it_is_answered
     await forget(database)
 
 
-@pytest.mark.parametrize("narrow", [{}, {"policies": ("tools",)}], ids=["from counts", "from events"])
+@pytest.mark.parametrize(
+    "narrow",
+    [
+        {},
+        {"occurred_from": MIDNIGHT - timedelta(hours=1), "occurred_before": MIDNIGHT + timedelta(hours=1)},
+        {"occurred_from": MIDNIGHT - timedelta(hours=1), "occurred_before": MIDNIGHT + 1.5 * ONE_DAY},
+    ],
+    ids=["from counts", "from events", "from both"],
+)
 async def test_a_walk_tells_the_counts_of_its_beginning(
     database: Database, sinks: list[DurableSink], narrow: dict[str, Any]
 ) -> None:

@@ -1,31 +1,26 @@
 """What is counted while events come in is what a count of the events gives: after whatever was sent, on both databases."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services._chassis.db import Database
 from services._chassis.errors import UnavailableError
-from services._chassis.migrate import differences, upgrade
+from services._chassis.migrate import upgrade
 from services._chassis.paging import PageRequest
-from services.reporting.migrations.versions import m0004_counts as migration
 from services.reporting.model.events import Batch
 from services.reporting.model.reports import ElevationFilter, Question
-from services.reporting.store import tables
 from services.reporting.store.drivers import LostError, SqliteDriver
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.rollups import ROLLUPS
 from services.reporting.store.sink import DurableSink
-from tests.builders.counts import ATTEMPTS, KINDS, MIDNIGHT, attempt, check, forget, kept
+from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, check, forget, kept
 from tests.fakes.reporting import batch, completed, decided
 
 
@@ -123,36 +118,6 @@ async def test_what_a_transaction_that_failed_came_to_know_is_forgotten(tmp_path
         await sink.store([batch([decided(1, user="alice")])])
     await sink.store([batch([decided(2, user="bob"), decided(3, user="alice")])])
     await check(database)
-    assert (await kept(database, ROLLUPS[2])).total() == 2 * len(ROLLUPS[2].spans)
+    assert (await kept(database, ROLLUPS[3])).total() == 2 * len(ROLLUPS[3].spans)
     await sink.close()
     await database.close()
-
-
-async def run(database: Database, step: Callable[[], None]) -> None:
-    def work(connection: sa.Connection) -> None:
-        with Operations.context(MigrationContext.configure(connection)):
-            step()
-
-    async with database.transaction() as tx:
-        await tx.connection.run_sync(work)
-
-
-async def test_what_was_stored_before_there_were_counts_is_counted_by_the_migration(
-    database: Database, sinks: list[DurableSink]
-) -> None:
-    drawn = [
-        (user, letter, kind, "d1", hours)
-        for user in "ab"
-        for letter in "xy"
-        for kind in KINDS
-        for hours in (0, 30, 2000)
-    ]
-    await sinks[0].store([batch([attempt(n, one) for n, one in enumerate(drawn, 1)])])
-    await run(database, migration.downgrade)
-    await run(database, migration.upgrade)
-    assert await differences(database, tables.METADATA) == []
-    await check(database)
-    later = DurableSink.on(database.url)
-    await later.store([batch([attempt(500, drawn[0]), attempt(501, ("new", *drawn[0][1:]))], first=500)])
-    await later.close()
-    await check(database)

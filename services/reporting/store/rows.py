@@ -1,8 +1,11 @@
 """The rows of a group of batches, and the statements that the sink runs: in one place for both databases."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
+from operator import attrgetter
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -15,6 +18,7 @@ from services.reporting.model.events import (
     Gap,
 )
 from services.reporting.store import tables
+from services.reporting.store.dimensions import DECISION, DEVICE, FILE, RULE, USER, Dimension, picker
 
 Row = tuple[object, ...]
 LONGEST_JOURNAL_SHOWN = 128
@@ -30,6 +34,8 @@ class Target:
     """What becomes of a row that is there already."""
     numbers: bool = False
     """Whether all columns hold whole numbers."""
+    owned: str = ""
+    """What tells, beside an event's id, the device of an event; empty where that is a column of the table."""
 
     def insert(self, placeholder: str) -> str:
         """Return the statement that inserts one row."""
@@ -49,15 +55,22 @@ def _target(table: sa.Table, *columns: str) -> Target:
 
 
 _ARRIVAL = ("device_id", "device_name", "received")
-ATTEMPTS = _target(tables.ATTEMPT, "journal_key", *AttemptRecord._fields, *_ARRIVAL, "stored")
-COMPLETIONS = _target(tables.COMPLETION, "journal_key", *CompletionRecord._fields, *_ARRIVAL)
-DIAGNOSTICS = _target(tables.DIAGNOSTIC, "journal_key", *DiagnosticRecord._fields, *_ARRIVAL)
+_TOLD = ("event_id", "attempt_id", "occurred")
+_RECORDED = (USER, FILE, DECISION, RULE)
+_KEYS = tuple(dimension.key for dimension in (DEVICE, *_RECORDED))
+ATTEMPTS = replace(
+    _target(tables.ATTEMPT, "journal_key", "seq", *_TOLD, "received", "stored", *_KEYS, "body"),
+    owned=f"JOIN {DEVICE.table.name} USING ({DEVICE.key})",
+)
+COMPLETIONS = _target(tables.COMPLETION, "journal_key", *CompletionRecord._fields, *_ARRIVAL, "stored")
+DIAGNOSTICS = _target(tables.DIAGNOSTIC, "journal_key", *DiagnosticRecord._fields, *_ARRIVAL, "stored")
 GAPS = _target(tables.GAP, "journal_key", "first_seq", "last_seq", "noticed")
 DEAD_LETTERS = _target(tables.DEAD_LETTER, "device_id", "journal_id", "seq", "digest", "received", "reason", "body")
 JOURNALS = _target(tables.JOURNAL, "device_id", "journal_id", "high_water")
 EVENT_TARGETS = (ATTEMPTS, COMPLETIONS, DIAGNOSTICS)
 
 JournalName = tuple[str, str]
+_MEMBER = {dimension: picker(dimension) for dimension in _RECORDED}
 
 
 @dataclass(slots=True)
@@ -74,22 +87,56 @@ def name_of(batch: Batch) -> JournalName:
     return batch.device_id, batch.journal_id.replace("\0", "?")[:LONGEST_JOURNAL_SHOWN]
 
 
-def rows_of(batches: Sequence[Batch], keys: Mapping[JournalName, int], stored: int) -> Rows:
+def has_events(batch: Batch) -> bool:
+    """Tell whether the batch brings anything but dead letters."""
+    return bool(batch.attempts or batch.completions or batch.diagnostics)
+
+
+class Keys(Protocol):
+    """Know the members of dimensions by number."""
+
+    def keys_of(self, dimension: Dimension, members: Sequence[Row]) -> list[int]:
+        """Return the numbers of the members; those that are new get one."""
+        ...
+
+
+def rows_of(batches: Sequence[Batch], keys: Mapping[JournalName, int], stored: int, known: Keys) -> Rows:
     """Return the rows of the batches, whose journals have these keys; `stored` is the number of their transaction."""
     rows = Rows()
     for position, batch in enumerate(batches):
-        head, tail = (keys.get(name_of(batch), 0),), (batch.device_id, batch.device_name, batch.received)
-        kinds = (
-            (ATTEMPTS, batch.attempts, (*tail, stored)),
-            (COMPLETIONS, batch.completions, tail),
-            (DIAGNOSTICS, batch.diagnostics, tail),
-        )
-        for target, records, end in kinds:
+        head, tail = (keys.get(name_of(batch), 0),), (batch.device_id, batch.device_name, batch.received, stored)
+        rows.origins[ATTEMPTS] += [position] * len(batch.attempts)
+        for target, records in ((COMPLETIONS, batch.completions), (DIAGNOSTICS, batch.diagnostics)):
             if records:
-                rows.events[target] += [head + record + end for record in records]
+                rows.events[target] += [head + record + tail for record in records]
                 rows.origins[target] += [position] * len(records)
         rows.dead_letters += [dead_letter_row(batch, letter) for letter in batch.dead_letters]
+    rows.events[ATTEMPTS] = _attempt_rows([batch for batch in batches if batch.attempts], keys, stored, known)
     return rows
+
+
+def _attempt_rows(batches: Sequence[Batch], keys: Mapping[JournalName, int], stored: int, known: Keys) -> list[Row]:
+    # By columns, over all batches at once: under many streams a batch has a few events.
+    records = [record for batch in batches for record in batch.attempts]
+    devices = known.keys_of(DEVICE, [(batch.device_id, batch.device_name) for batch in batches])
+
+    def each(values: Iterable[object]) -> Iterator[object]:
+        return chain.from_iterable(
+            repeat(value, len(batch.attempts)) for value, batch in zip(values, batches, strict=True)
+        )
+
+    return list(
+        zip(
+            each(keys[name_of(batch)] for batch in batches),
+            *(map(attrgetter(name), records) for name in ("seq", *_TOLD)),
+            each(batch.received for batch in batches),
+            repeat(stored, len(records)),
+            each(devices),
+            *(known.keys_of(dimension, list(map(_MEMBER[dimension], records))) for dimension in _RECORDED),
+            map(attrgetter("body"), records),
+            strict=True,
+        )
+    )
 
 
 def dead_letter_row(batch: Batch, letter: DeadLetter) -> Row:

@@ -11,13 +11,14 @@
   number was read again, under a lock, and whoever cannot raise it begins again with what the other has stored.
 - A value that the database refuses must not hold up other devices for ever: the group is stored batch by batch, the
   batch entry by entry, and the entry that is refused alone becomes a dead letter.
-- A transaction with attempts takes the service's next revision before anything else and keeps it locked until its commit:
-  its attempts are numbered in the order of the commits, and replicas write one after another, so that none waits in a circle.
+- A transaction with events takes the service's next revision before anything else and keeps it locked until its commit:
+  its events are numbered in the order of the commits, and replicas write one after another, so that none waits in a circle.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 
 from sqlalchemy.engine import URL
 
@@ -25,7 +26,8 @@ from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services.reporting.model.events import Batch, DeadLetter, Gap, Rejection, gaps, still_missing
 from services.reporting.store.drivers import Driver, LostError, PostgresDriver, RefusedError, SqliteDriver
-from services.reporting.store.rollups import Counts
+from services.reporting.store.known import Known
+from services.reporting.store.rollups import COUNTED, Counts
 from services.reporting.store.rows import (
     ATTEMPTS,
     DEAD_LETTERS,
@@ -33,10 +35,12 @@ from services.reporting.store.rows import (
     GAPS,
     JOURNALS,
     JournalName,
+    Row,
     Rows,
     Target,
     dead_letter_row,
     gap_row,
+    has_events,
     name_of,
     only_record,
     rows_of,
@@ -54,6 +58,7 @@ _SELECT_GAPS = (
     "SELECT first_seq, last_seq FROM reporting_gap WHERE journal_key = ? AND first_seq <= ? AND last_seq >= ?"
 )
 _NEXT_REVISION = "UPDATE reporting_revision SET value = value + 1 WHERE id = 1 RETURNING value"
+_COUNTED: Callable[[Row], Row] = itemgetter(*map(ATTEMPTS.columns.index, COUNTED))
 _DELETE_GAP = "DELETE FROM reporting_gap WHERE journal_key = ? AND first_seq = ?"
 
 log = get_logger("reporting.sink")
@@ -72,7 +77,8 @@ class DurableSink:
         self._stored = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reporting-sink")
         self._journals: dict[JournalName, tuple[int, int]] = {}
-        self._counts = Counts(driver)
+        self._known = Known(driver)
+        self._counts = Counts(driver, self._known)
 
     @classmethod
     def on(cls, url: URL, announce: Callable[[int], None] = lambda _stored: None) -> "DurableSink":
@@ -137,7 +143,7 @@ class DurableSink:
         committed = False
         try:
             self._driver.begin()
-            stored = self._next_revision() if any(batch.attempts for batch in batches) else self._stored
+            stored = self._next_revision() if any(map(has_events, batches)) else self._stored
             rejections = self._write(batches, stored)
             self._driver.commit()
             committed = True
@@ -146,26 +152,29 @@ class DurableSink:
             if not committed:
                 self._driver.rollback()
                 self._journals.clear()
-                self._counts.forget()
+                self._known.forget()
         return rejections
 
     def _next_revision(self) -> int:
-        return _number(self._driver.fetch(_NEXT_REVISION, ())[0][0])
+        revision = _number(self._driver.fetch(_NEXT_REVISION, ())[0][0])
+        self._known.look()
+        return revision
 
     def _write(self, batches: Sequence[Batch], stored: int) -> list[tuple[Rejection, ...]]:
         # In the order of arrival: new journals are numbered by it, and attempts are read along by that number.
         named = dict.fromkeys(name_of(batch) for batch in batches if batch.seqs())
         keys = {name: self._journal(name)[0] for name in named}
         batches = self._without_purged(batches)
-        rows = rows_of(batches, keys, stored)
+        rows = rows_of(batches, keys, stored, self._known)
         rejections = [[Rejection(letter.seq, letter.reason) for letter in batch.dead_letters] for batch in batches]
         for target in EVENT_TARGETS:
             events = rows.events[target]
             inserted = self._driver.insert(target, events) if events else 0
             if target is ATTEMPTS and inserted:
-                self._counts.count(events if inserted == len(events) else self._counts.stored_in(stored))
+                new = list(map(_COUNTED, events)) if inserted == len(events) else self._counts.stored_in(stored)
+                self._counts.count(new)
             if inserted < len(events):
-                for position, letter in self._displaced(target, rows):
+                for position, letter in self._displaced(target, rows, batches):
                     rows.dead_letters.append(dead_letter_row(batches[position], letter))
                     rejections[position].append(Rejection(letter.seq, letter.reason))
         if rows.dead_letters:
@@ -196,13 +205,13 @@ class DurableSink:
         ]
         return without(batch, lambda seq: seq <= purged_through and not any(gap[0] <= seq <= gap[1] for gap in missing))
 
-    def _displaced(self, target: Target, rows: Rows) -> Iterator[tuple[int, DeadLetter]]:
+    def _displaced(self, target: Target, rows: Rows, batches: Sequence[Batch]) -> Iterator[tuple[int, DeadLetter]]:
         """Yield the events that are not there although they were inserted, each with the position of its batch."""
         events = rows.events[target]
         owners = dict(self._owners(target, [row[2] for row in events]))
         for position, row in zip(rows.origins[target], events, strict=True):
             owner = owners.get(row[2])
-            if owner == target.value(row, "device_id"):
+            if owner == batches[position].device_id:
                 continue
             taken = "id" if owner is not None else "place in the journal"
             yield (
@@ -214,7 +223,7 @@ class DurableSink:
         for start in range(0, len(event_ids), MOST_PARAMETERS):
             asked = tuple(event_ids[start : start + MOST_PARAMETERS])
             marks = ", ".join("?" * len(asked))
-            query = f"SELECT event_id, device_id FROM {target.name} WHERE event_id IN ({marks})"  # noqa: S608 - our own names
+            query = f"SELECT event_id, device_id FROM {target.name} {target.owned} WHERE event_id IN ({marks})"  # noqa: S608 - our own names
             yield from ((row[0], row[1]) for row in self._driver.fetch(query, asked))
 
     def _advance(self, batches: Sequence[Batch]) -> None:

@@ -3,13 +3,14 @@
 - One table a kind of event, so that no column is empty by design. Each knows an event twice: by its id and by its place;
   both are unique within the kind, so that no report counts an attempt twice.
 - A place is (journal_key, seq): journals get a small number of their own, which keeps the widest index narrow.
-- `reporting_attempt` repeats in columns what reports filter and count by; `body` is the event as its device sent it.
-- Names of devices are copied into the events: they are what the device was called at the time. Scope tags are not: they
+- What attempts are found and counted by (devices, users, files, decisions, rules) is known once, under a small number; attempts
+  and counts hold these numbers. `digest` is what it is found by, since a file's facts are too long for an index. What
+  nothing refers to any more is purged: `names_epoch` says how often that was, so that nobody goes on with a number that is gone.
+- `body` is the event as its device sent it. A device is known with the name that it had at the time. Scope tags are not: they
   are looked up by device id, in the tables that outlive the directory's entry.
-- Counts (rollups) stand beside the events and are kept longer. What is counted by is known once, under a small number; `digest`
-  is what it is found by, since a file's facts are too long for an index.
+- Counts (rollups) stand beside the events and are kept longer.
 - The places of a journal up to `purged_through` that are no gap were here, and were purged or are here still.
-- `stored` numbers the transactions that stored attempts, in the order of their commits: it is the service's revision, whose
+- `stored` numbers the transactions that stored events, in the order of their commits: it is the service's revision, whose
   row stays locked until the commit. So whoever has read up to a number has read everything that will ever be there.
 """
 
@@ -37,6 +38,10 @@ def _numbers(*names: str) -> list[sa.Column[Any]]:
     return [_column(name, sa.BigInteger()) for name in names]
 
 
+def _keys(*names: str) -> list[sa.Column[Any]]:
+    return [_column(name, sa.Integer()) for name in names]
+
+
 REVISION = revision_table(METADATA, "reporting")
 AUDIT = audit_table(METADATA, "reporting")
 
@@ -56,15 +61,9 @@ ATTEMPT = sa.Table(
     sa.Column("journal_key", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
     *_texts("event_id", "attempt_id"),
-    *_numbers("occurred"),
-    *_texts("user_name", "trigger", "outcome", "source"),
-    _column("managed", sa.Boolean()),
-    *_texts("elevation_type", "policy", "rule", "result"),
-    *_texts("file_name", "internal_name", "version", "company_name", "sha256", "publisher"),
+    *_numbers("occurred", "received", "stored"),
+    *_keys("device_key", "user_key", "file_key", "decision_key", "rule_key"),
     _column("body", sa.LargeBinary()),
-    *_texts("device_id", "device_name"),
-    *_numbers("received"),
-    sa.Column("stored", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("event_id", name="reporting_attempt_event"),
     sa.Index("reporting_attempt_joined", "attempt_id"),
     sa.Index("reporting_attempt_newest", "occurred", "event_id"),
@@ -82,9 +81,11 @@ COMPLETION = sa.Table(
     _column("body", sa.LargeBinary()),
     *_texts("device_id", "device_name"),
     *_numbers("received"),
+    sa.Column("stored", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("event_id", name="reporting_completion_event"),
     sa.Index("reporting_completion_joined", "attempt_id"),
     sa.Index("reporting_completion_oldest", "occurred"),
+    sa.Index("reporting_completion_stored", "stored"),
 )
 
 DIAGNOSTIC = sa.Table(
@@ -99,8 +100,12 @@ DIAGNOSTIC = sa.Table(
     _column("body", sa.LargeBinary()),
     *_texts("device_id", "device_name"),
     *_numbers("received"),
+    sa.Column("stored", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("event_id", name="reporting_diagnostic_event"),
     sa.Index("reporting_diagnostic_oldest", "occurred"),
+    sa.Index("reporting_diagnostic_stored", "stored"),
+    sa.Index("reporting_diagnostic_newest", "received", "event_id"),
+    sa.Index("reporting_diagnostic_code", "code", "received", "event_id"),
 )
 
 GAP = sa.Table(
@@ -109,6 +114,7 @@ GAP = sa.Table(
     sa.Column("journal_key", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("first_seq", sa.BigInteger, primary_key=True, autoincrement=False),
     *_numbers("last_seq", "noticed"),
+    sa.Index("reporting_gap_newest", "noticed", "journal_key", "first_seq"),
 )
 
 DEAD_LETTER = sa.Table(
@@ -122,6 +128,7 @@ DEAD_LETTER = sa.Table(
     *_texts("reason"),
     _column("body", sa.LargeBinary()),
     sa.UniqueConstraint("device_id", "journal_id", "seq", "digest", name="reporting_dead_letter_once"),
+    sa.Index("reporting_dead_letter_newest", "received", "id"),
 )
 
 DEVICE_TAG = sa.Table(
@@ -137,6 +144,7 @@ CONSUMER = sa.Table(
     sa.Column("principal", Text, primary_key=True),
     sa.Column("name", Text, primary_key=True),
     *_numbers("position", "journal_key", "seq"),
+    sa.Column("generation", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 
@@ -167,17 +175,28 @@ def _counts(name: str, *keys: str) -> sa.Table:
 KNOWN_DEVICE = _known("device", *_texts("device_id", "device_name"))
 KNOWN_USER = _known("user", *_texts("user_name"))
 KNOWN_FILE = _known("file", *_texts("file_name", "internal_name", "version", "company_name", "sha256", "publisher"))
-KNOWN_DECISION = _known("decision", *_texts("elevation_type", "result", "source"), _column("managed", sa.Boolean()))
+KNOWN_DECISION = _known(
+    "decision",
+    *_texts("elevation_type", "result", "source"),
+    _column("managed", sa.Boolean()),
+    sa.Column("administrator", sa.Boolean(), nullable=False, server_default=sa.false()),
+)
+KNOWN_RULE = _known("rule", *_texts("policy", "rule"))
 
-COUNT = _counts("reporting_count", "device_key", "user_key", "file_key", "decision_key")
+COUNT = _counts("reporting_count", "user_key", "file_key", "decision_key", "rule_key", "device_key")
 COUNT_BY_FILE = _counts("reporting_count_by_file", "file_key", "decision_key")
 COUNT_BY_USER = _counts("reporting_count_by_user", "user_key", "decision_key")
+COUNT_BY_RULE = _counts("reporting_count_by_rule", "rule_key", "decision_key")
 COUNT_BY_DECISION = _counts("reporting_count_by_decision", "decision_key")
+COUNT_BY_DEVICE = _counts("reporting_count_by_device", "device_key", "decision_key")
+COUNT_UNMANAGED = _counts("reporting_count_unmanaged", "user_key", "file_key", "device_key")
+"""Of unmanaged attempts alone."""
 
 HORIZON = sa.Table(
     "reporting_horizon",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     *_numbers("counts_before"),
+    sa.Column("names_epoch", sa.BigInteger, nullable=False, server_default="0"),
 )
-"""One row: the day up to which counts are gone, or about to go."""
+"""One row: the day up to which counts are gone, or about to go; and how often numbers of what attempts are counted by went."""

@@ -1,0 +1,69 @@
+"""Give out the numbers under which devices, users, files, decisions and rules are known, inside the sink's transaction.
+
+- The numbers are cached, and forgotten with a transaction that fails.
+- INVARIANT: a number that retention took away is never used again by whoever has it cached: retention counts its doings
+  under the lock that the sink's transaction takes, and the cache is forgotten when that count has moved.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from services.reporting.store.dimensions import DIMENSIONS, Dimension
+from services.reporting.store.drivers import Driver
+from services.reporting.store.rows import Row, Target
+
+MOST_MEMBERS_KNOWN = 100_000
+MOST_PARAMETERS = 500
+_SELECT_EPOCH = "SELECT names_epoch FROM reporting_horizon WHERE id = 1"
+_TARGETS = {dimension: Target(dimension.table.name, ("digest", *dimension.columns)) for dimension in DIMENSIONS}
+
+
+class Known:
+    """Know members by number, on the connection of the sink."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._keys: Mapping[Dimension, dict[Row, int]] = {dimension: {} for dimension in DIMENSIONS}
+        self._epoch: object = None
+
+    def look(self) -> None:
+        """Forget everything if numbers were taken away since the last look; call it under the revision's lock."""
+        epoch = self._driver.fetch(_SELECT_EPOCH, ())[0][0]
+        if epoch != self._epoch:
+            self.forget()
+            self._epoch = epoch
+
+    def forget(self) -> None:
+        """Forget all numbers, such as those that a transaction gave out which was not committed."""
+        for known in self._keys.values():
+            known.clear()
+
+    def cached(self, dimension: Dimension) -> Mapping[Row, int]:
+        """Return the members of a dimension that are known without a look at the database."""
+        return self._keys[dimension]
+
+    def keys_of(self, dimension: Dimension, members: Sequence[Row]) -> list[int]:
+        """Return the numbers of the members; those that are new get one."""
+        known = self._keys[dimension]
+        if len(known) > MOST_MEMBERS_KNOWN:
+            known.clear()
+        if unknown := {member for member in members if member not in known}:
+            self._learn(dimension, {digest_of(member): member for member in unknown})
+        return [known[member] for member in members]
+
+    def _learn(self, dimension: Dimension, members: Mapping[str, Row]) -> None:
+        target, known = _TARGETS[dimension], self._keys[dimension]
+        self._driver.insert(target, [(digest, *member) for digest, member in sorted(members.items())])
+        digests = sorted(members)
+        for start in range(0, len(digests), MOST_PARAMETERS):
+            asked = tuple(digests[start : start + MOST_PARAMETERS])
+            marks = ", ".join("?" * len(asked))
+            query = f"SELECT digest, {dimension.key} FROM {target.name} WHERE digest IN ({marks})"  # noqa: S608 - our own names
+            for digest, key in self._driver.fetch(query, asked):
+                known[members[str(digest)]] = int(str(key))
+
+
+def digest_of(member: Row) -> str:
+    """Return what a member is found by. Texts hold no NUL; whether a database says true or 1 is all the same."""
+    texts = (value if isinstance(value, str) else str(bool(value)) for value in member)
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
