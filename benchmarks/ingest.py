@@ -44,6 +44,7 @@ from services.reporting.codec.incoming import batch_from_proto
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Batch, Rejection, microseconds
 from services.reporting.open_streams import OpenStreams
+from services.reporting.store.dimensions import Dimension
 from services.reporting.store.rows import ATTEMPTS, Row, name_of, rows_of
 from services.reporting.store.sink import DurableSink
 from services.reporting.workers import GroupCommitWriter
@@ -136,15 +137,27 @@ def journals(load: Load) -> list[Journal]:
     return made
 
 
+class Numbers:
+    """Number what attempts are counted by as it comes."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Dimension, Row], int] = {}
+
+    def keys_of(self, dimension: Dimension, members: Sequence[Row]) -> list[int]:
+        """Return the numbers of the members."""
+        return [self._known.setdefault((dimension, member), len(self._known) + 1) for member in members]
+
+
 def rows_in(sent: Sequence[Journal]) -> list[Row]:
     """Return the rows that the journals become, one journal after the other."""
     rows: list[Row] = []
+    known = Numbers()
     for key, journal in enumerate(sent, 1):
         for body in journal:
             told = agent_pb2.StreamEventsRequest.FromString(body).batch
             received = microseconds(SystemClock().now())
             batch = batch_from_proto(told, device_id=f"device-{key}", device_name="name", received=received)
-            rows += rows_of([batch], {name_of(batch): key}, 1).events[ATTEMPTS]
+            rows += rows_of([batch], {name_of(batch): key}, 1, known).events[ATTEMPTS]
     return rows
 
 
