@@ -8,8 +8,8 @@ from elevation.lint.catalogue import CATALOGUE
 from elevation.model import LintIgnore, Problem
 from elevation.rule_checks import LINT_CHECK
 
-_OF_OBJECTS: Final = frozenset({"L6", "L18", "L24", "L26", "L27", "L31", "D22", "D23"})
-_OF_BOTH: Final = frozenset({"L6"})  # a certificate stands in a rule, or is an object
+_OF_OBJECTS: Final = frozenset({"L6", "L18", "L24", "L26", "L27", "L28", "L31", "D22", "D23"})
+_OF_BOTH: Final = frozenset({"L6", "L28"})  # a certificate stands in a rule, or is an object; so is what usage tells of
 _IGNORABLE: Final = tuple(check.id for check in CATALOGUE.values() if check.ignorable)
 
 IN_RULES: Final = tuple(check for check in _IGNORABLE if check not in _OF_OBJECTS or check in _OF_BOTH)

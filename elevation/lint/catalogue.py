@@ -241,6 +241,13 @@ _CHECKS: Final = (
         remedy="Make the values equal, or keep the assignments apart by excludes.",
     ),
     Check(
+        "L28",
+        "a rule that nobody uses, or a file that is approved again and again",
+        (_INFO,),
+        why="A rule that decides nothing allows what nobody needs, and hides the rules that count.",
+        remedy="Remove the rule; if it is kept for a rare case or as a barrier, ignore this check and say so.",
+    ),
+    Check(
         "L29",
         "users and devices mixed in one assignment",
         (_ERROR,),

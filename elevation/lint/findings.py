@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum
 
 from elevation.model import Group, ReusableCertificate, RulesPolicy, SettingsPolicy
@@ -44,6 +45,29 @@ class Finding:
     """Why the author accepts it; empty: nobody does."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovedFile:
+    """A file that was elevated under approvals, and by how many users."""
+
+    sha256: str
+    file_name: str
+    approvals: int
+    users: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What rules were used for, as reports tell it."""
+
+    counted_from: datetime
+    """Since when everything that came in is counted."""
+    last_used: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
+    """The last day on which a rule decided, by the names of its policy and its own; none did that is not among them."""
+    more_rules: bool = False
+    """Whether others decided too: then nothing follows from absence."""
+    approved: tuple[ApprovedFile, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Estate:
     """Everything that can meet on a device: what lint looks at. Each policy, certificate and group was checked by itself."""
@@ -54,3 +78,7 @@ class Estate:
     groups: Mapping[str, Group] = field(default_factory=dict)
     groups_known: bool = False
     """Whether `groups` are all that there are: else nobody knows of one that is not among them."""
+    usage: Usage | None = None
+    """None: not known."""
+    written: Mapping[str, datetime] = field(default_factory=dict)
+    """When rules policies were written last, by name; one that is not among them is as good as new."""

@@ -10,6 +10,7 @@ from elevation.lint.ignores import mark_ignored
 from elevation.lint.objects import ObjectLint
 from elevation.lint.patience import GivenUp, never, waiting
 from elevation.lint.subjects import CERTIFICATE, rule_subject
+from elevation.lint.usage import lint_usage
 
 _NUMBER = re.compile(r"\d+")
 _DIGITS = 4
@@ -37,12 +38,13 @@ class Linter:
         says so: this linter is not good for anything then.
         """
         with waiting(given_up):
+            single = [*self._objects.lint(estate, now), *lint_usage(estate, now)]
             if about is None:
-                findings = [*self._objects.lint(estate, now), *self._meetings.lint(estate)]
+                findings = [*single, *self._meetings.lint(estate)]
             else:
                 wanted, naming = {(subject.kind, subject.name) for subject in about}, frozenset(_naming(estate, about))
                 between = self._meetings.lint(estate, [*about, *naming])
-                findings = [finding for finding in self._objects.lint(estate, now) if _has_part(finding, wanted)]
+                findings = [finding for finding in single if _has_part(finding, wanted)]
                 findings += [found for found in between if _has_part(found, wanted) or _is_about(found, naming)]
         return worst_first(mark_ignored(findings, estate))
 

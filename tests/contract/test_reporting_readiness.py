@@ -31,7 +31,7 @@ from tests.builders.readiness import Made, in_the_way, judged
 from tests.fakes.reporting import SHA256, batch, decided, enrolled, unmanaged
 
 DAY = timedelta(days=1)
-SOME_OF_ALL = {"occurred_from": MIDNIGHT - 100 * DAY, "occurred_before": MIDNIGHT + 100 * DAY}
+SOME_OF_ALL: dict[str, Any] = {"occurred_from": MIDNIGHT - 100 * DAY, "occurred_before": MIDNIGHT + 100 * DAY}
 WINDOWS: Sequence[dict[str, Any]] = (
     {},
     SOME_OF_ALL,
