@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from epm.reporting.v1 import export_pb2_grpc, insights_pb2_grpc, reports_pb2_grpc
+from epm.reporting.v1 import export_pb2_grpc, insights_pb2_grpc, intake_pb2_grpc, reports_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.access_client import report_worker, watch_worker
 from services._chassis.audit_log import AuditLog
@@ -17,16 +17,23 @@ from services._chassis.server import ServiceParts
 from services.reporting.admin_servicer import ReportingServicer
 from services.reporting.agent_servicer import EventStreamServicer, add_to_server
 from services.reporting.clients import CertificateSightings, DirectoryWatch
+from services.reporting.codec.intake import again
+from services.reporting.consumers import ConsumerDesk
 from services.reporting.export_servicer import ExportServicer
 from services.reporting.exporting import Exports
 from services.reporting.insights_servicer import InsightsServicer
+from services.reporting.intake import Retries
+from services.reporting.intake_servicer import IntakeServicer
 from services.reporting.model.devices import Device
+from services.reporting.model.events import Batch
+from services.reporting.model.intake import LetterBody
 from services.reporting.open_streams import OpenStreams
 from services.reporting.reportexport.serving import ReportExports
 from services.reporting.reportexport.walks import walks_of
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.insights import SqlInsights
+from services.reporting.store.intake import SqlIntake
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.retention import Keep, SqlRetention
@@ -58,6 +65,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     watches = Watches(SqlStored(database), database.changes, monotonic=clock.monotonic)
     reports = ReportingServicer(SqlReports(database), watches, access)
     exports = Exports(watches, SqlConsumers(database))
+    consumers = ConsumerDesk(SqlConsumers(database), SqlStored(database), exports.open.end, clock.now)
     files = ReportExports(walks_of(SqlReports(database), SqlSnapshots(database)))
     insights = InsightsServicer(SqlInsights(database), SqlReadiness(database), clock.now)
     keep = Keep(events=settings.event_retention, counts=settings.rollup_retention)
@@ -83,8 +91,11 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         audit=audit,
         public=[
             partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports),
-            partial(export_pb2_grpc.add_ExportServiceServicer_to_server, ExportServicer(exports, files, access)),
+            partial(
+                export_pb2_grpc.add_ExportServiceServicer_to_server, ExportServicer(exports, files, consumers, access)
+            ),
             partial(insights_pb2_grpc.add_InsightsServiceServicer_to_server, insights),
+            partial(intake_pb2_grpc.add_IntakeServiceServicer_to_server, _intake(database, writer, directory, clock)),
         ],
         mesh=[partial(add_to_server, events)],
         workers=[
@@ -97,6 +108,20 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         on_drain=[streams.drain, watches.close, files.close],
         close=close,
     )
+
+
+def _intake(database: Database, writer: GroupCommitWriter, directory: DirectoryWatch, clock: Clock) -> IntakeServicer:
+    """Return what shows dead letters and gaps; what it tries again goes the way of all events."""
+
+    def name(device_id: str) -> str:
+        known = directory.directory.devices.get(device_id)
+        return "" if known is None else known.name
+
+    def read(found: LetterBody, received: int) -> tuple[Batch, str]:
+        return again(found, name(found.letter.device_id) or found.letter.device_id, received)
+
+    store = SqlIntake(database)
+    return IntakeServicer(store, Retries(store, writer.store, read, clock.now), name)
 
 
 async def _admitted(

@@ -11,9 +11,12 @@ from epm.reporting.v1 import export_pb2, export_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_caller, current_permit
 from services._chassis.errors import InvalidError, Problem
-from services.reporting.codec import answers
+from services.reporting.codec.exported import consumer_to_proto, exported_to_proto, kinds_from_proto
+from services.reporting.codec.intake import time_from_proto
 from services.reporting.codec.questions import question_from_proto
+from services.reporting.consumers import ConsumerDesk
 from services.reporting.exporting import Exports, Hello
+from services.reporting.model.live import ConsumerState
 from services.reporting.reportexport.contract import order_from_proto, portion_to_proto
 from services.reporting.reportexport.serving import ReportExports
 
@@ -28,25 +31,60 @@ class ExportServicer(export_pb2_grpc.ExportServiceServicer):
     """Answer `epm.reporting.v1.ExportService`."""
 
     def __init__(
-        self, exports: Exports, files: ReportExports, access: AccessControl, *, patience: float = PATIENCE
+        self,
+        exports: Exports,
+        files: ReportExports,
+        consumers: ConsumerDesk,
+        access: AccessControl,
+        *,
+        patience: float = PATIENCE,
     ) -> None:
         self._exports = exports
         self._files = files
+        self._consumers = consumers
         self._access = access
         self._patience = patience
 
     async def ExportEvents(self, request_iterator: Requests, context: Context) -> None:  # type: ignore[override]
-        """Hand attempts over to one consumer, as long as the caller has the right."""
+        """Hand events over to one consumer, as long as the caller has the right."""
         caller, right = current_caller(), current_permit().right
         said = await self._hello(request_iterator)
         asked = question_from_proto(said.filter, current_permit().visible_tags())
         check = partial(self._access.check, caller.principal, right, caller.groups)
         await self._exports.serve(
-            Hello(caller.principal, said.consumer, asked),
+            Hello(caller.principal, said.consumer, asked, *kinds_from_proto(said.kinds)),
             _acks(request_iterator),
-            lambda passage: context.write(answers.exported_to_proto(passage)),
+            lambda passage: context.write(exported_to_proto(passage)),
             lambda: check().visible_tags(),
         )
+
+    async def ListConsumers(
+        self, request: export_pb2.ListConsumersRequest, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> export_pb2.ListConsumersResponse:
+        """List the caller's consumers by name."""
+        principal = current_caller().principal
+        page = await self._consumers.listed(principal, page_size=request.page_size, page_token=request.page_token)
+        consumers = [self._consumer(principal, state) for state in page.items]
+        return export_pb2.ListConsumersResponse(consumers=consumers, next_page_token=page.next_token)
+
+    async def RewindConsumer(
+        self, request: export_pb2.RewindConsumerRequest, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> export_pb2.RewindConsumerResponse:
+        """Set one of the caller's consumers to a time."""
+        principal = current_caller().principal
+        stamp = request.received_from if request.HasField("received_from") else None
+        state = await self._consumers.rewind(principal, request.name, None if stamp is None else time_from_proto(stamp))
+        return export_pb2.RewindConsumerResponse(consumer=self._consumer(principal, state))
+
+    async def DeleteConsumer(
+        self, request: export_pb2.DeleteConsumerRequest, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> export_pb2.DeleteConsumerResponse:
+        """Forget one of the caller's consumers."""
+        await self._consumers.delete(current_caller().principal, request.name)
+        return export_pb2.DeleteConsumerResponse()
+
+    def _consumer(self, principal: str, state: ConsumerState) -> export_pb2.Consumer:
+        return consumer_to_proto(state, connected=(principal, state.name) in self._exports.open)
 
     async def ExportReport(self, request: export_pb2.ExportReportRequest, context: Any) -> None:  # type: ignore[override]
         """Write a report as a file, as long as the caller has the right."""

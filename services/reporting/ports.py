@@ -9,7 +9,8 @@ from services._chassis.paging import Page, PageRequest
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Batch, Rejection
 from services.reporting.model.insights import Fate, Period, Tiles, UserApplicationCount
-from services.reporting.model.live import ConsumerState, Cursor, Passage, Remembered
+from services.reporting.model.intake import IntakeQuestion, Letter, LetterBody, MissingPlaces, Retried, Verdict
+from services.reporting.model.live import ConsumerState, Cursor, Passage, Remembered, Statement
 from services.reporting.model.readiness import Obstacle, ReadinessPage, ReadinessQuestion
 from services.reporting.model.reports import (
     ApplicationCount,
@@ -102,12 +103,16 @@ class Stored(Protocol):
         """Return the cursor before the first event of the question's span of time; behind everything where none is."""
         ...
 
-    async def since(self, received: datetime) -> Cursor:
-        """Return the cursor before the first event that was stored at or after a time; behind everything where none is."""
-        ...
-
     async def passage(self, question: Question, cursor: Cursor, kinds: frozenset[str]) -> Passage:
         """Return the next events of these kinds behind the cursor, as many as one message takes."""
+        ...
+
+
+class Positions(Protocol):
+    """Know when events were stored."""
+
+    async def since(self, received: datetime) -> Cursor:
+        """Return the cursor before the first event that was stored at or after a time; behind everything where none is."""
         ...
 
 
@@ -143,6 +148,34 @@ class Consumers(Protocol):
 
     async def delete(self, principal: str, name: str, now: datetime) -> None:
         """Forget a consumer. Raises NotFoundError."""
+        ...
+
+
+class Intake(Protocol):
+    """Keep what could not be stored, and know what never came."""
+
+    async def dead_letters(self, asked: IntakeQuestion, page: PageRequest) -> Page[Letter]:
+        """Return dead letters, newest first."""
+        ...
+
+    async def dead_letter(self, letter_id: str, tags: frozenset[str] | None) -> LetterBody | None:
+        """Return a dead letter whole; None if there is none that may be seen."""
+        ...
+
+    async def letters(self, letter_ids: Sequence[str], tags: frozenset[str] | None) -> list[Letter]:
+        """Return those of the letters that are there and may be seen."""
+        ...
+
+    async def settle(self, verdicts: Sequence[Verdict], now: datetime) -> Retried:
+        """Delete letters whose events are there, note the reasons of the others, and record who tried them again."""
+        ...
+
+    async def gaps(self, asked: IntakeQuestion, page: PageRequest) -> Page[MissingPlaces]:
+        """Return gaps, newest notice first."""
+        ...
+
+    async def diagnostics(self, asked: IntakeQuestion, codes: Sequence[str], page: PageRequest) -> Page[Statement]:
+        """Return what agents said of their own health, newest first; of some codes, or all."""
         ...
 
 

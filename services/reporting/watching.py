@@ -1,4 +1,4 @@
-"""Read along while attempts are stored: every watcher at its own pace, from the database, without a queue.
+"""Read along while events are stored: every watcher at its own pace, from the database, without a queue.
 
 - A watcher holds a cursor and one message at most. One that does not take its message reads nothing meanwhile; what is
   stored waits in the database, where it is anyway. So no watcher slows the intake or fills the memory.
@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from services._chassis.errors import InvalidError, LimitError, Problem, UnavailableError
-from services.reporting.model.live import Cursor, Passage
+from services.reporting.model.live import ATTEMPTS_ALONE, Cursor, Passage
 from services.reporting.model.reports import Question
 from services.reporting.ports import Stored
 from services.reporting.usecases import problems_of
@@ -105,7 +105,13 @@ class Watches:
         self._closed = True
 
     async def watch(
-        self, question: Question, cursor: str, tags: Tags, *, beside: Sequence[Problem] = ()
+        self,
+        question: Question,
+        cursor: str,
+        tags: Tags,
+        *,
+        kinds: frozenset[str] = ATTEMPTS_ALONE,
+        beside: Sequence[Problem] = (),
     ) -> AsyncGenerator[Passage, None]:
         """Give where the watcher stands at once, then what is stored, and now and then how far it is.
 
@@ -113,15 +119,15 @@ class Watches:
         UnavailableError at the end of the time.
         """
         with self._entered():
-            reached = await self._start(question, cursor, beside)
+            reached = await self._start(question, cursor, kinds, beside)
             yield Passage((), reached, more=True)
             end = self._monotonic() + LONGEST
             told = self._monotonic()
             while self._monotonic() < end:
                 self._stay()
-                passage = await self._stored.passage(replace(question, tags=tags()), reached)
+                passage = await self._stored.passage(replace(question, tags=tags()), reached, kinds)
                 reached = passage.cursor
-                if passage.elevations or self._monotonic() - told >= HEARTBEAT:
+                if not passage.empty or self._monotonic() - told >= HEARTBEAT:
                     yield passage
                     told = self._monotonic()
                 if not passage.more:
@@ -150,7 +156,7 @@ class Watches:
         if self._closed:
             raise UnavailableError("the server is about to end; watch again", reason="DRAINING")
 
-    async def _start(self, question: Question, cursor: str, beside: Sequence[Problem]) -> Cursor:
+    async def _start(self, question: Question, cursor: str, kinds: frozenset[str], beside: Sequence[Problem]) -> Cursor:
         problems = [*beside, *problems_of(question)]
         given = Cursor.read(cursor) if cursor else None
         if cursor and given is None:
@@ -160,4 +166,4 @@ class Watches:
             problems.append(Problem("cursor", told))
         if problems:
             raise InvalidError(problems)
-        return given or await self._stored.before(question)
+        return given or await self._stored.before(question, kinds)

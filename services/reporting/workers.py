@@ -8,7 +8,7 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from services._chassis.errors import UnavailableError
 from services._chassis.promises import break_all, keep
@@ -91,6 +91,11 @@ class GroupCommitWriter:
         waiting = self.queue(batch)
         await self.admitted(waiting)
         return waiting.answer
+
+    async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
+        """Store batches and return once they are durable what was rejected of each. Raises UnavailableError."""
+        answers = [await self.submit(batch) for batch in batches]
+        return await asyncio.gather(*answers)
 
     def worker(self) -> Worker:
         """Return the worker that commits."""

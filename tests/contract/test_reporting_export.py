@@ -14,14 +14,16 @@ import pytest
 
 from epm.reporting.v1 import export_pb2, export_pb2_grpc, reports_pb2
 from services._chassis.changes import ChangeFeed
+from services._chassis.clock import SystemClock
 from services._chassis.db import Database
 from services._chassis.errors import UnavailableError
 from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
 from services.reporting.codec.questions import question_from_proto
+from services.reporting.consumers import ConsumerDesk
 from services.reporting.export_servicer import ExportServicer
 from services.reporting.exporting import MOST_UNDER_WAY, Exports, Hello
-from services.reporting.model.live import Cursor, Passage
+from services.reporting.model.live import Cursor, Passage, Remembered
 from services.reporting.reportexport.serving import ReportExports
 from services.reporting.reportexport.walks import walks_of
 from services.reporting.store.consumers import SqlConsumers
@@ -119,12 +121,13 @@ async def office(database_url: str, tmp_path: Path) -> AsyncIterator[Office]:
     database = await Database.connect(database_url, service="reporting")
     await upgrade(database)
     sink, access = DurableSink.on(database.url, database.changes.announce), FakeAccess()
-    stored = SqlStored(database, most_attempts=2)
+    stored = SqlStored(database, most_events=2)
     watches = Watches(stored, database.changes, monotonic=time.monotonic)
     consumers = SqlConsumers(database)
     exports = Exports(watches, consumers)
     files = ReportExports(walks_of(SqlReports(database), SqlSnapshots(database)))
-    servicer = ExportServicer(exports, files, access.control)
+    desk = ConsumerDesk(consumers, stored, exports.open.end, SystemClock().now)
+    servicer = ExportServicer(exports, files, desk, access.control)
     add = partial(export_pb2_grpc.add_ExportServiceServicer_to_server, servicer)
     parts = ServiceParts(name="reporting", access=access.control, public=[add])
     async with open_doors(tmp_path, parts) as doors, doors.public() as channel:
@@ -202,17 +205,20 @@ async def test_an_acknowledgement_is_written_though_the_consumer_then_breaks_off
         await consumer.acknowledge()
         await consumer.read(1)
         async with asyncio.timeout(20):
-            while await office.consumers.committed("user:siem", "siem") != acknowledged:
+            while (known := await office.consumers.known("user:siem", "siem")) is None or known.cursor != acknowledged:
                 pass
 
 
 async def test_what_is_remembered_never_goes_back(office: Office) -> None:
-    for cursor in (Cursor(3, 1, 5), Cursor(2, 9, 9), Cursor(3, 1, 4)):
-        await office.consumers.commit("user:a", "siem", cursor)
-        assert await office.consumers.committed("user:a", "siem") == Cursor(3, 1, 5)
-    await office.consumers.commit("user:a", "siem", Cursor(3, 2, 1))
-    assert await office.consumers.committed("user:a", "siem") == Cursor(3, 2, 1)
-    assert await office.consumers.committed("user:b", "siem") is None
+    consumers = office.consumers
+    generation = await consumers.begin("user:a", "siem", Cursor(3, 1, 5))
+    for cursor in (Cursor(2, 9, 9), Cursor(3, 1, 4)):
+        await consumers.commit("user:a", "siem", Remembered(cursor, generation))
+        assert await consumers.known("user:a", "siem") == Remembered(Cursor(3, 1, 5), generation)
+    assert await consumers.begin("user:a", "siem", Cursor(9)) == generation
+    await consumers.commit("user:a", "siem", Remembered(Cursor(3, 2, 1), generation))
+    assert await consumers.known("user:a", "siem") == Remembered(Cursor(3, 2, 1), generation)
+    assert await consumers.known("user:b", "siem") is None
 
 
 async def test_only_attempts_of_visible_devices_are_handed_over(office: Office) -> None:

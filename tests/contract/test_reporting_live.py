@@ -124,7 +124,7 @@ STEPS = st.lists(
 async def test_every_attempt_is_read_once_and_by_all_in_one_order(
     database: Database, steps: Sequence[tuple[Any, ...]], most: tuple[int, int]
 ) -> None:
-    stored = SqlStored(database, most_attempts=most[0], most_positions=most[1])
+    stored = SqlStored(database, most_events=most[0], most_positions=most[1])
     sinks = [DurableSink.on(database.url), DurableSink.on(database.url)]
     readers = [Reader(stored, EVERYTHING), Reader(stored, question(devices=("name-of-d1", "name-of-d3")))]
     sent: list[tuple[str, list[str]]] = []
@@ -166,7 +166,7 @@ async def test_what_another_replica_commits_late_is_not_passed_over(database: Da
 
 
 async def test_two_replicas_that_write_at_once_leave_nothing_out(database: Database) -> None:
-    stored, sinks = SqlStored(database, most_attempts=3), [DurableSink.on(database.url), DurableSink.on(database.url)]
+    stored, sinks = SqlStored(database, most_events=3), [DurableSink.on(database.url), DurableSink.on(database.url)]
 
     async def write(which: int) -> None:
         for number in range(15):
@@ -192,7 +192,7 @@ async def test_two_replicas_that_write_at_once_leave_nothing_out(database: Datab
 
 async def test_a_transaction_larger_than_a_passage_is_read_in_parts(database: Database, sink: DurableSink) -> None:
     await sink.store([batch([decided(number) for number in range(1, 12)]), batch([decided(20)], device="d2")])
-    reader = Reader(SqlStored(database, most_attempts=3), EVERYTHING)
+    reader = Reader(SqlStored(database, most_events=3), EVERYTHING)
     sizes = []
     while True:
         passage = await reader.step()

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from epm.elevation.v1 import event_pb2, rules_pb2
-from epm.reporting.v1 import export_pb2, reports_pb2
+from epm.reporting.v1 import reports_pb2
 from services._chassis.times import time_to_proto
 from services.reporting.codec.incoming import ELEVATION_TYPES, RESULTS, SOURCES
 from services.reporting.model.live import Passage
@@ -45,13 +45,6 @@ def elevation_to_proto(found: Elevation) -> reports_pb2.Elevation:
 def passage_to_proto(found: Passage) -> reports_pb2.WatchElevationsResponse:
     """Write attempts that were stored, and how far that is."""
     return reports_pb2.WatchElevationsResponse(
-        elevations=map(elevation_to_proto, found.elevations), cursor=str(found.cursor)
-    )
-
-
-def exported_to_proto(found: Passage) -> export_pb2.ExportEventsResponse:
-    """Write attempts that are handed over, and how far that is."""
-    return export_pb2.ExportEventsResponse(
         elevations=map(elevation_to_proto, found.elevations), cursor=str(found.cursor)
     )
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from services._chassis.errors import DeniedError, InvalidError, LimitError, UnavailableError
-from services.reporting.model.live import Cursor, Passage
+from services.reporting.model.live import ATTEMPTS_ALONE, Cursor, Passage
 from services.reporting.model.reports import Elevation, ElevationFilter, Question
 from services.reporting.watching import HEARTBEAT, LONGEST, Watches
 from tests.fakes.clock import NOW, FakeClock
@@ -41,13 +41,15 @@ class FakeStored:
         """Return the newest position."""
         return self.position
 
-    async def before(self, question: Question) -> Cursor:
+    async def before(self, question: Question, kinds: frozenset[str]) -> Cursor:
         """Begin now."""
+        assert kinds == ATTEMPTS_ALONE
         self.asked.append(question)
         return Cursor.behind(self.position)
 
-    async def passage(self, question: Question, cursor: Cursor) -> Passage:
+    async def passage(self, question: Question, cursor: Cursor, kinds: frozenset[str]) -> Passage:
         """Return the next attempt."""
+        assert kinds == ATTEMPTS_ALONE
         self.asked.append(question)
         if cursor.position >= self.position:
             return Passage((), cursor, more=False)
