@@ -26,6 +26,7 @@ from services.reporting.intake import Retries
 from services.reporting.intake_servicer import IntakeServicer
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Batch
+from services.reporting.model.groups import DirectoryMemberships
 from services.reporting.model.intake import LetterBody
 from services.reporting.open_streams import OpenStreams
 from services.reporting.reportexport.serving import ReportExports
@@ -63,7 +64,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory = DirectoryWatch(device, SqlDeviceRecords(database))
     directory.on_change.append(streams.follow)
     watches = Watches(SqlStored(database), database.changes, monotonic=clock.monotonic)
-    reports = ReportingServicer(SqlReports(database), watches, access)
+    groups = DirectoryMemberships(directory.directory)
+    reports = ReportingServicer(SqlReports(database), watches, access, groups)
     exports = Exports(watches, SqlConsumers(database))
     consumers = ConsumerDesk(SqlConsumers(database), SqlStored(database), exports.open.end, clock.now)
     files = ReportExports(walks_of(SqlReports(database), SqlSnapshots(database)))

@@ -12,6 +12,7 @@ from services._chassis.caller import current_caller, current_permit
 from services.reporting import usecases
 from services.reporting.codec import answers
 from services.reporting.codec.questions import question_from_proto
+from services.reporting.model.groups import NO_GROUPS, Memberships
 from services.reporting.model.reports import Question
 from services.reporting.ports import Reports
 from services.reporting.watching import Watches
@@ -20,17 +21,20 @@ from services.reporting.watching import Watches
 class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
     """Answer `epm.reporting.v1.ReportingService`."""
 
-    def __init__(self, reports: Reports, watches: Watches, access: AccessControl) -> None:
+    def __init__(
+        self, reports: Reports, watches: Watches, access: AccessControl, groups: Memberships = NO_GROUPS
+    ) -> None:
         self._reports = reports
         self._watches = watches
         self._access = access
+        self._groups = groups
 
     async def ListElevations(
         self, request: reports_pb2.ListElevationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListElevationsResponse:
         """List attempts."""
         drill_down = request.drill_down if request.HasField("drill_down") else None
-        asked = _question(request.filter, drill_down)
+        asked = self._question(request.filter, drill_down)
         page = await usecases.list_elevations(self._reports, asked, **_paged(request))
         return reports_pb2.ListElevationsResponse(
             elevations=map(answers.elevation_to_proto, page.items), next_page_token=page.next_token
@@ -42,7 +46,7 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
         """Stream attempts as they are stored, as long as the caller has the right."""
         caller = current_caller()
         check = partial(self._access.check, caller.principal, current_permit().right, caller.groups)
-        asked = _question(request.filter)
+        asked = self._question(request.filter)
         async with aclosing(self._watches.watch(asked, request.cursor, lambda: check().visible_tags())) as watch:
             async for passage in watch:
                 await self._watches.taken(context.write(answers.passage_to_proto(passage)))
@@ -58,13 +62,13 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
         self, request: reports_pb2.SummarizeElevationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.SummarizeElevationsResponse:
         """Count attempts."""
-        return answers.summary_to_proto(await usecases.summarize(self._reports, _question(request.filter)))
+        return answers.summary_to_proto(await usecases.summarize(self._reports, self._question(request.filter)))
 
     async def ListApplications(
         self, request: reports_pb2.ListApplicationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListApplicationsResponse:
         """Count attempts by application."""
-        page = await usecases.list_applications(self._reports, _question(request.filter), **_paged(request))
+        page = await usecases.list_applications(self._reports, self._question(request.filter), **_paged(request))
         return reports_pb2.ListApplicationsResponse(
             applications=map(answers.application_to_proto, page.items), next_page_token=page.next_token
         )
@@ -73,7 +77,7 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
         self, request: reports_pb2.ListPublishersRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListPublishersResponse:
         """Count attempts by publisher."""
-        page = await usecases.list_publishers(self._reports, _question(request.filter), **_paged(request))
+        page = await usecases.list_publishers(self._reports, self._question(request.filter), **_paged(request))
         return reports_pb2.ListPublishersResponse(
             publishers=map(answers.publisher_to_proto, page.items), next_page_token=page.next_token
         )
@@ -82,10 +86,15 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
         self, request: reports_pb2.ListUsersRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListUsersResponse:
         """Count attempts by user."""
-        page = await usecases.list_users(self._reports, _question(request.filter), **_paged(request))
+        page = await usecases.list_users(self._reports, self._question(request.filter), **_paged(request))
         return reports_pb2.ListUsersResponse(
             users=map(answers.user_to_proto, page.items), next_page_token=page.next_token
         )
+
+    def _question(
+        self, message: reports_pb2.ElevationFilter, drill_down: reports_pb2.ElevationFilter | None = None
+    ) -> Question:
+        return question_from_proto(message, current_permit().visible_tags(), drill_down, groups=self._groups)
 
 
 class _Paged(TypedDict):
@@ -101,7 +110,3 @@ def _paged(
     | reports_pb2.ListUsersRequest,
 ) -> _Paged:
     return {"page_size": request.page_size, "page_token": request.page_token, "order_by": request.order_by}
-
-
-def _question(message: reports_pb2.ElevationFilter, drill_down: reports_pb2.ElevationFilter | None = None) -> Question:
-    return question_from_proto(message, current_permit().visible_tags(), drill_down)

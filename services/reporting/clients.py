@@ -1,17 +1,18 @@
-"""The device service's directory, held in memory: who the devices are and who may see them."""
+"""The device service's directory, held in memory: who the devices are, who may see them, and which groups there are."""
 
 import asyncio
 from collections.abc import Callable
 
 import grpc.aio
 
-from epm.device.v1 import devices_pb2, lifecycle_pb2, lifecycle_pb2_grpc
+from elevation.model import Group, GroupType
+from epm.device.v1 import devices_pb2, groups_pb2, lifecycle_pb2, lifecycle_pb2_grpc
 from services._chassis.certificates import by_directory
 from services._chassis.client import DEADLINE, calling
 from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
-from services.reporting.model.devices import Device, Directory
+from services.reporting.model.devices import Device, Directory, KnownGroup
 from services.reporting.ports import DeviceRecords
 from services.reporting.usecases import admit, is_settled
 
@@ -21,6 +22,8 @@ PATIENCE = 5.0
 LARGEST_REPORT = 1000
 
 log = get_logger("reporting.directory")
+_GROUP_TYPES = {groups_pb2.GROUP_TYPE_DEVICE: GroupType.DEVICE, groups_pb2.GROUP_TYPE_USER: GroupType.USER}
+_OWNERSHIPS = {devices_pb2.OWNERSHIP_CORPORATE: "corporate", devices_pb2.OWNERSHIP_PERSONAL: "personal"}
 
 
 class DirectoryWatch:
@@ -35,6 +38,7 @@ class DirectoryWatch:
         self._revision = 0
         self._live = False
         self._partial: dict[str, Device] | None = None
+        self._groups: dict[str, KnownGroup | None] = {}
         self._deleted: set[str] = set()
         self._reset = False
         self._changed = asyncio.Event()
@@ -62,8 +66,9 @@ class DirectoryWatch:
         """Collect the messages of one transfer, and put it in force when it is whole."""
         self._live = True
         if message.reset or self._partial is None:
-            self._partial, self._deleted, self._reset = {}, set(), message.reset
+            self._partial, self._groups, self._deleted, self._reset = {}, {}, set(), message.reset
         self._partial.update((device.device_id, _device(device)) for device in message.devices if not device.deleted)
+        self._groups.update((group.name, _group(group)) for group in message.groups)
         self._deleted.update(device.device_id for device in message.devices if device.deleted)
         if message.more:
             return
@@ -93,9 +98,9 @@ class DirectoryWatch:
         gone = self.directory.devices.keys() - devices.keys() if whole else set()
         lost = [self.directory.devices[device_id] for device_id in sorted(gone)]
         if whole:
-            self.directory.replace(devices)
+            self.directory.replace(devices, self._groups)
         else:
-            self.directory.update(devices)
+            self.directory.update(devices, self._groups)
         lost += self.directory.bury(sorted(deleted))
         for device in (*changed, *(Device(old.device_id, old.name, enrolled=False, deleted=True) for old in lost)):
             for listener in self.on_change:
@@ -155,4 +160,21 @@ def _device(message: lifecycle_pb2.DirectoryDevice) -> Device:
         certificate_serials=frozenset(message.certificate_serials),
         unused_certificate_serial=message.unused_certificate_serial,
         banned=message.enrolment_state == devices_pb2.ENROLMENT_STATE_BANNED,
+        attributes={
+            "name": message.name,
+            "os": message.os,
+            "osVersion": message.os_version,
+            "architecture": message.architecture,
+            "ownership": _OWNERSHIPS.get(message.ownership, ""),
+            "tag": tuple(message.tags),
+        },
     )
+
+
+def _group(message: lifecycle_pb2.DirectoryGroup) -> KnownGroup | None:
+    """Return the group; None for one that is no more, or whose type is not known here."""
+    kind = _GROUP_TYPES.get(message.type)
+    if message.deleted or kind is None:
+        return None
+    group = Group(message.name, kind, tuple(message.members), message.filter, groups=tuple(message.groups))
+    return KnownGroup(group, frozenset(message.scope_tags))

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from elevation.model import Group, GroupType
 from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
 from services.reporting.admin_servicer import ReportingServicer
+from services.reporting.model.devices import Directory, KnownGroup
+from services.reporting.model.groups import DirectoryMemberships
 from services.reporting.model.reports import ALTERNATIVES, MOST_VALUES, ORDERS
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
@@ -43,6 +46,21 @@ QUESTIONS: dict[str, Any] = {
     "GetElevation": partial(reports_pb2.GetElevationRequest, attempt_id="attempt-1"),
 }
 Call = Callable[..., Awaitable[Any]]
+
+
+LAB = Group("lab", GroupType.DEVICE, ("name-of-d2",))
+PEOPLE = Group("people", GroupType.USER, ("bob",))
+
+
+def directory(*groups: Group) -> Directory:
+    """Return a directory of three devices and these groups, which devices of `emea` and `default` see."""
+    known = Directory()
+    tags = frozenset({"default", "emea"})
+    known.replace(
+        {device_id: enrolled(device_id) for device_id in ("d1", "d2", "d3")},
+        {group.name: KnownGroup(group, tags) for group in groups},
+    )
+    return known
 
 
 @dataclass
@@ -73,7 +91,8 @@ async def office(database_url: str, tmp_path: Path) -> AsyncIterator[Office]:
     await upgrade(database)
     sink, access = DurableSink.on(database.url, database.changes.announce), FakeAccess()
     watches = Watches(SqlStored(database), database.changes, monotonic=time.monotonic)
-    servicer = ReportingServicer(SqlReports(database), watches, access.control)
+    groups = DirectoryMemberships(directory(LAB, PEOPLE))
+    servicer = ReportingServicer(SqlReports(database), watches, access.control, groups)
     add = partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, servicer)
     parts = ServiceParts(name="reporting", access=access.control, public=[add])
     async with open_doors(tmp_path, parts) as doors, doors.public() as channel:
@@ -202,6 +221,8 @@ async def test_everything_that_is_wrong_with_a_question_is_told_at_once(office: 
         internal_names=["i\0"],
         versions=["v\0"],
         company_names=["c\0"],
+        device_groups=["nothing"],
+        user_groups=["all-devices"],
     )
     asked.occurred_from.seconds = 2**60
     asked.occurred_before.nanos = -1
@@ -215,6 +236,35 @@ async def test_everything_that_is_wrong_with_a_question_is_told_at_once(office: 
     refused = await refusal_of(ask("ListElevations", filter=asked, drill_down=asked))
     assert refused.problems.keys() == named | {name.replace("filter", "drill_down") for name in named}
     assert (await refusal_of(ask("SummarizeElevations", filter=asked))).problems.keys() == named
+
+
+@pytest.mark.parametrize("asked", ["filter", "drill_down"])
+async def test_a_group_that_the_caller_does_not_see_is_as_unknown_as_one_that_is_not_there(
+    office: Office, asked: str
+) -> None:
+    await office.records.remember([enrolled("d2", "apac", "emea")])
+    await office.sink.store([batch([decided(1)], device="d2")])
+    narrow = {asked: Filter(device_groups=["lab", "nothing"], user_groups=["people"])}
+    refused = await refusal_of(office.reader("apac")("ListElevations", **narrow))
+    assert refused.code == "INVALID_ARGUMENT"
+    assert refused.problems == {
+        f"{asked}.device_groups": 'names device groups that are not there: "lab", "nothing"; list the groups for those there are',
+        f"{asked}.user_groups": 'names a user group that is not there: "people"; list the groups for those there are',
+    }
+    refused = await refusal_of(office.reader("emea")("ListElevations", **narrow))
+    assert refused.problems == {
+        f"{asked}.device_groups": 'names a device group that is not there: "nothing"; list the groups for those there are',
+    }
+
+
+async def test_a_group_shows_nothing_of_devices_that_the_caller_does_not_see(office: Office) -> None:
+    await office.records.remember([enrolled("d1", "emea"), enrolled("d2", "apac")])
+    await office.sink.store(
+        [batch([decided(1, user="bob")], device="d1"), batch([decided(2, user="bob")], device="d2")]
+    )
+    ask = office.reader("emea")
+    assert (await ask("SummarizeElevations", filter=Filter(device_groups=["lab"]))).total == 0
+    assert (await ask("SummarizeElevations", filter=Filter(user_groups=["people"]))).total == 1
 
 
 async def test_a_span_that_ends_before_it_begins_is_refused(office: Office) -> None:
@@ -272,6 +322,11 @@ async def test_a_filter_reaches_the_report_field_by_field(office: Office) -> Non
         (Filter(internal_names=[""]), {2, 3}),
         (Filter(versions=["9"]), {1}),
         (Filter(company_names=["Other Ltd", ""]), {1}),
+        (Filter(administrator=True), {3}),
+        (Filter(administrator=False), {1, 2}),
+        (Filter(device_groups=["lab"]), {3}),
+        (Filter(device_groups=["all-devices"], user_groups=["people"]), {1}),
+        (Filter(user_groups=["people", "all-users"]), {1, 2, 3}),
     ]
     ask = office.reader()
     for asked, numbers in expected:

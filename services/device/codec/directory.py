@@ -165,4 +165,5 @@ def _group(group: Group) -> lifecycle_pb2.DirectoryGroup:
         filter=group.filter,
         deleted=group.deleted,
         groups=group.groups,
+        scope_tags=group.scope_tags,
     )

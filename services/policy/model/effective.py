@@ -13,12 +13,12 @@ from datetime import datetime
 
 from elevation.assignment import Memberships
 from elevation.document import PolicyDocument, UserPolicy
+from elevation.memberships import MembershipIndex
 from elevation.model import Attributes, Device, Group, RulesPolicy, SettingsPolicy, User
 from services.policy.model.applying import AnyPolicy, Applications, Applying, Standing
 from services.policy.model.bundle import Bundle, Contents
 from services.policy.model.delivery import Desired
 from services.policy.model.directory import DirectoryDevice
-from services.policy.model.memberships import MembershipIndex
 from services.policy.model.objects import AnyContent, Corpus, Stored, certificates_named
 
 Shape = tuple[Standing, ...]

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from elevation.assignment import Memberships, targets
 from elevation.filters import compile_filter
+from elevation.memberships import MembershipIndex
 from elevation.model import (
     Attributes,
     Device,
@@ -23,7 +24,6 @@ from elevation.model import (
     User,
 )
 from services.policy.model.directory import DirectoryDevice
-from services.policy.model.memberships import MembershipIndex
 from services.policy.model.objects import Corpus, certificates_named, delivered, targets_of, with_assignments
 
 Policy: TypeAlias = SettingsPolicy | RulesPolicy

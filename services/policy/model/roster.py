@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from elevation.filters import Test
+from elevation.memberships import Member
 from elevation.model import ALL_DEVICES, ALL_USERS, GroupType
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.effective import EffectivePolicies, Shape, attributes_of
-from services.policy.model.memberships import Member
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 - What is counted is attempts; managed + unmanaged = total, in every report.
 - A walk over the pages of a count counts what had been received when it began: an attempt that comes in meanwhile moves
   nothing from one page to another.
+- Who is in a group is as it is today, for all attempts.
 - Only attempts of visible devices are listed and counted: those that carry one of the caller's scope tags now. Who may
   see a device follows its tags of today; what it was called follows the day of the event.
 """
@@ -16,6 +17,7 @@ from typing import Final
 
 from services._chassis.errors import Problem
 from services._chassis.ordering import Order
+from services.reporting.model.groups import NO_GROUPS, Memberships
 
 MOST_VALUES = 100
 ALTERNATIVES = (
@@ -33,6 +35,8 @@ ALTERNATIVES = (
     "internal_names",
     "versions",
     "company_names",
+    "device_groups",
+    "user_groups",
 )
 """The fields of a filter that may have several values."""
 
@@ -77,6 +81,10 @@ class ElevationFilter:
     internal_names: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     company_names: tuple[str, ...] = ()
+    device_groups: tuple[str, ...] = ()
+    user_groups: tuple[str, ...] = ()
+    administrator: bool | None = None
+    """None: both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,8 @@ class Question:
     """What of the filters could not be read. It is refused: to leave it out would widen the report."""
     drill_down: ElevationFilter | None = None
     """What a row of another report counted; attempts must meet both."""
+    groups: Memberships = NO_GROUPS
+    """Knows who is in the groups that the filters name."""
 
     @property
     def filters(self) -> Mapping[str, ElevationFilter]:

@@ -101,8 +101,15 @@ async def test_a_new_reader_gets_everything(service: DeviceService) -> None:
             )
         ],
         groups=[
-            lifecycle_pb2.DirectoryGroup(name="finance", type=groups_pb2.GROUP_TYPE_DEVICE, filter='tag = "finance"'),
-            lifecycle_pb2.DirectoryGroup(name="people", type=groups_pb2.GROUP_TYPE_USER, members=["alice"]),
+            lifecycle_pb2.DirectoryGroup(
+                name="finance",
+                type=groups_pb2.GROUP_TYPE_DEVICE,
+                filter='tag = "finance"',
+                scope_tags=["default"],
+            ),
+            lifecycle_pb2.DirectoryGroup(
+                name="people", type=groups_pb2.GROUP_TYPE_USER, members=["alice"], scope_tags=["default"]
+            ),
         ],
     )
 

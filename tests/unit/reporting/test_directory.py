@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 import grpc.aio
 import pytest
 
-from epm.device.v1 import devices_pb2, lifecycle_pb2
+from elevation.model import GroupType
+from epm.device.v1 import devices_pb2, groups_pb2, lifecycle_pb2
 from services._chassis.errors import DeniedError, UnavailableError
 from services.reporting.clients import DirectoryWatch
 from services.reporting.model.devices import Device
+from services.reporting.model.groups import DirectoryMemberships
 from tests.fakes.reporting import FakeDeviceRecords
 
 
@@ -35,7 +37,7 @@ async def test_a_transfer_counts_only_once_it_is_whole(watch: DirectoryWatch) ->
     assert not watch.directory.devices
     await watch.take(told(entry("d2", "emea")))
     assert watch.directory.devices.keys() == {"d1", "d2"}
-    assert watch.directory.devices["d2"] == Device("d2", "D2", enrolled=True, scope_tags=frozenset({"emea"}))
+    assert watch.directory.devices["d2"].scope_tags == {"emea"}
 
 
 async def test_a_device_that_is_gone_after_a_full_transfer_is_refused_and_stays_remembered(
@@ -152,3 +154,44 @@ async def test_a_renewal_writes_no_scope_tags(watch: DirectoryWatch) -> None:
     assert not watch._records.devices  # type: ignore[attr-defined]
     await watch.take(told(with_serials("b2", tag="apac"), revision=3))
     assert watch._records.devices["d1"].scope_tags == {"apac"}  # type: ignore[attr-defined]
+
+
+def lab(*members: str, deleted: bool = False) -> lifecycle_pb2.DirectoryGroup:
+    kind = groups_pb2.GROUP_TYPE_DEVICE
+    return lifecycle_pb2.DirectoryGroup(name="lab", type=kind, members=members, scope_tags=["emea"], deleted=deleted)
+
+
+async def test_groups_follow_the_directory(watch: DirectoryWatch) -> None:
+    found = lifecycle_pb2.DirectoryGroup(name="found", type=groups_pb2.GROUP_TYPE_DEVICE, filter='tag = "finance"')
+    outer = lifecycle_pb2.DirectoryGroup(name="outer", type=groups_pb2.GROUP_TYPE_DEVICE, groups=["lab", "found"])
+    people = lifecycle_pb2.DirectoryGroup(name="people", type=groups_pb2.GROUP_TYPE_USER, members=["alice"])
+    tagged = lifecycle_pb2.DirectoryDevice(
+        device_id="d2", name="D2", enrolment_state=devices_pb2.ENROLMENT_STATE_ENROLLED, tags=["finance"]
+    )
+    members = DirectoryMemberships(watch.directory)
+    first = told(entry("d1"), reset=True, more=True)
+    first.groups.extend([lab("D1"), found])
+    await watch.take(first)
+    assert not watch.directory.groups
+    second = told(tagged)
+    second.groups.extend([outer, people])
+    await watch.take(second)
+    assert members.devices(("outer",)) == {"d1", "d2"}
+    assert members.users(("people",)) == {"alice"}
+    assert members.unknown(GroupType.DEVICE, ("lab",), frozenset({"apac"})) == ["lab"]
+    assert members.unknown(GroupType.DEVICE, ("lab",), frozenset({"emea"})) == []
+    change = told(revision=2)
+    change.groups.append(lab("D2"))
+    await watch.take(change)
+    assert members.devices(("lab",)) == {"d2"}
+    change.groups[0].CopyFrom(lab(deleted=True))
+    await watch.take(change)
+    assert members.unknown(GroupType.DEVICE, ("lab",), None) == ["lab"]
+
+
+async def test_groups_that_are_gone_after_a_full_transfer_are_forgotten(watch: DirectoryWatch) -> None:
+    first = told(entry("d1"), reset=True)
+    first.groups.append(lab("D1"))
+    await watch.take(first)
+    await watch.take(told(entry("d1"), reset=True))
+    assert not watch.directory.groups

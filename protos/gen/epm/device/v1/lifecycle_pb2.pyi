@@ -323,6 +323,7 @@ class DirectoryGroup(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     DELETED_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
+    SCOPE_TAGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     type: _groups_pb2.GroupType.ValueType
@@ -339,6 +340,10 @@ class DirectoryGroup(_message.Message):
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Groups whose members are members of this one too."""
 
+    @_builtins.property
+    def scope_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Scope tags: who sees the group. Empty: `default`."""
+
     def __init__(
         self,
         *,
@@ -348,10 +353,11 @@ class DirectoryGroup(_message.Message):
         filter: _builtins.str = ...,
         deleted: _builtins.bool = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
+        scope_tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "filter", b"filter", "groups", b"groups", "members", b"members", "name", b"name", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "filter", b"filter", "groups", b"groups", "members", b"members", "name", b"name", "scope_tags", b"scope_tags", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

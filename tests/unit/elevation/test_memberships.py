@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elevation.memberships import MembershipIndex
 from elevation.model import ALL_DEVICES, Attributes, Group, GroupType
 from services.policy.model.effective import EffectivePolicies
-from services.policy.model.memberships import MembershipIndex
 from tests.builders.nesting import NAMES, described, has_device, has_user, nested_groups
 from tests.fakes.policy_delivery import assigned, corpus, device, rules
 

@@ -1,0 +1,28 @@
+"""Hand a statement a long list of texts as one value: what a list may hold is not bounded by how many values a statement takes."""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+
+
+class _Texts(GenericFunction[Any]):
+    """Give the texts of a JSON array as rows of `value`."""
+
+    name = "json_each"
+    inherit_cache = True
+
+
+@compiles(_Texts, "postgresql")
+def _on_postgresql(element: _Texts, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_array_elements_text(CAST({compiler.process(element.clauses, **options)} AS JSON))"
+
+
+def listed(texts: Collection[str]) -> sa.Select[Any]:
+    """Select these texts."""
+    rows = _Texts(sa.literal(json.dumps(sorted(texts)), sa.Text)).table_valued("value")
+    return sa.select(sa.cast(rows.c.value, sa.Text))
