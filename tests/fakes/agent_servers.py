@@ -69,6 +69,8 @@ class FakeEventService(reporting_grpc.EventStreamServiceServicer):
         self.rejects: set[int] = set()
         self.batches: asyncio.Queue[reporting_pb2.EventBatch] = asyncio.Queue()
         self.goodbye = ""
+        self.credits: asyncio.Queue[int] = asyncio.Queue()
+        """What is told after a batch, one after the other."""
 
     async def StreamEvents(
         self,
@@ -83,6 +85,9 @@ class FakeEventService(reporting_grpc.EventStreamServiceServicer):
             if self.goodbye:
                 yield reporting_pb2.StreamEventsResponse(go_away=reporting_pb2.EventsGoAway(reason=self.goodbye))
                 return
+            if not self.credits.empty():
+                credit = reporting_pb2.EventsCredit(credit=self.credits.get_nowait())
+                yield reporting_pb2.StreamEventsResponse(credit=credit)
             if self.commits:
                 yield reporting_pb2.StreamEventsResponse(ack=self._ack(request.batch))
 

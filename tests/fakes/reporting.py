@@ -131,6 +131,12 @@ class DeviceStream:
         with suppress(asyncio.InvalidStateError):
             await self.call.write(agent_pb2.StreamEventsRequest(batch=message(events, first=first)))
 
+    async def health(self, events: Iterable[event_pb2.ElevationEvent], *, first: int = 1) -> None:
+        """Send a batch of the journal of the client's own health."""
+        batch = message(events, journal="health-1", first=first)
+        batch.priority = agent_pb2.EVENT_PRIORITY_DIAGNOSTIC
+        await self.call.write(agent_pb2.StreamEventsRequest(batch=batch))
+
     async def read(self) -> agent_pb2.StreamEventsResponse:
         """Return what the server says next. Raises EOFError at the end of the stream."""
         response = await self.call.read()

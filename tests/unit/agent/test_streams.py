@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 
 from agent_stub.checkin import CheckIn
-from agent_stub.events.records import Diagnostic, EventFactory
+from agent_stub.events.records import EventFactory
 from agent_stub.events.spool import Spool
 from agent_stub.events.upload import Uploader
 from agent_stub.links import MESSAGE_LIMIT, Channels, End, Link, SessionError, keep
@@ -270,61 +270,6 @@ async def test_a_server_of_another_authority_is_not_believed(device: Device, tmp
     assert error.value.code() is grpc.StatusCode.UNAVAILABLE
     assert not other.link.connected
     await channels.close()
-
-
-async def test_events_go_up_and_are_forgotten_only_when_committed(device: Device) -> None:
-    device.servers.events.commits = False
-    device.spool.diagnose(Diagnostic("ONE", "one"))
-    async with session(asyncio.create_task(device.uploader().session(device.link))):
-        assert [entry.seq for entry in (await device.batch()).entries] == [1]
-        assert len(device.spool.journals[1]) == 1
-    device.servers.events.commits = True
-    async with session(asyncio.create_task(device.uploader().session(device.link))):
-        assert [entry.seq for entry in (await device.batch()).entries] == [1]
-        device.spool.diagnose(Diagnostic("TWO", "two"))
-        assert [entry.seq for entry in (await device.batch()).entries] == [2]
-        device.servers.events.goodbye = "DRAINING"
-        device.spool.diagnose(Diagnostic("THREE", "three"))
-        await device.batch()
-    assert [entry.seq for entry in device.spool.journals[1].entries(0, 9, 1 << 20)] == [3]
-
-
-async def test_no_more_is_in_flight_than_the_credit(device: Device) -> None:
-    device.servers.events.commits = False
-    device.servers.events.credit = 2
-    for name in ("ONE", "TWO", "THREE"):
-        device.spool.diagnose(Diagnostic(name, name))
-    async with session(asyncio.create_task(device.uploader().session(device.link))):
-        assert len((await device.batch()).entries) == 2
-        assert device.servers.events.batches.empty()
-
-
-async def test_a_rejected_event_counts_as_committed_and_blocks_nothing(device: Device) -> None:
-    device.servers.events.rejects = {1}
-    device.spool.diagnose(Diagnostic("ONE", "one"))
-    async with session(asyncio.create_task(device.uploader().session(device.link))):
-        await device.batch()
-        device.spool.diagnose(Diagnostic("TWO", "two"))
-        assert [entry.seq for entry in (await device.batch()).entries] == [2]
-
-
-async def test_a_journal_that_was_damaged_meanwhile_loses_one_event_and_says_so(device: Device, tmp_path: Path) -> None:
-    for name in ("ONE", "TWO"):
-        device.spool.diagnose(Diagnostic(name, name))
-    damage(tmp_path / "diagnostic.journal", b"ONE", b"XXX")
-    with pytest.raises(SessionError, match=r"diagnostic\.journal was damaged and has begun anew"):
-        await asyncio.wait_for(device.uploader().session(device.link), PATIENCE)
-    async with session(asyncio.create_task(device.uploader().session(device.link))):
-        codes = [entry.event.diagnostic.code for entry in (await device.batch()).entries]
-    assert codes == ["TWO", "EVENTS_LOST"]
-
-
-async def test_a_drained_event_stream_comes_back_soon(device: Device) -> None:
-    device.servers.events.goodbye = "DRAINING"
-    device.spool.diagnose(Diagnostic("ONE", "one"))
-    end = await asyncio.wait_for(device.uploader().session(device.link), PATIENCE)
-    assert end.reason == "DRAINING"
-    assert end.come_back_within is not None
 
 
 async def test_a_check_in_tells_the_facts(device: Device) -> None:

@@ -164,6 +164,16 @@ async def test_more_events_than_the_credit_are_refused(world: World) -> None:
     assert world.sink.events == {}
 
 
+async def test_a_credit_that_is_used_is_raised_behind_the_acknowledgement(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.send([decided(number) for number in range(1, CREDIT + 1)])
+        assert (await stream.read()).ack.committed_through == CREDIT
+        assert (await stream.read()).credit.credit == 2 * CREDIT
+        await stream.send([decided(number) for number in range(11, 11 + 2 * CREDIT)], first=11)
+        await stream.acknowledged(10 + 2 * CREDIT)
+
+
 async def test_a_second_hello_is_refused(world: World) -> None:
     async with world.stream() as stream:
         await stream.hello()
