@@ -7,6 +7,7 @@ from services._chassis.caller import current_permit
 from services._chassis.errors import Problem
 from services.reporting.codec.incoming import words
 from services.reporting.codec.questions import question_from_proto
+from services.reporting.model.groups import NO_GROUPS, Memberships
 from services.reporting.reportexport.serving import Portion
 from services.reporting.reportexport.walks import Order, Tags
 
@@ -14,12 +15,12 @@ REPORTS = words(export_pb2.ReportKind.items(), "REPORT_KIND_")
 FORMS = words(export_pb2.ExportFormat.items(), "EXPORT_FORMAT_")
 
 
-def order_from_proto(message: export_pb2.ExportReportRequest, tags: Tags) -> Order:
+def order_from_proto(message: export_pb2.ExportReportRequest, tags: Tags, groups: Memberships = NO_GROUPS) -> Order:
     """Read what is asked for, and what of it cannot be read."""
     return Order(
         report=REPORTS.get(message.report, ""),
         form=FORMS.get(message.format, ""),
-        question=question_from_proto(message.filter, current_permit().visible_tags()),
+        question=question_from_proto(message.filter, current_permit().visible_tags(), groups=groups),
         tags=tags,
         order_by=message.order_by,
         problems=tuple(_problems(message)),

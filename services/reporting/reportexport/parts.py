@@ -34,7 +34,8 @@ def parts_of(fields: Sequence[Field], raw: Mapping[str, Raw]) -> tuple[Part, ...
 
 def raw_of(fields: Sequence[Field], messages: Sequence[Message | None]) -> dict[str, Raw]:
     """Return the values of the fields of messages, by name."""
-    whole = None not in messages
+    # Not `in`: it compares messages.
+    whole = all(message is not None for message in messages)
     return {field.name: _whole(field, messages) if whole else _broken(field, messages) for field in fields}
 
 
@@ -55,23 +56,14 @@ def entries_of(parts: Sequence[Part]) -> int:
 
 
 def _whole(field: Field, messages: Sequence[Message | None]) -> Raw:
-    values = list(map(attrgetter(field.name), messages))
-    if not field.absent:
-        return values
-    name = field.name
-    there = [message.HasField(name) for message in cast("Sequence[Message]", messages)]
-    return (
-        values if all(there) else [value if is_there else None for value, is_there in zip(values, there, strict=True)]
-    )
+    return _broken(field, messages) if field.absent else list(map(attrgetter(field.name), messages))
 
 
 def _broken(field: Field, messages: Sequence[Message | None]) -> Raw:
-    """Read a field of messages of which some are absent: few at a time are there."""
-    name, absent = field.name, field.absent
-    return [
-        None if message is None or (absent and not message.HasField(name)) else getattr(message, name)
-        for message in messages
-    ]
+    name = field.name
+    if not field.absent:
+        return [None if message is None else getattr(message, name) for message in messages]
+    return [getattr(message, name) if message is not None and message.HasField(name) else None for message in messages]
 
 
 def _part(field: Field, raw: Raw) -> Part:

@@ -1,19 +1,19 @@
 """The two forms of a file that are text: CSV and JSON lines."""
 
-import csv
-import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from json.encoder import encode_basestring
 from typing import cast
 
-from services.reporting.model.events import datetime_of
 from services.reporting.reportexport.fields import Field, Kind, columns_of
 from services.reporting.reportexport.parts import Part, Value, columns, entries_of
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}")
 """What a text begins with that a spreadsheet may take for a formula."""
 
+_SPECIAL = re.compile('[",\r\n]')
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - what is written is in UTC, and says so
 _SECOND = 1_000_000
 _UNSHOWN = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 """Characters that JSON may hold as they are, and that a terminal acts upon."""
@@ -28,24 +28,20 @@ class Csv:
     def __init__(self, fields: Sequence[Field]) -> None:
         named = tuple(columns_of(fields))
         self._fields = [field for _, field in named]
-        self._headings: Sequence[str] | None = [name for name, _ in named]
+        self._headings = _line(name for name, _ in named)
         self.written = 0
 
     def write(self, parts: Sequence[Part]) -> bytes:
         """Write entries; the headings before the first."""
-        out = io.StringIO()
-        writer = csv.writer(out)
-        if self._headings is not None:
-            writer.writerow(self._headings)
-            self._headings = None
-        cells = [_cells(field, values) for field, values in zip(self._fields, columns(parts), strict=bool(parts))]
-        writer.writerows(zip(*cells, strict=True))
+        cells = [_cells(field, values) for field, values in zip(self._fields, columns(parts), strict=True)]
+        text = self._headings + "".join(map(_line, zip(*cells, strict=True)))
+        self._headings = ""
         self.written += entries_of(parts)
-        return out.getvalue().encode()
+        return text.encode()
 
     def end(self) -> bytes:
         """Write what is still to be written: nothing but the headings of a report without entries."""
-        return b"" if self._headings is None else self.write(())
+        return self._headings.encode()
 
 
 class JsonLines:
@@ -65,26 +61,29 @@ class JsonLines:
         return b""
 
 
-def _cells(field: Field, values: Sequence[Value]) -> Sequence[object]:
+def _line(cells: Iterable[str]) -> str:
+    return ",".join(cells) + "\r\n"
+
+
+def _cells(field: Field, values: Sequence[Value]) -> Sequence[str]:
     """Write values as cells that no spreadsheet computes."""
     if field.many:
-        return ["" if value is None else _harmless(_json(field, value)) for value in values]
-    if field.kind is Kind.TEXT:
-        # Most texts come again and again.
-        guarded = {text: _guarded(text) for text in set(values)}
-        return [guarded[text] for text in values]
-    if field.kind is Kind.TRUTH:
-        return [_TRUTHS[value] for value in values]
-    if field.kind is Kind.TIME:
-        return ["" if value is None else _time_of(cast("int", value)) for value in values]
-    return values
+        return ["" if value is None else _quoted(_harmless(_json(field, value))) for value in values]
+    return _each(values, _CELLS[field.kind], "")
 
 
-def _guarded(text: Value) -> Value:
-    return f"'{text}" if isinstance(text, str) and text.lstrip(" ").startswith(_FORMULA) else text
+def _each(values: Sequence[Value], write: Callable[..., str], nothing: str) -> Sequence[str]:
+    """Write values, each only once: most come again and again."""
+    written = {value: nothing if value is None else write(value) for value in set(values)}
+    return list(map(written.__getitem__, values))
 
 
-_TRUTHS: Mapping[Value, str] = {True: "true", False: "false", None: ""}
+def _guarded(text: str) -> str:
+    return _quoted(f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text
 
 
 def _objects(parts: Sequence[Part]) -> list[str]:
@@ -99,16 +98,30 @@ def _fragments(part: Part) -> Sequence[str]:
         return inner if all(values) else [text if there else "null" for text, there in zip(inner, values, strict=True)]
     if field.many:
         return ["null" if value is None else _json(field, value) for value in values]
-    write = _WRITERS[field.kind]
-    return ["null" if value is None else write(value) for value in values]
+    return _each(values, _JSON[field.kind], "null")
 
 
-_WRITERS: Mapping[Kind, Callable[..., str]] = {
+def _time_of(time: int) -> str:
+    fraction = time % _SECOND
+    exact = "seconds" if not fraction else "microseconds" if fraction % 1000 else "milliseconds"
+    return (_EPOCH + timedelta(microseconds=time)).isoformat(timespec=exact) + "Z"
+
+
+_truth = {True: "true", False: "false"}.__getitem__
+_CELLS: Mapping[Kind, Callable[..., str]] = {
+    Kind.TEXT: _guarded,
+    Kind.WORD: str,
+    Kind.WHOLE: str,
+    Kind.COUNT: str,
+    Kind.TRUTH: _truth,
+    Kind.TIME: _time_of,
+}
+_JSON: Mapping[Kind, Callable[..., str]] = {
     Kind.TEXT: encode_basestring,
     Kind.WORD: encode_basestring,
     Kind.WHOLE: str,
     Kind.COUNT: str,
-    Kind.TRUTH: {True: "true", False: "false"}.__getitem__,
+    Kind.TRUTH: _truth,
     Kind.TIME: lambda value: f'"{_time_of(value)}"',
 }
 
@@ -120,13 +133,15 @@ def _text(field: Field, value: Value) -> str:
     if field.kind is Kind.GROUP and isinstance(value, Mapping):
         members = (f'"{inner.json}": {_json(inner, value[inner.json])}' for inner in field.fields)
         return "{" + ", ".join(members) + "}"
-    return _WRITERS[field.kind](value)
+    return _JSON[field.kind](value)
 
 
 def _json(field: Field, value: Value) -> str:
     if not field.many:
         return _text(field, value)
-    items = value if isinstance(value, Sequence) else ()
+    items = cast("Sequence[Value]", value)
+    if not items:
+        return "[]"
     return "[" + ", ".join(_text(field, item) for item in items) + "]"
 
 
@@ -135,9 +150,3 @@ def _harmless(text: str) -> str:
     if text.isascii() and "\x7f" not in text:
         return text
     return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def _time_of(time: int) -> str:
-    fraction = time % _SECOND
-    exact = "seconds" if not fraction else "microseconds" if fraction % 1000 else "milliseconds"
-    return datetime_of(time).replace(tzinfo=None).isoformat(timespec=exact) + "Z"
