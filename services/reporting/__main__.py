@@ -69,7 +69,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     exports = Exports(watches, SqlConsumers(database))
     consumers = ConsumerDesk(SqlConsumers(database), SqlStored(database), exports.open.end, clock.now)
     files = ReportExports(walks_of(SqlReports(database), SqlSnapshots(database)))
-    insights = InsightsServicer(SqlInsights(database), SqlReadiness(database), clock.now)
+    insights = InsightsServicer(SqlInsights(database), SqlReadiness(database), clock.now, groups)
     keep = Keep(events=settings.event_retention, counts=settings.rollup_retention)
     retention = SqlRetention(database, keep, clock.now)
     certificates = CertificateSightings(device)
@@ -94,7 +94,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         public=[
             partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports),
             partial(
-                export_pb2_grpc.add_ExportServiceServicer_to_server, ExportServicer(exports, files, consumers, access)
+                export_pb2_grpc.add_ExportServiceServicer_to_server,
+                ExportServicer(exports, files, consumers, access, groups=groups),
             ),
             partial(insights_pb2_grpc.add_InsightsServiceServicer_to_server, insights),
             partial(intake_pb2_grpc.add_IntakeServiceServicer_to_server, _intake(database, writer, directory, clock)),

@@ -16,6 +16,7 @@ from services.reporting.codec.intake import time_from_proto
 from services.reporting.codec.questions import question_from_proto
 from services.reporting.consumers import ConsumerDesk
 from services.reporting.exporting import Exports, Hello
+from services.reporting.model.groups import NO_GROUPS, Memberships
 from services.reporting.model.live import ConsumerState
 from services.reporting.reportexport.contract import order_from_proto, portion_to_proto
 from services.reporting.reportexport.serving import ReportExports
@@ -37,19 +38,21 @@ class ExportServicer(export_pb2_grpc.ExportServiceServicer):
         consumers: ConsumerDesk,
         access: AccessControl,
         *,
+        groups: Memberships = NO_GROUPS,
         patience: float = PATIENCE,
     ) -> None:
         self._exports = exports
         self._files = files
         self._consumers = consumers
         self._access = access
+        self._groups = groups
         self._patience = patience
 
     async def ExportEvents(self, request_iterator: Requests, context: Context) -> None:  # type: ignore[override]
         """Hand events over to one consumer, as long as the caller has the right."""
         caller, right = current_caller(), current_permit().right
         said = await self._hello(request_iterator)
-        asked = question_from_proto(said.filter, current_permit().visible_tags())
+        asked = question_from_proto(said.filter, current_permit().visible_tags(), groups=self._groups)
         check = partial(self._access.check, caller.principal, right, caller.groups)
         await self._exports.serve(
             Hello(caller.principal, said.consumer, asked, *kinds_from_proto(said.kinds)),
@@ -92,7 +95,7 @@ class ExportServicer(export_pb2_grpc.ExportServiceServicer):
         check = partial(self._access.check, caller.principal, right, caller.groups)
         await self._files.serve(
             caller.principal,
-            order_from_proto(request, lambda: check().visible_tags()),
+            order_from_proto(request, lambda: check().visible_tags(), self._groups),
             lambda portion: context.write(portion_to_proto(portion)),
         )
 

@@ -16,6 +16,7 @@ from services.reporting.codec.readiness import (
     readiness_question_from_proto,
     readiness_to_proto,
 )
+from services.reporting.model.groups import NO_GROUPS, Memberships
 from services.reporting.model.insights import Period
 from services.reporting.model.reports import Question
 from services.reporting.ports import Insights, ReadinessReports
@@ -27,22 +28,29 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class InsightsServicer(insights_pb2_grpc.InsightsServiceServicer):
     """Answer `epm.reporting.v1.InsightsService`."""
 
-    def __init__(self, insights: Insights, readiness: ReadinessReports, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        insights: Insights,
+        readiness: ReadinessReports,
+        now: Callable[[], datetime],
+        groups: Memberships = NO_GROUPS,
+    ) -> None:
         self._insights = insights
         self._readiness = readiness
         self._now = now
+        self._groups = groups
 
     async def GetOverview(
         self, request: insights_pb2.GetOverviewRequest, _context: Context
     ) -> insights_pb2.GetOverviewResponse:
         """Return what a console shows first."""
-        question, period = _asked(request.filter, request.period)
+        question, period = self._asked(request.filter, request.period)
         found = await insights.get_overview(self._insights, question, top=request.top, period=period, now=self._now())
         return codec.overview_to_proto(found)
 
     async def GetTrend(self, request: insights_pb2.GetTrendRequest, _context: Context) -> insights_pb2.GetTrendResponse:
         """Count attempts by period."""
-        question, period = _asked(request.filter, request.period)
+        question, period = self._asked(request.filter, request.period)
         points = await insights.get_trend(self._insights, question, period=period, now=self._now())
         return insights_pb2.GetTrendResponse(points=map(codec.point_to_proto, points))
 
@@ -50,7 +58,7 @@ class InsightsServicer(insights_pb2_grpc.InsightsServiceServicer):
         self, request: insights_pb2.ListUserApplicationsRequest, _context: Context
     ) -> insights_pb2.ListUserApplicationsResponse:
         """Count attempts by user, device and application for each period."""
-        question, period = _asked(request.filter, request.period)
+        question, period = self._asked(request.filter, request.period)
         page = await insights.list_user_applications(
             self._insights, question, period=period, page_size=request.page_size, page_token=request.page_token
         )
@@ -64,7 +72,7 @@ class InsightsServicer(insights_pb2_grpc.InsightsServiceServicer):
         """Tell who could do without administrator rights."""
         found = await list_readiness(
             self._readiness,
-            readiness_question_from_proto(request, current_permit().visible_tags()),
+            readiness_question_from_proto(request, current_permit().visible_tags(), self._groups),
             page_size=request.page_size,
             page_token=request.page_token,
         )
@@ -76,12 +84,14 @@ class InsightsServicer(insights_pb2_grpc.InsightsServiceServicer):
         """List the applications that stand in the way."""
         found = await list_obstacles(
             self._readiness,
-            question_from_proto(request.filter, current_permit().visible_tags()),
+            self._question(request.filter),
             page_size=request.page_size,
             page_token=request.page_token,
         )
         return obstacles_to_proto(found)
 
+    def _asked(self, message: reports_pb2.ElevationFilter, period: int) -> tuple[Question, Period]:
+        return codec.period_from_proto(period, self._question(message))
 
-def _asked(message: reports_pb2.ElevationFilter, period: int) -> tuple[Question, Period]:
-    return codec.period_from_proto(period, question_from_proto(message, current_permit().visible_tags()))
+    def _question(self, message: reports_pb2.ElevationFilter) -> Question:
+        return question_from_proto(message, current_permit().visible_tags(), groups=self._groups)

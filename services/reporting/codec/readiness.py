@@ -8,6 +8,7 @@ from services._chassis.errors import Problem
 from services._chassis.paging import Page
 from services.reporting.codec.answers import filter_to_proto
 from services.reporting.codec.questions import question_from_proto
+from services.reporting.model.groups import NO_GROUPS, Memberships
 from services.reporting.model.readiness import (
     ApplicationAttempts,
     Obstacle,
@@ -34,10 +35,10 @@ _WRITTEN = {verdict: number for number, verdict in _VERDICTS.items()}
 
 
 def readiness_question_from_proto(
-    request: insights_pb2.ListReadinessRequest, tags: frozenset[str] | None
+    request: insights_pb2.ListReadinessRequest, tags: frozenset[str] | None, groups: Memberships = NO_GROUPS
 ) -> ReadinessQuestion:
     """Read who is asked about; what cannot be read stands in the question."""
-    question = question_from_proto(request.filter, tags)
+    question = question_from_proto(request.filter, tags, groups=groups)
     return ReadinessQuestion(
         replace(question, unreadable=(*question.unreadable, *_problems(request))),
         _SUBJECTS.get(request.subject, Subject.USER),
