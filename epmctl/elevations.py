@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, cast
 
+from epmctl.fitted import Fit
 from epmctl.kinds.model import Column, at, time_at
 from epmctl.output import Plain, Record
 
@@ -23,3 +24,8 @@ ELEVATION_COLUMNS: Final[Mapping[str, Column]] = {
     "FILE": at("decided.file.path"),
     "ATTEMPT": at("attemptId"),
 }
+
+ELEVATION_FIT: Final = Fit(
+    whole=("OCCURRED", "RESULT", "ELEVATION TYPE", "ATTEMPT"), spare=("ELEVATION TYPE", "ATTEMPT", "DECIDED BY")
+)
+"""A part of an attempt's identifier is of no use; it is left out rather than cut."""

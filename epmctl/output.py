@@ -54,7 +54,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[Plain]]) -> Non
     """Print rows under their headings, each column as wide as its widest value; numbers stand to the right."""
     body = list(rows)
     cells = [list(headings), *([show(value) for value in row] for row in body)]
-    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(width_of, column)) for column in zip(*cells, strict=True)]
     numeric = [bool(column) and all(_is_number(value) for value in column) for column in _columns(body, len(headings))]
     for row in cells:
         padded = (_pad(cell, width, right) for cell, width, right in zip(row, widths, numeric, strict=True))
@@ -109,6 +109,13 @@ def show(value: Plain) -> str:
     return str(value)
 
 
+def width_of(text: str) -> int:
+    """Tell how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in _WIDE else 1 for c in text)
+
+
 def _output_option(forms: Sequence[str]) -> Callable[[F], F]:
     return click.option(
         "--output", type=click.Choice(forms), default=forms[0], show_default=True, help="How to print it."
@@ -128,12 +135,6 @@ def _columns(rows: Sequence[Sequence[Plain]], count: int) -> list[list[Plain]]:
     return [[row[index] for row in rows] for index in range(count)]
 
 
-def _width(text: str) -> int:
-    if text.isascii():
-        return len(text)
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in _WIDE else 1 for c in text)
-
-
 def _pad(text: str, width: int, right: bool) -> str:  # noqa: FBT001 - private, and called in one place
-    space = " " * (width - _width(text))
+    space = " " * (width - width_of(text))
     return space + text if right else text + space

@@ -1,17 +1,21 @@
 """The reports that are lists: how to ask for their entries, and what a table shows of each."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
+import click
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
+from epm.elevation.v1 import event_pb2
 from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
 from epmctl.client import Client
-from epmctl.elevations import ELEVATION_COLUMNS
+from epmctl.elevations import ELEVATION_COLUMNS, ELEVATION_FIT
+from epmctl.fitted import AS_IT_COMES, Fit, print_fitted
 from epmctl.kinds.model import Column, at
-from epmctl.output import Record
+from epmctl.limits import say_if_more, within
+from epmctl.output import Record, print_json
 from epmctl.plain import to_plain
 
 _LARGEST_PAGE: Final = 250
@@ -26,6 +30,9 @@ class ListReport:
     entry: Descriptor
     page: Callable[[Client, reports_pb2.ElevationFilter, int, str], Message]
     columns: Mapping[str, Column]
+    fit: Fit = AS_IT_COMES
+    narrow: Callable[[reports_pb2.ElevationFilter], reports_pb2.ElevationFilter] = lambda asked: asked
+    """Narrows what is asked for to what the report is about. Raises UsageError where that leaves nothing."""
 
 
 def reports_of(client: Client) -> reports_pb2_grpc.ReportingServiceStub:
@@ -37,9 +44,10 @@ def entries(
     client: Client, shown: ListReport, asked: reports_pb2.ElevationFilter, limit: int | None
 ) -> Iterator[Record]:
     """Give up to `limit` entries of a report (None: all), page by page."""
+    about = shown.narrow(asked)
 
     def fetch(size: int, token: str) -> tuple[Sequence[Record], str]:
-        page = to_plain(shown.page(client, asked, min(size, _LARGEST_PAGE), token))
+        page = to_plain(shown.page(client, about, min(size, _LARGEST_PAGE), token))
         next_token = cast("str", page.pop("nextPageToken"))
         (found,) = page.values()
         return cast("Sequence[Record]", found), next_token
@@ -47,16 +55,46 @@ def entries(
     return client.pages(fetch, limit=limit)
 
 
+def show_list(shown: ListReport, found: Sequence[Record], limit: int, output: str) -> None:
+    """Print what was found of a report, up to the limit, and say if there is more."""
+    rows = within(found, limit)
+    if output == "json":
+        print_json(rows)
+    else:
+        print_fitted(shown.columns, rows, shown.fit)
+    say_if_more(found, limit)
+
+
+def _elevations(client: Client, asked: reports_pb2.ElevationFilter, size: int, token: str) -> Message:
+    request = reports_pb2.ListElevationsRequest(filter=asked, page_size=size, page_token=token)
+    return client.call(reports_of(client).ListElevations, request)
+
+
+def _managed(asked: reports_pb2.ElevationFilter) -> reports_pb2.ElevationFilter:
+    if asked.HasField("managed") and not asked.managed:
+        raise click.UsageError("what a rule decided is managed; leave --unmanaged out")
+    narrowed = reports_pb2.ElevationFilter(governed_by_rule=True)
+    narrowed.MergeFrom(asked)
+    return narrowed
+
+
+def _denied(asked: reports_pb2.ElevationFilter) -> reports_pb2.ElevationFilter:
+    if asked.results and event_pb2.ATTEMPT_RESULT_DENIED not in asked.results:
+        raise click.UsageError("this report is about DENIED alone; leave --result out")
+    narrowed = reports_pb2.ElevationFilter()
+    narrowed.CopyFrom(asked)
+    narrowed.results[:] = [event_pb2.ATTEMPT_RESULT_DENIED]
+    return narrowed
+
+
+_ATTEMPTS: Final = ListReport(
+    "List attempts, newest first.", reports_pb2.Elevation.DESCRIPTOR, _elevations, ELEVATION_COLUMNS, ELEVATION_FIT
+)
+
 LIST_REPORTS: Final[Mapping[str, ListReport]] = {
-    "elevations": ListReport(
-        "List attempts, newest first.",
-        reports_pb2.Elevation.DESCRIPTOR,
-        lambda client, asked, size, token: client.call(
-            reports_of(client).ListElevations,
-            reports_pb2.ListElevationsRequest(filter=asked, page_size=size, page_token=token),
-        ),
-        ELEVATION_COLUMNS,
-    ),
+    "elevations": _ATTEMPTS,
+    "managed": replace(_ATTEMPTS, help="List attempts that a rule decided, newest first.", narrow=_managed),
+    "denied": replace(_ATTEMPTS, help="List attempts that were denied, newest first.", narrow=_denied),
     "applications": ListReport(
         "Count attempts by application, most first.",
         reports_pb2.ApplicationCount.DESCRIPTOR,
@@ -72,6 +110,7 @@ LIST_REPORTS: Final[Mapping[str, ListReport]] = {
             "ELEVATION TYPE": at("elevationType"),
             "SHA-256": at("sha256"),
         },
+        Fit(spare=("SHA-256", "VERSION", "ELEVATION TYPE")),
     ),
     "publishers": ListReport(
         "Count attempts by publisher, most first.",

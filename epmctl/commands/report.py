@@ -7,13 +7,16 @@ import click
 
 from epm.reporting.v1 import reports_pb2
 from epmctl.client import logged_in
+from epmctl.commands.overview import overview
 from epmctl.commands.reportexport import export
 from epmctl.commands.tail import tail
-from epmctl.limits import limit_option, say_if_more, to_ask, within
+from epmctl.commands.trend import trend
+from epmctl.commands.userapplications import user_applications
+from epmctl.limits import limit_option, to_ask
 from epmctl.output import Record, output_option, print_json, print_table
 from epmctl.plain import to_plain
 from epmctl.reportfilter import filter_options
-from epmctl.reportlists import LIST_REPORTS, ListReport, entries, reports_of
+from epmctl.reportlists import LIST_REPORTS, ListReport, entries, reports_of, show_list
 
 
 @click.group()
@@ -21,6 +24,9 @@ def report() -> None:
     """Show what was elevated, by whom, and under which rule."""
 
 
+report.add_command(overview)
+report.add_command(trend)
+report.add_command(user_applications)
 report.add_command(tail)
 report.add_command(export)
 
@@ -53,12 +59,7 @@ def _list_report(name: str, shown: ListReport) -> None:
     def command(asked: reports_pb2.ElevationFilter, limit: int, output: str) -> None:
         with logged_in() as client:
             found = list(entries(client, shown, asked, to_ask(limit)))
-        rows = within(found, limit)
-        if output == "json":
-            print_json(rows)
-        else:
-            print_table(list(shown.columns), [[column(row) for column in shown.columns.values()] for row in rows])
-        say_if_more(found, limit)
+        show_list(shown, found, limit, output)
 
 
 _BREAKDOWNS: Final = (("RESULT", "results", "result"), ("ELEVATION TYPE", "elevationTypes", "elevationType"))

@@ -1,0 +1,103 @@
+"""Print a table as wide as the terminal at most: long texts are cut in the middle, then columns are left out.
+
+A table that no terminal shows, because it goes into a file or a pipe, is printed whole: who reads it wants all of it.
+"""
+
+import os
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import click
+
+from epmctl.chart import Pen, room
+from epmctl.kinds.model import Column
+from epmctl.output import Plain, Record, print_table, show, width_of
+
+_NARROWEST: Final = 10
+"""A text is cut to no less than this."""
+
+_GAP: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How a table may be made narrower: columns that are never cut, and those that are left out, the first of them first."""
+
+    whole: Collection[str] = ()
+    spare: Sequence[str] = ()
+
+
+AS_IT_COMES: Final = Fit()
+"""Any text may be cut, and no column is left out."""
+
+
+def print_fitted(columns: Mapping[str, Column], records: Sequence[Record], fit: Fit) -> None:
+    """Print records as a table that fits; what is left out is said on standard error."""
+    cells = {heading: [column(record) for record in records] for heading, column in columns.items()}
+    left_out = 0
+    if sys.stdout.isatty() or os.environ.get("COLUMNS"):
+        widths, left_out = _widths(cells, fit, room())
+        cells = {heading: [_cut(value, widths[heading]) for value in cells[heading]] for heading in widths}
+    print_table(list(cells), list(zip(*cells.values(), strict=True)))
+    if left_out:
+        names = ", ".join(fit.spare[:left_out])
+        click.echo(f"left out for want of room: {names}; a wider terminal and --output json show them", err=True)
+
+
+def _widths(cells: Mapping[str, Sequence[Plain]], fit: Fit, most: int) -> tuple[dict[str, int], int]:
+    """Return how wide each column that is shown may be, and how many were left out."""
+    natural = {heading: max(map(width_of, (heading, *map(show, values)))) for heading, values in cells.items()}
+    narrowest = {
+        heading: width if heading in fit.whole or _is_numeric(cells[heading]) else min(width, _floor(heading))
+        for heading, width in natural.items()
+    }
+    left_out = _left_out(narrowest, fit.spare, most)
+    shown = [heading for heading in cells if heading not in fit.spare[:left_out]]
+    widths = {heading: natural[heading] for heading in shown}
+    while _total(widths.values()) > most:
+        widest = max(shown, key=lambda heading: widths[heading] - narrowest[heading])
+        if widths[widest] == narrowest[widest]:
+            break
+        widths[widest] -= 1
+    return widths, left_out
+
+
+def _left_out(narrowest: Mapping[str, int], spare: Sequence[str], most: int) -> int:
+    """Return how many of the columns that may be left out have to be."""
+    for count in range(len(spare)):
+        if _total(width for heading, width in narrowest.items() if heading not in spare[:count]) <= most:
+            return count
+    return len(spare)
+
+
+def _total(widths: Iterable[int]) -> int:
+    return sum(width + _GAP for width in widths) - _GAP
+
+
+def _floor(heading: str) -> int:
+    return max(width_of(heading), _NARROWEST)
+
+
+def _is_numeric(values: Sequence[Plain]) -> bool:
+    return all(isinstance(value, int | float) for value in values)
+
+
+def _cut(value: Plain, width: int) -> Plain:
+    """Return a value, or as much of its text as there is room for: rather its end, which tells files apart."""
+    text = show(value)
+    if isinstance(value, int | float) or width_of(text) <= width:
+        return value
+    head, tail = (width - 1) // 3, width - 1 - (width - 1) // 3
+    return _start(text, head) + Pen.for_output().cut + _start(text[::-1], tail)[::-1]
+
+
+def _start(text: str, width: int) -> str:
+    """Return as much of a text from its start on as is no wider."""
+    taken = ""
+    for character in text:
+        if width_of(taken + character) > width:
+            break
+        taken += character
+    return taken
