@@ -111,4 +111,5 @@ async def test_view_reports_alone_opens_reports_and_nothing_else(house: Whole) -
         "epm.reporting.v1.ReportingService",
         "epm.reporting.v1.ExportService",
         "epm.reporting.v1.InsightsService",
+        "epm.reporting.v1.IntakeService",
     }

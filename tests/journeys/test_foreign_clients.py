@@ -26,6 +26,7 @@ PUBLIC = {
     "epm.rbac.v1.RbacService",
     "epm.reporting.v1.ExportService",
     "epm.reporting.v1.InsightsService",
+    "epm.reporting.v1.IntakeService",
     "epm.reporting.v1.ReportingService",
     "grpc.health.v1.Health",
 }
