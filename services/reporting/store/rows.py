@@ -83,8 +83,8 @@ class Rows:
 
 
 def name_of(batch: Batch) -> JournalName:
-    """Return what a journal is known by. A name that is none is cut to what every database takes."""
-    return batch.device_id, batch.journal_id.replace("\0", "?")[:LONGEST_JOURNAL_SHOWN]
+    """Return what a journal is known by. A name that is none is cut to what every database takes, and stays none."""
+    return batch.device_id, batch.journal_id.replace("\0", "\x01")[:LONGEST_JOURNAL_SHOWN]
 
 
 def has_events(batch: Batch) -> bool:
