@@ -108,7 +108,8 @@ def batch(
 
 def enrolled(device_id: str, *tags: str) -> Device:
     """Return an enrolled device."""
-    return Device(device_id, f"name-of-{device_id}", enrolled=True, scope_tags=frozenset(tags))
+    name = f"name-of-{device_id}"
+    return Device(device_id, name, enrolled=True, scope_tags=frozenset(tags), attributes={"name": name})
 
 
 class DeviceStream:
