@@ -353,7 +353,7 @@ ATTEMPTS = st.lists(
     st.tuples(
         st.builds(
             made,
-            st.sampled_from(["alice", "bob", "Bob", ""]),
+            st.sampled_from(["alice", "bob", "Bob", "Ünal"]),
             st.sampled_from(["a", "b", "ä"]),
             managed=st.booleans(),
             device=st.sampled_from(["d1", "d2", "d3"]),

@@ -1,6 +1,6 @@
 """Tell in SQL which applications keep users from working without administrator rights."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,10 @@ from services.reporting.model.readiness import Application, Obstacle
 from services.reporting.model.reports import Question
 from services.reporting.store.attempts import conditions
 from services.reporting.store.counted import facts
+from services.reporting.store.dimensions import FILE
 from services.reporting.store.tables import ATTEMPT
 
 _FILE = Application._fields
-_ATTEMPTS = sa.cast(sa.func.sum(sa.column("attempts")), sa.BigInteger)
 
 
 async def obstacles_page(tx: Transaction, question: Question, page: PageRequest) -> Page[Obstacle]:
@@ -32,7 +32,7 @@ async def obstacles_page(tx: Transaction, question: Question, page: PageRequest)
             application=application,
             count=row["count"],
             users=row["users"],
-            devices=devices[application],
+            devices=devices[row[FILE.key]],
             users_freed=row["users_freed"],
             attempt_id=await _newest(tx, asked, application),
         )
@@ -52,48 +52,53 @@ def _application(row: sa.RowMapping) -> Application:
 
 async def _applications(tx: Transaction, question: Question, page: PageRequest, as_of: int | None) -> sa.Select[Any]:
     """Select a page of applications with their users, those whom each alone keeps from being ready among them."""
-    found = await facts(tx, question, ("user_name", *_FILE), as_of)
-    columns = [found.c.user_name, *(found.c[name] for name in _FILE)]
-    pairs = sa.select(*columns, _ATTEMPTS.label("count")).group_by(*columns).having(_ATTEMPTS > 0).cte("pairs")
-    alone = sa.select(pairs.c.user_name).group_by(pairs.c.user_name).having(sa.func.count() == 1).subquery()
-    file = [pairs.c[name] for name in _FILE]
-    users, users_freed = sa.func.count(), sa.func.count(alone.c.user_name)
-    statement = (
-        sa.select(
-            *file,
-            users.label("users"),
-            users_freed.label("users_freed"),
-            sa.cast(sa.func.sum(pairs.c["count"]), sa.BigInteger).label("count"),
-        )
-        .select_from(pairs.outerjoin(alone, alone.c.user_name == pairs.c.user_name))
-        .group_by(*file)
-        .order_by(sa.desc("users_freed"), sa.desc("users"), *file)
+    pairs = sa.select(await facts(tx, question, ("user_key", FILE.key), as_of)).cte("pairs")
+    file = pairs.c[FILE.key]
+    alone = sa.select(sa.func.min(file).label(FILE.key)).group_by(pairs.c.user_key).having(sa.func.count() == 1)
+    held = alone.subquery()
+    freed = sa.select(held.c[FILE.key], sa.func.count().label("users_freed")).group_by(held.c[FILE.key]).subquery()
+    total = sa.cast(sa.func.sum(pairs.c.attempts), sa.BigInteger).label("count")
+    each = sa.select(file, sa.func.count().label("users"), total).group_by(file).subquery()
+    known = FILE.table.c
+    key, users, users_freed = each.c[FILE.key], each.c.users, sa.func.coalesce(freed.c.users_freed, 0)
+    names = [known[name] for name in _FILE]
+    return (
+        sa.select(key, *names, users, users_freed.label("users_freed"), each.c["count"])
+        .select_from(each.join(FILE.table, known[FILE.key] == key).outerjoin(freed, freed.c[FILE.key] == key))
+        .where(*_behind(page, users_freed, users, names))
+        .order_by(users_freed.desc(), users.desc(), *names)
         .limit(page.size + 1)
     )
-    if not page.after:
-        return statement
-    _, freed, count, *key = map(sa.literal, page.after)
-    by_file = sa.tuple_(*file) > sa.tuple_(*key)
-    by_users = sa.or_(users < count, sa.and_(users == count, by_file))
-    return statement.having(sa.or_(users_freed < freed, sa.and_(users_freed == freed, by_users)))
+
+
+def _behind(
+    page: PageRequest,
+    users_freed: sa.ColumnElement[int],
+    users: sa.ColumnElement[int],
+    names: Sequence[sa.ColumnElement[str]],
+) -> Iterator[sa.ColumnElement[bool]]:
+    """Narrow to what stands behind the last application of a page."""
+    if page.after:
+        _, last_freed, last_users, *last_names = map(sa.literal, page.after)
+        by_name = sa.tuple_(*names) > sa.tuple_(*last_names)
+        by_users = sa.or_(users < last_users, sa.and_(users == last_users, by_name))
+        yield sa.or_(users_freed < last_freed, sa.and_(users_freed == last_freed, by_users))
 
 
 async def _devices(
     tx: Transaction, question: Question, applications: Collection[Application], as_of: int | None
-) -> Mapping[Application, int]:
-    """Count the devices on which there were such attempts, for each of the applications."""
+) -> Mapping[int, int]:
+    """Count the devices on which there were such attempts, for the number of each of the applications."""
     if not applications:
         return {}
     # Narrower than the question, wider than the applications: what else has one of the names and one of the hashes is passed over.
     names = tuple(sorted({application.file_name for application in applications}))
     hashes = tuple(sorted({application.sha256 for application in applications}))
     wider = replace(question, filter=replace(question.filter, file_names=names, sha256s=hashes))
-    found = await facts(tx, wider, ("device_id", *_FILE), as_of)
-    columns = [found.c.device_id, *(found.c[name] for name in _FILE)]
-    each = sa.select(*columns).group_by(*columns).having(_ATTEMPTS > 0).subquery()
-    file = [each.c[name] for name in _FILE]
-    counted = await tx.execute(sa.select(*file, sa.func.count().label("devices")).group_by(*file))
-    return {Application(*row[:-1]): row[-1] for row in map(tuple, counted)}
+    found = await facts(tx, wider, (FILE.key, "device_id"), as_of)
+    devices = sa.func.count(sa.distinct(found.c.device_id))
+    counted = await tx.execute(sa.select(found.c[FILE.key], devices).group_by(found.c[FILE.key]))
+    return {key: number for key, number in map(tuple, counted)}
 
 
 async def _newest(tx: Transaction, question: Question, application: Application) -> str:

@@ -99,7 +99,7 @@ async def _entries(tx: Transaction, asked: ReadinessQuestion, page: PageRequest,
 async def _each(tx: Transaction, asked: ReadinessQuestion, as_of: int | None) -> sa.Select[Any]:
     """Select everyone with what they attempted. A device that had several names stands by the first of them."""
     columns = _COLUMNS[asked.subject]
-    found = await facts(tx, asked.question, (*columns, "managed", "source"), as_of)
+    found = await facts(tx, asked.question, (*columns, "managed", "administrator"), as_of)
     name = found.c[columns[-1]]
     return (
         sa.select(
@@ -108,7 +108,7 @@ async def _each(tx: Transaction, asked: ReadinessQuestion, as_of: int | None) ->
             sa.func.max(name).label("other_name"),
             _total(found.c.managed).label("managed"),
             _total(~found.c.managed).label("unmanaged"),
-            (_total(found.c.source == "ADMINISTRATOR") > 0).label("administrator"),
+            (_total(found.c.administrator) > 0).label("administrator"),
         )
         .group_by(found.c[columns[0]])
         .having(_ATTEMPTS > 0)
