@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from epm.reporting.v1 import export_pb2_grpc, insights_pb2_grpc, intake_pb2_grpc, reports_pb2_grpc
+from epm.reporting.v1 import export_pb2_grpc, insights_pb2_grpc, intake_pb2_grpc, reports_pb2_grpc, usage_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.access_client import report_worker, watch_worker
 from services._chassis.audit_log import AuditLog
@@ -42,6 +42,8 @@ from services.reporting.store.sink import DurableSink
 from services.reporting.store.snapshots import SqlSnapshots
 from services.reporting.store.stored import SqlStored
 from services.reporting.store.tables import AUDIT
+from services.reporting.store.usage import SqlUsage
+from services.reporting.usage_servicer import UsageServicer
 from services.reporting.watching import Watches
 from services.reporting.workers import GroupCommitWriter, purge_worker
 
@@ -100,7 +102,10 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             partial(insights_pb2_grpc.add_InsightsServiceServicer_to_server, insights),
             partial(intake_pb2_grpc.add_IntakeServiceServicer_to_server, _intake(database, writer, directory, clock)),
         ],
-        mesh=[partial(add_to_server, events)],
+        mesh=[
+            partial(add_to_server, events),
+            partial(usage_pb2_grpc.add_UsageServiceServicer_to_server, UsageServicer(SqlUsage(database))),
+        ],
         workers=[
             watch_worker(rbac, access),
             database.changes.worker(),

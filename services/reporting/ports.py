@@ -20,6 +20,7 @@ from services.reporting.model.reports import (
     Summary,
     UserCount,
 )
+from services.reporting.model.usage import Usage
 
 
 class EventSink(Protocol):
@@ -89,6 +90,14 @@ class ReadinessReports(Protocol):
 
     async def obstacles(self, question: Question, page: PageRequest) -> Page[Obstacle]:
         """Return applications: those first that alone keep most users from being ready, then those of most users."""
+        ...
+
+
+class UsageReports(Protocol):
+    """Tell what rules are used for."""
+
+    async def usage(self, first: int) -> Usage:
+        """Return how often rules decided from a day, since 1970, on, and which files were approved more than once."""
         ...
 
 

@@ -98,7 +98,7 @@ async def _devices(
     found = await facts(tx, wider, (FILE.key, "device_id"), as_of)
     devices = sa.func.count(sa.distinct(found.c.device_id))
     counted = await tx.execute(sa.select(found.c[FILE.key], devices).group_by(found.c[FILE.key]))
-    return {key: number for key, number in map(tuple, counted)}
+    return {row[0]: row[1] for row in map(tuple, counted)}
 
 
 async def _newest(tx: Transaction, question: Question, application: Application) -> str:
