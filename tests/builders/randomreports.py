@@ -40,8 +40,8 @@ _MANAGED = (
 _UNMANAGED = (event_pb2.SOURCE_ADMINISTRATOR, event_pb2.SOURCE_NO_RULE, event_pb2.SOURCE_NOT_ACTIVE)
 
 
-def an_attempt(number: int, die: random.Random) -> event_pb2.ElevationEvent:
-    """Draw an attempt, often at the edge of a day."""
+def an_attempt(number: int, die: random.Random, days: int = DAYS) -> event_pb2.ElevationEvent:
+    """Draw an attempt of the first of the days, often at the edge of one."""
     edge = die.choice((0, 0, 1, -1)) * timedelta(microseconds=1)
     within = edge if die.random() < 0.2 else timedelta(microseconds=die.randrange(86_400_000_000))
     values: dict[str, Any] = {"user": die.choice(USERS), "administrator": die.random() < 0.3}
@@ -54,19 +54,31 @@ def an_attempt(number: int, die: random.Random) -> event_pb2.ElevationEvent:
         values |= {"outcome": event_pb2.OUTCOME_NOT_MANAGED, "result": event_pb2.ATTEMPT_RESULT_NOT_MANAGED}
         values |= {"source": die.choice(_UNMANAGED), "managed": False, "elevation_type": 0, "policy": "", "rule": ""}
     file = {**die.choice(_FILES), "internal_name": die.choice(("", "setup"))}
-    return decided(number, at=START + timedelta(days=die.randrange(DAYS)) + within, file=file, **values)
+    return decided(number, at=START + timedelta(days=die.randrange(days)) + within, file=file, **values)
 
 
-def an_event(number: int, die: random.Random) -> event_pb2.ElevationEvent:
+def an_event(number: int, die: random.Random, days: int = DAYS) -> event_pb2.ElevationEvent:
     """Draw an event: mostly an attempt, now and then how one ended."""
     if number > 1 and die.random() < 0.1:
         return completed(number, f"attempt-{die.randrange(1, number)}", at=START)
-    return an_attempt(number, die)
+    return an_attempt(number, die, days)
 
 
 def device_name(device_id: str, number: int) -> str:
     """Name a device as it is called when its event of this number comes in: one is renamed on the way."""
     return f"{device_id}-renamed" if device_id == "d2" and number % 4 == 0 else f"name-of-{device_id}"
+
+
+def a_whole_filter(die: random.Random) -> reports_pb2.ElevationFilter:
+    """Draw a filter over whole days."""
+    found = a_filter(die)
+    for name in ("occurred_from", "occurred_before"):
+        if found.HasField(name):
+            stamp = getattr(found, name)
+            stamp.FromSeconds(stamp.seconds // 86_400 * 86_400)
+    if found.HasField("occurred_from") and found.occurred_from == found.occurred_before:
+        found.ClearField("occurred_before")
+    return found
 
 
 def a_time(die: random.Random) -> datetime:

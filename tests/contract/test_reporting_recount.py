@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from epm.elevation.v1 import event_pb2
+from epm.reporting.v1 import reports_pb2
 from services.reporting.model.events import Batch
+from services.reporting.store.retention import Keep, SqlRetention
 from tests.builders.counts import forget
-from tests.builders.randomreports import DEVICES, SEEN, TAGS, a_filter, an_event, device_name
+from tests.builders.randomreports import (
+    DAYS,
+    DEVICES,
+    SEEN,
+    START,
+    TAGS,
+    a_filter,
+    a_whole_filter,
+    an_event,
+    device_name,
+)
 from tests.builders.recounting import Comparison, Desk, open_desk
+from tests.fakes.clock import NOW
 from tests.fakes.reporting import batch
 from tests.reference.reports import Recount
 
-MANY = int(os.environ.get("EPM_RECOUNT_EVENTS", "2500"))
-QUESTIONS = int(os.environ.get("EPM_RECOUNT_QUESTIONS", "5"))
+MANY = int(os.environ.get("EPM_RECOUNT_EVENTS", "2000"))
+QUESTIONS = int(os.environ.get("EPM_RECOUNT_QUESTIONS", "4"))
+ONE_DAY = timedelta(days=1)
 SEED = os.environ.get("EPM_RECOUNT_SEED", "recount")
 
 
@@ -37,24 +52,25 @@ class Senders:
         self._number = 0
         self._last = dict.fromkeys(DEVICES, 0)
 
-    def draw(self, count: int) -> list[Batch]:
-        """Return batches of so many events, in their order."""
+    def draw(self, count: int, *, days: int = DAYS, received: datetime = NOW) -> list[Batch]:
+        """Return batches of so many events of the first of the days, in their order, as they are received."""
         found = []
         while count > 0:
             device = self._die.choice(DEVICES)
             size = min(count, self._die.randint(1, 40))
             numbers = range(self._number + 1, self._number + 1 + size)
             name = device_name(device, self._number // 40)
-            found.append(self._batch(device, name, [an_event(number, self._die) for number in numbers]))
+            events = [an_event(number, self._die, days) for number in numbers]
+            found.append(self._batch(device, name, events, received))
             self._number, count = self._number + size, count - size
         return found
 
-    def _batch(self, device: str, name: str, events: Sequence[event_pb2.ElevationEvent]) -> Batch:
+    def _batch(self, device: str, name: str, events: Sequence[event_pb2.ElevationEvent], received: datetime) -> Batch:
         attempts = [event for event in events if event.HasField("decided")]
         self.recount.add(attempts, device, name)
         first = self._last[device] + 1
         self._last[device] += len(events)
-        return batch(events, device=device, name=name, first=first)
+        return batch(events, device=device, name=name, first=first, received=received)
 
 
 async def store(desk: Desk, batches: Sequence[Batch], die: random.Random) -> None:
@@ -74,7 +90,7 @@ def tags_of(die: random.Random) -> frozenset[str] | None:
     return None if tags is None else frozenset(tags)
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(die=st.randoms(use_true_random=False), count=st.integers(0, 30))
 async def test_any_question_about_a_few_attempts_is_answered_as_another_engine_answers_it(
     desk: Desk, die: random.Random, count: int
@@ -97,3 +113,37 @@ async def test_questions_about_thousands_of_attempts_are_answered_as_another_eng
             await Comparison(desk, senders.recount, asked, tags, die).everything()
         except AssertionError as error:
             raise AssertionError(f"seed {SEED!r}, tags {tags}, filter {asked}") from error
+
+
+async def test_after_a_purge_late_events_and_everything_sent_again_reports_say_the_same(desk: Desk) -> None:
+    die = random.Random(SEED)  # noqa: S311 - a die, no secret
+    senders = Senders(die)
+    early = senders.draw(MANY // 2, days=30, received=START + 31 * ONE_DAY)
+    await store(desk, early, die)
+    before = NOW - 29 * ONE_DAY
+    keep = Keep(events=30 * ONE_DAY, counts=400 * ONE_DAY)
+    retention = SqlRetention(desk.database, keep, lambda: before + keep.events, step=500, pause=no_pause)
+    await retention.purge()
+    assert await kept(desk) == 0
+    await store(desk, [*early, *senders.draw(MANY // 2), *early], die)
+    await retention.purge()
+    assert await kept(desk) > 0
+    for _ in range(-(-QUESTIONS // 2)):
+        asked, tags = a_whole_filter(die), tags_of(die)
+        await Comparison(desk, senders.recount, asked, tags, die, kept=False).everything()
+        asked = a_filter(die)
+        if not asked.HasField("occurred_from") or asked.occurred_from.ToDatetime(UTC) < before:
+            asked.occurred_from.FromDatetime(before)
+        if asked.HasField("occurred_before") and asked.occurred_before.ToDatetime(UTC) <= before:
+            asked.ClearField("occurred_before")
+        await Comparison(desk, senders.recount, asked, tags, die).everything()
+
+
+async def kept(desk: Desk) -> int:
+    """Return how many attempts can be listed."""
+    request = reports_pb2.ListElevationsRequest(page_size=1000)
+    return len((await desk.reports.ListElevations(request, metadata=desk.metadata(None))).elevations)
+
+
+async def no_pause(_seconds: float) -> None:
+    """Go on at once."""
