@@ -58,8 +58,7 @@ class _Groups:
 
     def from_events(self) -> list[sa.ColumnElement[Any]]:
         """Return the columns, of an event."""
-        days = [(_A.occurred // DAY).label(_DAY)] if self.by_day else []
-        return [*(_A[dimension.key] for dimension in self.dimensions), *days]
+        return [_A[name] for name in self.names]
 
     def from_counts(self, rollup: Rollup) -> list[sa.ColumnElement[Any]]:
         """Return the columns, of a count."""
@@ -107,6 +106,11 @@ async def _span(tx: Transaction, question: Question) -> _Span:
     bounds = sa.select(sa.func.min(day), sa.func.max(day)).where(COUNT_BY_DECISION.c.span == 1)
     oldest, newest = tuple((await tx.execute(bounds)).one())
     kept = (await tx.execute(sa.select(HORIZON.c.counts_before))).scalar_one()
+    if kept and (first is None or first < kept):
+        # Events of days whose counts are gone: few that came late, or those of a clock that was far behind.
+        beside.append(
+            Window(None if first is None else first * DAY, kept * DAY if before is None else min(kept, before) * DAY)
+        )
     if newest is None:
         return _Span(0, 0, tuple(beside))
     first = max(oldest, kept, oldest if first is None else first)

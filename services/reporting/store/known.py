@@ -7,6 +7,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from services.reporting.store.dimensions import DIMENSIONS, Dimension
 from services.reporting.store.drivers import Driver
@@ -47,9 +48,12 @@ class Known:
         known = self._keys[dimension]
         if len(known) > MOST_MEMBERS_KNOWN:
             known.clear()
-        if unknown := {member for member in members if member not in known}:
+        keys = list(map(known.get, members))
+        if None in keys:
+            unknown = {member for member, key in zip(members, keys, strict=True) if key is None}
             self._learn(dimension, {digest_of(member): member for member in unknown})
-        return [known[member] for member in members]
+            return [known[member] for member in members]
+        return cast("list[int]", keys)
 
     def _learn(self, dimension: Dimension, members: Mapping[str, Row]) -> None:
         target, known = _TARGETS[dimension], self._keys[dimension]

@@ -8,20 +8,21 @@
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
 import sqlalchemy as sa
 
-from services.reporting.model.rollups import SPANS, day_of, start_of
+from services.reporting.model.rollups import SPANS, start_of
 from services.reporting.store import tables
 from services.reporting.store.dimensions import DECISION, DEVICE, DIMENSIONS, FILE, RULE, USER, Dimension
 from services.reporting.store.drivers import Driver
 from services.reporting.store.known import Known
 from services.reporting.store.rows import ATTEMPTS, Row, Target
 
-COUNTED = ("occurred", *(dimension.key for dimension in DIMENSIONS))
+Column = Sequence[int]
+COUNTED = ("day", *(dimension.key for dimension in DIMENSIONS))
 """The columns of an attempt that counts are made of."""
 
 
@@ -38,7 +39,7 @@ class Rollup:
 ROLLUPS = (
     Rollup(tables.COUNT_BY_DECISION, (DECISION,), SPANS),
     Rollup(tables.COUNT_BY_RULE, (RULE, DECISION), SPANS),
-    Rollup(tables.COUNT_BY_FILE, (FILE, DECISION), SPANS),
+    Rollup(tables.COUNT_BY_FILE, (FILE, RULE, DECISION), SPANS),
     Rollup(tables.COUNT_BY_USER, (USER, DECISION), SPANS),
     Rollup(tables.COUNT_BY_DEVICE, (DEVICE, DECISION), SPANS),
     Rollup(tables.COUNT_UNMANAGED, (USER, FILE, DEVICE), SPANS, unmanaged_only=True),
@@ -69,16 +70,19 @@ class Counts:
 
     def count(self, attempts: Sequence[Row]) -> None:
         """Count attempts that this transaction inserted, given by the columns that are counted."""
-        occurred, *keys = zip(*attempts, strict=True)
-        by: dict[Dimension, tuple[object, ...]] = dict(zip(DIMENSIONS, keys, strict=True))
-        days = [day_of(time) for time in occurred]
+        days, *keys = zip(*attempts, strict=True)
+        by: dict[Dimension, Column] = dict(zip(DIMENSIONS, keys, strict=True))
+        starts = {span: [start_of(day, span) for day in days] for span in SPANS}
         unmanaged = self._unmanaged()
+        wanted = [key in unmanaged for key in by[DECISION]]
         for rollup in ROLLUPS:
-            cells: Iterable[Row] = zip(days, *(by[dimension] for dimension in rollup.dimensions), strict=True)
+            columns = [by[dimension] for dimension in rollup.dimensions]
+            spans: dict[int, Column] = {span: starts[span] for span in rollup.spans}
             if rollup.unmanaged_only:
-                cells = compress(cells, [key in unmanaged for key in by[DECISION]])
-            if rows := list(_spread(Counter(cells), rollup.spans)):
-                self._driver.insert(_ADDING[rollup.table], rows)
+                columns = [list(compress(column, wanted)) for column in columns]
+                spans = {span: list(compress(column, wanted)) for span, column in spans.items()}
+            if columns[0]:
+                self._driver.insert(_ADDING[rollup.table], list(_counts(spans, columns)))
 
     def stored_in(self, transaction: int) -> list[Row]:
         """Return the attempts that the transaction of this number inserted, by the columns that are counted."""
@@ -88,15 +92,16 @@ class Counts:
         return frozenset(key for member, key in self._known.cached(DECISION).items() if not member[_MANAGED])
 
 
-def _spread(cells: Mapping[Row, int], spans: Iterable[int]) -> Iterator[Row]:
-    """Yield the rows of counts of days, for each length of span."""
-    for span in spans:
-        counts = cells if span == 1 else _merged(cells, span)
-        yield from ((span, *cell, attempts) for cell, attempts in counts.items())
-
-
-def _merged(cells: Mapping[Row, int], span: int) -> Mapping[Row, int]:
-    counts: Counter[Row] = Counter()
-    for cell, attempts in cells.items():
-        counts[start_of(cell[0], span), *cell[1:]] += attempts  # type: ignore[arg-type]
-    return counts
+def _counts(spans: Mapping[int, Column], columns: Sequence[Column]) -> Iterator[Row]:
+    """Yield the rows of counts, for each length of span; the spans of attempts are told by their starts."""
+    alike: Counter[Row] | None = None
+    for span, starts in spans.items():
+        if len(set(starts)) > 1:
+            for cell, attempts in Counter(zip(starts, *columns, strict=True)).items():
+                yield (span, *cell, attempts)
+            continue
+        # Attempts of one span, as nearly always: they are counted once for all lengths.
+        if alike is None:
+            alike = Counter(zip(*columns, strict=True))
+        for members, attempts in alike.items():
+            yield (span, starts[0], *members, attempts)

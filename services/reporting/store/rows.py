@@ -17,6 +17,7 @@ from services.reporting.model.events import (
     DiagnosticRecord,
     Gap,
 )
+from services.reporting.model.rollups import day_of
 from services.reporting.store import tables
 from services.reporting.store.dimensions import DECISION, DEVICE, FILE, RULE, USER, Dimension, picker
 
@@ -59,7 +60,7 @@ _TOLD = ("event_id", "attempt_id", "occurred")
 _RECORDED = (USER, FILE, DECISION, RULE)
 _KEYS = tuple(dimension.key for dimension in (DEVICE, *_RECORDED))
 ATTEMPTS = replace(
-    _target(tables.ATTEMPT, "journal_key", "seq", *_TOLD, "received", "stored", *_KEYS, "body"),
+    _target(tables.ATTEMPT, "journal_key", "seq", *_TOLD, "received", "stored", "day", *_KEYS, "body"),
     owned=f"JOIN {DEVICE.table.name} USING ({DEVICE.key})",
 )
 COMPLETIONS = _target(tables.COMPLETION, "journal_key", *CompletionRecord._fields, *_ARRIVAL, "stored")
@@ -131,6 +132,7 @@ def _attempt_rows(batches: Sequence[Batch], keys: Mapping[JournalName, int], sto
             *(map(attrgetter(name), records) for name in ("seq", *_TOLD)),
             each(batch.received for batch in batches),
             repeat(stored, len(records)),
+            [day_of(record.occurred) for record in records],
             each(devices),
             *(known.keys_of(dimension, list(map(_MEMBER[dimension], records))) for dimension in _RECORDED),
             map(attrgetter("body"), records),

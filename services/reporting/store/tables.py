@@ -8,6 +8,8 @@
   nothing refers to any more is purged: `names_epoch` says how often that was, so that nobody goes on with a number that is gone.
 - `body` is the event as its device sent it. A device is known with the name that it had at the time. Scope tags are not: they
   are looked up by device id, in the tables that outlive the directory's entry.
+- The indexes by which attempts of users, files and devices are found begin with the day on which they occurred: so what comes in
+  is written into few of their pages, and counts tell on which days there is something to be found.
 - Counts (rollups) stand beside the events and are kept longer.
 - The places of a journal up to `purged_through` that are no gap were here, and were purged or are here still.
 - `stored` numbers the transactions that stored events, in the order of their commits: it is the service's revision, whose
@@ -62,12 +64,15 @@ ATTEMPT = sa.Table(
     sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
     *_texts("event_id", "attempt_id"),
     *_numbers("occurred", "received", "stored"),
-    *_keys("device_key", "user_key", "file_key", "decision_key", "rule_key"),
+    *_keys("day", "device_key", "user_key", "file_key", "decision_key", "rule_key"),
     _column("body", sa.LargeBinary()),
     sa.UniqueConstraint("event_id", name="reporting_attempt_event"),
     sa.Index("reporting_attempt_joined", "attempt_id"),
     sa.Index("reporting_attempt_newest", "occurred", "event_id"),
     sa.Index("reporting_attempt_stored", "stored"),
+    sa.Index("reporting_attempt_user", "day", "user_key"),
+    sa.Index("reporting_attempt_file", "day", "file_key", "rule_key", "decision_key"),
+    sa.Index("reporting_attempt_device", "day", "device_key"),
 )
 
 COMPLETION = sa.Table(
@@ -184,7 +189,7 @@ KNOWN_DECISION = _known(
 KNOWN_RULE = _known("rule", *_texts("policy", "rule"))
 
 COUNT = _counts("reporting_count", "user_key", "file_key", "decision_key", "rule_key", "device_key")
-COUNT_BY_FILE = _counts("reporting_count_by_file", "file_key", "decision_key")
+COUNT_BY_FILE = _counts("reporting_count_by_file", "file_key", "rule_key", "decision_key")
 COUNT_BY_USER = _counts("reporting_count_by_user", "user_key", "decision_key")
 COUNT_BY_RULE = _counts("reporting_count_by_rule", "rule_key", "decision_key")
 COUNT_BY_DECISION = _counts("reporting_count_by_decision", "decision_key")

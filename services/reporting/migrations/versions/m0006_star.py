@@ -33,16 +33,24 @@ _MEMBERS = {
 _BOOLEANS = ("managed", "administrator")
 _WHOLE = ("user", "file", "decision", "rule", "device")
 _COARSE = {
-    "reporting_count_by_file": ("file", "decision"),
+    "reporting_count_by_file": ("file", "rule", "decision"),
     "reporting_count_by_user": ("user", "decision"),
     "reporting_count_by_rule": ("rule", "decision"),
     "reporting_count_by_device": ("device", "decision"),
     "reporting_count_by_decision": ("decision",),
     "reporting_count_unmanaged": ("user", "file", "device"),
 }
-_NEW = ("reporting_count_by_rule", "reporting_count_by_device", "reporting_count_unmanaged")
+_NEW = ("reporting_count_by_file", "reporting_count_by_rule", "reporting_count_by_device", "reporting_count_unmanaged")
 _KEPT = ("journal_key", "seq", "event_id", "attempt_id", "occurred", "received", "stored", "body")
 _READ = tuple(name for names in _MEMBERS.values() for name in names if name != "administrator")
+_INDEXES = {
+    "joined": ["attempt_id"],
+    "newest": ["occurred", "event_id"],
+    "stored": ["stored"],
+    "user": ["day", "user_key"],
+    "file": ["day", "file_key", "rule_key", "decision_key"],
+    "device": ["day", "device_key"],
+}
 _Row = tuple[Any, ...]
 
 
@@ -58,9 +66,9 @@ def upgrade() -> None:
     _create_attempt()
     _convert(connection, keys)
     op.drop_table("reporting_attempt_0005")
-    op.create_index("reporting_attempt_joined", "reporting_attempt", ["attempt_id"])
-    op.create_index("reporting_attempt_newest", "reporting_attempt", ["occurred", "event_id"])
-    op.create_index("reporting_attempt_stored", "reporting_attempt", ["stored"])
+    for name, columns in _INDEXES.items():
+        op.create_index(f"reporting_attempt_{name}", "reporting_attempt", columns)
+    op.drop_table("reporting_count_by_file")
     for table in _NEW:
         _create_counts(table, _COARSE[table])
     for table, parts in _COARSE.items():
@@ -124,6 +132,7 @@ def _create_attempt() -> None:
         sa.Column("seq", sa.BigInteger(), primary_key=True, autoincrement=False),
         *(_column(name) for name in ("event_id", "attempt_id")),
         *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("occurred", "received", "stored")),
+        sa.Column("day", sa.Integer(), nullable=False),
         *(sa.Column(f"{name}_key", sa.Integer(), nullable=False) for name in _MEMBERS),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.UniqueConstraint("event_id", name="reporting_attempt_event"),
@@ -185,7 +194,7 @@ def _digest(member: _Row) -> str:
 
 def _convert(connection: sa.Connection, keys: _Keys) -> None:
     horizon = int(connection.execute(sa.text("SELECT counts_before FROM reporting_horizon")).scalar_one())
-    written = (*_KEPT, *(f"{name}_key" for name in _MEMBERS))
+    written = (*_KEPT, "day", *(f"{name}_key" for name in _MEMBERS))
     marks = ", ".join(f":{name}" for name in written)
     insert = sa.text(f"INSERT INTO reporting_attempt ({', '.join(written)}) VALUES ({marks})")  # noqa: S608 - our own names
     nobody = keys.of("rule", ("", ""))
@@ -205,7 +214,7 @@ def _convert(connection: sa.Connection, keys: _Keys) -> None:
                 moved[(day, *(before[part] for part in _WHOLE))] -= 1
                 moved[(day, *(found[part] for part in _WHOLE))] += 1
             numbers = {f"{name}_key": key for name, key in found.items()}
-            rows.append({name: attempt[name] for name in _KEPT} | numbers)
+            rows.append({name: attempt[name] for name in _KEPT} | {"day": day} | numbers)
         connection.execute(insert, rows)
         _move(connection, {cell: attempts for cell, attempts in moved.items() if attempts})
     connection.execute(sa.text("DELETE FROM reporting_count WHERE attempts <= 0"))
