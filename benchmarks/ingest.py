@@ -223,23 +223,28 @@ class Agent:
         self._journal = journal
         self._load = load
         self._call = call
+        self._credit = 0
         self.waits: list[float] = []
 
     async def greet(self) -> None:
         """Open the stream."""
         hello = agent_pb2.StreamEventsRequest(hello=agent_pb2.EventsHello(agent_version="0.1.0"))
         await self._call.write(hello.SerializeToString())
-        await self._call.read()
+        self._credit = (await self._call.read()).welcome.credit
 
     async def report(self) -> None:
         """Send everything, and return once everything is acknowledged."""
         sent_at: list[float] = []
         acknowledged = 0
         while acknowledged < len(self._journal):
-            while len(sent_at) < min(acknowledged + self._load.window, len(self._journal)):
+            window = min(self._load.window, max(self._credit // self._load.batch, 1))
+            while len(sent_at) < min(acknowledged + window, len(self._journal)):
                 sent_at.append(perf_counter())
                 await self._call.write(self._journal[len(sent_at) - 1])
-            through = (await self._call.read()).ack.committed_through
+            response = await self._call.read()
+            if response.HasField("credit"):
+                self._credit = response.credit.credit
+            through = response.ack.committed_through
             while (acknowledged + 1) * self._load.batch <= through:
                 self.waits.append(perf_counter() - sent_at[acknowledged])
                 acknowledged += 1

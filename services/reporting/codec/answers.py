@@ -7,7 +7,7 @@ from typing import Any
 from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import reports_pb2
 from services._chassis.times import time_to_proto
-from services.reporting.codec.incoming import ELEVATION_TYPES, RESULTS, SOURCES
+from services.reporting.codec.words import ELEVATION_TYPES, RESULTS, SOURCES
 from services.reporting.model.live import Passage
 from services.reporting.model.reports import (
     ApplicationCount,

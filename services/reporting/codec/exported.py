@@ -7,7 +7,7 @@ from epm.reporting.v1 import export_pb2
 from services._chassis.errors import Problem
 from services._chassis.times import time_to_proto
 from services.reporting.codec.answers import elevation_to_proto
-from services.reporting.codec.incoming import words
+from services.reporting.codec.words import words
 from services.reporting.model.live import ATTEMPTS_ALONE, Completion, ConsumerState, Passage, Statement
 
 _KINDS = words(export_pb2.EventKind.items(), "EVENT_KIND_")

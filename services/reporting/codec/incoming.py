@@ -1,19 +1,22 @@
 """Sort what a device sends into records and dead letters.
 
-This is the hot path: plain attribute access and dictionaries, no reflection.
+This is the hot path. Attempts that are right, which nearly all are, are read by `attempts.py`; whatever is unusual is looked at
+here once more with care, and is told all that is wrong with it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import agent_pb2
 from services.reporting.codec import unreadable
+from services.reporting.codec.attempts import REMEMBERED, attempt_of, right_attempts
+from services.reporting.codec.words import (
+    LOSSES,
+    PLATFORMS,
+    time_of,
+)
 from services.reporting.model.events import (
     LARGEST_NUMBER,
-    UNKNOWN,
     AttemptRecord,
     Batch,
     CompletionRecord,
@@ -30,22 +33,6 @@ from services.reporting.model.events import (
     journal_problem,
 )
 
-_NANOS = 1_000_000_000
-
-
-def words(enum: Sequence[tuple[str, int]], prefix: str) -> dict[int, str]:
-    """Return the words of a contract's enum by number, without the one that stands for nothing."""
-    return {number: name.removeprefix(prefix) for name, number in enum if number}
-
-
-TRIGGERS = words(event_pb2.Trigger.items(), "TRIGGER_")
-OUTCOMES = words(event_pb2.Outcome.items(), "OUTCOME_")
-SOURCES = words(event_pb2.Source.items(), "SOURCE_")
-RESULTS = words(event_pb2.AttemptResult.items(), "ATTEMPT_RESULT_")
-LOSSES = words(event_pb2.LostAt.items(), "LOST_AT_")
-PLATFORMS = words(rules_pb2.Platform.items(), "PLATFORM_")
-ELEVATION_TYPES = {0: "", **words(rules_pb2.ElevationType.items(), "ELEVATION_TYPE_")}
-
 
 @dataclass(slots=True)
 class _Sorted:
@@ -61,8 +48,11 @@ def batch_from_proto(message: agent_pb2.EventBatch, *, device_id: str, device_na
     """Read a batch; an entry that can never be stored becomes a dead letter, whatever is wrong with it."""
     result = _Sorted()
     foreign = journal_problem(message.journal_id)
-    for entry in message.entries:
-        if problem := foreign or _sort(entry, result, received):
+    entries = list(message.entries)
+    for entry, attempt in zip(entries, right_attempts(entries, received), strict=True):
+        if attempt is not None and not foreign:
+            result.attempts.append(attempt)
+        elif problem := foreign or _sort(entry, result, received):
             result.dead_letters.append(_dead_letter(entry, problem))
     return Batch(
         device_id=device_id,
@@ -115,32 +105,8 @@ def _sort(entry: agent_pb2.JournalEntry, result: _Sorted, received: int) -> str:
 
 
 def _sort_decided(entry: agent_pb2.JournalEntry, result: _Sorted, occurred: int, body: bytes) -> str:
-    event = entry.event
-    decided = event.decided
-    file = decided.file
-    record = AttemptRecord(
-        entry.seq,
-        event.event_id,
-        event.attempt_id,
-        occurred,
-        decided.user,
-        TRIGGERS.get(decided.trigger, UNKNOWN),
-        OUTCOMES.get(decided.outcome, UNKNOWN),
-        SOURCES.get(decided.source, UNKNOWN),
-        decided.managed,
-        decided.administrator,
-        ELEVATION_TYPES.get(decided.elevation_type, UNKNOWN),
-        decided.policy,
-        decided.rule,
-        RESULTS.get(decided.result, UNKNOWN),
-        file_name(file.path, decided.platform),
-        file.internal_name,
-        file.version,
-        file.company_name,
-        file.sha256.lower(),
-        file.publisher or file.company_name,
-        body,
-    )
+    decided = entry.event.decided
+    record = attempt_of(entry, occurred, body)
     problem = attempt_problem(record, justification=decided.justification)
     if decided.platform not in PLATFORMS:
         problem = all_of(problem, "platform must be a value that this server knows")
@@ -148,6 +114,7 @@ def _sort_decided(entry: agent_pb2.JournalEntry, result: _Sorted, occurred: int,
         problem = all_of(problem, "lost_at must be a value that this server knows")
     if not problem:
         result.attempts.append(record)
+        REMEMBERED.learn(decided, record)
     return problem
 
 
@@ -177,18 +144,3 @@ def _sort_diagnostic(entry: agent_pb2.JournalEntry, result: _Sorted, occurred: i
     if not problem:
         result.diagnostics.append(record)
     return problem
-
-
-def file_name(path: str, platform: int) -> str:
-    """Return the last part of a path in the platform's spelling."""
-    start = path.rfind("/")
-    if platform == rules_pb2.PLATFORM_WINDOWS:
-        start = max(start, path.rfind("\\"))
-    return path[start + 1 :]
-
-
-def time_of(stamp: Timestamp) -> int | None:
-    """Return a timestamp as microseconds since 1970; None if it is none that the contract allows."""
-    if not 0 <= stamp.nanos < _NANOS or abs(stamp.seconds) > LARGEST_NUMBER // 1_000_000:
-        return None
-    return stamp.seconds * 1_000_000 + stamp.nanos // 1000

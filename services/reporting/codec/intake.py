@@ -10,7 +10,9 @@ from epm.elevation.v1 import event_pb2
 from epm.reporting.v1 import agent_pb2, intake_pb2
 from services._chassis.errors import Problem
 from services._chassis.times import time_to_proto
-from services.reporting.codec.incoming import batch_from_proto, time_of
+from services.reporting.codec import unreadable
+from services.reporting.codec.incoming import batch_from_proto
+from services.reporting.codec.words import time_of
 from services.reporting.model.events import Batch, datetime_of
 from services.reporting.model.intake import IntakeFilter, IntakeQuestion, Letter, LetterBody, MissingPlaces
 
@@ -84,11 +86,10 @@ def gap_to_proto(gap: MissingPlaces, device_name: str) -> intake_pb2.Gap:
 def again(found: LetterBody, device_name: str, received: int) -> tuple[Batch, str]:
     """Read a dead letter as if it came now, with the identifier of its event."""
     letter = found.letter
-    event = _event(found.body) or event_pb2.ElevationEvent()
-    entry = agent_pb2.JournalEntry(seq=letter.seq, event=event)
+    entry = unreadable.entry_of(letter.seq, found.body)
     message = agent_pb2.EventBatch(journal_id=letter.journal_id, entries=[entry])
     batch = batch_from_proto(message, device_id=letter.device_id, device_name=device_name, received=received)
-    return batch, event.event_id
+    return batch, entry.event.event_id
 
 
 def _event(body: bytes) -> event_pb2.ElevationEvent | None:

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from elevation.model import GroupType
 from epm.reporting.v1 import reports_pb2
 from services._chassis.errors import Problem
-from services.reporting.codec.incoming import ELEVATION_TYPES, RESULTS, SOURCES, time_of
+from services.reporting.codec.words import ELEVATION_TYPES, RESULTS, SOURCES, time_of
 from services.reporting.model.events import datetime_of
 from services.reporting.model.groups import NO_GROUPS, Memberships
 from services.reporting.model.reports import MOST_VALUES, ElevationFilter, Question

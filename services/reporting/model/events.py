@@ -206,6 +206,21 @@ def envelope_problem(envelope: Envelope, received: int) -> str:
     )
 
 
+def is_envelope(seq: int, event_id: str, occurred: int, *, size: int, received: int) -> bool:
+    """Tell whether `envelope_problem` has nothing to say, without making a text of it."""
+    return (
+        _EARLIEST <= occurred <= received + _TOLERANCE
+        and _UUID7.fullmatch(event_id) is not None
+        and 0 < seq <= LARGEST_NUMBER
+        and size <= LARGEST_EVENT
+    )
+
+
+def is_id(value: str) -> bool:
+    """Tell whether a value may be an identifier."""
+    return 0 < len(value) <= LONGEST_ID and value.isprintable()
+
+
 def attempt_problem(record: AttemptRecord, *, justification: str) -> str:
     """Say what keeps the attempt from being stored; empty if nothing does."""
     return all_of(
@@ -297,6 +312,6 @@ def _text_problem(record: AttemptRecord) -> str:
 
 
 def _id_problem(name: str, value: str) -> str:
-    if 0 < len(value) <= LONGEST_ID and value.isprintable():
+    if is_id(value):
         return ""
     return f"{name} must have 1 to {LONGEST_ID} printable characters"

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
-from epm.reporting.v1 import export_pb2
+from epm.reporting.v1 import export_pb2, insights_pb2
 from services._chassis.caller import current_permit
 from services._chassis.errors import Problem
-from services.reporting.codec.incoming import words
+from services.reporting.codec.insights import period_from_proto
 from services.reporting.codec.questions import question_from_proto
+from services.reporting.codec.readiness import readiness_question_from_proto
+from services.reporting.codec.words import words
 from services.reporting.model.groups import NO_GROUPS, Memberships
 from services.reporting.reportexport.serving import Portion
 from services.reporting.reportexport.walks import Order, Tags
@@ -17,13 +19,18 @@ FORMS = words(export_pb2.ExportFormat.items(), "EXPORT_FORMAT_")
 
 def order_from_proto(message: export_pb2.ExportReportRequest, tags: Tags, groups: Memberships = NO_GROUPS) -> Order:
     """Read what is asked for, and what of it cannot be read."""
+    seen = current_permit().visible_tags()
+    question, period = period_from_proto(message.period, question_from_proto(message.filter, seen, groups=groups))
+    whom = readiness_question_from_proto(insights_pb2.ListReadinessRequest(subject=message.subject), seen)
     return Order(
         report=REPORTS.get(message.report, ""),
         form=FORMS.get(message.format, ""),
-        question=question_from_proto(message.filter, current_permit().visible_tags(), groups=groups),
+        question=question,
         tags=tags,
         order_by=message.order_by,
-        problems=tuple(_problems(message)),
+        period=period,
+        subject=whom.subject,
+        problems=(*_problems(message), *whom.question.unreadable),
     )
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import agent_pb2
-from services.reporting.codec.incoming import batch_from_proto, file_name
+from services.reporting.codec.incoming import batch_from_proto
+from services.reporting.codec.words import file_name
 from services.reporting.model.events import Gap, datetime_of, gaps, microseconds
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import batch, completed, decided, diagnostic, message, unmanaged

@@ -1,0 +1,148 @@
+"""Read attempts fast: what devices tell repeats, so what was found right once is not looked at again.
+
+- INVARIANT: an attempt that is read from memory is the same, field by field, as `attempt_of` gives; and whatever has any
+  problem is not read here.
+- What is remembered is bounded, in members and in their lengths: devices choose these texts.
+- Fields are fetched many at a time: an access of its own costs as much as three inside an `attrgetter`.
+"""
+
+from collections.abc import Sequence
+from operator import attrgetter
+
+from epm.elevation.v1 import event_pb2
+from epm.reporting.v1 import agent_pb2
+from services.reporting.codec.words import (
+    ELEVATION_TYPES,
+    LOSSES,
+    NANOS,
+    OUTCOMES,
+    PLATFORMS,
+    RESULTS,
+    SOURCES,
+    TRIGGERS,
+    file_name,
+)
+from services.reporting.model.events import (
+    LONGEST_JUSTIFICATION,
+    LONGEST_TEXT,
+    UNKNOWN,
+    AttemptRecord,
+    is_envelope,
+    is_id,
+)
+
+MOST_REMEMBERED = 10_000
+_TIME = attrgetter("seconds", "nanos")
+_EVENT = attrgetter("event_id", "attempt_id", "occurred", "decided")
+_DECIDED = attrgetter("user", "justification", "losers", "file")
+_CHOICE = attrgetter(
+    "platform",
+    "trigger",
+    "outcome",
+    "source",
+    "managed",
+    "administrator",
+    "elevation_type",
+    "policy",
+    "rule",
+    "result",
+)
+_FACTS = attrgetter("path", "internal_name", "version", "company_name", "sha256", "publisher")
+_FIRST_WORD, _FIRST_FACT = AttemptRecord._fields.index("trigger"), AttemptRecord._fields.index("file_name")
+_BODY = AttemptRecord._fields.index("body")
+
+Part = tuple[object, ...]
+Files = dict[Part, Part]
+
+
+class Remembered:
+    """What was found right: users, and what was decided about which files."""
+
+    def __init__(self, most: int = MOST_REMEMBERED) -> None:
+        self._most = most
+        self.users: dict[str, str] = {}
+        self.choices: dict[Part, tuple[Part, Files]] = {}
+        self._files: dict[int, Files] = {platform: {} for platform in PLATFORMS}
+
+    def learn(self, decided: event_pb2.Decided, record: AttemptRecord) -> None:
+        """Remember the parts of an attempt that has no problem."""
+        if max(len(self.users), len(self.choices), *map(len, self._files.values())) >= self._most:
+            self.users.clear()
+            self.choices.clear()
+            for files in self._files.values():
+                files.clear()
+        files = self._files[decided.platform]
+        self.users[record.user_name] = record.user_name
+        self.choices[_CHOICE(decided)] = (record[_FIRST_WORD:_FIRST_FACT], files)
+        if len(decided.file.path) <= LONGEST_TEXT:
+            files[_FACTS(decided.file)] = record[_FIRST_FACT:_BODY]
+
+
+REMEMBERED = Remembered()
+_NOTHING: tuple[Part, Files] = ((), {})
+
+
+def right_attempts(
+    entries: Sequence[agent_pb2.JournalEntry], received: int, remembered: Remembered = REMEMBERED
+) -> list[AttemptRecord | None]:
+    """Return the attempt of each entry; None where it tells of none, or where anything is unusual about it."""
+    events = [entry.event for entry in entries]
+    heads = list(map(_EVENT, events))
+    decided = [head[3] for head in heads]
+    rests = list(map(_DECIDED, decided))
+    found: list[AttemptRecord | None] = []
+    users, choices = remembered.users, remembered.choices
+    for entry, event, (event_id, attempt_id, occurred, _), choice, (told_user, justification, losers, _), facts in zip(
+        entries, events, heads, map(_CHOICE, decided), rests, map(_FACTS, [rest[3] for rest in rests]), strict=True
+    ):
+        words, files = choices.get(choice, _NOTHING)
+        names, user = files.get(facts), users.get(told_user)
+        seconds, nanos = _TIME(occurred)
+        body = event.SerializeToString()
+        seq, at = entry.seq, seconds * 1_000_000 + nanos // 1000
+        if (
+            names is None
+            or user is None
+            or len(justification) > LONGEST_JUSTIFICATION
+            or (losers and not LOSSES.keys() >= {loser.lost_at for loser in losers})
+            or not 0 <= nanos < NANOS
+            or not is_envelope(seq, event_id, at, size=len(body), received=received)
+            or not is_id(attempt_id)
+        ):
+            found.append(None)
+        else:
+            found.append(_new(AttemptRecord, (seq, event_id, attempt_id, at, user, *words, *names, body)))
+    return found
+
+
+_new = tuple.__new__
+
+
+def attempt_of(entry: agent_pb2.JournalEntry, occurred: int, body: bytes) -> AttemptRecord:
+    """Read an attempt as it is, right or wrong."""
+    event = entry.event
+    decided = event.decided
+    file = decided.file
+    return AttemptRecord(
+        seq=entry.seq,
+        event_id=event.event_id,
+        attempt_id=event.attempt_id,
+        occurred=occurred,
+        user_name=decided.user,
+        trigger=TRIGGERS.get(decided.trigger, UNKNOWN),
+        outcome=OUTCOMES.get(decided.outcome, UNKNOWN),
+        source=SOURCES.get(decided.source, UNKNOWN),
+        managed=decided.managed,
+        administrator=decided.administrator,
+        elevation_type=ELEVATION_TYPES.get(decided.elevation_type, UNKNOWN),
+        policy=decided.policy,
+        rule=decided.rule,
+        result=RESULTS.get(decided.result, UNKNOWN),
+        file_name=file_name(file.path, decided.platform),
+        internal_name=file.internal_name,
+        version=file.version,
+        company_name=file.company_name,
+        sha256=file.sha256.lower(),
+        publisher=file.publisher or file.company_name,
+        body=body,
+    )
