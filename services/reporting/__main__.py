@@ -29,8 +29,8 @@ from services.reporting.model.events import Batch
 from services.reporting.model.groups import DirectoryMemberships
 from services.reporting.model.intake import LetterBody
 from services.reporting.open_streams import OpenStreams
+from services.reporting.reportexport.reports import Sources, walks_of
 from services.reporting.reportexport.serving import ReportExports
-from services.reporting.reportexport.walks import walks_of
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.insights import SqlInsights
@@ -70,7 +70,14 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     reports = ReportingServicer(SqlReports(database), watches, access, groups)
     exports = Exports(watches, SqlConsumers(database))
     consumers = ConsumerDesk(SqlConsumers(database), SqlStored(database), exports.open.end, clock.now)
-    files = ReportExports(walks_of(SqlReports(database), SqlSnapshots(database)))
+    sources = Sources(
+        snapshots=SqlSnapshots(database),
+        reports=SqlReports(database),
+        insights=SqlInsights(database),
+        readiness=SqlReadiness(database),
+        now=clock.now,
+    )
+    files = ReportExports(walks_of(sources))
     insights = InsightsServicer(SqlInsights(database), SqlReadiness(database), clock.now, groups)
     keep = Keep(events=settings.event_retention, counts=settings.rollup_retention)
     retention = SqlRetention(database, keep, clock.now)

@@ -25,16 +25,14 @@ from services.reporting.export_servicer import ExportServicer
 from services.reporting.exporting import MOST_UNDER_WAY, Exports, Hello
 from services.reporting.model.live import Cursor, Passage, Remembered
 from services.reporting.reportexport.serving import ReportExports
-from services.reporting.reportexport.walks import walks_of
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
-from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
-from services.reporting.store.snapshots import SqlSnapshots
 from services.reporting.store.stored import SqlStored
 from services.reporting.watching import Watches
 from tests.builders.doors import bearer, open_doors
 from tests.builders.refusals import refusal_of
+from tests.builders.reportfiles import walks_on
 from tests.fakes.access import FakeAccess
 from tests.fakes.reporting import batch, decided, enrolled
 
@@ -125,7 +123,7 @@ async def office(database_url: str, tmp_path: Path) -> AsyncIterator[Office]:
     watches = Watches(stored, database.changes, monotonic=time.monotonic)
     consumers = SqlConsumers(database)
     exports = Exports(watches, consumers)
-    files = ReportExports(walks_of(SqlReports(database), SqlSnapshots(database)))
+    files = ReportExports(walks_on(database))
     desk = ConsumerDesk(consumers, stored, exports.open.end, SystemClock().now)
     servicer = ExportServicer(exports, files, desk, access.control)
     add = partial(export_pb2_grpc.add_ExportServiceServicer_to_server, servicer)

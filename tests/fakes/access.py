@@ -64,6 +64,11 @@ class FakeAccess:
         kept = tuple(token for token in self._snapshot.tokens if token.digest != digest_of(text))
         self._put(replace(self._snapshot, tokens=kept))
 
+    def take_away(self, principal: str) -> None:
+        """Take everything that the principal was given away; the token still counts."""
+        kept = tuple(one for one in self._snapshot.assignments if principal not in one.members)
+        self._put(replace(self._snapshot, assignments=kept))
+
     def trust(self, *issuers: IssuerTrust) -> None:
         """Believe the tokens of these issuers and of no others."""
         self._put(replace(self._snapshot, issuers=issuers))

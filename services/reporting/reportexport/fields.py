@@ -6,7 +6,7 @@ a file: it asks again for what was counted.
 
 import enum
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -46,6 +46,14 @@ _KINDS = {
 }
 
 
+class Words(dict[object, str | None]):
+    """The words of an enum by their numbers; what is none of them is written as it is."""
+
+    def __missing__(self, number: object) -> str:
+        """Write a number of a newer device."""
+        return str(number)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Field:
     """One field of an entry, or of a group in it."""
@@ -56,8 +64,8 @@ class Field:
     many: bool = False
     absent: bool = False
     """Whether it may be absent."""
-    words: Mapping[int | None, str | None]
-    """The words of an enum by their numbers."""
+    words: Words
+    """The words of an enum."""
     fields: tuple["Field", ...] = ()
 
     @property
@@ -81,29 +89,21 @@ def columns_of(fields: Sequence[Field], path: tuple[str, ...] = ()) -> Iterator[
             yield from columns_of(field.fields, here)
 
 
-def _field(field: FieldDescriptor) -> Field:
-    inner = field.message_type
-    kind = Kind.TIME if inner is not None and inner.full_name == _STAMP else _KINDS[field.cpp_type]
+def _field(described: FieldDescriptor) -> Field:
+    inner = described.message_type
+    kind = Kind.TIME if inner is not None and inner.full_name == _STAMP else _KINDS[described.cpp_type]
     return Field(
-        name=field.name,
-        json=field.json_name,
+        name=described.name,
+        json=described.json_name,
         kind=kind,
-        many=field.is_repeated,
-        absent=field.has_presence and not field.is_repeated,
-        words=_words(field.enum_type) if field.enum_type is not None else {},
+        many=described.is_repeated,
+        absent=described.has_presence and not described.is_repeated,
+        words=Words() if described.enum_type is None else _words(described.enum_type),
         fields=fields_of(inner) if inner is not None and kind is Kind.GROUP else (),
     )
 
 
-class _Words(dict[int | None, str | None]):
-    """The words of an enum; a number that this version has no word for is written as it is."""
-
-    def __missing__(self, number: int | None) -> str:
-        """Write a number of a newer device."""
-        return str(number)
-
-
-def _words(enum_type: EnumDescriptor) -> _Words:
+def _words(enum_type: EnumDescriptor) -> Words:
     prefix = _WORD.sub("_", enum_type.name).upper() + "_"
     named = {value.number: value.name.removeprefix(prefix) for value in enum_type.values}
-    return _Words({None: None} | {number: None if word == _UNSPECIFIED else word for number, word in named.items()})
+    return Words({None: None} | {number: None if word == _UNSPECIFIED else word for number, word in named.items()})

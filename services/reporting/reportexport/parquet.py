@@ -82,10 +82,9 @@ class Parquet:
         return self._outbox.taken()
 
     def _write_group(self) -> None:
-        if not self._waiting:
-            return
         group = pa.Table.from_batches(self._waiting, self._schema)
-        self._writer.write_table(group, row_group_size=group.num_rows)
+        if group.num_rows:
+            self._writer.write_table(group, row_group_size=group.num_rows)
         self.written += group.num_rows
         self._waiting.clear()
         self._bytes = 0

@@ -1,9 +1,10 @@
 """Walk over all entries of a report, a piece at a time; what the caller may see is looked up again for every piece."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
-from typing import Protocol, TypeVar, cast
+from typing import cast
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
@@ -13,12 +14,12 @@ from epm.reporting.v1 import reports_pb2
 from services._chassis.errors import Problem
 from services._chassis.ordering import Order as Sorted
 from services._chassis.ordering import read_order
-from services._chassis.paging import LARGEST_SIZE, Page
-from services.reporting import usecases
-from services.reporting.codec import answers
+from services.reporting.model.events import microseconds
+from services.reporting.model.insights import LARGEST_TREND, Fate, Period, TrendPoint, trend
+from services.reporting.model.readiness import Subject
 from services.reporting.model.reports import ORDERS, Question
-from services.reporting.ports import Reports
-from services.reporting.reportexport.fields import Field, fields_of
+from services.reporting.ports import Insights
+from services.reporting.reportexport.fields import Field, Kind, Words, fields_of
 from services.reporting.reportexport.parts import Part, parts_of, raw_of
 from services.reporting.store.snapshots import SHOWN, AttemptRow, SqlSnapshots
 
@@ -27,9 +28,6 @@ Tags = Callable[[], frozenset[str] | None]
 
 AT_A_TIME = 1000
 """Attempts that are taken apart at a time: with many more the collector of garbage takes a quarter of the time."""
-
-Entry = TypeVar("Entry")
-EntryTold = TypeVar("EntryTold")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +39,8 @@ class Order:
     question: Question
     tags: Tags
     order_by: str = ""
+    period: Period = Period.DAY
+    subject: Subject = Subject.USER
     problems: Sequence[Problem] = ()
     """What is wrong with the call beside the filter and the order of the entries."""
 
@@ -69,8 +69,8 @@ class Walk:
     """What the entries may be ordered by."""
 
 
-Ask = Callable[[Order, str], Awaitable[Page[Entry]]]
-"""Asks for a page of a list."""
+Ask = Callable[[Order, str], Awaitable[tuple[Sequence[Message], str]]]
+"""Asks for a page of a list; returns its entries and the token of the next."""
 
 
 def attempts_walk(snapshots: SqlSnapshots) -> Walk:
@@ -90,51 +90,51 @@ def attempts_walk(snapshots: SqlSnapshots) -> Walk:
     return Walk(fields, pieces, ORDERS["elevations"])
 
 
-def list_walk(
-    entry: Descriptor, ask: Ask[Entry], encode: Callable[[Entry], Message], orders: tuple[str, ...] = ()
-) -> Walk:
+def list_walk(entry: Descriptor, ask: Ask, orders: tuple[str, ...] = ()) -> Walk:
     """Walk over the pages of a list."""
     fields = fields_of(entry)
 
     async def pieces(order: Order) -> AsyncGenerator[Piece, None]:
         token = ""
         while True:
-            page = await ask(order, token)
-            yield Piece(partial(_of_messages, fields, list(map(encode, page.items))))
-            if not (token := page.next_token):
+            entries, token = await ask(order, token)
+            yield Piece(partial(_of_messages, fields, entries))
+            if not token:
                 return
 
     return Walk(fields, pieces, orders)
 
 
-def walks_of(reports: Reports, snapshots: SqlSnapshots) -> Mapping[str, Walk]:
-    """Return the walk over each report, by the word of its kind."""
-    applications, publishers, users = (
-        partial(_page, verb, reports)
-        for verb in (usecases.list_applications, usecases.list_publishers, usecases.list_users)
-    )
-    counts = reports_pb2
-    return {
-        "ELEVATIONS": attempts_walk(snapshots),
-        "APPLICATIONS": list_walk(
-            counts.ApplicationCount.DESCRIPTOR, applications, answers.application_to_proto, ORDERS["applications"]
-        ),
-        "PUBLISHERS": list_walk(
-            counts.PublisherCount.DESCRIPTOR, publishers, answers.publisher_to_proto, ORDERS["publishers"]
-        ),
-        "USERS": list_walk(counts.UserCount.DESCRIPTOR, users, answers.user_to_proto, ORDERS["users"]),
-    }
+def trend_walk(insights: Insights, now: Callable[[], datetime]) -> Walk:
+    """Walk over a trend: a row a period and elevation type, and one of zeros for a period without attempts."""
+    start = Field(name="start", json="start", kind=Kind.TIME, words=Words())
+    word = Field(name="elevation_type", json="elevationType", kind=Kind.WORD, words=Words({"": None}))
+    counts = [Field(name=name, json=name, kind=Kind.COUNT, words=Words()) for name in ("managed", "unmanaged", "total")]
+    fields = (start, word, *counts)
+
+    async def pieces(order: Order) -> AsyncGenerator[Piece, None]:
+        fates = await insights.fates(order.now())
+        rows = list(_trend_rows(fates, order, now()))
+        values = zip(*rows, strict=True) if rows else [()] * len(fields)
+        raw = dict(zip((field.name for field in fields), values, strict=True))
+        yield Piece(partial(parts_of, fields, raw), len(rows))
+
+    return Walk(fields, pieces)
 
 
-class _Verb(Protocol[EntryTold]):
-    def __call__(
-        self, reports: Reports, question: Question, *, page_size: int, page_token: str, order_by: str
-    ) -> Awaitable[Page[EntryTold]]: ...
+def _trend_rows(fates: Sequence[Fate], order: Order, now: datetime) -> Iterator[tuple[int, str, int, int, int]]:
+    draw = partial(trend, period=order.period, asked=order.question.filter, now=now, most=LARGEST_TREND)
+    managed = draw([fate for fate in fates if fate.managed])
+    by_start = {point.start: _by_type(point) for point in managed}
+    for point in draw(fates):
+        start = microseconds(point.start)
+        counted = by_start.get(point.start, {})
+        for word, total in (_by_type(point) or {"": 0}).items():
+            yield start, word, counted.get(word, 0), total - counted.get(word, 0), total
 
 
-def _page(verb: _Verb[Entry], reports: Reports, order: Order, token: str) -> Awaitable[Page[Entry]]:
-    """Ask for a page as large as there are."""
-    return verb(reports, order.now(), page_size=LARGEST_SIZE, page_token=token, order_by=order.order_by)
+def _by_type(point: TrendPoint) -> dict[str, int]:
+    return {tally.word: tally.count for tally in point.counts.elevation_types}
 
 
 def _newest_first(order: Order) -> bool:
