@@ -12,8 +12,12 @@ import pytest
 from epm.elevation.v1 import event_pb2
 from epm.reporting.v1 import agent_pb2
 from services._chassis.paging import PageRequest
-from services.reporting.model.events import LARGEST_EVENT
+from services.reporting.codec.intake import again
+from services.reporting.intake import Retries
+from services.reporting.model.events import LARGEST_EVENT, Batch
+from services.reporting.model.intake import IntakeFilter, IntakeQuestion, LetterBody
 from services.reporting.model.reports import Elevation, ElevationFilter, Question
+from services.reporting.store.intake import SqlIntake
 from services.reporting.store.reports import SqlReports
 from tests.builders import wirebytes
 from tests.builders.counts import check
@@ -215,8 +219,36 @@ async def test_a_server_whose_clock_is_behind_keeps_apart_what_it_takes_for_the_
         clock.advance(timedelta(days=3))
         assert await ingest.report([decided(2)], first=2) == []
         ((seq, reason, body),) = await ingest.dead_letters()
-    assert (seq, body) == (1, decided(1).SerializeToString())
-    assert "more than a day ahead of the server" in reason
+        assert (seq, body) == (1, decided(1).SerializeToString())
+        assert "more than a day ahead of the server" in reason
+        for stored in (1, 0):
+            assert await retried(ingest) == (stored, [])
+        assert (await ingest.stored(), await ingest.dead_letters()) == (ids(1, 2), [])
+        await check(ingest.database)
+
+
+async def test_what_cannot_be_read_stays_apart_with_its_reason_when_it_is_tried_again(ingest: Ingest) -> None:
+    async with ingest.bytes_stream() as call:
+        await call.write(wirebytes.request([wirebytes.entry(1, with_broken_user(1))]))
+        await acknowledged(call, 1)
+    assert await retried(ingest) == (0, ["the event is no message, or holds a text that is not UTF-8"])
+    assert [body for _, _, body in await ingest.dead_letters()] == [with_broken_user(1)]
+
+
+async def retried(ingest: Ingest) -> tuple[int, list[str]]:
+    """Try all dead letters again; return how many are stored, and why the rest is not."""
+    intake = SqlIntake(ingest.database)
+
+    def read(found: LetterBody, received: int) -> tuple[Batch, str]:
+        return again(found, "name-of-d1", received)
+
+    asked = IntakeQuestion(IntakeFilter(), None)
+    letters = (await intake.dead_letters(asked, PageRequest(100))).items
+    if not letters:
+        return 0, []
+    retries = Retries(intake, ingest.sink.store, read, ingest.clock.now)
+    done = await retries.retry([letter.letter_id for letter in letters], None)
+    return done.stored, [letter.reason for letter in done.remaining]
 
 
 async def test_what_others_send_meanwhile_is_stored_whatever_one_device_sends(ingest: Ingest) -> None:

@@ -36,6 +36,14 @@ def request_from_bytes(content: bytes) -> agent_pb2.StreamEventsRequest:
         return agent_pb2.StreamEventsRequest(batch=_batch(b"".join(_contents(parts))))
 
 
+def entry_of(seq: int, content: bytes) -> agent_pb2.JournalEntry:
+    """Return the entry of an event that is given as bytes, whether or not it can be read."""
+    return _entry(
+        _written(agent_pb2.JournalEntry.SEQ_FIELD_NUMBER, seq)
+        + _written(agent_pb2.JournalEntry.EVENT_FIELD_NUMBER, content)
+    )
+
+
 def bytes_of(entry: agent_pb2.JournalEntry) -> bytes | None:
     """Return the bytes of an event that could not be read; None where it could, or there is none."""
     if entry.HasField("event"):
