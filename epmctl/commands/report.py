@@ -16,7 +16,9 @@ from epmctl.limits import limit_option, to_ask
 from epmctl.output import Record, output_option, print_json, print_table
 from epmctl.plain import to_plain
 from epmctl.reportfilter import filter_options
-from epmctl.reportlists import LIST_REPORTS, ListReport, entries, reports_of, show_list
+from epmctl.reportlists import LIST_REPORTS, ListReport, entries, may_open, reports_of, show_list
+from epmctl.reportopen import open_option, opened
+from epmctl.reportorder import in_order, order_option
 
 
 @click.group()
@@ -52,14 +54,19 @@ def summary(asked: reports_pb2.ElevationFilter, output: str) -> None:
 def _list_report(name: str, shown: ListReport) -> None:
     """Add the command for a report that is a list."""
 
-    @report.command(name=name, help=shown.help)
-    @filter_options
-    @limit_option
-    @output_option
-    def command(asked: reports_pb2.ElevationFilter, limit: int, output: str) -> None:
+    def command(
+        asked: reports_pb2.ElevationFilter, *, order_by: str = "", row: int | None = None, limit: int, output: str
+    ) -> None:
+        wanted = in_order(shown, order_by)
         with logged_in() as client:
-            found = list(entries(client, shown, asked, to_ask(limit)))
-        show_list(shown, found, limit, output)
+            listed = wanted if row is None else opened(client, wanted, asked, row)
+            found = list(entries(client, listed, asked, to_ask(limit)))
+        show_list(listed, found, limit, output)
+
+    command = output_option(limit_option(command))
+    if may_open(shown):
+        command = open_option(command)
+    report.command(name=name, help=shown.help)(filter_options(order_option(shown)(command)))
 
 
 _BREAKDOWNS: Final = (("RESULT", "results", "result"), ("ELEVATION TYPE", "elevationTypes", "elevationType"))

@@ -14,19 +14,24 @@ from epmctl.limits import limit_option, to_ask
 from epmctl.output import output_option
 from epmctl.reportfilter import filter_options
 from epmctl.reportlists import ListReport, entries, show_list
+from epmctl.reportopen import open_option, opened
 
 
 @click.command(name="user-applications")
 @filter_options
 @period_option
+@open_option
 @limit_option
 @output_option
-def user_applications(asked: reports_pb2.ElevationFilter, period: str, limit: int, output: str) -> None:
+def user_applications(
+    asked: reports_pb2.ElevationFilter, *, period: str, row: int | None, limit: int, output: str
+) -> None:
     """Count attempts by user, device and application for each day or month in UTC, the newest first."""
     shown = _list_of(period)
     with logged_in() as client:
-        found = list(entries(client, shown, asked, to_ask(limit)))
-    show_list(shown, found, limit, output)
+        listed = shown if row is None else opened(client, shown, asked, row)
+        found = list(entries(client, listed, asked, to_ask(limit)))
+    show_list(listed, found, limit, output)
 
 
 def _list_of(period: str) -> ListReport:

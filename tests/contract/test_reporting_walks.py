@@ -142,7 +142,8 @@ def ids(found: Sequence[Elevation]) -> list[str]:
 async def test_a_row_counts_what_its_drill_down_lists_and_groups_narrow_as_by_hand(
     database: Database, sink: DurableSink, die: random.Random, data: st.DataObject
 ) -> None:
-    narrow, tags = data.draw(NARROW), data.draw(st.sampled_from(SEEN))
+    narrow: dict[str, Any] = data.draw(NARROW)
+    tags = data.draw(st.sampled_from(SEEN))
     await sink.store([batch([an_attempt(n, die)], device=die.choice(DEVICES), first=n) for n in range(1, 25)])
     seen = None if tags is None else frozenset(tags)
     reports, asked = SqlReports(database), Question(ElevationFilter(**narrow), seen, groups=GROUPS)

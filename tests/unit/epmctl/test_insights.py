@@ -185,8 +185,8 @@ def test_user_applications_say_who_did_what_where_in_which_period(console: Conso
     )
     outcome = console.run("report", "user-applications", "--period", "month", "--limit", "1", "--user", "alice")
     assert [line.split() for line in outcome.out.splitlines()] == [
-        ["MONTH", "USER", "DEVICE", "COUNT", "FILE", "VERSION", "PUBLISHER", "ELEVATION", "TYPE"],
-        ["2026-10", "alice", "ws-1", "4", "setup.exe", "1.2", "-", "AUTOMATIC"],
+        ["#", "MONTH", "USER", "DEVICE", "COUNT", "FILE", "VERSION", "PUBLISHER", "ELEVATION", "TYPE"],
+        ["1", "2026-10", "alice", "ws-1", "4", "setup.exe", "1.2", "-", "AUTOMATIC"],
     ]
     assert outcome.err == "there are more than 1; --limit 0 shows all of them\n"
     (request,) = server.requests(insights_pb2.ListUserApplicationsRequest)

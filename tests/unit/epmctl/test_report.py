@@ -6,13 +6,17 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.elevation.v1 import event_pb2, rules_pb2
-from epm.reporting.v1 import reports_pb2
+from epm.reporting.v1 import insights_pb2, reports_pb2
 from epmctl.moments import parse_moment
 from tests.builders.console import Console
 from tests.fakes.server import FakeServer
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOON = Timestamp(seconds=1_795_435_200, nanos=5)
+
+
+Filter = reports_pb2.ElevationFilter
+_USERS = (("alice", 9), ("bob", 4))
 
 
 def elevation(number: int = 1, **decided: object) -> reports_pb2.Elevation:
@@ -82,9 +86,9 @@ def test_applications_publishers_and_users_are_counted(console: Console, server:
     rows = {name: console.run("report", name).out.splitlines()[1].split() for name in _LISTS}
 
     assert rows == {
-        "applications": ["3", "Setup.exe", "1.2", "V", "-", "-"],
-        "publishers": ["2", "-", "CN=V"],
-        "users": ["alice", "8", "1", "9"],
+        "applications": ["1", "3", "Setup.exe", "1.2", "V", "-", "-"],
+        "publishers": ["1", "2", "-", "CN=V"],
+        "users": ["1", "alice", "8", "1", "9"],
     }
 
 
@@ -103,6 +107,8 @@ def test_every_report_takes_every_filter(console: Console, server: FakeServer, r
     arguments += ["--policy", "p", "--rule", "r", "--publisher", "CN=V", "--file", "a.exe", "--sha256", "ab" * 32]
     arguments += ["--source", "rule", "--source", "STALE"]
     arguments += ["--device", "ws-1", "--result", "DENIED", "--result", "refused", "--elevation-type", "DENY"]
+    arguments += ["--elevation-type", "none", "--device-id", "d1", "--device-group", "lab", "--user-group", "people"]
+    arguments += ["--company", "", "--internal-name", "s", "--file-version", "1.2", "--standard-user"]
 
     outcome = console.run("report", report, *arguments, "--unmanaged", "--by-rule")
 
@@ -114,7 +120,7 @@ def test_every_report_takes_every_filter(console: Console, server: FakeServer, r
         users=["alice", "bob"],
         devices=["ws-1"],
         results=[event_pb2.ATTEMPT_RESULT_DENIED, event_pb2.ATTEMPT_RESULT_REFUSED],
-        elevation_types=[rules_pb2.ELEVATION_TYPE_DENY],
+        elevation_types=[rules_pb2.ELEVATION_TYPE_DENY, rules_pb2.ELEVATION_TYPE_UNSPECIFIED],
         managed=False,
         governed_by_rule=True,
         policies=["p"],
@@ -123,7 +129,67 @@ def test_every_report_takes_every_filter(console: Console, server: FakeServer, r
         file_names=["a.exe"],
         sha256s=["ab" * 32],
         sources=[event_pb2.SOURCE_RULE, event_pb2.SOURCE_STALE],
+        device_ids=["d1"],
+        device_groups=["lab"],
+        user_groups=["people"],
+        company_names=[""],
+        internal_names=["s"],
+        versions=["1.2"],
+        administrator=False,
     )
+
+
+@pytest.mark.parametrize("report", ["elevations", "managed", "denied", "applications", "publishers", "users"])
+def test_every_list_is_asked_for_in_an_order(console: Console, server: FakeServer, report: str) -> None:
+    assert console.run("report", report, "--order-by", "count desc").code == 0
+    assert console.run("report", report).code == 0
+    assert [getattr(request, "order_by") for request in server.asked] == ["count desc", ""]  # noqa: B009 - each has one
+
+
+def test_the_attempts_behind_a_row_are_listed(console: Console, server: FakeServer) -> None:
+    users = [reports_pb2.UserCount(user=name, total=total, drill_down=Filter(users=[name])) for name, total in _USERS]
+    server.on(reports_pb2.ListUsersRequest, reports_pb2.ListUsersResponse(users=users))
+    server.on(reports_pb2.ListElevationsRequest, reports_pb2.ListElevationsResponse(elevations=[elevation(7)]))
+
+    table = console.run("report", "users", "--managed", "--order-by", "user")
+    outcome = console.run("report", "users", "--managed", "--order-by", "user", "--open", "2", "--limit", "5")
+
+    assert [line.split()[:2] for line in table.out.splitlines()] == [["#", "USER"], ["1", "alice"], ["2", "bob"]]
+    assert outcome.out.splitlines()[1].split()[-1] == "a7"
+    assert outcome.err == "row 2: USER bob, MANAGED 0, UNMANAGED 0, TOTAL 4\n"
+    (_, counted), (listed,) = (
+        server.requests(reports_pb2.ListUsersRequest),
+        server.requests(reports_pb2.ListElevationsRequest),
+    )
+    assert (counted.order_by, counted.filter.managed) == ("user", True)
+    assert listed == reports_pb2.ListElevationsRequest(
+        filter=Filter(managed=True), drill_down=Filter(users=["bob"]), page_size=6
+    )
+
+
+def test_a_row_whose_application_tells_its_attempts_is_opened_too(console: Console, server: FakeServer) -> None:
+    application = reports_pb2.ApplicationCount(file_name="a.exe", count=3, drill_down=Filter(device_ids=["d1"]))
+    row = insights_pb2.UserApplicationCount(start=NOON, user="alice", application=application)
+    answer = insights_pb2.ListUserApplicationsResponse(user_applications=[row])
+    server.on(insights_pb2.ListUserApplicationsRequest, answer)
+    server.on(reports_pb2.ListElevationsRequest, reports_pb2.ListElevationsResponse(elevations=[elevation(7)]))
+
+    outcome = console.run("report", "user-applications", "--open", "1", "--output", "json")
+
+    assert [entry["attemptId"] for entry in outcome.json] == ["a7"]
+    (listed,) = server.requests(reports_pb2.ListElevationsRequest)
+    assert listed.drill_down == reports_pb2.ElevationFilter(device_ids=["d1"])
+
+
+def test_a_row_that_there_is_not_cannot_be_opened(console: Console, server: FakeServer) -> None:
+    server.on(reports_pb2.ListUsersRequest, reports_pb2.ListUsersResponse(users=[reports_pb2.UserCount(user="a")]))
+
+    outcome = console.run("report", "users", "--open", "2")
+
+    assert outcome.code == 1
+    assert "the report has no row 2 now" in outcome.err
+    assert not server.requests(reports_pb2.ListElevationsRequest)
+    assert console.run("report", "elevations", "--open", "1").code == 2
 
 
 def test_without_filters_nothing_is_restricted(console: Console, server: FakeServer) -> None:

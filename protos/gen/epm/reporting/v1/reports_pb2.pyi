@@ -122,11 +122,13 @@ class ElevationFilter(_message.Message):
 
     @_builtins.property
     def device_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of device groups: attempts on devices that are members today."""
+        """Names of device groups: attempts on devices that are members today. `all-devices` narrows nothing. A group that is not there, that the
+        caller does not see or of which nobody can tell who is in it is refused by name.
+        """
 
     @_builtins.property
     def user_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of user groups: attempts of users that are members today."""
+        """Names of user groups: attempts of users that are members today. `all-users` narrows nothing; other groups as above."""
 
     def __init__(
         self,
