@@ -8,11 +8,11 @@ from elevation.assignment import Memberships, applicable
 from elevation.codec.document import encode_document
 from elevation.document import PolicyDocument, UserPolicy
 from elevation.lint.recognition import Recognition, recognitions
+from elevation.memberships import MembershipIndex
 from elevation.model import Device, RulesPolicy, SettingsPolicy, User
 from elevation.settings import merge
 from epm.elevation.v1 import document_pb2
 from services.policy.model.directory import Directory, DirectoryDevice
-from services.policy.model.memberships import MembershipIndex
 from services.policy.model.objects import Corpus, certificates_named
 
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elevation.document import PolicyDocument
+from elevation.memberships import MembershipIndex
 from elevation.model import ALL_DEVICES, Exclude, FilterMode, Group, GroupType, Include, ReusableCertificate
 from services.policy.codec.documents import DocumentMould, MouldMaker
 from services.policy.model.delivery import Delivery
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.effective import EffectivePolicies
-from services.policy.model.memberships import MembershipIndex
 from services.policy.model.objects import Corpus
 from services.policy.model.roster import Roster
 from services.policy.usecases.documents import PolicyBook
