@@ -10,18 +10,18 @@ from services.reporting.model.insights import Tiles, Tops
 from services.reporting.model.readiness import Split
 from services.reporting.model.reports import ApplicationCount, Question
 from services.reporting.store.counted import facts
+from services.reporting.store.dimensions import FILE, USER
 from services.reporting.store.trend import fates
 
 APPLICATION = ("file_name", "internal_name", "version", "company_name", "sha256", "publisher", "elevation_type")
 _DECISION = ("managed", "result", "source")
-_KINDS = ("unmanaged", "approved", "denied")
 
 
 async def tiles(tx: Transaction, question: Question, top: int) -> Tiles:
     """Return what is counted for an overview, with the first applications of each kind."""
     return Tiles(
         fates=await fates(tx, question),
-        users=await _split(tx, question, "user_name"),
+        users=await _split(tx, question, USER.key),
         devices=await _split(tx, question, "device_id"),
         tops=await _tops(tx, question, top),
     )
@@ -48,25 +48,27 @@ async def _split(tx: Transaction, question: Question, subject: str) -> Split:
 
 async def _tops(tx: Transaction, question: Question, top: int) -> Tops:
     """Rank applications by each kind of attempts, in one pass over what there is."""
-    found = await facts(tx, question, (*APPLICATION, *_DECISION), None)
+    found = await facts(tx, question, (FILE.key, "elevation_type", *_DECISION), None)
     kinds = {
         "unmanaged": found.c.managed.is_(False),
         "approved": sa.and_(found.c.source == "GRANT", found.c.result == "ELEVATED"),
         "denied": found.c.result == "DENIED",
     }
-    groups = [found.c[name] for name in APPLICATION]
+    groups = [found.c[FILE.key], found.c.elevation_type]
     measures = [_attempts(found, wanted).label(kind) for kind, wanted in kinds.items()]
     counted = sa.select(*groups, *measures).where(sa.or_(*kinds.values())).group_by(*groups).cte("counted")
-    ranked = sa.union_all(*(sa.select(_ranked(counted, kind, top).subquery()) for kind in _KINDS))
+    ranked = sa.union_all(*(sa.select(_ranked(counted, kind, top).subquery()) for kind in kinds))
     rows = (await tx.execute(ranked)).mappings().all()
-    return Tops(**{kind: _most_first(row for row in rows if row["kind"] == kind) for kind in _KINDS})
+    return Tops(**{kind: _most_first(row for row in rows if row["kind"] == kind) for kind in kinds})
 
 
 def _ranked(counted: sa.CTE, kind: str, top: int) -> sa.Select[Any]:
-    applications = [counted.c[name] for name in APPLICATION]
+    files = FILE.table
+    applications = [counted.c[name] if name in counted.c else files.c[name] for name in APPLICATION]
     count = counted.c[kind]
     return (
         sa.select(sa.literal(kind).label("kind"), *applications, count.label("count"))
+        .join_from(counted, files, files.c[FILE.key] == counted.c[FILE.key])
         .where(count > 0)
         .order_by(count.desc(), *applications)
         .limit(top)
