@@ -13,8 +13,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from elevation.model import Group, GroupType
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
+from services.reporting.model.devices import Directory, KnownGroup
+from services.reporting.model.groups import DirectoryMemberships
 from services.reporting.model.live import Cursor, Passage
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.devices import SqlDeviceRecords
@@ -224,6 +227,20 @@ async def test_only_attempts_of_visible_devices_are_read(database: Database, sin
     await sink.store([batch([decided(number)], device=f"d{number}") for number in (1, 2)])
     found, _ = await read(SqlStored(database), Cursor(), question(frozenset({"apac"})))
     assert found == ["attempt-2"]
+
+
+async def test_who_reads_along_a_group_reads_whoever_is_in_it_by_then(database: Database, sink: DurableSink) -> None:
+    known, stored = Directory(), SqlStored(database)
+    asked = Question(ElevationFilter(device_groups=("lab",)), None, groups=DirectoryMemberships(known))
+    found: list[str] = []
+    cursor = Cursor()
+    for number, members in enumerate(((), ("name-of-d1",), ("name-of-d1", "name-of-d2")), 1):
+        lab = KnownGroup(Group("lab", GroupType.DEVICE, members))
+        known.replace({name: enrolled(name) for name in ("d1", "d2")}, {"lab": lab})
+        await sink.store([batch([decided(10 * number + n)], device=f"d{n}", first=number) for n in (1, 2)])
+        told, cursor = await read(stored, cursor, asked)
+        found += told
+    assert sorted(found) == ["attempt-21", "attempt-31", "attempt-32"]
 
 
 async def test_events_of_every_kind_make_a_position_and_dead_letters_make_none(

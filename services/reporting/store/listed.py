@@ -24,5 +24,5 @@ def _on_postgresql(element: _Texts, compiler: SQLCompiler, **options: Any) -> st
 
 def listed(texts: Collection[str]) -> sa.Select[Any]:
     """Select these texts."""
-    rows = _Texts(sa.literal(json.dumps(sorted(texts)), sa.Text)).table_valued("value")
+    rows = _Texts(sa.literal(json.dumps([*texts]), sa.Text)).table_valued("value")
     return sa.select(sa.cast(rows.c.value, sa.Text))
