@@ -1,5 +1,7 @@
 """Put the reporting service together: `python -m services.reporting`, or a part of `epm serve`."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from epm.reporting.v1 import export_pb2_grpc, insights_pb2_grpc, intake_pb2_grpc, reports_pb2_grpc, usage_pb2_grpc
@@ -13,7 +15,7 @@ from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
-from services._chassis.server import ServiceParts
+from services._chassis.server import AddServicer, ServiceParts
 from services.reporting.admin_servicer import ReportingServicer
 from services.reporting.agent_servicer import EventStreamServicer, add_to_server
 from services.reporting.clients import CertificateSightings, DirectoryWatch
@@ -65,28 +67,15 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     device = open_channel(settings.device, ca=settings.ca, identity=identity)
     directory = DirectoryWatch(device, SqlDeviceRecords(database))
     directory.on_change.append(streams.follow)
-    watches = Watches(SqlStored(database), database.changes, monotonic=clock.monotonic)
-    groups = DirectoryMemberships(directory.directory)
-    reports = ReportingServicer(SqlReports(database), watches, access, groups)
-    exports = Exports(watches, SqlConsumers(database))
-    consumers = ConsumerDesk(SqlConsumers(database), SqlStored(database), exports.open.end, clock.now)
-    sources = Sources(
-        snapshots=SqlSnapshots(database),
-        reports=SqlReports(database),
-        insights=SqlInsights(database),
-        readiness=SqlReadiness(database),
-        now=clock.now,
-    )
-    files = ReportExports(walks_of(sources))
-    insights = InsightsServicer(SqlInsights(database), SqlReadiness(database), clock.now, groups)
+    front = _front(database, DirectoryMemberships(directory.directory), access, clock)
     keep = Keep(events=settings.event_retention, counts=settings.rollup_retention)
     retention = SqlRetention(database, keep, clock.now)
     certificates = CertificateSightings(device)
     events = EventStreamServicer(partial(_admitted, directory, certificates), streams, writer, clock)
 
     async def close() -> None:
-        await exports.close()
-        await files.guests.idle()
+        await front.exports.close()
+        await front.files.guests.idle()
         await writer.close()
         await sink.close()
         await refused.close()
@@ -101,12 +90,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         refusals=refused.refusals,
         audit=audit,
         public=[
-            partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports),
-            partial(
-                export_pb2_grpc.add_ExportServiceServicer_to_server,
-                ExportServicer(exports, files, consumers, access, groups=groups),
-            ),
-            partial(insights_pb2_grpc.add_InsightsServiceServicer_to_server, insights),
+            *front.public,
             partial(intake_pb2_grpc.add_IntakeServiceServicer_to_server, _intake(database, writer, directory, clock)),
         ],
         mesh=[
@@ -120,9 +104,45 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             *(part.worker() for part in (directory, writer, certificates, refused)),
             purge_worker(retention.purge),
         ],
-        on_drain=[streams.drain, watches.close, files.close],
+        on_drain=[streams.drain, front.watches.close, front.files.close],
         close=close,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Front:
+    """What serves administrators, and what of it has to end before the database is closed."""
+
+    watches: Watches
+    exports: Exports
+    files: ReportExports
+    public: Sequence[AddServicer]
+
+
+def _front(database: Database, groups: DirectoryMemberships, access: AccessControl, clock: Clock) -> _Front:
+    """Put together what answers questions about attempts."""
+    watches = Watches(SqlStored(database), database.changes, monotonic=clock.monotonic)
+    reports = ReportingServicer(SqlReports(database), watches, access, groups)
+    exports = Exports(watches, SqlConsumers(database))
+    consumers = ConsumerDesk(SqlConsumers(database), SqlStored(database), exports.open.end, clock.now)
+    sources = Sources(
+        snapshots=SqlSnapshots(database),
+        reports=SqlReports(database),
+        insights=SqlInsights(database),
+        readiness=SqlReadiness(database),
+        now=clock.now,
+    )
+    files = ReportExports(walks_of(sources))
+    insights = InsightsServicer(SqlInsights(database), SqlReadiness(database), clock.now, groups)
+    public = [
+        partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports),
+        partial(
+            export_pb2_grpc.add_ExportServiceServicer_to_server,
+            ExportServicer(exports, files, consumers, access, groups=groups),
+        ),
+        partial(insights_pb2_grpc.add_InsightsServiceServicer_to_server, insights),
+    ]
+    return _Front(watches, exports, files, public)
 
 
 def _intake(database: Database, writer: GroupCommitWriter, directory: DirectoryWatch, clock: Clock) -> IntakeServicer:
