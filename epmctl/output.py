@@ -32,12 +32,19 @@ _WIDE: Final = frozenset({"W", "F"})
 
 def output_option(command: F) -> F:
     """Give a command the option `--output table|json`."""
-    return _output_option(("table", "json"))(command)
+    return output_as("table", "json")(command)
 
 
 def document_output_option(command: F) -> F:
     """Give a command that prints documents the option `--output yaml|json`."""
-    return _output_option(("yaml", "json"))(command)
+    return output_as("yaml", "json")(command)
+
+
+def output_as(*forms: str) -> Callable[[F], F]:
+    """Give a command the option `--output` with these forms, the first where nobody says."""
+    return click.option(
+        "--output", type=click.Choice(forms), default=forms[0], show_default=True, help="How to print it."
+    )
 
 
 def print_json(value: Plain) -> None:
@@ -114,12 +121,6 @@ def width_of(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in _WIDE else 1 for c in text)
-
-
-def _output_option(forms: Sequence[str]) -> Callable[[F], F]:
-    return click.option(
-        "--output", type=click.Choice(forms), default=forms[0], show_default=True, help="How to print it."
-    )
 
 
 def _escaped(text: str) -> str:

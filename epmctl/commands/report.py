@@ -15,6 +15,7 @@ from epmctl.commands.userapplications import user_applications
 from epmctl.limits import limit_option, to_ask
 from epmctl.output import Record, output_option, print_json, print_table
 from epmctl.plain import to_plain
+from epmctl.reportfile import file_output
 from epmctl.reportfilter import filter_options
 from epmctl.reportlists import LIST_REPORTS, ListReport, entries, may_open, reports_of, show_list
 from epmctl.reportopen import open_option, opened
@@ -63,10 +64,10 @@ def _list_report(name: str, shown: ListReport) -> None:
             found = list(entries(client, listed, asked, to_ask(limit)))
         show_list(listed, found, limit, output)
 
-    command = output_option(limit_option(command))
+    optional = file_output(name)(limit_option(command))
     if may_open(shown):
-        command = open_option(command)
-    report.command(name=name, help=shown.help)(filter_options(order_option(shown)(command)))
+        optional = open_option(optional)
+    report.command(name=name, help=shown.help)(filter_options(order_option(shown)(optional)))
 
 
 _BREAKDOWNS: Final = (("RESULT", "results", "result"), ("ELEVATION TYPE", "elevationTypes", "elevationType"))

@@ -9,8 +9,9 @@ from epm.reporting.v1 import insights_pb2, reports_pb2
 from epmctl.chart import Pen, room
 from epmctl.client import logged_in
 from epmctl.insights import PERIODS, insights_of, period_of, period_option
-from epmctl.output import Record, output_option, print_json
+from epmctl.output import Record, print_json
 from epmctl.plain import to_plain
+from epmctl.reportfile import file_output
 from epmctl.reportfilter import filter_options
 
 _COUNTS: Final = ("managed", "unmanaged", "total")
@@ -21,7 +22,7 @@ _GAP: Final = "  "
 @click.command()
 @filter_options
 @period_option
-@output_option
+@file_output("trend")
 def trend(asked: reports_pb2.ElevationFilter, period: str, output: str) -> None:
     """Count attempts by day or month in UTC, the newest last."""
     with logged_in() as client:

@@ -11,7 +11,7 @@ from epmctl.fitted import Fit
 from epmctl.insights import PERIODS, insights_of, period_of, period_option
 from epmctl.kinds.model import Column, at
 from epmctl.limits import limit_option, to_ask
-from epmctl.output import output_option
+from epmctl.reportfile import file_output
 from epmctl.reportfilter import filter_options
 from epmctl.reportlists import ListReport, entries, show_list
 from epmctl.reportopen import open_option, opened
@@ -22,7 +22,7 @@ from epmctl.reportopen import open_option, opened
 @period_option
 @open_option
 @limit_option
-@output_option
+@file_output("user-applications")
 def user_applications(
     asked: reports_pb2.ElevationFilter, *, period: str, row: int | None, limit: int, output: str
 ) -> None:

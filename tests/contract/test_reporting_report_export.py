@@ -164,22 +164,22 @@ async def test_the_three_forms_say_the_same(office: Office, tmp_path: Path) -> N
     assert types["decided.arguments"].startswith("list<")
 
 
-@pytest.mark.parametrize("form", ["CSV", "JSON_LINES", "PARQUET"])
-@pytest.mark.parametrize("report", [kind.removeprefix("REPORT_KIND_") for kind in KINDS])
-async def test_a_report_without_entries_is_a_whole_file(office: Office, report: str, form: str, tmp_path: Path) -> None:
-    data = await office.export(report, form)
-    if form == "PARQUET":
+async def test_a_report_without_entries_is_a_whole_file(office: Office, tmp_path: Path) -> None:
+    for report in (kind.removeprefix("REPORT_KIND_") for kind in KINDS):
+        data = await office.export(report, "PARQUET")
         assert parquet_rows(data, tmp_path) == []
-        assert parquet_table(data).num_columns >= 3
-    else:
-        assert len(data.decode().splitlines()) == (1 if form == "CSV" else 0)
+        headings = (await office.export(report, "CSV")).decode()
+        assert headings == ",".join(parquet_table(data).column_names) + "\r\n"
+        assert await office.export(report, "JSON_LINES") == b""
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1", "\uff1d1"])
-async def test_no_text_of_a_device_becomes_a_formula(office: Office, text: str) -> None:
-    await office.sink.store([batch([decided(1, reason=text)])])
-    assert csv_rows(await office.export(form="CSV"))[0]["decided.reason"] == f"'{text}"
-    assert json_rows(await office.export())[0]["decided"]["reason"] == text
+async def test_no_text_of_a_device_becomes_a_formula(office: Office) -> None:
+    texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1", "\uff1d1"]
+    told = [decided(number, reason=text) for number, text in enumerate(texts)]
+    await office.sink.store([batch(told)])
+    rows = csv_rows(await office.export(form="CSV"))
+    assert [row["decided.reason"] for row in rows] == [f"'{text}" for text in texts]
+    assert [row["decided"]["reason"] for row in json_rows(await office.export())] == texts
 
 
 async def test_texts_come_back_as_they_were(office: Office, tmp_path: Path) -> None:

@@ -1,90 +1,112 @@
-"""`epm report export` writes a whole report as a file that other programs read, and that no spreadsheet computes."""
+"""`epm report export` and `--output csv|parquet` hand through what the server writes, whole or not at all."""
 
-import csv
 import io
-import json
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from epm.elevation.v1 import event_pb2, rules_pb2
-from epm.reporting.v1 import reports_pb2
-from epmctl.commands import reportexport
+from epm.reporting.v1 import export_pb2, insights_pb2
+from epmctl.reportfile import KINDS, Progress
 from services._chassis.errors import UnavailableError
 from tests.builders.console import Console
 from tests.fakes.server import FakeServer
 
-
-def elevation(number: int, **decided: Any) -> reports_pb2.Elevation:
-    told: dict[str, Any] = {
-        "user": "alice",
-        "file": event_pb2.FileFacts(path="C:\\Setup.exe", version="1.2"),
-        "source": event_pb2.SOURCE_RULE,
-        "elevation_type": rules_pb2.ELEVATION_TYPE_AUTOMATIC,
-        "arguments": ["/a", "b c"],
-    }
-    return reports_pb2.Elevation(
-        attempt_id=f"a{number}", exit_code=-7, decided=event_pb2.Decided(**{**told, **decided})
-    )
+ASKED = export_pb2.ExportReportRequest
 
 
-def attempts(server: FakeServer, *found: reports_pb2.Elevation) -> None:
-    """Let the server list attempts, one a page."""
-
-    def page(asked: reports_pb2.ListElevationsRequest) -> reports_pb2.ListElevationsResponse:
-        number = int(asked.page_token or 0)
-        more = str(number + 1) if number + 1 < len(found) else ""
-        return reports_pb2.ListElevationsResponse(elevations=[found[number]], next_page_token=more)
-
-    server.on(reports_pb2.ListElevationsRequest, page)
+def piece(data: bytes, written: int = 0, total: int = 0) -> export_pb2.ExportReportResponse:
+    return export_pb2.ExportReportResponse(data=data, written=written, total=total)
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_bytes().decode(), newline="")))
+@pytest.fixture
+def written(server: FakeServer) -> FakeServer:
+    server.streams(ASKED, [piece(b"", 0, 2), piece(b"user,total\r\n=", 1, 2), piece(b"\xc3\xbc\x00", 2, 2)])
+    return server
 
 
-def test_csv_has_a_column_for_every_field_and_a_row_for_every_entry(
-    console: Console, server: FakeServer, tmp_path: Path
+WHOLE = b"user,total\r\n=\xc3\xbc\x00"
+
+
+def asked(server: FakeServer) -> export_pb2.ExportReportRequest:
+    (request,) = server.requests(ASKED)
+    return request
+
+
+def test_every_report_that_is_a_list_is_exported_as_the_server_writes_it(
+    console: Console, written: FakeServer, tmp_path: Path
 ) -> None:
-    attempts(server, elevation(1), elevation(2, user='bob\n"x",'))
-    outcome = console.run("report", "export", "elevations", str(tmp_path / "out.csv"), "--format", "csv")
-    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
-    first, second = rows(tmp_path / "out.csv")
-    assert (first["attemptId"], first["decided.user"], first["decided.file.path"]) == ("a1", "alice", "C:\\Setup.exe")
-    assert (first["exitCode"], first["decided.arguments"], first["occurred"]) == ("-7", '["/a", "b c"]', "")
-    assert (first["decided.managed"], first["decided.parent.rule"]) == ("false", "")
-    assert second["decided.user"] == 'bob\n"x",'
+    out = tmp_path / "out"
+    for report, kind in KINDS.items():
+        for form, number in (("csv", 1), ("jsonl", 2), ("parquet", 3)):
+            outcome = console.run("report", "export", report, out, "--format", form)
+            assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+            assert out.read_bytes() == WHOLE
+            request = written.requests(ASKED)[-1]
+            assert (request.report, request.format) == (kind, number)
     assert [*tmp_path.glob(".*")] == []
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1", "\uff1d1"])
-def test_no_text_of_a_device_becomes_a_formula(console: Console, server: FakeServer, tmp_path: Path, text: str) -> None:
-    attempts(server, elevation(1, user=text))
-    out = tmp_path / "out"
-    console.run("report", "export", "elevations", str(out), "--format", "csv")
-    assert rows(out)[0]["decided.user"] == f"'{text}"
-    console.run("report", "export", "elevations", str(out), "--format", "jsonl")
-    assert json.loads(out.read_text())["decided"]["user"] == text
+def test_filter_order_period_and_subject_are_passed_on(console: Console, written: FakeServer, tmp_path: Path) -> None:
+    more = ("--managed", "--order-by", "user desc", "--period", "month", "--subject", "device")
+    assert console.run("report", "export", "users", tmp_path / "out", "--format", "csv", *more).code == 0
+    request = asked(written)
+    assert (request.filter.managed, request.order_by) == (True, "user desc")
+    assert (request.period, request.subject) == (insights_pb2.PERIOD_MONTH, insights_pb2.READINESS_SUBJECT_DEVICE)
 
 
-def test_json_lines_hold_what_the_report_holds_in_json(console: Console, server: FakeServer, tmp_path: Path) -> None:
-    attempts(server, elevation(1), elevation(2))
-    out = tmp_path / "out.jsonl"
-    assert console.run("report", "export", "elevations", str(out), "--format", "jsonl").code == 0
-    listed = console.run("report", "elevations", "--output", "json").json
-    assert [json.loads(line) for line in out.read_text().splitlines()] == listed
+def test_what_a_report_is_about_narrows_its_file(console: Console, written: FakeServer, tmp_path: Path) -> None:
+    console.run("report", "export", "denied", tmp_path / "out", "--format", "csv")
+    console.run("report", "managed", "--output", "csv")
+    denied, managed = written.requests(ASKED)
+    assert denied.filter.results
+    assert managed.filter.governed_by_rule
 
 
-def test_every_list_is_exported_with_filters_and_to_standard_output(console: Console, server: FakeServer) -> None:
-    user = reports_pb2.UserCount(user="alice", managed=8, unmanaged=1, total=9)
-    server.on(reports_pb2.ListUsersRequest, reports_pb2.ListUsersResponse(users=[user]))
-    outcome = console.run("report", "export", "users", "-", "--format", "csv", "--managed")
-    assert outcome.out.replace("\r\n", "\n") == "user,managed,unmanaged,total\nalice,8,1,9\n"
-    assert server.requests(reports_pb2.ListUsersRequest)[0].filter.managed
-    for name in ("applications", "publishers"):
-        header = console.run("report", "export", name, "-", "--format", "csv").out
-        assert header.rstrip().endswith("count")
+@pytest.mark.usefixtures("written")
+def test_it_goes_to_standard_output_byte_by_byte(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
+    assert console.run("report", "export", "users", "-", "--format", "parquet").code == 0
+    assert out.getvalue() == WHOLE
+
+
+@pytest.mark.parametrize("report", [name for name in KINDS if name not in ("readiness", "obstacles")])
+def test_lists_print_the_whole_report_as_a_file(
+    console: Console, written: FakeServer, monkeypatch: pytest.MonkeyPatch, report: str
+) -> None:
+    for form in ("csv", "parquet"):
+        out = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
+        assert console.run("report", report, "--user", "alice", "--output", form).code == 0
+        assert out.getvalue() == WHOLE
+        request = written.requests(ASKED)[-1]
+        assert (request.report, list(request.filter.users)) == (KINDS[report], ["alice"])
+        newest_first = KINDS[report] == export_pb2.REPORT_KIND_ELEVATIONS
+        assert request.order_by == ("occurred desc" if newest_first else "")
+
+
+def test_a_list_passes_its_order_and_its_period_on(console: Console, written: FakeServer) -> None:
+    console.run("report", "elevations", "--order-by", "occurred", "--output", "csv")
+    console.run("report", "trend", "--period", "month", "--output", "csv")
+    ordered, trend = written.requests(ASKED)
+    assert (ordered.order_by, trend.period) == ("occurred", insights_pb2.PERIOD_MONTH)
+
+
+@pytest.mark.parametrize("more", [("--limit", "3"), ("--open", "1")])
+def test_a_file_is_the_whole_report(console: Console, written: FakeServer, more: tuple[str, str]) -> None:
+    outcome = console.run("report", "users", "--output", "csv", *more)
+    assert (outcome.code, written.requests(ASKED)) == (2, [])
+    assert more[0] in outcome.err
+
+
+def test_parquet_is_not_shown_on_a_terminal(
+    console: Console, written: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    outcome = console.run("report", "users", "--output", "parquet")
+    assert (outcome.code, outcome.out, written.requests(ASKED)) == (1, "", [])
+    assert "file" in outcome.err
 
 
 def test_an_export_that_breaks_off_leaves_the_file_that_was_there(
@@ -92,22 +114,28 @@ def test_an_export_that_breaks_off_leaves_the_file_that_was_there(
 ) -> None:
     out = tmp_path / "out"
     out.write_text("before")
-    first = reports_pb2.ListElevationsResponse(elevations=[elevation(1)], next_page_token="1")
-    away = UnavailableError("the database does not answer; try again later")
-    server.on(reports_pb2.ListElevationsRequest, lambda asked: away if asked.page_token else first)
-    outcome = console.run("report", "export", "elevations", str(out), "--format", "jsonl")
+    server.streams(ASKED, [piece(b"after", 1), UnavailableError("the database does not answer; try again later")])
+    outcome = console.run("report", "export", "elevations", out, "--format", "jsonl")
     assert (outcome.code, out.read_text(), [*tmp_path.glob(".*")]) == (1, "before", [])
 
 
-def test_a_place_that_cannot_be_written_is_told_in_a_line(console: Console, server: FakeServer, tmp_path: Path) -> None:
-    attempts(server, elevation(1))
-    outcome = console.run("report", "export", "elevations", str(tmp_path / "no" / "out"), "--format", "csv")
+@pytest.mark.usefixtures("written")
+def test_a_place_that_cannot_be_written_is_told_in_a_line(console: Console, tmp_path: Path) -> None:
+    outcome = console.run("report", "export", "elevations", tmp_path / "no" / "out", "--format", "csv")
     assert (outcome.code, outcome.err.count("\n")) == (1, 1)
     assert "cannot be written" in outcome.err
 
 
 def test_a_long_export_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    for total, bar in ((4000, "[#######.......................] "), (None, "")):
-        assert len(list(reportexport.progressing(iter([{}] * 1500), "elevations", total))) == 1500
-        end = "" if total is None else f"[{'#' * 30}] "
-        assert capsys.readouterr().err == f"\r{bar}1000 elevations\r{end}1500 elevations\n"
+    for total, bar in ((4000, "[#######.......................] "), (0, "")):
+        progress = Progress("elevations", live=True)
+        for number in (0, 1000, 1000, 1500):
+            progress.show(number, total)
+        progress.end()
+        start = "" if not total else "[###########...................] "
+        end = f"[{'#' * 30}] "
+        assert capsys.readouterr().err == f"\r{bar}1000 elevations\r{start}1500 elevations\r{end}1500 elevations\n"
+    progress = Progress("elevations", live=False)
+    progress.show(5, 5)
+    progress.end()
+    assert capsys.readouterr().err == ""
