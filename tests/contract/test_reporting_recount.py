@@ -23,6 +23,7 @@ from tests.builders.randomreports import (
     TAGS,
     a_filter,
     a_whole_filter,
+    an_attempt,
     an_event,
     device_name,
 )
@@ -137,6 +138,23 @@ async def test_after_a_purge_late_events_and_everything_sent_again_reports_say_t
         if asked.HasField("occurred_before") and asked.occurred_before.ToDatetime(UTC) <= before:
             asked.ClearField("occurred_before")
         await Comparison(desk, senders.recount, asked, tags, die).everything()
+
+
+async def test_events_of_clocks_that_were_years_behind_are_counted_as_they_are_listed(desk: Desk) -> None:
+    die = random.Random(SEED)  # noqa: S311 - a die, no secret
+    senders = Senders(die)
+    await store(desk, senders.draw(100), die)
+    keep = Keep(events=30 * ONE_DAY, counts=400 * ONE_DAY)
+    retention = SqlRetention(desk.database, keep, lambda: NOW, pause=no_pause)
+    for first, asked in ((1, reports_pb2.ElevationFilter()), (21, a_whole_filter(die))):
+        old = [an_attempt(100_000 + first + number, die) for number in range(20)]
+        for event in old:
+            event.occurred.FromDatetime(die.choice((datetime(2001, 1, 1, tzinfo=UTC), NOW - 401 * ONE_DAY)))
+        senders.recount.add(old, "d1", "name-of-d1")
+        await desk.sink.store([batch(old, journal="of the old clock", first=first)])
+        await retention.purge()
+        asked.ClearField("occurred_from")
+        await Comparison(desk, senders.recount, asked, tags_of(die), die).everything()
 
 
 async def kept(desk: Desk) -> int:
