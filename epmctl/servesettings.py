@@ -177,6 +177,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("advertised_reporting", _text, "HOST:PORT at which devices reach the reporting service."),
     Setting("rbac_address", _text, "HOST:PORT of the mesh address of a rbac service in another process."),
     Setting("device_address", _text, "HOST:PORT of the mesh address of a device service in another process."),
+    Setting("reporting_address", _text, "HOST:PORT of the mesh address of a reporting service in another process."),
     Setting(
         "database_url", _url_without_password, "postgresql://USER@HOST/NAME; without it, SQLite in the data folder."
     ),

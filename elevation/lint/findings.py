@@ -62,7 +62,7 @@ class Usage:
     counted_from: datetime
     """Since when everything that came in is counted."""
     last_used: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
-    """The last day on which a rule decided, by the names of its policy and its own; none did that is not among them."""
+    """The end of the last day on which a rule decided, by the names of its policy and its own; none did that is not there."""
     more_rules: bool = False
     """Whether others decided too: then nothing follows from absence."""
     approved: tuple[ApprovedFile, ...] = ()

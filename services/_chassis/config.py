@@ -58,6 +58,7 @@ class ServiceSettings:
     advertised_reporting: str = ""
     rbac_address: str = ""
     device_address: str = ""
+    reporting_address: str = ""
     trust_domain: str = "openepm"
     ca_file: Path | None = None
     ca_key_file: Path | None = None
@@ -148,6 +149,11 @@ class ServiceSettings:
     def device(self) -> str:
         """Return where to reach the device service; in one process with it, over the loopback of the mesh door."""
         return self.device_address or self.mesh_address
+
+    @property
+    def reporting(self) -> str:
+        """Return where to reach the reporting service; in one process with it, over the loopback of the mesh door."""
+        return self.reporting_address or self.mesh_address
 
     @property
     def mesh_address(self) -> str:
@@ -252,7 +258,8 @@ def _port_problems(settings: ServiceSettings) -> Iterator[Problem]:
 
 
 def _address_problems(settings: ServiceSettings) -> Iterator[Problem]:
-    for name in ("advertised_device", "advertised_policy", "advertised_reporting", "rbac_address", "device_address"):
+    advertised = ("advertised_device", "advertised_policy", "advertised_reporting")
+    for name in (*advertised, "rbac_address", "device_address", "reporting_address"):
         address = getattr(settings, name)
         host, _, port = address.rpartition(":")
         if address and not (host and port.isdigit() and 0 < int(port) <= LARGEST_PORT):

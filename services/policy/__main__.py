@@ -27,7 +27,8 @@ from services._chassis.workers import Worker
 from services.policy.admin_servicer.policies import PolicyServicer
 from services.policy.agent_servicer import PolicyStreamServicer
 from services.policy.analysis_servicer import AnalysisServicer
-from services.policy.clients import DirectoryWatch, SettingsReports, SightingReports, UsedGroupsReports
+from services.policy.clients.directory import DirectoryWatch, SettingsReports, SightingReports, UsedGroupsReports
+from services.policy.clients.usage import UsageWatch
 from services.policy.codec.agent import Speaker
 from services.policy.codec.documents import MouldMaker
 from services.policy.model.directory import DirectoryDevice
@@ -75,6 +76,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     refused = RefusalWriter.on(database, AUDIT, clock.now)
     rbac = open_channel(settings.rbac, ca=settings.ca, identity=identity)
     device = open_channel(settings.device, ca=settings.ca, identity=identity)
+    reporting = open_channel(settings.reporting, ca=settings.ca, identity=identity)
+    usage = UsageWatch(reporting, clock)
     store, deliveries, directory = SqlStore(database), deliveries_in(database), DirectoryWatch(device)
     writer, streams = DeliveryWriter(deliveries), OpenStreams(deliveries, clock, most=settings.most_streams)
     book = PolicyBook(directory, MouldMaker().mould, deprovision_after=settings.deprovision_after)
@@ -86,7 +89,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     news = partial(_tell, book, preparer, reporter)
     _spread(news, corpus, directory, streams, reporter=reporter, used=used)
     bundles, pictures = SqlBundles(database), SqlPictures(database)
-    linting = _lint_desk(partial(newest_corpus, store, book, corpus.at_least), directory, clock)
+    linting = _lint_desk(partial(newest_corpus, store, book, corpus.at_least), directory, clock, usage)
     most, tags = settings.max_rules_per_policy, partial(tags_of, access)
     means = Means(directories=directory, linting=linting, most_rules=most, known_tags=tags)
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
@@ -113,10 +116,10 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         workers=[
             *(watch_worker(rbac, access), report_worker(rbac, access), Worker("watch_rollouts", feed.run)),
             *(part.worker() for part in (directory, database.changes, corpus, writer, preparer, streams)),
-            *(part.worker() for part in (reporter, used, sightings, bundles, refused, presence)),
+            *(part.worker() for part in (reporter, used, sightings, bundles, refused, presence, usage)),
         ],
         on_drain=[streams.drain, feed.close],
-        close=partial(_close, linting, writer, presence, refused, audit, rbac, device, deliveries, database),
+        close=partial(_close, linting, writer, presence, refused, audit, rbac, device, reporting, deliveries, database),
     )
 
 
@@ -150,8 +153,8 @@ def _spread(
     directory.on_connect += [reporter.forget, used.wake]
 
 
-def _lint_desk(newest: Newest, directory: DirectoryWatch, clock: Clock) -> LintDesk:
-    return LintDesk(newest, directory, now=clock.now, monotonic=clock.monotonic)
+def _lint_desk(newest: Newest, directory: DirectoryWatch, clock: Clock, usage: UsageWatch) -> LintDesk:
+    return LintDesk(newest, directory, now=clock.now, monotonic=clock.monotonic, usage=usage.usage)
 
 
 def _authoring(

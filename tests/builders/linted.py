@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from elevation.lint.findings import Usage
 from elevation.model import (
     ChildProcesses,
     DefaultResponse,
@@ -50,6 +51,8 @@ class Linted(Service):
     """Author policies and lint them, each call as somebody."""
 
     directories: Any = None
+    usage: Usage | None = None
+    """What is known of usage."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,7 +60,13 @@ class Linted(Service):
         self.book = policy_book(self.directories)
         self.store = SqlStore(self.database)
         newest = partial(newest_corpus, self.store, self.book, self._caught_up)
-        self.linting: Any = LintDesk(newest, self.directories, now=self.clock.now, monotonic=self.clock.monotonic)
+        self.linting: Any = LintDesk(
+            newest,
+            self.directories,
+            now=self.clock.now,
+            monotonic=self.clock.monotonic,
+            usage=lambda: self.usage,
+        )
 
     def parts(self) -> ServiceParts:
         """Return the servicers as a service."""

@@ -1,10 +1,36 @@
-"""Readiness and obstacles worked out again the slow way, from a list of attempts."""
+"""Attempts on which readiness is judged, and readiness and obstacles worked out again the slow way."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
-from services.reporting.model.readiness import Application, Readiness
+from epm.elevation.v1 import event_pb2
+from services.reporting.model.readiness import (
+    Application,
+    Obstacle,
+    Readiness,
+    ReadinessEntry,
+    ReadinessQuestion,
+    Split,
+)
+from services.reporting.model.reports import ElevationFilter, Question
+from services.reporting.readiness import list_obstacles, list_readiness
+from services.reporting.store.readiness import SqlReadiness
+from services.reporting.store.sink import DurableSink
+from tests.builders.counts import MIDNIGHT
+from tests.fakes.reporting import SHA256, batch, decided, unmanaged
+
+DAY = timedelta(days=1)
+SOME_OF_ALL: dict[str, Any] = {"occurred_from": MIDNIGHT - 100 * DAY, "occurred_before": MIDNIGHT + 100 * DAY}
+
+WINDOWS: Sequence[dict[str, Any]] = (
+    {},
+    SOME_OF_ALL,
+    {"occurred_from": MIDNIGHT - 100 * DAY + timedelta(seconds=1)},
+)
+"""Answered from counts, and from events; the same either way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +65,73 @@ class InTheWay:
     users: int
     devices: int
     users_freed: int
+
+
+def question(tags: frozenset[str] | None = None, **values: Any) -> Question:
+    return Question(ElevationFilter(**values), tags)
+
+
+def application(name: str) -> Application:
+    return Application(f"{name}.exe", "", "1.2", "Example", SHA256, "Example")
+
+
+def event(number: int, made: Made, *, days: int = 0) -> event_pb2.ElevationEvent:
+    """Return the event of an attempt, some days after midnight of the first day."""
+    values: dict[str, Any] = {
+        "user": made.user,
+        "at": MIDNIGHT + days * DAY + timedelta(hours=number % 24),
+        "file": {"path": f"C:\\Tools\\{made.application.file_name}"},
+    }
+    if made.managed:
+        return decided(number, administrator=made.administrator, **values)
+    values |= {"administrator": made.administrator}
+    if not made.administrator:
+        values |= {"source": event_pb2.SOURCE_NO_RULE}
+    return unmanaged(number, **values)
+
+
+class Story:
+    """Store attempts, each on its device and in the place of its own."""
+
+    def __init__(self, sink: DurableSink) -> None:
+        self._sink = sink
+        self._number = 0
+        self.made: list[Made] = []
+
+    async def tell(self, *attempts: Made, days: int = 0) -> None:
+        for made in attempts:
+            self._number += 1
+            told = event(self._number, made, days=days)
+            await self._sink.store([batch([told], device=made.device, journal=f"j-{self._number}")])
+        self.made += attempts
+
+
+def made(user: str, app: str, *, managed: bool = False, device: str = "", administrator: bool = False) -> Made:
+    return Made(user, device or f"pc-of-{user}", application(app), managed, administrator)
+
+
+async def entries(
+    readiness: SqlReadiness, asked: ReadinessQuestion, *, size: int = 0
+) -> tuple[list[ReadinessEntry], Split]:
+    """Return all entries, page by page."""
+    found: list[ReadinessEntry] = []
+    token = ""
+    while True:
+        page = await list_readiness(readiness, asked, page_size=size, page_token=token)
+        found += page.page.items
+        if not (token := page.page.next_token):
+            return found, page.split
+
+
+async def obstacles(readiness: SqlReadiness, asked: Question, *, size: int = 0) -> list[Obstacle]:
+    """Return all obstacles, page by page."""
+    found: list[Obstacle] = []
+    token = ""
+    while True:
+        page = await list_obstacles(readiness, asked, page_size=size, page_token=token)
+        found += page.items
+        if not (token := page.next_token):
+            return found
 
 
 def judged(attempts: Iterable[Made], *, by_device: bool = False) -> dict[str, Judged]:

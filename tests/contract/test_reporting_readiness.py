@@ -1,43 +1,38 @@
 """Who could do without administrator rights, and what is in the way: the same on SQLite and PostgreSQL."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
 from services._chassis.errors import InvalidError
 from services._chassis.migrate import upgrade
 from services.reporting.model.readiness import (
-    Application,
-    Obstacle,
     Readiness,
     ReadinessEntry,
     ReadinessQuestion,
     Split,
     Subject,
 )
-from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.readiness import list_obstacles, list_readiness
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.sink import DurableSink
-from tests.builders.counts import MIDNIGHT, forget
-from tests.builders.readiness import Made, in_the_way, judged
-from tests.fakes.reporting import SHA256, batch, decided, enrolled, unmanaged
-
-DAY = timedelta(days=1)
-SOME_OF_ALL: dict[str, Any] = {"occurred_from": MIDNIGHT - 100 * DAY, "occurred_before": MIDNIGHT + 100 * DAY}
-WINDOWS: Sequence[dict[str, Any]] = (
-    {},
+from tests.builders.counts import MIDNIGHT
+from tests.builders.readiness import (
+    DAY,
     SOME_OF_ALL,
-    {"occurred_from": MIDNIGHT - 100 * DAY + timedelta(seconds=1)},
+    WINDOWS,
+    Story,
+    application,
+    entries,
+    made,
+    obstacles,
+    question,
 )
-"""Answered from counts, and from events; the same either way."""
+from tests.fakes.reporting import batch, decided, enrolled, unmanaged
 
 
 @pytest.fixture
@@ -60,76 +55,9 @@ async def sink(database: Database) -> AsyncIterator[DurableSink]:
     await opened.close()
 
 
-def question(tags: frozenset[str] | None = None, **values: Any) -> Question:
-    return Question(ElevationFilter(**values), tags)
-
-
-def application(name: str) -> Application:
-    return Application(f"{name}.exe", "", "1.2", "Example", SHA256, "Example")
-
-
-def event(number: int, made: Made, *, days: int = 0) -> event_pb2.ElevationEvent:
-    """Return the event of an attempt, some days after midnight of the first day."""
-    values: dict[str, Any] = {
-        "user": made.user,
-        "at": MIDNIGHT + days * DAY + timedelta(hours=number % 24),
-        "file": {"path": f"C:\\Tools\\{made.application.file_name}"},
-    }
-    if made.managed:
-        return decided(number, administrator=made.administrator, **values)
-    values |= {"administrator": made.administrator}
-    if not made.administrator:
-        values |= {"source": event_pb2.SOURCE_NO_RULE}
-    return unmanaged(number, **values)
-
-
-class Story:
-    """Store attempts, each on its device and in the place of its own."""
-
-    def __init__(self, sink: DurableSink) -> None:
-        self._sink = sink
-        self._number = 0
-        self.made: list[Made] = []
-
-    async def tell(self, *attempts: Made, days: int = 0) -> None:
-        for made in attempts:
-            self._number += 1
-            told = event(self._number, made, days=days)
-            await self._sink.store([batch([told], device=made.device, journal=f"j-{self._number}")])
-        self.made += attempts
-
-
 @pytest.fixture
 def story(sink: DurableSink) -> Story:
     return Story(sink)
-
-
-def made(user: str, app: str, *, managed: bool = False, device: str = "", administrator: bool = False) -> Made:
-    return Made(user, device or f"pc-of-{user}", application(app), managed, administrator)
-
-
-async def entries(
-    readiness: SqlReadiness, asked: ReadinessQuestion, *, size: int = 0
-) -> tuple[list[ReadinessEntry], Split]:
-    """Return all entries, page by page."""
-    found: list[ReadinessEntry] = []
-    token = ""
-    while True:
-        page = await list_readiness(readiness, asked, page_size=size, page_token=token)
-        found += page.page.items
-        if not (token := page.page.next_token):
-            return found, page.split
-
-
-async def obstacles(readiness: SqlReadiness, asked: Question, *, size: int = 0) -> list[Obstacle]:
-    """Return all obstacles, page by page."""
-    found: list[Obstacle] = []
-    token = ""
-    while True:
-        page = await list_obstacles(readiness, asked, page_size=size, page_token=token)
-        found += page.items
-        if not (token := page.next_token):
-            return found
 
 
 def names(found: Sequence[ReadinessEntry]) -> list[str]:
@@ -347,65 +275,3 @@ async def test_a_token_belongs_to_one_question(readiness: SqlReadiness, story: S
     ):
         with pytest.raises(InvalidError):
             await list_readiness(readiness, other, page_size=1, page_token=token)
-
-
-ATTEMPTS = st.lists(
-    st.tuples(
-        st.builds(
-            made,
-            st.sampled_from(["alice", "bob", "Bob", "Ünal"]),
-            st.sampled_from(["a", "b", "ä"]),
-            managed=st.booleans(),
-            device=st.sampled_from(["d1", "d2", "d3"]),
-            administrator=st.booleans(),
-        ),
-        st.sampled_from([0, 1, 8, 70]),
-    ),
-    max_size=25,
-)
-
-
-def _as_told(found: Sequence[ReadinessEntry], *, by_device: bool) -> Iterator[tuple[Any, ...]]:
-    for entry in found:
-        first = tuple((one.application, one.count) for one in entry.obstacles.first)
-        key = entry.device_id if by_device else entry.name
-        counts = (entry.managed, entry.unmanaged, entry.administrator, entry.obstacles.count, first)
-        yield (key, entry.readiness, *counts)
-
-
-@given(attempts=ATTEMPTS, window=st.sampled_from(WINDOWS), size=st.integers(1, 3))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_readiness_and_obstacles_are_those_of_a_naive_recount(
-    database: Database,
-    readiness: SqlReadiness,
-    sink: DurableSink,
-    *,
-    attempts: list[tuple[Made, int]],
-    window: dict[str, Any],
-    size: int,
-) -> None:
-    await forget(database)
-    story = Story(sink)
-    for one, days in attempts:
-        await story.tell(one, days=days)
-    asked = question(**window)
-    for by_device in (False, True):
-        subject = Subject.DEVICE if by_device else Subject.USER
-        found, split = await entries(readiness, ReadinessQuestion(asked, subject), size=size)
-        expected = judged(story.made, by_device=by_device)
-        assert list(_as_told(found, by_device=by_device)) == [
-            (key, one.verdict, one.managed, one.unmanaged, one.administrator, len(one.obstacles), one.obstacles[:5])
-            for key, one in expected.items()
-        ]
-        verdicts = [one.verdict for one in expected.values()]
-        assert split.total == len(expected)
-        assert split == Split(
-            managed_only=verdicts.count(Readiness.READY),
-            both=verdicts.count(Readiness.PARTLY),
-            unmanaged_only=verdicts.count(Readiness.UNMANAGED),
-        )
-    listed = await obstacles(readiness, asked, size=size)
-    told = [(one.application, one.count, one.users, one.devices, one.users_freed) for one in listed]
-    assert told == [
-        (one.application, one.count, one.users, one.devices, one.users_freed) for one in in_the_way(story.made)
-    ]

@@ -40,7 +40,8 @@ class Split:
         arguments = ["--data-dir", str(folder), "--database-url-file", str(folder / "database-url")]
         for door, addresses in (("public", self.public), ("mesh", self.mesh)):
             arguments += [f"--{door}-port", addresses[name].rpartition(":")[2]]
-        arguments += ["--rbac-address", self.mesh["rbac"], "--device-address", self.mesh["device"]]
+        for other in ("rbac", "device", "reporting"):
+            arguments += [f"--{other}-address", self.mesh[other]]
         for other in ("device", "policy", "reporting"):
             arguments += [f"--advertised-{other}", self.mesh[other]]
         self.house.start(name, "epm", "serve", name, *arguments)

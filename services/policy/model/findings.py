@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from elevation.lint.catalogue import CATALOGUE
-from elevation.lint.findings import Estate, Finding, Subject
+from elevation.lint.findings import Estate, Finding, Subject, Usage
 from elevation.lint.linter import worst_first
 from elevation.model import Group
 from services._chassis.permits import Permit
@@ -25,7 +25,9 @@ _NOBODY = Subject("", "")
 _ACCEPTED = "its author accepts it"
 
 
-def estate_of(corpus: Corpus, groups: Mapping[str, Group], *, groups_known: bool = True) -> Estate:
+def estate_of(
+    corpus: Corpus, groups: Mapping[str, Group], *, groups_known: bool = True, usage: Usage | None = None
+) -> Estate:
     """Return what is authored as lint looks at it; `groups_known` if these are all groups that there are."""
     return Estate(
         tuple(stored.content for stored in corpus.settings_policies),
@@ -33,7 +35,16 @@ def estate_of(corpus: Corpus, groups: Mapping[str, Group], *, groups_known: bool
         {stored.name: stored.content for stored in corpus.certificates},
         groups,
         groups_known,
+        usage,
+        {stored.name: stored.about.updated for stored in corpus.rules_policies},
     )
+
+
+def usage_for(usage: Usage | None, permit: Permit | None) -> Usage | None:
+    """Return what somebody may be told of usage: approvals are counted over all devices, so only who sees all is told."""
+    if usage is None or (permit is not None and permit.sees_everything()):
+        return usage
+    return replace(usage, approved=())
 
 
 def subject_of(content: AnyContent) -> Subject:

@@ -69,10 +69,11 @@ def test_a_service_alone_may_show_a_public_certificate_of_the_operators() -> Non
 
 def test_in_one_process_the_services_meet_on_the_loopback_of_the_mesh_door() -> None:
     own = settings(mesh_host="0.0.0.0", mesh_port=0).bound(public_port=7001, mesh_port=7002)
-    assert own.rbac == own.device == own.mesh_address == "127.0.0.1:7002"
+    assert own.rbac == own.device == own.reporting == own.mesh_address == "127.0.0.1:7002"
     assert own.public_address == "127.0.0.1:7001"
     assert settings(rbac_address="rbac:1", device_address="device:2").rbac == "rbac:1"
     assert settings(rbac_address="rbac:1", device_address="device:2").device == "device:2"
+    assert settings(device_address="device:2", reporting_address="reporting:3").reporting == "reporting:3"
 
 
 @pytest.mark.parametrize(

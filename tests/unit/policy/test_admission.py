@@ -13,7 +13,7 @@ import pytest
 from elevation.document import PolicyDocument
 from epm.device.v1 import devices_pb2, lifecycle_pb2
 from services._chassis.errors import DeniedError, UnavailableError
-from services.policy.clients import DirectoryWatch
+from services.policy.clients.directory import DirectoryWatch
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.usecases.admission import admit, ending
 from tests.builders.doors import open_doors

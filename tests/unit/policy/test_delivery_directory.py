@@ -12,7 +12,7 @@ from epm.device.v1 import groups_pb2, lifecycle_pb2
 from services._chassis.errors import DeniedError, InvalidError, UnavailableError
 from services._chassis.paging import PageRequest
 from services._chassis.permits import EVERYTHING, Permit
-from services.policy.clients import DirectoryWatch, SettingsReports
+from services.policy.clients.directory import DirectoryWatch, SettingsReports
 from services.policy.model.delivery import Desired, SettingsState
 from services.policy.model.states import DeliveryState, DevicePolicyState, StatesWanted
 from services.policy.store.device_states import DeliveryStates

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from elevation.memberships import MembershipIndex
 from epm.device.v1 import agent_pb2, groups_pb2
-from services.policy.clients import DirectoryWatch
-from services.policy.model.memberships import MembershipIndex
+from services.policy.clients.directory import DirectoryWatch
 from tests.builders.device_service import DeviceService, device_service
 from tests.builders.doors import service_identity
 

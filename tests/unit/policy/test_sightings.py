@@ -9,7 +9,7 @@ import pytest
 
 from epm.device.v1 import lifecycle_pb2
 from services._chassis.errors import UnavailableError
-from services.policy.clients import SightingReports
+from services.policy.clients.directory import SightingReports
 from services.policy.model.sightings import Sighting, certificate_used, suspected_clone
 from services.policy.reporters import LARGEST_REPORT, QUIET, SightingReporter
 from tests.builders.doors import open_doors, service_identity, settings_for

@@ -8,7 +8,7 @@ import pytest
 
 from epm.device.v1 import lifecycle_pb2
 from services._chassis.errors import UnavailableError
-from services.policy.clients import LARGEST_FILTERS, UsedGroupsReports
+from services.policy.clients.directory import LARGEST_FILTERS, UsedGroupsReports
 from services.policy.model.used_groups import UsedGroups, used_groups
 from services.policy.reporters import UsedGroupsReporter
 from tests.builders.doors import open_doors, service_identity, settings_for

@@ -226,7 +226,7 @@ def _changed(
     tags = existing.about.scope_tags if existing else permit.tags_for_new_object()
     made = revised(draft, existing, tags=tags, actor="", now=now)
     if existing is not None and delivered(existing.content) == delivered(draft.content):
-        return made
+        return Stored(made.content, replace(made.about, updated=existing.about.updated))
     return Stored(made.content, replace(made.about, revision=0))
 
 

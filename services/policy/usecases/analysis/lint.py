@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
-from elevation.lint.findings import Estate, Finding, Subject
+from elevation.lint.findings import Estate, Finding, Subject, Usage
 from elevation.lint.linter import worst_first
 from elevation.lint.structure import findings_of, renumbered, sound_rules
 from elevation.model import Group, RulesPolicy
@@ -67,19 +67,23 @@ async def lint(
     Raises InvalidError with all problems that are no findings, UnavailableError, LimitError where lint takes too long.
     """
     stored = await drafting.stored()
-    ground = await asyncio.to_thread(partial(_laid, drafting, stored, wanted, permit=permit, now=now))
+    ground = await asyncio.to_thread(
+        partial(_laid, drafting, stored, wanted, permit=permit, now=now, usage=desk.usage(permit))
+    )
     found = await desk.lint(ground.estate, about=ground.about)
     return await asyncio.to_thread(_told, found, wanted, ground)
 
 
-def _laid(drafting: Drafting, stored: Drafted, wanted: LintWanted, *, permit: Permit, now: datetime) -> _Ground:
+def _laid(
+    drafting: Drafting, stored: Drafted, wanted: LintWanted, *, permit: Permit, now: datetime, usage: Usage | None
+) -> _Ground:
     """Lay the draft over what is stored, beside the streams."""
     visible = visible_keys(stored.corpus, permit) | _drafted(wanted.overlay)
     beside = [*wanted.flaws, *_not_there(wanted.objects, visible)]
     unsound = drafting.lintable(stored, wanted.overlay, permit, beside=beside)
     overlay = replace(wanted.overlay, drafts=[_sound(draft, unsound) for draft in wanted.overlay.drafts])
     corpus, groups = corpus_over(stored.corpus, overlay, permit, now=now), groups_over(stored.directory, overlay)
-    return _Ground(estate_of(corpus, groups), _concerned(wanted, corpus, groups), visible, unsound)
+    return _Ground(estate_of(corpus, groups, usage=usage), _concerned(wanted, corpus, groups), visible, unsound)
 
 
 def _told(found: Sequence[Finding], wanted: LintWanted, ground: _Ground) -> list[Finding]:

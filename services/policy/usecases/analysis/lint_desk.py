@@ -6,18 +6,21 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from elevation.lint.blocking import find_blocking
-from elevation.lint.findings import Estate, Finding, Subject
+from elevation.lint.findings import Estate, Finding, Subject, Usage
 from elevation.lint.linter import Linter
 from elevation.lint.patience import GaveUpError
 from elevation.model import Group
 from services._chassis.errors import LimitError, UnavailableError
+from services._chassis.permits import Permit
 from services.policy.model.edits import Touched, with_edits
-from services.policy.model.findings import as_seen, estate_of, key_of_subject, visible_keys
+from services.policy.model.findings import as_seen, estate_of, key_of_subject, usage_for, visible_keys
 from services.policy.model.objects import AnyContent, Corpus
 from services.policy.ports import NO_GROUPS, Directories
 
 Newest = Callable[[], Awaitable[Corpus]]
 """Returns everything that is authored, as new as anything that was saved before."""
+KnownUsage = Callable[[], Usage | None]
+"""Returns what rules are used for, at once; None where it is not known."""
 
 
 LONGEST = 10.0
@@ -28,12 +31,19 @@ class LintDesk:
     """Lint one estate after the other, each in its turn."""
 
     def __init__(
-        self, newest: Newest, directories: Directories, *, now: Callable[[], datetime], monotonic: Callable[[], float]
+        self,
+        newest: Newest,
+        directories: Directories,
+        *,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        usage: KnownUsage = lambda: None,
     ) -> None:
         self._newest = newest
         self._directories = directories
         self._now = now
         self._monotonic = monotonic
+        self._usage = usage
         self._linter = Linter()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lint")
         """INVARIANT: the linter works in this thread alone, also while nobody waits for it any more."""
@@ -47,7 +57,9 @@ class LintDesk:
         corpus = with_edits(await self._newest(), touched.rehearsed)
         known = self._known_groups()
         groups = {**(known or {}), **touched.groups}
-        found = await self.lint(estate_of(corpus, groups, groups_known=known is not None), about=touched.subjects)
+        usage = self.usage(touched.permit)
+        estate = estate_of(corpus, groups, groups_known=known is not None, usage=usage)
+        found = await self.lint(estate, about=touched.subjects)
         own = frozenset(map(key_of_subject, touched.subjects))
         return as_seen(found, own | visible_keys(corpus, touched.permit))
 
@@ -58,6 +70,10 @@ class LintDesk:
         """
         until = self._monotonic() + LONGEST
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._look, estate, about, until)
+
+    def usage(self, permit: Permit | None) -> Usage | None:
+        """Return what is known of usage and may be told under the permit."""
+        return usage_for(self._usage(), permit)
 
     async def close(self) -> None:
         """Begin nothing more."""

@@ -1,0 +1,1 @@
+"""Other services, behind the ports: whom policy asks and tells."""
