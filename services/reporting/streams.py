@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from epm.reporting.v1 import agent_pb2
 from services._chassis.clock import Clock
@@ -34,6 +35,7 @@ PATIENCE = 30.0
 FAREWELL = 5.0
 """Seconds that a device has to read why its stream ends."""
 
+_SEQ = attrgetter("seq")
 Send = Callable[[agent_pb2.StreamEventsResponse], Awaitable[None]]
 Requests = AsyncIterator[agent_pb2.StreamEventsRequest]
 
@@ -135,7 +137,7 @@ class EventStream:
         if self._aside is not None and (aside or self._aside.batch.journal_id == batch.journal_id):
             await self._writer.admitted(self._aside)
         waiting = self._writer.queue(batch)
-        through = max((entry.seq for entry in message.entries), default=0)
+        through = max(map(_SEQ, message.entries), default=0)
         self._flight.board(batch.journal_id, through, size, waiting.answer)
         waiting.answer.add_done_callback(self._notice)
         if aside:

@@ -27,11 +27,13 @@ from services.reporting.model.events import (
     LONGEST_TEXT,
     UNKNOWN,
     AttemptRecord,
-    is_envelope,
-    is_id,
+    Envelopes,
+    are_envelopes,
+    are_ids,
 )
 
 MOST_REMEMBERED = 10_000
+_SEQ = attrgetter("seq")
 _TIME = attrgetter("seconds", "nanos")
 _EVENT = attrgetter("event_id", "attempt_id", "occurred", "decided")
 _DECIDED = attrgetter("user", "justification", "losers", "file")
@@ -85,33 +87,45 @@ _NOTHING: tuple[Part, Files] = ((), {})
 def right_attempts(
     entries: Sequence[agent_pb2.JournalEntry], received: int, remembered: Remembered = REMEMBERED
 ) -> list[AttemptRecord | None]:
-    """Return the attempt of each entry; None where it tells of none, or where anything is unusual about it."""
+    """Return the attempt of each entry; None where it tells of none, or where anything is unusual about it.
+
+    What every event must have is checked for all at once; where it is missing in one, all are left to the careful reading.
+    """
     events = [entry.event for entry in entries]
     heads = list(map(_EVENT, events))
-    decided = [head[3] for head in heads]
-    rests = list(map(_DECIDED, decided))
+    if not heads:
+        return []
+    event_ids, attempt_ids, stamps, decided = zip(*heads, strict=True)
+    seconds, nanos = zip(*map(_TIME, stamps), strict=True)
+    times = [whole * 1_000_000 + part // 1000 for whole, part in zip(seconds, nanos, strict=True)]
+    seqs, bodies = list(map(_SEQ, entries)), [event.SerializeToString() for event in events]
+    if not (
+        0 <= min(nanos) <= max(nanos) < NANOS
+        and are_ids(attempt_ids)
+        and are_envelopes(Envelopes(seqs, event_ids, times, list(map(len, bodies))), received)
+    ):
+        return [None] * len(entries)
+    rests, choices, users = list(map(_DECIDED, decided)), remembered.choices, remembered.users
     found: list[AttemptRecord | None] = []
-    users, choices = remembered.users, remembered.choices
-    for entry, event, (event_id, attempt_id, occurred, _), choice, (told_user, justification, losers, _), facts in zip(
-        entries, events, heads, map(_CHOICE, decided), rests, map(_FACTS, [rest[3] for rest in rests]), strict=True
+    for head, choice, (told_user, justification, losers, _), facts, body in zip(
+        zip(seqs, event_ids, attempt_ids, times, strict=True),
+        map(_CHOICE, decided),
+        rests,
+        map(_FACTS, [rest[3] for rest in rests]),
+        bodies,
+        strict=True,
     ):
         words, files = choices.get(choice, _NOTHING)
         names, user = files.get(facts), users.get(told_user)
-        seconds, nanos = _TIME(occurred)
-        body = event.SerializeToString()
-        seq, at = entry.seq, seconds * 1_000_000 + nanos // 1000
         if (
             names is None
             or user is None
             or len(justification) > LONGEST_JUSTIFICATION
             or (losers and not LOSSES.keys() >= {loser.lost_at for loser in losers})
-            or not 0 <= nanos < NANOS
-            or not is_envelope(seq, event_id, at, size=len(body), received=received)
-            or not is_id(attempt_id)
         ):
             found.append(None)
         else:
-            found.append(_new(AttemptRecord, (seq, event_id, attempt_id, at, user, *words, *names, body)))
+            found.append(_new(AttemptRecord, (*head, user, *words, *names, body)))
     return found
 
 

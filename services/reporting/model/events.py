@@ -14,6 +14,7 @@ times as much, and the database drivers take a tuple as it is.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -35,6 +36,7 @@ CLOCK_TOLERANCE = timedelta(hours=24)
 
 _MICROSECOND = timedelta(microseconds=1)
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_UUID7_LINES = re.compile(rf"(?:{_UUID7.pattern}\n)*{_UUID7.pattern}")
 _SHA256 = re.compile(r"(?:[0-9a-f]{64})?")
 
 
@@ -206,19 +208,32 @@ def envelope_problem(envelope: Envelope, received: int) -> str:
     )
 
 
-def is_envelope(seq: int, event_id: str, occurred: int, *, size: int, received: int) -> bool:
-    """Tell whether `envelope_problem` has nothing to say, without making a text of it."""
+class Envelopes(NamedTuple):
+    """The envelopes of some events, by columns."""
+
+    seqs: Sequence[int]
+    event_ids: Sequence[str]
+    occurred: Sequence[int]
+    sizes: Sequence[int]
+
+
+def are_envelopes(envelopes: Envelopes, received: int) -> bool:
+    """Tell whether `envelope_problem` has nothing to say of any of them."""
+    ids = "\n".join(envelopes.event_ids)
     return (
-        _EARLIEST <= occurred <= received + _TOLERANCE
-        and _UUID7.fullmatch(event_id) is not None
-        and 0 < seq <= LARGEST_NUMBER
-        and size <= LARGEST_EVENT
+        0 < min(envelopes.seqs) <= max(envelopes.seqs) <= LARGEST_NUMBER
+        and _EARLIEST <= min(envelopes.occurred) <= max(envelopes.occurred) <= received + _TOLERANCE
+        and max(envelopes.sizes) <= LARGEST_EVENT
+        # As many lines as ids: none holds an end of line.
+        and ids.count("\n") == len(envelopes.event_ids) - 1
+        and _UUID7_LINES.fullmatch(ids) is not None
     )
 
 
-def is_id(value: str) -> bool:
-    """Tell whether a value may be an identifier."""
-    return 0 < len(value) <= LONGEST_ID and value.isprintable()
+def are_ids(values: Sequence[str]) -> bool:
+    """Tell whether all values may be identifiers."""
+    lengths = list(map(len, values))
+    return 0 < min(lengths) <= max(lengths) <= LONGEST_ID and "".join(values).isprintable()
 
 
 def attempt_problem(record: AttemptRecord, *, justification: str) -> str:
@@ -312,6 +327,6 @@ def _text_problem(record: AttemptRecord) -> str:
 
 
 def _id_problem(name: str, value: str) -> str:
-    if is_id(value):
+    if 0 < len(value) <= LONGEST_ID and value.isprintable():
         return ""
     return f"{name} must have 1 to {LONGEST_ID} printable characters"

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from epm.elevation.v1 import event_pb2, rules_pb2
 from services.reporting.codec.attempts import Remembered, attempt_of, right_attempts
 from services.reporting.codec.words import time_of
-from services.reporting.model.events import LARGEST_EVENT, Envelope, envelope_problem, is_envelope, microseconds
+from services.reporting.model.events import (
+    LARGEST_EVENT,
+    Envelope,
+    Envelopes,
+    are_envelopes,
+    are_ids,
+    envelope_problem,
+    journal_problem,
+    microseconds,
+)
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import batch, decided, message, unmanaged, uuid7
 
@@ -49,26 +58,39 @@ def test_what_is_read_from_memory_is_what_care_gives_and_what_has_a_problem_is_n
     once = batch(told_events := [entry.event for entry in told.entries])
     assert batch(told_events) == once
     for entry, found in zip(told.entries, right_attempts(list(told.entries), RECEIVED), strict=True):
-        assert (found is None) == any(letter.seq == entry.seq for letter in once.dead_letters)
+        assert found is None or entry.seq not in {letter.seq for letter in once.dead_letters}
         if found is not None:
             occurred = time_of(entry.event.occurred)
             assert occurred is not None
             assert found == attempt_of(entry, occurred, entry.event.SerializeToString())
 
 
-@given(
-    st.builds(
-        Envelope,
-        st.sampled_from([0, 1, 2**63 - 1, 2**63]),
-        st.sampled_from([uuid7(1), uuid7(1).upper(), "", uuid7(1) + "\n"]),
-        st.integers(0, 2 * RECEIVED),
-        st.sampled_from([0, LARGEST_EVENT, LARGEST_EVENT + 1]),
-    )
+IDS = st.sampled_from([uuid7(1), uuid7(2), uuid7(1).upper(), "", uuid7(1) + "\n", uuid7(1) + "\n" + uuid7(2)])
+ENVELOPES = st.builds(
+    Envelope,
+    st.sampled_from([0, 1, 2**63 - 1, 2**63]),
+    IDS,
+    st.sampled_from([0, RECEIVED, 2 * RECEIVED]),
+    st.sampled_from([0, LARGEST_EVENT, LARGEST_EVENT + 1]),
 )
-def test_an_envelope_is_one_where_nothing_is_wrong_with_it(envelope: Envelope) -> None:
-    assert envelope.occurred is not None
-    told = is_envelope(envelope.seq, envelope.event_id, envelope.occurred, size=envelope.size, received=RECEIVED)
-    assert told == (envelope_problem(envelope, RECEIVED) == "")
+
+
+@given(st.lists(ENVELOPES, min_size=1, max_size=3))
+def test_envelopes_are_right_where_nothing_is_wrong_with_any(envelopes: list[Envelope]) -> None:
+    seqs, ids, occurred, sizes = zip(*envelopes, strict=True)
+    told = are_envelopes(Envelopes(seqs, ids, [time or 0 for time in occurred], sizes), RECEIVED)
+    assert told == all(envelope_problem(envelope, RECEIVED) == "" for envelope in envelopes)
+
+
+@given(st.lists(st.sampled_from(["", "a", "b" * 64, "c" * 65, "d\n", "é"]), min_size=1, max_size=3))
+def test_ids_are_right_where_each_is(values: list[str]) -> None:
+    assert are_ids(values) == all(journal_problem(value) == "" for value in values)
+
+
+def test_what_was_found_right_once_is_read_from_memory() -> None:
+    entries = list(message([decided(1, justification="needed"), unmanaged(2)]).entries)
+    batch([entry.event for entry in entries])
+    assert None not in right_attempts(entries, RECEIVED)
 
 
 def test_a_time_that_is_none_is_never_read_from_memory() -> None:
