@@ -26,8 +26,9 @@ from services.reporting.model.reports import (
     Tally,
     UserCount,
 )
-from services.reporting.store.attempts import conditions, elevation_of, shown, visible
+from services.reporting.store.attempts import elevation_of, shown, visible
 from services.reporting.store.counted import facts
+from services.reporting.store.finding import Finder
 from services.reporting.store.tables import ATTEMPT
 
 _A = ATTEMPT.c
@@ -58,11 +59,9 @@ class SqlReports:
         """Return attempts by when they happened."""
         by = (_A.occurred, _A.event_id)
         turned = [column.desc() for column in by] if order.descending else by
-        statement = shown().where(*conditions(question)).order_by(*turned)
-        if page.after:
-            here, last = sa.tuple_(*by), sa.tuple_(*map(sa.literal, page.after))
-            statement = statement.where(here < last if order.descending else here > last)
-        rows = await self._rows(statement.limit(page.size + 1))
+        async with self._database.read() as tx:
+            found = await Finder(tx, question, page, order).find()
+            rows = (await tx.execute(shown().where(_A.event_id.in_(found)).order_by(*turned))).mappings().all()
         fitting = page.fitting(len(row["body"]) for row in rows)
         return cut([elevation_of(row) for row in rows], fitting, key=_elevation_key)
 
