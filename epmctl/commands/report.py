@@ -7,6 +7,10 @@ import click
 
 from epm.reporting.v1 import reports_pb2
 from epmctl.client import logged_in
+from epmctl.commands.consumers import consumers
+from epmctl.commands.deadletters import dead_letters
+from epmctl.commands.diagnostics import diagnostics
+from epmctl.commands.gaps import gaps
 from epmctl.commands.overview import overview
 from epmctl.commands.reportexport import export
 from epmctl.commands.tail import tail
@@ -32,6 +36,8 @@ report.add_command(trend)
 report.add_command(user_applications)
 report.add_command(tail)
 report.add_command(export)
+for _command in (consumers, dead_letters, diagnostics, gaps):
+    report.add_command(_command)
 
 
 @report.command()

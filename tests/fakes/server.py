@@ -15,7 +15,7 @@ from epm.access.v1 import queries_pb2
 from epm.device.v1 import devices_pb2, groups_pb2
 from epm.policy.v1 import analysis_pb2, policies_pb2, revisions_pb2, rollouts_pb2
 from epm.rbac.v1 import rbac_pb2
-from epm.reporting.v1 import export_pb2, reports_pb2
+from epm.reporting.v1 import export_pb2, insights_pb2, intake_pb2, reports_pb2
 from services._chassis.errors import ServiceError, UnauthenticatedError
 from services._chassis.status import status_of
 from tests.builders.doors import server_identity
@@ -39,6 +39,8 @@ _SERVICES: Final = (
     rollouts_pb2.DESCRIPTOR.services_by_name["RolloutService"],
     reports_pb2.DESCRIPTOR.services_by_name["ReportingService"],
     export_pb2.DESCRIPTOR.services_by_name["ExportService"],
+    insights_pb2.DESCRIPTOR.services_by_name["InsightsService"],
+    intake_pb2.DESCRIPTOR.services_by_name["IntakeService"],
 )
 
 
