@@ -264,8 +264,8 @@ async def test_what_is_wrong_with_a_call_is_told(office: Office) -> None:
     for name in ("", "x" * 65, "a\0b", "nobody"):
         assert (await refusal_of(rewind(office, token, name, NOW))).code == "NOT_FOUND"
         assert (await refusal_of(delete(office, token, name))).code == "NOT_FOUND"
-    asked = export_pb2.ListConsumersRequest(page_size=-1, page_token="x")
-    refused = await refusal_of(office.stub.ListConsumers(asked, metadata=bearer(token)))
+    page = export_pb2.ListConsumersRequest(page_size=-1, page_token="x")
+    refused = await refusal_of(office.stub.ListConsumers(page, metadata=bearer(token)))
     assert refused.fields == {"page_size", "page_token"}
 
 

@@ -228,8 +228,9 @@ async def test_a_walk_over_all_kinds_leaves_nothing_out_and_tells_nothing_twice(
     while more:
         passage = await reader.passage(Question(ElevationFilter(), None), cursor, KINDS)
         cursor, more = passage.cursor, passage.more
-        found = {one.attempt_id.removeprefix("attempt-"): one for one in (*passage.elevations, *passage.completions)}
-        found |= {one.code.removeprefix("C"): one for one in passage.statements}
+        found = {one.attempt_id.removeprefix("attempt-") for one in passage.elevations}
+        found |= {one.attempt_id.removeprefix("attempt-") for one in passage.completions}
+        found |= {one.code.removeprefix("C") for one in passage.statements}
         told += [f"01930000-0000-7000-8000-{int(number):012x}" for number in sorted(found, key=int)]
     assert told == expected
 
