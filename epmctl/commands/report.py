@@ -12,6 +12,7 @@ from epmctl.commands.deadletters import dead_letters
 from epmctl.commands.diagnostics import diagnostics
 from epmctl.commands.gaps import gaps
 from epmctl.commands.overview import overview
+from epmctl.commands.readiness import obstacles, readiness
 from epmctl.commands.reportexport import export
 from epmctl.commands.tail import tail
 from epmctl.commands.trend import trend
@@ -34,6 +35,8 @@ def report() -> None:
 report.add_command(overview)
 report.add_command(trend)
 report.add_command(user_applications)
+report.add_command(readiness)
+report.add_command(obstacles)
 report.add_command(tail)
 report.add_command(export)
 for _command in (consumers, dead_letters, diagnostics, gaps):
