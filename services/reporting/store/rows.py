@@ -38,10 +38,10 @@ class Target:
     owned: str = ""
     """What tells, beside an event's id, the device of an event; empty where that is a column of the table."""
 
-    def insert(self, placeholder: str) -> str:
-        """Return the statement that inserts one row."""
-        values = ", ".join([placeholder] * len(self.columns))
-        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({values}) {self.conflict}"  # noqa: S608 - our own names
+    def insert(self, placeholder: str, rows: int = 1) -> str:
+        """Return the statement that inserts one row, or so many at once."""
+        values = ", ".join([f"({', '.join([placeholder] * len(self.columns))})"] * rows)
+        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES {values} {self.conflict}"  # noqa: S608 - our own names
 
     def value(self, row: Row, column: str) -> object:
         """Return a row's value of a column."""
