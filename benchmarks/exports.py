@@ -1,0 +1,305 @@
+"""Measure exports: a million attempts as CSV, JSON lines and Parquet over TLS, from SQLite and PostgreSQL.
+
+The service runs in a process of its own; the caller takes every byte and keeps none. In the same run, as limits: the same rows
+read with the bare driver, and pyarrow writing the same columns from memory, as one table. What the service's memory grew by and
+the processor time that it took are those of its process; the first export, which loads pyarrow, is not counted.
+
+Run by `python benchmarks/exports.py [--quick] [--events N]`. Writes results/exports.json unless it was quick.
+"""
+
+import argparse
+import asyncio
+import io
+import json
+import multiprocessing
+import os
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import grpc
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import uvloop
+
+from epm.reporting.v1 import export_pb2, export_pb2_grpc
+from services._chassis import logging
+from services._chassis.clock import SystemClock
+from services._chassis.config import ServiceSettings
+from services._chassis.db import Database
+from services._chassis.migrate import upgrade
+from services._chassis.server import Host, ServiceParts
+from services.reporting.consumers import ConsumerDesk
+from services.reporting.export_servicer import ExportServicer
+from services.reporting.exporting import Exports
+from services.reporting.model.events import Batch
+from services.reporting.reportexport.serving import ReportExports
+from services.reporting.store.consumers import SqlConsumers
+from services.reporting.store.sink import DurableSink
+from services.reporting.store.stored import SqlStored
+from services.reporting.watching import Watches
+from tests.builders.doors import authority, bearer, settings_for
+from tests.builders.reportfiles import walks_on
+from tests.fakes.access import FakeAccess
+from tests.fakes.clock import NOW
+from tests.fakes.reporting import batch, decided, unmanaged
+from tests.postgres import PostgresMissingError, shared_cluster
+
+RESULTS = Path(__file__).resolve().parent / "results" / "exports.json"
+FORMS = {"Parquet": export_pb2.EXPORT_FORMAT_PARQUET, "CSV": export_pb2.EXPORT_FORMAT_CSV}
+FORMS |= {"JSON lines": export_pb2.EXPORT_FORMAT_JSON_LINES}
+DEVICES, TOOLS, USERS = 100, 300, 500
+GROUP = 4000
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one export took; sizes are in MiB."""
+
+    database: str
+    form: str
+    events: int
+    events_per_second: float
+    processor_microseconds: float
+    """Of the service, per event."""
+    file_size: float
+    memory_before: float
+    memory_most: float
+    limit: str
+    limit_per_second: float
+
+
+def attempts(events: int) -> Iterator[list[Batch]]:
+    """Give attempts of a month, a few hundred programs and users among them, in groups."""
+    made = 0
+    seqs = dict.fromkeys(range(DEVICES), 1)
+    while made < events:
+        group = []
+        for device in range(DEVICES):
+            numbers = range(made, min(made + GROUP // DEVICES, events))
+            if told := [_attempt(number) for number in numbers]:
+                group.append(batch(told, device=f"device-{device}", first=seqs[device]))
+                seqs[device] += len(told)
+                made += len(told)
+        yield group
+
+
+def _attempt(number: int) -> Any:
+    tool = number * 7919 % TOOLS
+    file = {
+        "path": f"C:\\Program Files\\Vendor {tool % 40}\\tool-{tool}.exe",
+        "sha256": f"{tool:064x}",
+        "version": f"{tool}.1.2",
+        "description": f"Tool number {tool}",
+        "product_name": f"Product {tool}",
+        "internal_name": f"tool{tool}",
+        "company_name": f"Vendor {tool % 40}",
+        "publisher": f"CN=Vendor {tool % 40}, O=Vendor, C=DE",
+        "publisher_fingerprint": f"{tool % 40:064x}",
+    }
+    make = unmanaged if tool % 3 == 0 else decided
+    return make(
+        number,
+        at=NOW - timedelta(seconds=number * 104729 % (86400 * 29)),
+        user=f"user-{number * 31 % USERS}@example.com",
+        file=file,
+        arguments=["/install", f"/log:{number}.txt"] if number % 2 else [],
+        reason="the rule setup of the policy tools matched",
+        document_revision=17,
+    )
+
+
+async def fill(url: str, events: int) -> None:
+    """Store the attempts as ingest does."""
+    database = await Database.connect(url, service="reporting")
+    await upgrade(database)
+    sink = DurableSink.on(database.url)
+    for group in attempts(events):
+        await sink.store(group)
+    await sink.close()
+    await database.close()
+
+
+def serve(pipe: Connection, url: str, settings: ServiceSettings) -> None:
+    """Serve exports until the pipe says that it is enough."""
+    logging.configure(level="error")
+    uvloop.run(_serve(pipe, url, settings))
+
+
+async def _serve(pipe: Connection, url: str, settings: ServiceSettings) -> None:
+    async with exporting(url, settings) as told:
+        pipe.send(told)
+        await asyncio.to_thread(pipe.recv)
+
+
+@asynccontextmanager
+async def exporting(url: str, settings: ServiceSettings) -> AsyncIterator[tuple[str, str]]:
+    """Put the service of exports behind its door; give its address and a token."""
+    database = await Database.connect(url, service="reporting")
+    access = FakeAccess()
+    stored, consumers = SqlStored(database), SqlConsumers(database)
+    exports = Exports(Watches(stored, database.changes, monotonic=SystemClock().monotonic), consumers)
+    desk = ConsumerDesk(consumers, stored, exports.open.end, SystemClock().now)
+    servicer = ExportServicer(exports, ReportExports(walks_on(database)), desk, access.control)
+    add = partial(export_pb2_grpc.add_ExportServiceServicer_to_server, servicer)
+    host = Host(settings)
+    bound = host.bind()
+    host.add(ServiceParts(name="reporting", access=access.control, public=[add]))
+    await host.start()
+    yield bound.public_address, access.grant("user:bench")
+    await host.stop()
+    await database.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Another process: what it uses."""
+
+    pid: int
+
+    @property
+    def memory(self) -> float:
+        """Return how much memory is in use, in MiB."""
+        fields = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()
+        return int(fields[1]) * os.sysconf("SC_PAGESIZE") / MEBIBYTE
+
+    @property
+    def processor_time(self) -> float:
+        """Return the seconds that its threads ran."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A service of exports to ask."""
+
+    address: str
+    token: str
+    process: Process
+
+    def export(self, form: int) -> Iterator[export_pb2.ExportReportResponse]:
+        """Ask for all attempts as a file."""
+        request = export_pb2.ExportReportRequest(report=export_pb2.REPORT_KIND_ELEVATIONS, format=form)  # type: ignore[arg-type]
+        credentials = grpc.ssl_channel_credentials(authority().pem)
+        with grpc.secure_channel(self.address, credentials) as channel:
+            stub = export_pb2_grpc.ExportServiceStub(channel)
+            yield from stub.ExportReport(request, metadata=bearer(self.token))
+
+
+@contextmanager
+def served(url: str, settings: ServiceSettings) -> Iterator[Served]:
+    """Run the service in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, url, settings))
+    process.start()
+    address, token = ours.recv()
+    yield Served(address, token, Process(process.pid or 0))
+    ours.send(None)
+    process.join()
+
+
+def parquet_limit(data: bytes) -> float:
+    """Return how many entries a second pyarrow writes from memory."""
+    table = pq.read_table(pa.BufferReader(data))
+    start = perf_counter()
+    pq.write_table(table, io.BytesIO(), compression="zstd", compression_level=1)
+    return int(table.num_rows) / (perf_counter() - start)
+
+
+def rows_limit(url: str) -> float:
+    """Return how many attempts a second the bare driver reads, in their order."""
+    statement = "SELECT * FROM reporting_attempt ORDER BY occurred, event_id"
+    start, found = perf_counter(), 0
+    connection: Any = sqlite3.connect(url.removeprefix("sqlite:///")) if _is_file(url) else psycopg.connect(url)
+    with closing(connection):
+        cursor = connection.cursor() if _is_file(url) else connection.cursor("limit")
+        cursor.execute(statement)
+        while rows := cursor.fetchmany(1000):
+            found += len(rows)
+    return found / (perf_counter() - start)
+
+
+def _is_file(url: str) -> bool:
+    return url.startswith("sqlite")
+
+
+def measure(database: str, url: str, events: int, settings: ServiceSettings) -> Iterator[Result]:
+    """Fill an empty database, and export it in each form."""
+    asyncio.run(fill(url, events))
+    read = rows_limit(url)
+    with served(url, settings) as service:
+        whole = b"".join(piece.data for piece in service.export(FORMS["Parquet"]))
+        limits = {"Parquet": ("pyarrow from memory", parquet_limit(whole))}
+        del whole
+        for form, number in FORMS.items():
+            limit, limit_per_second = limits.get(form, ("bare driver", read))
+            before, used, start = service.process.memory, service.process.processor_time, perf_counter()
+            size, most, written = 0, before, 0
+            for piece in service.export(number):
+                size, written = size + len(piece.data), piece.written
+                most = max(most, service.process.memory)
+            took = perf_counter() - start
+            if written != events:
+                raise SystemExit(f"{written} of {events} attempts came")
+            yield Result(
+                database=database,
+                form=form,
+                events=events,
+                events_per_second=events / took,
+                processor_microseconds=(service.process.processor_time - used) / events * 1e6,
+                file_size=size / MEBIBYTE,
+                memory_before=before,
+                memory_most=most,
+                limit=limit,
+                limit_per_second=limit_per_second,
+            )
+
+
+def print_table(results: Sequence[Result]) -> None:
+    """Print what was measured, a line an export."""
+    print(f"{'database':<12}{'form':<12}{'events':>10}{'events/s':>11}{'us/event':>10}{'MiB':>8}{'memory':>18}  limit")
+    for one in results:
+        grown = f"{one.memory_before:.0f} to {one.memory_most:.0f} MiB"
+        print(
+            f"{one.database:<12}{one.form:<12}{one.events:>10,}{one.events_per_second:>11,.0f}"
+            f"{one.processor_microseconds:>10.1f}{one.file_size:>8.0f}{grown:>18}"
+            f"  {one.limit_per_second:,.0f}/s ({one.limit})"
+        )
+
+
+def main() -> None:
+    """Measure, print the table, keep the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--quick", action="store_true", help="50,000 events, and no results are kept")
+    asked = parser.parse_args()
+    events = 50_000 if asked.quick else asked.events
+    results: list[Result] = []
+    with ExitStack() as held:
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+        settings = settings_for(folder)
+        results += measure("SQLite", f"sqlite:///{folder / 'reporting.db'}", events, settings)
+        try:
+            cluster = held.enter_context(shared_cluster(folder))
+            results += measure("PostgreSQL", held.enter_context(cluster.fresh_database()), events, settings)
+        except PostgresMissingError as error:
+            print(f"without PostgreSQL: {error}")
+    print_table(results)
+    if not asked.quick:
+        RESULTS.write_text(json.dumps({"rows": [asdict(one) for one in results]}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
