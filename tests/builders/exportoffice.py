@@ -18,6 +18,7 @@ from services._chassis.server import ServiceParts
 from services.reporting.consumers import ConsumerDesk
 from services.reporting.export_servicer import ExportServicer
 from services.reporting.exporting import Exports
+from services.reporting.model.groups import DirectoryMemberships
 from services.reporting.reportexport.serving import ReportExports
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
@@ -26,6 +27,7 @@ from services.reporting.store.stored import SqlStored
 from services.reporting.watching import Watches
 from tests.builders.doors import bearer, open_doors
 from tests.builders.refusals import refusal_of
+from tests.builders.reportoffice import LAB, directory
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import FakeClock
 from tests.fakes.reporting import batch, decided
@@ -138,7 +140,8 @@ async def open_office(database_url: str, tmp_path: Path) -> AsyncIterator[Office
     files = ReportExports({})
     clock = FakeClock()
     desk = ConsumerDesk(consumers, stored, exports.open.end, clock.now)
-    servicer = ExportServicer(exports, files, desk, access.control)
+    groups = DirectoryMemberships(directory(LAB))
+    servicer = ExportServicer(exports, files, desk, access.control, groups=groups)
     add = partial(export_pb2_grpc.add_ExportServiceServicer_to_server, servicer)
     parts = ServiceParts(name="reporting", access=access.control, public=[add])
     async with open_doors(tmp_path, parts) as doors, doors.public() as channel:

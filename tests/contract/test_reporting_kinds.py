@@ -138,6 +138,22 @@ async def test_a_filter_narrows_completions_to_those_of_its_attempts_and_diagnos
         assert await consumer.read_all(1) == ["attempt-10"]
 
 
+async def test_a_group_of_devices_narrows_every_kind(office: Office) -> None:
+    await send(office, decided(1), completed(2, "attempt-1"), diagnostic(3, "HERE"), first=1)
+    await send(office, decided(4), completed(5, "attempt-4"), diagnostic(6, "THERE"), first=1, device="d2")
+    for group, expected in (
+        ("lab", ["THERE", "attempt-4", "end of attempt-4"]),
+        ("all-devices", ["HERE", "THERE", "attempt-1", "attempt-4", "end of attempt-1", "end of attempt-4"]),
+    ):
+        asked = reports_pb2.ElevationFilter(device_groups=[group])
+        asked.occurred_from.FromDatetime(NOW - HOUR)
+        async with office.stream(office.reader()) as consumer:
+            await consumer.hello(f"of {group}", asked, ALL)
+            await send(office, diagnostic(next(numbers), "LAST"), first=next(numbers), device="d2")
+            found = await consumer.read_all(len(expected) + 1)
+            assert sorted({*found} - {"LAST"}) == expected
+
+
 async def test_a_completion_comes_though_its_attempt_never_did(office: Office) -> None:
     async with office.stream(office.reader()) as consumer:
         await consumer.hello(asked=reports_pb2.ElevationFilter(), kinds=ALL)

@@ -11,6 +11,7 @@ from services.reporting.model.events import datetime_of, microseconds
 from services.reporting.model.live import Completion, Statement
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.attempts import conditions, shown
+from services.reporting.store.listed import listed
 from services.reporting.store.tables import ATTEMPT, COMPLETION, DEVICE_TAG, DIAGNOSTIC
 
 _C, _D = COMPLETION.c, DIAGNOSTIC.c
@@ -50,6 +51,8 @@ def statements(question: Question) -> sa.Select[Any]:
         found = found.where(_D.device_name.in_(asked.devices))
     if asked.device_ids:
         found = found.where(_D.device_id.in_(asked.device_ids))
+    if asked.device_groups and (members := question.groups.devices(asked.device_groups)) is not None:
+        found = found.where(_D.device_id.in_(listed(members)))
     return found
 
 
