@@ -19,7 +19,9 @@ from services.reporting import insights, usecases
 from services.reporting.model.insights import Period, TrendPoint, UserApplicationCount
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.devices import SqlDeviceRecords
+from services.reporting.store.dimensions import DEVICE, USER
 from services.reporting.store.insights import SqlInsights
+from services.reporting.store.presence import split
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, forget
@@ -282,3 +284,31 @@ async def test_a_page_is_filled_from_more_users_than_are_asked_at_first(database
     assert [one.user for one in (await ask(question(frozenset({"apac"})), page_size=10)).items] == ["user-150"]
     seen = await ask(question(frozenset({"emea"})), page_size=120)
     assert [one.user for one in seen.items] == [f"user-{number:03}" for number in range(1, 121)]
+
+
+async def test_users_and_devices_are_split_alike_whether_they_are_looked_up_or_added_up(
+    database: Database, sink: DurableSink
+) -> None:
+    await SqlDeviceRecords(database).remember([enrolled("d1", "emea"), enrolled("d2", "apac")])
+    first = [decided(number, user="m", at=MIDNIGHT + number * timedelta(hours=7)) for number in range(60)]
+    second = [unmanaged(100 + number, user="u", at=MIDNIGHT + number * ONE_DAY) for number in range(20)]
+    both = [decided(200, user="b", at=MIDNIGHT), unmanaged(201, user="b", at=MIDNIGHT + 19 * ONE_DAY)]
+    await sink.store([batch([*first, *both]), batch(second, device="d2"), batch([], device="d3")])
+    await sink.store([batch([decided(300, user="m", at=MIDNIGHT)], device="d1", name="renamed", first=900)])
+    for asked in (
+        question(),
+        question(frozenset({"apac"})),
+        question(managed=False),
+        question(users=("b", "u")),
+        question(occurred_from=MIDNIGHT + 10 * ONE_DAY),
+        question(occurred_before=MIDNIGHT + 10 * ONE_DAY),
+        question(occurred_from=MIDNIGHT + timedelta(hours=1)),
+        question(file_names=("nothing",)),
+    ):
+        async with database.read() as tx:
+            for subject in (USER, DEVICE):
+                looked_up, added_up = [await split(tx, asked, subject, most) for most in (1_000_000, 0)]
+                assert looked_up == added_up, asked
+    found = await insights.get_overview(SqlInsights(database), question(), top=0, period=Period.DAY, now=LATER)
+    assert (found.tiles.users.managed_only, found.tiles.users.both, found.tiles.users.unmanaged_only) == (1, 1, 1)
+    assert (found.tiles.devices.both, found.tiles.devices.unmanaged_only) == (1, 1)

@@ -30,7 +30,7 @@ MOST_PROBES = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
+class Span:
     """The whole days of a question, from `first` up to `before`, as far as there are counts; and what it asks beside them."""
 
     first: int
@@ -76,7 +76,7 @@ async def facts(tx: Transaction, question: Question, names: Sequence[str], as_of
     spare joining texts. With `as_of` only what was stored by transactions up to this number counts.
     """
     groups = _Groups.of(names)
-    span = await _span(tx, question)
+    span = await span_of(tx, question)
     parts = [*_counted(question, groups, span), *_events(question, groups, span, as_of)]
     if as_of is not None:
         parts.append(_since(question, groups, span, as_of))
@@ -91,12 +91,13 @@ async def facts(tx: Transaction, question: Question, names: Sequence[str], as_of
     return sa.select(*columns, sums.c.attempts).select_from(source).subquery()
 
 
-async def _span(tx: Transaction, question: Question) -> _Span:
+async def span_of(tx: Transaction, question: Question) -> Span:
+    """Return the whole days that counts can tell of, and what is left to the events."""
     asked = window_of(question)
     first = None if asked.start is None else -(-asked.start // DAY)
     before = None if asked.end is None else asked.end // DAY
     if first is not None and before is not None and first >= before:
-        return _Span(0, 0, (asked,))
+        return Span(0, 0, (asked,))
     beside = []
     if first is not None and asked.start != first * DAY:
         beside.append(Window(asked.start, first * DAY))
@@ -112,12 +113,12 @@ async def _span(tx: Transaction, question: Question) -> _Span:
             Window(None if first is None else first * DAY, kept * DAY if before is None else min(kept, before) * DAY)
         )
     if newest is None:
-        return _Span(0, 0, tuple(beside))
+        return Span(0, 0, tuple(beside))
     first = max(oldest, kept, oldest if first is None else first)
-    return _Span(first, max(first, newest + 1 if before is None else min(newest + 1, before)), tuple(beside))
+    return Span(first, max(first, newest + 1 if before is None else min(newest + 1, before)), tuple(beside))
 
 
-def _counted(question: Question, groups: _Groups, span: _Span) -> Iterator[sa.Select[Any]]:
+def _counted(question: Question, groups: _Groups, span: Span) -> Iterator[sa.Select[Any]]:
     rollup, narrowed = _choice(question, groups)
     counts = rollup.table.c
     narrow = [counts[dimension.key].in_(wanted) for dimension, wanted in narrowed.items()]
@@ -151,7 +152,7 @@ def _starts(question: Question, rollup: Rollup, run: Run) -> list[sa.ColumnEleme
     return [start >= run.first, start < run.before]
 
 
-def _events(question: Question, groups: _Groups, span: _Span, as_of: int | None) -> Iterator[sa.Select[Any]]:
+def _events(question: Question, groups: _Groups, span: Span, as_of: int | None) -> Iterator[sa.Select[Any]]:
     """Select the events of the parts of days at either end."""
     columns = groups.from_events()
     stored = [] if as_of is None else [_A.stored <= as_of]
@@ -160,7 +161,7 @@ def _events(question: Question, groups: _Groups, span: _Span, as_of: int | None)
         yield counted.where(*part.of(_A.occurred), *conditions(question), *stored).group_by(*columns)
 
 
-def _since(question: Question, groups: _Groups, span: _Span, as_of: int) -> sa.Select[Any]:
+def _since(question: Question, groups: _Groups, span: Span, as_of: int) -> sa.Select[Any]:
     """Select what was stored after the transaction of this number and is in the counts, to be taken off."""
     later = sa.alias(ATTEMPT)
     # Found by their numbers, whatever else the question asks: an index over a long span of time would be the wrong one.

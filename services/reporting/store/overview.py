@@ -7,10 +7,10 @@ import sqlalchemy as sa
 
 from services._chassis.db import Transaction
 from services.reporting.model.insights import Tiles, Tops
-from services.reporting.model.readiness import Split
 from services.reporting.model.reports import ApplicationCount, Question
 from services.reporting.store.counted import facts
-from services.reporting.store.dimensions import FILE, USER
+from services.reporting.store.dimensions import DEVICE, FILE, USER
+from services.reporting.store.presence import split
 from services.reporting.store.trend import fates
 
 APPLICATION = ("file_name", "internal_name", "version", "company_name", "sha256", "publisher", "elevation_type")
@@ -19,30 +19,13 @@ _DECISION = ("managed", "result", "source")
 
 async def tiles(tx: Transaction, question: Question, top: int) -> Tiles:
     """Return what is counted for an overview, with the first applications of each kind."""
+    counted = await fates(tx, question)
+    attempts = sum(fate.count for fate in counted)
     return Tiles(
-        fates=await fates(tx, question),
-        users=await _split(tx, question, USER.key),
-        devices=await _split(tx, question, "device_id"),
+        fates=counted,
+        users=await split(tx, question, USER, attempts),
+        devices=await split(tx, question, DEVICE, attempts),
         tops=await _tops(tx, question, top),
-    )
-
-
-async def _split(tx: Transaction, question: Question, subject: str) -> Split:
-    found = await facts(tx, question, (subject, "managed"), None)
-    some = {managed: _attempts(found, found.c.managed.is_(managed)) > 0 for managed in (True, False)}
-    had = (
-        sa.select(some[True].label("managed"), some[False].label("unmanaged"))
-        .select_from(found)
-        .group_by(found.c[subject])
-        .subquery()
-    )
-    how_many = sa.select(had.c.managed, had.c.unmanaged, sa.func.count().label("count")).group_by(*had.c)
-    rows = (await tx.execute(how_many)).mappings()
-    counts = {(bool(row["managed"]), bool(row["unmanaged"])): row["count"] for row in rows}
-    return Split(
-        managed_only=counts.get((True, False), 0),
-        both=counts.get((True, True), 0),
-        unmanaged_only=counts.get((False, True), 0),
     )
 
 
