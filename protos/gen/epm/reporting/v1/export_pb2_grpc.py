@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ExportServiceStub:
-    """Hands attempts over. Everyone gets only those of devices that share a scope tag with the role assignment that grants the right.
+    """Hands events and reports over. Everyone gets only what is of devices that share a scope tag with the role assignment that grants the right.
     Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
     of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
     may do what, or its database does not answer.
@@ -66,21 +66,22 @@ class ExportServiceStub:
 
 
 class ExportServiceServicer:
-    """Hands attempts over. Everyone gets only those of devices that share a scope tag with the role assignment that grants the right.
+    """Hands events and reports over. Everyone gets only what is of devices that share a scope tag with the role assignment that grants the right.
     Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
     of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
     may do what, or its database does not answer.
     """
 
     def ExportEvents(self, request_iterator, context):
-        """Hands attempts over in the order in which they are stored. The consumer says `ExportHello` first; the server tells where it stands, then attempts.
-        The consumer acknowledges the cursor of what it keeps safe; the server remembers that, and the next stream of the consumer goes on behind it: every
-        attempt comes at least once, and after a stream that broke off some come again, with the same `attempt_id`. At most four messages with attempts are
-        under way unacknowledged. Every 15 seconds without an attempt the server tells how far it is, which may be acknowledged as well. Ends after a
-        quarter of an hour with UNAVAILABLE, so that whoever goes on shows their token again, and when the consumer has nothing more to say.
-        Needs `policy_authoring.view_reports`.
+        """Hands events over in the order in which they are stored, of all kinds that the consumer takes. The consumer says `ExportHello` first; the server
+        tells where it stands, then events. The consumer acknowledges the cursor of what it keeps safe; the server remembers that, and the next stream of
+        the consumer goes on behind it: every event comes at least once, and after a stream that broke off some come again, with the same identifiers. At
+        most four messages with events are under way unacknowledged. Every 15 seconds without an event the server tells how far it is, which may be
+        acknowledged as well. Ends after a quarter of an hour with UNAVAILABLE, so that whoever goes on shows their token again, and when the consumer has
+        nothing more to say. Needs `policy_authoring.view_reports`.
         Errors: INVALID_ARGUMENT with all problems of the hello, and for an acknowledgement of a cursor that was not told or is acknowledged already;
-        RESOURCE_EXHAUSTED while too many watch; UNAVAILABLE for a consumer that acknowledges nothing for five minutes.
+        RESOURCE_EXHAUSTED while too many watch, and for a new consumer where the caller has a hundred; ABORTED once the consumer is rewound or deleted;
+        UNAVAILABLE for a consumer that acknowledges nothing for five minutes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,7 +97,7 @@ class ExportServiceServicer:
 
     def RewindConsumer(self, request, context):
         """Sets a consumer of the caller back, or forward, to a time: its next stream begins with the first event that was stored at or after it. A stream
-        that it has open ends with ABORTED. Needs `policy_authoring.view_reports`.
+        that it has open ends with ABORTED. Is audited. Needs `policy_authoring.view_reports`.
         Errors: INVALID_ARGUMENT with all problems; NOT_FOUND where the caller has no such consumer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -104,7 +105,7 @@ class ExportServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteConsumer(self, request, context):
-        """Forgets a consumer of the caller; a stream that it has open ends with ABORTED. Needs `policy_authoring.view_reports`.
+        """Forgets a consumer of the caller; a stream that it has open ends with ABORTED. Is audited. Needs `policy_authoring.view_reports`.
         Errors: NOT_FOUND where the caller has no such consumer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -158,7 +159,7 @@ def add_ExportServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExportService:
-    """Hands attempts over. Everyone gets only those of devices that share a scope tag with the role assignment that grants the right.
+    """Hands events and reports over. Everyone gets only what is of devices that share a scope tag with the role assignment that grants the right.
     Errors of every method for administrators: UNAUTHENTICATED without a token that counts, and RESOURCE_EXHAUSTED with RetryInfo after too many
     of those; PERMISSION_DENIED without the right; RESOURCE_EXHAUSTED for a message over 4 MiB; UNAVAILABLE while the server does not know who
     may do what, or its database does not answer.

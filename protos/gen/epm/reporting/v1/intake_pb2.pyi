@@ -201,14 +201,14 @@ class GetDeadLetterResponse(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
     body: _builtins.bytes
-    """Its bytes, as the device sent them."""
+    """Its bytes, as the device sent them; the first 3 MiB."""
     @_builtins.property
     def dead_letter(self) -> Global___DeadLetter:
         """The letter."""
 
     @_builtins.property
     def event(self) -> _event_pb2.ElevationEvent:
-        """The event as far as it can be read. Absent: nothing of it can."""
+        """The event as far as it can be read. Absent: nothing of it can, or it is larger than 1 MiB."""
 
     def __init__(
         self,
