@@ -13,6 +13,7 @@ from services.reporting.model.events import microseconds
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.model.rollups import day_of
 from services.reporting.store import tables
+from services.reporting.store.dimensions import DEVICE, FILE, RULE, USER, Dimension
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.retention import BREATH, Keep, SqlRetention
 from services.reporting.store.rollups import ROLLUPS
@@ -223,3 +224,75 @@ async def test_without_a_purge_counts_stay_what_the_events_are(
     await retention.purge()
     await check(database)
     assert await total(database) == 2
+
+
+async def names(database: Database, dimension: Dimension) -> list[str]:
+    column = dimension.table.c[dimension.columns[-1]]
+    async with database.read() as tx:
+        return sorted((await tx.execute(sa.select(column))).scalars())
+
+
+async def test_names_go_with_the_last_count_that_tells_of_them(
+    sink: DurableSink, database: Database, clock: FakeClock, retention: SqlRetention
+) -> None:
+    await sink.store([batch([decided(1, user="alice", file={"publisher": "x"}, rule="old")], name="old-name")])
+    clock.advance(31 * DAY)
+    later = decided(2, user="bob", file={"publisher": "y"}, rule="new", at=clock.now())
+    await sink.store([batch([later], first=2, name="new-name", received=clock.now())])
+    await retention.purge()
+    assert await names(database, USER) == ["alice", "bob"]
+    clock.advance(370 * DAY)
+    await retention.purge()
+    told = [await names(database, dimension) for dimension in (USER, FILE, RULE, DEVICE)]
+    assert told == [["bob"], ["y"], ["new"], ["new-name"]]
+
+
+async def test_names_of_attempts_that_outlive_their_counts_stay(
+    sink: DurableSink, database: Database, clock: FakeClock, retention: SqlRetention
+) -> None:
+    await sink.store([batch([decided(1, user="alice")])])
+    clock.advance(400 * DAY)
+    await sink.store([batch([decided(2, user="bob", at=NOW)], first=2, received=clock.now())])
+    clock.advance(2 * DAY)
+    await retention.purge()
+    assert await names(database, USER) == ["bob"]
+    page = await SqlReports(database).elevations(EVERYTHING, PageRequest(5))
+    assert [one.event_id for one in page.items] == [uuid7(2)]
+
+
+async def test_whoever_has_a_name_cached_that_was_purged_stores_under_its_new_number(
+    sink: DurableSink, database: Database, clock: FakeClock, retention: SqlRetention
+) -> None:
+    other = DurableSink.on(database.url)
+    await sink.store([batch([decided(1, user="alice"), decided(2, user="bob")])])
+    await other.store([batch([decided(3, user="alice")], first=3)])
+    clock.advance(402 * DAY)
+    await retention.purge()
+    assert await names(database, USER) == []
+    await sink.store([batch([decided(4, user="carol", at=clock.now())], first=4, received=clock.now())])
+    await other.store([batch([decided(5, user="alice", at=clock.now())], first=5, received=clock.now())])
+    await other.close()
+    await check(database)
+    users = await SqlReports(database).users(EVERYTHING, PageRequest(5))
+    assert sorted((one.user, one.total) for one in users.items) == [("alice", 1), ("carol", 1)]
+
+
+async def test_a_name_that_is_used_again_between_the_steps_of_a_purge_stays(
+    sink: DurableSink, database: Database, clock: FakeClock
+) -> None:
+    users = [f"user-{number}" for number in range(9)]
+    await sink.store([batch([decided(number, user=user) for number, user in enumerate(users, 1)])])
+    clock.advance(402 * DAY)
+    stored: list[int] = []
+
+    async def ingest(_: float) -> None:
+        if stored or await names(database, USER) == users:
+            return
+        stored.append(len(await names(database, USER)))
+        events = [decided(1000 + index, user=user, at=clock.now()) for index, user in enumerate(users)]
+        assert await sink.store([batch(events, first=1000, received=clock.now())]) == [()]
+
+    await SqlRetention(database, KEEP, clock.now, step=3, pause=ingest).purge()
+    assert stored == [6]
+    assert await names(database, USER) == users
+    await check(database)

@@ -5,6 +5,7 @@
   over, and not counted again; what a gap has kept open is let in.
 - Counts are kept longer, by days. INVARIANT: the horizon moves before the first count goes, so that no report adds up days of
   which a part is gone. A count of an older day, of an event that came very late, goes with the next purge.
+- Names of users, files, devices and rules go once no count and no attempt refers to them.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from services._chassis.db import Database, Transaction
 from services._chassis.logging import get_logger
 from services.reporting.model.events import microseconds
 from services.reporting.model.rollups import day_of
+from services.reporting.store.forgetting import unused
 from services.reporting.store.rollups import ROLLUPS
 from services.reporting.store.tables import ATTEMPT, AUDIT, COMPLETION, DEAD_LETTER, DIAGNOSTIC, HORIZON, JOURNAL
 
@@ -69,8 +71,11 @@ class SqlRetention:
         letters = partial(self._oldest, table=DEAD_LETTER, old=DEAD_LETTER.c.received < before)
         purged["dead_letters"] = await self._all(letters)
         purged["counts"] = 0
-        for table in (rollup.table for rollup in ROLLUPS):
-            purged["counts"] += await self._all(partial(self._oldest, table=table, old=table.c.start < day))
+        for table, span in ((rollup.table, span) for rollup in ROLLUPS for span in rollup.spans):
+            old = sa.and_(table.c.span == span, table.c.start < day)
+            purged["counts"] += await self._all(partial(self._oldest, table=table, old=old))
+        if purged["counts"]:
+            purged["names"] = await self._names()
         if any(purged.values()):
             await self._record(purged)
 
@@ -83,6 +88,17 @@ class SqlRetention:
             if deleted < self._step:
                 return total
             await self._pause(BREATH)
+
+    async def _names(self) -> int:
+        """Forget names: they go out of use with counts alone."""
+        async with self._database.read() as tx:
+            found = await unused(tx)
+        total = 0
+        for few in (few for one in found for few in one.steps(self._step)):
+            async with self._database.held() as tx:
+                total += await few.delete(tx)
+            await self._pause(BREATH)
+        return total
 
     async def _move_horizon(self, day: int) -> None:
         async with self._database.transaction() as tx:
