@@ -249,7 +249,9 @@ def normalised(url: str) -> URL:
 
 def _engine(url: URL, pool_size: int) -> AsyncEngine:
     if url.get_backend_name() == "postgresql":
-        return create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+        served = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+        event.listen(served.sync_engine, "connect", _prepare_postgresql)
+        return served
     if url.database:
         _make_private(Path(url.database))
     engine = create_async_engine(
@@ -266,6 +268,14 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise UnavailableError(f"the database file {path} cannot be opened: {error.strerror}") from error
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    # Compiling a statement takes longer than any of ours runs.
+    cursor = connection.cursor()
+    cursor.execute("SET jit = off")
+    cursor.close()
+    connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -154,6 +154,16 @@ async def test_a_value_that_postgresql_cannot_hold_is_the_callers_problem(postgr
         await database.close()
 
 
+async def test_postgresql_compiles_no_statement_which_would_take_longer_than_running_it(postgres: Cluster) -> None:
+    with postgres.fresh_database() as url:
+        opened = await Database.connect(url, service="demo")
+        async with opened.read() as tx:
+            assert (await tx.execute(sa.text("SHOW jit"))).scalar_one() == "off"
+        async with opened.transaction() as tx:
+            assert (await tx.execute(sa.text("SHOW jit"))).scalar_one() == "off"
+        await opened.close()
+
+
 async def test_the_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
     database = await Database.connect(f"sqlite:///{tmp_path / 'private.db'}", service="demo")
     await database.close()
