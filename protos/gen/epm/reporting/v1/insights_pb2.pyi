@@ -164,7 +164,7 @@ class GetOverviewResponse(_message.Message):
 
     @_builtins.property
     def frequently_approved(self) -> _containers.RepeatedCompositeFieldContainer[_reports_pb2.ApplicationCount]:
-        """Applications elevated most under an approval: candidates for rules."""
+        """Applications elevated most under an approval (source GRANT, result ELEVATED): candidates for rules."""
 
     @_builtins.property
     def frequently_denied(self) -> _containers.RepeatedCompositeFieldContainer[_reports_pb2.ApplicationCount]:
@@ -316,7 +316,9 @@ class GetTrendResponse(_message.Message):
     POINTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrendPoint]:
-        """Periods, oldest first, from that of the first attempt, or of `occurred_from`, on; at most the last 1000."""
+        """Periods, oldest first, from that of the first attempt, or of `occurred_from`, on, up to that of now, of a later attempt where the clock of a
+        device is ahead, or of `occurred_before` where that is earlier; at most the last 1000. A period at the edge counts what is within the times.
+        """
 
     def __init__(
         self,
