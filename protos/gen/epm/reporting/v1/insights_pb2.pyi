@@ -494,7 +494,7 @@ class ListReadinessResponse(_message.Message):
     """Asks for the next page. Empty: this was the last."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadinessEntry]:
-        """Entries: fewest unmanaged attempts first, then most managed ones, then by name."""
+        """Entries: fewest unmanaged attempts first, then most managed ones, then by name; a device that had several names stands by the first of them."""
 
     @_builtins.property
     def split(self) -> Global___ReadinessSplit:
@@ -536,7 +536,7 @@ class ReadinessEntry(_message.Message):
     device_id: _builtins.str
     """Device; empty for a user."""
     device_name: _builtins.str
-    """Name of the device as it was last; empty for a user."""
+    """Name of the device as it was last, to the day; empty for a user."""
     readiness: Global___Readiness.ValueType
     """The verdict."""
     administrator: _builtins.bool
@@ -546,7 +546,9 @@ class ReadinessEntry(_message.Message):
     unmanaged: _builtins.int
     """Attempts that EPM did not manage."""
     obstacle_count: _builtins.int
-    """Applications with unmanaged attempts: how many."""
+    """Applications with unmanaged attempts: how many. An application is told apart by everything of ApplicationCount but the elevation type, which is
+    unspecified here.
+    """
     @_builtins.property
     def obstacles(self) -> _containers.RepeatedCompositeFieldContainer[_reports_pb2.ApplicationCount]:
         """The first five of them, most attempts first."""
@@ -658,7 +660,7 @@ class Obstacle(_message.Message):
     """Newest of these attempts, for example to propose a rule from; empty where the event is not kept any longer."""
     @_builtins.property
     def application(self) -> _reports_pb2.ApplicationCount:
-        """The application, and how many unmanaged attempts there were. `drill_down` lists these."""
+        """The application, whatever the elevation type (unspecified here), and how many unmanaged attempts there were. `drill_down` lists these."""
 
     def __init__(
         self,
