@@ -117,10 +117,13 @@ async def test_a_file_holds_what_there_was_when_it_began(office: Office) -> None
     call = office.begin(office.reader())
     first = await call.read()
     assert (first.written, first.total) == (0, 1000)
+    # What comes in later: other attempts, and how one that was there ended.
+    await office.sink.store([batch([completed(3000, "attempt-1000")], first=2000)])
     late = [decided(5000 + number, at=NOW + timedelta(seconds=number * 7)) for number in range(1, 200)]
     await office.sink.store([batch(late, device="d2")])
-    found = attempts(first.data + b"".join([piece.data for piece in await rest(call)]))
-    assert found == [f"attempt-{number}" for number in range(1, 1001)]
+    rows = json_rows(first.data + b"".join([piece.data for piece in await rest(call)]))
+    assert [row["attemptId"] for row in rows] == [f"attempt-{number}" for number in range(1, 1001)]
+    assert rows[-1]["exitCode"] is None
 
 
 async def test_it_says_how_far_it_is(office: Office) -> None:

@@ -13,13 +13,14 @@ _A = ATTEMPT.c
 _DEVICE = KNOWN_DEVICE.c
 
 
-def shown() -> sa.Select[Any]:
-    """Select what is shown of attempts, with the exit code where it is known."""
+def shown(as_of: int | None = None) -> sa.Select[Any]:
+    """Select what is shown of attempts, with the exit code where it is known; with `as_of` where that transaction knew it."""
+    known = () if as_of is None else (COMPLETION.c.stored <= as_of,)
     # An attempt and its completion come in any order, and perhaps the second never: joined at reading, by device too,
     # so that no device speaks about another's attempt.
     completed = (
         sa.select(COMPLETION.c.exit_code)
-        .where(COMPLETION.c.attempt_id == _A.attempt_id, COMPLETION.c.device_id == _DEVICE.device_id)
+        .where(COMPLETION.c.attempt_id == _A.attempt_id, COMPLETION.c.device_id == _DEVICE.device_id, *known)
         .order_by(COMPLETION.c.received, COMPLETION.c.event_id)
         .limit(1)
         .scalar_subquery()

@@ -69,7 +69,7 @@ class SqlSnapshots:
         """Return the next attempts of the snapshot; none at its end."""
         place = sa.tuple_(_A.occurred, _A.event_id)
         directions = [column.desc() if newest_first else column for column in (_A.occurred, _A.event_id)]
-        asked = shown().where(*conditions(question), _A.stored <= snapshot.stored).order_by(*directions)
+        asked = shown(snapshot.stored).where(*conditions(question), _A.stored <= snapshot.stored).order_by(*directions)
         if after is not None:
             last = sa.tuple_(sa.literal(after[_OCCURRED]), sa.literal(after[_EVENT_ID]))
             asked = asked.where(place < last if newest_first else place > last)
