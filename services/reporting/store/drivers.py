@@ -19,9 +19,9 @@ from services.reporting.store.rows import Row, Target
 COPY_FROM = 50
 """Rows from which COPY into a temporary table beats single inserts."""
 
-TOGETHER = 64
+TOGETHER = (512, 64, 8, 1)
 """Rows of one statement on SQLite. They cost what single rows do; but the interpreter is let go and taken back once for all of
-them, and not once a row, so that streams are read meanwhile."""
+them, and not once a row: so streams are read meanwhile, and the sink does not wait for them each time."""
 
 BUSY_SECONDS = 10.0
 _PATIENCE = {
@@ -98,11 +98,15 @@ class SqliteDriver:
             self.close()
 
     def insert(self, target: Target, rows: Sequence[Row]) -> int:
-        """Insert many rows by statements of many, the rest one by one."""
-        whole = len(rows) - len(rows) % TOGETHER
-        many = [tuple(chain.from_iterable(rows[at : at + TOGETHER])) for at in range(0, whole, TOGETHER)]
-        inserted = self._many(_insert_of(target, TOGETHER), many) if many else 0
-        return inserted + (self._many(_insert_of(target, 1), rows[whole:]) if whole < len(rows) else 0)
+        """Insert by statements of as many rows as go together."""
+        inserted = done = 0
+        for together in TOGETHER:
+            end = len(rows) - (len(rows) - done) % together
+            if done < end:
+                many = [tuple(chain.from_iterable(rows[at : at + together])) for at in range(done, end, together)]
+                inserted += self._many(_insert_of(target, together), many)
+                done = end
+        return inserted
 
     def run(self, statement: str, rows: Sequence[Row]) -> int:
         """Run a statement once a row."""
