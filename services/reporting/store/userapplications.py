@@ -2,8 +2,8 @@
 
 - The users of a period are read from the counts by user, in their order; then what they did, a few users at a time, ever more
   of them until the page is full. So nothing that a page does not show is sorted.
-- Where only some devices may be seen, the users are still those of all devices: to find out who was on which device is what
-  takes the time, and the next users are asked where the first ones had nothing to show.
+- Where the question is about some devices or files, the users are still those of all: who was on which device takes the time
+  to find out, and the next users are asked where the first ones had nothing to show.
 - INVARIANT: what is asked first may name too many users and periods, never too few. What is shown is counted as of the
   beginning of the walk.
 """
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from services._chassis.db import Transaction
 from services._chassis.paging import Page, PageRequest, cut
 from services.reporting.model.insights import Period, Stretch, UserApplicationCount, stretch_of
-from services.reporting.model.reports import ApplicationCount, Question
+from services.reporting.model.reports import ApplicationCount, ElevationFilter, Question
 from services.reporting.store.counted import facts
 from services.reporting.store.overview import APPLICATION
 
@@ -24,6 +24,19 @@ FEWEST_USERS = 8
 MOST_USERS = 4096
 _GROWTH = 4
 _KEY = ("user_name", "device_name", "device_id", *APPLICATION)
+_KNOWN_OF_USERS = (
+    "occurred_from",
+    "occurred_before",
+    "users",
+    "user_groups",
+    "managed",
+    "administrator",
+    "elevation_types",
+    "results",
+    "sources",
+    "governed_by_rule",
+)
+"""The fields of a filter that counts by user know."""
 
 Key = tuple[str | int, ...]
 
@@ -62,16 +75,15 @@ async def _first(tx: Transaction, walk: _Walk, most: int) -> Sequence[UserApplic
 
 async def _stretches(tx: Transaction, walk: _Walk) -> AsyncIterator[tuple[Stretch, Key]]:
     """Yield the periods with attempts, newest first, each with the key in it behind which the walk goes on."""
-    everywhere = replace(walk.question, tags=None)
-    found = await facts(tx, everywhere, ("day",), None)
+    asked, reached = walk.question, None
+    if walk.after:
+        reached = stretch_of(int(walk.after[0]), walk.period)
+        left = replace(asked.filter, occurred_before=reached.within(asked.filter).occurred_before)
+        asked = replace(asked, filter=left)
+    found = await facts(tx, asked, ("day",), None)
     days = (await tx.execute(sa.select(found.c.day).distinct().order_by(found.c.day.desc()))).scalars()
-    stretches = dict.fromkeys(stretch_of(day, walk.period) for day in days)
-    reached = int(walk.after[0]) if walk.after else None
-    for stretch in stretches:
-        if reached is None or stretch.first < reached:
-            yield stretch, ()
-        elif stretch.first == reached:
-            yield stretch, walk.after[1:]
+    for stretch in dict.fromkeys(stretch_of(day, walk.period) for day in days):
+        yield stretch, walk.after[1:] if stretch == reached else ()
 
 
 async def _of_period(
@@ -86,8 +98,10 @@ async def _of_period(
 
 
 async def _users(tx: Transaction, question: Question, after: Key) -> Sequence[str]:
-    """Return who had attempts in the period, whoever may see them, from the one on at whom the walk is."""
-    found = await facts(tx, replace(question, tags=None), ("user_name",), None)
+    """Return who had attempts in the period, on whatever device and of whatever file, from the one on at whom the walk is."""
+    asked = question.filter
+    known = ElevationFilter(**{name: getattr(asked, name) for name in _KNOWN_OF_USERS})
+    found = await facts(tx, replace(question, filter=known, tags=None), ("user_name",), None)
     names = sa.select(found.c.user_name).distinct().order_by(found.c.user_name)
     if after:
         names = names.where(found.c.user_name >= str(after[0]))
