@@ -147,7 +147,7 @@ class Finder:
                 continue
             few.append(day)
             at_most += bounds[day]
-            if at_most >= self._wanted:
+            if at_most >= (self._wanted if guide.exact else self._few.attempts):
                 await self._read(few, guide, keys, narrow)
                 few, at_most = [], 0
         await self._read(few, guide, keys, narrow)

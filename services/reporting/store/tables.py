@@ -72,7 +72,7 @@ ATTEMPT = sa.Table(
     sa.Index("reporting_attempt_stored", "stored"),
     sa.Index("reporting_attempt_user", "day", "user_key"),
     sa.Index("reporting_attempt_file", "day", "file_key", "rule_key", "decision_key"),
-    sa.Index("reporting_attempt_device", "day", "device_key"),
+    sa.Index("reporting_attempt_device", "day", "device_key", "file_key"),
 )
 
 COMPLETION = sa.Table(

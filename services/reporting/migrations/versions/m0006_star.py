@@ -49,7 +49,7 @@ _INDEXES = {
     "stored": ["stored"],
     "user": ["day", "user_key"],
     "file": ["day", "file_key", "rule_key", "decision_key"],
-    "device": ["day", "device_key"],
+    "device": ["day", "device_key", "file_key"],
 }
 _Row = tuple[Any, ...]
 
