@@ -35,6 +35,11 @@ def output_option(command: F) -> F:
     return output_as("table", "json")(command)
 
 
+def csv_output_option(command: F) -> F:
+    """Give a command the option `--output table|json|csv`."""
+    return output_as("table", "json", "csv")(command)
+
+
 def document_output_option(command: F) -> F:
     """Give a command that prints documents the option `--output yaml|json`."""
     return output_as("yaml", "json")(command)

@@ -8,10 +8,11 @@ import click
 from epm.reporting.v1 import export_pb2, export_pb2_grpc
 from epmctl.client import Client, logged_in
 from epmctl.confirm import confirm, yes_option
+from epmctl.csvtext import print_csv_of
 from epmctl.fitted import AS_IT_COMES, print_fitted
 from epmctl.kinds.model import at, time_at
 from epmctl.moments import METAVAR, past
-from epmctl.output import output_option, print_json, show, whole_seconds
+from epmctl.output import csv_output_option, output_option, print_json, show, whole_seconds
 from epmctl.plain import to_plain, to_timestamp
 from epmctl.reason import reason_option
 
@@ -29,7 +30,7 @@ def consumers() -> None:
 
 
 @consumers.command(name="list")
-@output_option
+@csv_output_option
 def list_(output: str) -> None:
     """List them by name, with how many attempts each has not acknowledged, and since when."""
     with logged_in() as client:
@@ -42,6 +43,8 @@ def list_(output: str) -> None:
         found = [to_plain(one) for one in client.pages(fetch, limit=None)]
     if output == "json":
         print_json(found)
+    elif output == "csv":
+        print_csv_of(export_pb2.Consumer.DESCRIPTOR, found)
     else:
         print_fitted(_COLUMNS, found, AS_IT_COMES)
 

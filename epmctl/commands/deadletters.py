@@ -7,11 +7,12 @@ import click
 
 from epm.reporting.v1 import intake_pb2, intake_pb2_grpc
 from epmctl.client import Client, logged_in
+from epmctl.csvtext import print_csv_of
 from epmctl.fitted import Fit, print_fitted
 from epmctl.intakefilter import device_or_id, intake_options
 from epmctl.kinds.model import at, time_at
 from epmctl.limits import limit_option, say_if_more, to_ask, within
-from epmctl.output import Record, document_output_option, output_option, print_json, print_yaml
+from epmctl.output import Record, csv_output_option, document_output_option, output_option, print_json, print_yaml
 from epmctl.plain import to_plain
 from epmctl.reason import reason_option
 
@@ -37,7 +38,7 @@ def dead_letters() -> None:
 @dead_letters.command(name="list")
 @intake_options
 @limit_option
-@output_option
+@csv_output_option
 def list_(asked: intake_pb2.IntakeFilter, limit: int, output: str) -> None:
     """List events that could not be stored, newest first."""
     with logged_in() as client:
@@ -45,6 +46,8 @@ def list_(asked: intake_pb2.IntakeFilter, limit: int, output: str) -> None:
     rows = within(found, limit)
     if output == "json":
         print_json(rows)
+    elif output == "csv":
+        print_csv_of(intake_pb2.DeadLetter.DESCRIPTOR, rows)
     else:
         print_fitted(_COLUMNS, rows, _FIT)
     say_if_more(found, limit)

@@ -7,11 +7,12 @@ import click
 
 from epm.reporting.v1 import export_pb2, intake_pb2, intake_pb2_grpc
 from epmctl.client import Client, logged_in
+from epmctl.csvtext import print_csv_of
 from epmctl.fitted import Fit, print_fitted
 from epmctl.intakefilter import device_or_id, intake_options
 from epmctl.kinds.model import at, time_at
 from epmctl.limits import limit_option, say_if_more, to_ask, within
-from epmctl.output import Record, output_option, print_json
+from epmctl.output import Record, csv_output_option, print_json
 from epmctl.plain import to_plain
 
 EVENTS_LOST: Final = "EVENTS_LOST"
@@ -30,7 +31,7 @@ _COLUMNS: Final = {
 @intake_options
 @click.option("--code", "codes", multiple=True, metavar="CODE", help="Of this code; again for more.")
 @limit_option
-@output_option
+@csv_output_option
 def diagnostics(asked: intake_pb2.IntakeFilter, codes: Sequence[str], limit: int, output: str) -> None:
     """List what agents said of their own health, newest first; losses have the code EVENTS_LOST."""
     with logged_in() as client:
@@ -38,6 +39,8 @@ def diagnostics(asked: intake_pb2.IntakeFilter, codes: Sequence[str], limit: int
     rows: Sequence[Record] = within(found, limit)
     if output == "json":
         print_json(rows)
+    elif output == "csv":
+        print_csv_of(export_pb2.DeviceDiagnostic.DESCRIPTOR, rows)
     else:
         print_fitted(_COLUMNS, rows, Fit(whole=("OCCURRED", "CODE")))
     say_if_more(found, limit)

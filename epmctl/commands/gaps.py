@@ -8,11 +8,12 @@ import click
 from epm.reporting.v1 import intake_pb2, intake_pb2_grpc
 from epmctl.client import Client, logged_in
 from epmctl.commands.diagnostics import EVENTS_LOST, said
+from epmctl.csvtext import print_csv_of
 from epmctl.fitted import Fit, print_fitted
 from epmctl.intakefilter import device_or_id, intake_options
 from epmctl.kinds.model import at, time_at
 from epmctl.limits import limit_option, say_if_more, to_ask, within
-from epmctl.output import Plain, Record, output_option, print_json
+from epmctl.output import Plain, Record, csv_output_option, print_json
 from epmctl.plain import to_plain
 
 _MISSING: Final = "missing"
@@ -29,7 +30,7 @@ _COLUMNS: Final = {
 @click.command()
 @intake_options
 @limit_option
-@output_option
+@csv_output_option
 def gaps(asked: intake_pb2.IntakeFilter, limit: int, output: str) -> None:
     """List places of journals that never came, newest notice first, and say how many events agents said they lost."""
     with logged_in() as client:
@@ -41,6 +42,8 @@ def gaps(asked: intake_pb2.IntakeFilter, limit: int, output: str) -> None:
     if output == "json":
         shown: dict[str, Plain] = {"gaps": rows, "eventsLost": lost, "devicesThatLost": devices}
         print_json(shown)
+    elif output == "csv":
+        print_csv_of(intake_pb2.Gap.DESCRIPTOR, rows, [_MISSING])
     else:
         print_fitted(_COLUMNS, rows, Fit(whole=("NOTICED",), spare=("JOURNAL",)))
         click.echo()

@@ -10,10 +10,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from epm.reporting.v1 import insights_pb2, reports_pb2
 from epmctl.chart import Pen, gathered, room, share
 from epmctl.client import logged_in
+from epmctl.csvtext import print_csv
 from epmctl.fitted import Fit, print_fitted
 from epmctl.insights import PERIODS, insights_of, period_of, period_option
 from epmctl.kinds.model import Column, at
-from epmctl.output import Record, output_option, print_json, whole_seconds
+from epmctl.output import Plain, Record, csv_output_option, print_json, whole_seconds
 from epmctl.plain import to_plain
 from epmctl.reportfilter import filter_options
 
@@ -43,7 +44,7 @@ _FIT: Final = Fit(spare=("ELEVATION TYPE", "VERSION"))
     "--top", type=click.IntRange(1, 100), default=5, show_default=True, help="How many applications of a kind."
 )
 @period_option
-@output_option
+@csv_output_option
 def overview(asked: reports_pb2.ElevationFilter, top: int, period: str, output: str) -> None:
     """Show on one page how attempts, users and devices stand; of the last 30 days without --since and --until."""
     if not asked.HasField("occurred_from") and not asked.HasField("occurred_before"):
@@ -53,6 +54,9 @@ def overview(asked: reports_pb2.ElevationFilter, top: int, period: str, output: 
         answer = to_plain(client.call(insights_of(client).GetOverview, request))
     if output == "json":
         print_json(answer)
+        return
+    if output == "csv":
+        print_csv(("part", "name", "count"), _rows(answer))
         return
     for line in _figures(answer, to_plain(asked)):
         click.echo(line)
@@ -82,6 +86,17 @@ def _figures(answer: Record, asked: Record) -> Iterator[str]:
         yield f"{subject.upper()} with attempts: {sum(split.values()):,}"
         yield from _bar([split[name] for name in _SPLIT])
         yield from _shares({word: split[name] for name, word in _SPLIT.items()})
+
+
+def _rows(answer: Record) -> Iterator[Sequence[Plain]]:
+    """Give what the overview shows, a row a number."""
+    yield from (("attempts", name, answer[name]) for name in ("total", "managed", "unmanaged"))
+    for subject in ("users", "devices"):
+        split = cast("Record", answer[subject] or {})
+        yield from ((subject, name, split.get(name, 0)) for name in _SPLIT)
+    for part in _TOPS:
+        yield from ((part, top["fileName"], top["count"]) for top in cast("Sequence[Record]", answer[part]))
+    yield from (("trend", point["start"], point["total"]) for point in cast("Sequence[Record]", answer["trend"]))
 
 
 def _window(asked: Record) -> str:

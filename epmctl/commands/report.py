@@ -1,6 +1,6 @@
 """`epm report`: what was elevated, by whom, on which device, and under which rule."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
 import click
@@ -17,8 +17,9 @@ from epmctl.commands.reportexport import export
 from epmctl.commands.tail import tail
 from epmctl.commands.trend import trend
 from epmctl.commands.userapplications import user_applications
+from epmctl.csvtext import print_csv
 from epmctl.limits import limit_option, to_ask
-from epmctl.output import Record, output_option, print_json, print_table
+from epmctl.output import Plain, Record, csv_output_option, print_json, print_table
 from epmctl.plain import to_plain
 from epmctl.reportfile import file_output
 from epmctl.reportfilter import filter_options
@@ -45,7 +46,7 @@ for _command in (consumers, dead_letters, diagnostics, gaps):
 
 @report.command()
 @filter_options
-@output_option
+@csv_output_option
 def summary(asked: reports_pb2.ElevationFilter, output: str) -> None:
     """Count attempts: managed and unmanaged, by result and by elevation type."""
     with logged_in() as client:
@@ -54,11 +55,21 @@ def summary(asked: reports_pb2.ElevationFilter, output: str) -> None:
     if output == "json":
         print_json(answer)
         return
+    if output == "csv":
+        print_csv(("by", "value", "count"), _figures(answer))
+        return
     print_table(("ATTEMPTS", "COUNT"), [(name, answer[name]) for name in ("total", "managed", "unmanaged")])
     for heading, counts, word in _BREAKDOWNS:
         click.echo()
         rows = cast("Sequence[Record]", answer[counts])
         print_table((heading, "COUNT"), [(row[word], row["count"]) for row in rows])
+
+
+def _figures(answer: Record) -> Iterator[Sequence[Plain]]:
+    """Give what a summary counts, a row a number."""
+    yield from (("attempts", name, answer[name]) for name in ("total", "managed", "unmanaged"))
+    for _, counts, word in _BREAKDOWNS:
+        yield from ((word, row[word], row["count"]) for row in cast("Sequence[Record]", answer[counts]))
 
 
 def _list_report(name: str, shown: ListReport) -> None:

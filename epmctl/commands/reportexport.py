@@ -21,7 +21,12 @@ from epmctl.reportfilter import filter_options
 @click.option("--order-by", metavar="ORDER", default="", help="As the list of the report takes it, perhaps with desc.")
 @period_option
 @click.option(
-    "--subject", type=click.Choice(tuple(SUBJECTS)), default="user", show_default=True, help="Whom readiness is about."
+    "--by",
+    "subject",
+    type=click.Choice(tuple(SUBJECTS)),
+    default="user",
+    show_default=True,
+    help="Whom readiness is about.",
 )
 def export(
     *,

@@ -48,7 +48,7 @@ def test_every_report_that_is_a_list_is_exported_as_the_server_writes_it(
 
 
 def test_filter_order_period_and_subject_are_passed_on(console: Console, written: FakeServer, tmp_path: Path) -> None:
-    more = ("--managed", "--order-by", "user desc", "--period", "month", "--subject", "device")
+    more = ("--managed", "--order-by", "user desc", "--period", "month", "--by", "device")
     assert console.run("report", "export", "users", tmp_path / "out", "--format", "csv", *more).code == 0
     request = asked(written)
     assert (request.filter.managed, request.order_by) == (True, "user desc")
