@@ -147,6 +147,8 @@ async def _run(reporters: Sequence[Reporter]) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, _tear, reporters)
+    sys.stdout.write("reporting\n")
+    sys.stdout.flush()
     uploads = [asyncio.ensure_future(one.upload()) for one in reporters]
     await asyncio.gather(*(one.report(stop) for one in reporters))
     delays = FleetDelays(LONGEST_WAIT, random.Random(0))  # noqa: S311 - draws nothing
