@@ -17,14 +17,14 @@ from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
 from services.reporting.consumers import ConsumerDesk
 from services.reporting.export_servicer import ExportServicer
-from services.reporting.exporting import Exports
+from services.reporting.exporting import LONGEST_WAIT, Exports
 from services.reporting.model.groups import DirectoryMemberships
 from services.reporting.reportexport.serving import ReportExports
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.sink import DurableSink
 from services.reporting.store.stored import SqlStored
-from services.reporting.watching import Watches
+from services.reporting.watching import PATIENCE, Watches
 from tests.builders.doors import bearer, open_doors
 from tests.builders.refusals import refusal_of
 from tests.builders.reportoffice import LAB, directory
@@ -128,15 +128,17 @@ class Office:
 
 
 @asynccontextmanager
-async def open_office(database_url: str, tmp_path: Path) -> AsyncIterator[Office]:
-    """Open exports on an empty database; a message takes two events."""
+async def open_office(
+    database_url: str, tmp_path: Path, *, most_events: int = 2, patience: float = PATIENCE
+) -> AsyncIterator[Office]:
+    """Open exports on an empty database; a message takes so many events."""
     database = await Database.connect(database_url, service="reporting")
     await upgrade(database)
     sink, access = DurableSink.on(database.url, database.changes.announce), FakeAccess()
-    stored = SqlStored(database, most_events=2)
-    watches = Watches(stored, database.changes, monotonic=time.monotonic)
+    stored = SqlStored(database, most_events=most_events)
+    watches = Watches(stored, database.changes, monotonic=time.monotonic, patience=patience)
     consumers = SqlConsumers(database)
-    exports = Exports(watches, consumers)
+    exports = Exports(watches, consumers, longest_wait=min(LONGEST_WAIT, 10 * patience))
     files = ReportExports({})
     clock = FakeClock()
     desk = ConsumerDesk(consumers, stored, exports.open.end, clock.now)

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc.aio
 
-from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
+from epm.reporting.v1 import export_pb2, reports_pb2, reports_pb2_grpc
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
@@ -17,11 +17,13 @@ from services.reporting.store.sink import DurableSink
 from services.reporting.store.stored import SqlStored
 from services.reporting.watching import Watches
 from tests.builders.doors import bearer, open_doors
+from tests.builders.exportoffice import open_office
 from tests.builders.refusals import refusal_of
 from tests.fakes.access import FakeAccess
-from tests.fakes.reporting import batch, decided
+from tests.fakes.reporting import batch, completed, decided, diagnostic
 
 LARGE = "x" * 200_000
+KINDS = (export_pb2.EVENT_KIND_ATTEMPT, export_pb2.EVENT_KIND_COMPLETION, export_pb2.EVENT_KIND_DIAGNOSTIC)
 EVERYTHING = reports_pb2.ElevationFilter()
 EVERYTHING.occurred_from.seconds = 1
 
@@ -69,3 +71,28 @@ async def test_a_watcher_that_takes_nothing_loses_its_place_and_goes_on_later(
     await watches.guests.idle()
     await sink.close()
     await database.close()
+
+
+async def test_a_consumer_of_every_kind_that_takes_nothing_loses_its_place_slows_no_intake_and_loses_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with open_office(database_url, tmp_path, most_events=100, patience=0.2) as office:
+        token = office.reader()
+        await office.sink.store([batch([decided(number, reason=LARGE) for number in range(1, 101)])])
+        async with office.stream(token) as hung:
+            await hung.hello(kinds=KINDS)
+            await hung.read_all(0)
+            # While nobody reads, events of every kind are stored.
+            for number in range(200, 240, 2):
+                events = [completed(number, f"attempt-{number - 199}"), diagnostic(number + 1, f"CODE-{number}")]
+                await office.sink.store([batch(events, first=number)])
+            await office.exports.guests.idle()
+            assert office.exports.guests.number == 0
+            assert (await hung.refusal()).reason == "WATCH_STALLED"
+        async with office.stream(token) as again:
+            await again.hello(kinds=KINDS)
+            found = await again.read_all(1)
+            while not found[-1].startswith("CODE-238"):
+                await again.acknowledge()
+                found += await again.read_all(1)
+    assert len(found) == len(set(found)) == 140
