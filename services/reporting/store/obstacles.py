@@ -12,7 +12,7 @@ from services.reporting.model.readiness import Application, Obstacle
 from services.reporting.model.reports import Question
 from services.reporting.store.attempts import conditions
 from services.reporting.store.counted import facts
-from services.reporting.store.dimensions import FILE
+from services.reporting.store.dimensions import DEVICE, FILE
 from services.reporting.store.tables import ATTEMPT
 
 _FILE = Application._fields
@@ -95,10 +95,22 @@ async def _devices(
     names = tuple(sorted({application.file_name for application in applications}))
     hashes = tuple(sorted({application.sha256 for application in applications}))
     wider = replace(question, filter=replace(question.filter, file_names=names, sha256s=hashes))
-    found = await facts(tx, wider, (FILE.key, "device_id"), as_of)
-    devices = sa.func.count(sa.distinct(found.c.device_id))
-    counted = await tx.execute(sa.select(found.c[FILE.key], devices).group_by(found.c[FILE.key]))
-    return {row[0]: row[1] for row in map(tuple, counted)}
+    found = await facts(tx, wider, (FILE.key, DEVICE.key), as_of)
+    same = _same_devices()
+    devices = sa.func.count(sa.distinct(same.c.device))
+    counted = (
+        sa.select(found.c[FILE.key], devices)
+        .select_from(found.join(same, same.c[DEVICE.key] == found.c[DEVICE.key]))
+        .group_by(found.c[FILE.key])
+    )
+    return {row[0]: row[1] for row in map(tuple, await tx.execute(counted))}
+
+
+def _same_devices() -> sa.Subquery:
+    """Select one number for each device, beside all under which it is known: one for each name that it had."""
+    known = DEVICE.table.c
+    first = sa.func.min(known[DEVICE.key]).over(partition_by=known.device_id)
+    return sa.select(known[DEVICE.key], first.label("device")).subquery()
 
 
 async def _newest(tx: Transaction, question: Question, application: Application) -> str:
