@@ -1,5 +1,6 @@
 """ExportReport writes whole reports, as they were when it began, for whoever may see them: on both databases."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ from services._chassis.server import ServiceParts
 from services.reporting.consumers import ConsumerDesk
 from services.reporting.export_servicer import ExportServicer
 from services.reporting.exporting import Exports
+from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.reportexport.serving import ReportExports
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.sink import DurableSink
+from services.reporting.store.snapshots import FETCHED, SqlSnapshots
 from services.reporting.store.stored import SqlStored
 from services.reporting.watching import Watches
 from tests.builders.doors import bearer, open_doors
@@ -47,6 +50,7 @@ class Office:
     sink: DurableSink
     records: SqlDeviceRecords
     files: ReportExports
+    database: Database
     stub: Any
 
     def reader(self, name: str = "reader", *tags: str) -> Any:
@@ -85,7 +89,9 @@ async def office(database_url: str, tmp_path: Path, patience: float) -> AsyncIte
     add = partial(export_pb2_grpc.add_ExportServiceServicer_to_server, servicer)
     parts = ServiceParts(name="reporting", access=access.control, public=[add])
     async with open_doors(tmp_path, parts) as doors, doors.public() as channel:
-        yield Office(access, sink, SqlDeviceRecords(database), files, export_pb2_grpc.ExportServiceStub(channel))
+        yield Office(
+            access, sink, SqlDeviceRecords(database), files, database, export_pb2_grpc.ExportServiceStub(channel)
+        )
     await files.guests.idle()
     await sink.close()
     await database.close()
@@ -321,6 +327,49 @@ async def test_a_caller_that_takes_nothing_is_sent_away_and_holds_nobody_up(offi
     await office.files.guests.idle()
     assert office.files.guests.number == 0
     assert (await refusal_of(rest(hung))).reason == "EXPORT_STALLED"
+
+
+async def test_a_caller_that_hangs_holds_no_transaction_open(office: Office) -> None:
+    await office.sink.store([batch([decided(number, reason=LARGE) for number in range(1, 101)])])
+    hung = office.begin(office.reader())
+    await hung.read()
+    await office.sink.store([batch([decided(200)], device="d2")])
+    if office.database.on_postgresql:
+        asked = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
+        )
+        await _until(office.database, asked, (0,))
+    else:
+        # Nobody reads an old state of the data: the log can be written back whole, and emptied.
+        await _until(office.database, "PRAGMA wal_checkpoint(TRUNCATE)", (0, 0, 0))
+    assert office.files.guests.number == 1
+    hung.cancel()
+
+
+async def _until(database: Database, statement: str, expected: tuple[int, ...]) -> None:
+    """Ask again until the answer is as expected: the export has come to wait for its caller."""
+    async with asyncio.timeout(20), database.engine.connect() as connection:
+        own = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        while tuple((await own.exec_driver_sql(statement)).one()) != expected:
+            pass
+
+
+async def test_large_attempts_are_read_few_at_a_time(database_url: str) -> None:
+    database = await Database.connect(database_url, service="reporting")
+    await upgrade(database)
+    sink = DurableSink.on(database.url)
+    await sink.store([batch([decided(number, reason=LARGE) for number in range(1, 1301)])])
+    snapshots = SqlSnapshots(database, most_bytes=10 * len(LARGE))
+    asked = Question(ElevationFilter(), None)
+    begun = await snapshots.begin(asked)
+    sizes, after = [], None
+    while page := await snapshots.page(asked, begun, after, newest_first=False):
+        sizes.append(len(page))
+        after = page[-1]
+    assert sum(sizes) == begun.total == 1300
+    assert max(sizes) == FETCHED
+    await sink.close()
+    await database.close()
 
 
 async def test_the_end_of_the_process_sends_everybody_away(office: Office) -> None:

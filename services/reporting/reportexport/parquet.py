@@ -55,7 +55,11 @@ class _Outbox:
 class Parquet:
     """Write Parquet."""
 
-    def __init__(self, fields: Sequence[Field]) -> None:
+    def __init__(
+        self, fields: Sequence[Field], *, most_entries: int = MOST_ENTRIES, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._most_entries = most_entries
+        self._most_bytes = most_bytes
         self._schema = pa.schema([_column(name, field) for name, field in columns_of(fields)])
         self._outbox = _Outbox()
         self._writer = pq.ParquetWriter(
@@ -71,7 +75,8 @@ class Parquet:
         batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         self._waiting.append(batch)
         self._bytes += batch.nbytes
-        if self._bytes >= MOST_BYTES or sum(batch.num_rows for batch in self._waiting) >= MOST_ENTRIES:
+        entries = sum(batch.num_rows for batch in self._waiting)
+        if entries >= self._most_entries or self._bytes >= self._most_bytes:
             self._write_group()
         return self._outbox.taken()
 

@@ -1,0 +1,67 @@
+"""The forms of a file, without a database."""
+
+import sys
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from epm.elevation.v1 import event_pb2
+from epm.reporting.v1 import reports_pb2
+from services._chassis.errors import InvalidError
+from services.reporting.reportexport.fields import columns_of, fields_of
+from services.reporting.reportexport.forms import form_of
+from services.reporting.reportexport.parquet import Parquet
+from services.reporting.reportexport.parts import Part, columns, parts_of, raw_of
+
+USERS = fields_of(reports_pb2.UserCount.DESCRIPTOR)
+ELEVATIONS = fields_of(reports_pb2.Elevation.DESCRIPTOR)
+
+
+def users(*names: str) -> tuple[Part, ...]:
+    return parts_of(USERS, raw_of(USERS, [reports_pb2.UserCount(user=name, managed=1, total=1) for name in names]))
+
+
+def elevations(*messages: reports_pb2.Elevation) -> dict[str, Sequence[object]]:
+    parts = parts_of(ELEVATIONS, raw_of(ELEVATIONS, messages))
+    names = [name for name, _ in columns_of(ELEVATIONS)]
+    return dict(zip(names, columns(parts), strict=True))
+
+
+def test_a_row_group_is_written_as_soon_as_there_is_enough_for_one() -> None:
+    by_number, by_size = Parquet(USERS, most_entries=4), Parquet(USERS, most_bytes=1)
+    begun = by_number.write(users("a", "b"))
+    assert by_number.written == 0
+    data = begun + by_number.write(users("c", "d"))
+    assert by_number.written == 4
+    assert len(data) > len(begun)
+    data += by_number.write(users("e")) + by_number.end()
+    file = pq.ParquetFile(pa.BufferReader(data))
+    assert [file.metadata.row_group(index).num_rows for index in range(file.metadata.num_row_groups)] == [4, 1]
+    assert file.read().column("user").to_pylist() == ["a", "b", "c", "d", "e"]
+    by_size.write(users("a"))
+    assert by_size.written == 1
+
+
+def test_parquet_is_refused_by_a_server_that_cannot_write_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "services.reporting.reportexport.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InvalidError) as refused:
+        form_of("PARQUET", USERS)
+    assert (refused.value.reason, refused.value.problems[0].field) == ("FORMAT_MISSING", "format")
+    assert form_of("CSV", USERS).end() == b"user,managed,unmanaged,total\r\n"
+
+
+def test_a_word_of_a_newer_device_is_written_as_its_number() -> None:
+    newer = event_pb2.Decided(outcome=99, trigger=0)  # type: ignore[arg-type]
+    found = elevations(reports_pb2.Elevation(decided=newer))
+    assert (found["decided.outcome"], found["decided.trigger"]) == (["99"], [None])
+
+
+def test_what_is_absent_has_no_value_and_what_is_empty_has_one() -> None:
+    told = reports_pb2.Elevation(decided=event_pb2.Decided(parent=event_pb2.ParentProcess()))
+    found = elevations(told, reports_pb2.Elevation(exit_code=0))
+    assert found["decided.parent.rule"] == ["", None]
+    assert found["decided.user"] == ["", None]
+    assert (found["exitCode"], found["occurred"]) == ([None, 0], [None, None])
