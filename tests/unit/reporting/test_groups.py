@@ -19,7 +19,7 @@ FLEET = Group("fleet", GroupType.DEVICE, ("ws-3",), groups=("lab", "linux"))
 PEOPLE = Group("people", GroupType.USER, ("alice",))
 COMPANY = Group("company", GroupType.USER, ("zoe",), groups=("people",))
 BROKEN = Group("broken", GroupType.DEVICE, filter="os = = ")
-LOST = Group("lost", GroupType.DEVICE, ("ws-1",), groups=("nothing",))
+LOST = Group("lost", GroupType.DEVICE, ("ws-1",), groups=("linux", "nothing"))
 
 
 def device(number: int, facts: Attributes, **values: Any) -> Device:
@@ -94,7 +94,7 @@ def test_all_devices_and_all_users_narrow_nothing() -> None:
 
 
 def test_a_group_of_which_nobody_can_tell_who_is_in_it_is_unknown_and_has_no_members() -> None:
-    members = DirectoryMemberships(directory([BROKEN, LOST, PEOPLE], standing()))
+    members = DirectoryMemberships(directory([BROKEN, LOST, LINUX, PEOPLE], standing()))
     for name in ("broken", "lost", "people", "all-users"):
         assert members.unknown(GroupType.DEVICE, (name,), None) == [name]
         assert members.devices((name,)) == frozenset()
