@@ -12,12 +12,17 @@ from typing import Protocol
 
 import psycopg
 from psycopg import sql
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 
 from services.reporting.store.rows import Row, Target
+from services.reporting.store.tables import METADATA
 
 COPY_FROM = 50
-"""Rows from which COPY into a temporary table beats single inserts."""
+"""Rows from which COPY beats single inserts."""
+
+CAREFUL = 100
+"""How many times rows go by way of a stage after some were there already, as when devices send again what was not acknowledged."""
 
 TOGETHER = (512, 64, 8, 1)
 """Rows of one statement on SQLite. They cost what single rows do; but the interpreter is let go and taken back once for all of
@@ -166,6 +171,8 @@ class PostgresDriver:
         patient = url.set(drivername="postgresql", query={**_PATIENCE, **url.query})
         self._address = patient.render_as_string(hide_password=False)
         self._connection: psycopg.Connection | None = None
+        self._careful = 0
+        """How many more times rows go by way of a stage, because some were there already."""
 
     def begin(self) -> None:
         """Connect where needed; the transaction begins with its first statement."""
@@ -193,11 +200,13 @@ class PostgresDriver:
             self.close()
 
     def insert(self, target: Target, rows: Sequence[Row]) -> int:
-        """Insert many rows by way of a temporary table, few one by one; numbers as one parameter a column."""
+        """Insert many rows by COPY, few one by one; numbers as one parameter a column."""
         try:
             if target.numbers:
                 return self._arrays(target, rows)
-            return self._copy(target, rows) if len(rows) >= COPY_FROM else self._many(target.insert("%s"), rows)
+            if len(rows) < COPY_FROM:
+                return self._many(target.insert("%s"), rows)
+            return self._straight(target, rows) if not self._careful else self._staged(target, rows)
         except psycopg.Error as error:
             raise _from_postgres(error) from error
 
@@ -234,11 +243,27 @@ class PostgresDriver:
         statement = f"{insert} SELECT * FROM unnest({arrays}) {target.conflict}"  # noqa: S608 - our own names
         return self._connected().execute(statement, columns).rowcount
 
-    def _copy(self, target: Target, rows: Sequence[Row]) -> int:
+    def _straight(self, target: Target, rows: Sequence[Row]) -> int:
+        """Copy into the table itself; where a row is there already, begin again by way of a stage."""
+        connection = self._connected()
+        connection.execute("SAVEPOINT straight")
+        try:
+            with connection.cursor() as cursor:
+                _copy(cursor, target, target.name, rows)
+                return len(rows)
+        except psycopg.errors.UniqueViolation:
+            connection.execute("ROLLBACK TO SAVEPOINT straight")
+            self._careful = CAREFUL
+            return self._staged(target, rows)
+
+    def _staged(self, target: Target, rows: Sequence[Row]) -> int:
+        self._careful = max(self._careful - 1, 0)
+        columns = sql.SQL(", ").join(map(sql.Identifier, target.columns))
+        stage, table = f"{target.name}_stage", sql.Identifier(target.name)
         names = {
-            "table": sql.Identifier(target.name),
-            "stage": sql.Identifier(f"{target.name}_stage"),
-            "columns": sql.SQL(", ").join(map(sql.Identifier, target.columns)),
+            "table": table,
+            "stage": sql.Identifier(stage),
+            "columns": columns,
             "conflict": sql.SQL(target.conflict),
         }
         # The stage outlives the transaction that made it, empty; a connection makes it once.
@@ -246,9 +271,7 @@ class PostgresDriver:
         move = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {stage} {conflict}"
         with self._connected().cursor() as cursor:
             cursor.execute(sql.SQL(make).format(**names))
-            with cursor.copy(sql.SQL("COPY {stage} ({columns}) FROM STDIN").format(**names)) as copy:
-                for row in rows:
-                    copy.write_row(row)
+            _copy(cursor, target, stage, rows)
             cursor.execute(sql.SQL(move).format(**names))
             return cursor.rowcount
 
@@ -256,6 +279,23 @@ class PostgresDriver:
         if self._connection is None:
             raise LostError("the connection to the database is closed")
         return self._connection
+
+
+def _copy(cursor: "psycopg.Cursor[tuple[object, ...]]", target: Target, into: str, rows: Sequence[Row]) -> None:
+    columns = sql.SQL(", ").join(map(sql.Identifier, target.columns))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(into), columns)
+    with cursor.copy(statement) as copy:
+        copy.set_types(_types_of(target))
+        for row in rows:
+            copy.write_row(row)
+
+
+@cache
+def _types_of(target: Target) -> list[str]:
+    columns = METADATA.tables[target.name].c
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    told = (columns[column].type.compile(dialect) for column in target.columns)
+    return [name.partition("(")[0].partition(" ")[0].lower() for name in told]
 
 
 def _from_postgres(error: psycopg.Error) -> Exception:
