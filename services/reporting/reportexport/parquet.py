@@ -16,6 +16,7 @@ MOST_ENTRIES = 65_536
 MOST_BYTES = 16 * 1024 * 1024
 """What a row group holds at most, or with its last piece a little more; it is kept in memory until it is written."""
 
+_REPEATED = frozenset({Kind.TEXT, Kind.WORD})
 _TYPES: Mapping[Kind, pa.DataType] = {
     Kind.TEXT: pa.string(),
     Kind.WORD: pa.string(),
@@ -60,10 +61,16 @@ class Parquet:
     ) -> None:
         self._most_entries = most_entries
         self._most_bytes = most_bytes
-        self._schema = pa.schema([_column(name, field) for name, field in columns_of(fields)])
+        named = tuple(columns_of(fields))
+        self._schema = pa.schema([_column(name, field) for name, field in named])
         self._outbox = _Outbox()
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(self._outbox, mode="w"), self._schema, compression="zstd", compression_level=1
+            pa.PythonFile(self._outbox, mode="w"),
+            self._schema,
+            compression="zstd",
+            compression_level=1,
+            # Texts come again and again; a dictionary of times makes the file larger, and takes longer.
+            use_dictionary=[name for name, field in named if field.kind in _REPEATED and not field.many],
         )
         self._waiting: list[pa.RecordBatch] = []
         self._bytes = 0
