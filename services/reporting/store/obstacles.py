@@ -26,7 +26,10 @@ async def obstacles_page(tx: Transaction, question: Question, page: PageRequest)
     as_of = await tx.current_revision() if begun is None else begun
     keyed = cut(rows, page, key=lambda row: (as_of, row["users_freed"], row["users"], *_application(row)))
     applications = [_application(row) for row in keyed.items]
-    devices = await _devices(tx, asked, applications, begun)
+    if not applications:
+        return Page(())
+    about = _about(asked, applications)
+    devices, newest = await _devices(tx, about, begun), await _newest(tx, about, {row[FILE.key] for row in keyed.items})
     found = [
         Obstacle(
             application=application,
@@ -34,7 +37,7 @@ async def obstacles_page(tx: Transaction, question: Question, page: PageRequest)
             users=row["users"],
             devices=devices[row[FILE.key]],
             users_freed=row["users_freed"],
-            attempt_id=await _newest(tx, asked, application),
+            attempt_id=newest.get(row[FILE.key], ""),
         )
         for row, application in zip(keyed.items, applications, strict=True)
     ]
@@ -44,6 +47,13 @@ async def obstacles_page(tx: Transaction, question: Question, page: PageRequest)
 def unmanaged(question: Question) -> Question:
     """Return the question about unmanaged attempts alone."""
     return replace(question, filter=replace(question.filter, managed=False))
+
+
+def _about(question: Question, applications: Collection[Application]) -> Question:
+    """Narrow a question to applications, or little more: to what has one of their names and one of their hashes."""
+    names = tuple(sorted({application.file_name for application in applications}))
+    hashes = tuple(sorted({application.sha256 for application in applications}))
+    return replace(question, filter=replace(question.filter, file_names=names, sha256s=hashes))
 
 
 def _application(row: sa.RowMapping) -> Application:
@@ -85,17 +95,9 @@ def _behind(
         yield sa.or_(users_freed < last_freed, sa.and_(users_freed == last_freed, by_users))
 
 
-async def _devices(
-    tx: Transaction, question: Question, applications: Collection[Application], as_of: int | None
-) -> Mapping[int, int]:
-    """Count the devices on which there were such attempts, for the number of each of the applications."""
-    if not applications:
-        return {}
-    # Narrower than the question, wider than the applications: what else has one of the names and one of the hashes is passed over.
-    names = tuple(sorted({application.file_name for application in applications}))
-    hashes = tuple(sorted({application.sha256 for application in applications}))
-    wider = replace(question, filter=replace(question.filter, file_names=names, sha256s=hashes))
-    found = await facts(tx, wider, (FILE.key, DEVICE.key), as_of)
+async def _devices(tx: Transaction, question: Question, as_of: int | None) -> Mapping[int, int]:
+    """Count the devices on which there were attempts, for the number of each application of a question."""
+    found = await facts(tx, question, (FILE.key, DEVICE.key), as_of)
     same = _same_devices()
     devices = sa.func.count(sa.distinct(same.c.device))
     counted = (
@@ -113,9 +115,26 @@ def _same_devices() -> sa.Subquery:
     return sa.select(known[DEVICE.key], first.label("device")).subquery()
 
 
-async def _newest(tx: Transaction, question: Question, application: Application) -> str:
-    """Return the newest attempt of an application; empty where its event is not kept any longer."""
-    these = replace(question, filter=application.drill_down)
-    newest = sa.select(ATTEMPT.c.attempt_id).where(*conditions(question), *conditions(these))
-    newest = newest.order_by(ATTEMPT.c.occurred.desc(), ATTEMPT.c.event_id.desc()).limit(1)
-    return (await tx.execute(newest)).scalar() or ""
+async def _newest(tx: Transaction, question: Question, keys: Collection[int]) -> Mapping[int, str]:
+    """Return the newest attempt of the applications with these numbers; none where no event is kept any longer.
+
+    Counts tell the day, and only what is found of that day is read.
+    """
+    found = await facts(tx, question, (FILE.key, "day"), None)
+    days = sa.select(sa.func.max(found.c.day), found.c[FILE.key]).group_by(found.c[FILE.key])
+    places = [(row[0], row[1]) for row in map(tuple, await tx.execute(days)) if row[1] in keys]
+    if not places:
+        return {}
+    event = ATTEMPT.c
+    newest_first = (event.occurred.desc(), event.event_id.desc())
+    ranked = (
+        sa.select(
+            event[FILE.key],
+            event.attempt_id,
+            sa.func.row_number().over(partition_by=event[FILE.key], order_by=newest_first).label("place"),
+        )
+        .where(sa.tuple_(event.day, event[FILE.key]).in_(places), *conditions(question))
+        .subquery()
+    )
+    first = sa.select(ranked.c[FILE.key], ranked.c.attempt_id).where(ranked.c.place == 1)
+    return {row[0]: row[1] for row in map(tuple, await tx.execute(first))}
