@@ -8,7 +8,9 @@
   journal was purged, and what was there until then is passed over. Dead letters are kept as they come.
 - The highest place of each journal is kept beside it. What a batch passes over is recorded as a gap and logged, and taken
   out again if it comes late. The number is cached; another replica may have moved it. So a gap counts only after the
-  number was read again, under a lock, and whoever cannot raise it begins again with what the other has stored.
+  number was read again, under a lock, and whoever finds it moved begins again with what the other has stored.
+- Where a batch begins at or below the highest place, or places come twice, it is looked up which attempts have them: on
+  PostgreSQL nothing else keeps two attempts from having one place.
 - A value that the database refuses must not hold up other devices for ever: the group is stored batch by batch, the
   batch entry by entry, and the entry that is refused alone becomes a dead letter.
 - A transaction with events takes the service's next revision before anything else and keeps it locked until its commit:
@@ -53,7 +55,8 @@ MOST_JOURNALS_KNOWN = 100_000
 _SELECT_JOURNAL = "SELECT journal_key, high_water FROM reporting_journal WHERE device_id = ? AND journal_id = ?"
 _SELECT_PURGED = "SELECT purged_through FROM reporting_journal WHERE device_id = ? AND journal_id = ?"
 _LOCK_JOURNAL = "UPDATE reporting_journal SET high_water = high_water WHERE device_id = ? AND journal_id = ?"
-_RAISE = "UPDATE reporting_journal SET high_water = ? WHERE journal_key = ? AND high_water < ?"
+_RAISE = "UPDATE reporting_journal SET high_water = ? WHERE journal_key = ? AND high_water = ?"
+_SELECT_PLACES = "SELECT journal_key, seq, event_id FROM reporting_attempt"
 _SELECT_GAPS = (
     "SELECT first_seq, last_seq FROM reporting_gap WHERE journal_key = ? AND first_seq <= ? AND last_seq >= ?"
 )
@@ -169,7 +172,8 @@ class DurableSink:
         rejections = [[Rejection(letter.seq, letter.reason) for letter in batch.dead_letters] for batch in batches]
         for target in EVENT_TARGETS:
             events = rows.events[target]
-            inserted = self._driver.insert(target, events) if events else 0
+            free = self._free(events, self._overlapping(batches)) if target is ATTEMPTS else events
+            inserted = self._driver.insert(target, free) if free else 0
             if target is ATTEMPTS and inserted:
                 new = list(map(_COUNTED, events)) if inserted == len(events) else self._counts.stored_in(stored)
                 self._counts.count(new)
@@ -205,6 +209,33 @@ class DurableSink:
         ]
         return without(batch, lambda seq: seq <= purged_through and not any(gap[0] <= seq <= gap[1] for gap in missing))
 
+    def _overlapping(self, batches: Sequence[Batch]) -> set[int]:
+        """Return the keys of journals of which places come again: below the highest place, or twice in the group."""
+        reached: dict[int, int] = {}
+        overlapping: set[int] = set()
+        for batch in batches:
+            if seqs := batch.seqs():
+                key, high_water = self._journals[name_of(batch)]
+                if seqs[0] <= reached.get(key, high_water) or len(seqs) < batch.size:
+                    overlapping.add(key)
+                reached[key] = max(seqs[-1], reached.get(key, high_water))
+        return overlapping
+
+    def _free(self, events: Sequence[Row], overlapping: set[int]) -> Sequence[Row]:
+        """Return the attempts without those whose place another one has; the first at a place has it."""
+        if not overlapping:
+            return events
+        again = [row for row in events if row[0] in overlapping]
+        owners: dict[tuple[object, object], object] = {}
+        for start in range(0, len(again), MOST_PARAMETERS):
+            few = again[start : start + MOST_PARAMETERS]
+            seqs, keys = tuple(row[1] for row in few), tuple({row[0] for row in few})
+            query = f"{_SELECT_PLACES} WHERE journal_key IN ({_marks(keys)}) AND seq IN ({_marks(seqs)})"
+            owners |= {(row[0], row[1]): row[2] for row in self._driver.fetch(query, keys + seqs)}
+        return [
+            row for row in events if row[0] not in overlapping or owners.setdefault((row[0], row[1]), row[2]) == row[2]
+        ]
+
     def _displaced(self, target: Target, rows: Rows, batches: Sequence[Batch]) -> Iterator[tuple[int, DeadLetter]]:
         """Yield the events that are not there although they were inserted, each with the position of its batch."""
         events = rows.events[target]
@@ -222,38 +253,36 @@ class DurableSink:
     def _owners(self, target: Target, event_ids: Sequence[object]) -> Iterator[tuple[object, object]]:
         for start in range(0, len(event_ids), MOST_PARAMETERS):
             asked = tuple(event_ids[start : start + MOST_PARAMETERS])
-            marks = ", ".join("?" * len(asked))
-            query = f"SELECT event_id, device_id FROM {target.name} {target.owned} WHERE event_id IN ({marks})"  # noqa: S608 - our own names
+            query = f"SELECT event_id, device_id FROM {target.name} {target.owned} WHERE event_id IN ({_marks(asked)})"  # noqa: S608 - our own names
             yield from ((row[0], row[1]) for row in self._driver.fetch(query, asked))
 
     def _advance(self, batches: Sequence[Batch]) -> None:
         raised: dict[int, int] = {}
+        begun = dict(self._journals[name_of(batch)] for batch in batches if batch.seqs())
         for batch in batches:
             if seqs := batch.seqs():
                 name = name_of(batch)
                 key, high_water = self._journals[name]
                 if seqs[0] <= high_water:
                     self._fill_gaps(key, seqs, batch.received)
-                for gap in self._new_gaps(name, seqs):
+                for gap in self._new_gaps(name, seqs, begun[key]):
                     self._driver.insert(GAPS, [gap_row(key, gap, batch.received)])
                     log.warning("journal_gap_noticed", device_id=batch.device_id, first_seq=gap[0], last_seq=gap[1])
                 if seqs[-1] > self._journals[name][1]:
                     self._journals[name] = (key, seqs[-1])
                     raised[key] = seqs[-1]
         # In the order of the keys, so that two replicas never wait for each other's.
-        ordered = [(seq, key, seq) for key, seq in sorted(raised.items())]
+        ordered = [(seq, key, begun[key]) for key, seq in sorted(raised.items())]
         if ordered and self._driver.run(_RAISE, ordered) < len(ordered):
             raise StaleError("another replica stored events of the same journal meanwhile")
 
-    def _new_gaps(self, name: JournalName, seqs: list[int]) -> tuple[Gap, ...]:
+    def _new_gaps(self, name: JournalName, seqs: list[int], begun: int) -> tuple[Gap, ...]:
         found = gaps(seqs, self._journals[name][1])
-        if not found:
-            return ()
-        key, high_water = self._journals[name]
-        self._driver.run(_LOCK_JOURNAL, [name])
-        stored = self._driver.fetch(_SELECT_JOURNAL, name)
-        self._journals[name] = (key, max([high_water, *(_number(row[1]) for row in stored)]))
-        return gaps(seqs, self._journals[name][1])
+        if found:
+            self._driver.run(_LOCK_JOURNAL, [name])
+            if _number(self._driver.fetch(_SELECT_JOURNAL, name)[0][1]) != begun:
+                raise StaleError("another replica stored events of the same journal meanwhile")
+        return found
 
     def _fill_gaps(self, key: int, seqs: list[int], noticed: int) -> None:
         """Take out of the recorded gaps what has come late after all."""
@@ -272,6 +301,10 @@ class DurableSink:
             row = self._driver.fetch(_SELECT_JOURNAL, name)[0]
             known = self._journals[name] = (_number(row[0]), _number(row[1]))
         return known
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _number(value: object) -> int:

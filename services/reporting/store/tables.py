@@ -1,7 +1,8 @@
 """The tables of the reporting database; `migrations` creates what is declared here.
 
 - One table a kind of event, so that no column is empty by design. Each knows an event twice: by its id and by its place;
-  both are unique within the kind, so that no report counts an attempt twice.
+  both are unique within the kind, so that no report counts an attempt twice. PostgreSQL keeps attempts by the weeks of their
+  ids, where no key but the id can be unique: there the sink alone sees to it that places are.
 - A place is (journal_key, seq): journals get a small number of their own, which keeps the widest index narrow.
 - What attempts are found and counted by (devices, users, files, decisions, rules) is known once, under a small number; attempts
   and counts hold these numbers. `digest` is what it is found by, since a file's facts are too long for an index. What

@@ -21,6 +21,9 @@ depends_on = None
 
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _DAY = 86_400_000_000
+_WEEK = 7 * 86_400_000
+"""Milliseconds, as in the ids."""
+_WEEKS_BEFORE, _WEEKS_AHEAD = 6, 2
 _CHUNK = 1000
 _MOST_KNOWN = 100_000
 _MEMBERS = {
@@ -63,9 +66,11 @@ def upgrade() -> None:
     keys = _Keys(connection)
     _widen_counts(connection, keys.of("rule", ("", "")))
     _set_aside("reporting_attempt", "reporting_attempt_event")
-    _create_attempt()
+    _create_attempt(connection)
     _convert(connection, keys)
     op.drop_table("reporting_attempt_0005")
+    if connection.dialect.name == "postgresql":
+        op.create_index("part_of_reporting_attempt_place", "reporting_attempt", ["journal_key", "seq"])
     for name, columns in _INDEXES.items():
         op.create_index(f"reporting_attempt_{name}", "reporting_attempt", columns)
     op.drop_table("reporting_count_by_file")
@@ -125,18 +130,34 @@ def _set_aside(table: str, unique: str = "") -> None:
     op.rename_table(table, f"{table}_0005")
 
 
-def _create_attempt() -> None:
+def _create_attempt(connection: sa.Connection) -> None:
+    whole = connection.dialect.name != "postgresql"
     op.create_table(
         "reporting_attempt",
-        sa.Column("journal_key", sa.Integer(), primary_key=True, autoincrement=False),
-        sa.Column("seq", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("journal_key", sa.Integer(), primary_key=whole, autoincrement=False, nullable=False),
+        sa.Column("seq", sa.BigInteger(), primary_key=whole, autoincrement=False, nullable=False),
         *(_column(name) for name in ("event_id", "attempt_id")),
         *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("occurred", "received", "stored")),
         sa.Column("day", sa.Integer(), nullable=False),
         *(sa.Column(f"{name}_key", sa.Integer(), nullable=False) for name in _MEMBERS),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.UniqueConstraint("event_id", name="reporting_attempt_event"),
+        postgresql_partition_by="RANGE (event_id)",
     )
+    if not whole:
+        _create_partitions(connection)
+
+
+def _create_partitions(connection: sa.Connection) -> None:
+    """Make a partition for each of the weeks around today, by the time in the ids, and one for what is far off."""
+    week = int(connection.execute(sa.text("SELECT extract(epoch FROM now())::bigint / 604800")).scalar_one())
+    op.execute("CREATE TABLE part_of_reporting_attempt_rest PARTITION OF reporting_attempt DEFAULT")
+    for number in range(week - _WEEKS_BEFORE, week + _WEEKS_AHEAD + 1):
+        first, before = (f"{ms >> 16:08x}-{ms & 0xFFFF:04x}" for ms in (number * _WEEK, (number + 1) * _WEEK))
+        op.execute(
+            f"CREATE TABLE part_of_reporting_attempt_{number} PARTITION OF reporting_attempt"
+            f" FOR VALUES FROM ('{first}') TO ('{before}')"
+        )
 
 
 def _create_counts(name: str, parts: Sequence[str]) -> None:
