@@ -15,7 +15,7 @@ import multiprocessing
 import os
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -267,20 +267,22 @@ def measure(database: str, url: str, events: int, settings: ServiceSettings) -> 
             )
 
 
-def print_table(results: Sequence[Result]) -> None:
-    """Print what was measured, a line an export."""
+def told(results: Iterable[Result]) -> Iterator[Result]:
+    """Print what is measured, a line an export, as it comes."""
     print(f"{'database':<12}{'form':<12}{'events':>10}{'events/s':>11}{'us/event':>10}{'MiB':>8}{'memory':>18}  limit")
     for one in results:
         grown = f"{one.memory_before:.0f} to {one.memory_most:.0f} MiB"
         print(
             f"{one.database:<12}{one.form:<12}{one.events:>10,}{one.events_per_second:>11,.0f}"
             f"{one.processor_microseconds:>10.1f}{one.file_size:>8.0f}{grown:>18}"
-            f"  {one.limit_per_second:,.0f}/s ({one.limit})"
+            f"  {one.limit_per_second:,.0f}/s ({one.limit})",
+            flush=True,
         )
+        yield one
 
 
 def main() -> None:
-    """Measure, print the table, keep the numbers."""
+    """Measure, print, keep the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--quick", action="store_true", help="50,000 events, and no results are kept")
@@ -290,13 +292,12 @@ def main() -> None:
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
         settings = settings_for(folder)
-        results += measure("SQLite", f"sqlite:///{folder / 'reporting.db'}", events, settings)
+        results += told(measure("SQLite", f"sqlite:///{folder / 'reporting.db'}", events, settings))
         try:
             cluster = held.enter_context(shared_cluster(folder))
-            results += measure("PostgreSQL", held.enter_context(cluster.fresh_database()), events, settings)
+            results += told(measure("PostgreSQL", held.enter_context(cluster.fresh_database()), events, settings))
         except PostgresMissingError as error:
             print(f"without PostgreSQL: {error}")
-    print_table(results)
     if not asked.quick:
         RESULTS.write_text(json.dumps({"rows": [asdict(one) for one in results]}, indent=2) + "\n", encoding="utf-8")
 

@@ -1,116 +1,30 @@
 """ExportReport writes whole reports, as they were when it began, for whoever may see them: on both databases."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import grpc.aio
 import pytest
 
 from epm.elevation.v1 import event_pb2
-from epm.reporting.v1 import export_pb2, export_pb2_grpc, insights_pb2, reports_pb2
-from services._chassis.clock import SystemClock
-from services._chassis.db import Database
-from services._chassis.migrate import upgrade
-from services._chassis.server import ServiceParts
-from services.reporting.consumers import ConsumerDesk
-from services.reporting.export_servicer import ExportServicer
-from services.reporting.exporting import Exports
-from services.reporting.model.reports import ElevationFilter, Question
-from services.reporting.reportexport.serving import ReportExports
-from services.reporting.store.consumers import SqlConsumers
-from services.reporting.store.devices import SqlDeviceRecords
-from services.reporting.store.sink import DurableSink
-from services.reporting.store.snapshots import FETCHED, SqlSnapshots
-from services.reporting.store.stored import SqlStored
-from services.reporting.watching import Watches
-from tests.builders.doors import bearer, open_doors
+from epm.reporting.v1 import export_pb2, insights_pb2, reports_pb2
+from tests.builders.publishing import Publisher, attempts, publishing, rest
 from tests.builders.refusals import refusal_of
-from tests.builders.reportfiles import csv_rows, json_rows, parquet_rows, parquet_table, walks_on
-from tests.fakes.access import FakeAccess
+from tests.builders.reportfiles import csv_rows, json_rows, parquet_rows, parquet_table
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import SHA256, batch, completed, decided, enrolled, unmanaged
 
-VIEW_REPORTS = "policy_authoring.view_reports"
 KINDS = [value.name for value in export_pb2.ReportKind.DESCRIPTOR.values if value.number]
-LARGE = "x" * 200_000
 MINUTE = timedelta(minutes=1)
 
 
-@dataclass
-class Office:
-    """Exports of reports behind the public door; attempts are read two at a time."""
-
-    access: FakeAccess
-    sink: DurableSink
-    records: SqlDeviceRecords
-    files: ReportExports
-    database: Database
-    stub: Any
-
-    def reader(self, name: str = "reader", *tags: str) -> Any:
-        """Return the metadata of a principal who may view reports."""
-        return bearer(self.access.grant(f"user:{name}", [VIEW_REPORTS], scope_tags=tags))
-
-    def begin(self, metadata: Any, report: str = "ELEVATIONS", form: str = "JSON_LINES", **asked: Any) -> Any:
-        """Begin to export."""
-        request = export_pb2.ExportReportRequest(
-            report=export_pb2.ReportKind.Value(f"REPORT_KIND_{report}"),
-            format=export_pb2.ExportFormat.Value(f"EXPORT_FORMAT_{form}"),
-            **asked,
-        )
-        return self.stub.ExportReport(request, metadata=metadata)
-
-    async def export(self, report: str = "ELEVATIONS", form: str = "JSON_LINES", **asked: Any) -> bytes:
-        """Return a whole file."""
-        return b"".join([piece.data async for piece in self.begin(self.reader(), report, form, **asked)])
-
-
 @pytest.fixture
-def patience() -> float:
-    return 60.0
+async def office(database_url: str, tmp_path: Path) -> AsyncIterator[Publisher]:
+    async with publishing(database_url, tmp_path) as made:
+        yield made
 
 
-@pytest.fixture
-async def office(database_url: str, tmp_path: Path, patience: float) -> AsyncIterator[Office]:
-    database = await Database.connect(database_url, service="reporting")
-    await upgrade(database)
-    sink, access = DurableSink.on(database.url, database.changes.announce), FakeAccess()
-    stored, consumers = SqlStored(database), SqlConsumers(database)
-    exports = Exports(Watches(stored, database.changes, monotonic=time.monotonic), consumers)
-    files = ReportExports(walks_on(database, most_attempts=2), most=3, most_of_one=2, patience=patience)
-    desk = ConsumerDesk(consumers, stored, exports.open.end, SystemClock().now)
-    servicer = ExportServicer(exports, files, desk, access.control)
-    add = partial(export_pb2_grpc.add_ExportServiceServicer_to_server, servicer)
-    parts = ServiceParts(name="reporting", access=access.control, public=[add])
-    async with open_doors(tmp_path, parts) as doors, doors.public() as channel:
-        yield Office(
-            access, sink, SqlDeviceRecords(database), files, database, export_pb2_grpc.ExportServiceStub(channel)
-        )
-    await files.guests.idle()
-    await sink.close()
-    await database.close()
-
-
-def attempts(data: bytes) -> list[str]:
-    """Return the attempts of JSON lines."""
-    return [row["attemptId"] for row in json_rows(data)]
-
-
-async def rest(call: Any) -> list[Any]:
-    """Read a stream to its end."""
-    pieces = []
-    while (piece := await call.read()) is not grpc.aio.EOF:
-        pieces.append(piece)
-    return pieces
-
-
-async def test_every_attempt_comes_once_oldest_first_or_newest_first(office: Office) -> None:
+async def test_every_attempt_comes_once_oldest_first_or_newest_first(office: Publisher) -> None:
     await office.sink.store([batch([decided(number, at=NOW - MINUTE * (number % 3)) for number in range(1, 8)])])
     expected = [f"attempt-{number}" for number in (2, 5, 1, 4, 7, 3, 6)]
     assert attempts(await office.export()) == expected
@@ -118,7 +32,7 @@ async def test_every_attempt_comes_once_oldest_first_or_newest_first(office: Off
     assert attempts(await office.export(order_by="occurred desc")) == expected[::-1]
 
 
-async def test_a_file_holds_what_there_was_when_it_began(office: Office) -> None:
+async def test_a_file_holds_what_there_was_when_it_began(office: Publisher) -> None:
     await office.sink.store([batch([decided(number, at=NOW + timedelta(seconds=number)) for number in range(1, 1001)])])
     call = office.begin(office.reader())
     first = await call.read()
@@ -132,7 +46,7 @@ async def test_a_file_holds_what_there_was_when_it_began(office: Office) -> None
     assert rows[-1]["exitCode"] is None
 
 
-async def test_it_says_how_far_it_is(office: Office) -> None:
+async def test_it_says_how_far_it_is(office: Publisher) -> None:
     await office.sink.store([batch([decided(number) for number in range(1, 6)])])
     for form in ("CSV", "JSON_LINES", "PARQUET"):
         pieces = await rest(office.begin(office.reader(), form=form))
@@ -141,7 +55,7 @@ async def test_it_says_how_far_it_is(office: Office) -> None:
         assert (written[-1], {piece.total for piece in pieces}) == (5, {5})
 
 
-async def test_the_three_forms_say_the_same(office: Office, tmp_path: Path) -> None:
+async def test_the_three_forms_say_the_same(office: Publisher, tmp_path: Path) -> None:
     told = decided(1, arguments=["/a", "b,c"], justification="needed", at=NOW + timedelta(microseconds=1500))
     told.decided.losers.add(policy="p", rule="r", lost_at=event_pb2.LOST_AT_HASH)
     child = decided(2, trigger=event_pb2.TRIGGER_CHILD, parent={"policy": "tools", "rule": "setup", "path": "C:/p.exe"})
@@ -173,7 +87,7 @@ async def test_the_three_forms_say_the_same(office: Office, tmp_path: Path) -> N
     assert types["decided.arguments"].startswith("list<")
 
 
-async def test_a_report_without_entries_is_a_whole_file(office: Office, tmp_path: Path) -> None:
+async def test_a_report_without_entries_is_a_whole_file(office: Publisher, tmp_path: Path) -> None:
     for report in (kind.removeprefix("REPORT_KIND_") for kind in KINDS):
         data = await office.export(report, "PARQUET")
         assert parquet_rows(data, tmp_path) == []
@@ -182,7 +96,7 @@ async def test_a_report_without_entries_is_a_whole_file(office: Office, tmp_path
         assert await office.export(report, "JSON_LINES") == b""
 
 
-async def test_no_text_of_a_device_becomes_a_formula(office: Office) -> None:
+async def test_no_text_of_a_device_becomes_a_formula(office: Publisher) -> None:
     texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1", "\uff1d1"]
     told = [decided(number, reason=text) for number, text in enumerate(texts)]
     await office.sink.store([batch(told)])
@@ -191,7 +105,7 @@ async def test_no_text_of_a_device_becomes_a_formula(office: Office) -> None:
     assert [row["decided"]["reason"] for row in json_rows(await office.export())] == texts
 
 
-async def test_texts_come_back_as_they_were(office: Office, tmp_path: Path) -> None:
+async def test_texts_come_back_as_they_were(office: Publisher, tmp_path: Path) -> None:
     text = 'bob\r\n"x",;\u202e\x9b\u00fc\U0001f600\\'
     await office.sink.store([batch([decided(1, reason=text)])])
     assert csv_rows(await office.export(form="CSV"))[0]["decided.reason"] == text
@@ -201,7 +115,7 @@ async def test_texts_come_back_as_they_were(office: Office, tmp_path: Path) -> N
     assert parquet_rows(await office.export(form="PARQUET"), tmp_path)[0]["decided.reason"] == text
 
 
-async def test_counts_are_those_of_their_lists(office: Office, tmp_path: Path) -> None:
+async def test_counts_are_those_of_their_lists(office: Publisher, tmp_path: Path) -> None:
     other = {"path": "C:/Tools/other.exe", "publisher": "CN=Other"}
     await office.sink.store([batch([decided(1), decided(2), unmanaged(3, user="bob"), decided(4, file=other)])])
     users = json_rows(await office.export("USERS"))
@@ -221,7 +135,7 @@ async def test_counts_are_those_of_their_lists(office: Office, tmp_path: Path) -
     assert sum(row["count"] for row in publishers) == 4
 
 
-async def test_conclusions_are_exported_too(office: Office, tmp_path: Path) -> None:
+async def test_conclusions_are_exported_too(office: Publisher, tmp_path: Path) -> None:
     today = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
     events = [decided(1, at=today), unmanaged(2, at=today), unmanaged(3, user="bob", at=today - timedelta(days=2))]
     await office.sink.store([batch(events)])
@@ -259,7 +173,7 @@ async def test_conclusions_are_exported_too(office: Office, tmp_path: Path) -> N
     ]
 
 
-async def test_only_what_the_caller_may_see_and_asks_for_is_in_the_file(office: Office) -> None:
+async def test_only_what_the_caller_may_see_and_asks_for_is_in_the_file(office: Publisher) -> None:
     await office.records.remember([enrolled("d1", "emea"), enrolled("d2", "apac")])
     await office.sink.store([batch([decided(1), unmanaged(2)]), batch([decided(3)], device="d2")])
     for tag, expected in {"emea": ["attempt-1", "attempt-2"], "apac": ["attempt-3"], "other": []}.items():
@@ -270,16 +184,7 @@ async def test_only_what_the_caller_may_see_and_asks_for_is_in_the_file(office: 
     assert attempts(await office.export(filter=managed)) == ["attempt-1", "attempt-3"]
 
 
-async def test_a_right_that_is_lost_ends_the_file(office: Office) -> None:
-    await office.sink.store([batch([decided(number, reason=LARGE) for number in range(1, 101)])])
-    call = office.begin(office.reader("leaver"))
-    await call.read()
-    office.access.take_away("user:leaver")
-    refusal = await refusal_of(rest(call))
-    assert refusal.code == "PERMISSION_DENIED"
-
-
-async def test_all_problems_are_told_at_once(office: Office) -> None:
+async def test_all_problems_are_told_at_once(office: Publisher) -> None:
     asked = reports_pb2.ElevationFilter(sha256s=["no"])
     call = office.stub.ExportReport(
         export_pb2.ExportReportRequest(report=1, filter=asked, order_by="size", period=9, subject=9),  # type: ignore[arg-type]
@@ -298,84 +203,3 @@ async def test_all_problems_are_told_at_once(office: Office) -> None:
     assert (await refusal_of(rest(call))).fields == {"report", "format"}
     refusal = await refusal_of(rest(office.begin(office.reader(), "OBSTACLES", order_by="users")))
     assert refusal.code == "INVALID_ARGUMENT"
-
-
-async def test_only_so_many_exports_run_at_once_and_fewer_for_one(office: Office) -> None:
-    await office.sink.store([batch([decided(number, reason=LARGE) for number in range(1, 101)])])
-    one, other = office.reader("one"), office.reader("other")
-    running = [office.begin(one), office.begin(one)]
-    for call in running:
-        await call.read()
-    refusal = await refusal_of(rest(office.begin(one)))
-    assert (refusal.code, refusal.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_EXPORTS")
-    running.append(office.begin(other))
-    await running[-1].read()
-    assert (await refusal_of(rest(office.begin(office.reader("third"))))).reason == "TOO_MANY_EXPORTS"
-    for call in running:
-        call.cancel()
-    await office.files.guests.idle()
-    assert len(attempts(b"".join(piece.data for piece in await rest(office.begin(one))))) == 100
-
-
-@pytest.mark.parametrize("patience", [0.5])
-async def test_a_caller_that_takes_nothing_is_sent_away_and_holds_nobody_up(office: Office) -> None:
-    await office.sink.store([batch([decided(number, reason=LARGE) for number in range(1, 101)])])
-    hung = office.begin(office.reader())
-    await hung.read()
-    assert office.files.guests.number == 1
-    await office.sink.store([batch([decided(200)], device="d2")])
-    await office.files.guests.idle()
-    assert office.files.guests.number == 0
-    assert (await refusal_of(rest(hung))).reason == "EXPORT_STALLED"
-
-
-async def test_a_caller_that_hangs_holds_no_transaction_open(office: Office) -> None:
-    await office.sink.store([batch([decided(number, reason=LARGE) for number in range(1, 101)])])
-    hung = office.begin(office.reader())
-    await hung.read()
-    await office.sink.store([batch([decided(200)], device="d2")])
-    if office.database.on_postgresql:
-        asked = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
-        )
-        await _until(office.database, asked, (0,))
-    else:
-        # Nobody reads an old state of the data: the log can be written back whole, and emptied.
-        await _until(office.database, "PRAGMA wal_checkpoint(TRUNCATE)", (0, 0, 0))
-    assert office.files.guests.number == 1
-    hung.cancel()
-
-
-async def _until(database: Database, statement: str, expected: tuple[int, ...]) -> None:
-    """Ask again until the answer is as expected: the export has come to wait for its caller."""
-    async with asyncio.timeout(20), database.engine.connect() as connection:
-        own = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        while tuple((await own.exec_driver_sql(statement)).one()) != expected:
-            pass
-
-
-async def test_large_attempts_are_read_few_at_a_time(database_url: str) -> None:
-    database = await Database.connect(database_url, service="reporting")
-    await upgrade(database)
-    sink = DurableSink.on(database.url)
-    await sink.store([batch([decided(number, reason=LARGE) for number in range(1, 1301)])])
-    snapshots = SqlSnapshots(database, most_bytes=10 * len(LARGE))
-    asked = Question(ElevationFilter(), None)
-    begun = await snapshots.begin(asked)
-    sizes, after = [], None
-    while page := await snapshots.page(asked, begun, after, newest_first=False):
-        sizes.append(len(page))
-        after = page[-1]
-    assert sum(sizes) == begun.total == 1300
-    assert max(sizes) == FETCHED
-    await sink.close()
-    await database.close()
-
-
-async def test_the_end_of_the_process_sends_everybody_away(office: Office) -> None:
-    await office.sink.store([batch([decided(number, reason=LARGE) for number in range(1, 101)])])
-    call = office.begin(office.reader())
-    await call.read()
-    await office.files.close()
-    refusal = await refusal_of(rest(call))
-    assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "DRAINING")
