@@ -1,35 +1,34 @@
-"""The laws of the overview, of trends and of counts by user and application: the same on SQLite and PostgreSQL."""
+"""The laws of the overview and of trends: the same on SQLite and PostgreSQL."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
-from services._chassis.paging import Page
-from services.reporting import insights, usecases
-from services.reporting.model.insights import Period, TrendPoint, UserApplicationCount
-from services.reporting.model.reports import ElevationFilter, Question
+from services.reporting import insights, readiness, usecases
+from services.reporting.model.insights import Period, TrendPoint
+from services.reporting.model.readiness import ReadinessQuestion, Subject
+from services.reporting.model.reports import Question
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.dimensions import DEVICE, USER
 from services.reporting.store.insights import SqlInsights
 from services.reporting.store.presence import split
+from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
-from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, forget
+from tests.builders.conclusions import EXAMPLES, ONE_DAY, PERIODS, QUESTIONS, keep, listed, pages, question
+from tests.builders.counts import ATTEMPTS, MIDNIGHT, forget
 from tests.fakes.reporting import batch, decided, enrolled, unmanaged
 
-ONE_DAY = timedelta(days=1)
 LATER = MIDNIGHT + 80 * ONE_DAY
-EXAMPLES = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 @pytest.fixture
@@ -45,46 +44,6 @@ async def sink(database: Database) -> AsyncIterator[DurableSink]:
     opened = DurableSink.on(database.url)
     yield opened
     await opened.close()
-
-
-def question(tags: frozenset[str] | None = None, **values: Any) -> Question:
-    return Question(ElevationFilter(**values), tags)
-
-
-QUESTIONS = st.builds(
-    question,
-    st.sampled_from([None, None, frozenset({"emea"}), frozenset({"emea", "apac"}), frozenset({"nothing"})]),
-    managed=st.sampled_from([None, None, None, True, False]),
-    users=st.sampled_from([(), (), ("alice",), ("bob", "Bob")]),
-    devices=st.sampled_from([(), (), ("name-of-d1",)]),
-    results=st.sampled_from([(), (), ("DENIED", "NOT_MANAGED")]),
-    policies=st.sampled_from([(), (), ("tools",)]),
-    occurred_from=st.sampled_from([None, None, MIDNIGHT, MIDNIGHT + ONE_DAY, MIDNIGHT + timedelta(hours=1)]),
-    occurred_before=st.sampled_from([None, None, MIDNIGHT + 71 * ONE_DAY, MIDNIGHT + 1.5 * ONE_DAY]),
-)
-PERIODS = st.sampled_from(list(Period))
-
-
-async def pages(ask: Callable[..., Awaitable[Page[Any]]]) -> list[Any]:
-    """Return everything that a list has, page by page."""
-    found: list[Any] = []
-    token = ""
-    while True:
-        page = await ask(page_token=token)
-        found += page.items
-        if not (token := page.next_token):
-            return found
-
-
-async def listed(reports: SqlReports, asked: Question, drill_down: ElevationFilter) -> int:
-    """Count the attempts that a drill-down lists beside the filter of its report."""
-    narrowed = replace(asked, drill_down=drill_down)
-    return len(await pages(partial(usecases.list_elevations, reports, narrowed, page_size=1000)))
-
-
-async def keep(database: Database, sink: DurableSink, drawn: list[Any]) -> None:
-    await SqlDeviceRecords(database).remember([enrolled("d1", "emea"), enrolled("d2", "apac"), enrolled("d3")])
-    await sink.store([batch([attempt(n, one)], device=one[3], first=n) for n, one in enumerate(drawn, 1)])
 
 
 @EXAMPLES
@@ -125,51 +84,22 @@ async def test_an_overview_says_what_the_other_reports_say(
     assert sum(point.counts.total for point in found.trend) == found.counts.total
     users = await pages(partial(usecases.list_users, reports, asked, page_size=1000))
     had = Counter((one.managed > 0, one.unmanaged > 0) for one in users)
-    split = found.tiles.users
-    assert (split.managed_only, split.both, split.unmanaged_only) == (
+    people = found.tiles.users
+    assert (people.managed_only, people.both, people.unmanaged_only) == (
         had[True, False],
         had[True, True],
         had[False, True],
     )
+    if asked.filter.managed is None:
+        for subject, tile in ((Subject.USER, people), (Subject.DEVICE, found.tiles.devices)):
+            verdicts = ReadinessQuestion(asked, subject)
+            told = await readiness.list_readiness(SqlReadiness(database), verdicts, page_size=1, page_token="")
+            assert told.split == tile
     tops = found.tiles.tops
     assert sum(one.count for one in tops.unmanaged) == found.counts.unmanaged
     denied = {tally.word: tally.count for tally in found.counts.results}.get("DENIED", 0)
     assert sum(one.count for one in tops.denied) == denied
     await forget(database)
-
-
-@EXAMPLES
-@given(drawn=st.lists(ATTEMPTS, max_size=12), asked=st.tuples(QUESTIONS, PERIODS))
-async def test_counts_by_user_and_application_add_up_and_stand_in_their_order_on_every_page(
-    database: Database, sink: DurableSink, drawn: list[Any], asked: tuple[Question, Period]
-) -> None:
-    about, period = asked
-    await keep(database, sink, drawn)
-    reports = SqlReports(database)
-    ask = partial(insights.list_user_applications, SqlInsights(database), about, period=period)
-    found = await pages(partial(ask, page_size=2))
-    assert found == list((await ask(page_size=1000, page_token="")).items)
-    assert sum(one.application.count for one in found) == (await usecases.summarize(reports, about)).total
-    keys = [place(one) for one in found]
-    assert keys == sorted(set(keys))
-    for one in found:
-        assert await listed(reports, about, one.drill_down) == one.application.count
-    await forget(database)
-
-
-def place(one: UserApplicationCount) -> tuple[Any, ...]:
-    application = one.application
-    file = (application.file_name, application.internal_name, application.version, application.company_name)
-    return (
-        -one.stretch.first,
-        one.user,
-        one.device_name,
-        one.device_id,
-        *file,
-        application.sha256,
-        application.publisher,
-        application.elevation_type,
-    )
 
 
 async def test_a_trend_has_every_period_between_its_ends(database: Database, sink: DurableSink) -> None:
@@ -252,38 +182,6 @@ async def test_users_and_devices_are_split_by_what_they_had(database: Database, 
     found = (await insights.get_overview(SqlInsights(database), question(), top=0, period=Period.DAY, now=LATER)).tiles
     assert (found.users.managed_only, found.users.both, found.users.unmanaged_only) == (2, 1, 2)
     assert (found.devices.managed_only, found.devices.both, found.devices.unmanaged_only) == (1, 1, 1)
-
-
-@pytest.mark.parametrize("narrow", [{}, {"occurred_from": MIDNIGHT - timedelta(hours=1)}], ids=["counts", "events"])
-async def test_a_walk_over_users_and_applications_tells_the_counts_of_its_beginning(
-    database: Database, sink: DurableSink, narrow: dict[str, Any]
-) -> None:
-    def made(letters: str, first: int, day: int) -> Any:
-        events = [decided(first + n, user=user, at=MIDNIGHT + day * ONE_DAY) for n, user in enumerate(letters)]
-        return batch(events, first=first)
-
-    await sink.store([made("aab", 1, 0), made("bc", 100, 1)])
-    found, token = [], ""
-    for first in (200, 300, 400, 500):
-        page = await insights.list_user_applications(
-            SqlInsights(database), question(**narrow), period=Period.DAY, page_size=1, page_token=token
-        )
-        found += [(one.stretch.start, one.user, one.application.count) for one in page.items]
-        token = page.next_token
-        await sink.store([made("aabbcd", first, 0), made("aabbcd", first + 10, 1), made("a", first + 20, 2)])
-    second = MIDNIGHT + ONE_DAY
-    assert found == [(second, "b", 1), (second, "c", 1), (MIDNIGHT, "a", 2), (MIDNIGHT, "b", 1)]
-    assert token == ""
-
-
-async def test_a_page_is_filled_from_more_users_than_are_asked_at_first(database: Database, sink: DurableSink) -> None:
-    await SqlDeviceRecords(database).remember([enrolled("d1", "emea"), enrolled("d2", "apac")])
-    many = [decided(number, user=f"user-{number:03}") for number in range(1, 201)]
-    await sink.store([batch(many), batch([decided(999, user="user-150")], device="d2")])
-    ask = partial(insights.list_user_applications, SqlInsights(database), period=Period.MONTH, page_token="")
-    assert [one.user for one in (await ask(question(frozenset({"apac"})), page_size=10)).items] == ["user-150"]
-    seen = await ask(question(frozenset({"emea"})), page_size=120)
-    assert [one.user for one in seen.items] == [f"user-{number:03}" for number in range(1, 121)]
 
 
 async def test_users_and_devices_are_split_alike_whether_they_are_looked_up_or_added_up(
