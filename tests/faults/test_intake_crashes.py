@@ -22,6 +22,10 @@ from tests.faults.house import killed, serve_again, serve_to_die
 
 pytestmark = pytest.mark.xdist_group("faults-intake")
 
+INSERT = (
+    "INSERT INTO reporting_dead_letter (device_id, journal_id, seq, digest, received, reason, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 COUNTED = "SELECT coalesce(sum(attempts), 0) FROM reporting_count_by_decision WHERE span = 1"
 
 
@@ -55,11 +59,8 @@ def put(house: Installation, seq: int) -> str:
     now = datetime.now(UTC)
     body = decided(seq, at=now).SerializeToString()
     row = ("d1", "journal-1", seq, hashlib.sha256(body).hexdigest(), microseconds(now), "not known", body)
-    columns = "device_id, journal_id, seq, digest, received, reason, body"
     with closing(sqlite3.connect(house.data_dir / "reporting.db", timeout=PATIENCE)) as database, database:
-        number = database.execute(
-            f"INSERT INTO reporting_dead_letter ({columns}) VALUES (?,?,?,?,?,?,?)", row
-        ).lastrowid  # noqa: S608
+        number = database.execute(INSERT, row).lastrowid
     return f"{number}-{row[3][:8]}"
 
 
