@@ -44,7 +44,7 @@ class Unused:
         attempt, known = ATTEMPT.c[self.dimension.key], self.dimension.table
         used = sa.select(attempt).where(ATTEMPT.c.stored > self.as_of)
         key = known.c[self.dimension.key]
-        deleted = (await tx.execute(sa.delete(known).where(key.in_(self.keys), sa.true()))).rowcount
+        deleted = (await tx.execute(sa.delete(known).where(key.in_(self.keys), key.not_in(used)))).rowcount
         if deleted:
             await tx.execute(sa.update(HORIZON).values(names_epoch=HORIZON.c.names_epoch + 1))
         return deleted

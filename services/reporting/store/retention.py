@@ -1,6 +1,7 @@
 """Delete what retention no longer keeps, a little at a time: ingest waits for one step at most.
 
 - An event goes once both its time and its arrival are long enough ago: what a device could not send for weeks is still shown.
+- On PostgreSQL a week of attempts that is old as a whole is dropped with its partition; what is left of a week goes in steps.
 - Its place stays known: the journal keeps how far its events were purged. So an event that comes again after that is passed
   over, and not counted again; what a gap has kept open is let in.
 - Counts are kept longer, by days. INVARIANT: the horizon moves before the first count goes, so that no report adds up days of
@@ -20,9 +21,11 @@ import sqlalchemy as sa
 from services._chassis import audit_store
 from services._chassis.audit import AuditEntry
 from services._chassis.db import Database, Transaction
+from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services.reporting.model.events import microseconds
 from services.reporting.model.rollups import day_of
+from services.reporting.store import partitions
 from services.reporting.store.forgetting import unused
 from services.reporting.store.rollups import ROLLUPS
 from services.reporting.store.tables import ATTEMPT, AUDIT, COMPLETION, DEAD_LETTER, DIAGNOSTIC, HORIZON, JOURNAL
@@ -67,7 +70,9 @@ class SqlRetention:
         before = microseconds(self._now() - self._keep.events)
         day = day_of(microseconds(self._now() - self._keep.counts))
         await self._move_horizon(day)
+        dropped = await self._partitions(before) if self._database.on_postgresql else 0
         purged = {name: await self._all(partial(self._events, table=table, before=before)) for name, table in _EVENTS}
+        purged["attempts"] += dropped
         letters = partial(self._oldest, table=DEAD_LETTER, old=DEAD_LETTER.c.received < before)
         purged["dead_letters"] = await self._all(letters)
         purged["counts"] = 0
@@ -88,6 +93,23 @@ class SqlRetention:
             if deleted < self._step:
                 return total
             await self._pause(BREATH)
+
+    async def _partitions(self, before: int) -> int:
+        """Drop the partitions that are old as a whole, and make those of the next weeks; return how many attempts that was."""
+        async with self._database.read() as tx:
+            found = await partitions.old(tx, before)
+            missing = await partitions.missing(tx, microseconds(self._now()))
+        dropped = 0
+        try:
+            for one in found:
+                async with self._database.held() as tx:
+                    dropped += await one.drop(tx)
+            if missing:
+                async with self._database.held() as tx:
+                    await partitions.make(tx, missing)
+        except UnavailableError:
+            log.warning("partitions_in_use", dropped=dropped)
+        return dropped
 
     async def _names(self) -> int:
         """Forget names: they go out of use with counts alone."""
