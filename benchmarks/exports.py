@@ -9,6 +9,7 @@ Run by `python benchmarks/exports.py [--quick] [--events N]`. Writes results/exp
 
 import argparse
 import asyncio
+import gc
 import io
 import json
 import multiprocessing
@@ -37,6 +38,7 @@ from services._chassis.clock import SystemClock
 from services._chassis.config import ServiceSettings
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
+from services._chassis.run import COLLECTED_AT
 from services._chassis.server import Host, ServiceParts
 from services.reporting.consumers import ConsumerDesk
 from services.reporting.export_servicer import ExportServicer
@@ -133,6 +135,8 @@ async def fill(url: str, events: int) -> None:
 def serve(pipe: Connection, url: str, settings: ServiceSettings) -> None:
     """Serve exports until the pipe says that it is enough."""
     logging.configure(level="error")
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AT)  # as every service runs
     uvloop.run(_serve(pipe, url, settings))
 
 
@@ -269,7 +273,6 @@ def measure(database: str, url: str, events: int, settings: ServiceSettings) -> 
 
 def told(results: Iterable[Result]) -> Iterator[Result]:
     """Print what is measured, a line an export, as it comes."""
-    print(f"{'database':<12}{'form':<12}{'events':>10}{'events/s':>11}{'us/event':>10}{'MiB':>8}{'memory':>18}  limit")
     for one in results:
         grown = f"{one.memory_before:.0f} to {one.memory_most:.0f} MiB"
         print(
@@ -289,6 +292,7 @@ def main() -> None:
     asked = parser.parse_args()
     events = 50_000 if asked.quick else asked.events
     results: list[Result] = []
+    print(f"{'database':<12}{'form':<12}{'events':>10}{'events/s':>11}{'us/event':>10}{'MiB':>8}{'memory':>18}  limit")
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
         settings = settings_for(folder)
