@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -102,3 +103,15 @@ async def test_a_page_is_filled_from_more_users_than_are_asked_at_first(database
     assert [one.user for one in (await ask(question(frozenset({"apac"})), page_size=10)).items] == ["user-150"]
     seen = await ask(question(frozenset({"emea"})), page_size=120)
     assert [one.user for one in seen.items] == [f"user-{number:03}" for number in range(1, 121)]
+
+
+@pytest.mark.parametrize("period", Period)
+async def test_a_page_may_end_in_the_midst_of_what_a_user_did(
+    database: Database, sink: DurableSink, period: Period
+) -> None:
+    files = [{"path": f"C:\\{letter}.exe"} for letter in "cab"]
+    events = [decided(number, user=user, file=file) for number, (user, file) in enumerate(product("ab", files), 1)]
+    await sink.store([batch(events)])
+    ask = partial(insights.list_user_applications, SqlInsights(database), question(), period=period, page_size=1)
+    found = [(one.user, one.application.file_name) for one in await pages(ask)]
+    assert found == [(user, f"{letter}.exe") for user in "ab" for letter in "abc"]
