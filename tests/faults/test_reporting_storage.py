@@ -168,7 +168,7 @@ async def test_consumers_of_any_kind_that_hang_hold_nothing_and_slow_no_intake(
                 those_who_read = readers(database_url if on_postgresql else f"sqlite:///{folder / 'reporting.db'}")
                 number = 201
                 # What was being read when they hung is read to its end.
-                while number < 1201 or await asyncio.to_thread(those_who_read):
+                while number < 1201 or (await asyncio.to_thread(those_who_read)) != []:
                     await stream.send([decided(n, at=now) for n in range(number, number + 50)], first=number)
                     await stream.acknowledged(number + 49)
                     number += 50
