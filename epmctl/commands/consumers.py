@@ -65,7 +65,7 @@ def rewind(*, name: str, time: datetime, yes: bool, reason: str, output: str) ->
         print_json(to_plain(consumer))
         return
     first = f"; the first was stored at {whole_seconds(consumer.oldest.ToJsonString())}" if consumer.behind else ""
-    click.echo(f"consumer {show(consumer.name)} is {consumer.behind} attempts behind{first}")
+    click.echo(f"consumer {show(consumer.name)} is behind by {consumer.behind}{first}")
 
 
 @consumers.command()

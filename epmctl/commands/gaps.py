@@ -47,7 +47,7 @@ def gaps(asked: intake_pb2.IntakeFilter, limit: int, output: str) -> None:
     else:
         print_fitted(_COLUMNS, rows, Fit(whole=("NOTICED",), spare=("JOURNAL",)))
         click.echo()
-        told = f"agents of {devices} devices said that they lost {lost} events; epm report diagnostics --code {EVENTS_LOST}"
+        told = f"events that agents said they lost: {lost}, on devices: {devices}; epm report diagnostics --code {EVENTS_LOST}"
         click.echo(told if losses else "no agent said that it lost events")
     say_if_more(found, limit)
 

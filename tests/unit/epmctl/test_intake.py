@@ -116,7 +116,7 @@ def test_gaps_are_listed_and_end_with_what_agents_said_that_they_lost(console: C
 
     lines = outcome.out.splitlines()
     assert lines[1].split() == [SHOWN, "ws-1", "j", "3", "9", "7"]
-    assert lines[-1].startswith("agents of 2 devices said that they lost 10 events")
+    assert lines[-1].startswith("events that agents said they lost: 10, on devices: 2; epm report")
     (asked,) = server.requests(intake_pb2.ListDiagnosticsRequest)
     assert (list(asked.codes), asked.filter.HasField("received_from")) == (["EVENTS_LOST"], True)
     shown = console.run("report", "gaps", "--output", "json").json
@@ -166,7 +166,7 @@ def test_a_consumer_is_set_to_a_time_once_somebody_says_so(console: Console, ser
 
     assert (outcome.code, outcome.out) == (
         0,
-        f"consumer siem is 12 attempts behind; the first was stored at {SHOWN}\n",
+        f"consumer siem is behind by 12; the first was stored at {SHOWN}\n",
     )
     (asked,) = server.requests(export_pb2.RewindConsumerRequest)
     assert (asked.name, asked.received_from.seconds) == ("siem", NOON.seconds)
