@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from services._chassis.db import Transaction
 from services.reporting.model.reports import Question
-from services.reporting.model.rollups import DAY, Run, covering
+from services.reporting.model.rollups import DAY, SPANS, Run, covering, start_of
 from services.reporting.store.attempts import conditions
 from services.reporting.store.dimensions import DIMENSIONS, OWNER, USER, Dimension
 from services.reporting.store.narrowing import Window, members, unmanaged_alone, window_of
@@ -115,7 +115,13 @@ async def span_of(tx: Transaction, question: Question) -> Span:
     if newest is None:
         return Span(0, 0, tuple(beside))
     first = max(oldest, kept, oldest if first is None else first)
-    return Span(first, max(first, newest + 1 if before is None else min(newest + 1, before)), tuple(beside))
+    before = newest + 1 if before is None else min(newest + 1, before)
+    if first < before == newest + 1:
+        # Nothing was counted beyond either end: long spans may reach over it, where they are kept.
+        before = start_of(newest, SPANS[-1]) + SPANS[-1]
+    if first == oldest:
+        first = next(start for start in (start_of(oldest, span) for span in reversed(SPANS)) if start >= kept)
+    return Span(first, max(first, before), tuple(beside))
 
 
 def _counted(question: Question, groups: _Groups, span: Span) -> Iterator[sa.Select[Any]]:
