@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from epm.access.v1 import options_pb2 as epm_dot_access_dot_v1_dot_options__pb2
+from epm.policy.v1 import requests_pb2 as epm_dot_policy_dot_v1_dot_requests__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65pm/policy/v1/agent.proto\x12\repm.policy.v1\x1a\x1b\x65pm/access/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x01\n\x13StreamPolicyRequest\x12%\n\x05hello\x18\x01 \x01(\x0b\x32\x14.epm.policy.v1.HelloH\x00\x12!\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x12.epm.policy.v1.AckH\x00\x12#\n\x04nack\x18\x03 \x01(\x0b\x32\x13.epm.policy.v1.NackH\x00\x42\t\n\x07message\"\xba\x01\n\x05Hello\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12\x17\n\x0f\x64ocument_sha256\x18\x06 \x01(\x0c\x12\r\n\x05users\x18\x07 \x03(\t\x12\x0e\n\x06run_id\x18\x08 \x01(\t\x12\x16\n\x0epolicy_key_ids\x18\t \x03(\t\"&\n\x03\x41\x63k\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x10\n\x08revision\x18\x02 \x01(\x04\"K\n\x04Nack\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\x11\n\ttemporary\x18\x04 \x01(\x08\"\xf9\x01\n\x14StreamPolicyResponse\x12)\n\x07welcome\x18\x01 \x01(\x0b\x32\x16.epm.policy.v1.WelcomeH\x00\x12%\n\x05offer\x18\x02 \x01(\x0b\x32\x14.epm.policy.v1.OfferH\x00\x12-\n\nup_to_date\x18\x03 \x01(\x0b\x32\x17.epm.policy.v1.UpToDateH\x00\x12(\n\x07go_away\x18\x04 \x01(\x0b\x32\x15.epm.policy.v1.GoAwayH\x00\x12+\n\x08throttle\x18\x05 \x01(\x0b\x32\x17.epm.policy.v1.ThrottleH\x00\x42\t\n\x07message\"h\n\x07Welcome\x12/\n\x0bserver_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\theartbeat\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xeb\x01\n\x08Manifest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x17\n\x0f\x64ocument_sha256\x18\x04 \x01(\x0c\x12*\n\x06issued\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06key_id\x18\x07 \x01(\t\x12(\n\x04keys\x18\x08 \x03(\x0b\x32\x1a.epm.policy.v1.ManifestKey\"1\n\x0bManifestKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"5\n\x0eSignedManifest\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"`\n\x05Offer\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x36\n\x0fsigned_manifest\x18\x02 \x01(\x0b\x32\x1d.epm.policy.v1.SignedManifest\x12\x10\n\x08\x64ocument\x18\x03 \x01(\x0c\"B\n\x08UpToDate\x12\x36\n\x0fsigned_manifest\x18\x01 \x01(\x0b\x32\x1d.epm.policy.v1.SignedManifest\"j\n\x06GoAway\x12+\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.epm.policy.v1.GoAwayReason\x12\x33\n\x10reconnect_within\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\x08Throttle\x12.\n\x0bretry_after\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration*\x86\x01\n\x0cGoAwayReason\x12\x1e\n\x1aGO_AWAY_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19GO_AWAY_REASON_SUPERSEDED\x10\x01\x12\x1b\n\x17GO_AWAY_REASON_DRAINING\x10\x02\x12\x1a\n\x16GO_AWAY_REASON_RETIRED\x10\x03\x32{\n\x13PolicyStreamService\x12\x64\n\x0cStreamPolicy\x12\".epm.policy.v1.StreamPolicyRequest\x1a#.epm.policy.v1.StreamPolicyResponse\"\x07\x8a\xb5\x18\x03\n\x01\x03(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65pm/policy/v1/agent.proto\x12\repm.policy.v1\x1a\x1b\x65pm/access/v1/options.proto\x1a\x1c\x65pm/policy/v1/requests.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x01\n\x13StreamPolicyRequest\x12%\n\x05hello\x18\x01 \x01(\x0b\x32\x14.epm.policy.v1.HelloH\x00\x12!\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x12.epm.policy.v1.AckH\x00\x12#\n\x04nack\x18\x03 \x01(\x0b\x32\x13.epm.policy.v1.NackH\x00\x12\x34\n\routcomes_kept\x18\x04 \x01(\x0b\x32\x1b.epm.policy.v1.OutcomesKeptH\x00\x42\t\n\x07message\"\xba\x01\n\x05Hello\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12\x17\n\x0f\x64ocument_sha256\x18\x06 \x01(\x0c\x12\r\n\x05users\x18\x07 \x03(\t\x12\x0e\n\x06run_id\x18\x08 \x01(\t\x12\x16\n\x0epolicy_key_ids\x18\t \x03(\t\"&\n\x03\x41\x63k\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x10\n\x08revision\x18\x02 \x01(\x04\"K\n\x04Nack\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\x11\n\ttemporary\x18\x04 \x01(\x08\"\xab\x02\n\x14StreamPolicyResponse\x12)\n\x07welcome\x18\x01 \x01(\x0b\x32\x16.epm.policy.v1.WelcomeH\x00\x12%\n\x05offer\x18\x02 \x01(\x0b\x32\x14.epm.policy.v1.OfferH\x00\x12-\n\nup_to_date\x18\x03 \x01(\x0b\x32\x17.epm.policy.v1.UpToDateH\x00\x12(\n\x07go_away\x18\x04 \x01(\x0b\x32\x15.epm.policy.v1.GoAwayH\x00\x12+\n\x08throttle\x18\x05 \x01(\x0b\x32\x17.epm.policy.v1.ThrottleH\x00\x12\x30\n\x07outcome\x18\x06 \x01(\x0b\x32\x1d.epm.policy.v1.RequestOutcomeH\x00\x42\t\n\x07message\"h\n\x07Welcome\x12/\n\x0bserver_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\theartbeat\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xeb\x01\n\x08Manifest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x17\n\x0f\x64ocument_sha256\x18\x04 \x01(\x0c\x12*\n\x06issued\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06key_id\x18\x07 \x01(\t\x12(\n\x04keys\x18\x08 \x03(\x0b\x32\x1a.epm.policy.v1.ManifestKey\"1\n\x0bManifestKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"5\n\x0eSignedManifest\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"`\n\x05Offer\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x36\n\x0fsigned_manifest\x18\x02 \x01(\x0b\x32\x1d.epm.policy.v1.SignedManifest\x12\x10\n\x08\x64ocument\x18\x03 \x01(\x0c\"B\n\x08UpToDate\x12\x36\n\x0fsigned_manifest\x18\x01 \x01(\x0b\x32\x1d.epm.policy.v1.SignedManifest\"j\n\x06GoAway\x12+\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.epm.policy.v1.GoAwayReason\x12\x33\n\x10reconnect_within\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\x08Throttle\x12.\n\x0bretry_after\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"T\n\x0eRequestOutcome\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x30\n\x07request\x18\x02 \x01(\x0b\x32\x1f.epm.policy.v1.ElevationRequest\" \n\x0cOutcomesKept\x12\x10\n\x08sequence\x18\x01 \x01(\x04*\x86\x01\n\x0cGoAwayReason\x12\x1e\n\x1aGO_AWAY_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19GO_AWAY_REASON_SUPERSEDED\x10\x01\x12\x1b\n\x17GO_AWAY_REASON_DRAINING\x10\x02\x12\x1a\n\x16GO_AWAY_REASON_RETIRED\x10\x03\x32{\n\x13PolicyStreamService\x12\x64\n\x0cStreamPolicy\x12\".epm.policy.v1.StreamPolicyRequest\x1a#.epm.policy.v1.StreamPolicyResponse\"\x07\x8a\xb5\x18\x03\n\x01\x03(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,34 +37,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_POLICYSTREAMSERVICE'].methods_by_name['StreamPolicy']._loaded_options = None
   _globals['_POLICYSTREAMSERVICE'].methods_by_name['StreamPolicy']._serialized_options = b'\212\265\030\003\n\001\003'
-  _globals['_GOAWAYREASON']._serialized_start=1627
-  _globals['_GOAWAYREASON']._serialized_end=1761
-  _globals['_STREAMPOLICYREQUEST']._serialized_start=139
-  _globals['_STREAMPOLICYREQUEST']._serialized_end=282
-  _globals['_HELLO']._serialized_start=285
-  _globals['_HELLO']._serialized_end=471
-  _globals['_ACK']._serialized_start=473
-  _globals['_ACK']._serialized_end=511
-  _globals['_NACK']._serialized_start=513
-  _globals['_NACK']._serialized_end=588
-  _globals['_STREAMPOLICYRESPONSE']._serialized_start=591
-  _globals['_STREAMPOLICYRESPONSE']._serialized_end=840
-  _globals['_WELCOME']._serialized_start=842
-  _globals['_WELCOME']._serialized_end=946
-  _globals['_MANIFEST']._serialized_start=949
-  _globals['_MANIFEST']._serialized_end=1184
-  _globals['_MANIFESTKEY']._serialized_start=1186
-  _globals['_MANIFESTKEY']._serialized_end=1235
-  _globals['_SIGNEDMANIFEST']._serialized_start=1237
-  _globals['_SIGNEDMANIFEST']._serialized_end=1290
-  _globals['_OFFER']._serialized_start=1292
-  _globals['_OFFER']._serialized_end=1388
-  _globals['_UPTODATE']._serialized_start=1390
-  _globals['_UPTODATE']._serialized_end=1456
-  _globals['_GOAWAY']._serialized_start=1458
-  _globals['_GOAWAY']._serialized_end=1564
-  _globals['_THROTTLE']._serialized_start=1566
-  _globals['_THROTTLE']._serialized_end=1624
-  _globals['_POLICYSTREAMSERVICE']._serialized_start=1763
-  _globals['_POLICYSTREAMSERVICE']._serialized_end=1886
+  _globals['_GOAWAYREASON']._serialized_start=1881
+  _globals['_GOAWAYREASON']._serialized_end=2015
+  _globals['_STREAMPOLICYREQUEST']._serialized_start=169
+  _globals['_STREAMPOLICYREQUEST']._serialized_end=366
+  _globals['_HELLO']._serialized_start=369
+  _globals['_HELLO']._serialized_end=555
+  _globals['_ACK']._serialized_start=557
+  _globals['_ACK']._serialized_end=595
+  _globals['_NACK']._serialized_start=597
+  _globals['_NACK']._serialized_end=672
+  _globals['_STREAMPOLICYRESPONSE']._serialized_start=675
+  _globals['_STREAMPOLICYRESPONSE']._serialized_end=974
+  _globals['_WELCOME']._serialized_start=976
+  _globals['_WELCOME']._serialized_end=1080
+  _globals['_MANIFEST']._serialized_start=1083
+  _globals['_MANIFEST']._serialized_end=1318
+  _globals['_MANIFESTKEY']._serialized_start=1320
+  _globals['_MANIFESTKEY']._serialized_end=1369
+  _globals['_SIGNEDMANIFEST']._serialized_start=1371
+  _globals['_SIGNEDMANIFEST']._serialized_end=1424
+  _globals['_OFFER']._serialized_start=1426
+  _globals['_OFFER']._serialized_end=1522
+  _globals['_UPTODATE']._serialized_start=1524
+  _globals['_UPTODATE']._serialized_end=1590
+  _globals['_GOAWAY']._serialized_start=1592
+  _globals['_GOAWAY']._serialized_end=1698
+  _globals['_THROTTLE']._serialized_start=1700
+  _globals['_THROTTLE']._serialized_end=1758
+  _globals['_REQUESTOUTCOME']._serialized_start=1760
+  _globals['_REQUESTOUTCOME']._serialized_end=1844
+  _globals['_OUTCOMESKEPT']._serialized_start=1846
+  _globals['_OUTCOMESKEPT']._serialized_end=1878
+  _globals['_POLICYSTREAMSERVICE']._serialized_start=2017
+  _globals['_POLICYSTREAMSERVICE']._serialized_end=2140
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 How a device gets its policy."""
 
 from collections import abc as _abc
+from epm.policy.v1 import requests_pb2 as _requests_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
@@ -58,6 +59,7 @@ class StreamPolicyRequest(_message.Message):
     HELLO_FIELD_NUMBER: _builtins.int
     ACK_FIELD_NUMBER: _builtins.int
     NACK_FIELD_NUMBER: _builtins.int
+    OUTCOMES_KEPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """First of the stream."""
@@ -70,18 +72,23 @@ class StreamPolicyRequest(_message.Message):
     def nack(self) -> Global___Nack:
         """The device refuses the offer."""
 
+    @_builtins.property
+    def outcomes_kept(self) -> Global___OutcomesKept:
+        """What became of requests is kept on the device."""
+
     def __init__(
         self,
         *,
         hello: Global___Hello | None = ...,
         ack: Global___Ack | None = ...,
         nack: Global___Nack | None = ...,
+        outcomes_kept: Global___OutcomesKept | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "nack", b"nack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "nack", b"nack", "outcomes_kept", b"outcomes_kept"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "nack", b"nack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "nack", b"nack", "outcomes_kept", b"outcomes_kept"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "outcomes_kept"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -224,6 +231,7 @@ class StreamPolicyResponse(_message.Message):
     UP_TO_DATE_FIELD_NUMBER: _builtins.int
     GO_AWAY_FIELD_NUMBER: _builtins.int
     THROTTLE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """Answer to `Hello`."""
@@ -244,6 +252,10 @@ class StreamPolicyResponse(_message.Message):
     def throttle(self) -> Global___Throttle:
         """Close the stream and come back later: too many come at once. May come instead of a welcome."""
 
+    @_builtins.property
+    def outcome(self) -> Global___RequestOutcome:
+        """What became of an elevation request."""
+
     def __init__(
         self,
         *,
@@ -252,12 +264,13 @@ class StreamPolicyResponse(_message.Message):
         up_to_date: Global___UpToDate | None = ...,
         go_away: Global___GoAway | None = ...,
         throttle: Global___Throttle | None = ...,
+        outcome: Global___RequestOutcome | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["go_away", b"go_away", "message", b"message", "offer", b"offer", "throttle", b"throttle", "up_to_date", b"up_to_date", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["go_away", b"go_away", "message", b"message", "offer", b"offer", "outcome", b"outcome", "throttle", b"throttle", "up_to_date", b"up_to_date", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["go_away", b"go_away", "message", b"message", "offer", b"offer", "throttle", b"throttle", "up_to_date", b"up_to_date", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["go_away", b"go_away", "message", b"message", "offer", b"offer", "outcome", b"outcome", "throttle", b"throttle", "up_to_date", b"up_to_date", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "offer", "up_to_date", "go_away", "throttle"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "offer", "up_to_date", "go_away", "throttle", "outcome"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -512,3 +525,53 @@ class Throttle(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Throttle: _TypeAlias = Throttle  # noqa: Y015
+
+@_typing.final
+class RequestOutcome(_message.Message):
+    """Tells what became of an elevation request of one of the device's users."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Number of the outcome; grows for a device, and later ones are told later."""
+    @_builtins.property
+    def request(self) -> _requests_pb2.ElevationRequest:
+        """The request as it was then."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        request: _requests_pb2.ElevationRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestOutcome: _TypeAlias = RequestOutcome  # noqa: Y015
+
+@_typing.final
+class OutcomesKept(_message.Message):
+    """Confirms outcomes that the device keeps; the server does not tell them again. One that was not told on this stream is not confirmed by it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Sequence of the last outcome that is kept, and with it of all before."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutcomesKept: _TypeAlias = OutcomesKept  # noqa: Y015

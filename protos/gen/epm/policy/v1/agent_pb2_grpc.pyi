@@ -36,7 +36,9 @@ class PolicyStreamServiceStub:
     StreamPolicy: _grpc.StreamStreamMultiCallable[_agent_pb2.StreamPolicyRequest, _agent_pb2.StreamPolicyResponse]
     """Holds the device's policy stream. The device says `Hello` first and the server answers `Welcome`; then the server sends `Offer` where
     the device holds another document than the newest, or `UpToDate`, and again after every change. The device answers every offer by its
-    nonce with `Ack` or `Nack`, and gets no word in return; the end of a stream is neither. The device is the one of the client
+    nonce with `Ack` or `Nack`, and gets no word in return; the end of a stream is neither. What became of elevation requests of its users
+    the server tells in `RequestOutcome`, after hello everything that the device has not confirmed by `OutcomesKept`; a device whose hello
+    lacks the capability `request-outcomes/1` is told nothing of them. The device is the one of the client
     certificate. A stream may be opened again at any time, and the newest of a device wins: the older gets `GoAway`.
     Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that
     names another or is retired; UNAVAILABLE while the server does not know its directory or the device.
@@ -50,7 +52,9 @@ class PolicyStreamServiceAsyncStub(PolicyStreamServiceStub):
     StreamPolicy: _aio.StreamStreamMultiCallable[_agent_pb2.StreamPolicyRequest, _agent_pb2.StreamPolicyResponse]  # type: ignore[assignment]
     """Holds the device's policy stream. The device says `Hello` first and the server answers `Welcome`; then the server sends `Offer` where
     the device holds another document than the newest, or `UpToDate`, and again after every change. The device answers every offer by its
-    nonce with `Ack` or `Nack`, and gets no word in return; the end of a stream is neither. The device is the one of the client
+    nonce with `Ack` or `Nack`, and gets no word in return; the end of a stream is neither. What became of elevation requests of its users
+    the server tells in `RequestOutcome`, after hello everything that the device has not confirmed by `OutcomesKept`; a device whose hello
+    lacks the capability `request-outcomes/1` is told nothing of them. The device is the one of the client
     certificate. A stream may be opened again at any time, and the newest of a device wins: the older gets `GoAway`.
     Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that
     names another or is retired; UNAVAILABLE while the server does not know its directory or the device.
@@ -67,7 +71,9 @@ class PolicyStreamServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_agent_pb2.StreamPolicyResponse], _abc.AsyncIterator[_agent_pb2.StreamPolicyResponse]]:
         """Holds the device's policy stream. The device says `Hello` first and the server answers `Welcome`; then the server sends `Offer` where
         the device holds another document than the newest, or `UpToDate`, and again after every change. The device answers every offer by its
-        nonce with `Ack` or `Nack`, and gets no word in return; the end of a stream is neither. The device is the one of the client
+        nonce with `Ack` or `Nack`, and gets no word in return; the end of a stream is neither. What became of elevation requests of its users
+        the server tells in `RequestOutcome`, after hello everything that the device has not confirmed by `OutcomesKept`; a device whose hello
+        lacks the capability `request-outcomes/1` is told nothing of them. The device is the one of the client
         certificate. A stream may be opened again at any time, and the newest of a device wins: the older gets `GoAway`.
         Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that
         names another or is retired; UNAVAILABLE while the server does not know its directory or the device.
