@@ -1,162 +1,144 @@
-"""Measure reports: how long the counts of many attempts take to answer, on SQLite and PostgreSQL.
+"""Measure reports over many stored attempts: those that count, and the first pages of filtered lists; on SQLite and PostgreSQL.
 
-The attempts are counted by the code that counts them at ingest, in groups as large as those under load, but not stored: reports
-over whole days read nothing but counts. 5,000 users at 1,000 devices elevate 2,000 applications within 90 days, few of them
-often. Who asks sees every device, or a tenth of them by a scope tag.
+The attempts are stored by the code that stores those of devices, in large groups. Who asks sees every device, or a tenth of them
+by a scope tag. Every question is asked several times; the median is told, and for the lists the first time too.
 
-Run by `python benchmarks/reports.py [--events N]`. Writes results/reports.json.
+Run by `python benchmarks/reports.py [--events N] [--on sqlite|postgresql] [--keep FOLDER]`; a kept SQLite file is used again.
+Writes results/reports.json.
 """
 
 import argparse
 import asyncio
 import json
-import random
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 from time import perf_counter
 
 import sqlalchemy as sa
 
+from benchmarks.reported.asked import Asked, lists, reports
+from benchmarks.reported.past import Past, remember_devices, store
 from services._chassis.clock import SystemClock
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
-from services._chassis.paging import PageRequest
-from services.reporting.model.devices import Device
-from services.reporting.model.events import datetime_of, microseconds
-from services.reporting.model.reports import ElevationFilter, Question
-from services.reporting.model.rollups import DAY, day_of
-from services.reporting.store.devices import SqlDeviceRecords
-from services.reporting.store.drivers import PostgresDriver, SqliteDriver
-from services.reporting.store.reports import SqlReports
-from services.reporting.store.rollups import Counts
-from services.reporting.store.rows import ATTEMPTS, Row
+from services.reporting.model.events import microseconds
+from services.reporting.model.rollups import day_of
+from services.reporting.store.tables import ATTEMPT
 from tests.postgres import PostgresMissingError, shared_cluster
 
 RESULTS = Path(__file__).resolve().parent / "results" / "reports.json"
-DAYS = 90
-DEVICES, USERS, APPLICATIONS = 1000, 5000, 2000
-GROUP = 5000
 ASKED = 5
-REPORTS = ("summary", "applications", "publishers", "users")
-CALLERS: dict[str, frozenset[str] | None] = {"everything": None, "a tenth": frozenset({"emea"})}
-TODAY = day_of(microseconds(SystemClock().now()))
-WINDOWS = {"all": None, "30 days": 30, "7 days": 7}
-DECISIONS = (("AUTOMATIC", "ELEVATED", "RULE", True), ("", "NOT_MANAGED", "ADMINISTRATOR", False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How long one report takes, in the median."""
+    """How long one question takes, in the median and the first time, in milliseconds."""
 
     database: str
     events: int
     seen: str
     window: str
     report: str
-    milliseconds: float
+    median_ms: float
+    first_ms: float
 
 
-def attempts(events: int) -> Iterator[list[Row]]:
-    """Yield the rows of attempts, day after day, in groups."""
-    drawn = random.Random(7)
-    blank = dict.fromkeys(ATTEMPTS.columns, "")
-    group: list[Row] = []
-    for number in range(events):
-        device = drawn.randrange(DEVICES)
-        tool = min(APPLICATIONS, int(drawn.paretovariate(0.5)))
-        kind = DECISIONS[tool % 3 == 0 if drawn.random() < 0.9 else drawn.randrange(2)]  # noqa: PLR2004 - mostly as ever
-        values = blank | {
-            "occurred": (TODAY - DAYS + 1 + number * DAYS // events) * DAY,
-            "user_name": f"user-{device * 5 + drawn.randrange(5)}@example.com",
-            "file_name": f"tool-{tool}.exe",
-            "sha256": f"{tool:064x}",
-            "publisher": f"CN=Publisher {tool % 50}",
-            "device_id": f"device-{device}",
-            "device_name": f"name-{device}",
-            **dict(zip(("elevation_type", "result", "source", "managed"), kind, strict=True)),
-        }
-        group.append(tuple(values.values()))
-        if len(group) == GROUP or number == events - 1:
-            yield group
-            group = []
-
-
-def count(database: Database, events: int) -> None:
-    """Count the attempts, a transaction a group."""
-    url = database.url
-    driver = PostgresDriver(url) if database.on_postgresql else SqliteDriver(url.database or "")
-    counts = Counts(driver)
-    for group in attempts(events):
-        driver.begin()
-        counts.count(group)
-        driver.commit()
-    driver.close()
-
-
-async def measure(name: str, url: str, events: int) -> list[Result]:
-    """Fill an empty database and ask every report of it."""
+async def measure(name: str, url: str, events: int) -> tuple[list[Result], list[Result]]:
+    """Fill a database, unless it is filled, and ask everything of it."""
     database = await Database.connect(url, service="reporting")
     await upgrade(database)
-    devices = [
-        Device(f"device-{n}", f"name-{n}", enrolled=True, scope_tags=frozenset({"apac" if n % 10 else "emea"}))
-        for n in range(DEVICES)
-    ]
-    await SqlDeviceRecords(database).remember(devices)
-    await asyncio.to_thread(count, database, events)
-    async with database.transaction() as tx:
-        await tx.execute(sa.text("ANALYZE"))  # as PostgreSQL does by itself, soon
-    reports, results = SqlReports(database), []
-    for seen, tags in CALLERS.items():
-        for window, days in WINDOWS.items():
-            start = None if days is None else datetime_of((TODAY - days) * DAY)
-            asked = ElevationFilter(occurred_from=start, occurred_before=datetime_of(TODAY * DAY) if days else None)
-            for report in REPORTS:
-                took = [await _timed(reports, report, Question(asked, tags)) for _ in range(ASKED)]
-                middle = statistics.median(took) / timedelta(milliseconds=1).total_seconds()
-                facts = {"database": name, "events": events, "seen": seen, "window": window, "report": report}
-                results.append(Result(**facts, milliseconds=middle))  # type: ignore[arg-type]
+    past = Past(events, await _filled(database) or day_of(microseconds(SystemClock().now())))
+    if await _filled(database) is None:
+        await remember_devices(database)
+        start = perf_counter()
+        await store(database, past)
+        print(f"{name}: {events / (perf_counter() - start):,.0f} attempts stored a second")
+        async with database.transaction() as tx:
+            await tx.execute(sa.text("ANALYZE"))  # as PostgreSQL does by itself, soon
+    counted = [await _measured(name, events, asked) for asked in reports(database, past)]
+    listed = [await _measured(name, events, asked) for asked in lists(database)]
     await database.close()
-    return results
+    return counted, listed
 
 
-async def _timed(reports: SqlReports, report: str, question: Question) -> float:
-    start = perf_counter()
-    if report == "summary":
-        await reports.summary(question)
-    else:
-        await getattr(reports, report)(question, PageRequest(50))
-    return perf_counter() - start
+async def _filled(database: Database) -> int | None:
+    async with database.read() as tx:
+        return (await tx.execute(sa.select(sa.func.max(ATTEMPT.c.day)))).scalar()
 
 
-def print_table(results: Sequence[Result]) -> None:
-    """Print what was measured, a line a window."""
-    print(f"{'database':<12}{'events':>12} {'seen':<12}{'window':<10}" + "".join(f"{name:>16}" for name in REPORTS))
-    for first in range(0, len(results), len(REPORTS)):
-        line = results[first : first + len(REPORTS)]
-        head = f"{line[0].database:<12}{line[0].events:>12,} {line[0].seen:<12}{line[0].window:<10}"
-        print(head + "".join(f"{one.milliseconds:>13.0f} ms" for one in line))
+async def _measured(name: str, events: int, asked: Asked) -> Result:
+    took = []
+    for _ in range(ASKED):
+        start = perf_counter()
+        await asked.ask()
+        took.append((perf_counter() - start) * 1000)
+    return Result(
+        database=name,
+        events=events,
+        seen=asked.seen,
+        window=asked.window,
+        report=asked.report,
+        median_ms=statistics.median(took),
+        first_ms=took[0],
+    )
+
+
+@contextmanager
+def databases(folder: Path, kinds: Sequence[str]) -> Iterator[list[tuple[str, str]]]:
+    """Hand out the databases to measure on, by name and URL."""
+    with ExitStack() as held:
+        found = [("SQLite", f"sqlite:///{folder / 'reporting.db'}")] if "sqlite" in kinds else []
+        if "postgresql" in kinds:
+            try:
+                programs = Path(held.enter_context(tempfile.TemporaryDirectory()))
+                cluster = held.enter_context(shared_cluster(programs, durable=True))
+                found.append(("PostgreSQL", held.enter_context(cluster.fresh_database())))
+            except PostgresMissingError as error:
+                print(f"without PostgreSQL: {error}")
+        yield found
+
+
+def print_counted(results: Sequence[Result]) -> None:
+    """Print how long reports take, a line a span of time."""
+    for line, found in groupby(results, key=lambda one: (one.database, one.events, one.seen, one.window)):
+        database, events, seen, window = line
+        cells = "".join(f"{one.report:>15}{one.median_ms:>6.0f} ms" for one in found)
+        print(f"{database:<12}{events:>12,} {seen:<12}{window:<9}{cells}")
+
+
+def print_listed(results: Sequence[Result]) -> None:
+    """Print how long first pages of lists take, a line a filter."""
+    print(f"{'database':<12}{'seen':<12}{'filter':<26}{'median':>10}{'first':>10}")
+    for one in results:
+        print(f"{one.database:<12}{one.seen:<12}{one.report:<26}{one.median_ms:>7.0f} ms{one.first_ms:>7.0f} ms")
 
 
 def main() -> None:
-    """Measure, print the table, keep the numbers."""
+    """Measure, print the tables, keep the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
-    events = parser.parse_args().events
-    with ExitStack() as held:
-        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
-        results = asyncio.run(measure("SQLite", f"sqlite:///{folder / 'reporting.db'}", events))
-        try:
-            cluster = held.enter_context(shared_cluster(folder, durable=True))
-            results += asyncio.run(measure("PostgreSQL", held.enter_context(cluster.fresh_database()), events))
-        except PostgresMissingError as error:
-            print(f"without PostgreSQL: {error}")
-    print_table(results)
-    RESULTS.write_text(json.dumps({"rows": [asdict(one) for one in results]}, indent=2) + "\n", encoding="utf-8")
+    parser.add_argument("--on", choices=("sqlite", "postgresql"), action="append", help="default: both")
+    parser.add_argument("--keep", type=Path, help="folder that keeps the SQLite file")
+    chosen = parser.parse_args()
+    counted: list[Result] = []
+    listed: list[Result] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder: Path = chosen.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        with databases(folder, chosen.on or ("sqlite", "postgresql")) as found:
+            for name, url in found:
+                more_counted, more_listed = asyncio.run(measure(name, url, chosen.events))
+                counted += more_counted
+                listed += more_listed
+    print_counted(counted)
+    print_listed(listed)
+    rows = {"rows": [asdict(one) for one in counted], "lists": [asdict(one) for one in listed]}
+    RESULTS.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
