@@ -2,7 +2,7 @@
 
 A file is a sequence of frames: the mark `EPMJ`, length and CRC-32 of the payload (big-endian), payload. The first frame
 holds the journal's id, every other one a serialised `JournalEntry`. Acknowledged entries go when the file is rewritten,
-which happens once nothing waits or enough was acknowledged; until then they may be sent again, which stores nothing twice.
+which happens once nothing waits, or as much was acknowledged as is left, or room is needed; until then they may be sent again, which stores nothing twice.
 
 What a crash leaves at the end is cut off: nobody was told of it. Damage elsewhere ends the journal: its file is set
 aside for examination, and the entries that are whole begin a new journal, because sequence numbers have no gaps.
@@ -110,6 +110,8 @@ class Journal:
         """Make an event durable and give its sequence number; raise SpoolError, which leaves the journal as it was."""
         self._repair()
         frame = framed_entry(self._next, event)
+        if self._size + len(frame) > self._limit and self._acknowledged() > REWRITE_BYTES:
+            self._rewrite()
         if self._size + len(frame) > self._limit:
             raise SpoolError(f"the spool is full ({self._limit} bytes wait for the server)")
         try:
@@ -151,9 +153,15 @@ class Journal:
         """Forget entries up to a sequence number."""
         while self._waiting and self._waiting[0].seq <= through:
             self._waiting.popleft()
-        start = self._waiting[0].offset if self._waiting else self._size
-        if start > REWRITE_BYTES or (not self._waiting and self._size > len(self._head())):
+        # Not before as much was acknowledged as is left: to bring a full journal home writes it once more, not over and over.
+        done = self._acknowledged()
+        enough = done > REWRITE_BYTES and done >= self._size - done
+        if enough or (not self._waiting and self._size > len(self._head())):
             self._rewrite()
+
+    def _acknowledged(self) -> int:
+        """Return the bytes at the beginning of the file that nobody waits for any more."""
+        return self._waiting[0].offset if self._waiting else self._size
 
     def _head(self) -> bytes:
         # The entry without an event carries the number that the journal goes on with.

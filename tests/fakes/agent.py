@@ -151,6 +151,8 @@ class FakeDisk(LocalDisk):
     def __init__(self) -> None:
         self.full = False
         self.broken = False
+        self.replaced = 0
+        """How many times a file was put in place of another."""
 
     def append(self, path: Path, content: bytes) -> None:
         """Write half of what does not fit, as file systems do."""
@@ -163,6 +165,7 @@ class FakeDisk(LocalDisk):
         """Refuse where nothing fits."""
         if self.full:
             raise OSError(errno.ENOSPC, "No space left on device")
+        self.replaced += 1
         super().replace(path, content)
 
     def truncate(self, path: Path, size: int) -> None:

@@ -93,6 +93,28 @@ def test_a_long_acknowledged_part_goes_while_events_still_wait(tmp_path: Path) -
     assert (names(opened(tmp_path / "j")), numbers(opened(tmp_path / "j"))) == (["e4"], [4])
 
 
+def test_a_full_journal_that_goes_home_is_not_written_over_and_over(tmp_path: Path) -> None:
+    disk = FakeDisk()
+    journal = opened(tmp_path / "j", disk, limit=40 * LIMIT)
+    for number in range(1, 33):
+        journal.append(event(f"e{number}", padding=REWRITE_BYTES // 2))
+    replaced = disk.replaced
+    for number in range(1, 33):
+        journal.acknowledge(number)
+    assert disk.replaced - replaced <= 5
+
+
+def test_what_was_acknowledged_makes_room_where_the_journal_is_full(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j", limit=4 * LIMIT)
+    for number in range(1, 8):
+        journal.append(event(f"e{number}", padding=REWRITE_BYTES // 2))
+    with pytest.raises(SpoolError, match="full"):
+        journal.append(event("e8", padding=REWRITE_BYTES // 2))
+    journal.acknowledge(3)
+    assert journal.append(event("e8", padding=REWRITE_BYTES // 2)) == 8
+    assert len(journal) == 5
+
+
 def test_a_torn_end_is_cut_off_and_the_journal_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "j"
     identity = filled(path, 3).id
