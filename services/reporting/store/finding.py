@@ -160,6 +160,8 @@ class Finder:
             bounds = {int(row.start): int(row.attempts) for row in rows}
             if best is None or sum(bounds.values()) < sum(best[1].values()):
                 best = guide, bounds
+            if sum(bounds.values()) <= self._few.attempts:
+                break
         if best is None:
             raise ValueError("every dimension must be counted by")
         return best
@@ -203,17 +205,16 @@ class Finder:
 
 
 def _guides(keys: Keys) -> Iterator[_Guide]:
-    """Yield the counts that know everything that is asked; where none do, those that know a part of it."""
+    """Yield the counts that know everything that is asked; where no short ones do, those that know a part of it first."""
     for rollup in _SHORT:
         if keys.keys() <= set(rollup.dimensions):
             yield _Guide(rollup, exact=True)
             return
-    if isinstance(keys.get(USER), list):
-        yield _Guide(_WHOLE, exact=True)
-        return
-    for rollup, known in ((_BY_FILE, {FILE, RULE}), (_BY_USER, {USER}), (_BY_DEVICE, {DEVICE})):
+    for rollup, known in ((_BY_USER, {USER}), (_BY_FILE, {FILE, RULE}), (_BY_DEVICE, {DEVICE})):
         if keys.keys() & known:
             yield _Guide(rollup, exact=False)
+    if isinstance(keys.get(USER), list):
+        yield _Guide(_WHOLE, exact=True)
 
 
 def _batches(days: range, *, descending: bool) -> Iterator[Sequence[int]]:

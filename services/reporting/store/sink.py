@@ -29,6 +29,7 @@ from services._chassis.logging import get_logger
 from services.reporting.model.events import Batch, DeadLetter, Gap, Rejection, gaps, still_missing
 from services.reporting.store.drivers import Driver, LostError, PostgresDriver, RefusedError, SqliteDriver
 from services.reporting.store.known import Known
+from services.reporting.store.places import Places, marks, overlapping
 from services.reporting.store.rollups import COUNTED, Counts
 from services.reporting.store.rows import (
     ATTEMPTS,
@@ -56,7 +57,6 @@ _SELECT_JOURNAL = "SELECT journal_key, high_water FROM reporting_journal WHERE d
 _SELECT_PURGED = "SELECT purged_through FROM reporting_journal WHERE device_id = ? AND journal_id = ?"
 _LOCK_JOURNAL = "UPDATE reporting_journal SET high_water = high_water WHERE device_id = ? AND journal_id = ?"
 _RAISE = "UPDATE reporting_journal SET high_water = ? WHERE journal_key = ? AND high_water = ?"
-_SELECT_PLACES = "SELECT journal_key, seq, event_id FROM reporting_attempt"
 _SELECT_GAPS = (
     "SELECT first_seq, last_seq FROM reporting_gap WHERE journal_key = ? AND first_seq <= ? AND last_seq >= ?"
 )
@@ -81,6 +81,7 @@ class DurableSink:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reporting-sink")
         self._journals: dict[JournalName, tuple[int, int]] = {}
         self._known = Known(driver)
+        self._places = Places(driver)
         self._counts = Counts(driver, self._known)
 
     @classmethod
@@ -172,7 +173,7 @@ class DurableSink:
         rejections = [[Rejection(letter.seq, letter.reason) for letter in batch.dead_letters] for batch in batches]
         for target in EVENT_TARGETS:
             events = rows.events[target]
-            free = self._free(events, self._overlapping(batches)) if target is ATTEMPTS else events
+            free = self._places.free(events, overlapping(batches, self._journals)) if target is ATTEMPTS else events
             inserted = self._driver.insert(target, free) if free else 0
             if target is ATTEMPTS and inserted:
                 new = list(map(_COUNTED, events)) if inserted == len(events) else self._counts.stored_in(stored)
@@ -209,33 +210,6 @@ class DurableSink:
         ]
         return without(batch, lambda seq: seq <= purged_through and not any(gap[0] <= seq <= gap[1] for gap in missing))
 
-    def _overlapping(self, batches: Sequence[Batch]) -> set[int]:
-        """Return the keys of journals of which places come again: below the highest place, or twice in the group."""
-        reached: dict[int, int] = {}
-        overlapping: set[int] = set()
-        for batch in batches:
-            if seqs := batch.seqs():
-                key, high_water = self._journals[name_of(batch)]
-                if seqs[0] <= reached.get(key, high_water) or len(seqs) < batch.size:
-                    overlapping.add(key)
-                reached[key] = max(seqs[-1], reached.get(key, high_water))
-        return overlapping
-
-    def _free(self, events: Sequence[Row], overlapping: set[int]) -> Sequence[Row]:
-        """Return the attempts without those whose place another one has; the first at a place has it."""
-        if not overlapping:
-            return events
-        again = [row for row in events if row[0] in overlapping]
-        owners: dict[tuple[object, object], object] = {}
-        for start in range(0, len(again), MOST_PARAMETERS):
-            few = again[start : start + MOST_PARAMETERS]
-            seqs, keys = tuple(row[1] for row in few), tuple({row[0] for row in few})
-            query = f"{_SELECT_PLACES} WHERE journal_key IN ({_marks(keys)}) AND seq IN ({_marks(seqs)})"
-            owners |= {(row[0], row[1]): row[2] for row in self._driver.fetch(query, keys + seqs)}
-        return [
-            row for row in events if row[0] not in overlapping or owners.setdefault((row[0], row[1]), row[2]) == row[2]
-        ]
-
     def _displaced(self, target: Target, rows: Rows, batches: Sequence[Batch]) -> Iterator[tuple[int, DeadLetter]]:
         """Yield the events that are not there although they were inserted, each with the position of its batch."""
         events = rows.events[target]
@@ -253,7 +227,7 @@ class DurableSink:
     def _owners(self, target: Target, event_ids: Sequence[object]) -> Iterator[tuple[object, object]]:
         for start in range(0, len(event_ids), MOST_PARAMETERS):
             asked = tuple(event_ids[start : start + MOST_PARAMETERS])
-            query = f"SELECT event_id, device_id FROM {target.name} {target.owned} WHERE event_id IN ({_marks(asked)})"  # noqa: S608 - our own names
+            query = f"SELECT event_id, device_id FROM {target.name} {target.owned} WHERE event_id IN ({marks(asked)})"  # noqa: S608 - our own names
             yield from ((row[0], row[1]) for row in self._driver.fetch(query, asked))
 
     def _advance(self, batches: Sequence[Batch]) -> None:
@@ -301,10 +275,6 @@ class DurableSink:
             row = self._driver.fetch(_SELECT_JOURNAL, name)[0]
             known = self._journals[name] = (_number(row[0]), _number(row[1]))
         return known
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))
 
 
 def _number(value: object) -> int:

@@ -70,7 +70,7 @@ ATTEMPT = sa.Table(
     sa.UniqueConstraint("event_id", name="reporting_attempt_event"),
     sa.Index("reporting_attempt_joined", "attempt_id"),
     sa.Index("reporting_attempt_newest", "occurred", "event_id"),
-    sa.Index("reporting_attempt_stored", "stored"),
+    sa.Index("reporting_attempt_stored", "stored", "journal_key", "seq"),
     sa.Index("reporting_attempt_user", "day", "user_key"),
     sa.Index("reporting_attempt_file", "day", "file_key", "rule_key", "decision_key"),
     sa.Index("reporting_attempt_device", "day", "device_key", "file_key"),

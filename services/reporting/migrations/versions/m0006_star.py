@@ -23,7 +23,7 @@ _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _DAY = 86_400_000_000
 _WEEK = 7 * 86_400_000
 """Milliseconds, as in the ids."""
-_WEEKS_BEFORE, _WEEKS_AHEAD = 6, 2
+_WEEKS_BEFORE, _WEEKS_AHEAD, _MOST_WEEKS = 6, 2, 60
 _CHUNK = 1000
 _MOST_KNOWN = 100_000
 _MEMBERS = {
@@ -49,7 +49,7 @@ _READ = tuple(name for names in _MEMBERS.values() for name in names if name != "
 _INDEXES = {
     "joined": ["attempt_id"],
     "newest": ["occurred", "event_id"],
-    "stored": ["stored"],
+    "stored": ["stored", "journal_key", "seq"],
     "user": ["day", "user_key"],
     "file": ["day", "file_key", "rule_key", "decision_key"],
     "device": ["day", "device_key", "file_key"],
@@ -149,10 +149,12 @@ def _create_attempt(connection: sa.Connection) -> None:
 
 
 def _create_partitions(connection: sa.Connection) -> None:
-    """Make a partition for each of the weeks around today, by the time in the ids, and one for what is far off."""
+    """Make a partition for each of the weeks around today and of what is stored, by the time in the ids, and one for what is far off."""
     week = int(connection.execute(sa.text("SELECT extract(epoch FROM now())::bigint / 604800")).scalar_one())
+    oldest = connection.execute(sa.text("SELECT min(occurred) FROM reporting_attempt_0005")).scalar()
+    stored = 0 if oldest is None else week - int(oldest) // (_WEEK * 1000)
     op.execute("CREATE TABLE part_of_reporting_attempt_rest PARTITION OF reporting_attempt DEFAULT")
-    for number in range(week - _WEEKS_BEFORE, week + _WEEKS_AHEAD + 1):
+    for number in range(week - min(max(stored, _WEEKS_BEFORE), _MOST_WEEKS), week + _WEEKS_AHEAD + 1):
         first, before = (f"{ms >> 16:08x}-{ms & 0xFFFF:04x}" for ms in (number * _WEEK, (number + 1) * _WEEK))
         op.execute(
             f"CREATE TABLE part_of_reporting_attempt_{number} PARTITION OF reporting_attempt"
