@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from services._chassis.clock import Clock
+from services._chassis.endpoint_users import EndpointUsers
 from services._chassis.errors import DeniedError, UnauthenticatedError, UnavailableError
 from services._chassis.jwt import TokenVerifier, VerifiedToken
 from services._chassis.nesting import GROUP, USER, Nesting
@@ -59,6 +60,7 @@ class CompiledAccess:
     def __init__(self, snapshot: AccessSnapshot) -> None:
         self.snapshot = snapshot
         self.nesting = Nesting({group.name: group.members for group in snapshot.principal_groups})
+        self.endpoint_users = EndpointUsers(snapshot)
         self._tokens = {token.digest: token for token in snapshot.tokens}
         self._grants = _grants_of(snapshot)
         direct = _direct_bits(snapshot, self._grants)

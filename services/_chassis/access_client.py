@@ -15,6 +15,7 @@ from services._chassis.snapshot import (
     AssignmentGrant,
     IssuerTrust,
     PrincipalGroupMembers,
+    PrincipalUsers,
     RoleGrant,
     TokenDigest,
 )
@@ -91,6 +92,7 @@ def snapshot_from_proto(message: access_pb2.AccessSnapshot) -> AccessSnapshot:
         ),
         issuers=tuple(_issuer_from_proto(issuer) for issuer in message.issuers),
         scope_tags=frozenset(message.scope_tags),
+        principals=tuple(PrincipalUsers(each.name, frozenset(each.endpoint_users)) for each in message.principals),
     )
 
 
@@ -115,6 +117,10 @@ def snapshot_to_proto(snapshot: AccessSnapshot) -> access_pb2.AccessSnapshot:
         ],
         issuers=[_issuer_to_proto(trust) for trust in snapshot.issuers],
         scope_tags=sorted(snapshot.scope_tags),
+        principals=[
+            access_pb2.SnapshotPrincipal(name=record.name, endpoint_users=sorted(record.endpoint_users))
+            for record in snapshot.principals
+        ],
     )
 
 

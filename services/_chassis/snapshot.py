@@ -33,6 +33,14 @@ class PrincipalGroupMembers:
     members: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class PrincipalUsers:
+    """Name the users of devices that a principal is, as its record states them; the name is without `user:`."""
+
+    name: str
+    endpoint_users: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenDigest:
     """Know a bearer token by the SHA-256 of its text."""
@@ -70,3 +78,4 @@ class AccessSnapshot:
     issuers: tuple[IssuerTrust, ...] = ()
     scope_tags: frozenset[str] = frozenset()
     """All that there are, `default` among them; none if the rbac service is too old to tell."""
+    principals: tuple[PrincipalUsers, ...] = ()

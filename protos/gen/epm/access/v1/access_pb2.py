@@ -26,7 +26,7 @@ from epm.access.v1 import options_pb2 as epm_dot_access_dot_v1_dot_options__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65pm/access/v1/access.proto\x12\repm.access.v1\x1a\x1b\x65pm/access/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\">\n\x15ReportTokenUseRequest\x12%\n\x04uses\x18\x01 \x03(\x0b\x32\x17.epm.access.v1.TokenUse\"F\n\x08TokenUse\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12(\n\x04used\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16ReportTokenUseResponse\"&\n\x12WatchAccessRequest\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\x81\x01\n\x13WatchAccessResponse\x12\x31\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1d.epm.access.v1.AccessSnapshotH\x00\x12-\n\theartbeat\x18\x02 \x01(\x0b\x32\x18.epm.access.v1.HeartbeatH\x00\x42\x08\n\x06update\"\x1d\n\tHeartbeat\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\xb9\x02\n\x0e\x41\x63\x63\x65ssSnapshot\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12*\n\x05roles\x18\x02 \x03(\x0b\x32\x1b.epm.access.v1.SnapshotRole\x12\x36\n\x0b\x61ssignments\x18\x03 \x03(\x0b\x32!.epm.access.v1.SnapshotAssignment\x12?\n\x10principal_groups\x18\x04 \x03(\x0b\x32%.epm.access.v1.SnapshotPrincipalGroup\x12,\n\x06tokens\x18\x05 \x03(\x0b\x32\x1c.epm.access.v1.SnapshotToken\x12.\n\x07issuers\x18\x06 \x03(\x0b\x32\x1d.epm.access.v1.SnapshotIssuer\x12\x12\n\nscope_tags\x18\x07 \x03(\t\"\xd5\x01\n\x0eSnapshotIssuer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x11\n\taudiences\x18\x03 \x03(\t\x12\x0c\n\x04jwks\x18\x04 \x01(\t\x12\x17\n\x0fprincipal_claim\x18\x05 \x01(\t\x12\x18\n\x10principal_prefix\x18\x06 \x01(\t\x12\x14\n\x0cgroups_claim\x18\x07 \x01(\t\x12;\n\x0egroup_mappings\x18\x08 \x03(\x0b\x32#.epm.access.v1.SnapshotGroupMapping\"D\n\x14SnapshotGroupMapping\x12\x13\n\x0b\x63laim_value\x18\x01 \x01(\t\x12\x17\n\x0fprincipal_group\x18\x02 \x01(\t\",\n\x0cSnapshotRole\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06rights\x18\x02 \x03(\t\"\x98\x01\n\x12SnapshotAssignment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07members\x18\x03 \x03(\t\x12\x14\n\x0cscope_groups\x18\x04 \x03(\t\x12\x12\n\nscope_tags\x18\x05 \x03(\t\x12+\n\x07\x65xpires\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"7\n\x16SnapshotPrincipalGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07members\x18\x02 \x03(\t\"q\n\rSnapshotToken\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x8f\x02\n\rAccessService\x12z\n\x0bWatchAccess\x12!.epm.access.v1.WatchAccessRequest\x1a\".epm.access.v1.WatchAccessResponse\"\"\x8a\xb5\x18\x1e\n\x01\x04\"\x06policy\"\x06\x64\x65vice\"\treporting0\x01\x12\x81\x01\n\x0eReportTokenUse\x12$.epm.access.v1.ReportTokenUseRequest\x1a%.epm.access.v1.ReportTokenUseResponse\"\"\x8a\xb5\x18\x1e\n\x01\x04\"\x06policy\"\x06\x64\x65vice\"\treportingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65pm/access/v1/access.proto\x12\repm.access.v1\x1a\x1b\x65pm/access/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\">\n\x15ReportTokenUseRequest\x12%\n\x04uses\x18\x01 \x03(\x0b\x32\x17.epm.access.v1.TokenUse\"F\n\x08TokenUse\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12(\n\x04used\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16ReportTokenUseResponse\"&\n\x12WatchAccessRequest\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\x81\x01\n\x13WatchAccessResponse\x12\x31\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1d.epm.access.v1.AccessSnapshotH\x00\x12-\n\theartbeat\x18\x02 \x01(\x0b\x32\x18.epm.access.v1.HeartbeatH\x00\x42\x08\n\x06update\"\x1d\n\tHeartbeat\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\xef\x02\n\x0e\x41\x63\x63\x65ssSnapshot\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12*\n\x05roles\x18\x02 \x03(\x0b\x32\x1b.epm.access.v1.SnapshotRole\x12\x36\n\x0b\x61ssignments\x18\x03 \x03(\x0b\x32!.epm.access.v1.SnapshotAssignment\x12?\n\x10principal_groups\x18\x04 \x03(\x0b\x32%.epm.access.v1.SnapshotPrincipalGroup\x12,\n\x06tokens\x18\x05 \x03(\x0b\x32\x1c.epm.access.v1.SnapshotToken\x12.\n\x07issuers\x18\x06 \x03(\x0b\x32\x1d.epm.access.v1.SnapshotIssuer\x12\x12\n\nscope_tags\x18\x07 \x03(\t\x12\x34\n\nprincipals\x18\x08 \x03(\x0b\x32 .epm.access.v1.SnapshotPrincipal\"\xd5\x01\n\x0eSnapshotIssuer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x11\n\taudiences\x18\x03 \x03(\t\x12\x0c\n\x04jwks\x18\x04 \x01(\t\x12\x17\n\x0fprincipal_claim\x18\x05 \x01(\t\x12\x18\n\x10principal_prefix\x18\x06 \x01(\t\x12\x14\n\x0cgroups_claim\x18\x07 \x01(\t\x12;\n\x0egroup_mappings\x18\x08 \x03(\x0b\x32#.epm.access.v1.SnapshotGroupMapping\"D\n\x14SnapshotGroupMapping\x12\x13\n\x0b\x63laim_value\x18\x01 \x01(\t\x12\x17\n\x0fprincipal_group\x18\x02 \x01(\t\",\n\x0cSnapshotRole\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06rights\x18\x02 \x03(\t\"\x98\x01\n\x12SnapshotAssignment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07members\x18\x03 \x03(\t\x12\x14\n\x0cscope_groups\x18\x04 \x03(\t\x12\x12\n\nscope_tags\x18\x05 \x03(\t\x12+\n\x07\x65xpires\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"7\n\x16SnapshotPrincipalGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07members\x18\x02 \x03(\t\"9\n\x11SnapshotPrincipal\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x65ndpoint_users\x18\x02 \x03(\t\"q\n\rSnapshotToken\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x8f\x02\n\rAccessService\x12z\n\x0bWatchAccess\x12!.epm.access.v1.WatchAccessRequest\x1a\".epm.access.v1.WatchAccessResponse\"\"\x8a\xb5\x18\x1e\n\x01\x04\"\x06policy\"\x06\x64\x65vice\"\treporting0\x01\x12\x81\x01\n\x0eReportTokenUse\x12$.epm.access.v1.ReportTokenUseRequest\x1a%.epm.access.v1.ReportTokenUseResponse\"\"\x8a\xb5\x18\x1e\n\x01\x04\"\x06policy\"\x06\x64\x65vice\"\treportingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,19 +50,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEARTBEAT']._serialized_start=441
   _globals['_HEARTBEAT']._serialized_end=470
   _globals['_ACCESSSNAPSHOT']._serialized_start=473
-  _globals['_ACCESSSNAPSHOT']._serialized_end=786
-  _globals['_SNAPSHOTISSUER']._serialized_start=789
-  _globals['_SNAPSHOTISSUER']._serialized_end=1002
-  _globals['_SNAPSHOTGROUPMAPPING']._serialized_start=1004
-  _globals['_SNAPSHOTGROUPMAPPING']._serialized_end=1072
-  _globals['_SNAPSHOTROLE']._serialized_start=1074
-  _globals['_SNAPSHOTROLE']._serialized_end=1118
-  _globals['_SNAPSHOTASSIGNMENT']._serialized_start=1121
-  _globals['_SNAPSHOTASSIGNMENT']._serialized_end=1273
-  _globals['_SNAPSHOTPRINCIPALGROUP']._serialized_start=1275
-  _globals['_SNAPSHOTPRINCIPALGROUP']._serialized_end=1330
-  _globals['_SNAPSHOTTOKEN']._serialized_start=1332
-  _globals['_SNAPSHOTTOKEN']._serialized_end=1445
-  _globals['_ACCESSSERVICE']._serialized_start=1448
-  _globals['_ACCESSSERVICE']._serialized_end=1719
+  _globals['_ACCESSSNAPSHOT']._serialized_end=840
+  _globals['_SNAPSHOTISSUER']._serialized_start=843
+  _globals['_SNAPSHOTISSUER']._serialized_end=1056
+  _globals['_SNAPSHOTGROUPMAPPING']._serialized_start=1058
+  _globals['_SNAPSHOTGROUPMAPPING']._serialized_end=1126
+  _globals['_SNAPSHOTROLE']._serialized_start=1128
+  _globals['_SNAPSHOTROLE']._serialized_end=1172
+  _globals['_SNAPSHOTASSIGNMENT']._serialized_start=1175
+  _globals['_SNAPSHOTASSIGNMENT']._serialized_end=1327
+  _globals['_SNAPSHOTPRINCIPALGROUP']._serialized_start=1329
+  _globals['_SNAPSHOTPRINCIPALGROUP']._serialized_end=1384
+  _globals['_SNAPSHOTPRINCIPAL']._serialized_start=1386
+  _globals['_SNAPSHOTPRINCIPAL']._serialized_end=1443
+  _globals['_SNAPSHOTTOKEN']._serialized_start=1445
+  _globals['_SNAPSHOTTOKEN']._serialized_end=1558
+  _globals['_ACCESSSERVICE']._serialized_start=1561
+  _globals['_ACCESSSERVICE']._serialized_end=1832
 # @@protoc_insertion_point(module_scope)

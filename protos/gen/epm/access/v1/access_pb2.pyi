@@ -177,6 +177,7 @@ class AccessSnapshot(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     ISSUERS_FIELD_NUMBER: _builtins.int
     SCOPE_TAGS_FIELD_NUMBER: _builtins.int
+    PRINCIPALS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the rbac service's data; only grows."""
     @_builtins.property
@@ -203,6 +204,10 @@ class AccessSnapshot(_message.Message):
     def scope_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of all scope tags, `default` among them: an object is given no other one. Empty: not known, and nothing is checked."""
 
+    @_builtins.property
+    def principals(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotPrincipal]:
+        """All principal records."""
+
     def __init__(
         self,
         *,
@@ -213,10 +218,11 @@ class AccessSnapshot(_message.Message):
         tokens: _abc.Iterable[Global___SnapshotToken] | None = ...,
         issuers: _abc.Iterable[Global___SnapshotIssuer] | None = ...,
         scope_tags: _abc.Iterable[_builtins.str] | None = ...,
+        principals: _abc.Iterable[Global___SnapshotPrincipal] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "issuers", b"issuers", "principal_groups", b"principal_groups", "revision", b"revision", "roles", b"roles", "scope_tags", b"scope_tags", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "issuers", b"issuers", "principal_groups", b"principal_groups", "principals", b"principals", "revision", b"revision", "roles", b"roles", "scope_tags", b"scope_tags", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -407,6 +413,34 @@ class SnapshotPrincipalGroup(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SnapshotPrincipalGroup: _TypeAlias = SnapshotPrincipalGroup  # noqa: Y015
+
+@_typing.final
+class SnapshotPrincipal(_message.Message):
+    """Who a principal is at endpoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ENDPOINT_USERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the principal, without `user:`."""
+    @_builtins.property
+    def endpoint_users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Users, as devices name them, that the principal is besides the user of its own name."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        endpoint_users: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint_users", b"endpoint_users", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotPrincipal: _TypeAlias = SnapshotPrincipal  # noqa: Y015
 
 @_typing.final
 class SnapshotToken(_message.Message):
