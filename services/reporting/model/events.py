@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from operator import lt
 from typing import NamedTuple
 
 UNKNOWN = "?"
@@ -146,7 +147,11 @@ class Batch:
     def seqs(self) -> list[int]:
         """Return the places in the journal that the batch fills, sorted."""
         kinds = (self.attempts, self.completions, self.diagnostics, self.dead_letters)
-        return sorted({record[0] for records in kinds for record in records if 0 < record[0] <= LARGEST_NUMBER})
+        places = [record[0] for records in kinds for record in records]
+        # As nearly always: one kind, in order.
+        if places and places[0] > 0 and places[-1] <= LARGEST_NUMBER and all(map(lt, places, places[1:])):
+            return places
+        return sorted({place for place in places if 0 < place <= LARGEST_NUMBER})
 
 
 class Gap(NamedTuple):

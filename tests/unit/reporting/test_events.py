@@ -11,7 +11,7 @@ from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import agent_pb2
 from services.reporting.codec.incoming import batch_from_proto
 from services.reporting.codec.words import file_name
-from services.reporting.model.events import Gap, datetime_of, gaps, microseconds
+from services.reporting.model.events import Batch, DeadLetter, Gap, datetime_of, gaps, microseconds
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import batch, completed, decided, diagnostic, message, unmanaged
 
@@ -77,6 +77,13 @@ def test_an_event_that_can_never_be_stored_is_rejected_with_the_reason(event: Ev
 @pytest.mark.parametrize("seq", [0, 2**63, 2**64 - 1])
 def test_a_place_that_is_none_is_rejected(seq: int) -> None:
     assert "seq must be from 1" in reason(decided(1), first=seq)
+
+
+@given(st.lists(st.integers(0, 2**63), max_size=4))
+def test_the_places_of_a_batch_are_sorted_and_each_is_told_once(seqs: list[int]) -> None:
+    letters = tuple(DeadLetter(seq, "", b"") for seq in seqs)
+    made = Batch(device_id="d1", device_name="", journal_id="j", received=0, dead_letters=letters)
+    assert made.seqs() == sorted({seq for seq in seqs if 0 < seq < 2**63})
 
 
 def test_all_problems_are_told_at_once() -> None:
