@@ -36,8 +36,9 @@ class PageRequest:
 
     def next_token(self, key: tuple[str | int, ...]) -> str:
         """Return the token that asks for what comes after `key`."""
-        text = json.dumps([_fingerprint(self.question), *key], separators=(",", ":"))
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        # Written as they are: escapes would make the token of long texts longer than one may be.
+        text = json.dumps([_fingerprint(self.question), *key], separators=(",", ":"), ensure_ascii=False)
+        return base64.urlsafe_b64encode(text.encode(errors="surrogatepass")).decode().rstrip("=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +56,16 @@ def page_request(
     question: str = "",
     shape: tuple[type, ...] = (str,),
     beside: Sequence[Problem] = (),
+    may_be: Callable[[tuple[str | int, ...]], bool] = bool,
 ) -> PageRequest:
     """Read what a List call asks for; `question` is the list's name with its filter and order, `shape` that of its keys.
 
     Raises InvalidError for a negative size, and for a token that this question never gave: callers can forge them; together
-    with what is wrong with the call `beside` that.
+    with what is wrong with the call `beside` that. `may_be` tells which keys of that shape there are, where not all can be.
     """
     after = _after(page_token, question, shape) if page_token else ()
+    if after and not may_be(after):
+        after = None
     problems = list(beside)
     if page_size < 0:
         problems.append(Problem("page_size", "must not be negative; leave it 0 for the default"))

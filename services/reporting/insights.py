@@ -14,6 +14,7 @@ from services.reporting.model.insights import (
     Period,
     TrendPoint,
     UserApplicationCount,
+    is_day,
     summed,
     trend,
 )
@@ -50,6 +51,7 @@ async def list_user_applications(
         question=f"user applications {period} {question.filter!r}",
         shape=_USER_APPLICATIONS,
         beside=list(problems_of(question)),
+        may_be=lambda key: is_day(int(key[1])),
     )
     return await insights.user_applications(question, period, page)
 

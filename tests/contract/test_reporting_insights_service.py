@@ -1,6 +1,8 @@
 """What administrators get from the service of insights, over TLS and with tokens: the same on SQLite and PostgreSQL."""
 
+import json
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -188,3 +190,13 @@ async def test_the_top_is_five_by_default_and_a_hundred_at_most(office: Office) 
     for asked, expected in ((0, 5), (7, 7), (1000, 100)):
         found = (await office.reader()("GetOverview", top=asked)).frequently_unmanaged
         assert [one.file_name for one in found] == [f"tool-{number:03}.exe" for number in range(expected)]
+
+
+@pytest.mark.parametrize("day", [-1, 10_000_000, 2**63 - 1])
+async def test_a_page_token_with_a_day_that_no_calendar_has_is_refused(office: Office, day: int) -> None:
+    await office.sink.store([batch([decided(number, user=f"user-{number}") for number in (1, 2)])])
+    for period in (insights_pb2.PERIOD_DAY, insights_pb2.PERIOD_MONTH):
+        ask = partial(office.reader(), "ListUserApplications", page_size=1, period=period)
+        fingerprint, as_of, _, *rest = json.loads(urlsafe_b64decode((await ask()).next_page_token + "==="))
+        forged = urlsafe_b64encode(json.dumps([fingerprint, as_of, day, *rest]).encode()).decode()
+        assert (await refusal_of(ask(page_token=forged))).reason == "PAGE_TOKEN_INVALID"

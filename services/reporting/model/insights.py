@@ -23,6 +23,7 @@ DEFAULT_TOP = 5
 LARGEST_TOP = 100
 _ONE_DAY = timedelta(days=1)
 _MONTHS = 12
+_LAST_DAY = (datetime(9999, 1, 1, tzinfo=UTC) - EPOCH) // _ONE_DAY
 
 
 class Period(StrEnum):
@@ -130,6 +131,11 @@ class UserApplicationCount:
             device_ids=(self.device_id,),
             devices=(self.device_name,),
         )
+
+
+def is_day(day: int) -> bool:
+    """Tell whether a number may be that of a day on which there were attempts, and its month be told."""
+    return 0 <= day <= _LAST_DAY
 
 
 def stretch_of(day: int, period: Period) -> Stretch:

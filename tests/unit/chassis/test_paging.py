@@ -54,6 +54,21 @@ def test_keys_of_several_parts_come_back_as_they_went_in() -> None:
     assert not set(token) & set("+/=")
 
 
+@pytest.mark.parametrize("character", ["a", "\x01", "\N{GRINNING FACE}"])
+def test_a_token_of_long_texts_is_taken_back_whatever_they_hold(character: str) -> None:
+    key: tuple[str | int, ...] = (5, *[character * 1024] * 5)
+    shape = (int, *[str] * 5)
+    assert ask(token=ask().next_token(key), shape=shape).after == key
+
+
+def test_a_forged_key_that_nothing_can_have_is_no_token() -> None:
+    token = ask().next_token(("b",))
+    page_request(page_size=0, page_token=token, question="roles", may_be=lambda key: key == ("b",))
+    with pytest.raises(InvalidError) as raised:
+        page_request(page_size=0, page_token=token, question="roles", may_be=lambda key: key == ("a",))
+    assert raised.value.reason == "PAGE_TOKEN_INVALID"
+
+
 def test_a_token_belongs_to_its_question() -> None:
     token = ask(question="roles").next_token(("a",))
     assert refused(token=token, question="groups") == "page_token"
