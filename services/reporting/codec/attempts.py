@@ -24,7 +24,6 @@ from services.reporting.codec.words import (
 )
 from services.reporting.model.events import (
     LONGEST_JUSTIFICATION,
-    LONGEST_TEXT,
     UNKNOWN,
     AttemptRecord,
     Envelopes,
@@ -33,6 +32,8 @@ from services.reporting.model.events import (
 )
 
 MOST_REMEMBERED = 10_000
+LONGEST_REMEMBERED = 512
+"""Characters of a file, or of what was decided, that is remembered: with longer ones a device could fill the memory."""
 _SEQ = attrgetter("seq")
 _TIME = attrgetter("seconds", "nanos")
 _EVENT = attrgetter("event_id", "attempt_id", "occurred", "decided")
@@ -74,10 +75,12 @@ class Remembered:
             for files in self._files.values():
                 files.clear()
         files = self._files[decided.platform]
+        facts = _FACTS(decided.file)
         self.users[record.user_name] = record.user_name
-        self.choices[_CHOICE(decided)] = (record[_FIRST_WORD:_FIRST_FACT], files)
-        if len(decided.file.path) <= LONGEST_TEXT:
-            files[_FACTS(decided.file)] = record[_FIRST_FACT:_BODY]
+        if len(record.policy) + len(record.rule) <= LONGEST_REMEMBERED:
+            self.choices[_CHOICE(decided)] = (record[_FIRST_WORD:_FIRST_FACT], files)
+        if sum(map(len, facts)) <= LONGEST_REMEMBERED:
+            files[facts] = record[_FIRST_FACT:_BODY]
 
 
 REMEMBERED = Remembered()

@@ -1,12 +1,14 @@
 """Attempts are read from memory, but never otherwise than with care."""
 
 from datetime import UTC, datetime
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from epm.elevation.v1 import event_pb2, rules_pb2
-from services.reporting.codec.attempts import Remembered, attempt_of, right_attempts
+from services.reporting.codec.attempts import LONGEST_REMEMBERED, Remembered, attempt_of, right_attempts
 from services.reporting.codec.words import time_of
 from services.reporting.model.events import (
     LARGEST_EVENT,
@@ -109,4 +111,19 @@ def test_no_more_is_remembered_than_is_bounded() -> None:
     long = decided(1, file={"path": "/" + "x" * 2000}, platform=rules_pb2.PLATFORM_LINUX)
     entry = message([long]).entries[0]
     remembered.learn(long.decided, attempt_of(entry, RECEIVED, long.SerializeToString()))
+    assert right_attempts([entry], RECEIVED, remembered) == [None]
+
+
+@pytest.mark.parametrize(
+    "long",
+    [
+        {"policy": "p" * LONGEST_REMEMBERED},
+        {"file": {name: name * 30 for name in ("version", "internal_name", "company_name", "publisher")}},
+    ],
+    ids=["decision", "file"],
+)
+def test_long_texts_are_not_remembered_though_each_of_them_is_right(long: dict[str, Any]) -> None:
+    remembered, event = Remembered(), decided(1, **long)
+    (entry,) = message([event]).entries
+    remembered.learn(event.decided, attempt_of(entry, RECEIVED, event.SerializeToString()))
     assert right_attempts([entry], RECEIVED, remembered) == [None]
