@@ -5,16 +5,20 @@
   does one of another type, or one of which nobody can tell who is in it.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from elevation.memberships import MembershipIndex
-from elevation.model import ALL_DEVICES, ALL_USERS, GroupType
+from elevation.model import ALL_DEVICES, ALL_USERS, Group, GroupType
 from services._chassis.errors import UnavailableError
 from services.reporting.model.devices import Directory
 
 MOST_REMEMBERED = 64
 """Answers that are kept until the directory changes: a report is asked for page by page."""
+
+MOST_MEMBERS = 1_000_000
+"""Members of all answers that are kept; the last one may have more."""
 
 _EVERYBODY: Final[Mapping[GroupType, str]] = {GroupType.DEVICE: ALL_DEVICES, GroupType.USER: ALL_USERS}
 
@@ -59,8 +63,9 @@ NO_GROUPS: Final = NoGroups()
 class DirectoryMemberships:
     """Know who is in which group by the directory, as it is at the moment of each question."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, *, most_members: int = MOST_MEMBERS) -> None:
         self._directory = directory
+        self._most_members = most_members
         self._remembered: dict[tuple[GroupType, Names], frozenset[str]] = {}
         self._version = directory.version
 
@@ -73,7 +78,8 @@ class DirectoryMemberships:
         if asked and not self._directory.told:
             message = "the device service has not told its directory yet; try again"
             raise UnavailableError(message, reason="DIRECTORY_NOT_KNOWN_YET")
-        known, types = self._directory.groups, self._index(asked).types
+        # Who is in them takes far longer to find out than of which type they are.
+        known, types = self._directory.groups, _index(replace(group, members=()) for group in self._about(asked)).types
         return [name for name in asked if types.get(name) is not kind or not known[name].shows(tags)]
 
     def devices(self, groups: Names) -> Collection[str] | None:
@@ -85,12 +91,14 @@ class DirectoryMemberships:
         return None if ALL_USERS in groups else self._members(GroupType.USER, groups)
 
     def _members(self, kind: GroupType, groups: Names) -> frozenset[str]:
-        if self._version != self._directory.version or len(self._remembered) >= MOST_REMEMBERED:
+        members = sum(map(len, self._remembered.values()))
+        full = len(self._remembered) >= MOST_REMEMBERED or members >= self._most_members
+        if full or self._version != self._directory.version:
             self._remembered.clear()
             self._version = self._directory.version
         key = (kind, groups)
         if key not in self._remembered:
-            index, asked = self._index(groups), frozenset(groups)
+            index, asked = _index(self._about(groups)), frozenset(groups)
             listed = {name for (type_, name), found in index.listed.items() if type_ is kind and found & asked}
             devices = self._devices(index, asked, listed) if kind is GroupType.DEVICE else ()
             self._remembered[key] = frozenset(devices if kind is GroupType.DEVICE else listed)
@@ -102,9 +110,13 @@ class DirectoryMemberships:
             if device.name in listed or (device.enrolled and any(holds(device.attributes) for holds in tests)):
                 yield device.device_id
 
-    def _index(self, asked: Sequence[str]) -> MembershipIndex:
-        """Take up the groups and those that they nest."""
+    def _about(self, asked: Sequence[str]) -> Iterator[Group]:
+        """Yield the groups and those that they nest."""
         known = self._directory.groups
         own = [known[name].group for name in asked if name in known]
-        nested = (known[name].group for group in own for name in group.groups if name in known)
-        return MembershipIndex({group.name: group for group in (*own, *nested)}.values())
+        yield from own
+        yield from (known[name].group for group in own for name in group.groups if name in known)
+
+
+def _index(groups: Iterable[Group]) -> MembershipIndex:
+    return MembershipIndex({group.name: group for group in groups}.values())

@@ -109,6 +109,29 @@ def test_a_group_that_one_does_not_see_is_as_unknown_as_one_that_is_not_there() 
     assert untagged.unknown(GroupType.DEVICE, ("lab",), frozenset({"emea"})) == ["lab"]
 
 
+def test_whether_a_group_is_there_is_told_without_a_look_at_its_members() -> None:
+    class Unread(tuple[str, ...]):
+        __slots__ = ()
+
+        def __iter__(self) -> Any:
+            raise AssertionError("the members were looked at")
+
+    people = Group("people", GroupType.USER, Unread(("alice",)))
+    members = DirectoryMemberships(directory([people, COMPANY]))
+    assert members.unknown(GroupType.USER, ("company", "people", "nothing"), None) == ["nothing"]
+
+
+def test_answers_are_kept_until_they_have_too_many_members() -> None:
+    pair, known = Group("pair", GroupType.USER, ("alice", "bob")), directory([PEOPLE])
+    kept = DirectoryMemberships(known)
+    assert kept.users(("people",)) is kept.users(("people",))
+    few = DirectoryMemberships(directory([PEOPLE, pair]), most_members=2)
+    first = few.users(("people",))
+    assert few.users(("pair",))
+    assert few.users(("people",)) is not first
+    assert few.users(("people",)) == first
+
+
 def test_nobody_can_tell_which_groups_there_are_before_the_directory_was_told() -> None:
     with pytest.raises(UnavailableError) as refused:
         DirectoryMemberships(Directory()).unknown(GroupType.DEVICE, ("lab",), None)
