@@ -21,6 +21,7 @@ Ref: TypeAlias = tuple[Kind, str]
 KIND_ORDER: Final = (
     Kind.ScopeTag,
     Kind.Role,
+    Kind.Principal,
     Kind.PrincipalGroup,
     Kind.RoleAssignment,
     Kind.TrustedIssuer,
@@ -34,6 +35,7 @@ POLICY_KINDS: Final = frozenset({Kind.ReusableCertificate, Kind.ElevationSetting
 
 FIELDS: Final[Mapping[str, Kind]] = {
     "roles": Kind.Role,
+    "principals": Kind.Principal,
     "principal_groups": Kind.PrincipalGroup,
     "role_assignments": Kind.RoleAssignment,
     "scope_tags": Kind.ScopeTag,
@@ -49,6 +51,7 @@ _SETS: Final[Mapping[Kind, frozenset[str]]] = {
     Kind.ElevationSettingsPolicy: frozenset({"validations"}),
     Kind.Group: frozenset({"members", "groups"}),
     Kind.Role: frozenset({"rights"}),
+    Kind.Principal: frozenset({"endpointUsers"}),
     Kind.PrincipalGroup: frozenset({"members"}),
     Kind.RoleAssignment: frozenset({"members", "scopeGroups", "scopeTags"}),
 }

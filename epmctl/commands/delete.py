@@ -47,6 +47,9 @@ _SENDS: Final[Mapping[Kind, Send]] = {
     Kind.RoleAssignment: lambda client, name, _: client.call(
         _access(client).DeleteRoleAssignment, rbac_pb2.DeleteRoleAssignmentRequest(name=name)
     ),
+    Kind.Principal: lambda client, name, _: client.call(
+        _access(client).DeletePrincipal, rbac_pb2.DeletePrincipalRequest(name=name)
+    ),
     Kind.PrincipalGroup: lambda client, name, _: client.call(
         _access(client).DeletePrincipalGroup, rbac_pb2.DeletePrincipalGroupRequest(name=name)
     ),

@@ -5,7 +5,7 @@ from typing import Final
 
 from epmctl.documents.accesstables import MAX_SCOPE_TAGS
 from epmctl.documents.fields import Fields
-from epmctl.documents.model import Metadata, PrincipalGroup, Role, RoleAssignment, ScopeTag
+from epmctl.documents.model import Metadata, Principal, PrincipalGroup, Role, RoleAssignment, ScopeTag
 from epmctl.documents.values import parse_time
 
 _MEMBER_REMEDY: Final = "must be user:NAME or group:NAME"
@@ -15,6 +15,11 @@ def read_role(metadata: Metadata, spec: Fields) -> Role:
     """Read the spec of a Role. Whether its rights exist, the server says."""
     remedy = "must name a right, such as policy_authoring.read"
     return Role(metadata.name, spec.texts("rights", remedy))
+
+
+def read_principal(metadata: Metadata, spec: Fields) -> Principal:
+    """Read the spec of a Principal."""
+    return Principal(metadata.name, spec.texts("endpointUsers"))
 
 
 def read_principal_group(metadata: Metadata, spec: Fields) -> PrincipalGroup:

@@ -7,6 +7,7 @@ from epmctl.documents.shapes import Each, Key, Shape, Text, Texts
 from epmctl.documents.values import TIME
 
 MAX_SCOPE_TAGS: Final = 100
+MAX_ENDPOINT_USERS: Final = 100
 RIGHT: Final = re.compile(r"[a-z_]+\.[a-z_]+")
 MEMBER: Final = re.compile(r"(user|group):\S.*")
 
@@ -22,6 +23,17 @@ ROLE: Final = Shape(
         "rights": Key(
             Texts(item=Text(blank=False, form=RIGHT), once=True),
             "What it allows, for example `policy_authoring.read`.",
+            required=True,
+        )
+    },
+)
+
+PRINCIPAL: Final = Shape(
+    title="PrincipalSpec",
+    keys={
+        "endpointUsers": Key(
+            Texts(item=Text(blank=False), once=True, most=MAX_ENDPOINT_USERS),
+            "Users, as devices name them, whose requests this administrator does not approve; the user of the same name always is.",
             required=True,
         )
     },

@@ -26,6 +26,7 @@ FOLDERS: Final = frozenset(
         "roles",
         "role-assignments",
         "principal-groups",
+        "principals",
         "scope-tags",
         "trusted-issuers",
     }

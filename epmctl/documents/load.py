@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 
 from elevation.model import Group, ReusableCertificate, RulesPolicy, SettingsPolicy
-from epmctl.documents.access import read_principal_group, read_role, read_role_assignment, read_scope_tag
+from epmctl.documents.access import (
+    read_principal,
+    read_principal_group,
+    read_role,
+    read_role_assignment,
+    read_scope_tag,
+)
 from epmctl.documents.blocking import find_refused_by_lint
 from epmctl.documents.checks import check_drafts
 from epmctl.documents.fields import Fields
@@ -34,6 +40,7 @@ _READERS: Mapping[Kind, Callable[[Metadata, Fields], Spec | None]] = {
     Kind.ReusableCertificate: read_reusable_certificate,
     Kind.Group: read_group,
     Kind.Role: read_role,
+    Kind.Principal: read_principal,
     Kind.PrincipalGroup: read_principal_group,
     Kind.RoleAssignment: read_role_assignment,
     Kind.ScopeTag: read_scope_tag,

@@ -22,6 +22,7 @@ class Kind(Enum):
     ReusableCertificate = "ReusableCertificate"
     Group = "Group"
     Role = "Role"
+    Principal = "Principal"
     PrincipalGroup = "PrincipalGroup"
     RoleAssignment = "RoleAssignment"
     ScopeTag = "ScopeTag"
@@ -44,6 +45,14 @@ class Role:
 
     name: str
     rights: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The users of devices that an administrator is besides that of their own name."""
+
+    name: str
+    endpoint_users: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ class TrustedIssuer:
     client_id: str = ""
 
 
-Access = Role | PrincipalGroup | RoleAssignment | ScopeTag | TrustedIssuer
+Access = Role | Principal | PrincipalGroup | RoleAssignment | ScopeTag | TrustedIssuer
 Spec = SettingsPolicy | RulesPolicy | ReusableCertificate | Group | Access
 
 

@@ -13,7 +13,16 @@ from epm.device.v1 import groups_pb2
 from epm.elevation.v1 import rules_pb2, settings_pb2
 from epm.policy.v1 import analysis_pb2, policies_pb2
 from epm.rbac.v1 import rbac_pb2
-from epmctl.documents.model import Document, Kind, PrincipalGroup, Role, RoleAssignment, ScopeTag, TrustedIssuer
+from epmctl.documents.model import (
+    Document,
+    Kind,
+    Principal,
+    PrincipalGroup,
+    Role,
+    RoleAssignment,
+    ScopeTag,
+    TrustedIssuer,
+)
 from epmctl.documents.places import line_of
 from epmctl.errors import Flaw
 from epmctl.plain import to_timestamp
@@ -37,6 +46,7 @@ _KEPT: Final[dict[Kind, frozenset[str]]] = {
     Kind.Group: frozenset({"description", "scopeTags"}),
     Kind.Role: frozenset({"description"}),
     Kind.ScopeTag: frozenset({"description"}),
+    Kind.Principal: frozenset(),
     Kind.PrincipalGroup: frozenset(),
     Kind.RoleAssignment: frozenset(),
     Kind.TrustedIssuer: frozenset(),
@@ -44,6 +54,7 @@ _KEPT: Final[dict[Kind, frozenset[str]]] = {
 _Entry = TypeVar(
     "_Entry",
     rbac_pb2.Role,
+    rbac_pb2.Principal,
     rbac_pb2.PrincipalGroup,
     rbac_pb2.RoleAssignment,
     rbac_pb2.ScopeTag,
@@ -119,6 +130,7 @@ def changing(requests: Requests, unchanged: Collection[tuple[Kind, str]]) -> Req
     groups.CopyFrom(requests.groups)
     left = (
         _leave_out(access.roles, Kind.Role, unchanged),
+        _leave_out(access.principals, Kind.Principal, unchanged),
         _leave_out(access.principal_groups, Kind.PrincipalGroup, unchanged),
         _leave_out(access.role_assignments, Kind.RoleAssignment, unchanged),
         _leave_out(access.scope_tags, Kind.ScopeTag, unchanged),
@@ -174,6 +186,8 @@ def _add_access(document: Document, request: rbac_pb2.ApplyAccessRequest) -> Non
     match document.spec:
         case Role(rights=rights):
             request.roles.append(rbac_pb2.Role(name=name, description=description, rights=rights))
+        case Principal(endpoint_users=users):
+            request.principals.append(rbac_pb2.Principal(name=name, endpoint_users=users))
         case PrincipalGroup(members=members):
             request.principal_groups.append(rbac_pb2.PrincipalGroup(name=name, members=members))
         case RoleAssignment() as assignment:

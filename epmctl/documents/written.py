@@ -72,6 +72,8 @@ def _spec(kind: Kind, plain: Record) -> dict[str, Plain]:
     if kind is Kind.ElevationRulesPolicy:
         rules = [_rule(rule) for rule in cast("Sequence[Record]", plain["rules"])]
         return {"platform": plain["platform"], "rules": rules, **_accepted(plain), **_assignments(plain)}
+    if kind is Kind.Principal:
+        return {"endpointUsers": plain["endpointUsers"]}
     if kind is Kind.PrincipalGroup:
         return {"members": plain["members"]}
     return {key: plain[key] for key in _COPIED[kind] if plain.get(key)} | _accepted(plain)

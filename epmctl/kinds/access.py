@@ -45,6 +45,15 @@ ACCESS_KINDS: Final = (
         ),
     ),
     ObjectKind(
+        name="principals",
+        singular="principal",
+        document=Kind.Principal,
+        columns={"NAME": at("name"), "ENDPOINT USERS": at("endpointUsers")},
+        page=lambda client, size, token: client.call(
+            _rbac(client).ListPrincipals, rbac_pb2.ListPrincipalsRequest(page_size=size, page_token=token)
+        ),
+    ),
+    ObjectKind(
         name="principal-groups",
         singular="principal-group",
         document=Kind.PrincipalGroup,

@@ -10,7 +10,7 @@ from services._chassis.expected import Expected
 from services._chassis.times import time_to_proto
 from services.rbac.model.documents import etag_of, kind_of
 from services.rbac.model.issuers import GroupMapping, TrustedIssuer
-from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
+from services.rbac.model.nouns import AccessObject, Principal, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
 from services.rbac.usecases import Action, Applied
 
 MOST_USES = 1000
@@ -23,7 +23,7 @@ _ACTIONS = {
 
 
 def objects_from_proto(request: rbac_pb2.ApplyAccessRequest) -> Sequence[AccessObject]:
-    """Read the objects of a request: roles, groups, assignments, tags, issuers, in this order. Raises InvalidError for bad times."""
+    """Read the objects of a request, in the order of its fields, issuers and principals last. Raises InvalidError for bad times."""
     problems = [
         problem
         for index, assignment in enumerate(request.role_assignments)
@@ -37,6 +37,7 @@ def objects_from_proto(request: rbac_pb2.ApplyAccessRequest) -> Sequence[AccessO
         *(_assignment_from_proto(assignment) for assignment in request.role_assignments),
         *(ScopeTag(tag.name, tag.description) for tag in request.scope_tags),
         *(_issuer_from_proto(issuer) for issuer in request.trusted_issuers),
+        *(Principal(record.name, frozenset(record.endpoint_users)) for record in request.principals),
     ]
 
 
@@ -63,6 +64,11 @@ def role_to_proto(role: Role) -> rbac_pb2.Role:
         built_in=role.built_in,
         etag=etag_of(role),
     )
+
+
+def principal_to_proto(record: Principal) -> rbac_pb2.Principal:
+    """Write a principal record."""
+    return rbac_pb2.Principal(name=record.name, endpoint_users=sorted(record.endpoint_users), etag=etag_of(record))
 
 
 def group_to_proto(group: PrincipalGroup) -> rbac_pb2.PrincipalGroup:

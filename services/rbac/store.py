@@ -18,6 +18,7 @@ from services.rbac.model.nouns import (
     AccessObject,
     AccessState,
     Kept,
+    Principal,
     PrincipalGroup,
     Role,
     RoleAssignment,
@@ -40,6 +41,12 @@ PRINCIPAL_GROUPS = sa.Table(
     METADATA,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("members", sa.JSON, nullable=False),
+)
+PRINCIPALS = sa.Table(
+    "rbac_principals",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("endpoint_users", sa.JSON, nullable=False),
 )
 ROLE_ASSIGNMENTS = sa.Table(
     "rbac_role_assignments",
@@ -97,6 +104,7 @@ TOKEN_USES = sa.Table(
 )
 _TABLES: Mapping[type[Kept], sa.Table] = {
     Role: ROLES,
+    Principal: PRINCIPALS,
     PrincipalGroup: PRINCIPAL_GROUPS,
     RoleAssignment: ROLE_ASSIGNMENTS,
     ScopeTag: SCOPE_TAGS,
@@ -171,6 +179,7 @@ class SqlWork:
             tokens={row["token_id"]: Token(**row) for row in await self._rows(TOKENS)},
             trusted_issuers={row["name"]: _issuer(row) for row in await self._rows(TRUSTED_ISSUERS)},
             issuer_keys={row["name"]: IssuerKeys(**row) for row in await self._rows(ISSUER_KEYS)},
+            principals={row["name"]: _principal(row) for row in await self._rows(PRINCIPALS)},
         )
 
     async def put(self, item: Kept) -> None:
@@ -231,6 +240,10 @@ def _role(row: Row) -> Role:
 
 def _group(row: Row) -> PrincipalGroup:
     return PrincipalGroup(row["name"], frozenset(row["members"]))
+
+
+def _principal(row: Row) -> Principal:
+    return Principal(row["name"], frozenset(row["endpoint_users"]))
 
 
 def _assignment(row: Row) -> RoleAssignment:

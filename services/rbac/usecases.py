@@ -21,6 +21,7 @@ from services.rbac.model.refusals import (
     refuse_change,
     refuse_excess,
     refuse_lockout,
+    refuse_principals,
 )
 from services.rbac.ports import OwnerTokenFile, Store, Work
 
@@ -80,7 +81,9 @@ async def apply_access(
         refuse_built_in(item.name for item in items if isinstance(item, Role))
         if problems := list(object_problems(items, before)):
             raise InvalidError(problems)
-        refuse_change(Change(before, before.having(items)), actor, now)
+        after = before.having(items)
+        refuse_change(Change(before, after), actor, now)
+        refuse_principals(before, after, actor, now)
         actions = tuple((item, _action(before.find(item), item)) for item in items)
         if not validate_only:
             for item, action in actions:
@@ -113,6 +116,17 @@ async def delete_role_assignment(store: Store, name: str, *, actor: Actor, now: 
             raise NotFoundError(f"there is no role assignment {name!r}")
         refuse_change(Change(state, state.without_assignment(name)), actor, now)
         return await _remove(work, assignment, now=now)
+
+
+async def delete_principal(store: Store, name: str, *, actor: Actor, now: datetime) -> int:
+    """Delete a principal record, if the actor may take its endpoint users; return the revision."""
+    async with store.writing() as work:
+        state = await work.state()
+        record = state.principals.get(name)
+        if record is None:
+            raise NotFoundError(f"there is no principal record {name!r}")
+        refuse_principals(state, state.without_principal(name), actor, now)
+        return await _remove(work, record, now=now)
 
 
 async def delete_principal_group(store: Store, name: str, *, now: datetime) -> int:

@@ -85,6 +85,8 @@ def document_sets(draw: st.DrawFn) -> list[Document]:
         rights = draw(st.lists(st.sampled_from(_RIGHTS), min_size=1, unique=True))
         found.append(_document("Role", name, {"rights": rights}, description=draw(_TEXTS)))
     members = st.lists(_PLAIN.map("user:{}".format), max_size=3, unique=True)
+    known_as = st.lists(_PLAIN, max_size=3, unique=True)
+    found += [_document("Principal", name, {"endpointUsers": draw(known_as)}) for name in people]
     found += [_document("PrincipalGroup", name, {"members": draw(members)}) for name in people]
     for name in roles:
         given = [f"group:{group}" for group in people] or ["user:nobody"]

@@ -108,6 +108,7 @@ ANY_RIGHT: dict[str, list[tuple[str, Message, Ways]]] = {
     "ApplyAccess": [
         _of_access("(nothing)", ANYBODY),
         _of_access("(roles)", _ways("roles.create roles.update"), roles=[rbac_pb2.Role()]),
+        _of_access("(principals)", _ways("roles.assign"), principals=[rbac_pb2.Principal()]),
         _of_access("(principal groups)", _ways("roles.assign"), principal_groups=[rbac_pb2.PrincipalGroup()]),
         _of_access("(assignments)", _ways("roles.assign"), role_assignments=[rbac_pb2.RoleAssignment()]),
         _of_access("(trusted issuers)", _ways("roles.assign"), trusted_issuers=[rbac_pb2.TrustedIssuer()]),

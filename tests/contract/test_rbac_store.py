@@ -13,7 +13,16 @@ from services._chassis.db import Database
 from services._chassis.migrate import differences, upgrade
 from services.rbac.model.builtin import BUILT_IN_ROLES
 from services.rbac.model.issuers import GroupMapping, IssuerKeys, TrustedIssuer
-from services.rbac.model.nouns import AccessObject, Kept, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
+from services.rbac.model.nouns import (
+    AccessObject,
+    Kept,
+    Principal,
+    PrincipalGroup,
+    Role,
+    RoleAssignment,
+    ScopeTag,
+    Token,
+)
 from services.rbac.ports import Store
 from services.rbac.store import AUDIT, METADATA, SqlStore
 from tests.fakes.clock import NOW
@@ -22,6 +31,7 @@ from tests.postgres import Cluster
 
 ROLE = Role("Helpdesk", "answers", frozenset({"elevation_requests.view", "elevation_requests.modify"}))
 GROUP = PrincipalGroup("tier2", frozenset({"user:bob", "user:alice"}))
+RECORD = Principal("bob", frozenset({"robert", r"EXAMPLE\bob"}))
 ASSIGNMENT = RoleAssignment(
     name="tier2-emea",
     role="Helpdesk",
@@ -92,11 +102,12 @@ async def test_a_new_store_holds_the_built_in_roles_and_nothing_else(store: Stor
 
 
 async def test_every_kind_of_object_comes_back_as_it_went_in(store: Store) -> None:
-    await put(store, ROLE, GROUP, ASSIGNMENT, TAG, ISSUER, TOKEN, KEYS)
+    await put(store, ROLE, RECORD, GROUP, ASSIGNMENT, TAG, ISSUER, TOKEN, KEYS)
     async with store.reading() as work:
         state = await work.state()
-    assert [state.find(item) for item in (ROLE, GROUP, ASSIGNMENT, TAG, ISSUER)] == [
+    assert [state.find(item) for item in (ROLE, RECORD, GROUP, ASSIGNMENT, TAG, ISSUER)] == [
         ROLE,
+        RECORD,
         GROUP,
         ASSIGNMENT,
         TAG,
@@ -125,7 +136,7 @@ async def test_an_object_that_is_put_again_is_replaced(store: Store) -> None:
     assert state.tokens["t1"] == revoked
 
 
-@pytest.mark.parametrize("item", [ROLE, GROUP, ASSIGNMENT, TAG, ISSUER])
+@pytest.mark.parametrize("item", [ROLE, RECORD, GROUP, ASSIGNMENT, TAG, ISSUER])
 async def test_a_removed_object_is_gone(store: Store, item: AccessObject) -> None:
     await put(store, item)
     async with store.writing() as work:

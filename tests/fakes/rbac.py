@@ -12,6 +12,7 @@ from services.rbac.model.nouns import (
     AccessObject,
     AccessState,
     Kept,
+    Principal,
     PrincipalGroup,
     Role,
     RoleAssignment,
@@ -73,6 +74,7 @@ class MemoryWork:
         self.own_revision = self._before + 1
         shelves: dict[type[AccessObject | IssuerKeys], str] = {
             Role: "roles",
+            Principal: "principals",
             PrincipalGroup: "principal_groups",
             RoleAssignment: "role_assignments",
             ScopeTag: "scope_tags",

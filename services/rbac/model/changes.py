@@ -48,7 +48,7 @@ class Change:
         What a role does reaches as far as the right to update roles, everything else as far as the right to assign them.
         """
         updating, assigning = (self._scopes(actor, right, now) for right in ("roles.update", "roles.assign"))
-        if _is_unconfined(updating) and _is_unconfined(assigning):
+        if is_unconfined(updating) and is_unconfined(assigning):
             return ()
         with_roles = compiled(replace(self._before, roles=self._after.roles))
         by_role = _touched(self._old, with_roles, updating, now)
@@ -90,7 +90,7 @@ def _holdings(old: CompiledAccess, new: CompiledAccess) -> Iterator[tuple[frozen
 
 def _touched(old: CompiledAccess, new: CompiledAccess, scopes: tuple[Scope, ...], now: datetime) -> Iterator[str]:
     """Name the role assignments that change, or through which somebody gains or loses, beyond the scopes."""
-    if _is_unconfined(scopes):
+    if is_unconfined(scopes):
         return
     for stated in {*old.snapshot.assignments} ^ {*new.snapshot.assignments}:
         if not _reaches(scopes, scope_of(stated)):
@@ -121,11 +121,12 @@ def _sees_all_of(own: Scope, other: Scope) -> bool:
 def _reaches(scopes: Iterable[Scope], other: Scope) -> bool:
     """Tell whether one of the scopes holds the other; without scope groups it is confined by its tags alone."""
     return any(
-        _is_unconfined((own,))
+        is_unconfined((own,))
         or (not other.everything and _sees_all_of(own, other) and (not own.groups or other.groups <= own.groups))
         for own in scopes
     )
 
 
-def _is_unconfined(scopes: Iterable[Scope]) -> bool:
+def is_unconfined(scopes: Iterable[Scope]) -> bool:
+    """Tell whether one of the scopes reaches everything."""
     return any(own.everything or not (own.tags or own.groups) for own in scopes)

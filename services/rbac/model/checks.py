@@ -13,13 +13,23 @@ from services._chassis.permits import DEFAULT_TAG
 from services._chassis.rights import RIGHT_NAMES
 from services.rbac.model.issuer_checks import issuer_problems
 from services.rbac.model.issuers import TrustedIssuer
-from services.rbac.model.nouns import AccessObject, AccessState, PrincipalGroup, Role, RoleAssignment, ScopeTag
+from services.rbac.model.nouns import (
+    AccessObject,
+    AccessState,
+    Principal,
+    PrincipalGroup,
+    Role,
+    RoleAssignment,
+    ScopeTag,
+)
 
 LONGEST_NAME = 128
 LONGEST_DESCRIPTION = 256
 MOST_TAGS = 100
 MOST_MEMBERS = 10_000
 MOST_SCOPE_GROUPS = 1000
+MOST_ENDPOINT_USERS = 100
+LONGEST_USER = 256
 _MEMBER = re.compile(r"(user|group):(.+)", re.DOTALL)
 
 
@@ -29,6 +39,7 @@ def object_problems(items: Sequence[AccessObject], state: AccessState) -> Iterat
     seen: set[tuple[type[AccessObject], str]] = set()
     places = {
         Role: "roles",
+        Principal: "principals",
         PrincipalGroup: "principal_groups",
         RoleAssignment: "role_assignments",
         ScopeTag: "scope_tags",
@@ -41,7 +52,8 @@ def object_problems(items: Sequence[AccessObject], state: AccessState) -> Iterat
         counts[place] += 1
         faults = list(name_problems(f"{path}.name", item.name))
         yield from faults
-        if not faults and state.find(item) is None:
+        # How principals are called, identity providers decide.
+        if not faults and state.find(item) is None and not isinstance(item, Principal):
             yield from (Problem(found.path, found.message) for found in check_new_name(f"{path}.name", item.name))
             yield from _twin_problems(f"{path}.name", item, after)
         if (type(item), item.name) in seen:
@@ -85,6 +97,8 @@ def _own_problems(path: str, item: AccessObject, after: AccessState) -> Iterator
     match item:
         case Role():
             yield from _role_problems(path, item)
+        case Principal():
+            yield from _record_problems(path, item)
         case PrincipalGroup():
             if len(item.members) > MOST_MEMBERS:
                 yield Problem(f"{path}.members", f"must be at most {MOST_MEMBERS}; make several groups")
@@ -110,6 +124,20 @@ def _cycle_problems(items: Sequence[PrincipalGroup], after: AccessState) -> Iter
             f"principal_groups[{index}].members",
             f"{round_trip}; no group may contain itself, take one of these members out",
         )
+
+
+def _record_problems(path: str, record: Principal) -> Iterator[Problem]:
+    if _MEMBER.fullmatch(record.name):
+        yield Problem(f"{path}.name", "must be the name of a principal without user:; groups have no record")
+    if len(record.endpoint_users) > MOST_ENDPOINT_USERS:
+        yield Problem(f"{path}.endpoint_users", f"must be at most {MOST_ENDPOINT_USERS}")
+        return
+    for user in sorted(record.endpoint_users):
+        if not 0 < len(user) <= LONGEST_USER or not user.isprintable() or user != user.strip():
+            yield Problem(
+                f"{path}.endpoint_users",
+                f"{user!r} must have 1 to {LONGEST_USER} printable characters, without spaces around them",
+            )
 
 
 def _role_problems(path: str, role: Role) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from services._chassis import expected
 from services.rbac.model.issuers import TrustedIssuer
-from services.rbac.model.nouns import AccessObject, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
+from services.rbac.model.nouns import AccessObject, Principal, PrincipalGroup, Role, RoleAssignment, ScopeTag, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Kind:
 
 _KINDS: dict[type[AccessObject], Kind] = {
     Role: Kind("Role", "role"),
+    Principal: Kind("Principal", "principal"),
     PrincipalGroup: Kind("PrincipalGroup", "principal_group"),
     RoleAssignment: Kind("RoleAssignment", "role_assignment"),
     ScopeTag: Kind("ScopeTag", "scope_tag"),
@@ -43,6 +44,8 @@ def document_of(item: AccessObject) -> dict[str, object]:
     match item:
         case Role():
             return {"name": item.name, "description": item.description, "rights": sorted(item.rights)}
+        case Principal():
+            return {"name": item.name, "endpointUsers": sorted(item.endpoint_users)}
         case PrincipalGroup():
             return {"name": item.name, "members": sorted(item.members)}
         case RoleAssignment():

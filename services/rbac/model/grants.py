@@ -5,7 +5,14 @@ from datetime import datetime, timedelta
 
 from services._chassis.access import CompiledAccess
 from services._chassis.permits import DEFAULT_TAG
-from services._chassis.snapshot import AccessSnapshot, AssignmentGrant, PrincipalGroupMembers, RoleGrant, TokenDigest
+from services._chassis.snapshot import (
+    AccessSnapshot,
+    AssignmentGrant,
+    PrincipalGroupMembers,
+    PrincipalUsers,
+    RoleGrant,
+    TokenDigest,
+)
 from services.rbac.model.issuers import trust_of
 from services.rbac.model.nouns import AccessState
 
@@ -38,6 +45,7 @@ def snapshot_of(state: AccessState, revision: int) -> AccessSnapshot:
         ),
         issuers=tuple(trust_of(issuer, state.issuer_keys.get(name)) for name, issuer in state.trusted_issuers.items()),
         scope_tags=frozenset({DEFAULT_TAG, *state.scope_tags}),
+        principals=tuple(PrincipalUsers(record.name, record.endpoint_users) for record in state.principals.values()),
     )
 
 

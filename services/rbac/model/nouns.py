@@ -32,6 +32,14 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True)
+class Principal:
+    """The users of devices that a principal is besides that of its own name; the name is without `user:`."""
+
+    name: str
+    endpoint_users: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class PrincipalGroup:
     """A named set of principals, and of principal groups with all who are in them."""
 
@@ -72,7 +80,7 @@ class Token:
     revoked: datetime | None = None
 
 
-AccessObject: TypeAlias = Role | PrincipalGroup | RoleAssignment | ScopeTag | TrustedIssuer
+AccessObject: TypeAlias = Role | Principal | PrincipalGroup | RoleAssignment | ScopeTag | TrustedIssuer
 Kept: TypeAlias = AccessObject | Token | IssuerKeys
 
 
@@ -87,6 +95,7 @@ class AccessState:
     tokens: Mapping[str, Token] = field(default_factory=dict)
     trusted_issuers: Mapping[str, TrustedIssuer] = field(default_factory=dict)
     issuer_keys: Mapping[str, IssuerKeys] = field(default_factory=dict)
+    principals: Mapping[str, Principal] = field(default_factory=dict)
 
     def find(self, item: AccessObject) -> AccessObject | None:
         """Return the object of the same kind and name; None if there is none."""
@@ -96,6 +105,7 @@ class AccessState:
         """Return the object of a kind, spelt as in documents, by its name; None if there is none."""
         shelves: Mapping[str, Mapping[str, AccessObject]] = {
             "Role": self.roles,
+            "Principal": self.principals,
             "PrincipalGroup": self.principal_groups,
             "RoleAssignment": self.role_assignments,
             "ScopeTag": self.scope_tags,
@@ -107,11 +117,13 @@ class AccessState:
         """Return the state with the objects created or replaced."""
         roles, groups = dict(self.roles), dict(self.principal_groups)
         assignments, tags = dict(self.role_assignments), dict(self.scope_tags)
-        issuers = dict(self.trusted_issuers)
+        issuers, principals = dict(self.trusted_issuers), dict(self.principals)
         for item in items:
             match item:
                 case Role():
                     roles[item.name] = item
+                case Principal():
+                    principals[item.name] = item
                 case PrincipalGroup():
                     groups[item.name] = item
                 case RoleAssignment():
@@ -120,12 +132,17 @@ class AccessState:
                     tags[item.name] = item
                 case TrustedIssuer():
                     issuers[item.name] = item
-        return AccessState(roles, groups, assignments, tags, self.tokens, issuers, self.issuer_keys)
+        return AccessState(roles, groups, assignments, tags, self.tokens, issuers, self.issuer_keys, principals)
 
     def without_assignment(self, name: str) -> "AccessState":
         """Return the state without one role assignment."""
         kept = {key: assignment for key, assignment in self.role_assignments.items() if key != name}
         return replace(self, role_assignments=kept)
+
+    def without_principal(self, name: str) -> "AccessState":
+        """Return the state without one principal record."""
+        kept = {key: record for key, record in self.principals.items() if key != name}
+        return replace(self, principals=kept)
 
     def without_issuer(self, name: str) -> "AccessState":
         """Return the state without one trusted issuer."""
@@ -140,6 +157,8 @@ class AccessState:
         match item:
             case Role():
                 return self.roles
+            case Principal():
+                return self.principals
             case PrincipalGroup():
                 return self.principal_groups
             case RoleAssignment():

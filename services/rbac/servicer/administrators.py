@@ -17,6 +17,7 @@ from services.rbac.workers import AccessPublisher
 Item = TypeVar("Item", bound=AccessObject)
 RIGHTS_PER_KIND = {
     "roles": ("roles.create", "roles.update"),
+    "principals": ("roles.assign",),
     "principal_groups": ("roles.assign",),
     "role_assignments": ("roles.assign",),
     "scope_tags": ("scope_tags.manage",),
@@ -25,6 +26,7 @@ RIGHTS_PER_KIND = {
 
 READ_RIGHTS = {
     "Role": "roles.read",
+    "Principal": "roles.read",
     "PrincipalGroup": "roles.read",
     "RoleAssignment": "roles.read",
     "ScopeTag": "scope_tags.read",
@@ -78,6 +80,16 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
         page = _page(state.principal_groups, request)
         return rbac_pb2.ListPrincipalGroupsResponse(
             principal_groups=map(codec.group_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def ListPrincipals(
+        self, request: rbac_pb2.ListPrincipalsRequest, context: Any
+    ) -> rbac_pb2.ListPrincipalsResponse:
+        """List principal records by name."""
+        state, _ = await usecases.read_state(self._store)
+        page = _page(state.principals, request)
+        return rbac_pb2.ListPrincipalsResponse(
+            principals=map(codec.principal_to_proto, page.items), next_page_token=page.next_token
         )
 
     async def ListRoleAssignments(
@@ -150,6 +162,14 @@ class RbacServicer(rbac_pb2_grpc.RbacServiceServicer):
         revision = await usecases.delete_role_assignment(self._store, request.name, actor=_actor(), now=self._now())
         await self._publisher.reached(revision)
         return rbac_pb2.DeleteRoleAssignmentResponse()
+
+    async def DeletePrincipal(
+        self, request: rbac_pb2.DeletePrincipalRequest, context: Any
+    ) -> rbac_pb2.DeletePrincipalResponse:
+        """Delete a principal record."""
+        revision = await usecases.delete_principal(self._store, request.name, actor=_actor(), now=self._now())
+        await self._publisher.reached(revision)
+        return rbac_pb2.DeletePrincipalResponse()
 
     async def DeletePrincipalGroup(
         self, request: rbac_pb2.DeletePrincipalGroupRequest, context: Any

@@ -27,7 +27,16 @@ from elevation.words import (
 )
 from epmctl.documents import files
 from epmctl.documents.load import DocumentSet, load
-from epmctl.documents.model import GroupMapping, Kind, PrincipalGroup, Role, RoleAssignment, ScopeTag, TrustedIssuer
+from epmctl.documents.model import (
+    GroupMapping,
+    Kind,
+    Principal,
+    PrincipalGroup,
+    Role,
+    RoleAssignment,
+    ScopeTag,
+    TrustedIssuer,
+)
 from epmctl.errors import BadInputError
 from tests.builders.documents import GROUP, HASH, RULES, SETTINGS, document, write_documents
 from tests.builders.elevation import certificate, pem
@@ -139,6 +148,7 @@ def test_the_documents_of_access_are_read(tmp_path: Path) -> None:
     found = read(
         tmp_path,
         document("Role", "Tier 2 approver", "{rights: [policy_authoring.read, elevation_requests.view]}"),
+        document("Principal", "carol@example.com", '{endpointUsers: [carol, "EXAMPLE\\\\carol"]}'),
         document("PrincipalGroup", "tier2", '{members: ["user:carol@example.com"]}'),
         document(
             "RoleAssignment",
@@ -157,6 +167,7 @@ def test_the_documents_of_access_are_read(tmp_path: Path) -> None:
 
     assert [entry.spec for entry in found.documents] == [
         Role("Tier 2 approver", ("policy_authoring.read", "elevation_requests.view")),
+        Principal("carol@example.com", ("carol", "EXAMPLE\\carol")),
         PrincipalGroup("tier2", ("user:carol@example.com",)),
         RoleAssignment(
             "tier2-emea",

@@ -9,21 +9,23 @@ from services._chassis.expected import Expected
 from services.rbac import usecases
 from services.rbac.model.documents import KINDS, etag_of
 from services.rbac.model.issuers import TrustedIssuer
-from services.rbac.model.nouns import AccessObject, Actor, PrincipalGroup, ScopeTag
+from services.rbac.model.nouns import AccessObject, Actor, Principal, PrincipalGroup, ScopeTag
 from tests.builders.rbac import OWNERS, assignment, role, store_with
 from tests.fakes.clock import NOW
 from tests.fakes.rbac import MemoryStore
 
 HELPDESK = role("helpdesk", "policy_authoring.read")
+BOB = Principal("bob", frozenset({"robert"}))
 TIER2 = PrincipalGroup("tier2", frozenset({"user:bob"}))
 EMEA = ScopeTag("emea", "Europe")
 GIVEN = assignment("given", "helpdesk", "group:tier2", groups=["laptops"], tags=["emea"])
 ISSUER = TrustedIssuer(
     name="corp", issuer="https://login.example.com", audiences=("epm",), principal_prefix="corp:", client_id="cli"
 )
-ALL: dict[str, AccessObject] = dict(zip(KINDS, (HELPDESK, TIER2, GIVEN, EMEA, ISSUER), strict=True))
+ALL: dict[str, AccessObject] = dict(zip(KINDS, (HELPDESK, BOB, TIER2, GIVEN, EMEA, ISSUER), strict=True))
 CHANGED: dict[str, AccessObject] = {
     "Role": replace(HELPDESK, description="new"),
+    "Principal": Principal("bob", frozenset({"robert", "bobby"})),
     "PrincipalGroup": PrincipalGroup("tier2", frozenset({"user:carol"})),
     "RoleAssignment": replace(GIVEN, scope_tags=frozenset()),
     "ScopeTag": replace(EMEA, description="new"),

@@ -25,10 +25,12 @@ NEEDED = {
     "ListRoles": "roles.read",
     "ListPrincipalGroups": "roles.read",
     "ListRoleAssignments": "roles.read",
+    "ListPrincipals": "roles.read",
     "ListScopeTags": "scope_tags.read",
     "ListTrustedIssuers": "roles.read",
     "DeleteRole": "roles.delete",
     "DeleteRoleAssignment": "roles.assign",
+    "DeletePrincipal": "roles.assign",
     "DeletePrincipalGroup": "roles.assign",
     "DeleteTrustedIssuer": "roles.assign",
     "IssueToken": "tokens.create",
@@ -281,3 +283,26 @@ async def test_only_who_may_read_objects_expects_something_of_them(house: House,
     others = await house.token_of("others", *(RIGHT_NAMES - {right}))
     assert (await house.refused("ApplyAccess", request, token=others)).reason == "RIGHT_MISSING"
     assert (await house.refused("ApplyAccess", request, token=await house.token_of("only", right))).code == "ABORTED"
+
+
+async def test_principal_records_are_applied_listed_and_deleted(house: House) -> None:
+    given = rbac_pb2.Principal(name="bob", endpoint_users=["svc-bob", "robert"])
+    await house.apply(principals=[given])
+    [listed] = (await house.call("ListPrincipals")).principals
+    assert (listed.name, list(listed.endpoint_users)) == ("bob", ["robert", "svc-bob"])
+    assert listed.etag
+    await house.call("DeletePrincipal", rbac_pb2.DeletePrincipalRequest(name="bob"))
+    assert not (await house.call("ListPrincipals")).principals
+    assert (await house.refused("DeletePrincipal", rbac_pb2.DeletePrincipalRequest(name="bob"))).code == "NOT_FOUND"
+
+
+async def test_an_owner_cannot_clear_its_own_principal_record(house: House) -> None:
+    own = rbac_pb2.Principal(name="owner", endpoint_users=["olga"])
+    await house.apply(principals=[own])
+    cleared = rbac_pb2.ApplyAccessRequest(principals=[rbac_pb2.Principal(name="owner")])
+    for method, request in (
+        ("ApplyAccess", cleared),
+        ("DeletePrincipal", rbac_pb2.DeletePrincipalRequest(name="owner")),
+    ):
+        error = await house.refused(method, request)
+        assert (error.code, error.reason) == ("PERMISSION_DENIED", "OWN_ENDPOINT_USERS")

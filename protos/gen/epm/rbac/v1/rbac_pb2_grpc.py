@@ -54,6 +54,11 @@ class RbacServiceStub:
                 request_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListPrincipalGroupsRequest.SerializeToString,
                 response_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListPrincipalGroupsResponse.FromString,
                 _registered_method=True)
+        self.ListPrincipals = channel.unary_unary(
+                '/epm.rbac.v1.RbacService/ListPrincipals',
+                request_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListPrincipalsRequest.SerializeToString,
+                response_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListPrincipalsResponse.FromString,
+                _registered_method=True)
         self.ListRoleAssignments = channel.unary_unary(
                 '/epm.rbac.v1.RbacService/ListRoleAssignments',
                 request_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListRoleAssignmentsRequest.SerializeToString,
@@ -98,6 +103,11 @@ class RbacServiceStub:
                 '/epm.rbac.v1.RbacService/DeletePrincipalGroup',
                 request_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeletePrincipalGroupRequest.SerializeToString,
                 response_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeletePrincipalGroupResponse.FromString,
+                _registered_method=True)
+        self.DeletePrincipal = channel.unary_unary(
+                '/epm.rbac.v1.RbacService/DeletePrincipal',
+                request_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeletePrincipalRequest.SerializeToString,
+                response_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeletePrincipalResponse.FromString,
                 _registered_method=True)
         self.IssueToken = channel.unary_unary(
                 '/epm.rbac.v1.RbacService/IssueToken',
@@ -147,6 +157,14 @@ class RbacServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPrincipals(self, request, context):
+        """Lists principal records by name. Needs `roles.read`.
+        Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRoleAssignments(self, request, context):
         """Lists role assignments by name. Needs `roles.read`.
         Errors: INVALID_ARGUMENT for a negative `page_size`, or a `page_token` that this list never gave.
@@ -180,11 +198,12 @@ class RbacServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApplyAccess(self, request, context):
-        """Creates or replaces roles, principal groups, role assignments, scope tags and trusted issuers, all in one transaction. The same call twice
-        changes nothing.
-        Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments and principal groups;
+        """Creates or replaces roles, principals, principal groups, role assignments, scope tags and trusted issuers, all in one transaction. The same
+        call twice changes nothing.
+        Besides authentication it needs, per kind that is given: `roles.create` and `roles.update`; `roles.assign` for assignments, principals and principal groups;
         `scope_tags.manage`. Only an Owner grants rights that it lacks. Who holds `roles.assign` or `roles.update` within scope tags or scope groups
-        neither gives nor takes through role assignments outside of them.
+        neither gives nor takes through role assignments outside of them, and changes no principal. An Owner alone takes endpoint users from a
+        principal, and nobody from their own.
         Errors: INVALID_ARGUMENT with all problems; ABORTED where an object is not as `expected` says, naming all of them; FAILED_PRECONDITION for a
         built-in role or the last Owner; PERMISSION_DENIED.
         """
@@ -220,6 +239,15 @@ class RbacServiceServicer:
     def DeletePrincipalGroup(self, request, context):
         """Deletes a principal group. A call that is repeated finds nothing. Needs `roles.assign`.
         Errors: NOT_FOUND; FAILED_PRECONDITION where an assignment, another group or a trusted issuer uses it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePrincipal(self, request, context):
+        """Deletes a principal record that names no endpoint users any more, or as an Owner any but one's own. A call that is repeated finds nothing.
+        Needs `roles.assign`.
+        Errors: NOT_FOUND; PERMISSION_DENIED for anybody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -269,6 +297,11 @@ def add_RbacServiceServicer_to_server(servicer, server):
                     request_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListPrincipalGroupsRequest.FromString,
                     response_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListPrincipalGroupsResponse.SerializeToString,
             ),
+            'ListPrincipals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPrincipals,
+                    request_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListPrincipalsRequest.FromString,
+                    response_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListPrincipalsResponse.SerializeToString,
+            ),
             'ListRoleAssignments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRoleAssignments,
                     request_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.ListRoleAssignmentsRequest.FromString,
@@ -313,6 +346,11 @@ def add_RbacServiceServicer_to_server(servicer, server):
                     servicer.DeletePrincipalGroup,
                     request_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeletePrincipalGroupRequest.FromString,
                     response_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeletePrincipalGroupResponse.SerializeToString,
+            ),
+            'DeletePrincipal': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePrincipal,
+                    request_deserializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeletePrincipalRequest.FromString,
+                    response_serializer=epm_dot_rbac_dot_v1_dot_rbac__pb2.DeletePrincipalResponse.SerializeToString,
             ),
             'IssueToken': grpc.unary_unary_rpc_method_handler(
                     servicer.IssueToken,
@@ -416,6 +454,33 @@ class RbacService:
             '/epm.rbac.v1.RbacService/ListPrincipalGroups',
             epm_dot_rbac_dot_v1_dot_rbac__pb2.ListPrincipalGroupsRequest.SerializeToString,
             epm_dot_rbac_dot_v1_dot_rbac__pb2.ListPrincipalGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPrincipals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.rbac.v1.RbacService/ListPrincipals',
+            epm_dot_rbac_dot_v1_dot_rbac__pb2.ListPrincipalsRequest.SerializeToString,
+            epm_dot_rbac_dot_v1_dot_rbac__pb2.ListPrincipalsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -659,6 +724,33 @@ class RbacService:
             '/epm.rbac.v1.RbacService/DeletePrincipalGroup',
             epm_dot_rbac_dot_v1_dot_rbac__pb2.DeletePrincipalGroupRequest.SerializeToString,
             epm_dot_rbac_dot_v1_dot_rbac__pb2.DeletePrincipalGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePrincipal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.rbac.v1.RbacService/DeletePrincipal',
+            epm_dot_rbac_dot_v1_dot_rbac__pb2.DeletePrincipalRequest.SerializeToString,
+            epm_dot_rbac_dot_v1_dot_rbac__pb2.DeletePrincipalResponse.FromString,
             options,
             channel_credentials,
             insecure,
