@@ -5,41 +5,23 @@ nothing is printed twice. With `--cursor-file` it outlives the command: it is no
 a command that is killed in between prints those again rather than never. With `--consumer` the server keeps it.
 """
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
 import click
-import grpc
 
 from epm.reporting.v1 import export_pb2, export_pb2_grpc, reports_pb2, reports_pb2_grpc
-from epmctl.client import CallError, Client, logged_in
-from epmctl.documents.files import write_whole
+from epmctl.client import Client, logged_in
 from epmctl.elevations import ELEVATION_COLUMNS
-from epmctl.errors import CommandError
+from epmctl.following import LONGEST_WATCH, cursor_file_option, followed, note, noted
 from epmctl.output import output_option, show, to_json
 from epmctl.plain import to_plain
 from epmctl.reportfilter import filter_options
 
 Message = reports_pb2.WatchElevationsResponse | export_pb2.ExportEventsResponse
-
-FIRST_PAUSE: Final = 0.2
-"""Seconds before a watch that broke off is taken up again; twice as long whenever that fails."""
-
-LONGEST_PAUSE: Final = 30.0
-_MOST_DOUBLINGS: Final = 8
-"""How often a pause is doubled at most: it is the longest by then, and a server may be away for days."""
-
-LONGEST_CURSOR: Final = 1024
-
-_ENDS: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
-"""What a watch may break off with, to be taken up again: the server went away, or asks to come back."""
-
-_LONGEST_WATCH: Final = 1000.0
-"""Seconds after which a connection is given up though nothing was heard: the server ends every watch before."""
 
 _WIDTHS: Final = {"OCCURRED": 20, "DEVICE": 16, "USER": 16, "RESULT": 12, "ELEVATION TYPE": 16, "DECIDED BY": 24}
 
@@ -48,11 +30,7 @@ _WIDTHS: Final = {"OCCURRED": 20, "DEVICE": 16, "USER": 16, "RESULT": 12, "ELEVA
 @filter_options
 @click.option("--from-now", is_flag=True, help="Only what is stored from now on, whatever --since says of the time.")
 @click.option("--limit", type=click.IntRange(1), help="End after so many attempts; else never.")
-@click.option(
-    "--cursor-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Go on where the command that wrote this file ended, and note there how far this one is.",
-)
+@cursor_file_option
 @click.option(
     "--consumer",
     metavar="NAME",
@@ -81,17 +59,17 @@ def tail(
     if consumer is not None:
         follow = partial(_handed_over, export_pb2.ExportHello(consumer=consumer, filter=asked))
     else:
-        request = reports_pb2.WatchElevationsRequest(filter=asked, cursor=_noted(cursor_file))
+        request = reports_pb2.WatchElevationsRequest(filter=asked, cursor=noted(cursor_file))
         if from_now and not request.cursor:
             request.cursor = _cursor_of_now()
         follow = partial(_watched, request)
     left = limit
-    for message in _followed(follow):
+    for message in followed(follow):
         found = message.elevations if left is None else message.elevations[:left]
         for elevation in found:
             _print(elevation, output)
         if cursor_file is not None:
-            _note(cursor_file, message.cursor)
+            note(cursor_file, message.cursor)
         left = None if left is None else left - len(found)
         if left == 0:
             return
@@ -102,13 +80,13 @@ def _cursor_of_now() -> str:
     with logged_in() as client:
         stub = reports_pb2_grpc.ReportingServiceStub(client.channel)
         request = reports_pb2.WatchElevationsRequest()
-        return next(iter(client.stream(stub.WatchElevations, request, deadline=_LONGEST_WATCH))).cursor
+        return next(iter(client.stream(stub.WatchElevations, request, deadline=LONGEST_WATCH))).cursor
 
 
 def _watched(request: reports_pb2.WatchElevationsRequest, client: Client) -> Iterator[Message]:
     """Watch; the request then asks for what comes behind what was printed."""
     stub = reports_pb2_grpc.ReportingServiceStub(client.channel)
-    for message in client.stream(stub.WatchElevations, request, deadline=_LONGEST_WATCH):
+    for message in client.stream(stub.WatchElevations, request, deadline=LONGEST_WATCH):
         yield message
         request.cursor = message.cursor
 
@@ -119,36 +97,11 @@ def _handed_over(hello: export_pb2.ExportHello, client: Client) -> Iterator[Mess
     said.put(export_pb2.ExportEventsRequest(hello=hello))
     stub = export_pb2_grpc.ExportServiceStub(client.channel)
     try:
-        for message in client.converse(stub.ExportEvents, iter(said.get, None), deadline=_LONGEST_WATCH):
+        for message in client.converse(stub.ExportEvents, iter(said.get, None), deadline=LONGEST_WATCH):
             yield message
             said.put(export_pb2.ExportEventsRequest(ack=export_pb2.ExportAck(cursor=message.cursor)))
     finally:
         said.put(None)
-
-
-def _followed(follow: Callable[[Client], Iterator[Message]]) -> Iterator[Message]:
-    """Give what the server tells; a watch that breaks off is taken up where it ended, with the token of then."""
-    heard, failures = False, 0
-    while True:
-        try:
-            with logged_in() as client:
-                for message in follow(client):
-                    if failures > 1:
-                        click.echo("the server is back", err=True)
-                    heard, failures = True, 0
-                    yield message
-        except CallError as error:
-            if not heard or error.code not in _ENDS:
-                raise
-            if failures == 1:
-                click.echo(f"waiting for the server: {show(str(error))}", err=True)
-        threading.Event().wait(pause_after(failures))
-        failures += 1
-
-
-def pause_after(failures: int) -> float:
-    """Say how many seconds to wait after so many failures in a row, however many."""
-    return min(FIRST_PAUSE * 2.0 ** min(failures, _MOST_DOUBLINGS), LONGEST_PAUSE)
 
 
 def _print(elevation: reports_pb2.Elevation, output: str) -> None:
@@ -158,21 +111,3 @@ def _print(elevation: reports_pb2.Elevation, output: str) -> None:
         return
     cells = (f"{show(column(record)):<{_WIDTHS.get(name, 0)}}" for name, column in ELEVATION_COLUMNS.items())
     click.echo("  ".join(cells))
-
-
-def _noted(path: Path | None) -> str:
-    """Return the cursor that a command noted; empty where none did."""
-    try:
-        return "" if path is None else path.read_text(encoding="utf-8")[:LONGEST_CURSOR].strip()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} cannot be read: {error}; name another --cursor-file") from None
-
-
-def _note(path: Path, cursor: str) -> None:
-    """Note a cursor, the old one or the new one whole."""
-    try:
-        write_whole(path, f"{cursor}\n")
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error}; name another --cursor-file") from None

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import export_pb2, reports_pb2
-from epmctl.commands import tail
+from epmctl import following
 from services._chassis.errors import DeniedError, InvalidError, Problem, UnavailableError
 from tests.builders.console import Console
 from tests.fakes.server import Answer, FakeServer
@@ -21,7 +21,7 @@ ENDED = UnavailableError("a watch ends after a quarter of an hour; watch again",
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(following, "FIRST_PAUSE", 0.0)
 
 
 def elevation(number: int, path: str = "C:\\Setup.exe") -> reports_pb2.Elevation:
@@ -193,5 +193,10 @@ def test_a_consumer_begins_where_it_was_and_nowhere_else(console: Console, other
 
 def test_a_server_that_is_away_for_days_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the pauses of the product
-    pauses = [tail.pause_after(failures) for failures in (0, 1, 7, 8, 10_000)]
-    assert pauses == [tail.FIRST_PAUSE, 2 * tail.FIRST_PAUSE, 128 * tail.FIRST_PAUSE, *[tail.LONGEST_PAUSE] * 2]
+    pauses = [following.pause_after(failures) for failures in (0, 1, 7, 8, 10_000)]
+    assert pauses == [
+        following.FIRST_PAUSE,
+        2 * following.FIRST_PAUSE,
+        128 * following.FIRST_PAUSE,
+        *[following.LONGEST_PAUSE] * 2,
+    ]
