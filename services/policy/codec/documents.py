@@ -3,13 +3,13 @@
 INVARIANT: the bytes are those of the whole message, serialised at once: fields stand in the order of their numbers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from elevation.codec.document import encode_document, encode_time, encode_user_policy
+from elevation.codec.document import encode_document, encode_grant, encode_time, encode_user_policy
 from elevation.document import PolicyDocument, UserPolicy
-from elevation.model import RulesPolicy
+from elevation.model import Grant, RulesPolicy
 from epm.elevation.v1 import document_pb2
 from services.policy.model.directory import DirectoryDevice
 
@@ -19,16 +19,18 @@ _MORE = 0x80
 
 @dataclass(frozen=True, slots=True)
 class DocumentMould:
-    """Hold the bytes of a document without what is of one device alone: its names, those of its users, when it goes."""
+    """Hold the bytes of a document without what is of one device alone: its names, those of its users, grants, when it goes."""
 
     shared: tuple[bytes, ...]
     """In parts: those that are the same in many moulds are the same objects."""
     users: tuple[bytes, ...]
 
-    def fill(self, device: DirectoryDevice, deprovision_time: datetime | None) -> bytes:
+    def fill(
+        self, device: DirectoryDevice, deprovision_time: datetime | None, grants: Sequence[Grant] = ()
+    ) -> bytes:
         """Return the bytes of the device's document. It has as many users as the document of the mould, or that has none."""
         head = document_pb2.PolicyDocument(device_id=device.device_id, device_name=device.name)
-        tail = document_pb2.PolicyDocument()
+        tail = document_pb2.PolicyDocument(grants=[encode_grant(grant) for grant in grants])
         if deprovision_time is not None:
             tail.deprovision_time.CopyFrom(encode_time(deprovision_time))
         return b"".join([_serialised(head), *self.shared, *self._users(device), _serialised(tail)])

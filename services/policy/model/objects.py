@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Generic, TypeAlias, TypeVar
 
 from elevation.model import Assignments, ReusableCertificate, RulesPolicy, SettingsPolicy
+from services.policy.model.requests import ElevationRequest
 
 AnyContent: TypeAlias = SettingsPolicy | RulesPolicy | ReusableCertificate
 # Covariant, so that one list may hold objects of several kinds.
@@ -81,12 +82,21 @@ class Stored(Generic[Content]):
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Hold everything that is authored, at one revision of the service: what effective policies are worked out from."""
+    """Hold everything that is authored, at one revision of the service: what effective policies are worked out from.
+
+    Beside it stand the requests that are approved, from which the grants in documents follow.
+    """
 
     revision: int
     settings_policies: tuple[Stored[SettingsPolicy], ...] = ()
     rules_policies: tuple[Stored[RulesPolicy], ...] = ()
     certificates: tuple[Stored[ReusableCertificate], ...] = ()
+    approved: tuple[ElevationRequest, ...] = ()
+
+    def is_authored_as(self, other: "Corpus") -> bool:
+        """Tell whether the same is authored in both."""
+        mine = self.settings_policies, self.rules_policies, self.certificates
+        return mine == (other.settings_policies, other.rules_policies, other.certificates)
 
 
 class Action(Enum):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ from services.policy.model.objects import (
     kind_of,
 )
 from services.policy.ports import ALL, Selection
+from services.policy.store.elevation_requests import approved_requests
 from services.policy.store.history import SqlHistory
 from services.policy.store.requests import SqlRequests
 from services.policy.store.selecting import selected
@@ -45,6 +47,7 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._decoded: Decoded = {}
+        self._corpus: tuple[Sequence[Row], Corpus] | None = None
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator["SqlWork"]:
@@ -67,16 +70,23 @@ class SqlStore:
         return holds
 
     async def corpus(self) -> Corpus:
-        """Read everything in one transaction, and decode what has changed since the last time."""
+        """Read everything in one transaction, and decode what has changed since the last time.
+
+        Where nothing authored has, as where a request was decided, it is not read again.
+        """
         async with self._database.read() as tx:
             work = SqlWork(tx, self._decoded)
+            revision, approved, marks = await work.revision(), await approved_requests(tx), await work.marks()
+            if self._corpus is not None and self._corpus[0] == marks:
+                return replace(self._corpus[1], revision=revision, approved=approved)
             corpus = Corpus(
-                revision=await work.revision(),
+                revision=revision,
                 settings_policies=await work.all(SettingsPolicy),
                 rules_policies=await work.all(RulesPolicy),
                 certificates=await work.all(ReusableCertificate),
+                approved=approved,
             )
-        self._decoded = work.decoded
+        self._decoded, self._corpus = work.decoded, (marks, corpus)
         return corpus
 
 
@@ -122,6 +132,11 @@ class SqlWork:
     async def all(self, kind: type[Content]) -> tuple[Stored[Content], ...]:
         """Read all objects of a kind, by name."""
         return tuple(await self._read(kind, sa.select(OBJECT).order_by(_O.name)))
+
+    async def marks(self) -> Sequence[Row]:
+        """Read by what it is known that no object has changed."""
+        asked = sa.select(_O.kind, _O.name, _O.etag, _O.applied_change).order_by(_O.kind, _O.name)
+        return [dict(row) for row in (await self._tx.execute(asked)).mappings()]
 
     async def save(self, change: Change[Content]) -> None:
         """Replace the object's rows, and add to history and audit record."""

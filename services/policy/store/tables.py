@@ -5,6 +5,9 @@
 - History rows are only ever added: each holds an object as one revision left it.
 - A request is a call that was made under an identifier of its caller's, with what it was answered.
 - A delivery is one device's row; what was never heard is empty or 0. It names its bundles by their digests.
+- An elevation request is one row; `changed` is the revision of its last change, by which watchers go on, and `due` when time
+  alone ends its state. Of each use of a grant, and of each outcome that a device is to hear of, there is a row beside it.
+- The outbox holds notices until they are told: a row for each, without a channel until it is known who hears of it, then one for each channel.
 - A process that holds streams says now and then that it lives, where others share the database.
 """
 
@@ -17,6 +20,9 @@ from services._chassis.tables import UtcDateTime
 METADATA = sa.MetaData()
 Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """Text in the order of its code points on both databases: pages continue by comparing it."""
+
+Part = sa.JSON(none_as_null=True)
+"""A part that may be absent."""
 
 REVISION = revision_table(METADATA, "policy")
 AUDIT = audit_table(METADATA, "policy")
@@ -112,4 +118,76 @@ BUNDLE = sa.Table(
     METADATA,
     sa.Column("digest", sa.LargeBinary, primary_key=True),
     sa.Column("contents", sa.Text, nullable=False),
+)
+
+ELEVATION_REQUEST = sa.Table(
+    "policy_elevation_request",
+    METADATA,
+    sa.Column("request_id", Text, primary_key=True),
+    sa.Column("device_id", Text, nullable=False),
+    sa.Column("device_name", Text, nullable=False),
+    sa.Column("requester", Text, nullable=False),
+    sa.Column("justification", Text, nullable=False),
+    sa.Column("attempt_id", Text, nullable=False),
+    sa.Column("submitted", UtcDateTime, nullable=False),
+    sa.Column("review_deadline", UtcDateTime, nullable=False),
+    sa.Column("platform", Text, nullable=False),
+    sa.Column("file", sa.JSON, nullable=False),
+    sa.Column("sha256", Text, nullable=False),
+    sa.Column("arguments", sa.JSON, nullable=False),
+    sa.Column("policy", Text, nullable=False),
+    sa.Column("rule", Text, nullable=False),
+    sa.Column("scope_tags", sa.JSON, nullable=False),
+    sa.Column("life", UtcDateTime, nullable=True),
+    sa.Column("state", Text, nullable=False),
+    sa.Column("review", Part, nullable=True),
+    sa.Column("access", Part, nullable=True),
+    sa.Column("ending", Part, nullable=True),
+    sa.Column("certificates", sa.JSON, nullable=False),
+    sa.Column("due", UtcDateTime, nullable=True),
+    sa.Column("changed", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("device_id", "attempt_id", name="policy_elevation_request_attempt"),
+    sa.Index("policy_elevation_request_changed", "changed", "request_id"),
+    sa.Index("policy_elevation_request_due", "due"),
+    sa.Index("policy_elevation_request_state", "state", "request_id"),
+)
+
+GRANT_USE = sa.Table(
+    "policy_grant_use",
+    METADATA,
+    sa.Column("device_id", Text, primary_key=True),
+    sa.Column("attempt_id", Text, primary_key=True),
+    sa.Column("grant_id", Text, nullable=False),
+    sa.Column("used", UtcDateTime, nullable=False),
+    sa.Column("recorded", UtcDateTime, nullable=False),
+)
+
+REQUEST_OUTCOME = sa.Table(
+    "policy_request_outcome",
+    METADATA,
+    sa.Column("device_id", Text, primary_key=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("request_id", Text, nullable=False),
+    sa.Column("state", Text, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("kept", sa.Boolean, nullable=False),
+    sa.Index("policy_request_outcome_request", "request_id"),
+    sa.Index("policy_request_outcome_revision", "revision"),
+)
+
+OUTBOX = sa.Table(
+    "policy_outbox",
+    METADATA,
+    sa.Column("notice", Text, primary_key=True),
+    sa.Column("channel", Text, primary_key=True),
+    sa.Column("event", Text, nullable=False),
+    sa.Column("request_id", Text, nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.Column("due", UtcDateTime, nullable=False),
+    sa.Column("lease", Text, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("error", Text, nullable=False),
+    sa.Column("given_up", UtcDateTime, nullable=True),
+    sa.Index("policy_outbox_due", "channel", "due"),
+    sa.Index("policy_outbox_request", "request_id"),
 )

@@ -1,12 +1,13 @@
 """Make documents of devices, from the newest policies and the newest directory."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from elevation.document import PolicyDocument
+from elevation.model import Grant
 from services._chassis.errors import UnavailableError
 from services.policy.model.bundle import Bundle
 from services.policy.model.conflicts import conflicts_of
@@ -14,6 +15,7 @@ from services.policy.model.delivery import Delivery, Desired
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.effective import Effective, EffectivePolicies, Recipe, Shape, desired_of
 from services.policy.model.objects import Corpus
+from services.policy.model.requests import ElevationRequest, grants_on
 from services.policy.model.roster import Roster
 from services.policy.ports import Directories
 
@@ -24,8 +26,10 @@ MOST_KEPT = 2 * 1024 * 1024
 class Mould(Protocol):
     """Hold what the documents of like devices have in common; equal moulds give equal documents."""
 
-    def fill(self, device: DirectoryDevice, deprovision_time: datetime | None) -> bytes:
-        """Return the document of one of them as it is sent."""
+    def fill(
+        self, device: DirectoryDevice, deprovision_time: datetime | None, grants: Sequence[Grant] = ()
+    ) -> bytes:
+        """Return the document of one of them as it is sent; grants are sorted by identifier."""
         ...
 
 
@@ -54,6 +58,8 @@ class Basis:
     device: DirectoryDevice
     lost: datetime | None
     """When settings policies ceased to apply. None: they apply, or never did."""
+    grants: tuple[Grant, ...] = ()
+    """What was approved there, as long as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,9 @@ class PolicyBook:
         self._mould = mould
         self._deprovision_after = deprovision_after
         self._corpus: Corpus | None = None
+        self._revision = 0
+        self._approved: Mapping[str, tuple[ElevationRequest, ...]] = {}
+        """What is approved, by the device."""
         self._directory = Directory()
         self._effective: EffectivePolicies | None = None
         self._roster = Roster()
@@ -96,7 +105,7 @@ class PolicyBook:
     @property
     def revision(self) -> int:
         """Return the revision of what is authored; 0 if it was not read yet."""
-        return 0 if self._corpus is None else self._corpus.revision
+        return self._revision
 
     @property
     def corpus(self) -> Corpus | None:
@@ -114,10 +123,18 @@ class PolicyBook:
 
     def put(self, corpus: Corpus) -> bool:
         """Take up what is authored now; tell whether that is news."""
-        if self._corpus is not None and self._corpus.revision == corpus.revision:
+        if self._corpus is not None and self._revision == corpus.revision:
             return False
-        self._corpus = corpus
+        if self._corpus is None or not self._corpus.is_authored_as(corpus):
+            self._corpus = corpus
+        self._revision = corpus.revision
+        self._take_approved(corpus.approved)
         return True
+
+    def approved(self) -> Iterator[ElevationRequest]:
+        """Give what is approved, as it was read last."""
+        for requests in self._approved.values():
+            yield from requests
 
     def news(self) -> frozenset[str]:
         """Return the devices that changed, or may have another document, since this was asked last; none until `ready`."""
@@ -194,7 +211,8 @@ class PolicyBook:
         device = self._directories.directory().devices.get(delivery.device_id)
         if device is None:
             raise UnavailableError("the directory does not show this device; try again", reason="DEVICE_NOT_KNOWN_YET")
-        return Basis(self._shared_of(effective, device), device, delivery.lost)
+        grants = grants_on(device, self._approved.get(device.device_id, ()))
+        return Basis(self._shared_of(effective, device), device, delivery.lost, grants)
 
     def mark(self, basis: Basis) -> Mark:
         """Return what the document is known by; it is made only if the device's basis is another one than the last time."""
@@ -236,7 +254,19 @@ class PolicyBook:
         """
         leaves = None if basis.lost is None else basis.lost + self._deprovision_after
         time = basis.device.deprovision_time or leaves if basis.shared.ends else None
-        return basis.shared.mould.fill(basis.device, time)
+        return basis.shared.mould.fill(basis.device, time, basis.grants)
+
+    def _take_approved(self, requests: Iterable[ElevationRequest]) -> None:
+        """Note what is approved now, and the devices whose grants are others than before."""
+        approved: dict[str, tuple[ElevationRequest, ...]] = {}
+        for request in requests:
+            approved[request.device_id] = (*approved.get(request.device_id, ()), request)
+        before, self._approved = self._approved, approved
+        changed = {key for key in before.keys() | approved.keys() if before.get(key) != approved.get(key)}
+        for device_id in changed & self._marks.keys():
+            basis, mark, _ = self._marks[device_id]
+            self._marks[device_id] = basis, mark, -1  # of no age: what it rests on is to be looked at anew
+        self._news |= changed
 
     def _take_up(self, effective: EffectivePolicies, directory: Directory) -> None:
         """Work from the newest policies and the newest directory; note whose document may be another one."""

@@ -1,8 +1,10 @@
 """A document that was made to be known by its digest is sent without being made again, as long as it is the same one."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from elevation.document import PolicyDocument
+from elevation.model import Grant
 from services.policy.codec.documents import DocumentMould, MouldMaker
 from services.policy.model.delivery import Delivery
 from services.policy.model.directory import DirectoryDevice
@@ -19,10 +21,12 @@ class CountedMould:
     def __init__(self, mould: DocumentMould) -> None:
         self._mould = mould
 
-    def fill(self, device: DirectoryDevice, deprovision_time: datetime | None) -> bytes:
+    def fill(
+        self, device: DirectoryDevice, deprovision_time: datetime | None, grants: Sequence[Grant] = ()
+    ) -> bytes:
         """Make a document."""
         CountedMould.filled += 1
-        return self._mould.fill(device, deprovision_time)
+        return self._mould.fill(device, deprovision_time, grants)
 
 
 def counting(directories: FakeDirectories) -> PolicyBook:

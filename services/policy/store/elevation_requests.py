@@ -1,0 +1,176 @@
+"""Elevation requests, in SQL."""
+
+import base64
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from services._chassis.audit_store import record
+from services._chassis.db import Database, Transaction
+from services._chassis.paging import LARGEST_PAGE, Page, PageRequest, cut
+from services.policy.model.request_records import entry_of
+from services.policy.model.requests import ElevationRequest, Place, RequestState, Told
+from services.policy.ports import RequestStep, RequestsWanted
+from services.policy.store.elevation_rows import (
+    read_requests,
+    request_from_row,
+    requests_asked,
+    row_of,
+    standing_of,
+    told_from_row,
+    write_outcomes,
+)
+from services.policy.store.tables import AUDIT, ELEVATION_REQUEST
+
+CHUNK = 200
+"""Requests that are read at once while a page is filled."""
+
+_E = ELEVATION_REQUEST.c
+_EQUAL = {"state": _E.state, "user": _E.requester, "deviceId": _E.device_id, "sha256": _E.sha256}
+
+
+class SqlElevationRequests:
+    """Read and change requests; whoever changes one holds the database's revision, so that two never decide at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def submit(self, request: ElevationRequest, certificates: Sequence[bytes], now: datetime) -> Told:
+        """Keep a new request, unless there is one of the same attempt, or one that waits for the same."""
+        async with self._database.held() as tx:
+            if found := await _same(tx, request, now):
+                return found
+            revision = await tx.next_revision()
+            written = [base64.b64encode(certificate).decode() for certificate in certificates]
+            row = {**row_of(request), "certificates": written, "changed": revision}
+            await tx.execute(sa.insert(ELEVATION_REQUEST), row)
+            await record(tx, AUDIT, entry_of(None, request), now=now)
+        return Told(request, changed=revision)
+
+    async def find(self, request_id: str) -> Told | None:
+        """Read a request; an identifier with a NUL, which PostgreSQL cannot even ask for, is nobody's."""
+        return None if "\0" in request_id else await self._one(_E.request_id == request_id)
+
+    async def of_attempt(self, device_id: str, attempt_id: str) -> Told | None:
+        """Read the request of an attempt."""
+        return await self._one(sa.and_(_E.device_id == device_id, _E.attempt_id == attempt_id))
+
+    async def certificates(self, request_id: str) -> Sequence[bytes]:
+        """Read the certificates of a request."""
+        asked = sa.select(_E.certificates).where(_E.request_id == request_id)
+        async with self._database.read() as tx:
+            return [base64.b64decode(text) for text in (await tx.execute(asked)).scalar() or ()]
+
+    async def page(self, request: PageRequest, wanted: RequestsWanted) -> Page[Told]:
+        """Read on until the page is full: how many of the requests match is not known before."""
+        found: list[Told] = []
+        weights: list[int] = []
+        after = request.after
+        async with self._database.read() as tx:
+            while True:
+                told = await read_requests(tx, _listed(wanted, after))
+                found += [each for each in told if wanted.matches(each.request)]
+                weights += [_weight(each.request) for each in found[len(weights) :]]
+                if len(told) < CHUNK or len(found) > request.size or sum(weights) > LARGEST_PAGE:
+                    return cut(found, request.fitting(weights), key=_key)
+                after = _key(told[-1])
+
+    async def change(self, request_ids: Sequence[str], step: RequestStep, now: datetime) -> Sequence[Told]:
+        """Take requests a step on, and tell devices and audit log."""
+        async with self._database.held() as tx:
+            return [told for each in request_ids if (told := await _changed(tx, each, step, now)) is not None]
+
+    async def due(self, now: datetime, most: int) -> Sequence[str]:
+        """Read which requests time has ended."""
+        asked = sa.select(_E.request_id).where(_E.due <= now).order_by(_E.due).limit(most)
+        async with self._database.read() as tx:
+            return list((await tx.execute(asked)).scalars())
+
+    async def newest(self) -> int:
+        """Return the newest revision of the service."""
+        return await self._database.current_revision()
+
+    async def pending(self, after: Place, most: int) -> Sequence[Told]:
+        """Read requests that wait, in the order of their changes."""
+        return await self._behind(after, most, _E.state == RequestState.PENDING.name)
+
+    async def changed(self, after: Place, most: int) -> Sequence[Told]:
+        """Read requests in the order of their changes."""
+        return await self._behind(after, most, sa.true())
+
+    async def _behind(self, after: Place, most: int, which: sa.ColumnElement[bool]) -> Sequence[Told]:
+        later = sa.and_(_E.changed == after.revision, _E.request_id > after.request_id)
+        asked = requests_asked().where(which, sa.or_(_E.changed > after.revision, later))
+        async with self._database.read() as tx:
+            return await read_requests(tx, asked.order_by(_E.changed, _E.request_id).limit(most))
+
+    async def _one(self, which: sa.ColumnElement[bool]) -> Told | None:
+        async with self._database.read() as tx:
+            found = await read_requests(tx, requests_asked().where(which))
+        return found[0] if found else None
+
+
+async def approved_requests(tx: Transaction) -> tuple[ElevationRequest, ...]:
+    """Read what is approved, by identifier."""
+    asked = requests_asked().where(_E.state == RequestState.APPROVED.name).order_by(_E.request_id)
+    return tuple(told.request for told in await read_requests(tx, asked))
+
+
+async def _same(tx: Transaction, request: ElevationRequest, now: datetime) -> Told | None:
+    """Find the request of the same attempt, or one of the same user that waits for the same file and arguments."""
+    of_device = requests_asked().where(_E.device_id == request.device_id)
+    if found := await read_requests(tx, of_device.where(_E.attempt_id == request.attempt_id)):
+        return found[0]
+    waiting = of_device.where(
+        _E.state == RequestState.PENDING.name,
+        _E.requester == request.user,
+        _E.sha256 == request.file.sha256,
+        _E.review_deadline > now,
+    )
+    alike = [told for told in await read_requests(tx, waiting) if told.request.arguments == request.arguments]
+    return alike[0] if alike else None
+
+
+async def _changed(tx: Transaction, request_id: str, step: RequestStep, now: datetime) -> Told | None:
+    row = (await tx.execute(requests_asked().where(_E.request_id == request_id))).mappings().first()
+    if row is None:
+        return None
+    before = request_from_row(row)
+    after = step(before)
+    if after == before:
+        return told_from_row(row)
+    return await write_change(tx, before, after, now)
+
+
+async def write_change(tx: Transaction, before: ElevationRequest, after: ElevationRequest, now: datetime) -> Told:
+    """Write a request as it is after a change; a new state is told to its device and to the audit log."""
+    revision = await tx.next_revision()
+    moved = sa.update(ELEVATION_REQUEST).where(_E.request_id == after.request_id)
+    await tx.execute(moved.values(**standing_of(after), changed=revision))
+    if after.state is not before.state:
+        await write_outcomes(tx, after, revision)
+        await record(tx, AUDIT, entry_of(before, after), now=now)
+    [told] = await read_requests(tx, requests_asked().where(_E.request_id == after.request_id))
+    return told
+
+
+def _listed(wanted: RequestsWanted, after: tuple[str | int, ...]) -> sa.Select[Any]:
+    asked = requests_asked().where(*(_EQUAL[name] == value for name, value in wanted.equal.items()))
+    if wanted.since is not None:
+        waits = _E.state == RequestState.PENDING.name
+        asked = asked.where(sa.or_(waits, _E.submitted >= wanted.since))
+    if after:
+        asked = asked.where(_E.request_id < after[0])
+    return asked.order_by(_E.request_id.desc()).limit(CHUNK)
+
+
+def _key(told: Told) -> tuple[str | int, ...]:
+    return (told.request.request_id,)
+
+
+def _weight(request: ElevationRequest) -> int:
+    """Count the bytes that a request takes on a page, about; what is not counted is bounded."""
+    facts = (request.file.path, request.file.description, request.file.publisher, request.justification)
+    return 2000 + sum(len(text.encode()) for text in (*facts, *request.arguments))

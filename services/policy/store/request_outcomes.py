@@ -1,0 +1,95 @@
+"""What devices are to hear of their requests, and uses of grants that they told, in SQL."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from services._chassis.db import Database, Transaction
+from services.policy.model.requests import GrantUse, Outcome, RequestState
+from services.policy.store.elevation_requests import write_change
+from services.policy.store.elevation_rows import request_from_row, requests_asked
+from services.policy.store.tables import ELEVATION_REQUEST, GRANT_USE, REQUEST_OUTCOME
+
+MOST_AT_ONCE = 50
+"""Outcomes that are read for one device at once."""
+
+_E, _O, _U = ELEVATION_REQUEST.c, REQUEST_OUTCOME.c, GRANT_USE.c
+
+
+class SqlOutcomes:
+    """Read outcomes, and note which of them devices keep."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def waiting(self, after: int) -> tuple[frozenset[str], int]:
+        """Read who has something to hear, in one state of the data."""
+        asked = sa.select(_O.device_id).where(_O.kept.is_(False), _O.revision > after).distinct()
+        async with self._database.read() as tx:
+            return frozenset((await tx.execute(asked)).scalars()), await tx.current_revision()
+
+    async def of_device(self, device_id: str, after: int) -> Sequence[Outcome]:
+        """Read what a device has not confirmed."""
+        asked = (
+            requests_asked()
+            .add_columns(_O.sequence, _O.state.label("told_state"))
+            .join(REQUEST_OUTCOME, _O.request_id == _E.request_id)
+            .where(_O.device_id == device_id, _O.kept.is_(False), _O.sequence > after)
+            .order_by(_O.sequence)
+            .limit(MOST_AT_ONCE)
+        )
+        async with self._database.read() as tx:
+            rows = (await tx.execute(asked)).mappings().all()
+        return [
+            Outcome(row["sequence"], request_from_row(row).as_told(RequestState[row["told_state"]])) for row in rows
+        ]
+
+    async def keep(self, device_id: str, sequence: int) -> None:
+        """Note what a device keeps; that the request is delivered then is news for whoever watches."""
+        kept = (_O.device_id == device_id, _O.kept.is_(False), _O.sequence <= sequence)
+        async with self._database.held() as tx:
+            moved = sa.update(REQUEST_OUTCOME).where(*kept).values(kept=True).returning(_O.request_id)
+            request_ids = sorted(set((await tx.execute(moved)).scalars()))
+            if request_ids:
+                changed = sa.update(ELEVATION_REQUEST).where(_E.request_id.in_(request_ids))
+                await tx.execute(changed.values(changed=await tx.next_revision()))
+
+
+class SqlGrantUses:
+    """Count uses."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def take_in(self, device_id: str, uses: Sequence[GrantUse], now: datetime) -> None:
+        """Write those of the uses that are new, and count them at their requests: both, or neither."""
+        told = {use.attempt_id: use for use in reversed(uses)}
+        async with self._database.held() as tx:
+            asked = sa.select(_U.attempt_id).where(_U.device_id == device_id, _U.attempt_id.in_(told))
+            known = set((await tx.execute(asked)).scalars())
+            new = [use for attempt_id, use in told.items() if attempt_id not in known]
+            if not new:
+                return
+            rows = [
+                {
+                    "device_id": device_id,
+                    "attempt_id": use.attempt_id,
+                    "grant_id": use.grant_id,
+                    "used": use.used,
+                    "recorded": now,
+                }
+                for use in new
+            ]
+            await tx.execute(sa.insert(GRANT_USE), rows)
+            await _count(tx, device_id, Counter(use.grant_id for use in new), now)
+
+
+async def _count(tx: Transaction, device_id: str, uses: Mapping[str, int], now: datetime) -> None:
+    asked = requests_asked().where(_E.device_id == device_id, _E.request_id.in_(sorted(uses)))
+    for row in (await tx.execute(asked)).mappings().all():
+        before = request_from_row(row)
+        after = before.used(uses[before.request_id], now)
+        if after != before:
+            await write_change(tx, before, after, now)

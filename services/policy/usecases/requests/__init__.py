@@ -1,0 +1,1 @@
+"""Elevation requests: ask, decide, hear, watch."""
