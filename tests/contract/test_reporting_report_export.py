@@ -8,9 +8,12 @@ import pytest
 
 from epm.elevation.v1 import event_pb2
 from epm.reporting.v1 import export_pb2, insights_pb2, reports_pb2
+from services.reporting.model.reports import ElevationFilter, Question
+from services.reporting.reportexport.parts import entries_of
+from services.reporting.reportexport.walks import Order
 from tests.builders.publishing import Publisher, attempts, publishing, rest
 from tests.builders.refusals import refusal_of
-from tests.builders.reportfiles import csv_rows, json_rows, parquet_rows, parquet_table
+from tests.builders.reportfiles import csv_rows, json_rows, parquet_rows, parquet_table, walks_on
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import SHA256, batch, completed, decided, enrolled, unmanaged
 
@@ -203,3 +206,13 @@ async def test_all_problems_are_told_at_once(office: Publisher) -> None:
     assert (await refusal_of(rest(call))).fields == {"report", "format"}
     refusal = await refusal_of(rest(office.begin(office.reader(), "OBSTACLES", order_by="users")))
     assert refusal.code == "INVALID_ARGUMENT"
+
+
+async def test_no_more_of_large_events_is_taken_apart_at_a_time_than_a_few(office: Publisher) -> None:
+    large = [decided(number, arguments=["x" * 240_000]) for number in range(1, 11)]
+    await office.sink.store([batch([*large, *(decided(number) for number in range(11, 15))])])
+    order = Order(report="ELEVATIONS", form="CSV", question=Question(ElevationFilter(), None), tags=lambda: None)
+    pieces = walks_on(office.database)["ELEVATIONS"].pieces(order)
+    sizes = [entries_of(piece.read()) async for piece in pieces]
+    assert (sum(sizes), max(sizes)) == (14, 6)
+    assert len(json_rows(await office.export())) == 14

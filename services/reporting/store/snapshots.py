@@ -22,7 +22,7 @@ MOST_ATTEMPTS = 5000
 MOST_BYTES = 8 * 1024 * 1024
 """What one read returns at most: attempts may be large."""
 
-FETCHED = 500
+FETCHED = 100
 """Attempts that are fetched at a time, and that a read may return beyond its bytes."""
 
 MOST_READS = 2
