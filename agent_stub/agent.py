@@ -34,12 +34,15 @@ from agent_stub.policy.manifest import PolicyRefusedError
 from agent_stub.policy.stream import PolicyStream
 from agent_stub.ports import Clock, Delays, Identities, Prompter
 from agent_stub.renewal import Certificates, Renewal
+from agent_stub.requests.calls import CalledServer
+from agent_stub.requests.office import RequestOffice
 from agent_stub.system import VERSION, SystemClock, SystemDelays, boot_id, facts, new_id, new_run_id
 from agent_stub.users import SeenUsers, login_accounts
 from elevation.words import Platform
 from epm.device.v1 import agent_pb2 as device_pb2
 from epm.policy.v1 import agent_pb2 as policy_pb2
 from epm.policy.v1 import agent_pb2_grpc as policy_grpc
+from epm.policy.v1 import requests_pb2_grpc
 from epm.reporting.v1 import agent_pb2 as reporting_pb2
 from epm.reporting.v1 import agent_pb2_grpc as reporting_grpc
 
@@ -91,15 +94,17 @@ class Agent:
         self._spool = self._open_spool()
         self._identities = _identities(settings, self._platform)
         self._users = SeenUsers(login_accounts)
+        self._certificates = Certificates(identity, credentials, CandidateStore(settings.state_dir, StateDisk()))
+        self._office = self._open_office()
+        control = ControlServer(self._elevate, self.status, self._identities, self._office.counter)
         self._component = Component(
             self._keeper,
-            ControlSocket(ControlServer(self._elevate, self.status, self._identities), settings.socket),
+            ControlSocket(control, settings.socket),
             now=lambda: surroundings.clock.now().wall,
             delays=surroundings.delays,
             moved=self._links.check_in.hurry,
         )
         self._broker = self._open_broker()
-        self._certificates = Certificates(identity, credentials, CandidateStore(settings.state_dir, StateDisk()))
         self._renewal = Renewal(
             self._certificates,
             clock=surroundings.clock,
@@ -108,6 +113,8 @@ class Agent:
         )
         for problem in self._keeper.load():
             self._spool.diagnose(Diagnostic("POLICY_CACHE_DAMAGED", problem))
+        for problem in self._office.load():
+            self._spool.diagnose(Diagnostic("NOTE_DAMAGED", problem))
         self._policy_changed()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -122,6 +129,7 @@ class Agent:
             async with running(self._component.keep(), self._converse()):
                 await stop.wait()
         self._keeper.rest()
+        self._office.rest()
         log.info("agent_stopped")
 
     async def _elevate(self, path: str, arguments: tuple[str, ...], origin: Origin, prompter: Prompter) -> Answer:
@@ -135,8 +143,26 @@ class Agent:
             identities=self._identities,
             launcher=RecordingLauncher(self._settings.state_dir / "launches.jsonl"),
             spool=self._spool,
+            approvals=self._office,
             now=self._surroundings.clock.now,
             new_id=self._surroundings.new_id,
+        )
+
+    def _open_office(self) -> RequestOffice:
+        surroundings = self._surroundings
+
+        def stub() -> "requests_pb2_grpc.DeviceRequestServiceAsyncStub":
+            channel = self._certificates.channels.to(self._identity.policy_address)
+            return requests_pb2_grpc.DeviceRequestServiceStub(channel)
+
+        return RequestOffice(
+            self._settings.state_dir,
+            surroundings.disk.replace,
+            surroundings.boot_id,
+            keeper=self._keeper,
+            server=CalledServer(stub),
+            clock=surroundings.clock,
+            delays=surroundings.delays,
         )
 
     async def _converse(self) -> None:
@@ -151,7 +177,12 @@ class Agent:
             delays=surroundings.delays,
         )
         await self._component.looked.wait()
-        await conversations.hold()
+        async with running(self._report_uses()):
+            await conversations.hold()
+
+    async def _report_uses(self) -> None:
+        await self._certificates.tried.wait()
+        await self._office.report()
 
     def _streams(self, channels: Channels) -> Mapping[str, Session]:
         identity = self._identity
@@ -164,6 +195,7 @@ class Agent:
             changed=self._policy_changed,
             refused=self._policy_refused,
         )
+        policy.take_outcomes(self._office.keep_outcome)
         events = Uploader(
             reporting_grpc.EventStreamServiceStub(channels.to(identity.reporting_address)),
             self._spool,
@@ -207,6 +239,7 @@ class Agent:
             "component": {"stands": self._component.stands, "problem": self._component.problem},
             "certificate": self._renewal.shown(),
             "links": self._links.shown(),
+            "grantUses": self._office.shown(),
             "eventsWaiting": sum(len(journal) for journal in self._spool.journals),
         }
 
@@ -225,6 +258,7 @@ class Agent:
         if (held := self._keeper.held) is not None:
             self._spool.policy_changed(health_leaves=held.policy.reports_diagnostics())
             self._component.policy_changed()
+            self._office.policy_changed()
 
     def _policy_refused(self, error: PolicyRefusedError) -> None:
         self._spool.diagnose(Diagnostic(error.code, "; ".join(error.reasons)[:DIAGNOSTIC_LIMIT]))

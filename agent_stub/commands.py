@@ -21,22 +21,35 @@ def elevate(file: Path, arguments: tuple[str, ...], options: Mapping[str, Any]) 
     request: dict[str, Any] = {"do": "elevate", "file": str(file.absolute()), "arguments": list(arguments)}
     stated, problem = _stated(options)
     if problem:
-        return _complain(problem, BAD_INPUT)
+        return complain(problem, BAD_INPUT)
     if stated:
         request["stated"] = stated
     terminal, problem = _terminal(options, stated=bool(stated))
     if problem:
-        return _complain(problem, BAD_INPUT)
+        return complain(problem, BAD_INPUT)
+    socket = socket_of(options["state_dir"], options["socket_path"])
     try:
-        answer = ask(_socket(options["state_dir"], options["socket_path"]), request, terminal)
+        answer = ask(socket, request, terminal)
+        if options["wait"] and answer["requestId"]:
+            click.echo(visible(answer["message"]), err=True)
+            if decided(socket, answer["requestId"], request.get("stated")):
+                answer = ask(socket, request, terminal)
     except UnreachableError as error:
-        return _complain(str(error), NO_AGENT)
+        return complain(str(error), NO_AGENT)
     except AgentError as error:
-        return _complain(str(error), BAD_INPUT)
-    if options["output"] == "json":
+        return complain(str(error), BAD_INPUT)
+    except KeyboardInterrupt:
+        return complain("not waited for any longer; `epm-agent requests` shows what becomes of it", NOT_ELEVATED)
+    return _shown(answer, options["output"])
+
+
+def _shown(answer: Mapping[str, Any], output: str) -> int:
+    if output == "json":
         click.echo(json.dumps(answer, indent=1))
     else:
         click.echo(visible(answer["message"]), err=answer["result"] != "ELEVATED")
+    for request in answer.get("news", ()):
+        click.echo(news_line(request), err=True)
     return _CODES.get(answer["result"], NOT_ELEVATED)
 
 
@@ -45,9 +58,9 @@ def status(output: str, state_dir: Path | None, socket_path: Path | None) -> int
     try:
         found = _ask_status(state_dir, socket_path)
     except UnreachableError as error:
-        return _complain(str(error), NO_AGENT)
+        return complain(str(error), NO_AGENT)
     except AgentError as error:
-        return _complain(str(error), NOT_ELEVATED)
+        return complain(str(error), NOT_ELEVATED)
     click.echo(json.dumps(found, indent=1) if output == "json" else _status_text(found))
     return ELEVATED
 
@@ -59,7 +72,7 @@ def _ask_status(state_dir: Path | None, socket_path: Path | None) -> dict[str, A
     try:
         return ask(status_socket((state_dir or default_state_dir()).absolute()), {"do": "status"})
     except UnreachableError:
-        return ask(_socket(state_dir, socket_path), {"do": "status"})
+        return ask(socket_of(state_dir, socket_path), {"do": "status"})
 
 
 def _status_text(found: dict[str, Any]) -> str:
@@ -73,10 +86,18 @@ def _status_text(found: dict[str, Any]) -> str:
         f"certificate     {_certificate_text(found['certificate'])}",
         *(f"{f'{name} link':<15} {_link_text(link)}" for name, link in found["links"].items()),
         f"events waiting  {found['eventsWaiting']}",
+        *_uses_lines(found.get("grantUses", {})),
     ]
     if found["unsafeStatedIdentity"]:
         lines.append("UNSAFE          this agent believes what its callers say of themselves")
     return "\n".join(lines)
+
+
+def _uses_lines(uses: Mapping[str, Any]) -> list[str]:
+    if not uses.get("waiting"):
+        return []
+    problem = f": {uses['problem']}" if uses["problem"] else ""
+    return [f"grant uses      {uses['waiting']} wait for the server{problem}"]
 
 
 def _policy_text(policy: dict[str, Any]) -> str:
@@ -139,6 +160,10 @@ class _Prepared:
     def justification(self, problem: str) -> str | None:
         return None if problem else self.reason
 
+    def approval(self, file: str, reason: str) -> bool | None:
+        click.echo(visible(f"{file}: {reason}"), err=True)
+        return self.confirmed
+
 
 class _Person:
     """Whoever sits at the terminal. Without a terminal nobody answers."""
@@ -150,6 +175,15 @@ class _Person:
         click.echo(visible(reason), err=True)
         try:
             return click.confirm(f"Run {visible(file)} with elevated rights?", err=True)
+        except click.Abort:
+            return None
+
+    def approval(self, file: str, reason: str) -> bool | None:
+        if not sys.stdin.isatty():
+            return None
+        click.echo(visible(reason), err=True)
+        try:
+            return click.confirm(f"Ask the support to approve {visible(file)}?", err=True)
         except click.Abort:
             return None
 
@@ -172,10 +206,27 @@ def visible(text: str) -> str:
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
-def _socket(state_dir: Path | None, socket_path: Path | None) -> Path:
+def decided(socket: Path, request_id: str, stated: object) -> bool:
+    """Wait until a request is decided, show that, and tell whether its grant can be used."""
+    waiting = {"do": "await", "id": request_id} | ({"stated": stated} if stated else {})
+    while True:
+        (request,) = ask(socket, waiting)["requests"]
+        if request["state"] != "PENDING":
+            click.echo(news_line(request), err=True)
+            return bool(request["usable"])
+
+
+def news_line(request: Mapping[str, Any]) -> str:
+    """Tell what became of a request."""
+    return visible(f"request {request['id']} for {request['file']}: {request['message']}")
+
+
+def socket_of(state_dir: Path | None, socket_path: Path | None) -> Path:
+    """Give the socket at which users reach the agent."""
     return socket_path or default_socket((state_dir or default_state_dir()).absolute())
 
 
-def _complain(message: str, code: int) -> int:
+def complain(message: str, code: int) -> int:
+    """Say what is wrong and give the exit status."""
     click.echo(f"epm-agent: {message}", err=True)
     return code

@@ -34,6 +34,7 @@ REFUSED_CAP_SECONDS = 3600.0
 MESSAGE_LIMIT = 4 * 1024 * 1024
 WELCOME_SECONDS = 30.0
 VERSION_CAPABILITY = "policy-document/1"
+OUTCOMES_CAPABILITY = "request-outcomes/1"
 CHANNEL_OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),

@@ -16,6 +16,8 @@ from agent_stub.config import (
     default_state_dir,
     host_platform,
 )
+from agent_stub.options import OUTPUT, SOCKET, STATE
+from agent_stub.own_requests import requests
 from elevation.words import Platform, Trigger
 
 ELEVATED, NOT_ELEVATED, BAD_INPUT, NOT_MANAGED, NO_AGENT = 0, 1, 2, 3, 4
@@ -23,24 +25,6 @@ TOKEN_VARIABLE = "EPM_ENROLMENT_TOKEN"  # noqa: S105 - the name of a variable
 UNSAFE_VARIABLE = "EPM_AGENT_UNSAFE"
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 _PLATFORMS = click.Choice([platform.name for platform in Platform])
-_STATE = click.option(
-    "--state-dir",
-    envvar="EPM_AGENT_STATE_DIR",
-    show_envvar=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the agent's identity, policy and spool.  [default: /var/lib/openepm-agent for root, else "
-    "~/.local/state/openepm-agent]",
-)
-_SOCKET = click.option(
-    "--socket",
-    "socket_path",
-    envvar="EPM_AGENT_SOCKET",
-    show_envvar=True,
-    type=click.Path(path_type=Path),
-    help="Control socket.  [default: /run/openepm-agent/agent.sock for the default state folder of root, else "
-    "agent.sock in the state folder]",
-)
-_OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,7 +66,7 @@ def main() -> None:
 @click.option(
     "--unsafe-platform", type=_PLATFORMS, help=f"Report another platform; needs {UNSAFE_VARIABLE}=1. For the demo."
 )
-@_STATE
+@STATE
 def enroll(
     *,
     server: str,
@@ -157,8 +141,8 @@ def enroll(
     metavar="C:=FOLDER",
     help="With --unsafe-stated-identity: judge files below the folder as on that Windows drive.",
 )
-@_STATE
-@_SOCKET
+@STATE
+@SOCKET
 def run(  # noqa: PLR0913 - one parameter an option
     *,
     administrator_groups: tuple[str, ...],
@@ -226,9 +210,14 @@ def run(  # noqa: PLR0913 - one parameter an option
     help="Unsafe agents only: answer the prompt without a terminal.",
 )
 @click.option("--justification", help="Unsafe agents only: the reason to give without a terminal.")
-@_OUTPUT
-@_STATE
-@_SOCKET
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Where the support is asked, wait for its answer, and run FILE once it is approved.",
+)
+@OUTPUT
+@STATE
+@SOCKET
 def elevate(file: Path, arguments: tuple[str, ...], **options: object) -> None:
     """Ask to run FILE with elevated rights: epm-agent elevate FILE -- ARGS.
 
@@ -240,14 +229,17 @@ def elevate(file: Path, arguments: tuple[str, ...], **options: object) -> None:
 
 
 @main.command()
-@_OUTPUT
-@_STATE
-@_SOCKET
+@OUTPUT
+@STATE
+@SOCKET
 def status(*, output: str, state_dir: Path | None, socket_path: Path | None) -> None:
     """Show how the agent is."""
     from agent_stub.commands import status as show_status  # noqa: PLC0415 - see above
 
     raise SystemExit(show_status(output, state_dir, socket_path))
+
+
+main.add_command(requests)
 
 
 def _unsafe(platform: str | None, drives: tuple[str, ...], *, enabled: bool) -> UnsafeSettings | None:

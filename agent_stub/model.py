@@ -89,6 +89,18 @@ class Answer:
     interpreter: str = ""
     owner: str = ""
     platform: Platform = Platform.LINUX
+    request_id: str = ""
+    """Elevation request that the attempt led to; empty: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """How the support was asked."""
+
+    message: str
+    """What the user is told: that the request is in, or why it is not."""
+    request_id: str = ""
+    """Empty: nothing was asked."""
 
 
 @dataclass(frozen=True, slots=True)

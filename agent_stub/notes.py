@@ -11,9 +11,14 @@ from agent_stub.files import write_private
 DIGEST = "sha256"
 
 
+def note(fields: Mapping[str, object]) -> bytes:
+    """Write a note, for whoever puts it on the disk themselves."""
+    return json.dumps({**fields, DIGEST: _digest(fields)}, indent=1).encode()
+
+
 def write_note(path: Path, fields: Mapping[str, object]) -> None:
     """Write a note as a whole. Raise OSError, the old one stays."""
-    write_private(path, json.dumps({**fields, DIGEST: _digest(fields)}, indent=1).encode())
+    write_private(path, note(fields))
 
 
 def read_note(path: Path) -> dict[str, Any]:

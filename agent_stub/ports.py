@@ -51,7 +51,7 @@ class Identities(Protocol):
 
 
 class Prompter(Protocol):
-    """Asks the user. Both methods return None where the user does not answer or gives up."""
+    """Asks the user. All methods return None where the user does not answer or gives up."""
 
     async def confirm(self, question: Question) -> bool | None:
         """Ask whether the elevation is wanted."""
@@ -59,6 +59,10 @@ class Prompter(Protocol):
 
     async def justification(self, problem: str) -> str | None:
         """Ask for a reason; `problem` says what was wrong with the last one, or is empty."""
+        ...
+
+    async def approval(self, question: Question) -> bool | None:
+        """Ask whether the support is to be asked."""
         ...
 
 
@@ -81,4 +85,24 @@ class Launched(Protocol):
     @property
     def exit_code(self) -> int | None:
         """Give the exit code; None if nothing ran."""
+        ...
+
+
+class OwnRequests(Protocol):
+    """What users may see and do of their own elevation requests. Requests are shown as plain values."""
+
+    def listed(self, user: str) -> list[dict[str, object]]:
+        """Show all of a user's."""
+        ...
+
+    def news(self, user: str) -> list[dict[str, object]]:
+        """Show those whose state the user was not shown yet."""
+        ...
+
+    async def awaited(self, user: str, request_id: str) -> list[dict[str, object]]:
+        """Wait for one to be decided, or without an id for news; raise RefusedError for one that the user does not have."""
+        ...
+
+    async def cancel(self, user: str, request_id: str) -> list[dict[str, object]]:
+        """Take one back; raise RefusedError where that fails."""
         ...

@@ -176,6 +176,10 @@ class Yes:
         """Give a reason."""
         return problem or "to work"
 
+    def approval(self, file: str, reason: str) -> bool:
+        """Agree."""
+        return self.confirm(file, reason)
+
 
 async def measure(folder: Path, *, rules: int, attempts: int) -> dict[str, object]:
     """Measure an agent and a bare client against the same servers."""

@@ -18,7 +18,7 @@ class AgentError(Exception):
 
 
 class Terminal(Protocol):
-    """Asks the person in front of it. Both methods return None where nobody answers."""
+    """Asks the person in front of it. All methods return None where nobody answers."""
 
     def confirm(self, file: str, reason: str) -> bool | None:
         """Ask whether the elevation is wanted."""
@@ -26,6 +26,10 @@ class Terminal(Protocol):
 
     def justification(self, problem: str) -> str | None:
         """Ask for a reason."""
+        ...
+
+    def approval(self, file: str, reason: str) -> bool | None:
+        """Ask whether the support is to be asked."""
         ...
 
 
@@ -65,6 +69,7 @@ def _reply(fields: dict[str, Any], terminal: Terminal | None) -> object:
     questions: dict[str, Callable[[], object]] = {
         "confirm": lambda: terminal.confirm(fields["file"], fields["reason"]),
         "justification": lambda: terminal.justification(fields["problem"]),
+        "approval": lambda: terminal.approval(fields["file"], fields["reason"]),
     }
     question = questions.get(fields.get("ask", ""))
     return question() if question is not None else None

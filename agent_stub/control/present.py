@@ -12,6 +12,7 @@ def present_answer(answer: Answer) -> dict[str, Any]:
         "attemptId": answer.attempt_id,
         "result": answer.result.name,
         "message": answer.message,
+        "requestId": answer.request_id or None,
         "decision": present_decision(answer.decision),
         "platform": answer.platform.name,
         "file": _present_file(answer.file)

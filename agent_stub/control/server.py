@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ import structlog
 
 from agent_stub.control.lines import LINE_LIMIT, line
 from agent_stub.control.present import present_answer
-from agent_stub.control.wire import ElevateRequest, WireError, parse_request, read_line
+from agent_stub.control.wire import ElevateRequest, OwnRequest, StatusRequest, WireError, parse_request, read_line
 from agent_stub.files import StateError
 from agent_stub.identity import RefusedError
 from agent_stub.model import Answer, Origin, Peer, Question
-from agent_stub.ports import Identities, Prompter
+from agent_stub.ports import Identities, OwnRequests, Prompter
 
 log = structlog.get_logger()
 
@@ -32,13 +32,20 @@ Elevate = Callable[[str, tuple[str, ...], Origin, Prompter], Awaitable[Answer]]
 
 
 class ControlServer:
-    """Serves attempts and status. Callers are who the kernel of the system says; what they send is bounded.
+    """Serves attempts, requests and status. Callers are who the kernel of the system says; what they send is bounded.
 
     Without `elevate` the server shows the status alone: that is what the agent's own user reaches where no component is.
     """
 
-    def __init__(self, elevate: Elevate | None, status: Callable[[], dict[str, Any]], identities: Identities) -> None:
+    def __init__(
+        self,
+        elevate: Elevate | None,
+        status: Callable[[], dict[str, Any]],
+        identities: Identities,
+        requests: OwnRequests | None = None,
+    ) -> None:
         self._elevate = elevate
+        self._requests = requests
         self._status = status
         self._identities = identities
         self._callers: dict[asyncio.Task[None], int] = {}
@@ -99,14 +106,48 @@ class ControlServer:
         async with asyncio.timeout(REQUEST_SECONDS):
             fields = await read_line(reader)
         request = parse_request(fields or {})
-        if not isinstance(request, ElevateRequest):
+        if isinstance(request, StatusRequest):
             return self._status()
         if self._elevate is None:
             raise RefusedError("this socket shows the status alone")
         origin = self._identities.origin(_peer(writer), request.stated)
-        return present_answer(
-            await self._elevate(request.file, request.arguments, origin, _SocketPrompter(reader, writer))
-        )
+        if isinstance(request, OwnRequest):
+            return {"requests": await self._own(request, origin.subject.name, reader)}
+        return await self._attempt(self._elevate, request, origin, _SocketPrompter(reader, writer))
+
+    async def _attempt(
+        self, elevate: Elevate, request: ElevateRequest, origin: Origin, prompter: Prompter
+    ) -> dict[str, Any]:
+        answer = present_answer(await elevate(request.file, request.arguments, origin, prompter))
+        news = [] if self._requests is None else self._requests.news(origin.subject.name)
+        return answer | {"news": news}
+
+    async def _own(self, request: OwnRequest, user: str, reader: asyncio.StreamReader) -> list[dict[str, object]]:
+        if self._requests is None:
+            raise RefusedError("this socket knows no requests")
+        match request.do:
+            case "requests":
+                return self._requests.listed(user)
+            case "cancel":
+                return await self._requests.cancel(user, request.id)
+            case _:
+                return await _while_there(reader, self._requests.awaited(user, request.id))
+
+
+async def _while_there(
+    reader: asyncio.StreamReader, found: Coroutine[object, object, list[dict[str, object]]]
+) -> list[dict[str, object]]:
+    """Give what is found, unless the caller leaves first: then nobody was shown it."""
+    task, gone = asyncio.create_task(found), asyncio.create_task(reader.read(1))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            raise WireError("the caller left, or said more than it was asked")
+        return task.result()
+    finally:
+        for one in (task, gone):
+            one.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
 
 
 class _SocketPrompter:
@@ -119,6 +160,11 @@ class _SocketPrompter:
     async def confirm(self, question: Question) -> bool | None:
         """Ask whether the elevation is wanted."""
         found = await self._ask({"ask": "confirm", "file": question.file, "reason": question.reason})
+        return found if isinstance(found, bool) else None
+
+    async def approval(self, question: Question) -> bool | None:
+        """Ask whether the support is to be asked."""
+        found = await self._ask({"ask": "approval", "file": question.file, "reason": question.reason})
         return found if isinstance(found, bool) else None
 
     async def justification(self, problem: str) -> str | None:

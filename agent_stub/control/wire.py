@@ -1,9 +1,10 @@
 """The lines of the control socket: JSON objects, bounded, strict.
 
-A caller sends one request: `{"do": "status"}` or `{"do": "elevate", "file": ABSOLUTE-PATH, "arguments": [...]}`, the
-latter with `"stated"` where an unsafe agent is to believe it. The agent may ask (`{"ask": "confirm", ...}`,
-`{"ask": "justification", ...}`), which the caller answers by `{"answer": true | false | TEXT | null}`, and ends with
-`{"answer": ...}` or `{"error": TEXT}`.
+A caller sends one request: `{"do": "status"}`, `{"do": "elevate", "file": ABSOLUTE-PATH, "arguments": [...]}`,
+`{"do": "requests"}` (the caller's own), `{"do": "await"}` (news of them, or with `"id"` what becomes of one) or
+`{"do": "cancel", "id": ID}`; all but the first with `"stated"` where an unsafe agent is to believe it. The agent may ask
+(`{"ask": "confirm", ...}`, `{"ask": "justification", ...}`, `{"ask": "approval", ...}`), which the caller answers by
+`{"answer": true | false | TEXT | null}`, and ends with `{"answer": ...}` or `{"error": TEXT}`.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from agent_stub.model import Stated
 from elevation.model import Parent, Platform, Trigger
 
 ARGUMENT_LIMIT = 4096
+ID_LIMIT = 64
 _STATED = frozenset({"user", "administrator", "platform", "trigger", "parent"})
 
 
@@ -30,6 +32,15 @@ class ElevateRequest:
     file: str
     arguments: tuple[str, ...]
     stated: Stated
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRequest:
+    """Asks about the caller's own elevation requests: `requests`, `await` or `cancel`."""
+
+    do: str
+    stated: Stated
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +67,27 @@ async def read_line(reader: asyncio.StreamReader) -> dict[str, Any] | None:
     return found
 
 
-def parse_request(fields: dict[str, Any]) -> ElevateRequest | StatusRequest:
+def parse_request(fields: dict[str, Any]) -> ElevateRequest | OwnRequest | StatusRequest:
     """Read a request; raise WireError for anything unknown or missing."""
     match fields:
         case {"do": "status", **rest} if not rest:
             return StatusRequest()
         case {"do": "elevate", "file": str(file), "arguments": list(arguments), **rest} if not set(rest) - {"stated"}:
             return ElevateRequest(_path(file), _arguments(arguments), _stated(rest.get("stated", {})))
+        case {"do": "requests" as do, **rest} if not set(rest) - {"stated"}:
+            return OwnRequest(do, _stated(rest.get("stated", {})))
+        case {"do": "await" as do, **rest} if not set(rest) - {"stated", "id"}:
+            return OwnRequest(do, _stated(rest.get("stated", {})), _id(rest.get("id", "")))
+        case {"do": "cancel" as do, "id": identifier, **rest} if not set(rest) - {"stated"}:
+            return OwnRequest(do, _stated(rest.get("stated", {})), _id(identifier))
         case _:
             raise WireError("the request is none that this agent knows")
+
+
+def _id(value: object) -> str:
+    if not isinstance(value, str) or len(value) > ID_LIMIT:
+        raise WireError(f"id must be a text of at most {ID_LIMIT} characters")
+    return value
 
 
 def _path(file: str) -> str:

@@ -51,9 +51,8 @@ class EventFactory:
     def decided(self, record: Decided) -> event_pb2.ElevationEvent:
         """Report an attempt and its decision, within the limits of what the server stores: nobody hides by excess."""
         decision = replace(record.decision, losers=record.decision.losers[:LOSERS_LIMIT])
-        body = encode_decided(_printable(record.attempt), decision)
-        # Whoever signs a file writes this name.
-        body.file.publisher = body.file.publisher.replace("\0", "")[:TEXT_LIMIT]
+        body = encode_decided(printable(record.attempt), decision)
+        bound_publisher(body.file)
         body.result = event_pb2.AttemptResult.Value(f"ATTEMPT_RESULT_{record.result.name}")
         body.justification = record.justification
         body.policy_revision = record.policy_revision
@@ -99,7 +98,12 @@ class EventFactory:
         )
 
 
-def _printable(attempt: Attempt) -> Attempt:
+def bound_publisher(file: event_pb2.FileFacts) -> None:
+    """Keep the publisher within what the server stores: whoever signs a file writes this name."""
+    file.publisher = file.publisher.replace("\0", "")[:TEXT_LIMIT]
+
+
+def printable(attempt: Attempt) -> Attempt:
     """Show what is no Unicode by its code: names on Linux are bytes, texts of an event are not."""
     return replace(
         attempt,

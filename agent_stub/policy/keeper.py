@@ -84,6 +84,11 @@ class PolicyKeeper:
         """Give the time at which the server last confirmed the policy, by the wall clock of then."""
         return self._contact.confirmed
 
+    @property
+    def issued(self) -> datetime:
+        """Give the time at which the newest manifest was signed that was accepted, by the server's clock; NEVER before."""
+        return self._contact.issued
+
     def confirmed_by(self, now: datetime) -> datetime:
         """Give the time of the last confirmation as staleness counts from it (D22): a wall clock that is set makes it older.
 

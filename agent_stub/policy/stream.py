@@ -6,7 +6,7 @@ from datetime import datetime
 import structlog
 from google.protobuf.message import DecodeError
 
-from agent_stub.links import VERSION_CAPABILITY, End, Link, SessionError, greeting, heard
+from agent_stub.links import OUTCOMES_CAPABILITY, VERSION_CAPABILITY, End, Link, SessionError, greeting, heard
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
 from agent_stub.ports import Delays
@@ -48,7 +48,12 @@ class PolicyStream:
         self._now = now
         self._changed = changed
         self._refused = refused
+        self._keep_outcome: Callable[[agent_pb2.RequestOutcome], None] | None = None
         self._put_off: agent_pb2.Offer | None = None
+
+    def take_outcomes(self, keep: Callable[[agent_pb2.RequestOutcome], None]) -> None:
+        """Let the server tell what became of requests; `keep` makes each durable, or raises OSError."""
+        self._keep_outcome = keep
 
     async def session(self, link: Link) -> End:
         """Hold one stream until it ends."""
@@ -80,6 +85,8 @@ class PolicyStream:
     def _hello(self) -> agent_pb2.Hello:
         hello = self._introduction()
         hello.capabilities.append(VERSION_CAPABILITY)
+        if self._keep_outcome is not None:
+            hello.capabilities.append(OUTCOMES_CAPABILITY)
         hello.policy_key_ids.extend(self._keeper.key_ids)
         if (held := self._keeper.held) is not None:
             hello.revision = held.revision
@@ -93,6 +100,8 @@ class PolicyStream:
             case "up_to_date":
                 self._confirm(response.up_to_date)
                 return None
+            case "outcome" if self._keep_outcome is not None:
+                return _kept(response.outcome, self._keep_outcome)
             case "welcome":
                 return None  # the server lives, and has nothing to confirm
             case other:
@@ -135,6 +144,20 @@ class PolicyStream:
         except PolicyRefusedError as error:
             log.warning("policy_not_confirmed", reasons=error.reasons)
             self._refused(error)
+
+
+def _kept(
+    outcome: agent_pb2.RequestOutcome, keep: Callable[[agent_pb2.RequestOutcome], None]
+) -> agent_pb2.StreamPolicyRequest:
+    try:
+        keep(outcome)
+    except OSError as error:
+        # To confirm a later one would confirm this one too. After the next hello all come again.
+        problem = (error.strerror or "input/output error").lower()
+        raise SessionError(
+            f"what became of a request cannot be kept ({problem}); make room or repair the disk"
+        ) from error
+    return agent_pb2.StreamPolicyRequest(outcomes_kept=agent_pb2.OutcomesKept(sequence=outcome.sequence))
 
 
 def _bounded(reasons: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from agent_stub.events.spool import Spool
 from agent_stub.identity import SystemIdentity
 from agent_stub.model import Answer, Origin, Subject
 from agent_stub.policy.keeper import PolicyKeeper
+from agent_stub.requests.office import RequestOffice
 from elevation.document import PolicyDocument
 from elevation.model import (
     ChildProcesses,
@@ -24,6 +25,7 @@ from tests.builders.elevation import policy, rule
 from tests.fakes.agent import (
     NOW,
     OWN_RIGHTS,
+    FakeDelays,
     FakeDisk,
     FakeInspector,
     FakeLauncher,
@@ -32,6 +34,7 @@ from tests.fakes.agent import (
     Installation,
     Numbers,
 )
+from tests.fakes.agent_requests import FakeRequestServer
 
 HASH = "a" * 64
 ALICE = Subject("alice", administrator=False)
@@ -53,11 +56,26 @@ class Desk:
     clock: FakeMoments = field(default_factory=FakeMoments)
     inspector: FakeInspector = field(default_factory=FakeInspector)
     launcher: FakeLauncher = field(default_factory=FakeLauncher)
+    server: FakeRequestServer = field(default_factory=FakeRequestServer)
+    delays: FakeDelays = field(default_factory=FakeDelays)
+    boot_id: str = "boot"
     revision: int = 0
 
     def __post_init__(self) -> None:
         factory = EventFactory("boot", self.clock.now, Numbers())
         self.keeper = PolicyKeeper(self.folder, self.house.identity())
+        self.keeper.load()
+        self.office = RequestOffice(
+            self.folder,
+            self.disk.replace,
+            self.boot_id,
+            keeper=self.keeper,
+            server=self.server,
+            clock=self.clock,
+            delays=self.delays,
+        )
+        self.problems = self.office.load()
+        self.office.policy_changed()
         self.spool = Spool(self.folder, self.disk, Numbers(), limit=1 << 20, factory=factory)
         self.file = self.folder / "tool"
         self.file.write_bytes(b"tool")
@@ -67,6 +85,7 @@ class Desk:
             identities=SystemIdentity(Platform.LINUX),
             launcher=self.launcher,
             spool=self.spool,
+            approvals=self.office,
             now=self.clock.now,
             new_id=Numbers(),
         )
@@ -75,6 +94,7 @@ class Desk:
         self.revision += 1
         self.keeper.apply(self.house.offer(content, self.revision), NOW)
         self.spool.policy_changed(health_leaves=True)
+        self.office.policy_changed()
 
     async def ask(
         self,

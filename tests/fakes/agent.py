@@ -204,6 +204,11 @@ class FakePrompter:
         self.questions.append(question)
         return self.confirms
 
+    async def approval(self, question: Question) -> bool | None:
+        """Answer."""
+        self.questions.append(question)
+        return self.confirms
+
     async def justification(self, problem: str) -> str | None:
         """Answer."""
         self.problems.append(problem)

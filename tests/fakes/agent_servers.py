@@ -15,10 +15,12 @@ from epm.device.v1 import agent_pb2 as device_pb2
 from epm.device.v1 import agent_pb2_grpc as device_grpc
 from epm.policy.v1 import agent_pb2 as policy_pb2
 from epm.policy.v1 import agent_pb2_grpc as policy_grpc
+from epm.policy.v1 import requests_pb2_grpc
 from epm.reporting.v1 import agent_pb2 as reporting_pb2
 from epm.reporting.v1 import agent_pb2_grpc as reporting_grpc
 from services._chassis import pki
 from tests.fakes.agent import DEVICE_ID, KEY_ID, TENANT, Installation
+from tests.fakes.agent_requests import FakeRequestService
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -207,6 +209,7 @@ class FakeServers:
     installation: Installation = field(default_factory=Installation)
     policy: FakePolicyService = field(default_factory=FakePolicyService)
     events: FakeEventService = field(default_factory=FakeEventService)
+    requests: FakeRequestService = field(default_factory=FakeRequestService)
     public_address: str = ""
     mesh_address: str = ""
 
@@ -224,6 +227,7 @@ class FakeServers:
         public, mesh = grpc.aio.server(), grpc.aio.server()
         device_grpc.add_EnrolmentServiceServicer_to_server(self.device, public)
         policy_grpc.add_PolicyStreamServiceServicer_to_server(self.policy, mesh)
+        requests_pb2_grpc.add_DeviceRequestServiceServicer_to_server(self.requests, mesh)
         reporting_grpc.add_EventStreamServiceServicer_to_server(self.events, mesh)
         device_grpc.add_DeviceAgentServiceServicer_to_server(self.device, mesh)
         mutual = grpc.ssl_server_credentials(pair, self.installation.authority.pem, require_client_auth=True)

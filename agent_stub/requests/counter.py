@@ -1,0 +1,112 @@
+"""Show users their own requests, let them wait for what becomes of them, and take them back."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from agent_stub.identity import RefusedError
+from agent_stub.model import Moment
+from agent_stub.ports import Delays
+from agent_stub.requests.book import RequestBook
+from agent_stub.requests.desk import CancelError, RequestDesk
+from agent_stub.requests.model import Request, RequestState
+from agent_stub.requests.words import presented
+from agent_stub.waits import pause_until
+
+LONGEST_WAIT_SECONDS = 3600.0
+GRANT_SECONDS = 30.0
+"""How long an approval is waited for to arrive as a grant: the word of it may come before the document."""
+WAITING_OF_A_USER = 4
+WAITING_AT_ONCE = 32
+"""Half of the callers that the control socket serves: whoever waits must not keep others from elevating."""
+
+
+class RequestCounter:
+    """What `epm-agent requests` speaks to. Whoever asks is who the operating system says, and sees nothing of others."""
+
+    def __init__(
+        self,
+        book: RequestBook,
+        desk: RequestDesk,
+        *,
+        usable: Callable[[str], bool],
+        now: Callable[[], Moment],
+        delays: Delays,
+    ) -> None:
+        self._book = book
+        self._desk = desk
+        self._usable = usable
+        self._now = now
+        self._delays = delays
+        self._waiting: Counter[str] = Counter()
+
+    def listed(self, user: str) -> list[dict[str, object]]:
+        """Show all of a user's requests, and note that they were shown."""
+        return self._show(self._book.of(user))
+
+    def news(self, user: str) -> list[dict[str, object]]:
+        """Show those of a user's requests whose state the user was not shown yet, and note that they were shown."""
+        return self._show([request for request in self._book.of(user) if request.news])
+
+    async def awaited(self, user: str, request_id: str) -> list[dict[str, object]]:
+        """Wait until a request is pending no more, or, without an id, until there is news; show that.
+
+        An approved one is waited for until its grant can be used. Shows how
+        things stand where nothing came for long. Raise RefusedError for a request that the user does not have.
+        """
+        if self._waiting[user] >= WAITING_OF_A_USER or self._waiting.total() >= WAITING_AT_ONCE:
+            raise RefusedError("too many programs wait for requests; end one of them")
+        self._waiting[user] += 1
+        try:
+            return self._show(await self._came(user, request_id))
+        finally:
+            self._waiting[user] -= 1
+
+    async def cancel(self, user: str, request_id: str) -> list[dict[str, object]]:
+        """Take a user's request back and show it; raise RefusedError."""
+        request = self._own(user, request_id)
+        try:
+            return [self._presented(await self._desk.cancel(request), self._now())]
+        except CancelError as error:
+            raise RefusedError(f"request {request_id} was not cancelled: {error}") from error
+
+    async def _came(self, user: str, request_id: str) -> list[Request]:
+        end = self._seconds() + LONGEST_WAIT_SECONDS
+        while True:
+            change = self._book.next_change()
+            if request_id:
+                request = self._own(user, request_id)
+                found = [] if self._is_awaited(request) else [request]
+                if request.state is RequestState.APPROVED:
+                    end = min(end, self._seconds() + GRANT_SECONDS)
+            else:
+                found = [request for request in self._book.of(user) if request.news]
+            left = end - self._seconds()
+            if found or left <= 0:
+                return found or [request for request in self._book.of(user) if request.id == request_id]
+            await pause_until(change, self._delays, left)
+
+    def _is_awaited(self, request: Request) -> bool:
+        if request.state is RequestState.APPROVED:
+            return not self._usable(request.id)
+        return request.state is RequestState.PENDING
+
+    def _seconds(self) -> float:
+        return self._now().since_boot.total_seconds()
+
+    def _own(self, user: str, request_id: str) -> Request:
+        for request in self._book.of(user):
+            if request.id == request_id:
+                return request
+        raise RefusedError(
+            f"you have no request {request_id!r} that this device knows; `epm-agent requests` lists yours"
+        )
+
+    def _show(self, requests: list[Request]) -> list[dict[str, object]]:
+        moment = self._now()
+        found = [self._presented(request, moment) for request in requests]
+        self._book.shown(requests, moment.wall)
+        return found
+
+    def _presented(self, request: Request, moment: Moment) -> dict[str, object]:
+        usable = request.state is RequestState.APPROVED and self._usable(request.id)
+        return presented(request, moment) | {"usable": usable}
