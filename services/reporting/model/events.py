@@ -14,7 +14,7 @@ times as much, and the database drivers take a tuple as it is.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -171,6 +171,18 @@ def gaps(seqs: list[int], high_water: int) -> tuple[Gap, ...]:
             found.append(Gap(expected, seq - 1))
         expected = max(expected, seq + 1)
     return tuple(found)
+
+
+def runs(seqs: Sequence[int]) -> Iterator[list[int]]:
+    """Give sorted places in runs without a hole."""
+    run: list[int] = []
+    for seq in seqs:
+        if run and seq != run[-1] + 1:
+            yield run
+            run = []
+        run.append(seq)
+    if run:
+        yield run
 
 
 def still_missing(gap: Gap, seqs: list[int]) -> tuple[Gap, ...]:

@@ -26,7 +26,7 @@ from sqlalchemy.engine import URL
 
 from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
-from services.reporting.model.events import Batch, DeadLetter, Gap, Rejection, gaps, still_missing
+from services.reporting.model.events import Batch, DeadLetter, Gap, Rejection, gaps, runs, still_missing
 from services.reporting.store.drivers import Driver, LostError, PostgresDriver, RefusedError, SqliteDriver
 from services.reporting.store.known import Known
 from services.reporting.store.places import Places, marks, overlapping
@@ -57,8 +57,10 @@ _SELECT_JOURNAL = "SELECT journal_key, high_water FROM reporting_journal WHERE d
 _SELECT_PURGED = "SELECT purged_through FROM reporting_journal WHERE device_id = ? AND journal_id = ?"
 _LOCK_JOURNAL = "UPDATE reporting_journal SET high_water = high_water WHERE device_id = ? AND journal_id = ?"
 _RAISE = "UPDATE reporting_journal SET high_water = ? WHERE journal_key = ? AND high_water = ?"
+# Gaps do not overlap: of those that begin before a place, the last one alone can reach over it.
 _SELECT_GAPS = (
-    "SELECT first_seq, last_seq FROM reporting_gap WHERE journal_key = ? AND first_seq <= ? AND last_seq >= ?"
+    "SELECT first_seq, last_seq FROM reporting_gap WHERE journal_key = ? AND first_seq <= ? AND last_seq >= ? AND first_seq >="
+    " COALESCE((SELECT MAX(first_seq) FROM reporting_gap WHERE journal_key = ? AND first_seq <= ?), 0)"
 )
 _NEXT_REVISION = "UPDATE reporting_revision SET value = value + 1 WHERE id = 1 RETURNING value"
 _COUNTED: Callable[[Row], Row] = itemgetter(*map(ATTEMPTS.columns.index, COUNTED))
@@ -204,11 +206,15 @@ class DurableSink:
 
     def _kept(self, batch: Batch, purged_through: int) -> Batch:
         """Return the batch without the places up to this one, but for those that were missing until now."""
-        missing = [
-            Gap(_number(row[0]), _number(row[1]))
-            for row in self._driver.fetch(_SELECT_GAPS, (self._journals[name_of(batch)][0], purged_through, 0))
-        ]
-        return without(batch, lambda seq: seq <= purged_through and not any(gap[0] <= seq <= gap[1] for gap in missing))
+        key, known = self._journals[name_of(batch)][0], [seq for seq in batch.seqs() if seq <= purged_through]
+        late = {
+            seq
+            for run in runs(known)
+            for gap in self._gaps_over(key, run)
+            for seq in run
+            if gap.first_seq <= seq <= gap.last_seq
+        }
+        return without(batch, lambda seq: seq <= purged_through and seq not in late)
 
     def _displaced(self, target: Target, rows: Rows, batches: Sequence[Batch]) -> Iterator[tuple[int, DeadLetter]]:
         """Yield the events that are not there although they were inserted, each with the position of its batch."""
@@ -238,10 +244,11 @@ class DurableSink:
                 name = name_of(batch)
                 key, high_water = self._journals[name]
                 if seqs[0] <= high_water:
-                    self._fill_gaps(key, seqs, batch.received)
-                for gap in self._new_gaps(name, seqs, begun[key]):
-                    self._driver.insert(GAPS, [gap_row(key, gap, batch.received)])
-                    log.warning("journal_gap_noticed", device_id=batch.device_id, first_seq=gap[0], last_seq=gap[1])
+                    self._fill_gaps(key, [seq for seq in seqs if seq <= high_water], batch.received)
+                if found := self._new_gaps(name, seqs, begun[key]):
+                    self._driver.insert(GAPS, [gap_row(key, gap, batch.received) for gap in found])
+                    told = {"first_seq": found[0].first_seq, "last_seq": found[-1].last_seq, "gaps": len(found)}
+                    log.warning("journal_gap_noticed", device_id=batch.device_id, **told)
                 if seqs[-1] > self._journals[name][1]:
                     self._journals[name] = (key, seqs[-1])
                     raised[key] = seqs[-1]
@@ -260,13 +267,17 @@ class DurableSink:
 
     def _fill_gaps(self, key: int, seqs: list[int], noticed: int) -> None:
         """Take out of the recorded gaps what has come late after all."""
-        for row in self._driver.fetch(_SELECT_GAPS, (key, seqs[-1], seqs[0])):
-            gap = Gap(_number(row[0]), _number(row[1]))
-            left = still_missing(gap, seqs)
-            if left != (gap,):
+        for run in runs(seqs):
+            for gap in self._gaps_over(key, run):
+                left = still_missing(gap, run)
                 self._driver.run(_DELETE_GAP, [(key, gap.first_seq)])
                 if left:
                     self._driver.insert(GAPS, [gap_row(key, part, noticed) for part in left])
+
+    def _gaps_over(self, key: int, run: Sequence[int]) -> list[Gap]:
+        """Return the recorded gaps that hold places of a run: no more than it has places, however many a device made."""
+        places = (key, run[-1], run[0], key, run[0])
+        return [Gap(_number(row[0]), _number(row[1])) for row in self._driver.fetch(_SELECT_GAPS, places)]
 
     def _journal(self, name: JournalName) -> tuple[int, int]:
         known = self._journals.get(name)
