@@ -6,6 +6,7 @@
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -14,6 +15,8 @@ from services.reporting.store.drivers import Driver
 from services.reporting.store.rows import Row, Target
 
 MOST_MEMBERS_KNOWN = 100_000
+MOST_CHARACTERS = 16_000_000
+"""Characters of a dimension's members that are cached: devices choose these texts."""
 MOST_PARAMETERS = 500
 _SELECT_EPOCH = "SELECT names_epoch FROM reporting_horizon WHERE id = 1"
 _TARGETS = {dimension: Target(dimension.table.name, ("digest", *dimension.columns)) for dimension in DIMENSIONS}
@@ -25,6 +28,7 @@ class Known:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._keys: Mapping[Dimension, dict[Row, int]] = {dimension: {} for dimension in DIMENSIONS}
+        self._characters = Counter[Dimension]()
         self._epoch: object = None
 
     def look(self) -> None:
@@ -38,6 +42,7 @@ class Known:
         """Forget all numbers, such as those that a transaction gave out which was not committed."""
         for known in self._keys.values():
             known.clear()
+        self._characters.clear()
 
     def cached(self, dimension: Dimension) -> Mapping[Row, int]:
         """Return the members of a dimension that are known without a look at the database."""
@@ -46,8 +51,9 @@ class Known:
     def keys_of(self, dimension: Dimension, members: Sequence[Row]) -> list[int]:
         """Return the numbers of the members; those that are new get one."""
         known = self._keys[dimension]
-        if len(known) > MOST_MEMBERS_KNOWN:
+        if len(known) > MOST_MEMBERS_KNOWN or self._characters[dimension] > MOST_CHARACTERS:
             known.clear()
+            del self._characters[dimension]
         keys = list(map(known.get, members))
         if None in keys:
             unknown = {member for member, key in zip(members, keys, strict=True) if key is None}
@@ -58,6 +64,7 @@ class Known:
     def _learn(self, dimension: Dimension, members: Mapping[str, Row]) -> None:
         target, known = _TARGETS[dimension], self._keys[dimension]
         self._driver.insert(target, [(digest, *member) for digest, member in sorted(members.items())])
+        self._characters[dimension] += sum(len(str(text)) for member in members.values() for text in member)
         digests = sorted(members)
         for start in range(0, len(digests), MOST_PARAMETERS):
             asked = tuple(digests[start : start + MOST_PARAMETERS])

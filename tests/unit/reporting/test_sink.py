@@ -6,9 +6,15 @@ import pytest
 from services._chassis.db import Database
 from services._chassis.errors import UnavailableError
 from services._chassis.migrate import upgrade
+from services.reporting.codec.incoming import batch_from_proto
+from services.reporting.model.events import microseconds
+from services.reporting.store.dimensions import RULE
 from services.reporting.store.drivers import SqliteDriver
+from services.reporting.store.known import MOST_CHARACTERS, Known
+from services.reporting.store.rows import Row
 from services.reporting.store.sink import DurableSink
-from tests.fakes.reporting import batch, decided
+from tests.fakes.clock import NOW
+from tests.fakes.reporting import batch, decided, message
 
 
 async def migrated(path: Path) -> Path:
@@ -56,5 +62,47 @@ async def test_every_commit_reaches_the_disk(tmp_path: Path) -> None:
     driver.begin()
     full = 2
     assert driver.fetch("PRAGMA synchronous", ()) == [(full,)]
+    driver.rollback()
+    driver.close()
+
+
+class Counting(SqliteDriver):
+    """Count the rows of gaps that are read."""
+
+    gaps = 0
+
+    def fetch(self, statement: str, parameters: Row) -> list[Row]:
+        found = super().fetch(statement, parameters)
+        self.gaps += len(found) if "FROM reporting_gap" in statement else 0
+        return found
+
+
+async def test_of_the_gaps_of_a_journal_only_those_are_read_of_which_something_comes_late(tmp_path: Path) -> None:
+    driver = Counting(str(await migrated(tmp_path / "reporting.db")))
+    sink = DurableSink(driver)
+    for number in range(1, 400, 2):
+        await sink.store([batch([decided(number)], first=number)])
+    late = message([decided(1000), decided(1001)])
+    late.entries[0].seq, late.entries[1].seq = 2, 398
+    again = batch_from_proto(late, device_id="d1", device_name="name-of-d1", received=microseconds(NOW))
+    assert await sink.store([again]) == [()]
+    assert driver.gaps == 2
+    driver.begin()
+    places = [row[0] for row in driver.fetch("SELECT first_seq FROM reporting_gap ORDER BY first_seq", ())]
+    driver.rollback()
+    assert places == list(range(4, 397, 2))
+    await sink.close()
+
+
+async def test_numbers_of_long_texts_are_not_cached_without_end(tmp_path: Path) -> None:
+    driver = SqliteDriver(str(await migrated(tmp_path / "reporting.db")))
+    known, short, long = Known(driver), ("a", "b"), ("c" * MOST_CHARACTERS, "d")
+    driver.begin()
+    key = known.keys_of(RULE, [short])
+    known.keys_of(RULE, [long])
+    assert known.keys_of(RULE, [short]) == key
+    assert [*known.cached(RULE)] == [short]
+    assert known.keys_of(RULE, [("e", "f"), short])[1:] == key
+    assert [*known.cached(RULE)] == [short, ("e", "f")]
     driver.rollback()
     driver.close()
