@@ -6,9 +6,9 @@ that a command that is killed in between prints that again rather than never.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import click
 import grpc
@@ -18,7 +18,19 @@ from epmctl.documents.files import write_whole
 from epmctl.errors import CommandError
 from epmctl.output import show
 
+
+class Told(Protocol):
+    """A message that says how far it is."""
+
+    @property
+    def cursor(self) -> str:
+        """Return what goes on behind this message."""
+        ...
+
+
 Message = TypeVar("Message")
+Telling = TypeVar("Telling", bound=Told)
+Entry = TypeVar("Entry")
 F = TypeVar("F", bound=Callable[..., object])
 
 FIRST_PAUSE: Final = 0.2
@@ -65,6 +77,31 @@ def followed(follow: Callable[[Client], Iterator[Message]]) -> Iterator[Message]
                 click.echo(f"waiting for the server: {show(str(error))}", err=True)
         threading.Event().wait(pause_after(failures))
         failures += 1
+
+
+def print_each(
+    messages: Iterable[Telling],
+    entries: Callable[[Telling], Sequence[Entry]],
+    say: Callable[[Entry], None],
+    *,
+    limit: int | None,
+    cursor_file: Path | None,
+) -> None:
+    """Print what messages hold, so many entries at most, and note after each how far it is."""
+    if limit is not None and cursor_file is not None:
+        raise click.UsageError(
+            "--limit goes with no cursor that is kept: a message may hold more than is to be printed"
+        )
+    left = limit
+    for message in messages:
+        found = entries(message) if left is None else entries(message)[:left]
+        for entry in found:
+            say(entry)
+        if cursor_file is not None:
+            note(cursor_file, message.cursor)
+        left = None if left is None else left - len(found)
+        if left == 0:
+            return
 
 
 def pause_after(failures: int) -> float:

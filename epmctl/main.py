@@ -59,6 +59,7 @@ COMMANDS: Mapping[str, Entry] = {
     "rollout": Entry("epmctl.commands.rollout", "rollout", "Tell how far a policy has come, and watch it arrive."),
     "audit": Entry("epmctl.commands.audit", "audit", "List, export and verify the audit logs."),
     "report": Entry("epmctl.commands.report", "report", "Show what was elevated, by whom, and under which rule."),
+    "requests": Entry("epmctl.commands.requests", "requests", "List requests for approval, and answer them."),
     "access": Entry("epmctl.commands.access", "access", "Tell who may do what, who can do something, and why."),
     "token": Entry("epmctl.commands.token", "token", "Create, list and revoke administrators' tokens."),
     "enrolment-token": Entry(

@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., object])
 def reason_option(command: F) -> F:
     """Give a command the option `--reason TEXT`."""
     said = "Why, for the audit record; a ticket, for example."
-    return click.option("--reason", default="", callback=_check, metavar="TEXT", help=said)(command)
+    return click.option("--reason", default="", callback=check_reason, metavar="TEXT", help=said)(command)
 
 
 def as_metadata(reason: str) -> Metadata:
@@ -27,7 +27,8 @@ def as_metadata(reason: str) -> Metadata:
     return ((_KEY, reason.encode()),) if reason else ()
 
 
-def _check(_context: click.Context, _option: click.Parameter, reason: str) -> str:
+def check_reason(_context: click.Context, _option: click.Parameter, reason: str) -> str:
+    """Read the value of an option that gives a reason."""
     if len(reason) > LONGEST or not reason.isprintable():
         raise click.BadParameter(f"must be at most {LONGEST} printable characters, in one line")
     return reason

@@ -19,6 +19,7 @@ from epmctl.findings import print_findings
 from epmctl.output import Plain, Record, document_output_option, print_json, show, to_yaml
 from epmctl.plain import to_plain, words_of
 from epmctl.reason import reason_option
+from epmctl.requestcalls import find_request
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -42,7 +43,14 @@ def _wishes(command: F) -> F:
     """Give a command the options that say what kind of rule is wanted."""
     options = (
         click.option(
-            "--event", "attempt", required=True, metavar="ID", help="The attempt, as epm report elevations names it."
+            "--event", "attempt", default="", metavar="ID", help="The attempt, as epm report elevations names it."
+        ),
+        click.option(
+            "--request",
+            "request_id",
+            default="",
+            metavar="ID",
+            help="In its place a request for approval, as epm requests list names it, with its certificates.",
         ),
         click.option(
             "--policy", default="", metavar="NAME", help="The rules policy that gets the rule; else a new one."
@@ -52,6 +60,7 @@ def _wishes(command: F) -> F:
         ),
         click.option(
             "--type",
+            "--elevation-type",
             "elevation_type",
             type=click.Choice(tuple(_TYPES), case_sensitive=False),
             default="USER_CONFIRMED",
@@ -86,6 +95,7 @@ def _wishes(command: F) -> F:
 def propose(  # noqa: PLR0913 - one for each option
     *,
     attempt: str,
+    request_id: str,
     policy: str,
     new_policy: str,
     elevation_type: str,
@@ -99,20 +109,23 @@ def propose(  # noqa: PLR0913 - one for each option
     reason: str,
     output: str,
 ) -> None:
-    """Propose a rule for the file of a reported attempt: the narrowest that recognises it.
+    """Propose a rule for the file of a reported attempt or of a request: the narrowest that recognises it.
 
     Prints the rule, why each field is as it is, and what lint finds. Nothing is written without --save; a new policy is
     for nobody until it is assigned.
     """
+    if bool(attempt) == bool(request_id):
+        raise click.UsageError("give one of --event, for a reported attempt, and --request, for a request for approval")
     if policy and new_policy:
         raise BadInputError("--policy names one that is there and --new-policy one to be made; give one of the two")
     chain = [_certificate(place) for place in certificates]
     with logged_in(reason) as client:
-        request = _request(_find(client, attempt))
+        request = _of_request(client, request_id) if request_id else _request(_find(client, attempt))
         request.policy, request.rule_name = policy, rule_name
         request.elevation_type = rules_pb2.ElevationType.ValueType(_TYPES[elevation_type.upper()])
         request.same_path, request.same_arguments, request.by_publisher = same_path, same_arguments, by_publisher
-        request.certificates.extend(chain)
+        if chain:
+            request.certificates[:] = chain
         found = _propose(client, request)
         if new_policy:
             found.rules_policy.metadata.name = new_policy
@@ -153,6 +166,19 @@ def _request(seen: reports_pb2.Elevation) -> analysis_pb2.ProposeRuleRequest:
     decided = seen.decided
     return analysis_pb2.ProposeRuleRequest(
         file=decided.file, platform=decided.platform, arguments=decided.arguments, origin=f"event {seen.attempt_id}"
+    )
+
+
+def _of_request(client: Client, request_id: str) -> analysis_pb2.ProposeRuleRequest:
+    """Carry what a device sent with a request to the question."""
+    found = find_request(client, request_id)
+    asked = found.request
+    return analysis_pb2.ProposeRuleRequest(
+        file=asked.file,
+        certificates=found.certificates,
+        platform=asked.platform,
+        arguments=asked.arguments,
+        origin=f"request {asked.id}",
     )
 
 

@@ -16,7 +16,7 @@ import click
 from epm.reporting.v1 import export_pb2, export_pb2_grpc, reports_pb2, reports_pb2_grpc
 from epmctl.client import Client, logged_in
 from epmctl.elevations import ELEVATION_COLUMNS
-from epmctl.following import LONGEST_WATCH, cursor_file_option, followed, note, noted
+from epmctl.following import LONGEST_WATCH, cursor_file_option, followed, noted, print_each
 from epmctl.output import output_option, show, to_json
 from epmctl.plain import to_plain
 from epmctl.reportfilter import filter_options
@@ -50,10 +50,8 @@ def tail(
 
     With --since it begins with what occurred then, else with what is stored from now on.
     """
-    if limit is not None and (cursor_file is not None or consumer is not None):
-        raise click.UsageError(
-            "--limit goes with no cursor that is kept: a message may hold more than is to be printed"
-        )
+    if limit is not None and consumer is not None:
+        raise click.UsageError("--limit goes with no --consumer: a message may hold more than is to be printed")
     if consumer is not None and (from_now or cursor_file is not None):
         raise click.UsageError("--consumer goes on where it was: leave --from-now and --cursor-file out")
     if consumer is not None:
@@ -63,16 +61,13 @@ def tail(
         if from_now and not request.cursor:
             request.cursor = _cursor_of_now()
         follow = partial(_watched, request)
-    left = limit
-    for message in followed(follow):
-        found = message.elevations if left is None else message.elevations[:left]
-        for elevation in found:
-            _print(elevation, output)
-        if cursor_file is not None:
-            note(cursor_file, message.cursor)
-        left = None if left is None else left - len(found)
-        if left == 0:
-            return
+    print_each(
+        followed(follow),
+        lambda message: message.elevations,
+        lambda elevation: _print(elevation, output),
+        limit=limit,
+        cursor_file=cursor_file,
+    )
 
 
 def _cursor_of_now() -> str:

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from epm.access.v1 import queries_pb2
 from epm.device.v1 import devices_pb2, groups_pb2
-from epm.policy.v1 import analysis_pb2, policies_pb2, revisions_pb2, rollouts_pb2
+from epm.policy.v1 import analysis_pb2, policies_pb2, requests_pb2, revisions_pb2, rollouts_pb2
 from epm.rbac.v1 import rbac_pb2
 from epm.reporting.v1 import export_pb2, insights_pb2, intake_pb2, reports_pb2
 from services._chassis.errors import ServiceError, UnauthenticatedError
@@ -37,6 +37,7 @@ _SERVICES: Final = (
     analysis_pb2.DESCRIPTOR.services_by_name["AnalysisService"],
     revisions_pb2.DESCRIPTOR.services_by_name["RevisionService"],
     rollouts_pb2.DESCRIPTOR.services_by_name["RolloutService"],
+    requests_pb2.DESCRIPTOR.services_by_name["ElevationRequestService"],
     reports_pb2.DESCRIPTOR.services_by_name["ReportingService"],
     export_pb2.DESCRIPTOR.services_by_name["ExportService"],
     insights_pb2.DESCRIPTOR.services_by_name["InsightsService"],

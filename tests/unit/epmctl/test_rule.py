@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 from epm.elevation.v1 import event_pb2, rules_pb2
-from epm.policy.v1 import analysis_pb2, lint_pb2, policies_pb2
+from epm.policy.v1 import analysis_pb2, lint_pb2, policies_pb2, requests_pb2
 from epm.reporting.v1 import reports_pb2
 from services._chassis.errors import InvalidError, NotFoundError, Problem
 from tests.builders.console import Console
@@ -156,3 +157,36 @@ def test_what_is_refused_names_options_and_writes_nothing(console: Console, serv
         1,
         "there is no attempt 'zz'; epm report elevations lists those there are\n",
     )
+
+
+def test_a_request_brings_its_file_and_its_certificates(console: Console, server: FakeServer, tmp_path: Path) -> None:
+    asked = requests_pb2.ElevationRequest(
+        id="r1", file=FILE, platform=rules_pb2.PLATFORM_WINDOWS, arguments=["/s", "a b"]
+    )
+    chain = [certificate("vendor").der, certificate("issuing").der]
+    found = requests_pb2.GetElevationRequestResponse(request=asked, certificates=chain)
+    server.on(requests_pb2.GetElevationRequestRequest, found)
+    proposes(server, etag="7")
+    command = ("rule", "propose", "--request", "r1", "--elevation-type", "deny", "--by-publisher")
+    assert console.run(*command).code == 0
+    mine = tmp_path / "mine.pem"
+    mine.write_text(pem("vendor"), encoding="ascii")
+    assert console.run(*command, "--certificate", mine).code == 0
+    proposed = analysis_pb2.ProposeRuleRequest(
+        file=FILE,
+        certificates=chain,
+        platform=rules_pb2.PLATFORM_WINDOWS,
+        arguments=["/s", "a b"],
+        elevation_type=rules_pb2.ELEVATION_TYPE_DENY,
+        by_publisher=True,
+        origin="request r1",
+    )
+    first, second = server.requests(analysis_pb2.ProposeRuleRequest)
+    assert first == proposed
+    assert list(second.certificates) == chain[:1]
+
+
+@pytest.mark.parametrize("origins", [(), ("--event", "a1", "--request", "r1")])
+def test_a_rule_is_made_of_one_thing(console: Console, server: FakeServer, origins: tuple[str, ...]) -> None:
+    assert console.run("rule", "propose", *origins).code == 2
+    assert server.asked == []
