@@ -1,9 +1,15 @@
 """Many rows at once, of which some are there already: the drivers take other ways then, and nothing else differs."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 
 from services._chassis.db import Database
+from services._chassis.paging import LARGEST_PAGE, PageRequest
+from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.drivers import COPY_FROM
+from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
 from services.reporting.store.tables import ATTEMPT, COUNT_BY_DECISION
 from tests.contract.test_reporting_sink import database, sink
@@ -27,3 +33,19 @@ async def test_many_events_of_which_some_came_before_are_stored_and_counted_once
         stored = (await tx.execute(sa.select(sa.func.count()).select_from(ATTEMPT))).scalar_one()
         counted = sa.select(sa.func.sum(COUNT_BY_DECISION.c.attempts)).where(COUNT_BY_DECISION.c.span == 1)
         assert (stored, (await tx.execute(counted)).scalar_one()) == (3 * MANY, 3 * MANY)
+
+
+async def test_of_a_page_of_large_events_no_more_are_read_than_it_shows(sink: DurableSink, database: Database) -> None:
+    await sink.store([batch([decided(number, arguments=["x" * 240_000]) for number in range(1, 31)])])
+    read: list[int] = []
+
+    @sa.event.listens_for(database.engine.sync_engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Sequence[object], *_rest: object) -> None:
+        if "reporting_attempt.body," in statement:
+            read.append(len(parameters))
+
+    page = await SqlReports(database).elevations(Question(ElevationFilter(), None), PageRequest(1000))
+    assert len(page.items) * 240_000 <= LARGEST_PAGE
+    assert len(read) == 1
+    others = 4
+    assert len(page.items) < read[0] <= len(page.items) + others

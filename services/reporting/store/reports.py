@@ -10,10 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services._chassis.db import Database
+from services._chassis.db import Database, Transaction
 from services._chassis.ordering import Order
-from services._chassis.paging import Page, PageRequest, cut
-from services.reporting.model.events import microseconds
+from services._chassis.paging import LARGEST_PAGE, Page, PageRequest, cut
+from services.reporting.model.events import LARGEST_EVENT, microseconds
 from services.reporting.model.reports import (
     BUSIEST_FIRST,
     MOST_FIRST,
@@ -61,8 +61,9 @@ class SqlReports:
         turned = [column.desc() for column in by] if order.descending else by
         async with self._database.read() as tx:
             found = await Finder(tx, question, page, order).find()
-            rows = (await tx.execute(shown().where(_A.event_id.in_(found)).order_by(*turned))).mappings().all()
-        fitting = page.fitting(len(row["body"]) for row in rows)
+            fitting = page.fitting(await _weights(tx, found))
+            fit = found[: fitting.size + 1]
+            rows = (await tx.execute(shown().where(_A.event_id.in_(fit)).order_by(*turned))).mappings().all()
         return cut([elevation_of(row) for row in rows], fitting, key=_elevation_key)
 
     async def elevation(self, attempt_id: str, tags: frozenset[str] | None) -> Elevation | None:
@@ -154,6 +155,15 @@ class Counted:
         beyond = sa.tuple_(*groups) > sa.tuple_(*map(sa.literal, key))
         further = by < last if self.order.descending else by > last
         return statement.having(sa.or_(further, sa.and_(by == last, beyond)))
+
+
+async def _weights(tx: Transaction, event_ids: Sequence[str]) -> Sequence[int]:
+    """Return how many bytes each of these attempts has: a page of large ones is not read to be cut."""
+    if len(event_ids) * LARGEST_EVENT <= LARGEST_PAGE:
+        return [LARGEST_EVENT] * len(event_ids)
+    sizes = sa.select(_A.event_id, sa.func.length(_A.body)).where(_A.event_id.in_(event_ids))
+    sized = {row[0]: row[1] for row in map(tuple, await tx.execute(sizes))}
+    return [sized[event_id] for event_id in event_ids]
 
 
 def _key(
