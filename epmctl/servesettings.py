@@ -225,6 +225,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "How often devices are told that nothing has changed, at most P1D [PT5M].",
         flag=False,
     ),
+    Setting("request_review_deadline", _duration, "How long elevation requests can be decided [P7D].", flag=False),
+    Setting("request_access_cap", _duration, "The longest access that an approval may give [P30D].", flag=False),
     Setting("most_streams", _number, "How many policy streams a process holds [20000].", flag=False),
     Setting("max_rules_per_policy", _number, "How many rules one policy may hold, at most 1000 [100].", flag=False),
     Setting("device_certificate_lifetime", _duration, "How long a device's certificate is good [P90D].", flag=False),
@@ -238,6 +240,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "audit_checkpoint_folder", _path, "Where checkpoints of audit logs are written [DATA_DIR/audit].", flag=False
     ),
     Setting("audit_retention", _duration, "How long audit records are kept; all of them if not given.", flag=False),
+    Setting("notices_file", _path, "Who is told of elevation requests, YAML; nobody if not given.", flag=False),
     Setting("event_retention", _duration, "How long events are kept.", flag=False),
     Setting("rollup_retention", _duration, "How long the counts of events are kept.", flag=False),
 )

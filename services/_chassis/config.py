@@ -24,6 +24,10 @@ SHORTEST_RETENTION = timedelta(days=30)
 SHORTEST_EVENT_RETENTION = timedelta(days=1)
 SHORTEST_CHECK_IN = timedelta(seconds=1)
 LONGEST_CHECK_IN = timedelta(days=1)
+SHORTEST_REVIEW = timedelta(hours=1)
+LONGEST_REVIEW = timedelta(days=30)
+SHORTEST_ACCESS_CAP = timedelta(minutes=1)
+LONGEST_ACCESS_CAP = timedelta(days=365)
 LONGEST_STAY = timedelta(days=36_500)
 """A time that may be added to any that a clock shows."""
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
@@ -79,6 +83,8 @@ class ServiceSettings:
     oidc_key_refresh: timedelta = timedelta(minutes=5)
     deprovision_after: timedelta = timedelta(days=7)
     policy_heartbeat: timedelta = timedelta(minutes=5)
+    request_review_deadline: timedelta = timedelta(days=7)
+    request_access_cap: timedelta = timedelta(days=30)
     most_streams: int = 20_000
     max_rules_per_policy: int = 100
     check_in_interval: timedelta = timedelta(minutes=5)
@@ -86,6 +92,7 @@ class ServiceSettings:
     on_suspected_clone: str = "flag"
     audit_checkpoint_folder: Path | None = None
     audit_retention: timedelta | None = None
+    notices_file: Path | None = None
     event_retention: timedelta = timedelta(days=30)
     rollup_retention: timedelta = timedelta(days=400)
 
@@ -294,6 +301,10 @@ def _duration_problems(settings: ServiceSettings) -> Iterator[Problem]:
         yield Problem("check_in_interval", "must be from a second to a day")
     if settings.policy_heartbeat > LONGEST_HEARTBEAT:
         yield Problem("policy_heartbeat", "must be at most one day: devices have to be told daily that nothing changed")
+    if not SHORTEST_REVIEW <= settings.request_review_deadline <= LONGEST_REVIEW:
+        yield Problem("request_review_deadline", "must be from an hour to 30 days")
+    if not SHORTEST_ACCESS_CAP <= settings.request_access_cap <= LONGEST_ACCESS_CAP:
+        yield Problem("request_access_cap", "must be from a minute to 365 days")
     if settings.drain_grace < timedelta():
         yield Problem("drain_grace", "must not be negative")
     if settings.access_heartbeat >= settings.access_bound:

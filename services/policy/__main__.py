@@ -27,12 +27,16 @@ from services._chassis.workers import Worker
 from services.policy.admin_servicer.policies import PolicyServicer
 from services.policy.agent_servicer import PolicyStreamServicer
 from services.policy.analysis_servicer import AnalysisServicer
+from services.policy.approvals import Approvals
 from services.policy.clients.directory import DirectoryWatch, SettingsReports, SightingReports, UsedGroupsReports
 from services.policy.clients.usage import UsageWatch
 from services.policy.codec.agent import Speaker
 from services.policy.codec.documents import MouldMaker
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.sightings import Sighting, certificate_used, suspected_clone
+from services.policy.notices.channels import NoticeSettings
+from services.policy.notices.composition import notice_workers
+from services.policy.notices.reading import read_notices
 from services.policy.open_streams import OpenStreams
 from services.policy.ports import CatchUp, Deliveries
 from services.policy.preparer import Preparer
@@ -45,6 +49,7 @@ from services.policy.store.deliveries import deliveries_in
 from services.policy.store.device_states import DeliveryStates
 from services.policy.store.holders import SqlHolders, stream_name
 from services.policy.store.objects import SqlStore
+from services.policy.store.outbox import SqlOutbox
 from services.policy.store.rollouts import SqlPictures
 from services.policy.store.tables import AUDIT
 from services.policy.streams import Manners
@@ -56,6 +61,7 @@ from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.means import Means
 from services.policy.usecases.newest import newest_corpus
+from services.policy.usecases.requests.post import Mail
 from services.policy.usecases.rollout import Convergence
 from services.policy.usecases.rollout_watch import PictureFeed
 from services.policy.workers import CorpusFollower, DeliveryWriter
@@ -67,7 +73,7 @@ PROCESS_BYTES = 8
 
 async def build(settings: ServiceSettings, clock: Clock | None = None) -> ServiceParts:
     """Open the database, bring its schema up to date, and hand over the service, ready to run."""
-    clock, identity = clock or SystemClock(), settings.identity_of(SERVICE)
+    clock, identity, told = clock or SystemClock(), settings.identity_of(SERVICE), read_notices(settings.notices_file)
     speaker = Speaker(load_signing_keys(settings.signing_key), tenant=settings.trust_domain)
     access = AccessControl(clock, bound=settings.access_bound)
     database = await Database.connect(settings.database_of(SERVICE), service=SERVICE)
@@ -95,13 +101,9 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
     sightings = SightingReporter(SightingReports(device), monotonic=clock.monotonic)
-    agents = PolicyStreamServicer(
-        partial(_admitted, corpus, directory, sightings.saw),
-        partial(_conversation, book, writer, speaker, process=process, wait=settings.policy_heartbeat),
-        streams,
-        manners=_manners(settings, clock, speaker=speaker, reporter=reporter, sightings=sightings, writer=writer),
-    )
-
+    admitted = partial(_admitted, corpus, directory, sightings.saw)
+    approvals = _approvals(settings, database, book, corpus=corpus, streams=streams, access=access, clock=clock)
+    told_of = {"speaker": speaker, "reporter": reporter}
     return ServiceParts(
         name=SERVICE,
         access=access,
@@ -111,14 +113,17 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             *_authoring(store, means, DeliveryStates(book, deliveries, bundles, clock), access, now=clock.now),
             _rollouts(convergence, feed, access, now=clock.now),
             _analysis(Drafting(store, book, corpus.at_least, means), linting, book, deliveries, clock=clock),
+            approvals.public(),
         ],
-        mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
+        mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents), approvals.mesh(admitted)],
         workers=[
             *(watch_worker(rbac, access), report_worker(rbac, access), Worker("watch_rollouts", feed.run)),
             *(part.worker() for part in (directory, database.changes, corpus, writer, preparer, streams)),
             *(part.worker() for part in (reporter, used, sightings, bundles, refused, presence, usage)),
+            *approvals.workers(),
+            *_notices(told, database, directory, clock),
         ],
-        on_drain=[streams.drain, feed.close],
+        on_drain=[streams.drain, feed.close, approvals.watches.close],
         close=partial(_close, linting, writer, presence, refused, audit, rbac, device, reporting, deliveries, database),
     )
 
@@ -151,6 +156,28 @@ def _spread(
     directory.on_identity += [reporter.retell, partial(_cut, streams, directory)]
     directory.on_change.append(tell)
     directory.on_connect += [reporter.forget, used.wake]
+
+
+def _notices(told: NoticeSettings, database: Database, directory: DirectoryWatch, clock: Clock) -> list[Worker]:
+    """Return what tells approvers of requests."""
+    outbox, changes = SqlOutbox(database), database.changes
+    return notice_workers(told, outbox, directory.directory, changes=changes, clock=clock, new_id=new_id)
+
+
+def _approvals(
+    settings: ServiceSettings,
+    database: Database,
+    book: PolicyBook,
+    *,
+    corpus: CorpusFollower,
+    streams: OpenStreams,
+    access: AccessControl,
+    clock: Clock,
+) -> Approvals:
+    """Return what has to do with elevation requests; streams tell devices what becomes of theirs."""
+    approvals = Approvals(database, book, corpus.at_least, access=access, clock=clock, settings=settings, new_id=new_id)
+    approvals.post.on_news.append(streams.look)
+    return approvals
 
 
 def _lint_desk(newest: Newest, directory: DirectoryWatch, clock: Clock, usage: UsageWatch) -> LintDesk:
@@ -263,12 +290,14 @@ def _manners(
     reporter: SettingsReporter,
     sightings: SightingReporter,
     writer: DeliveryWriter,
+    mail: Mail,
 ) -> Manners:
     return Manners(
         speaker=speaker,
         clock=clock,
         on_answer=reporter.heard,
         on_clone=lambda device_id: sightings.saw(suspected_clone(device_id)),
+        mail=mail,
         calm=writer.calm,
         heartbeat=settings.policy_heartbeat,
     )

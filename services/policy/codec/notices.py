@@ -11,7 +11,7 @@ _TEXTS = (
     "device_name",
     "user",
     "justification",
-    "file_name",
+    "file_path",
     "sha256",
     "publisher",
     "policy",
@@ -29,22 +29,24 @@ def to_kept(notice: Notice) -> dict[str, Any]:
     times = {name: getattr(told, name).isoformat() for name in _TIMES}
     until = told.access_until.isoformat() if told.access_until else None
     return {
-        "id": notice.id,
         "event": notice.event.value,
         "recorded": notice.recorded.isoformat(),
-        "request": {**texts, **times, "access_until": until},
+        "request": {**texts, **times, "access_until": until, "scope_tags": sorted(told.scope_tags)},
     }
 
 
 def from_kept(document: dict[str, Any]) -> Notice:
     """Return the notice of a document; what a newer version added is passed over."""
     told = document["request"]
-    texts = {name: str(told.get(name, "")) for name in _TEXTS}
-    times = {name: datetime.fromisoformat(told[name]) for name in _TIMES}
+    texts: dict[str, Any] = {name: str(told.get(name, "")) for name in _TEXTS}
+    times: dict[str, Any] = {name: datetime.fromisoformat(told[name]) for name in _TIMES}
     until = told.get("access_until")
+    request = NoticedRequest(
+        **texts,
+        **times,
+        access_until=datetime.fromisoformat(until) if until else None,
+        scope_tags=frozenset(told["scope_tags"]),
+    )
     return Notice(
-        id=document["id"],
-        event=NoticeEvent(document["event"]),
-        recorded=datetime.fromisoformat(document["recorded"]),
-        request=NoticedRequest(**texts, **times, access_until=datetime.fromisoformat(until) if until else None),
+        event=NoticeEvent(document["event"]), recorded=datetime.fromisoformat(document["recorded"]), request=request
     )

@@ -17,8 +17,10 @@ Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a host; raises OSError."""
 
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
-_METADATA = frozenset({ipaddress.ip_address("168.63.129.16")})
-"""Addresses of clouds that are public by their number, and answer the machine alone."""
+_NEVER: Sequence[Network] = tuple(
+    map(ipaddress.ip_network, ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "fec0::/10"))
+)
+"""What is not public though it may count as such: addresses at which clouds answer their machines, and old or local networks."""
 
 
 class Guard:
@@ -86,7 +88,8 @@ def _addresses(found: Sequence[tuple[Any, ...]]) -> Sequence[str]:
 
 
 def _public(address: Address) -> bool:
-    return address.is_global and not address.is_multicast and address not in _METADATA
+    listed = any(address in network for network in _NEVER if network.version == address.version)
+    return address.is_global and not address.is_multicast and not listed
 
 
 def _within(address: Address) -> Iterator[Address]:

@@ -44,7 +44,6 @@ def notice_workers(
         tags_of=tags_of,
         changes=changes,
         clock=clock,
-        new_id=new_id,
         remind_after=settings.remind_after,
     )
     couriers = [Courier(channel, outbox, clock=clock, new_id=new_id) for channel in channels_of(settings)]

@@ -16,7 +16,7 @@ from services._chassis.changes import ChangeFeed
 from services._chassis.clock import Clock
 from services._chassis.logging import get_logger
 from services._chassis.workers import Backoff, Worker
-from services.policy.model.notices import Interest, Notice, NoticeEvent, Parcel, Route, channels_for, reminder_of
+from services.policy.model.notices import Interest, Notice, Parcel, Route, channels_for, reminder_of
 from services.policy.notices.channels import Channel, Outbox, UndeliveredError
 
 LEASE = timedelta(minutes=2)
@@ -63,7 +63,6 @@ class Router:
         tags_of: Callable[[str], frozenset[str] | None],
         changes: ChangeFeed,
         clock: Clock,
-        new_id: Callable[[], str],
         remind_after: timedelta | None = None,
     ) -> None:
         self.on_routed: list[Callable[[], None]] = []
@@ -72,7 +71,6 @@ class Router:
         self._tags_of = tags_of
         self._changes = changes
         self._clock = clock
-        self._new_id = new_id
         self._remind_after = remind_after
 
     def worker(self) -> Worker:
@@ -101,7 +99,7 @@ class Router:
     def _route(self, notice: Notice) -> Route:
         tags = self._tags_of(notice.request.device_id)
         channels = channels_for(notice, self._interests, tags, now=self._clock.now())
-        return Route(channels, reminder_of(notice, self._remind_after, self._new_id()))
+        return Route(channels, reminder_of(notice, self._remind_after))
 
 
 class Courier:
@@ -160,8 +158,7 @@ class Courier:
 
     async def _carry(self, parcel: Parcel) -> None:
         about = {"notice": parcel.notice.id, "channel": parcel.channel, "tries": parcel.tries}
-        late = self._clock.now() >= parcel.notice.request.review_deadline
-        if parcel.notice.event is NoticeEvent.REMINDER and late:
+        if parcel.notice.late(self._clock.now()):
             await self._outbox.sent(parcel)
             return
         if parcel.tries > self._manners.most_tries:

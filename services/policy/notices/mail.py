@@ -28,11 +28,14 @@ _PERMANENT = 500
 class Mail:
     """Mail notices to one recipient."""
 
-    def __init__(self, name: str, settings: MailSettings, guard: Guard, review_link: str) -> None:
+    def __init__(
+        self, name: str, settings: MailSettings, guard: Guard, review_link: str, *, patience: float = PATIENCE
+    ) -> None:
         self._name = name
         self._settings = settings
         self._guard = guard
         self._review_link = review_link
+        self._patience = patience
         self._tls = None if settings.tls is Tls.NONE else ssl.create_default_context(cafile=settings.ca_file)
 
     @property
@@ -44,10 +47,10 @@ class Mail:
         """Hand a mail to the server. Raises UndeliveredError unless the server says that it has it."""
         message = self.message(notice, now)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 await self._hand_over(message)
         except TimeoutError as error:
-            raise UndeliveredError(f"the mail server did not answer within {PATIENCE:.0f} seconds") from error
+            raise UndeliveredError(f"the mail server did not answer within {self._patience:.0f} seconds") from error
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = [refused.code for refused in error.recipients]
             raise UndeliveredError(

@@ -76,7 +76,7 @@ def _lines(request: NoticedRequest) -> Iterator[str]:
     shown = {
         "User": request.user,
         "Device": request.device_name,
-        "File": request.file_name,
+        "File": request.file_path,
         "SHA-256": request.sha256,
         "Publisher": request.publisher,
         "Justification": request.justification,
@@ -95,7 +95,7 @@ def _data(request: NoticedRequest) -> Iterator[tuple[str, object]]:
     yield "device", {"id": request.device_id, "name": request.device_name}
     yield "user", request.user
     yield "justification", request.justification
-    yield "file", {"name": request.file_name, "sha256": request.sha256, "publisher": request.publisher}
+    yield "file", {"path": request.file_path, "sha256": request.sha256, "publisher": request.publisher}
     yield "policy", request.policy
     yield "rule", request.rule
     yield "submitted", _time(request.submitted)

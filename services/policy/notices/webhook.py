@@ -26,10 +26,13 @@ _SUCCESS = range(200, 300)
 class Webhook:
     """Post notices to one address."""
 
-    def __init__(self, settings: WebhookSettings, guard: Guard, review_link: str) -> None:
+    def __init__(
+        self, settings: WebhookSettings, guard: Guard, review_link: str, *, patience: float = PATIENCE
+    ) -> None:
         self._settings = settings
         self._guard = guard
         self._review_link = review_link
+        self._patience = patience
         self._tls = ssl.create_default_context(cafile=settings.ca_file) if settings.secure else None
 
     @property
@@ -41,10 +44,10 @@ class Webhook:
         """Post a notice. Raises UndeliveredError unless the receiver answers that it has it."""
         body = webhook_body(notice, self._review_link)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 status = await self._post(notice.id, body, int(now.timestamp()))
         except TimeoutError as error:
-            raise UndeliveredError(f"it did not answer within {PATIENCE:.0f} seconds") from error
+            raise UndeliveredError(f"it did not answer within {self._patience:.0f} seconds") from error
         except (OSError, EOFError, h11.ProtocolError) as error:
             raise UndeliveredError(f"it could not be asked: {type(error).__name__}: {error}") from error
         if status not in _SUCCESS:

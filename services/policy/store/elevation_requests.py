@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from services._chassis.audit_store import record
 from services._chassis.db import Database, Transaction
 from services._chassis.paging import LARGEST_PAGE, Page, PageRequest, cut
+from services.policy.model.notices import notice_of
 from services.policy.model.request_records import entry_of
 from services.policy.model.requests import ElevationRequest, Place, RequestState, Told
 from services.policy.ports import RequestStep, RequestsWanted
@@ -22,6 +24,7 @@ from services.policy.store.elevation_rows import (
     told_from_row,
     write_outcomes,
 )
+from services.policy.store.outbox import tell
 from services.policy.store.tables import AUDIT, ELEVATION_REQUEST
 
 CHUNK = 200
@@ -47,6 +50,7 @@ class SqlElevationRequests:
             row = {**row_of(request), "certificates": written, "changed": revision}
             await tx.execute(sa.insert(ELEVATION_REQUEST), row)
             await record(tx, AUDIT, entry_of(None, request), now=now)
+            await tell(tx, notice_of(request, now))
         return Told(request, changed=revision)
 
     async def find(self, request_id: str) -> Told | None:
@@ -152,6 +156,7 @@ async def write_change(tx: Transaction, before: ElevationRequest, after: Elevati
     if after.state is not before.state:
         await write_outcomes(tx, after, revision)
         await record(tx, AUDIT, entry_of(before, after), now=now)
+        await tell(tx, notice_of(after, now))
     [told] = await read_requests(tx, requests_asked().where(_E.request_id == after.request_id))
     return told
 
@@ -172,5 +177,5 @@ def _key(told: Told) -> tuple[str | int, ...]:
 
 def _weight(request: ElevationRequest) -> int:
     """Count the bytes that a request takes on a page, about; what is not counted is bounded."""
-    facts = (request.file.path, request.file.description, request.file.publisher, request.justification)
-    return 2000 + sum(len(text.encode()) for text in (*facts, *request.arguments))
+    texts = (*asdict(request.file).values(), request.justification, *request.arguments)
+    return 2000 + sum(len(text.encode()) for text in texts)
