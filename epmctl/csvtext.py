@@ -6,6 +6,7 @@ for a formula has an apostrophe in front of it, because devices send what stands
 
 import csv
 import io
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ import click
 from google.protobuf.descriptor import Descriptor
 
 from epmctl.output import Plain, Record, to_json
+from epmctl.visible import visible_lines
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}")
 """What a text begins with that a spreadsheet may take for a formula."""
@@ -27,7 +29,8 @@ def print_csv(headings: Sequence[str], rows: Iterable[Sequence[Plain]]) -> None:
     writer = csv.writer(out)
     writer.writerow(headings)
     writer.writerows([_cell(value) for value in row] for row in rows)
-    click.echo(out.getvalue(), nl=False)
+    text = out.getvalue()
+    click.echo(visible_lines(text) if sys.stdout.isatty() else text, nl=False)
 
 
 def print_csv_of(entry: Descriptor, records: Iterable[Record], more: Sequence[str] = ()) -> None:

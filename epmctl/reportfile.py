@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from epmctl.errors import CommandError
 from epmctl.insights import PERIODS
 from epmctl.output import output_as
 from epmctl.reportlists import LIST_REPORTS
+from epmctl.visible import visible_lines
 
 Command = Callable[..., object]
 
@@ -143,13 +145,26 @@ def _pieces(client: Client, request: export_pb2.ExportReportRequest) -> Iterator
     return client.stream(stub.ExportReport, request, deadline=None)
 
 
+class _Screen:
+    """Take a file that is text, and show it: what devices sent moves no cursor."""
+
+    def __init__(self) -> None:
+        self._decode = getincrementaldecoder("utf-8")("replace").decode
+
+    def write(self, data: bytes) -> object:
+        """Show a piece; a character may be in two."""
+        text = self._decode(data)
+        click.echo(visible_lines(text), nl=False)
+        return len(data)
+
+
 @contextmanager
-def _opened(place: Path, form: int) -> Iterator[BinaryIO]:
+def _opened(place: Path, form: int) -> Iterator[BinaryIO | _Screen]:
     if place == STANDARD_OUTPUT:
         if form == export_pb2.EXPORT_FORMAT_PARQUET and sys.stdout.isatty():
             raise CommandError("Parquet is nothing for a terminal; let standard output go into a file")
         sys.stdout.flush()
-        yield sys.stdout.buffer
+        yield _Screen() if sys.stdout.isatty() else sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     try:

@@ -14,5 +14,10 @@ def visible(text: str) -> str:
     return "".join(_escaped(c) if c != " " and unicodedata.category(c) in _HIDDEN else c for c in text)
 
 
+def visible_lines(text: str) -> str:
+    """Give a text with such escapes, but for the ends of its lines."""
+    return "\n".join(visible(line.removesuffix("\r")) for line in text.split("\n"))
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from typing import Any
 
 import pytest
@@ -97,3 +98,16 @@ def test_lists_have_a_column_for_every_field(
     outcome = console.run("report", *command, "--output", "csv")
     (found,) = csv.DictReader(io.StringIO(outcome.out, newline=""))
     assert {name: found[name] for name in expected} == expected
+
+
+def test_lists_as_csv_move_no_cursor_of_a_terminal(
+    console: Console, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter = intake_pb2.DeadLetter(id="1-ab", device_name="\x9b2Jx", reason="no message")
+    server.on(intake_pb2.ListDeadLettersRequest, intake_pb2.ListDeadLettersResponse(dead_letters=[letter]))
+    listed = ("report", "dead-letters", "list", "--output", "csv")
+    assert "\x9b2Jx" in console.run(*listed).out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = console.run(*listed).out
+    assert "\\x9b2Jx" in shown
+    assert "\x9b" not in shown

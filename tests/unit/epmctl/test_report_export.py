@@ -109,6 +109,17 @@ def test_parquet_is_not_shown_on_a_terminal(
     assert "file" in outcome.err
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_what_devices_sent_moves_no_cursor_where_a_file_is_shown_on_a_terminal(
+    console: Console, server: FakeServer, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    server.streams(ASKED, [piece(b"user,total\r\n\x1b[2J\ra\xe2\x80", 1, 2), piece(b"\xae\xc3\xbc,1\r\n", 2, 2)])
+    export = ("report", "export", "users", "-", "--format", form)
+    assert console.run(*export).out == "user,total\r\n\x1b[2J\ra\u202eü,1\r\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert console.run(*export).out == "user,total\n\\x1b[2J\\ra\\u202eü,1\n"
+
+
 def test_an_export_that_breaks_off_leaves_the_file_that_was_there(
     console: Console, server: FakeServer, tmp_path: Path
 ) -> None:
