@@ -21,6 +21,8 @@ def read_order(order_by: str, known: Collection[str]) -> Order | Problem | None:
     if not words:
         return None
     (first, at), *rest = words
+    if not known:
+        return Problem("order_by", "must be empty: this list has one order")
     if first not in known:
         return Problem("order_by", f'"{first}" is no order; known are {", ".join(known)} (position {at})')
     if not rest:

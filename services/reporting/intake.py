@@ -102,7 +102,7 @@ class Retries:
                 continue  # somebody else has stored it meanwhile
             batch, event_id = self.read(found, microseconds(self.now()))
             reason = "; ".join(rejected.reason for rejected in batch.dead_letters)
-            if letter.seq >= LARGEST_NUMBER:
+            if letter.seq in (0, LARGEST_NUMBER):
                 reason = NO_PLACE  # it was cut to what a database holds: another event may come to have that place
             verdict = Verdict(letter, event_id, reason)
             if reason:

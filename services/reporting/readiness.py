@@ -32,11 +32,12 @@ async def list_obstacles(
 
 
 def _page(name: str, question: Question, shape: tuple[type, ...], *, size: int, token: str) -> PageRequest:
-    problems = [*problems_of(question), *_one_sided(question)]
+    problems = [*problems_of(question), *one_sided(question)]
     return page_request(page_size=size, page_token=token, question=name, shape=shape, beside=problems)
 
 
-def _one_sided(question: Question) -> Iterator[Problem]:
+def one_sided(question: Question) -> Iterator[Problem]:
+    """Say that a question about readiness looks at one side of it alone, where it does."""
     if question.filter.managed is not None:
         message = "must not be set: whether somebody is ready shows in managed and unmanaged attempts together"
         yield Problem("filter.managed", message)

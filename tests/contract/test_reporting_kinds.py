@@ -85,7 +85,8 @@ async def test_kinds_that_are_not_known_are_refused_with_everything_else_that_is
 async def test_what_is_told_of_a_completion_and_of_a_diagnostic_is_whole(office: Office) -> None:
     lost = diagnostic(2, "EVENTS_LOST", message="the disk was full", count=12, first_seq=3, last_seq=14)
     await send(office, decided(3), first=9)
-    await send(office, completed(1, "attempt-3", exit_code=-7), lost, first=1)
+    completion = completed(1, "attempt-3", exit_code=-7)
+    await send(office, completion, lost, first=1)
     async with office.stream(office.reader()) as consumer:
         await consumer.hello(kinds=ALL[1:])
         message = await consumer.call.read()
@@ -93,6 +94,7 @@ async def test_what_is_told_of_a_completion_and_of_a_diagnostic_is_whole(office:
             message = await consumer.call.read()
     (end,), (said,) = message.completions, message.diagnostics
     assert (end.attempt_id, end.exit_code, end.device_id, end.device_name) == ("attempt-3", -7, "d1", "name-of-d1")
+    assert end.event_id == completion.event_id
     assert (said.event_id, said.device_id, said.device_name) == (lost.event_id, "d1", "name-of-d1")
     assert said.diagnostic == lost.diagnostic
     for told in (end, said):

@@ -35,6 +35,13 @@ async def test_every_attempt_comes_once_oldest_first_or_newest_first(office: Pub
     assert attempts(await office.export(order_by="occurred desc")) == expected[::-1]
 
 
+async def test_an_attempt_that_is_told_of_twice_is_two_events(office: Publisher) -> None:
+    await office.sink.store([batch([decided(1, attempt="a"), decided(2, attempt="a")])])
+    rows = json_rows(await office.export())
+    assert [row["attemptId"] for row in rows] == ["a", "a"]
+    assert len({row["eventId"] for row in rows}) == 2
+
+
 async def test_a_file_holds_what_there_was_when_it_began(office: Publisher) -> None:
     await office.sink.store([batch([decided(number, at=NOW + timedelta(seconds=number)) for number in range(1, 1001)])])
     call = office.begin(office.reader())
@@ -204,8 +211,10 @@ async def test_all_problems_are_told_at_once(office: Publisher) -> None:
     }
     call = office.stub.ExportReport(export_pb2.ExportReportRequest(), metadata=office.reader())
     assert (await refusal_of(rest(call))).fields == {"report", "format"}
-    refusal = await refusal_of(rest(office.begin(office.reader(), "OBSTACLES", order_by="users")))
+    one_sided = reports_pb2.ElevationFilter(managed=True)
+    refusal = await refusal_of(rest(office.begin(office.reader(), "OBSTACLES", order_by="users", filter=one_sided)))
     assert refusal.code == "INVALID_ARGUMENT"
+    assert refusal.fields == {"order_by", "filter.managed"}
 
 
 async def test_no_more_of_large_events_is_taken_apart_at_a_time_than_a_few(office: Publisher) -> None:

@@ -39,6 +39,7 @@ def elevation_to_proto(found: Elevation) -> reports_pb2.Elevation:
         received=time_to_proto(found.received),
         decided=event.decided,
         exit_code=found.exit_code,
+        event_id=found.event_id,
     )
 
 

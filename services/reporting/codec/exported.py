@@ -62,4 +62,5 @@ def _completion_to_proto(found: Completion) -> export_pb2.Completion:
         occurred=time_to_proto(found.occurred),
         received=time_to_proto(found.received),
         exit_code=found.exit_code,
+        event_id=found.event_id,
     )

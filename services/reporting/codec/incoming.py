@@ -68,7 +68,8 @@ def batch_from_proto(message: agent_pb2.EventBatch, *, device_id: str, device_na
 
 
 def _dead_letter(entry: agent_pb2.JournalEntry, problem: str) -> DeadLetter:
-    seq, unread = min(entry.seq, LARGEST_NUMBER), unreadable.bytes_of(entry)
+    # What is no place is kept as none: it opens no gap below it.
+    seq, unread = entry.seq if entry.seq <= LARGEST_NUMBER else 0, unreadable.bytes_of(entry)
     if unread is not None:
         return DeadLetter(seq, unreadable.REASON, unread)
     return DeadLetter(seq, problem, entry.event.SerializeToString())

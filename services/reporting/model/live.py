@@ -53,6 +53,7 @@ class Cursor(NamedTuple):
 class Completion:
     """The end of an elevated process, as it is shown."""
 
+    event_id: str
     attempt_id: str
     device_id: str
     device_name: str

@@ -10,10 +10,13 @@ from services.reporting.codec.questions import question_from_proto
 from services.reporting.codec.readiness import readiness_question_from_proto
 from services.reporting.codec.words import words
 from services.reporting.model.groups import NO_GROUPS, Memberships
+from services.reporting.model.reports import Question
+from services.reporting.readiness import one_sided
 from services.reporting.reportexport.serving import Portion
 from services.reporting.reportexport.walks import Order, Tags
 
 REPORTS = words(export_pb2.ReportKind.items(), "REPORT_KIND_")
+_OF_READINESS = frozenset({"READINESS", "OBSTACLES"})
 FORMS = words(export_pb2.ExportFormat.items(), "EXPORT_FORMAT_")
 
 
@@ -30,7 +33,7 @@ def order_from_proto(message: export_pb2.ExportReportRequest, tags: Tags, groups
         order_by=message.order_by,
         period=period,
         subject=whom.subject,
-        problems=(*_problems(message), *whom.question.unreadable),
+        problems=(*_problems(message, question), *whom.question.unreadable),
     )
 
 
@@ -39,8 +42,10 @@ def portion_to_proto(portion: Portion) -> export_pb2.ExportReportResponse:
     return export_pb2.ExportReportResponse(data=portion.data, written=portion.written, total=portion.total)
 
 
-def _problems(message: export_pb2.ExportReportRequest) -> Iterator[Problem]:
+def _problems(message: export_pb2.ExportReportRequest, question: Question) -> Iterator[Problem]:
     if message.report not in REPORTS:
         yield Problem("report", "must be a report that this server knows")
     if message.format not in FORMS:
         yield Problem("format", "must be a form that this server knows")
+    if REPORTS.get(message.report) in _OF_READINESS:
+        yield from one_sided(question)

@@ -26,7 +26,7 @@ def attempts(question: Question) -> sa.Select[Any]:
 
 def completions(question: Question) -> sa.Select[Any]:
     """Select the completions of a question: all that may be seen, or those of the attempts that its filter leaves."""
-    found = sa.select(_C.attempt_id, _C.exit_code, *(_C[name] for name in _ARRIVAL))
+    found = sa.select(_C.event_id, _C.attempt_id, _C.exit_code, *(_C[name] for name in _ARRIVAL))
     found = found.where(*carrying(_C.device_id, question.tags))
     if question.filter == ElevationFilter():
         return found
@@ -71,6 +71,7 @@ def carrying(device: sa.ColumnElement[Any], tags: frozenset[str] | None) -> list
 def completion_of(row: sa.RowMapping) -> Completion:
     """Read one completion."""
     return Completion(
+        event_id=row["event_id"],
         attempt_id=row["attempt_id"],
         device_id=row["device_id"],
         device_name=row["device_name"],

@@ -77,6 +77,8 @@ def test_an_event_that_can_never_be_stored_is_rejected_with_the_reason(event: Ev
 @pytest.mark.parametrize("seq", [0, 2**63, 2**64 - 1])
 def test_a_place_that_is_none_is_rejected(seq: int) -> None:
     assert "seq must be from 1" in reason(decided(1), first=seq)
+    made = batch([decided(1)], first=seq)
+    assert ([letter.seq for letter in made.dead_letters], made.seqs()) == ([0], [])
 
 
 @given(st.lists(st.integers(0, 2**63), max_size=4))

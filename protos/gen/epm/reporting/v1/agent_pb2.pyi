@@ -300,7 +300,7 @@ class RejectedEvent(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
-    """Its sequence number."""
+    """Its sequence number; 0 for a number that is no place in a journal."""
     reason: _builtins.str
     """Why, one sentence."""
     def __init__(

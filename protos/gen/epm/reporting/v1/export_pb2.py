@@ -29,7 +29,7 @@ from epm.reporting.v1 import reports_pb2 as epm_dot_reporting_dot_v1_dot_reports
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65pm/reporting/v1/export.proto\x12\x10\x65pm.reporting.v1\x1a\x1b\x65pm/access/v1/options.proto\x1a\x1c\x65pm/elevation/v1/event.proto\x1a\x1f\x65pm/reporting/v1/insights.proto\x1a\x1e\x65pm/reporting/v1/reports.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"|\n\x13\x45xportEventsRequest\x12.\n\x05hello\x18\x01 \x01(\x0b\x32\x1d.epm.reporting.v1.ExportHelloH\x00\x12*\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1b.epm.reporting.v1.ExportAckH\x00\x42\t\n\x07message\"~\n\x0b\x45xportHello\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x31\n\x06\x66ilter\x18\x02 \x01(\x0b\x32!.epm.reporting.v1.ElevationFilter\x12*\n\x05kinds\x18\x03 \x03(\x0e\x32\x1b.epm.reporting.v1.EventKind\"\x1b\n\tExportAck\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"\xc3\x01\n\x14\x45xportEventsResponse\x12/\n\nelevations\x18\x01 \x03(\x0b\x32\x1b.epm.reporting.v1.Elevation\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x31\n\x0b\x63ompletions\x18\x03 \x03(\x0b\x32\x1c.epm.reporting.v1.Completion\x12\x37\n\x0b\x64iagnostics\x18\x04 \x03(\x0b\x32\".epm.reporting.v1.DeviceDiagnostic\"\xb7\x01\n\nCompletion\x12\x12\n\nattempt_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x03 \x01(\t\x12,\n\x08occurred\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08received\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\texit_code\x18\x06 \x01(\x11\"\xda\x01\n\x10\x44\x65viceDiagnostic\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x03 \x01(\t\x12,\n\x08occurred\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08received\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\ndiagnostic\x18\x06 \x01(\x0b\x32\x1c.epm.elevation.v1.Diagnostic\"=\n\x14ListConsumersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x15ListConsumersResponse\x12-\n\tconsumers\x18\x01 \x03(\x0b\x32\x1a.epm.reporting.v1.Consumer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"g\n\x08\x43onsumer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65hind\x18\x02 \x01(\x04\x12*\n\x06oldest\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tconnected\x18\x04 \x01(\x08\"X\n\x15RewindConsumerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\rreceived_from\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x16RewindConsumerResponse\x12,\n\x08\x63onsumer\x18\x01 \x01(\x0b\x32\x1a.epm.reporting.v1.Consumer\"%\n\x15\x44\x65leteConsumerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteConsumerResponse\"\x97\x02\n\x13\x45xportReportRequest\x12,\n\x06report\x18\x01 \x01(\x0e\x32\x1c.epm.reporting.v1.ReportKind\x12\x31\n\x06\x66ilter\x18\x02 \x01(\x0b\x32!.epm.reporting.v1.ElevationFilter\x12.\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1e.epm.reporting.v1.ExportFormat\x12\x10\n\x08order_by\x18\x04 \x01(\t\x12(\n\x06period\x18\x05 \x01(\x0e\x32\x18.epm.reporting.v1.Period\x12\x33\n\x07subject\x18\x06 \x01(\x0e\x32\".epm.reporting.v1.ReadinessSubject\"D\n\x14\x45xportReportResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0f\n\x07written\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04*u\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45VENT_KIND_ATTEMPT\x10\x01\x12\x19\n\x15\x45VENT_KIND_COMPLETION\x10\x02\x12\x19\n\x15\x45VENT_KIND_DIAGNOSTIC\x10\x03*\x86\x02\n\nReportKind\x12\x1b\n\x17REPORT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPORT_KIND_ELEVATIONS\x10\x01\x12\x1c\n\x18REPORT_KIND_APPLICATIONS\x10\x02\x12\x1a\n\x16REPORT_KIND_PUBLISHERS\x10\x03\x12\x15\n\x11REPORT_KIND_USERS\x10\x04\x12!\n\x1dREPORT_KIND_USER_APPLICATIONS\x10\x05\x12\x15\n\x11REPORT_KIND_TREND\x10\x06\x12\x19\n\x15REPORT_KIND_READINESS\x10\x07\x12\x19\n\x15REPORT_KIND_OBSTACLES\x10\x08*}\n\x0c\x45xportFormat\x12\x1d\n\x19\x45XPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45XPORT_FORMAT_CSV\x10\x01\x12\x1c\n\x18\x45XPORT_FORMAT_JSON_LINES\x10\x02\x12\x19\n\x15\x45XPORT_FORMAT_PARQUET\x10\x03\x32\xcc\x05\n\rExportService\x12\x89\x01\n\x0c\x45xportEvents\x12%.epm.reporting.v1.ExportEventsRequest\x1a&.epm.reporting.v1.ExportEventsResponse\"&\x8a\xb5\x18\"\n\x01\x02\x12\x1dpolicy_authoring.view_reports(\x01\x30\x01\x12\x88\x01\n\rListConsumers\x12&.epm.reporting.v1.ListConsumersRequest\x1a\'.epm.reporting.v1.ListConsumersResponse\"&\x8a\xb5\x18\"\n\x01\x02\x12\x1dpolicy_authoring.view_reports\x12\x8b\x01\n\x0eRewindConsumer\x12\'.epm.reporting.v1.RewindConsumerRequest\x1a(.epm.reporting.v1.RewindConsumerResponse\"&\x8a\xb5\x18\"\n\x01\x02\x12\x1dpolicy_authoring.view_reports\x12\x8b\x01\n\x0e\x44\x65leteConsumer\x12\'.epm.reporting.v1.DeleteConsumerRequest\x1a(.epm.reporting.v1.DeleteConsumerResponse\"&\x8a\xb5\x18\"\n\x01\x02\x12\x1dpolicy_authoring.view_reports\x12\x87\x01\n\x0c\x45xportReport\x12%.epm.reporting.v1.ExportReportRequest\x1a&.epm.reporting.v1.ExportReportResponse\"&\x8a\xb5\x18\"\n\x01\x02\x12\x1dpolicy_authoring.view_reports0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65pm/reporting/v1/export.proto\x12\x10\x65pm.reporting.v1\x1a\x1b\x65pm/access/v1/options.proto\x1a\x1c\x65pm/elevation/v1/event.proto\x1a\x1f\x65pm/reporting/v1/insights.proto\x1a\x1e\x65pm/reporting/v1/reports.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"|\n\x13\x45xportEventsRequest\x12.\n\x05hello\x18\x01 \x01(\x0b\x32\x1d.epm.reporting.v1.ExportHelloH\x00\x12*\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1b.epm.reporting.v1.ExportAckH\x00\x42\t\n\x07message\"~\n\x0b\x45xportHello\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x31\n\x06\x66ilter\x18\x02 \x01(\x0b\x32!.epm.reporting.v1.ElevationFilter\x12*\n\x05kinds\x18\x03 \x03(\x0e\x32\x1b.epm.reporting.v1.EventKind\"\x1b\n\tExportAck\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"\xc3\x01\n\x14\x45xportEventsResponse\x12/\n\nelevations\x18\x01 \x03(\x0b\x32\x1b.epm.reporting.v1.Elevation\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x31\n\x0b\x63ompletions\x18\x03 \x03(\x0b\x32\x1c.epm.reporting.v1.Completion\x12\x37\n\x0b\x64iagnostics\x18\x04 \x03(\x0b\x32\".epm.reporting.v1.DeviceDiagnostic\"\xc9\x01\n\nCompletion\x12\x12\n\nattempt_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x03 \x01(\t\x12,\n\x08occurred\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08received\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\texit_code\x18\x06 \x01(\x11\x12\x10\n\x08\x65vent_id\x18\x07 \x01(\t\"\xda\x01\n\x10\x44\x65viceDiagnostic\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x03 \x01(\t\x12,\n\x08occurred\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08received\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\ndiagnostic\x18\x06 \x01(\x0b\x32\x1c.epm.elevation.v1.Diagnostic\"=\n\x14ListConsumersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x15ListConsumersResponse\x12-\n\tconsumers\x18\x01 \x03(\x0b\x32\x1a.epm.reporting.v1.Consumer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"g\n\x08\x43onsumer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65hind\x18\x02 \x01(\x04\x12*\n\x06oldest\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tconnected\x18\x04 \x01(\x08\"X\n\x15RewindConsumerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\rreceived_from\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x16RewindConsumerResponse\x12,\n\x08\x63onsumer\x18\x01 \x01(\x0b\x32\x1a.epm.reporting.v1.Consumer\"%\n\x15\x44\x65leteConsumerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteConsumerResponse\"\x97\x02\n\x13\x45xportReportRequest\x12,\n\x06report\x18\x01 \x01(\x0e\x32\x1c.epm.reporting.v1.ReportKind\x12\x31\n\x06\x66ilter\x18\x02 \x01(\x0b\x32!.epm.reporting.v1.ElevationFilter\x12.\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1e.epm.reporting.v1.ExportFormat\x12\x10\n\x08order_by\x18\x04 \x01(\t\x12(\n\x06period\x18\x05 \x01(\x0e\x32\x18.epm.reporting.v1.Period\x12\x33\n\x07subject\x18\x06 \x01(\x0e\x32\".epm.reporting.v1.ReadinessSubject\"D\n\x14\x45xportReportResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0f\n\x07written\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04*u\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45VENT_KIND_ATTEMPT\x10\x01\x12\x19\n\x15\x45VENT_KIND_COMPLETION\x10\x02\x12\x19\n\x15\x45VENT_KIND_DIAGNOSTIC\x10\x03*\x86\x02\n\nReportKind\x12\x1b\n\x17REPORT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPORT_KIND_ELEVATIONS\x10\x01\x12\x1c\n\x18REPORT_KIND_APPLICATIONS\x10\x02\x12\x1a\n\x16REPORT_KIND_PUBLISHERS\x10\x03\x12\x15\n\x11REPORT_KIND_USERS\x10\x04\x12!\n\x1dREPORT_KIND_USER_APPLICATIONS\x10\x05\x12\x15\n\x11REPORT_KIND_TREND\x10\x06\x12\x19\n\x15REPORT_KIND_READINESS\x10\x07\x12\x19\n\x15REPORT_KIND_OBSTACLES\x10\x08*}\n\x0c\x45xportFormat\x12\x1d\n\x19\x45XPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45XPORT_FORMAT_CSV\x10\x01\x12\x1c\n\x18\x45XPORT_FORMAT_JSON_LINES\x10\x02\x12\x19\n\x15\x45XPORT_FORMAT_PARQUET\x10\x03\x32\xcc\x05\n\rExportService\x12\x89\x01\n\x0c\x45xportEvents\x12%.epm.reporting.v1.ExportEventsRequest\x1a&.epm.reporting.v1.ExportEventsResponse\"&\x8a\xb5\x18\"\n\x01\x02\x12\x1dpolicy_authoring.view_reports(\x01\x30\x01\x12\x88\x01\n\rListConsumers\x12&.epm.reporting.v1.ListConsumersRequest\x1a\'.epm.reporting.v1.ListConsumersResponse\"&\x8a\xb5\x18\"\n\x01\x02\x12\x1dpolicy_authoring.view_reports\x12\x8b\x01\n\x0eRewindConsumer\x12\'.epm.reporting.v1.RewindConsumerRequest\x1a(.epm.reporting.v1.RewindConsumerResponse\"&\x8a\xb5\x18\"\n\x01\x02\x12\x1dpolicy_authoring.view_reports\x12\x8b\x01\n\x0e\x44\x65leteConsumer\x12\'.epm.reporting.v1.DeleteConsumerRequest\x1a(.epm.reporting.v1.DeleteConsumerResponse\"&\x8a\xb5\x18\"\n\x01\x02\x12\x1dpolicy_authoring.view_reports\x12\x87\x01\n\x0c\x45xportReport\x12%.epm.reporting.v1.ExportReportRequest\x1a&.epm.reporting.v1.ExportReportResponse\"&\x8a\xb5\x18\"\n\x01\x02\x12\x1dpolicy_authoring.view_reports0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,12 +46,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTSERVICE'].methods_by_name['DeleteConsumer']._serialized_options = b'\212\265\030\"\n\001\002\022\035policy_authoring.view_reports'
   _globals['_EXPORTSERVICE'].methods_by_name['ExportReport']._loaded_options = None
   _globals['_EXPORTSERVICE'].methods_by_name['ExportReport']._serialized_options = b'\212\265\030\"\n\001\002\022\035policy_authoring.view_reports'
-  _globals['_EVENTKIND']._serialized_start=1940
-  _globals['_EVENTKIND']._serialized_end=2057
-  _globals['_REPORTKIND']._serialized_start=2060
-  _globals['_REPORTKIND']._serialized_end=2322
-  _globals['_EXPORTFORMAT']._serialized_start=2324
-  _globals['_EXPORTFORMAT']._serialized_end=2449
+  _globals['_EVENTKIND']._serialized_start=1958
+  _globals['_EVENTKIND']._serialized_end=2075
+  _globals['_REPORTKIND']._serialized_start=2078
+  _globals['_REPORTKIND']._serialized_end=2340
+  _globals['_EXPORTFORMAT']._serialized_start=2342
+  _globals['_EXPORTFORMAT']._serialized_end=2467
   _globals['_EXPORTEVENTSREQUEST']._serialized_start=208
   _globals['_EXPORTEVENTSREQUEST']._serialized_end=332
   _globals['_EXPORTHELLO']._serialized_start=334
@@ -61,27 +61,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTEVENTSRESPONSE']._serialized_start=492
   _globals['_EXPORTEVENTSRESPONSE']._serialized_end=687
   _globals['_COMPLETION']._serialized_start=690
-  _globals['_COMPLETION']._serialized_end=873
-  _globals['_DEVICEDIAGNOSTIC']._serialized_start=876
-  _globals['_DEVICEDIAGNOSTIC']._serialized_end=1094
-  _globals['_LISTCONSUMERSREQUEST']._serialized_start=1096
-  _globals['_LISTCONSUMERSREQUEST']._serialized_end=1157
-  _globals['_LISTCONSUMERSRESPONSE']._serialized_start=1159
-  _globals['_LISTCONSUMERSRESPONSE']._serialized_end=1254
-  _globals['_CONSUMER']._serialized_start=1256
-  _globals['_CONSUMER']._serialized_end=1359
-  _globals['_REWINDCONSUMERREQUEST']._serialized_start=1361
-  _globals['_REWINDCONSUMERREQUEST']._serialized_end=1449
-  _globals['_REWINDCONSUMERRESPONSE']._serialized_start=1451
-  _globals['_REWINDCONSUMERRESPONSE']._serialized_end=1521
-  _globals['_DELETECONSUMERREQUEST']._serialized_start=1523
-  _globals['_DELETECONSUMERREQUEST']._serialized_end=1560
-  _globals['_DELETECONSUMERRESPONSE']._serialized_start=1562
-  _globals['_DELETECONSUMERRESPONSE']._serialized_end=1586
-  _globals['_EXPORTREPORTREQUEST']._serialized_start=1589
-  _globals['_EXPORTREPORTREQUEST']._serialized_end=1868
-  _globals['_EXPORTREPORTRESPONSE']._serialized_start=1870
-  _globals['_EXPORTREPORTRESPONSE']._serialized_end=1938
-  _globals['_EXPORTSERVICE']._serialized_start=2452
-  _globals['_EXPORTSERVICE']._serialized_end=3168
+  _globals['_COMPLETION']._serialized_end=891
+  _globals['_DEVICEDIAGNOSTIC']._serialized_start=894
+  _globals['_DEVICEDIAGNOSTIC']._serialized_end=1112
+  _globals['_LISTCONSUMERSREQUEST']._serialized_start=1114
+  _globals['_LISTCONSUMERSREQUEST']._serialized_end=1175
+  _globals['_LISTCONSUMERSRESPONSE']._serialized_start=1177
+  _globals['_LISTCONSUMERSRESPONSE']._serialized_end=1272
+  _globals['_CONSUMER']._serialized_start=1274
+  _globals['_CONSUMER']._serialized_end=1377
+  _globals['_REWINDCONSUMERREQUEST']._serialized_start=1379
+  _globals['_REWINDCONSUMERREQUEST']._serialized_end=1467
+  _globals['_REWINDCONSUMERRESPONSE']._serialized_start=1469
+  _globals['_REWINDCONSUMERRESPONSE']._serialized_end=1539
+  _globals['_DELETECONSUMERREQUEST']._serialized_start=1541
+  _globals['_DELETECONSUMERREQUEST']._serialized_end=1578
+  _globals['_DELETECONSUMERRESPONSE']._serialized_start=1580
+  _globals['_DELETECONSUMERRESPONSE']._serialized_end=1604
+  _globals['_EXPORTREPORTREQUEST']._serialized_start=1607
+  _globals['_EXPORTREPORTREQUEST']._serialized_end=1886
+  _globals['_EXPORTREPORTRESPONSE']._serialized_start=1888
+  _globals['_EXPORTREPORTRESPONSE']._serialized_end=1956
+  _globals['_EXPORTSERVICE']._serialized_start=2470
+  _globals['_EXPORTSERVICE']._serialized_end=3186
 # @@protoc_insertion_point(module_scope)

@@ -275,6 +275,7 @@ class Completion(_message.Message):
     OCCURRED_FIELD_NUMBER: _builtins.int
     RECEIVED_FIELD_NUMBER: _builtins.int
     EXIT_CODE_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
     """Attempt."""
     device_id: _builtins.str
@@ -283,6 +284,8 @@ class Completion(_message.Message):
     """Name of the device, then."""
     exit_code: _builtins.int
     """Exit code of the process."""
+    event_id: _builtins.str
+    """Event that told of it."""
     @_builtins.property
     def occurred(self) -> _timestamp_pb2.Timestamp:
         """Wall-clock time of the device."""
@@ -300,10 +303,11 @@ class Completion(_message.Message):
         occurred: _timestamp_pb2.Timestamp | None = ...,
         received: _timestamp_pb2.Timestamp | None = ...,
         exit_code: _builtins.int = ...,
+        event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occurred", b"occurred", "received", b"received"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "device_id", b"device_id", "device_name", b"device_name", "exit_code", b"exit_code", "occurred", b"occurred", "received", b"received"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "device_id", b"device_id", "device_name", b"device_name", "event_id", b"event_id", "exit_code", b"exit_code", "occurred", b"occurred", "received", b"received"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -140,7 +140,7 @@ class DeadLetter(_message.Message):
     journal_id: _builtins.str
     """Journal."""
     seq: _builtins.int
-    """Its place in the journal."""
+    """Its place in the journal; 0 where it named none."""
     reason: _builtins.str
     """Why it could not be stored, when it was tried last."""
     size: _builtins.int

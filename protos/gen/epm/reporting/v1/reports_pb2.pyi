@@ -183,6 +183,7 @@ class Elevation(_message.Message):
     RECEIVED_FIELD_NUMBER: _builtins.int
     DECIDED_FIELD_NUMBER: _builtins.int
     EXIT_CODE_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
     """Attempt."""
     device_id: _builtins.str
@@ -191,6 +192,8 @@ class Elevation(_message.Message):
     """Name of the device."""
     exit_code: _builtins.int
     """Exit code of the process. Absent: unknown."""
+    event_id: _builtins.str
+    """Event that told of it. What comes more than once has the same; a device that tells of one attempt in two events is taken at its word twice."""
     @_builtins.property
     def occurred(self) -> _timestamp_pb2.Timestamp:
         """Wall-clock time of the device."""
@@ -213,10 +216,11 @@ class Elevation(_message.Message):
         received: _timestamp_pb2.Timestamp | None = ...,
         decided: _event_pb2.Decided | None = ...,
         exit_code: _builtins.int | None = ...,
+        event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "decided", b"decided", "exit_code", b"exit_code", "occurred", b"occurred", "received", b"received"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "attempt_id", b"attempt_id", "decided", b"decided", "device_id", b"device_id", "device_name", b"device_name", "exit_code", b"exit_code", "occurred", b"occurred", "received", b"received"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "attempt_id", b"attempt_id", "decided", b"decided", "device_id", b"device_id", "device_name", b"device_name", "event_id", b"event_id", "exit_code", b"exit_code", "occurred", b"occurred", "received", b"received"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
