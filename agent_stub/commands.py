@@ -30,17 +30,30 @@ def elevate(file: Path, arguments: tuple[str, ...], options: Mapping[str, Any]) 
     socket = socket_of(options["state_dir"], options["socket_path"])
     try:
         answer = ask(socket, request, terminal)
-        if options["wait"] and answer["requestId"]:
-            click.echo(visible(answer["message"]), err=True)
-            if decided(socket, answer["requestId"], request.get("stated")):
-                answer = ask(socket, request, terminal)
+        code = _shown(answer, options["output"])
+        if options["wait"] and answer["requestId"] and _is_usable(socket, answer["requestId"], request.get("stated")):
+            return _shown(ask(socket, request, terminal), options["output"])
     except UnreachableError as error:
         return complain(str(error), NO_AGENT)
     except AgentError as error:
         return complain(str(error), BAD_INPUT)
+    return code
+
+
+def _is_usable(socket: Path, request_id: str, stated: object) -> bool:
+    """Wait until a request is decided, show that, and tell whether its grant can be used."""
+    waiting = {"do": "await", "id": request_id} | ({"stated": stated} if stated else {})
+    try:
+        request = ask(socket, waiting)["requests"][0]
+        while request["state"] == "PENDING":
+            request = ask(socket, waiting)["requests"][0]
     except KeyboardInterrupt:
-        return complain("not waited for any longer; `epm-agent requests` shows what becomes of it", NOT_ELEVATED)
-    return _shown(answer, options["output"])
+        complain("waits no longer; `epm-agent requests` shows what becomes of the request", NOT_ELEVATED)
+        return False
+    click.echo(news_line(request), err=True)
+    if request["state"] == "APPROVED" and not request["usable"]:
+        click.echo("the approval cannot be used on this device yet; run the command again in a moment", err=True)
+    return bool(request["usable"])
 
 
 def _shown(answer: Mapping[str, Any], output: str) -> int:
@@ -204,16 +217,6 @@ class _Person:
 def visible(text: str) -> str:
     """Show by its code what cannot be printed: a file's name must not rewrite the question about it."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
-
-
-def decided(socket: Path, request_id: str, stated: object) -> bool:
-    """Wait until a request is decided, show that, and tell whether its grant can be used."""
-    waiting = {"do": "await", "id": request_id} | ({"stated": stated} if stated else {})
-    while True:
-        (request,) = ask(socket, waiting)["requests"]
-        if request["state"] != "PENDING":
-            click.echo(news_line(request), err=True)
-            return bool(request["usable"])
 
 
 def news_line(request: Mapping[str, Any]) -> str:

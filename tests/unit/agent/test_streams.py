@@ -1,6 +1,7 @@
 """The agent's conversations, held with real servers on loopback."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from epm.reporting.v1 import agent_pb2 as reporting_pb2
 from epm.reporting.v1 import agent_pb2_grpc as reporting_grpc
 from tests.builders.elevation import policy, rule
 from tests.fakes.agent import DEVICE_ID, NOW, FakeDelays, FakeDisk, FakeMoments, Installation, Numbers, document
+from tests.fakes.agent_requests import DENIED, elevation_request
 from tests.fakes.agent_servers import FakeServers
 
 CONTENT = document(policy(rule("r", file_name="setup.exe", file_hash="a" * 64)))
@@ -299,3 +301,39 @@ async def test_a_check_in_is_shown_by_its_last_answer_and_not_as_connected_once_
         delays.go_on()
         await asyncio.wait_for(delays.waiting.acquire(), PATIENCE)
         assert device.link.shown() == {"connected": True, "problem": "", "lastAnswered": device.now.isoformat()}
+
+
+def outcome(sequence: int) -> policy_pb2.StreamPolicyResponse:
+    told = policy_pb2.RequestOutcome(sequence=sequence, request=elevation_request(f"r-{sequence}", DENIED))
+    return policy_pb2.StreamPolicyResponse(outcome=told)
+
+
+async def test_outcomes_are_confirmed_once_they_are_kept(device: Device) -> None:
+    kept: list[str] = []
+    stream = device.policy()
+    stream.take_outcomes(lambda told: kept.append(told.request.id))
+    async with session(asyncio.create_task(stream.session(device.link))):
+        assert list((await device.said()).hello.capabilities) == ["policy-document/1", "request-outcomes/1"]
+        for sequence in (7, 8):
+            device.servers.policy.outbox.put_nowait(outcome(sequence))
+            assert (await device.said()).outcomes_kept.sequence == sequence
+        assert kept == ["r-7", "r-8"]
+
+
+async def test_an_outcome_that_cannot_be_kept_ends_the_stream_so_that_no_later_one_confirms_it(device: Device) -> None:
+    def fails(told: policy_pb2.RequestOutcome) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", told.request.id)
+
+    stream = device.policy()
+    stream.take_outcomes(fails)
+    device.servers.policy.outbox.put_nowait(outcome(7))
+    with pytest.raises(SessionError, match=r"what became of a request cannot be kept \(no space left on device\)"):
+        await asyncio.wait_for(stream.session(device.link), PATIENCE)
+    assert (await device.said()).HasField("hello")
+    assert device.servers.policy.said.empty()
+
+
+async def test_a_device_that_takes_no_outcomes_takes_them_for_a_fault(device: Device) -> None:
+    device.servers.policy.outbox.put_nowait(outcome(7))
+    with pytest.raises(SessionError, match="the server sent outcome where an offer was due"):
+        await asyncio.wait_for(device.policy().session(device.link), PATIENCE)
