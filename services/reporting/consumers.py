@@ -19,12 +19,16 @@ class ConsumerDesk:
     end: Callable[[tuple[str, str]], None]
     now: Callable[[], datetime]
 
-    async def listed(self, principal: str, *, page_size: int, page_token: str) -> Page[ConsumerState]:
-        """Return a principal's consumers by name."""
+    async def listed(
+        self, principal: str, tags: frozenset[str] | None, *, page_size: int, page_token: str
+    ) -> Page[ConsumerState]:
+        """Return a principal's consumers by name; `tags` say of which devices attempts may be seen."""
         page = page_request(page_size=page_size, page_token=page_token, question="consumers")
-        return await self.consumers.listed(principal, page)
+        return await self.consumers.listed(principal, page, tags)
 
-    async def rewind(self, principal: str, name: str, received_from: datetime | None) -> ConsumerState:
+    async def rewind(
+        self, principal: str, name: str, received_from: datetime | None, *, tags: frozenset[str] | None
+    ) -> ConsumerState:
         """Set a consumer to a time. Raises InvalidError with all problems, and NotFoundError."""
         now = self.now()
         if received_from is None:
@@ -36,7 +40,7 @@ class ConsumerDesk:
         cursor = await self.positions.since(received_from)
         await self.consumers.rewind(principal, name, cursor, now)
         self.end((principal, name))
-        state = await self.consumers.state(principal, name)
+        state = await self.consumers.state(principal, name, tags)
         if state is None:
             raise _missing()
         return state

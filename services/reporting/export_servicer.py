@@ -65,8 +65,8 @@ class ExportServicer(export_pb2_grpc.ExportServiceServicer):
         self, request: export_pb2.ListConsumersRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> export_pb2.ListConsumersResponse:
         """List the caller's consumers by name."""
-        principal = current_caller().principal
-        page = await self._consumers.listed(principal, page_size=request.page_size, page_token=request.page_token)
+        principal, tags = current_caller().principal, current_permit().visible_tags()
+        page = await self._consumers.listed(principal, tags, page_size=request.page_size, page_token=request.page_token)
         consumers = [self._consumer(principal, state) for state in page.items]
         return export_pb2.ListConsumersResponse(consumers=consumers, next_page_token=page.next_token)
 
@@ -74,9 +74,9 @@ class ExportServicer(export_pb2_grpc.ExportServiceServicer):
         self, request: export_pb2.RewindConsumerRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> export_pb2.RewindConsumerResponse:
         """Set one of the caller's consumers to a time."""
-        principal = current_caller().principal
-        stamp = request.received_from if request.HasField("received_from") else None
-        state = await self._consumers.rewind(principal, request.name, None if stamp is None else time_from_proto(stamp))
+        principal, tags = current_caller().principal, current_permit().visible_tags()
+        time = time_from_proto(request.received_from) if request.HasField("received_from") else None
+        state = await self._consumers.rewind(principal, request.name, time, tags=tags)
         return export_pb2.RewindConsumerResponse(consumer=self._consumer(principal, state))
 
     async def DeleteConsumer(

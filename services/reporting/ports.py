@@ -143,12 +143,12 @@ class Consumers(Protocol):
         """
         ...
 
-    async def listed(self, principal: str, page: PageRequest) -> Page[ConsumerState]:
-        """Return a principal's consumers by name."""
+    async def listed(self, principal: str, page: PageRequest, tags: frozenset[str] | None) -> Page[ConsumerState]:
+        """Return a principal's consumers by name, and how far each is behind of what may be seen."""
         ...
 
-    async def state(self, principal: str, name: str) -> ConsumerState | None:
-        """Return how far a consumer is behind; None for one that is not known."""
+    async def state(self, principal: str, name: str, tags: frozenset[str] | None) -> ConsumerState | None:
+        """Return how far a consumer is behind of what may be seen; None for one that is not known."""
         ...
 
     async def rewind(self, principal: str, name: str, cursor: Cursor, now: datetime) -> None:

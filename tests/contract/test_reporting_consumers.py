@@ -21,7 +21,7 @@ from tests.builders.doors import bearer
 from tests.builders.exportoffice import VIEW_REPORTS, Office, open_office
 from tests.builders.refusals import refusal_of
 from tests.fakes.clock import NOW
-from tests.fakes.reporting import batch, completed, decided
+from tests.fakes.reporting import batch, completed, decided, enrolled
 
 MINUTE = timedelta(minutes=1)
 
@@ -95,6 +95,17 @@ async def test_how_far_behind_counts_from_the_middle_of_a_transaction(office: Of
     token = office.reader()
     await read_through(office, token, "siem", 2)
     assert [(one.name, one.behind) for one in await listed(office, token)] == [("siem", 3)]
+
+
+async def test_how_far_behind_counts_what_the_caller_may_see_alone(office: Office) -> None:
+    await office.records.remember([enrolled("d1", "emea"), enrolled("d2", "apac")])
+    await office.store(1, device="d1")
+    token = office.reader("scoped", "emea")
+    await read_through(office, token, "siem", 1)
+    await office.store(2, device="d1")
+    await office.store(3, device="d2")
+    assert [one.behind for one in await listed(office, token)] == [1]
+    assert (await rewind(office, token, "siem", NOW - MINUTE)).behind == 2
 
 
 async def test_everybody_has_consumers_of_their_own(office: Office) -> None:

@@ -17,6 +17,7 @@ from services._chassis.errors import LimitError, NotFoundError
 from services._chassis.paging import Page, PageRequest, cut
 from services.reporting.model.events import datetime_of
 from services.reporting.model.live import ConsumerState, Cursor, Remembered, overtaken
+from services.reporting.store.attempts import visible
 from services.reporting.store.tables import ATTEMPT, AUDIT, CONSUMER
 from services.reporting.store.unbroken import unbroken
 
@@ -72,21 +73,21 @@ class SqlConsumers:
             raise overtaken()
 
     @unbroken
-    async def listed(self, principal: str, page: PageRequest) -> Page[ConsumerState]:
-        """Return a principal's consumers by name."""
+    async def listed(self, principal: str, page: PageRequest, tags: frozenset[str] | None) -> Page[ConsumerState]:
+        """Return a principal's consumers by name, and how far each is behind of what may be seen."""
         asked = sa.select(_C.name, *_PLACE).where(_C.principal == principal)
         if page.after:
             asked = asked.where(_C.name > page.after[0])
         async with self._database.read() as tx:
             rows = (await tx.execute(asked.order_by(_C.name).limit(page.size + 1))).all()
-            return cut(await _states(tx, rows), page, key=lambda state: (state.name,))
+            return cut(await _states(tx, rows, visible(tags)), page, key=lambda state: (state.name,))
 
     @unbroken
-    async def state(self, principal: str, name: str) -> ConsumerState | None:
-        """Return how far a consumer is behind; None for one that is not known."""
+    async def state(self, principal: str, name: str, tags: frozenset[str] | None) -> ConsumerState | None:
+        """Return how far a consumer is behind of what may be seen; None for one that is not known."""
         async with self._database.read() as tx:
             rows = (await tx.execute(sa.select(_C.name, *_PLACE).where(*_is(principal, name)))).all()
-            return next(iter(await _states(tx, rows)), None)
+            return next(iter(await _states(tx, rows, visible(tags))), None)
 
     @unbroken
     async def rewind(self, principal: str, name: str, cursor: Cursor, now: datetime) -> None:
@@ -113,14 +114,16 @@ async def _remembered(tx: Transaction, principal: str, name: str) -> Remembered 
     return None if row is None else Remembered(Cursor(*row[:3]), row.generation)
 
 
-async def _states(tx: Transaction, rows: Sequence[sa.Row[Any]]) -> list[ConsumerState]:
+async def _states(
+    tx: Transaction, rows: Sequence[sa.Row[Any]], seen: Sequence[sa.ColumnElement[bool]]
+) -> list[ConsumerState]:
     cursors = {row.name: Cursor(row.position, row.journal_key, row.seq) for row in rows}
-    later = await _stored_after(tx, {cursor.position for cursor in cursors.values()})
+    later = await _stored_after(tx, {cursor.position for cursor in cursors.values()}, seen)
     states = []
     for name, cursor in cursors.items():
-        rest = (_A.stored == cursor.position, sa.tuple_(_A.journal_key, _A.seq) > sa.tuple_(*cursor[1:]))
+        rest = (_A.stored == cursor.position, sa.tuple_(_A.journal_key, _A.seq) > sa.tuple_(*cursor[1:]), *seen)
         here = int((await tx.execute(sa.select(sa.func.count()).select_from(ATTEMPT).where(*rest))).scalar_one())
-        first = rest if here else (_A.stored > cursor.position,)
+        first = rest if here else (_A.stored > cursor.position, *seen)
         asked = sa.select(_A.received).where(*first).order_by(_A.stored).limit(1)
         oldest = (await tx.execute(asked)).scalar()
         behind = here + later[cursor.position]
@@ -128,12 +131,14 @@ async def _states(tx: Transaction, rows: Sequence[sa.Row[Any]]) -> list[Consumer
     return states
 
 
-async def _stored_after(tx: Transaction, positions: Iterable[int]) -> dict[int, int]:
+async def _stored_after(
+    tx: Transaction, positions: Iterable[int], seen: Sequence[sa.ColumnElement[bool]]
+) -> dict[int, int]:
     """Return how many attempts have higher positions than each of these: what is far behind is counted once for all."""
     found: dict[int, int] = {}
     total, above = 0, None
     for position in sorted(positions, reverse=True):
-        span = [_A.stored > position, *([] if above is None else [_A.stored <= above])]
+        span = [_A.stored > position, *([] if above is None else [_A.stored <= above]), *seen]
         counted = sa.select(sa.func.count()).select_from(ATTEMPT).where(*span)
         total += int((await tx.execute(counted)).scalar_one())
         found[position], above = total, position

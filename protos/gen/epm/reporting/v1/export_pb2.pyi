@@ -428,7 +428,7 @@ class Consumer(_message.Message):
     name: _builtins.str
     """Name."""
     behind: _builtins.int
-    """Attempts that were stored and that it did not acknowledge yet, whatever its filter."""
+    """Attempts that were stored, that the caller may see, and that it did not acknowledge yet, whatever its filter."""
     connected: _builtins.bool
     """Whether it has a stream open at the replica that answers."""
     @_builtins.property
