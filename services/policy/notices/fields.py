@@ -172,10 +172,10 @@ class Section:
 
 def _secret(path: Path) -> str:
     """Read a secret. Raises OSError, and ValueError that does not repeat it."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) or mode & OPEN_TO_OTHERS:
+        raise ValueError(f"is no file, or is open to other users; run chmod 600 {path}")
     with path.open("rb") as file:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_mode & OPEN_TO_OTHERS:
-            raise ValueError(f"is open to other users; run chmod 600 {path}")
         content = file.read(LARGEST_SECRET + 1)
     try:
         text = content.decode().strip("\r\n")

@@ -104,7 +104,7 @@ def _place(section: Section, allowed: tuple[Network, ...]) -> tuple[bool, str, i
         return nowhere
     try:
         parts = urllib.parse.urlsplit(url)
-        host, port = parts.hostname or "", parts.port or _USUAL.get(parts.scheme, 0)
+        host, port = parts.hostname or "", _USUAL.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError:
         host, port, parts = "", 0, urllib.parse.urlsplit("")
     whole = url.isascii() and " " not in url and not parts.username and not parts.password and not parts.fragment
