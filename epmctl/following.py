@@ -36,8 +36,10 @@ F = TypeVar("F", bound=Callable[..., object])
 FIRST_PAUSE: Final = 0.2
 """Seconds before a watch that broke off is taken up again; twice as long whenever that fails."""
 
-LONGEST_PAUSE: Final = 30.0
-_MOST_DOUBLINGS: Final = 8
+LONGEST_PAUSE: Final = 5.0
+"""Short enough that a server that comes and goes is not missed while it is there."""
+
+_MOST_DOUBLINGS: Final = 5
 """How often a pause is doubled at most: it is the longest by then, and a server may be away for days."""
 
 LONGEST_CURSOR: Final = 1024
