@@ -47,7 +47,10 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
         caller = current_caller()
         check = partial(self._access.check, caller.principal, current_permit().right, caller.groups)
         asked = self._question(request.filter)
-        async with aclosing(self._watches.watch(asked, request.cursor, lambda: check().visible_tags())) as watch:
+        watching = self._watches.watch(
+            asked, request.cursor, lambda: check().visible_tags(), principal=caller.principal
+        )
+        async with aclosing(watching) as watch:
             async for passage in watch:
                 await self._watches.taken(context.write(answers.passage_to_proto(passage)))
 

@@ -180,7 +180,9 @@ class Exports:
 
     async def _hand_over(self, start: _Start, under_way: _UnderWay, write: Write, tags: Tags) -> None:
         hello, cursor = start.hello, "" if start.known is None else str(start.known.cursor)
-        asked = self._watches.watch(hello.question, cursor, tags, kinds=hello.kinds, beside=start.problems)
+        asked = self._watches.watch(
+            hello.question, cursor, tags, principal=hello.principal, kinds=hello.kinds, beside=start.problems
+        )
         async with aclosing(asked) as watch:
             async for passage in watch:
                 if under_way.generation is None:

@@ -7,6 +7,7 @@
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -20,6 +21,9 @@ from services.reporting.usecases import problems_of
 
 MOST_WATCHERS = 50
 """Watchers of one process."""
+
+MOST_OF_ONE = 10
+"""Watchers of one principal: nobody takes all places alone."""
 
 LONGEST = 900.0
 """Seconds after which a watcher is sent away; whoever comes back is who they say still."""
@@ -89,6 +93,7 @@ class Watches:
         monotonic: Callable[[], float],
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         most: int = MOST_WATCHERS,
+        most_of_one: int = MOST_OF_ONE,
         patience: float = PATIENCE,
     ) -> None:
         self._stored = stored
@@ -96,6 +101,8 @@ class Watches:
         self._monotonic = monotonic
         self._pause = pause
         self._most = most
+        self._most_of_one = most_of_one
+        self._of: Counter[str] = Counter()
         self._patience = patience
         self.guests = Guests()
         self._closed = False
@@ -110,6 +117,7 @@ class Watches:
         cursor: str,
         tags: Tags,
         *,
+        principal: str,
         kinds: frozenset[str] = ATTEMPTS_ALONE,
         beside: Sequence[Problem] = (),
     ) -> AsyncGenerator[Passage, None]:
@@ -118,7 +126,7 @@ class Watches:
         Raises InvalidError with everything that is wrong with the question, and `beside` it; LimitError; DeniedError once the right is gone;
         UnavailableError at the end of the time.
         """
-        with self._entered():
+        with self._entered(principal):
             reached = await self._start(question, cursor, kinds, beside)
             yield Passage((), reached, more=True)
             end = self._monotonic() + LONGEST
@@ -145,12 +153,20 @@ class Watches:
             raise UnavailableError(told, reason="WATCH_STALLED") from error
 
     @contextmanager
-    def _entered(self) -> Iterator[None]:
+    def _entered(self, principal: str) -> Iterator[None]:
         if self.guests.number >= self._most:
             message = f"{self._most} watch already; try again when one of them has ended"
             raise LimitError(message, reason="TOO_MANY_WATCHERS")
+        if self._of[principal] >= self._most_of_one:
+            message = f"you have {self._most_of_one} watches already; try again when one of them has ended"
+            raise LimitError(message, reason="TOO_MANY_WATCHERS")
         with self.guests.entered():
-            yield
+            self._of[principal] += 1
+            try:
+                yield
+            finally:
+                self._of[principal] -= 1
+                self._of += Counter()
 
     def _stay(self) -> None:
         if self._closed:

@@ -86,12 +86,13 @@ class Room:
             monotonic=self.clock.monotonic,
             pause=self._pause,
             most=int(options.get("most", 50)),
+            most_of_one=int(options.get("most_of_one", 50)),
             patience=options.get("patience", 60.0),
         )
 
-    def watch(self, cursor: str = "") -> AsyncGenerator[Passage, None]:
+    def watch(self, cursor: str = "", principal: str = "user:alice") -> AsyncGenerator[Passage, None]:
         """Watch everything."""
-        return self.watches.watch(ALL, cursor, lambda: None)
+        return self.watches.watch(ALL, cursor, lambda: None, principal=principal)
 
     async def _pause(self, seconds: float) -> None:
         self.paces.append(seconds)
@@ -146,11 +147,22 @@ async def test_a_watch_ends_after_a_quarter_of_an_hour_and_gives_its_place_back(
 
 async def test_more_watchers_than_there_are_places_are_refused_until_one_leaves() -> None:
     room = Room(most=1)
-    async with aclosing(room.watches.watch(ALL, "", lambda: None)) as first:
+    async with aclosing(room.watch()) as first:
         await anext(first)
         with pytest.raises(LimitError) as refused:
             await anext(room.watch())
         assert refused.value.reason == "TOO_MANY_WATCHERS"
+    await anext(room.watch())
+
+
+async def test_one_principal_leaves_places_to_others() -> None:
+    room = Room(most_of_one=1)
+    async with aclosing(room.watch()) as first:
+        await anext(first)
+        with pytest.raises(LimitError) as refused:
+            await anext(room.watch())
+        assert refused.value.reason == "TOO_MANY_WATCHERS"
+        await anext(room.watch(principal="user:bob"))
     await anext(room.watch())
 
 
@@ -164,7 +176,7 @@ async def test_whoever_loses_the_right_is_told_nothing_more_and_scope_follows_th
         except StopIteration:
             raise DeniedError("the right is gone") from None
 
-    watch = room.watches.watch(ALL, str(Cursor()), tags)
+    watch = room.watches.watch(ALL, str(Cursor()), tags, principal="user:alice")
     for _ in range(3):
         await anext(watch)
     assert [one.tags for one in room.stored.asked] == [frozenset({"emea"}), frozenset({"apac"})]
@@ -186,7 +198,7 @@ async def test_everybody_is_sent_away_when_the_process_ends() -> None:
 async def test_a_cursor_that_was_never_told_here_is_refused_with_all_else_that_is_wrong(cursor: str) -> None:
     wrong = Question(ElevationFilter(users=("a\0",)), None)
     with pytest.raises(InvalidError) as refused:
-        await anext(Room().watches.watch(wrong, cursor, lambda: None))
+        await anext(Room().watches.watch(wrong, cursor, lambda: None, principal="user:alice"))
     assert [problem.field for problem in refused.value.problems] == ["filter.users", "cursor"]
 
 
