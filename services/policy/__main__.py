@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -27,6 +28,7 @@ from services._chassis.workers import Worker
 from services.policy.admin_servicer.policies import PolicyServicer
 from services.policy.agent_servicer import PolicyStreamServicer
 from services.policy.analysis_servicer import AnalysisServicer
+from services.policy.approvals import Approvals
 from services.policy.clients.directory import DirectoryWatch, SettingsReports, SightingReports, UsedGroupsReports
 from services.policy.clients.usage import UsageWatch
 from services.policy.codec.agent import Speaker
@@ -99,13 +101,11 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
     sightings = SightingReporter(SightingReports(device), monotonic=clock.monotonic)
-    agents = PolicyStreamServicer(
-        partial(_admitted, corpus, directory, sightings.saw),
-        partial(_conversation, book, writer, speaker, process=process, wait=settings.policy_heartbeat),
-        streams,
-        manners=_manners(settings, clock, speaker=speaker, reporter=reporter, sightings=sightings, writer=writer),
-    )
-
+    admitted = partial(_admitted, corpus, directory, sightings.saw)
+    approvals = _approvals(settings, database, book, corpus=corpus, streams=streams, access=access, clock=clock)
+    talk = partial(_conversation, book, writer, speaker, process=process, wait=settings.policy_heartbeat)
+    manners = _manners(settings, clock, speaker=speaker, reporter=reporter, sightings=sightings, writer=writer)
+    agents = PolicyStreamServicer(admitted, talk, streams, manners=replace(manners, mail=approvals.post))
     return ServiceParts(
         name=SERVICE,
         access=access,
@@ -115,15 +115,17 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             *_authoring(store, means, DeliveryStates(book, deliveries, bundles, clock), access, now=clock.now),
             _rollouts(convergence, feed, access, now=clock.now),
             _analysis(Drafting(store, book, corpus.at_least, means), linting, book, deliveries, clock=clock),
+            approvals.public(),
         ],
-        mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents)],
+        mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents), approvals.mesh(admitted)],
         workers=[
             *(watch_worker(rbac, access), report_worker(rbac, access), Worker("watch_rollouts", feed.run)),
             *(part.worker() for part in (directory, database.changes, corpus, writer, preparer, streams)),
             *(part.worker() for part in (reporter, used, sightings, bundles, refused, presence, usage)),
+            *approvals.workers(),
             *_notices(told, database, directory, clock),
         ],
-        on_drain=[streams.drain, feed.close],
+        on_drain=[streams.drain, feed.close, approvals.watches.close],
         close=partial(_close, linting, writer, presence, refused, audit, rbac, device, reporting, deliveries, database),
     )
 
@@ -162,6 +164,22 @@ def _notices(told: NoticeSettings, database: Database, directory: DirectoryWatch
     """Return what tells approvers of requests."""
     outbox, changes = SqlOutbox(database), database.changes
     return notice_workers(told, outbox, directory.directory, changes=changes, clock=clock, new_id=new_id)
+
+
+def _approvals(
+    settings: ServiceSettings,
+    database: Database,
+    book: PolicyBook,
+    *,
+    corpus: CorpusFollower,
+    streams: OpenStreams,
+    access: AccessControl,
+    clock: Clock,
+) -> Approvals:
+    """Return what has to do with elevation requests; streams tell devices what becomes of theirs."""
+    approvals = Approvals(database, book, corpus.at_least, access=access, clock=clock, settings=settings, new_id=new_id)
+    approvals.post.on_news.append(streams.look)
+    return approvals
 
 
 def _lint_desk(newest: Newest, directory: DirectoryWatch, clock: Clock, usage: UsageWatch) -> LintDesk:

@@ -109,6 +109,12 @@ class OpenStreams:
             if stream := self._streams.get(device_id):
                 stream.wake()
 
+    def look(self, device_ids: Iterable[str]) -> None:
+        """Have the streams of these devices look for news, and confirm nothing where there are none."""
+        for device_id in device_ids:
+            if stream := self._streams.get(device_id):
+                stream.look()
+
     def judge(self, why: Callable[[str, str], ServiceError | None], device_ids: Iterable[str]) -> None:
         """Cut those of the devices' streams of which `why` says so, from the device and the certificate's serial number."""
         for device_id in device_ids:

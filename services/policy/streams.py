@@ -23,9 +23,12 @@ from services._chassis.hello import message_with_hello
 from services._chassis.logging import Logger, get_logger
 from services._chassis.times import time_to_proto
 from services.policy.codec.agent import Speaker, hello_from_proto
+from services.policy.codec.requests import outcome_to_proto
 from services.policy.model.delivery import Delivery, GoAwayReason
 from services.policy.usecases.delivery import Conversation, GoAway, UpToDate
 from services.policy.usecases.hello import Hello, check_hello
+from services.policy.usecases.requests.post import CAPABILITY as OUTCOMES
+from services.policy.usecases.requests.post import Mail, NoMail
 
 HEARTBEAT = timedelta(minutes=5)
 SHORTEST_HEARTBEAT = timedelta(seconds=1)
@@ -71,6 +74,8 @@ class Manners:
     """Hears what the answers of devices led to, after it is durable."""
     on_clone: Callable[[str], None]
     """Hears of the devices under whose identity two lines of life alternate."""
+    mail: Mail = field(default_factory=NoMail)
+    """Knows what devices are to hear of their requests."""
     calm: Callable[[], Awaitable[bool]] = _nobody_waits
     """Waits while others have more urgent things to say than that all is as it was; tells whether it did."""
     heartbeat: timedelta = HEARTBEAT
@@ -105,11 +110,20 @@ class PolicyStream:
         self._patience = FAREWELL
         self._last_words: asyncio.TimerHandle | None = None
         self._silent = False
+        self._hears = False
+        """Whether the device understands what becomes of its requests."""
+        self._told: int | None = None
+        """Number of the last outcome that it was told. None: nobody has looked yet."""
 
     def wake(self) -> None:
         """Look soon whether there is something new to say, and confirm what the device holds if there is not."""
         self._confirms = True
-        self._look()
+        self.look()
+
+    def look(self) -> None:
+        """Look soon whether there is something new to say."""
+        self._woken.set()
+        self._hurry()
 
     def close(self, ending: GoAway | ServiceError, *, patience: float = FAREWELL) -> None:
         """Say that the stream is to be closed, if the device reads it within so many seconds, and end it."""
@@ -140,6 +154,7 @@ class PolicyStream:
 
     async def _begin(self, hello: Hello) -> None:
         device_id = self.conversation.device_id
+        self._hears = OUTCOMES in hello.capabilities
         if await self.conversation.begin(hello, self._manners.clock.now()):
             log.warning("policy_stream_alternates", device_id=device_id, run_id=hello.run_id)
             self._manners.on_clone(device_id)
@@ -181,16 +196,18 @@ class PolicyStream:
                         nack.nonce, tuple(nack.reasons), now, revision=nack.revision, temporary=nack.temporary
                     )
                     log.warning("policy_refused", device_id=self.conversation.device_id, revision=nack.revision)
+                case "outcomes_kept":
+                    # A number that was not told here is of another life of the data, and confirms nothing.
+                    await self._manners.mail.keep(
+                        self.conversation.device_id, min(request.outcomes_kept.sequence, self._told or 0)
+                    )
+                    continue
                 case _:
-                    problem = Problem("message", "must be ack or nack after hello")
+                    problem = Problem("message", "must be ack, nack or outcomes_kept after hello")
                     raise InvalidError([problem], reason="ANSWER_EXPECTED")
             self._manners.on_answer(self.conversation.delivery)
             if self.conversation.resumes:
-                self._look()  # but confirm nothing: what a device has just applied it knows to be the newest
-
-    def _look(self) -> None:
-        self._woken.set()
-        self._hurry()
+                self.look()  # but confirm nothing: what a device has just applied it knows to be the newest
 
     async def _talk(self, send: Send, reader: "asyncio.Task[None]") -> None:
         """Say what there is to say until the stream is to be closed or nobody is heard any more."""
@@ -222,6 +239,17 @@ class PolicyStream:
             await send(self._manners.speaker.say(saying))
         elif self._silent:
             await send(self._welcome())
+        if self._hears and not self.conversation.leaving:
+            await self._tell_outcomes(send)
+
+    async def _tell_outcomes(self, send: Send) -> None:
+        """Tell what became of requests, after the document that follows from it."""
+        anew, told = self._told is None, self._told or 0
+        found = await self._manners.mail.look(self.conversation.device_id, told, anew=anew)
+        self._told = told
+        for outcome in found:
+            self._told = outcome.sequence
+            await send(outcome_to_proto(outcome))
 
     async def _pause(self) -> None:
         """Wait until there may be something to say: something new, or that nothing is."""

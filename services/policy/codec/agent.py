@@ -14,6 +14,7 @@ from services.policy.model.delivery import GoAwayReason
 from services.policy.model.manifest import Manifest, SigningKeys
 from services.policy.usecases.delivery import CAPABILITY, GoAway, Offer, Saying, Throttle, UpToDate
 from services.policy.usecases.hello import Hello
+from services.policy.usecases.requests.post import CAPABILITY as OUTCOMES
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 24 * 60 * 60
@@ -33,7 +34,7 @@ def hello_from_proto(message: agent_pb2.Hello) -> Hello:
     return Hello(
         device_id=message.device_id,
         agent_version=message.agent_version[:LONGEST_VERSION],
-        capabilities=frozenset({CAPABILITY}.intersection(message.capabilities)),
+        capabilities=frozenset({CAPABILITY, OUTCOMES}.intersection(message.capabilities)),
         revision=message.revision,
         sha256=message.document_sha256,
         run_id=message.run_id,

@@ -25,9 +25,7 @@ class DocumentMould:
     """In parts: those that are the same in many moulds are the same objects."""
     users: tuple[bytes, ...]
 
-    def fill(
-        self, device: DirectoryDevice, deprovision_time: datetime | None, grants: Sequence[Grant] = ()
-    ) -> bytes:
+    def fill(self, device: DirectoryDevice, deprovision_time: datetime | None, grants: Sequence[Grant] = ()) -> bytes:
         """Return the bytes of the device's document. It has as many users as the document of the mould, or that has none."""
         head = document_pb2.PolicyDocument(device_id=device.device_id, device_name=device.name)
         tail = document_pb2.PolicyDocument(grants=[encode_grant(grant) for grant in grants])

@@ -277,4 +277,4 @@ def settled(request: ElevationRequest) -> StateError:
         if request.end.ended_by:
             details["ended_by"] = request.end.ended_by
     message = f"the request is {words}; read it again"
-    return StateError(message, reason=f"REQUEST_{request.state.value}", details=details)
+    return StateError(message, reason="REQUEST_SETTLED", details=details)

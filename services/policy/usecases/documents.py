@@ -26,9 +26,7 @@ MOST_KEPT = 2 * 1024 * 1024
 class Mould(Protocol):
     """Hold what the documents of like devices have in common; equal moulds give equal documents."""
 
-    def fill(
-        self, device: DirectoryDevice, deprovision_time: datetime | None, grants: Sequence[Grant] = ()
-    ) -> bytes:
+    def fill(self, device: DirectoryDevice, deprovision_time: datetime | None, grants: Sequence[Grant] = ()) -> bytes:
         """Return the document of one of them as it is sent; grants are sorted by identifier."""
         ...
 

@@ -48,7 +48,7 @@ async def test_a_second_hello_is_refused(world: World) -> None:
     async with world.stream() as stream:
         await stream.hello()
         await stream.say(agent_pb2.StreamPolicyRequest(hello=agent_pb2.Hello()))
-        assert await stream.failure() == ("INVALID_ARGUMENT", "message: must be ack or nack after hello")
+        assert await stream.failure() == ("INVALID_ARGUMENT", "message: must be ack, nack or outcomes_kept after hello")
 
 
 async def test_a_hello_that_cannot_be_right_is_refused_with_all_its_problems(world: World) -> None:

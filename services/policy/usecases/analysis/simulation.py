@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from elevation.decision import named
-from elevation.document import PolicyDocument, UserPolicy, compile_document
+from elevation.document import PolicyDocument
 from elevation.explain import explain, without_names
 from elevation.index import CompiledPolicy
 from elevation.model import Attempt, Decision, Device, FileEvidence, Grant, Parent, Platform, Trigger, User
@@ -14,15 +14,12 @@ from services._chassis.errors import InvalidError, Problem
 from services._chassis.permits import Permit
 from services.policy.model.delivery import Delivery
 from services.policy.model.directory import DirectoryDevice
-from services.policy.model.effective import EffectivePolicies
 from services.policy.model.origins import EffectiveSettings
 from services.policy.ports import Deliveries
 from services.policy.usecases.analysis.devices import device_problems, effective_settings, visible_device
 from services.policy.usecases.analysis.drafted import Drafted, Drafting, Overlay, hidden
+from services.policy.usecases.compiled import CompiledPolicies
 from services.policy.usecases.documents import PolicyBook
-
-MOST_COMPILED = 32
-"""Compiled policies that are kept: a test run asks for many attempts of few users."""
 
 _UNFINDABLE = Parent("", "")
 _PLATFORMS = {platform.value.lower(): platform for platform in Platform}
@@ -68,9 +65,7 @@ class Simulation:
         self._drafting = drafting
         self._book = book
         self._deliveries = deliveries
-        self._compiling = asyncio.Lock()
-        self._ground: EffectivePolicies | None = None
-        self._compiled: dict[UserPolicy, CompiledPolicy] = {}
+        self._compiled = CompiledPolicies()
 
     async def simulate(self, wanted: SimulationWanted, *, permit: Permit, now: datetime) -> Simulated:
         """Return what would happen.
@@ -84,33 +79,14 @@ class Simulation:
         document = there.effective.document(device)
         out_of_sight = hidden(there.corpus.rules_policies, permit)
         attempt = _attempt(wanted, device, now)
-        policy = await self._compiled_for(there, document, wanted.user, keeping=there.effective is stored.effective)
+        ground = there.effective if there.effective is stored.effective else None
+        policy = await self._compiled.of(document, wanted.user, ground)
         decision = await asyncio.to_thread(_explained, policy, attempt, out_of_sight)
         return Simulated(
             decision=without_names(decision, out_of_sight),
             settings=effective_settings(there, device, wanted.user, permit),
             applied=_same(document, stored, device) and await self._has_applied(device),
         )
-
-    async def _compiled_for(
-        self, there: Drafted, document: PolicyDocument, user: str, *, keeping: bool
-    ) -> CompiledPolicy:
-        """Compile what applies to a user, once for all whom the same policies reach while nothing changes.
-
-        Thousands of rules take a second or two: a thread does it, and one at a time, so that streams go on meanwhile.
-        """
-        found = document.user_policy(user)
-        async with self._compiling:
-            if not keeping:
-                return await asyncio.to_thread(compile_document, document, found)
-            if self._ground is not there.effective:
-                self._ground, self._compiled = there.effective, {}
-            key = replace(found, user="")
-            if key not in self._compiled:
-                if len(self._compiled) >= MOST_COMPILED:
-                    self._compiled.pop(next(iter(self._compiled)))
-                self._compiled[key] = await asyncio.to_thread(compile_document, document, found)
-            return self._compiled[key]
 
     async def _has_applied(self, device: DirectoryDevice) -> bool:
         known = (await self._deliveries.many([device.device_id])).get(device.device_id, Delivery(device.device_id))

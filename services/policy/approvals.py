@@ -1,0 +1,78 @@
+"""Put together what has to do with elevation requests."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from grpc.aio import Server
+
+from epm.policy.v1 import requests_pb2_grpc
+from services._chassis.access import AccessControl
+from services._chassis.clock import Clock
+from services._chassis.config import ServiceSettings
+from services._chassis.db import Database
+from services._chassis.workers import Worker
+from services.policy.device_request_servicer import Admit, DeviceRequestServicer
+from services.policy.request_servicer import ElevationRequestServicer
+from services.policy.store.elevation_requests import SqlElevationRequests
+from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
+from services.policy.usecases.documents import PolicyBook
+from services.policy.usecases.newest import CaughtUp
+from services.policy.usecases.requests.asking import Asking
+from services.policy.usecases.requests.deciding import Deciding
+from services.policy.usecases.requests.endings import Endings
+from services.policy.usecases.requests.post import Post
+from services.policy.usecases.requests.watching import RequestWatches
+
+
+class Approvals:
+    """Hold the parts together."""
+
+    def __init__(
+        self,
+        database: Database,
+        book: PolicyBook,
+        caught_up: CaughtUp,
+        *,
+        access: AccessControl,
+        clock: Clock,
+        settings: ServiceSettings,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._store, self._uses = SqlElevationRequests(database), SqlGrantUses(database)
+        self._access = access
+        self._clock = clock
+        self._asking = Asking(
+            self._store,
+            book,
+            new_id=new_id,
+            monotonic=clock.monotonic,
+            review_within=settings.request_review_deadline,
+        )
+        self._deciding = Deciding(
+            self._store, book.directory, is_user=self._is_user, access_cap=settings.request_access_cap
+        )
+        self._endings = Endings(self._store, book, now=clock.now)
+        self.post = Post(SqlOutcomes(database), wait=database.changes.wait, caught_up=caught_up)
+        self.watches = RequestWatches(
+            self._store, database.changes, self._deciding.sees, now=clock.now, monotonic=clock.monotonic
+        )
+
+    def public(self) -> Callable[[Server], None]:
+        """Return what puts the servicer of approvers on a server."""
+        servicer = ElevationRequestServicer(
+            self._deciding, self._store, self.watches, self._access, now=self._clock.now
+        )
+        return partial(requests_pb2_grpc.add_ElevationRequestServiceServicer_to_server, servicer)
+
+    def mesh(self, admit: Admit) -> Callable[[Server], None]:
+        """Return what puts the servicer of devices on a server."""
+        servicer = DeviceRequestServicer(admit, self._asking, self._uses, now=self._clock.now)
+        return partial(requests_pb2_grpc.add_DeviceRequestServiceServicer_to_server, servicer)
+
+    def workers(self) -> Sequence[Worker]:
+        """Return what runs beside the calls."""
+        return self._endings.worker(), self.post.worker()
+
+    def _is_user(self, principal: str, user: str) -> bool:
+        """Tell whether an approver is the user of a device whom it names so."""
+        return self._access.access().endpoint_users.includes(principal, user)

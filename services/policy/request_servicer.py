@@ -1,0 +1,91 @@
+"""Elevation requests for approvers: decode, call one use case, encode."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeAlias
+
+import grpc.aio
+
+from epm.policy.v1 import requests_pb2, requests_pb2_grpc
+from services._chassis.access import AccessControl
+from services._chassis.caller import current_caller, current_permit
+from services.policy.codec import requests
+from services.policy.ports import ElevationRequests
+from services.policy.usecases.requests.deciding import Approver, Deciding, ListWanted
+from services.policy.usecases.requests.watching import RequestWatches
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer):
+    """Answer `epm.policy.v1.ElevationRequestService`."""
+
+    def __init__(
+        self,
+        deciding: Deciding,
+        store: ElevationRequests,
+        watches: RequestWatches,
+        access: AccessControl,
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._deciding = deciding
+        self._store = store
+        self._watches = watches
+        self._access = access
+        self._now = now
+
+    async def ListElevationRequests(
+        self, request: requests_pb2.ListElevationRequestsRequest, _context: Context
+    ) -> requests_pb2.ListElevationRequestsResponse:
+        """List requests, newest first."""
+        wanted = ListWanted(filter=request.filter, page_size=request.page_size, page_token=request.page_token)
+        page = await self._deciding.page(wanted, current_permit(), self._now())
+        return requests_pb2.ListElevationRequestsResponse(
+            requests=map(requests.told_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def GetElevationRequest(
+        self, request: requests_pb2.GetElevationRequestRequest, _context: Context
+    ) -> requests_pb2.GetElevationRequestResponse:
+        """Return one request with its certificate chain."""
+        found = await self._deciding.find(request.id, current_permit(), self._now())
+        return requests_pb2.GetElevationRequestResponse(
+            request=requests.told_to_proto(found), certificates=await self._store.certificates(request.id)
+        )
+
+    async def WatchElevationRequests(
+        self, request: requests_pb2.WatchElevationRequestsRequest, _context: Context
+    ) -> AsyncIterator[requests_pb2.WatchElevationRequestsResponse]:
+        """Stream requests as they change, as long as the caller has the right."""
+        caller = current_caller()
+        check = partial(self._access.check, caller.principal, current_permit().right, caller.groups)
+        async for passage in self._watches.watch(request.cursor, check):
+            yield requests_pb2.WatchElevationRequestsResponse(
+                requests=map(requests.told_to_proto, passage.requests), cursor=str(passage.reached)
+            )
+
+    async def ApproveElevationRequest(
+        self, request: requests_pb2.ApproveElevationRequestRequest, _context: Context
+    ) -> requests_pb2.ApproveElevationRequestResponse:
+        """Approve a pending request."""
+        told = await self._deciding.approve(requests.approval_from_proto(request), self._approver())
+        return requests_pb2.ApproveElevationRequestResponse(request=requests.told_to_proto(told))
+
+    async def DenyElevationRequest(
+        self, request: requests_pb2.DenyElevationRequestRequest, _context: Context
+    ) -> requests_pb2.DenyElevationRequestResponse:
+        """Deny a pending request."""
+        told = await self._deciding.deny(request.id, request.reason, self._approver())
+        return requests_pb2.DenyElevationRequestResponse(request=requests.told_to_proto(told))
+
+    async def RevokeElevationRequest(
+        self, request: requests_pb2.RevokeElevationRequestRequest, _context: Context
+    ) -> requests_pb2.RevokeElevationRequestResponse:
+        """Take an approval back."""
+        told = await self._deciding.revoke(request.id, request.reason, self._approver())
+        return requests_pb2.RevokeElevationRequestResponse(request=requests.told_to_proto(told))
+
+    def _approver(self) -> Approver:
+        return Approver(principal=current_caller().principal, permit=current_permit(), now=self._now())

@@ -1,0 +1,197 @@
+"""Take in what devices ask for their users: approval of an attempt, and to take that back."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from elevation.decision import decide
+from elevation.model import (
+    Attempt,
+    Certificate,
+    Decision,
+    Device,
+    FileEvidence,
+    Outcome,
+    Platform,
+    Signer,
+    Trigger,
+    User,
+)
+from services._chassis.errors import DeniedError, InvalidError, LimitError, NotFoundError, Problem, StateError
+from services._chassis.throttle import Throttle
+from services.policy.model.directory import DirectoryDevice
+from services.policy.model.request_texts import reason_problems, text_problems
+from services.policy.model.requests import ElevationRequest, RequestedFile, Told
+from services.policy.ports import ElevationRequests
+from services.policy.usecases.compiled import CompiledPolicies
+from services.policy.usecases.documents import PolicyBook
+
+LONGEST_ID = 64
+LONGEST_NAME = 256
+LONGEST_PATH = 4096
+LONGEST_FACT = 1024
+MOST_CERTIFICATES = 16
+LARGEST_CERTIFICATE = 16 * 1024
+MOST_ARGUMENTS = 1024
+LARGEST_ARGUMENTS = 32 * 1024
+
+REVIEW_WITHIN = timedelta(days=7)
+HOUR = timedelta(hours=1)
+OF_ONE_DEVICE = 60
+"""Requests that one device may make in an hour, and at once."""
+
+OF_ONE_USER = 20
+"""The same of one user of one device."""
+
+MOST_DEVICES = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionWanted:
+    """Hold what a device asks for a user; `flaws` could not be read."""
+
+    attempt_id: str
+    user: str
+    justification: str
+    platform: Platform
+    file: RequestedFile
+    certificates: tuple[Certificate, ...] = ()
+    arguments: tuple[str, ...] = ()
+    flaws: tuple[Problem, ...] = ()
+
+
+class Asking:
+    """Take requests of devices, as many as one device and one user may make."""
+
+    def __init__(
+        self,
+        requests: ElevationRequests,
+        book: PolicyBook,
+        *,
+        new_id: Callable[[], str],
+        monotonic: Callable[[], float],
+        review_within: timedelta = REVIEW_WITHIN,
+    ) -> None:
+        limit = partial(Throttle, period=HOUR, monotonic=monotonic, most_names=MOST_DEVICES)
+        self._of_device, self._of_user = limit(times=OF_ONE_DEVICE), limit(times=OF_ONE_USER)
+        self._requests = requests
+        self._book = book
+        self._new_id = new_id
+        self._review_within = review_within
+        self._compiled = CompiledPolicies()
+
+    async def submit(self, device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) -> Told:
+        """Take a request in, or return the one that there is.
+
+        Raises InvalidError with all problems; DeniedError for a user who is not bound to the device; LimitError; StateError
+        where the policy of today does not ask for approval.
+        """
+        if problems := list(_problems(wanted)):
+            raise InvalidError(problems)
+        _refuse_stranger(device, wanted.user)
+        if found := await self._requests.of_attempt(device.device_id, wanted.attempt_id):
+            return replace(found, request=found.request.at(now))
+        self._charge(device.device_id, wanted.user)
+        decision = await self._decision(device, wanted, now)
+        request = ElevationRequest(
+            request_id=self._new_id(),
+            device_id=device.device_id,
+            device_name=device.name,
+            user=wanted.user,
+            justification=wanted.justification,
+            attempt_id=wanted.attempt_id,
+            submitted=now,
+            review_deadline=now + self._review_within,
+            platform=wanted.platform,
+            file=wanted.file,
+            arguments=wanted.arguments,
+            policy=decision.policy or "",
+            rule=decision.rule or "",
+            scope_tags=device.scope_tags,
+            life=device.life,
+        )
+        return await self._requests.submit(request, [each.der for each in wanted.certificates], now)
+
+    async def cancel(self, device: DirectoryDevice, request_id: str, user: str, now: datetime) -> Told:
+        """Take a request back. Raises NotFoundError, and StateError where it is decided or expired."""
+        found = await self._requests.find(request_id)
+        if found is None or (found.request.device_id, found.request.user) != (device.device_id, user):
+            raise NotFoundError("the device has no such request of this user")
+        [told] = await self._requests.change([request_id], lambda request: request.cancelled(now), now)
+        return told
+
+    def _charge(self, device_id: str, user: str) -> None:
+        for whose, throttle, name in (
+            ("device", self._of_device, device_id),
+            ("user", self._of_user, f"{device_id}\n{user}"),
+        ):
+            if (wait := throttle.charge(name)) is not None:
+                message = f"this {whose} asks for too many approvals; ask again in {math.ceil(wait.total_seconds())} s"
+                raise LimitError(message, reason="TOO_MANY_REQUESTS", retry_after=wait)
+
+    async def _decision(self, device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) -> Decision:
+        """Return by what the policy of today asks for approval. Raises StateError where it does not."""
+        effective = self._book.effective()
+        document = effective.document(device)
+        policy = await self._compiled.of(document, wanted.user, effective)
+        decisions = [decide(policy, attempt) for attempt in _attempts(device, wanted, now)]
+        asking = [decision for decision in decisions if decision.outcome is Outcome.REQUEST_APPROVAL]
+        if not asking:
+            message = f"the policy of today does not ask for approval of this: {decisions[0].reason}; try it again"
+            raise StateError(message, reason="APPROVAL_NOT_NEEDED", details={"outcome": decisions[0].outcome.name})
+        return asking[0]
+
+
+def _attempts(device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) -> Iterator[Attempt]:
+    """Make the attempt as the device may have seen it.
+
+    Whether it trusts the signature, and whether root alone can write the file, are its own to say, and no part of a request.
+    """
+    file, certificates = wanted.file, wanted.certificates
+    for trusted in (True, False) if certificates else (False,):
+        for root_only in (False, True) if wanted.platform is Platform.LINUX else (False,):
+            signers = (Signer(certificates[0], certificates[1:], trusted=trusted),) if certificates else ()
+            evidence = FileEvidence(
+                path=file.path,
+                sha256=file.sha256,
+                version=file.version,
+                description=file.description,
+                product_name=file.product_name,
+                internal_name=file.internal_name,
+                company_name=file.company_name,
+                root_only_path=root_only,
+                signers=signers,
+            )
+            yield Attempt(
+                device=Device(device.name),
+                user=User(wanted.user),
+                trigger=Trigger.REQUEST,
+                platform=wanted.platform,
+                file=evidence,
+                now=now,
+                arguments=wanted.arguments,
+            )
+
+
+def _refuse_stranger(device: DirectoryDevice, user: str) -> None:
+    if user not in device.users:
+        message = f"{user} is not bound to this device; have an administrator bind them"
+        raise DeniedError(message, reason="USER_NOT_BOUND")
+
+
+def _problems(wanted: SubmissionWanted) -> Iterator[Problem]:
+    yield from wanted.flaws
+    yield from text_problems("attempt_id", wanted.attempt_id, longest=LONGEST_ID, required=True)
+    yield from text_problems("user", wanted.user, longest=LONGEST_NAME, required=True)
+    yield from reason_problems("justification", wanted.justification, required=True)
+    yield from text_problems("file.path", wanted.file.path, longest=LONGEST_PATH, required=True)
+    for name in ("version", "description", "product_name", "internal_name", "company_name", "publisher"):
+        yield from text_problems(f"file.{name}", getattr(wanted.file, name), longest=LONGEST_FACT)
+    if len(wanted.arguments) > MOST_ARGUMENTS:
+        yield Problem("arguments", f"must be at most {MOST_ARGUMENTS}")
+    if sum(len(argument.encode()) for argument in wanted.arguments) > LARGEST_ARGUMENTS:
+        yield Problem("arguments", f"must have at most {LARGEST_ARGUMENTS} bytes in all")
+    if any("\0" in argument for argument in wanted.arguments):
+        yield Problem("arguments", "hold a NUL; no program can be given one")

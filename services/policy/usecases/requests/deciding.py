@@ -1,0 +1,193 @@
+"""What approvers see and decide: requests of devices that share a scope tag with the role assignment that grants the right."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError, UnavailableError
+from services._chassis.paging import Page, PageRequest, page_request
+from services._chassis.permits import Permit
+from services.policy.model.directory import Directory
+from services.policy.model.request_listing import RequestFilter, read_request_filter
+from services.policy.model.request_texts import reason_problems
+from services.policy.model.requests import (
+    DEFAULT_ACCESS,
+    DEVICE_GONE,
+    MOST_USES,
+    SHORTEST_ACCESS,
+    Access,
+    ElevationRequest,
+    End,
+    Review,
+    Told,
+    gone,
+)
+from services.policy.ports import ElevationRequests, RequestStep, RequestsWanted
+
+SHOWN = timedelta(days=30)
+"""For how long a list shows requests that nobody asks for by a filter."""
+
+ACCESS_CAP = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approver:
+    """Know who decides, what they may see, and when."""
+
+    principal: str
+    permit: Permit
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalWanted:
+    """Hold an approval as it is asked for; `access` None: as long as it is usual."""
+
+    request_id: str
+    access: timedelta | None = None
+    max_uses: int = 0
+    any_arguments: bool = False
+    reason: str = ""
+    flaws: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListWanted:
+    """Ask for a page of requests."""
+
+    filter: str = ""
+    page_size: int = 0
+    page_token: str = ""
+
+
+class Deciding:
+    """Show requests, and decide about them."""
+
+    def __init__(
+        self,
+        requests: ElevationRequests,
+        directory: Callable[[], Directory],
+        *,
+        is_user: Callable[[str, str], bool],
+        access_cap: timedelta = ACCESS_CAP,
+    ) -> None:
+        self._requests = requests
+        self._directory = directory
+        self._is_user = is_user
+        self._cap = access_cap
+
+    def sees(self, permit: Permit) -> Callable[[ElevationRequest], bool]:
+        """Return what tells whether a request is visible, by the tags that its device has now. Raises UnavailableError."""
+        devices = self._directory().devices
+
+        def visible(request: ElevationRequest) -> bool:
+            device = devices.get(request.device_id)
+            return permit.sees(device.scope_tags if device else request.scope_tags)
+
+        return visible
+
+    async def page(self, wanted: ListWanted, permit: Permit, now: datetime) -> Page[Told]:
+        """Return a page of requests. Raises InvalidError, UnavailableError."""
+        read = read_request_filter(wanted.filter)
+        asked = _page_request(wanted, read)
+        matching = read if isinstance(read, RequestFilter) else None
+        visible = self.sees(permit)
+
+        def matches(request: ElevationRequest) -> bool:
+            present = request.at(now)
+            return visible(present) and (matching is None or matching.holds(present))
+
+        narrowed = RequestsWanted(
+            matches, since=now - SHOWN if matching is None else None, equal=matching.equal if matching else {}
+        )
+        page = await self._requests.page(asked, narrowed)
+        return Page(tuple(present(told, now) for told in page.items), page.next_token)
+
+    async def find(self, request_id: str, permit: Permit, now: datetime) -> Told:
+        """Return a request as it is now. Raises NotFoundError where there is none, or none that may be seen."""
+        visible = self.sees(permit)
+        found = await self._requests.find(request_id)
+        if found is None or not visible(found.request):
+            raise NotFoundError(f'there is no elevation request "{request_id}"; list them for their identifiers')
+        return present(found, now)
+
+    async def approve(self, wanted: ApprovalWanted, approver: Approver) -> Told:
+        """Let the user elevate.
+
+        Raises InvalidError with all problems, NotFoundError, DeniedError for one's own request, StateError where it is
+        not pending, or where the device or the user is gone.
+        """
+        found = await self._find_for(wanted.request_id, approver, list(self._approval_problems(wanted)))
+        self._refuse_gone(found.request)
+        review = Review(reviewer=approver.principal, reviewed=approver.now, reason=wanted.reason)
+        length = min(DEFAULT_ACCESS, self._cap) if wanted.access is None else wanted.access
+        access = Access(
+            begins=approver.now,
+            until=approver.now + length,
+            max_uses=wanted.max_uses,
+            any_arguments=wanted.any_arguments,
+        )
+        return await self._change(wanted.request_id, lambda request: request.approved(review, access), approver)
+
+    async def deny(self, request_id: str, reason: str, approver: Approver) -> Told:
+        """Say no. Raises as `approve` does, but for what is gone."""
+        await self._find_for(request_id, approver, list(reason_problems("reason", reason, required=True)))
+        review = Review(reviewer=approver.principal, reviewed=approver.now, reason=reason)
+        return await self._change(request_id, lambda request: request.denied(review), approver)
+
+    async def revoke(self, request_id: str, reason: str, approver: Approver) -> Told:
+        """Take an approval back. Raises InvalidError, NotFoundError, StateError where there is none."""
+        if problems := list(reason_problems("reason", reason, required=False)):
+            raise InvalidError(problems)
+        await self.find(request_id, approver.permit, approver.now)
+        end = End(ended=approver.now, ended_by=approver.principal, reason=reason or "an approver took it back")
+        return await self._change(request_id, lambda request: request.revoked(end), approver)
+
+    async def _find_for(self, request_id: str, approver: Approver, problems: list[Problem]) -> Told:
+        if problems:
+            raise InvalidError(problems)
+        found = await self.find(request_id, approver.permit, approver.now)
+        if self._is_user(approver.principal, found.request.user):
+            message = "nobody decides about their own request; ask another approver"
+            raise DeniedError(message, reason="OWN_REQUEST")
+        return found
+
+    async def _change(self, request_id: str, step: RequestStep, approver: Approver) -> Told:
+        changed = await self._requests.change([request_id], step, approver.now)
+        if not changed:
+            raise NotFoundError(f'there is no elevation request "{request_id}" any longer')
+        return changed[0]
+
+    def _refuse_gone(self, request: ElevationRequest) -> None:
+        directory = self._directory()
+        device = directory.devices.get(request.device_id)
+        if device is None and request.device_id not in directory.deleted:
+            raise UnavailableError(
+                "the directory does not show the device yet; try again", reason="DEVICE_NOT_KNOWN_YET"
+            )
+        why = DEVICE_GONE if device is None else gone(request, device)
+        if why:
+            raise StateError(f"nothing can be granted any longer: {why}", reason="NOBODY_TO_GRANT_TO")
+
+    def _approval_problems(self, wanted: ApprovalWanted) -> "list[Problem]":
+        problems = [*wanted.flaws, *reason_problems("reason", wanted.reason, required=False)]
+        if wanted.access is not None and not SHORTEST_ACCESS <= wanted.access <= self._cap:
+            longest = f"{self._cap.total_seconds() / 3600:g} hours"
+            problems.append(Problem("access", f"must be from a minute to {longest}, the server's cap"))
+        if wanted.max_uses > MOST_USES:
+            problems.append(Problem("max_uses", f"must be at most {MOST_USES}; 0 for many"))
+        return problems
+
+
+def present(told: Told, now: datetime) -> Told:
+    """Return a request as it is now."""
+    return replace(told, request=told.request.at(now))
+
+
+def _page_request(wanted: ListWanted, read: RequestFilter | Problem | None) -> PageRequest:
+    return page_request(
+        page_size=wanted.page_size,
+        page_token=wanted.page_token,
+        question=f"elevation requests\n{wanted.filter.strip()}",
+        beside=[read] if isinstance(read, Problem) else (),
+    )

@@ -1,0 +1,31 @@
+"""Take in what devices tell of uses of grants."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from services._chassis.errors import InvalidError, Problem
+from services.policy.model.request_texts import text_problems
+from services.policy.model.requests import GrantUse
+from services.policy.ports import GrantUses
+from services.policy.usecases.requests.asking import LONGEST_ID
+
+MOST_USES_TOLD = 100
+"""Uses in one call."""
+
+
+async def report_uses(
+    store: GrantUses, device_id: str, uses: Sequence[GrantUse], now: datetime, *, flaws: Sequence[Problem] = ()
+) -> None:
+    """Count the uses that are new. Raises InvalidError with all problems."""
+    if problems := [*flaws, *_problems(uses)]:
+        raise InvalidError(problems)
+    await store.take_in(device_id, uses, now)
+
+
+def _problems(uses: Sequence[GrantUse]) -> Iterator[Problem]:
+    if not 1 <= len(uses) <= MOST_USES_TOLD:
+        yield Problem("uses", f"must be 1 to {MOST_USES_TOLD}")
+        return
+    for number, use in enumerate(uses):
+        yield from text_problems(f"uses[{number}].grant_id", use.grant_id, longest=LONGEST_ID, required=True)
+        yield from text_problems(f"uses[{number}].attempt_id", use.attempt_id, longest=LONGEST_ID, required=True)

@@ -1,0 +1,156 @@
+"""Read along while requests change: every watcher at its own pace, from the database, without a queue.
+
+- A watcher holds a place and one message at most. It begins with all that wait, in the order of their changes, so that
+  whoever comes back in the midst of that goes on where they were.
+- Whoever watches is asked again before every read whether they may, and is sent away after a quarter of an hour.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from services._chassis.errors import InvalidError, LimitError, Problem, UnavailableError
+from services._chassis.permits import Permit
+from services.policy.model.requests import ElevationRequest, Place, Told
+from services.policy.ports import RequestChanges
+from services.policy.usecases.requests.deciding import present
+
+MOST_WATCHERS = 200
+"""Watchers of one process."""
+
+LONGEST = 900.0
+"""Seconds after which a watcher is sent away; whoever comes back is who they say still."""
+
+HEARTBEAT = 15.0
+"""Seconds after which a watcher is told how far it is, though there was nothing for it."""
+
+LOOK = 1.0
+"""Seconds that a watcher waits for something new before it looks whether it may watch on."""
+
+AT_ONCE = 40
+"""Requests in one message; the largest ones fit."""
+
+_LAST = "f" * 36
+"""Behind the identifier of every request."""
+
+Check = Callable[[], Permit]
+"""Returns the watcher's permit as it is now. Raises DeniedError once there is none."""
+
+
+class Revisions(Protocol):
+    """Know the newest revision."""
+
+    async def wait(self, after: int, *, timeout: float | None = None) -> int:  # noqa: ASYNC109 - part of the question
+        """Return the newest revision as soon as it is above `after`, or as it is once the time is up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Hold what was read in one go, and where that ends."""
+
+    requests: tuple[Told, ...]
+    reached: Place
+
+
+class RequestWatches:
+    """Serve those who watch."""
+
+    def __init__(
+        self,
+        changes: RequestChanges,
+        revisions: Revisions,
+        sees: Callable[[Permit], Callable[[ElevationRequest], bool]],
+        *,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        most: int = MOST_WATCHERS,
+    ) -> None:
+        self._changes = changes
+        self._revisions = revisions
+        self._sees = sees
+        self._now = now
+        self._monotonic = monotonic
+        self._most = most
+        self._watchers = 0
+        self._closed = False
+
+    async def close(self) -> None:
+        """Send everybody away, because this process ends."""
+        self._closed = True
+
+    async def watch(self, cursor: str, check: Check) -> AsyncGenerator[Passage, None]:
+        """Give requests as they change, and now and then how far the watcher is.
+
+        Raises InvalidError for a cursor that no watch told; LimitError; DeniedError once the right is gone; UnavailableError
+        at the end of the time.
+        """
+        with self._entered():
+            place, newest = Place(), await self._changes.newest()
+            if cursor:
+                place = _read(cursor, newest)
+            else:
+                async for passage in self._read_on(self._changes.pending, place, newest, check):
+                    place = passage.reached
+                    yield passage
+            seen, told = place.revision, self._monotonic()
+            end = told + LONGEST
+            while self._monotonic() < end:
+                self._stay()
+                newest = await self._revisions.wait(seen, timeout=LOOK)
+                if newest > seen:
+                    async for passage in self._read_on(self._changes.changed, place, newest, check):
+                        place = passage.reached
+                        if passage.requests:
+                            told = self._monotonic()
+                            yield passage
+                    seen = place.revision
+                check()
+                if self._monotonic() - told >= HEARTBEAT:
+                    told = self._monotonic()
+                    yield Passage((), place)
+        raise UnavailableError("a watch ends after a quarter of an hour; watch again", reason="WATCH_ENDED")
+
+    async def _read_on(
+        self, read: Callable[[Place, int], Awaitable[Sequence[Told]]], place: Place, newest: int, check: Check
+    ) -> AsyncGenerator[Passage, None]:
+        """Read to the end, which is behind a revision that is known to be whole."""
+        while True:
+            self._stay()
+            visible = self._sees(check())
+            found = await read(place, AT_ONCE)
+            place = found[-1].place if found else place
+            ended = len(found) < AT_ONCE
+            if ended:
+                place = max(place, Place(newest, _LAST))
+            now = self._now()
+            yield Passage(tuple(present(told, now) for told in found if visible(told.request)), place)
+            if ended:
+                return
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        if self._watchers >= self._most:
+            message = f"{self._most} watch already; try again when one of them has ended"
+            raise LimitError(message, reason="TOO_MANY_WATCHERS")
+        self._watchers += 1
+        try:
+            yield
+        finally:
+            self._watchers -= 1
+
+    def _stay(self) -> None:
+        if self._closed:
+            raise UnavailableError("the server is about to end; watch again", reason="DRAINING")
+
+
+def _read(cursor: str, newest: int) -> Place:
+    place = Place.read(cursor)
+    if place is None:
+        raise InvalidError([Problem("cursor", "is not one that a watch told; leave it out to begin anew")])
+    if place.revision > newest:
+        told = "is ahead of what is stored, as after a restore; leave it out to begin anew"
+        raise InvalidError([Problem("cursor", told)])
+    return place
