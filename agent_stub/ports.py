@@ -1,6 +1,6 @@
 """What the agent needs of its surroundings. Adapters implement these; tests bring fakes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -97,6 +97,10 @@ class OwnRequests(Protocol):
 
     def news(self, user: str) -> list[dict[str, object]]:
         """Show those whose state the user was not shown yet."""
+        ...
+
+    def shown(self, user: str, requests: Sequence[Mapping[str, object]]) -> None:
+        """Note that a user was shown requests as they were then."""
         ...
 
     async def awaited(self, user: str, request_id: str) -> list[dict[str, object]]:

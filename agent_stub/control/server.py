@@ -3,8 +3,9 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import structlog
 
 from agent_stub.control.lines import LINE_LIMIT, line
 from agent_stub.control.present import present_answer
-from agent_stub.control.wire import ElevateRequest, OwnRequest, StatusRequest, WireError, parse_request, read_line
+from agent_stub.control.wire import OwnRequest, StatusRequest, WireError, parse_request, read_line
 from agent_stub.files import StateError
 from agent_stub.identity import RefusedError
 from agent_stub.model import Answer, Origin, Peer, Question
@@ -88,8 +89,10 @@ class ControlServer:
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reply = _Reply({})
         try:
-            answer: dict[str, Any] = {"answer": await self._answer(reader, writer)}
+            reply = await self._answer(reader, writer)
+            answer: dict[str, Any] = {"answer": reply.content}
         except (WireError, RefusedError) as error:
             answer = {"error": str(error)}
         except TimeoutError:
@@ -99,28 +102,28 @@ class ControlServer:
             answer = {"error": "internal error of the agent; its log says more"}
         with suppress(OSError):
             writer.write(line(answer))
+            if reply.shows and self._requests is not None and not writer.transport.is_closing():
+                self._requests.shown(reply.user, reply.shows)
             async with asyncio.timeout(REQUEST_SECONDS):
                 await writer.drain()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> dict[str, Any]:
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> "_Reply":
         async with asyncio.timeout(REQUEST_SECONDS):
             fields = await read_line(reader)
         request = parse_request(fields or {})
         if isinstance(request, StatusRequest):
-            return self._status()
+            return _Reply(self._status())
         if self._elevate is None:
             raise RefusedError("this socket shows the status alone")
         origin = self._identities.origin(_peer(writer), request.stated)
+        user = origin.subject.name
         if isinstance(request, OwnRequest):
-            return {"requests": await self._own(request, origin.subject.name, reader)}
-        return await self._attempt(self._elevate, request, origin, _SocketPrompter(reader, writer))
-
-    async def _attempt(
-        self, elevate: Elevate, request: ElevateRequest, origin: Origin, prompter: Prompter
-    ) -> dict[str, Any]:
-        answer = present_answer(await elevate(request.file, request.arguments, origin, prompter))
-        news = [] if self._requests is None else self._requests.news(origin.subject.name)
-        return answer | {"news": news}
+            found = await self._own(request, user, reader)
+            return _Reply({"requests": found}, user, found)
+        prompter = _SocketPrompter(reader, writer)
+        answer = present_answer(await self._elevate(request.file, request.arguments, origin, prompter))
+        news = [] if self._requests is None else self._requests.news(user)
+        return _Reply(answer | {"news": news}, user, news)
 
     async def _own(self, request: OwnRequest, user: str, reader: asyncio.StreamReader) -> list[dict[str, object]]:
         if self._requests is None:
@@ -132,6 +135,15 @@ class ControlServer:
                 return await self._requests.cancel(user, request.id)
             case _:
                 return await _while_there(reader, self._requests.awaited(user, request.id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What a caller is answered, and which of the user's requests that shows."""
+
+    content: dict[str, Any]
+    user: str = ""
+    shows: Sequence[Mapping[str, object]] = ()
 
 
 async def _while_there(

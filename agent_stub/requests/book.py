@@ -80,9 +80,7 @@ class RequestBook:
 
     def shown(self, requests: Iterable[Request], now: datetime) -> None:
         """Note that a user was shown them; where that cannot be kept, a restart of the agent shows them once more."""
-        news = {request.id: replace(request, news=False) for request in requests if request.news}
-        # What changed meanwhile is news again.
-        seen = {name: old for name, old in news.items() if self._requests.get(name) == replace(old, news=True)}
+        seen = {request.id: replace(request, news=False) for request in requests if request.news}
         if not seen:
             return
         try:

@@ -1,7 +1,7 @@
 """Show users their own requests, let them wait for what becomes of them, and take them back."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from agent_stub.identity import RefusedError
 from agent_stub.model import Moment
@@ -40,12 +40,18 @@ class RequestCounter:
         self._waiting: Counter[str] = Counter()
 
     def listed(self, user: str) -> list[dict[str, object]]:
-        """Show all of a user's requests, and note that they were shown."""
+        """Show all of a user's requests."""
         return self._show(self._book.of(user))
 
     def news(self, user: str) -> list[dict[str, object]]:
-        """Show those of a user's requests whose state the user was not shown yet, and note that they were shown."""
+        """Show those of a user's requests whose state the user was not shown yet."""
         return self._show([request for request in self._book.of(user) if request.news])
+
+    def shown(self, user: str, requests: Sequence[Mapping[str, object]]) -> None:
+        """Note that a user was shown requests as they were then."""
+        states = {request["id"]: request["state"] for request in requests}
+        own = [request for request in self._book.of(user) if states.get(request.id) == request.state.name]
+        self._book.shown(own, self._now().wall)
 
     async def awaited(self, user: str, request_id: str) -> list[dict[str, object]]:
         """Wait until a request is pending no more, or, without an id, until there is news; show that.
@@ -103,9 +109,7 @@ class RequestCounter:
 
     def _show(self, requests: list[Request]) -> list[dict[str, object]]:
         moment = self._now()
-        found = [self._presented(request, moment) for request in requests]
-        self._book.shown(requests, moment.wall)
-        return found
+        return [self._presented(request, moment) for request in requests]
 
     def _presented(self, request: Request, moment: Moment) -> dict[str, object]:
         usable = request.state is RequestState.APPROVED and self._usable(request.id)

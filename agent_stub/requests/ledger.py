@@ -16,9 +16,10 @@ from typing import Any
 
 import structlog
 
+from agent_stub.files import StateError, write_private
 from agent_stub.model import Moment
 from agent_stub.notes import note, read_note
-from agent_stub.requests.book import Replace, set_aside, unreadable
+from agent_stub.requests.book import Replace, unreadable
 from agent_stub.requests.model import Use
 from agent_stub.requests.reading import noted_use, use_in
 from elevation.model import Grant
@@ -82,23 +83,39 @@ class GrantLedger:
         except FileNotFoundError:
             return []
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            problem = set_aside(self._path)
-            self._distrusted, self._uses, self._entries = now.wall, (), {}
-            self.rest()
-            return [f"{problem}; grants with a number of uses count as used up"]
+            return [self._begin_distrustful(now)]
         except OSError as error:
             raise unreadable(self._path, error) from error
         return []
 
+    def _begin_distrustful(self, now: Moment) -> str:
+        """Begin anew, and let that be on the disk before the damaged file goes: a start without either would trust."""
+        self._distrusted, self._uses, self._entries = now.wall, (), {}
+        aside = self._path.with_name(f"{self._path.name}.damaged")
+        try:
+            write_private(aside, self._path.read_bytes())
+            self._save({}, ())
+        except OSError as error:
+            problem = f"{self._path}: is damaged and cannot be set aside ({error.strerror})"
+            raise StateError(f"{problem}; make room or repair the disk, then start again") from error
+        log.warning("note_damaged", kept_as=str(aside))
+        return (
+            f"{self._path.name} was damaged; it is kept as {aside.name}; grants with a number of uses count as used up"
+        )
+
     def effective(self, grants: Iterable[Grant], issued: datetime) -> tuple[Grant, ...]:
-        """Give what counts now of a document's grants. `issued`: when the server last signed something for the device."""
+        """Give what counts now of a document's grants. `issued`: when the server last signed something for the device.
+
+        What has begun by the server's clock has begun: a device whose clock is slow waits for nothing.
+        """
         moment = self._now()
         found: list[Grant] = []
         for grant in grants:
             entry = self._seen(grant, moment, issued)
             doubtful = grant.uses_left is not None and grant.not_before <= self._distrusted
             if moment.since_boot < entry.deadline and not doubtful:
-                found.append(replace(grant, uses_left=_less(grant.uses_left, entry.left)))
+                begun = min(grant.not_before, moment.wall) if grant.not_before <= issued else grant.not_before
+                found.append(replace(grant, not_before=begun, uses_left=_less(grant.uses_left, entry.left)))
         return tuple(found)
 
     def policy_changed(self, grants: Sequence[Grant], issued: datetime) -> None:

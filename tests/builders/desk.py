@@ -23,7 +23,6 @@ from elevation.model import (
 from epm.elevation.v1 import event_pb2
 from tests.builders.elevation import policy, rule
 from tests.fakes.agent import (
-    NOW,
     OWN_RIGHTS,
     FakeDelays,
     FakeDisk,
@@ -92,7 +91,7 @@ class Desk:
 
     def holds(self, content: PolicyDocument) -> None:
         self.revision += 1
-        self.keeper.apply(self.house.offer(content, self.revision), NOW)
+        self.keeper.apply(self.house.offer(content, self.revision), self.clock.wall)
         self.spool.policy_changed(health_leaves=True)
         self.office.policy_changed()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_stub.files import StateError
 from agent_stub.inspection.opened import OpenedFile
 from agent_stub.launcher import Recorded
 from agent_stub.links import Link, SessionError
@@ -19,7 +20,7 @@ from elevation.model import Grant
 from epm.elevation.v1 import event_pb2
 from tests.builders.desk import Desk
 from tests.builders.grants import LASTS, asking, grant
-from tests.fakes.agent import NOW, FakeLauncher, FakeMoments
+from tests.fakes.agent import NOW, FakeDisk, FakeLauncher, FakeMoments
 
 HOUR = timedelta(hours=1)
 
@@ -231,12 +232,20 @@ async def test_a_restart_of_the_machine_does_not_end_what_the_clock_still_allows
     assert left(restarted(desk, boot_id="another", clock=clock)) == (None,)
 
 
-async def test_a_clock_that_was_slow_when_the_grant_came_makes_it_no_longer_either(desk: Desk) -> None:
+async def test_a_clock_that_is_slow_makes_users_wait_for_nothing_and_no_grant_longer(desk: Desk) -> None:
     desk.clock.wall = NOW - HOUR
-    # The manifest was signed at NOW by the server's clock, so eight hours are left and not nine.
-    desk.holds(asking(grant(not_before=NOW - 2 * HOUR)))
+    # The manifest was signed at NOW by the server's clock: the grant has begun, and eight hours are left and not nine.
+    desk.holds(asking(grant()))
+    assert (await desk.ask()).result is Result.ELEVATED
     desk.clock.goes_on(LASTS)
     assert left(desk) == ()
+
+
+async def test_a_grant_that_has_begun_by_no_clock_is_waited_for(desk: Desk) -> None:
+    desk.holds(asking(grant(not_before=NOW + HOUR)))
+    assert (await desk.ask()).result is Result.APPROVAL_REQUIRED
+    desk.clock.goes_on(HOUR)
+    assert (await desk.ask()).result is Result.ELEVATED
 
 
 def test_a_damaged_ledger_is_set_aside_and_grants_with_a_number_count_as_used_up(desk: Desk) -> None:
@@ -251,6 +260,18 @@ def test_a_damaged_ledger_is_set_aside_and_grants_with_a_number_count_as_used_up
     assert [found.id for found in restarted(after).office.grants()] == ["request-2"]
     after.holds(asking(grant("request-3", uses_left=1, not_before=NOW + timedelta(seconds=1))))
     assert [found.id for found in after.office.grants()] == ["request-3"]
+
+
+def test_a_damaged_ledger_that_cannot_be_replaced_refuses_the_start_and_stays(desk: Desk) -> None:
+    desk.holds(asking(grant(uses_left=5)))
+    path = desk.folder / ledgers.LEDGER
+    path.write_bytes(damaged := path.read_bytes()[:-9])
+    full = FakeDisk()
+    full.full = True
+    with pytest.raises(StateError, match="is damaged and cannot be set aside"):
+        Desk(desk.folder, house=desk.house, disk=full)
+    assert path.read_bytes() == damaged
+    assert left(restarted(desk)) == ()
 
 
 async def test_grants_that_are_over_for_long_are_forgotten_but_not_uses_that_wait(desk: Desk) -> None:

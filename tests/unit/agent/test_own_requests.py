@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class Fake:
         self.asked: list[tuple[str, ...]] = []
         self.results = [Result.APPROVAL_REQUIRED]
         self.replies: list[object] = []
+        self.seen: list[tuple[str, object]] = []
+        self.answered = asyncio.Event()
 
     def listed(self, user: str) -> list[dict[str, object]]:
         self.asked.append(("requests", user))
@@ -49,6 +51,7 @@ class Fake:
 
     def news(self, user: str) -> list[dict[str, object]]:
         self.asked.append(("news", user))
+        asyncio.get_running_loop().call_soon(self.answered.set)  # behind the answer, which follows at once
         return self.requests
 
     async def awaited(self, user: str, request_id: str) -> list[dict[str, object]]:
@@ -57,6 +60,9 @@ class Fake:
             return await self.coming.get()
         finally:
             self.left.set()
+
+    def shown(self, user: str, requests: Sequence[Mapping[str, object]]) -> None:
+        self.seen += [(user, request["id"]) for request in requests]
 
     async def cancel(self, user: str, request_id: str) -> list[dict[str, object]]:
         self.asked.append(("cancel", user, request_id))
@@ -102,7 +108,7 @@ async def says(path: Path, *lines: bytes) -> list[dict[str, Any]]:
 async def test_users_are_shown_the_requests_of_who_the_system_says_they_are(fake: Fake) -> None:
     fake.requests = [shown()]
     assert await says(fake.socket, b'{"do": "requests"}\n') == [{"answer": {"requests": [shown()]}}]
-    assert fake.asked == [("requests", me())]
+    assert (fake.asked, fake.seen) == ([("requests", me())], [(me(), "r-1")])
 
 
 async def test_nobody_sees_the_requests_of_whom_they_state_to_be(fake: Fake) -> None:
@@ -219,6 +225,18 @@ async def test_news_of_other_requests_comes_with_the_next_attempt(fake: Fake) ->
     fake.requests, fake.results = [shown("r-7")], [Result.ELEVATED]
     done = await agent("elevate", "--socket", fake.socket, "/x")
     assert (done.code, done.output, done.errors) == (0, "elevated\n", "request r-7 for /x: denied: no\n")
+    assert fake.seen == [(me(), "r-7")]
+
+
+async def test_what_a_caller_did_not_wait_for_counts_as_not_shown(fake: Fake) -> None:
+    fake.requests = [shown("r-7")]
+    reader, writer = await asyncio.open_unix_connection(fake.socket)
+    writer.write(b'{"do": "elevate", "file": "/x", "arguments": []}\n')
+    assert b"approval" in await asyncio.wait_for(reader.readline(), PATIENCE)
+    writer.close()
+    await writer.wait_closed()
+    await asyncio.wait_for(fake.answered.wait(), PATIENCE)
+    assert (fake.replies, fake.asked, fake.seen) == ([None, None], [("news", me())], [])
 
 
 async def test_waiting_shows_the_denial_when_it_comes(fake: Fake) -> None:

@@ -57,6 +57,20 @@ def told(found: list[dict[str, object]]) -> list[object]:
     return [request["message"] for request in found]
 
 
+def news(desk: Desk, user: str = "alice") -> list[dict[str, object]]:
+    """Show a user the news, as the control socket does."""
+    found = desk.office.counter.news(user)
+    desk.office.counter.shown(user, found)
+    return found
+
+
+async def awaited(desk: Desk, request_id: str = "", user: str = "alice") -> list[dict[str, object]]:
+    """Wait and show, as the control socket does."""
+    found = await desk.office.counter.awaited(user, request_id)
+    desk.office.counter.shown(user, found)
+    return found
+
+
 def refusal(code: grpc.StatusCode, words: str, *, wait: int = 0) -> grpc.aio.AioRpcError:
     trailing = grpc.aio.Metadata()
     if wait:
@@ -199,19 +213,19 @@ def test_the_user_is_told_what_became_of_a_request_once_and_over_a_restart(
 ) -> None:
     hears(desk, outcome)
     after = restarted(desk)
-    assert told(after.office.counter.news("alice")) == [words]
-    assert (after.office.counter.news("alice"), restarted(after).office.counter.news("alice")) == ([], [])
+    assert told(news(after)) == [words]
+    assert (news(after), news(restarted(after))) == ([], [])
     assert told(after.office.counter.listed("alice")) == [words]
 
 
 def test_an_outcome_that_comes_again_is_no_news(desk: Desk) -> None:
     hears(desk, elevation_request(state=APPROVED))
-    desk.office.counter.news("alice")
+    news(desk)
     hears(desk, elevation_request(state=APPROVED))
-    assert desk.office.counter.news("alice") == []
+    assert news(desk) == []
     hears(desk, elevation_request(state=REVOKED))
     hears(desk, elevation_request(state=APPROVED))
-    assert [request["state"] for request in desk.office.counter.news("alice")] == ["REVOKED"]
+    assert [request["state"] for request in news(desk)] == ["REVOKED"]
 
 
 def test_users_see_their_own_requests_alone_newest_first(desk: Desk) -> None:
@@ -219,7 +233,7 @@ def test_users_see_their_own_requests_alone_newest_first(desk: Desk) -> None:
     hears(desk, elevation_request("2", DENIED, submitted=NOW + timedelta(minutes=1)))
     hears(desk, elevation_request("3", DENIED, user="bob", reason="secret"))
     counter = desk.office.counter
-    assert [request["id"] for request in counter.news("alice")] == ["2", "1"]
+    assert [request["id"] for request in news(desk)] == ["2", "1"]
     assert [request["id"] for request in counter.listed("alice")] == ["2", "1"]
     assert [request["id"] for request in counter.listed("bob")] == ["3"]
 
@@ -245,8 +259,12 @@ async def test_a_request_that_the_disk_does_not_take_is_known_until_the_agent_st
     prompter = willing()
     desk.server.on_call = lambda: setattr(desk.disk, "full", True)
     assert (await desk.ask(prompter=prompter)).request_id == "request-1"
-    assert len(desk.office.counter.listed("alice")) == 2
-    assert [request["new"] for request in desk.office.counter.listed("alice")] == [False, False]
+    assert [(request["id"], request["new"]) for request in desk.office.counter.listed("alice")] == [
+        ("request-1", False),
+        ("0", True),
+    ]
+    assert len(news(desk)) == 1
+    assert news(desk) == []
 
 
 def test_requests_that_are_over_for_long_are_forgotten(desk: Desk) -> None:
@@ -265,12 +283,12 @@ def test_a_damaged_book_is_set_aside_and_said(desk: Desk) -> None:
     assert after.problems == ["requests.json was damaged; it is kept as requests.json.damaged"]
     assert after.office.counter.listed("alice") == []
     hears(after, elevation_request(state=DENIED, reason="no"))
-    assert told(after.office.counter.news("alice")) == ["denied: no"]
+    assert told(news(after)) == ["denied: no"]
 
 
 async def test_whoever_waits_for_a_request_hears_of_it_when_it_is_decided(desk: Desk) -> None:
     await desk.ask(prompter=willing())
-    waiting = asyncio.create_task(desk.office.counter.awaited("alice", "request-1"))
+    waiting = asyncio.create_task(awaited(desk, "request-1"))
     await asyncio.wait_for(desk.delays.waiting.acquire(), PATIENCE)
     hears(desk, elevation_request("another", DENIED))
     await asyncio.wait_for(desk.delays.waiting.acquire(), PATIENCE)
@@ -278,12 +296,12 @@ async def test_whoever_waits_for_a_request_hears_of_it_when_it_is_decided(desk: 
     hears(desk, elevation_request(state=DENIED, reason="no"))
     (found,) = await asyncio.wait_for(waiting, PATIENCE)
     assert (found["message"], found["usable"]) == ("denied: no", False)
-    assert told(desk.office.counter.news("alice")) == ["denied"]
+    assert told(news(desk)) == ["denied"]
 
 
 async def test_an_approval_is_waited_for_until_its_grant_can_be_used(desk: Desk) -> None:
     await desk.ask(prompter=willing())
-    waiting = asyncio.create_task(desk.office.counter.awaited("alice", "request-1"))
+    waiting = asyncio.create_task(awaited(desk, "request-1"))
     await asyncio.wait_for(desk.delays.waiting.acquire(), PATIENCE)
     hears(desk, elevation_request(state=APPROVED))
     await asyncio.wait_for(desk.delays.waiting.acquire(), PATIENCE)
@@ -295,7 +313,7 @@ async def test_an_approval_is_waited_for_until_its_grant_can_be_used(desk: Desk)
 
 async def test_an_approval_whose_grant_does_not_come_is_shown_all_the_same(desk: Desk) -> None:
     hears(desk, elevation_request(state=APPROVED))
-    waiting = asyncio.create_task(desk.office.counter.awaited("alice", "request-1"))
+    waiting = asyncio.create_task(awaited(desk, "request-1"))
     await asyncio.wait_for(desk.delays.waiting.acquire(), PATIENCE)
     desk.clock.goes_on(timedelta(seconds=counters.GRANT_SECONDS))
     desk.delays.go_on()
@@ -305,9 +323,8 @@ async def test_an_approval_whose_grant_does_not_come_is_shown_all_the_same(desk:
 
 async def test_whoever_watches_hears_of_each_state_once(desk: Desk) -> None:
     hears(desk, elevation_request("1", DENIED))
-    counter = desk.office.counter
-    assert [request["id"] for request in await counter.awaited("alice", "")] == ["1"]
-    waiting = asyncio.create_task(counter.awaited("alice", ""))
+    assert [request["id"] for request in await awaited(desk)] == ["1"]
+    waiting = asyncio.create_task(awaited(desk))
     await asyncio.wait_for(desk.delays.waiting.acquire(), PATIENCE)
     hears(desk, elevation_request("2", DENIED, user="bob"))
     await asyncio.wait_for(desk.delays.waiting.acquire(), PATIENCE)
@@ -316,7 +333,7 @@ async def test_whoever_watches_hears_of_each_state_once(desk: Desk) -> None:
 
 
 async def test_a_wait_ends_after_long_so_that_no_caller_stays_for_ever(desk: Desk) -> None:
-    waiting = asyncio.create_task(desk.office.counter.awaited("alice", ""))
+    waiting = asyncio.create_task(awaited(desk))
     await asyncio.wait_for(desk.delays.waiting.acquire(), PATIENCE)
     desk.clock.goes_on(timedelta(seconds=counters.LONGEST_WAIT_SECONDS))
     desk.delays.go_on()
@@ -324,18 +341,18 @@ async def test_a_wait_ends_after_long_so_that_no_caller_stays_for_ever(desk: Des
 
 
 async def test_one_user_cannot_wait_in_any_number(desk: Desk) -> None:
-    waits = [asyncio.create_task(desk.office.counter.awaited("alice", "")) for _ in range(counters.WAITING_OF_A_USER)]
+    waits = [asyncio.create_task(awaited(desk)) for _ in range(counters.WAITING_OF_A_USER)]
     for _ in waits:
         await asyncio.wait_for(desk.delays.waiting.acquire(), PATIENCE)
     with pytest.raises(RefusedError, match="too many programs wait"):
-        await desk.office.counter.awaited("alice", "")
+        await awaited(desk)
     hears(desk, elevation_request(user="bob", state=DENIED))
-    assert len(await desk.office.counter.awaited("bob", "")) == 1
+    assert len(await awaited(desk, user="bob")) == 1
     for wait in waits:
         wait.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
     hears(desk, elevation_request("2", DENIED))
-    assert len(await desk.office.counter.awaited("alice", "")) == 1
+    assert len(await awaited(desk)) == 1
 
 
 @pytest.mark.parametrize("user", ["bob", ""])
