@@ -39,8 +39,9 @@ Row = sa.RowMapping
 
 def requests_asked() -> sa.Select[Any]:
     """Ask for requests without their certificates, and whether their devices have heard of their states."""
-    waiting = sa.select(_O.sequence).where(_O.request_id == _E.request_id, _O.kept.is_(False)).exists()
-    return sa.select(*_COLUMNS, waiting.label("waiting"))
+    waiting = sa.select(_O.sequence).where(_O.request_id == _E.request_id, _O.kept.is_(False))
+    # Correlated with the requests alone: who asks may join outcomes of their own.
+    return sa.select(*_COLUMNS, waiting.correlate(ELEVATION_REQUEST).exists().label("waiting"))
 
 
 async def read_requests(tx: Transaction, asked: sa.Select[Any]) -> list[Told]:
