@@ -39,7 +39,7 @@ from services.reporting.store.insights import SqlInsights
 from services.reporting.store.intake import SqlIntake
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.retention import Keep, SqlRetention
+from services.reporting.store.retention import Keep, SqlRetention, ahead_of
 from services.reporting.store.sink import DurableSink
 from services.reporting.store.snapshots import SqlSnapshots
 from services.reporting.store.stored import SqlStored
@@ -69,7 +69,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory.on_change.append(streams.follow)
     front = _front(database, DirectoryMemberships(directory.directory), access, clock)
     keep = Keep(events=settings.event_retention, counts=settings.rollup_retention)
-    retention = SqlRetention(database, keep, clock.now)
+    retention = SqlRetention(database, keep, clock.now, ahead=ahead_of(clock))
     certificates = CertificateSightings(device)
     events = EventStreamServicer(partial(_admitted, directory, certificates), streams, writer, clock)
 

@@ -15,7 +15,7 @@ from services.reporting.model.rollups import day_of
 from services.reporting.store import tables
 from services.reporting.store.dimensions import DEVICE, FILE, RULE, USER, Dimension
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.retention import BREATH, Keep, SqlRetention
+from services.reporting.store.retention import BREATH, Keep, SqlRetention, ahead_of
 from services.reporting.store.rollups import ROLLUPS
 from services.reporting.store.sink import DurableSink
 from tests.builders.counts import check
@@ -90,6 +90,21 @@ async def test_an_event_goes_when_its_time_and_its_arrival_are_long_ago(
     assert await kept(database) == [uuid7(3)]
     clock.advance(20 * timedelta(hours=1))
     await retention.purge()
+    assert await kept(database) == []
+
+
+async def test_nothing_goes_while_the_clock_has_run_ahead(sink: DurableSink, database: Database) -> None:
+    await sink.store([batch([decided(1)])])
+    jumped, passed = FakeClock(), FakeClock()
+    held, free = (
+        SqlRetention(database, KEEP, clock.now, ahead=ahead_of(clock), step=3, pause=Breaths())
+        for clock in (jumped, passed)
+    )
+    jumped.jump(400 * DAY)
+    await held.purge()
+    assert await kept(database) == [uuid7(1)]
+    passed.advance(31 * DAY)
+    await free.purge()
     assert await kept(database) == []
 
 

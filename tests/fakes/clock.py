@@ -24,3 +24,7 @@ class FakeClock:
         """Let time pass on both clocks."""
         self._now += by
         self._monotonic += by.total_seconds()
+
+    def jump(self, by: timedelta) -> None:
+        """Set the wall clock, while no time passes."""
+        self._now += by

@@ -6,6 +6,7 @@
   over, and not counted again; what a gap has kept open is let in.
 - Counts are kept longer, by days. INVARIANT: the horizon moves before the first count goes, so that no report adds up days of
   which a part is gone. A count of an older day, of an event that came very late, goes with the next purge.
+- Nothing goes while the wall clock has run ahead of the time that really passed: one wrong hour would cost everything.
 - Names of users, files, devices and rules go once no count and no attempt refers to them.
 """
 
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 
 from services._chassis import audit_store
 from services._chassis.audit import AuditEntry
+from services._chassis.clock import Clock
 from services._chassis.db import Database, Transaction
 from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
@@ -36,6 +38,8 @@ STEP = 2000
 BREATH = 0.05
 """Seconds between two steps, in which whoever waits for the database has their turn."""
 _EVENTS = (("attempts", ATTEMPT), ("completions", COMPLETION), ("diagnostics", DIAGNOSTIC))
+MOST_AHEAD = timedelta(days=1)
+"""How far the wall clock may run ahead of the monotonic one, since the process began. A machine that slept runs ahead too."""
 Pause = Callable[[float], Awaitable[None]]
 
 
@@ -47,6 +51,12 @@ class Keep:
     counts: timedelta
 
 
+def ahead_of(clock: Clock) -> Callable[[], timedelta]:
+    """Return what tells how far the wall clock has run ahead of the monotonic one since now."""
+    wall, monotonic = clock.now(), clock.monotonic()
+    return lambda: clock.now() - wall - timedelta(seconds=clock.monotonic() - monotonic)
+
+
 class SqlRetention:
     """Purge on SQLite or PostgreSQL."""
 
@@ -56,17 +66,26 @@ class SqlRetention:
         keep: Keep,
         now: Callable[[], datetime],
         *,
+        ahead: Callable[[], timedelta] = timedelta,
         step: int = STEP,
         pause: Pause = asyncio.sleep,
     ) -> None:
         self._database = database
         self._keep = keep
         self._now = now
+        self._ahead = ahead
         self._step = step
         self._pause = pause
 
     async def purge(self) -> None:
         """Delete everything that is old, a step a transaction, and leave a record of how much that was."""
+        if (ahead := self._ahead()) > MOST_AHEAD:
+            log.error(
+                "clock_ran_ahead",
+                seconds=int(ahead.total_seconds()),
+                remedy="set the clock and restart; nothing is purged",
+            )
+            return
         before = microseconds(self._now() - self._keep.events)
         day = day_of(microseconds(self._now() - self._keep.counts))
         await self._move_horizon(day)
