@@ -30,6 +30,7 @@ from services.reporting.model.live import Statement
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.kinds import carrying, statement_of, statements
 from services.reporting.store.tables import ATTEMPT, AUDIT, COMPLETION, DEAD_LETTER, DIAGNOSTIC, GAP, JOURNAL
+from services.reporting.store.weights import weight_of
 
 _ID = re.compile(r"([0-9]{1,18})-([0-9a-f]{8})")
 _L = DEAD_LETTER.c
@@ -115,7 +116,8 @@ class SqlIntake:
         if page.after:
             found = found.where(sa.tuple_(_D.received, _D.event_id) < sa.tuple_(*map(sa.literal, page.after)))
         rows = await self._rows(found.order_by(_D.received.desc(), _D.event_id.desc()).limit(page.size + 1))
-        return cut(list(map(statement_of, rows)), page, key=lambda one: (microseconds(one.received), one.event_id))
+        fitting = page.fitting(weight_of((row["message"],)) for row in rows)
+        return cut(list(map(statement_of, rows)), fitting, key=lambda one: (microseconds(one.received), one.event_id))
 
     async def _rows(self, statement: sa.Select[Any]) -> Sequence[sa.RowMapping]:
         async with self._database.read() as tx:

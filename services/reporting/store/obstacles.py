@@ -14,6 +14,7 @@ from services.reporting.store.attempts import conditions
 from services.reporting.store.counted import facts
 from services.reporting.store.dimensions import DEVICE, FILE
 from services.reporting.store.tables import ATTEMPT
+from services.reporting.store.weights import weight_of
 
 _FILE = Application._fields
 
@@ -24,6 +25,7 @@ async def obstacles_page(tx: Transaction, question: Question, page: PageRequest)
     asked = unmanaged(question)
     rows = (await tx.execute(await _applications(tx, asked, page, begun))).mappings().all()
     as_of = await tx.current_revision() if begun is None else begun
+    page = page.fitting(weight_of(_application(row)) for row in rows)
     keyed = cut(rows, page, key=lambda row: (as_of, row["users_freed"], row["users"], *_application(row)))
     applications = [_application(row) for row in keyed.items]
     if not applications:

@@ -28,6 +28,7 @@ from services.reporting.model.readiness import (
 from services.reporting.model.reports import Question
 from services.reporting.store.counted import facts
 from services.reporting.store.obstacles import obstacles_page, unmanaged
+from services.reporting.store.weights import weight_of
 
 _FILE = Application._fields
 _ATTEMPTS = sa.cast(sa.func.sum(sa.column("attempts")), sa.BigInteger)
@@ -64,7 +65,8 @@ class SqlReadiness:
             hindered = [row["id"] for row in shown if row["unmanaged"]]
             obstacles = await _obstacles_of(tx, asked, hindered, begun)
             names = await _last_names(tx, asked, shown, begun)
-        keyed = cut(entries, page, key=lambda row: (as_of, *(row[name] for name in _KEY)))
+        weights = [_weight(row["name"], obstacles.get(row["id"], Obstacles())) for row in shown]
+        keyed = cut(entries, page.fitting(weights), key=lambda row: (as_of, *(row[name] for name in _KEY)))
         found = tuple(_entry(asked.subject, row, obstacles, names) for row in keyed.items)
         split = Split(**{name: rows[0][name] for name in _SPLIT.values()})
         return ReadinessPage(Page(found, keyed.next_token), split)
@@ -143,6 +145,10 @@ def _entry(
         administrator=bool(row["administrator"]),
         obstacles=obstacles.get(key, Obstacles()),
     )
+
+
+def _weight(name: str, obstacles: Obstacles) -> int:
+    return weight_of((name,)) + sum(weight_of((name, *one.application)) for one in obstacles.first)
 
 
 async def _obstacles_of(

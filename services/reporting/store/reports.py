@@ -30,6 +30,7 @@ from services.reporting.store.attempts import elevation_of, shown, visible
 from services.reporting.store.counted import facts
 from services.reporting.store.finding import Finder
 from services.reporting.store.tables import ATTEMPT
+from services.reporting.store.weights import weight_of
 
 _A = ATTEMPT.c
 _COUNT = sa.cast(sa.func.sum(sa.column("attempts")), sa.BigInteger)
@@ -93,7 +94,9 @@ class SqlReports:
         """Count attempts by application and elevation type."""
         rows, as_of = await self._counted(Counted(_APPLICATION, order), question, page)
         counts = [ApplicationCount(**row) for row in rows]
-        return cut(counts, page, key=lambda found: _key(as_of, found, order, _APPLICATION))
+        return cut(
+            counts, _fitting(page, counts, _APPLICATION), key=lambda found: _key(as_of, found, order, _APPLICATION)
+        )
 
     async def publishers(
         self, question: Question, page: PageRequest, order: Order = MOST_FIRST
@@ -101,7 +104,7 @@ class SqlReports:
         """Count attempts by publisher and elevation type."""
         rows, as_of = await self._counted(Counted(_PUBLISHER, order), question, page)
         counts = [PublisherCount(**row) for row in rows]
-        return cut(counts, page, key=lambda found: _key(as_of, found, order, _PUBLISHER))
+        return cut(counts, _fitting(page, counts, _PUBLISHER), key=lambda found: _key(as_of, found, order, _PUBLISHER))
 
     async def users(self, question: Question, page: PageRequest, order: Order = BUSIEST_FIRST) -> Page[UserCount]:
         """Count attempts by user."""
@@ -155,6 +158,12 @@ class Counted:
         beyond = sa.tuple_(*groups) > sa.tuple_(*map(sa.literal, key))
         further = by < last if self.order.descending else by > last
         return statement.having(sa.or_(further, sa.and_(by == last, beyond)))
+
+
+def _fitting(
+    page: PageRequest, counts: Sequence[ApplicationCount | PublisherCount], names: Sequence[str]
+) -> PageRequest:
+    return page.fitting(weight_of(getattr(found, name) for name in names) for found in counts)
 
 
 async def _weights(tx: Transaction, event_ids: Sequence[str]) -> Sequence[int]:

@@ -19,6 +19,7 @@ from services.reporting.model.insights import Period, Stretch, UserApplicationCo
 from services.reporting.model.reports import ApplicationCount, ElevationFilter, Question
 from services.reporting.store.counted import facts
 from services.reporting.store.overview import APPLICATION
+from services.reporting.store.weights import weight_of
 
 FEWEST_USERS = 8
 MOST_USERS = 4096
@@ -59,7 +60,8 @@ async def user_applications(
     as_of = await tx.current_revision() if begun is None else begun
     walk = _Walk(question, period, None if begun is None else int(begun), tuple(after))
     found = await _first(tx, walk, page.size + 1)
-    return cut(found, page, key=lambda last: (as_of, *_key_of(last)))
+    fitting = page.fitting(weight_of(map(str, _key_of(one))) for one in found)
+    return cut(found, fitting, key=lambda last: (as_of, *_key_of(last)))
 
 
 async def _first(tx: Transaction, walk: _Walk, most: int) -> Sequence[UserApplicationCount]:
