@@ -171,6 +171,19 @@ async def test_a_message_that_is_given_up_stays_and_is_audited_once(database: Da
     assert [tuple(record) for record in records] == [("notice_given_up", notice().request.request_id)]
 
 
+async def test_what_was_given_up_before_a_time_is_sent_again_once(database: Database, outbox: SqlOutbox) -> None:
+    await told(database, notice(1), notice(2))
+    await outbox.route(to_chat, NOW, most=10)
+    first, second = await take(outbox, "one")
+    await outbox.give_up(first, "it answered 500", NOW)
+    await outbox.give_up(second, "it answered 500", LATER)
+    assert await outbox.send_again(LATER, LATER) == 1
+    (again,) = await take(outbox, "two", LATER)
+    assert (name_of(again), again.tries) == ("n0001", 1)
+    await outbox.give_up(again, "it answered 500", LATER)
+    assert await outbox.send_again(LATER, LATER) == 0
+
+
 async def test_what_cannot_be_told_is_forgotten_in_the_end(database: Database, outbox: SqlOutbox) -> None:
     await told(database, notice(1))
     await outbox.route(to_chat, NOW, most=10)

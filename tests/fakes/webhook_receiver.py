@@ -22,11 +22,11 @@ RAW = {
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Answers by path; `/flaky` fails once for each identifier."""
+    """Answers by path; for each identifier, `/flaky` fails once, and `/late` does not answer once."""
 
     protocol_version = "HTTP/1.1"
     log_file: Path
-    failed: set[str] = set()  # noqa: RUF012 - of the whole process
+    seen: set[str] = set()  # noqa: RUF012 - of the whole process
 
     def do_GET(self) -> None:
         """Note that somebody followed a redirect."""
@@ -37,7 +37,9 @@ class Receiver(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self._note(body)
         path = self.path.partition("?")[0]
-        if path == "/hang":
+        known = self.headers["webhook-id"] in self.seen
+        self.seen.add(self.headers["webhook-id"])
+        if path == "/hang" or (path == "/late" and not known):
             FOR_EVER.wait()
         elif path in RAW:
             begun, more = RAW[path]
@@ -46,12 +48,12 @@ class Receiver(BaseHTTPRequestHandler):
             while more:
                 self.wfile.write(more)
         elif path == "/flaky":
-            known = self.headers["webhook-id"] in self.failed
-            self.failed.add(self.headers["webhook-id"])
             self._answer(200 if known else 500)
         elif path == "/inward":
             _, port, *_ = self.connection.getsockname()
             self._answer(302, Location=f"http://127.0.0.1:{port}/inside")
+        elif path == "/late":
+            self._answer(200)
         else:
             self._answer(int(path.removeprefix("/")))
 

@@ -57,6 +57,10 @@ class Outbox(Protocol):
         """Keep a message that cannot be told."""
         ...
 
+    async def send_again(self, before: datetime, now: datetime) -> int:
+        """Have what was given up before a time be sent again; return how many messages that are."""
+        ...
+
     async def next_due(self, channel: str) -> datetime | None:
         """Return when the next message of a channel is due, or the next notice that has none; None: there is none."""
         ...
@@ -109,6 +113,8 @@ class NoticeSettings:
     """Holds `{id}` once."""
     allowed: tuple[Network, ...] = ()
     remind_after: timedelta | None = None
+    send_again: datetime | None = None
+    """What was given up before this time is sent again."""
 
     @property
     def interests(self) -> tuple[Interest, ...]:

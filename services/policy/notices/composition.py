@@ -45,6 +45,7 @@ def notice_workers(
         changes=changes,
         clock=clock,
         remind_after=settings.remind_after,
+        send_again=settings.send_again,
     )
     couriers = [Courier(channel, outbox, clock=clock, new_id=new_id) for channel in channels_of(settings)]
     router.on_routed += [courier.wake for courier in couriers]

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from services._chassis.changes import ChangeFeed
 from services._chassis.clock import Clock
@@ -64,6 +64,7 @@ class Router:
         changes: ChangeFeed,
         clock: Clock,
         remind_after: timedelta | None = None,
+        send_again: datetime | None = None,
     ) -> None:
         self.on_routed: list[Callable[[], None]] = []
         self._outbox = outbox
@@ -72,6 +73,7 @@ class Router:
         self._changes = changes
         self._clock = clock
         self._remind_after = remind_after
+        self._send_again = send_again
 
     def worker(self) -> Worker:
         """Return the worker that routes."""
@@ -79,12 +81,21 @@ class Router:
 
     async def run(self) -> None:
         """Route for ever. Raises UnavailableError while the devices' tags are not known."""
+        await self.revive()
         while True:
             seen = self._changes.revision
             while await self.route():
                 pass
             await asyncio.sleep(GATHERING)
             await self._changes.wait(seen, timeout=LOOKING)
+
+    async def revive(self) -> None:
+        """Have what was given up before the time of the notices file be sent again; what is given up anew stays so."""
+        if self._send_again is None:
+            return
+        now = self._clock.now()
+        if revived := await self._outbox.send_again(min(self._send_again, now), now):
+            log.info("notices_sent_again", messages=revived)
 
     async def route(self) -> int:
         """Route what is due, and return how many notices that were."""

@@ -2,8 +2,9 @@
 
 import stat
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,17 @@ class Section:
             self.bad(name, f"must be an ISO 8601 duration such as PT4H, above zero and at most {most.days} days")
             return None
         return span
+
+    def time(self, name: str) -> datetime | None:
+        """Return a point in time. None: it is not given, or wrong."""
+        value = self._take(name, required=False)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value)
+        if value is None or (isinstance(value, datetime) and value.tzinfo is not None):
+            return value
+        self.bad(name, "must be a time with its offset from UTC, such as 2026-11-26T08:00:00Z")
+        return None
 
     def file(self, name: str) -> Path | None:
         """Return the path of a file, as seen from the folder of the notices file."""

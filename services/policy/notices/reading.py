@@ -69,6 +69,7 @@ def _settings(whole: Section) -> NoticeSettings:
         review_link=_review_link(whole),
         allowed=allowed,
         remind_after=whole.duration("remindAfter", most=LATEST_REMINDER),
+        send_again=whole.time("sendAgainGivenUpBefore"),
     )
 
 

@@ -83,6 +83,12 @@ class SqlOutbox:
             if (await tx.execute(dead)).rowcount:
                 await record(tx, AUDIT, _entry(parcel, error), now=now, changing=False)
 
+    async def send_again(self, before: datetime, now: datetime) -> int:
+        """Have what was given up before a time be sent again, as if it had never been tried."""
+        revived = sa.update(OUTBOX).where(_O.given_up < before).values(given_up=None, tries=0, error="", due=now)
+        async with self._database.transaction() as tx:
+            return (await tx.execute(revived)).rowcount
+
     async def next_due(self, channel: str) -> datetime | None:
         """Return when the next message of a channel is due, or the next notice that has none; None: there is none."""
         first = sa.select(_O.due).where(_O.channel == channel, _O.given_up.is_(None)).order_by(_O.due).limit(1)

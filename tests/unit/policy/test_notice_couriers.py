@@ -53,7 +53,13 @@ class House:
     tags: dict[str, frozenset[str]]
     leases: "count[int]"
 
-    def router(self, interests: Sequence[Interest], *, remind_after: timedelta | None = None) -> Router:
+    def router(
+        self,
+        interests: Sequence[Interest],
+        *,
+        remind_after: timedelta | None = None,
+        send_again: datetime | None = None,
+    ) -> Router:
         return Router(
             self.outbox,
             interests,
@@ -61,6 +67,7 @@ class House:
             changes=self.database.changes,
             clock=self.clock,
             remind_after=remind_after,
+            send_again=send_again,
         )
 
     def courier(self, channel: FakeChannel, most_tries: int = 24) -> Courier:
@@ -133,6 +140,20 @@ async def test_after_the_last_try_the_message_is_given_up(house: House) -> None:
     while await courier.send():
         house.clock.advance(HOUR)
     assert (len(channel.failures), await house.due()) == (6, None)
+
+
+async def test_the_notices_file_has_what_was_given_up_be_sent_again(house: House) -> None:
+    channel = FakeChannel(failures=[UndeliveredError("it answered 500")])
+    courier = house.courier(channel, most_tries=1)
+    await house.tell(notice(1))
+    await house.router([Interest(channel=CHAT)]).route()
+    await courier.send()
+    house.clock.advance(HOUR)
+    await house.router([Interest(channel=CHAT)], send_again=NOW).revive()
+    assert await courier.send() == 0
+    await house.router([Interest(channel=CHAT)], send_again=NOW + HOUR).revive()
+    await courier.send()
+    assert channel.got == [(notice(1).id, NOW + HOUR)]
 
 
 async def test_what_would_never_arrive_is_given_up_at_once(house: House) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import ipaddress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ SECRET = bytes(range(32))
 GOOD = """\
 reviewLink: https://epm.example.com/requests/{id}
 remindAfter: PT4H
+sendAgainGivenUpBefore: 2026-11-26T08:00:00Z
 allowedAddresses: [10.1.2.0/24, 127.0.0.1]
 webhooks:
   - name: chat
@@ -106,6 +107,7 @@ def test_the_file_says_who_is_told_of_what(folder: Path) -> None:
         review_link="https://epm.example.com/requests/{id}",
         allowed=(ipaddress.ip_network("10.1.2.0/24"), ipaddress.ip_network("127.0.0.1")),
         remind_after=timedelta(hours=4),
+        send_again=datetime(2026, 11, 26, 8, tzinfo=UTC),
     )
     assert read.interests == (chat, local, *mails)
 
@@ -121,6 +123,7 @@ def test_everything_that_is_wrong_is_said_at_once(folder: Path) -> None:
 reviewlink: https://epm.example.com/{id}
 reviewLink: http://epm.example.com/{id}
 remindAfter: P2M
+sendAgainGivenUpBefore: 2026-11-26
 allowedAddresses: [10.1.2.3/24]
 webhooks:
   - name: chat room
@@ -147,6 +150,7 @@ mail:
         "reviewlink",
         "reviewLink",
         "remindAfter",
+        "sendAgainGivenUpBefore",
         "allowedAddresses",
         "webhooks",
         "webhooks[0].name",
