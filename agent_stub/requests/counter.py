@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from agent_stub.identity import RefusedError
 from agent_stub.model import Moment
@@ -20,6 +21,18 @@ WAITING_AT_ONCE = 32
 """Half of the callers that the control socket serves: whoever waits must not keep others from elevating."""
 
 
+class Grants(Protocol):
+    """What the device knows of the grants that approvals became."""
+
+    def is_usable(self, grant_id: str) -> bool:
+        """Tell whether a grant is there and counts."""
+        ...
+
+    def is_spent(self, grant_id: str) -> bool:
+        """Tell whether the device has counted the last use of a grant."""
+        ...
+
+
 class RequestCounter:
     """What `epm-agent requests` speaks to. Whoever asks is who the operating system says, and sees nothing of others."""
 
@@ -28,13 +41,13 @@ class RequestCounter:
         book: RequestBook,
         desk: RequestDesk,
         *,
-        usable: Callable[[str], bool],
+        grants: Grants,
         now: Callable[[], Moment],
         delays: Delays,
     ) -> None:
         self._book = book
         self._desk = desk
-        self._usable = usable
+        self._grants = grants
         self._now = now
         self._delays = delays
         self._waiting: Counter[str] = Counter()
@@ -93,7 +106,7 @@ class RequestCounter:
 
     def _is_awaited(self, request: Request) -> bool:
         if request.state is RequestState.APPROVED:
-            return not self._usable(request.id)
+            return not self._grants.is_usable(request.id)
         return request.state is RequestState.PENDING
 
     def _seconds(self) -> float:
@@ -112,5 +125,7 @@ class RequestCounter:
         return [self._presented(request, moment) for request in requests]
 
     def _presented(self, request: Request, moment: Moment) -> dict[str, object]:
-        usable = request.state is RequestState.APPROVED and self._usable(request.id)
-        return presented(request, moment) | {"usable": usable}
+        approved = request.state is RequestState.APPROVED
+        usable = approved and self._grants.is_usable(request.id)
+        spent = approved and not usable and self._grants.is_spent(request.id)
+        return presented(request, moment, spent=spent) | {"usable": usable}

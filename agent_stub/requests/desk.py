@@ -1,13 +1,13 @@
 """Bring requests of the device's users to the server, and say plainly where that fails: nothing is queued."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import grpc.aio
 import structlog
 
 from agent_stub.events.records import bound_publisher, printable
-from agent_stub.links import SessionError, asked_wait
+from agent_stub.links import SessionError
 from agent_stub.model import Submission
 from agent_stub.requests.book import RequestBook
 from agent_stub.requests.calls import RequestServer
@@ -105,9 +105,7 @@ def _not_asked(error: grpc.aio.AioRpcError | SessionError) -> str:
         )
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return "the support was not asked: the server of this installation takes no requests"
-    wait = asked_wait(error)
-    later = f"; try again in {timedelta(seconds=round(wait))}" if wait else ""
-    return f"the support was not asked: {error.details() or 'the server gave no reason'}{later}"
+    return f"the support was not asked: {error.details() or 'the server gave no reason'}"
 
 
 def _is_unicode(text: str) -> bool:

@@ -151,6 +151,11 @@ class GrantLedger:
         self._entries, self._uses = entries, uses
         self._listener()
 
+    def is_spent(self, grant_id: str) -> bool:
+        """Tell whether the device has counted the last use of a grant."""
+        entry = self._entries.get(grant_id)
+        return entry is not None and entry.left == 0
+
     def taken_in(self, attempt_ids: Iterable[str]) -> None:
         """Forget uses that the server knows; where that cannot be kept, a restart of the agent tells them once more."""
         known = set(attempt_ids)

@@ -40,7 +40,7 @@ class RequestOffice:
         self._desk = RequestDesk(server, self._book, self._wall)
         self.reporter = UseReporter(server, self._ledger)
         self._link = Link("grant uses")
-        self.counter = RequestCounter(self._book, self._desk, usable=self._is_usable, now=clock.now, delays=delays)
+        self.counter = RequestCounter(self._book, self._desk, grants=self, now=clock.now, delays=delays)
 
     def load(self) -> list[str]:
         """Take up what was kept; say what could not be. Raise StateError where the disk does not give it out."""
@@ -79,12 +79,17 @@ class RequestOffice:
         """Show how many uses wait for the server, and why."""
         return {"waiting": len(self._ledger.waiting), "problem": self._link.problem if self._ledger.waiting else ""}
 
+    def is_spent(self, grant_id: str) -> bool:
+        """Tell whether the device has counted the last use of a grant."""
+        return self._ledger.is_spent(grant_id)
+
+    def is_usable(self, grant_id: str) -> bool:
+        """Tell whether a grant is there and counts."""
+        return any(grant.id == grant_id and grant.uses_left != 0 for grant in self.grants())
+
     def _document_grants(self) -> Sequence[Grant]:
         held = self._keeper.held
         return held.policy.grants if held is not None else ()
-
-    def _is_usable(self, grant_id: str) -> bool:
-        return any(grant.id == grant_id and grant.uses_left != 0 for grant in self.grants())
 
     def _wall(self) -> datetime:
         return self._clock.now().wall

@@ -19,7 +19,8 @@ def sentence(request: Request, now: datetime) -> str:
     if request.state is RequestState.PENDING:
         return _pending(request, now)
     if request.state is RequestState.APPROVED and request.access is not None:
-        return f"approved {_access(request.access)}{_because(request.reason)}"
+        over = "; that time is over" if now >= request.access.until else ""
+        return f"approved {_access(request.access)}{_because(request.reason)}{over}"
     if request.state is RequestState.EXPIRED:
         fallback = "its time is over" if request.access is not None else "nobody decided in time"
         return f"expired: {request.end_reason or fallback}"
@@ -28,8 +29,8 @@ def sentence(request: Request, now: datetime) -> str:
     )
 
 
-def presented(request: Request, moment: Moment) -> dict[str, object]:
-    """Show a request as plain values."""
+def presented(request: Request, moment: Moment, *, spent: bool) -> dict[str, object]:
+    """Show a request as plain values. `spent`: the device itself has counted the last use, which the server need not tell."""
     access = request.access
     return {
         "id": request.id,
@@ -45,7 +46,7 @@ def presented(request: Request, moment: Moment) -> dict[str, object]:
         "maxUses": None if access is None or not access.max_uses else access.max_uses,
         "anyArguments": access is not None and access.any_arguments,
         "new": request.news,
-        "message": sentence(request, moment.wall),
+        "message": sentence(request, moment.wall) + ("; all uses are spent" if spent else ""),
     }
 
 

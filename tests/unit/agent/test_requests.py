@@ -8,7 +8,6 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
-from google.rpc import error_details_pb2, status_pb2
 
 from agent_stub.identity import RefusedError
 from agent_stub.links import SessionError
@@ -71,15 +70,8 @@ async def awaited(desk: Desk, request_id: str = "", user: str = "alice") -> list
     return found
 
 
-def refusal(code: grpc.StatusCode, words: str, *, wait: int = 0) -> grpc.aio.AioRpcError:
-    trailing = grpc.aio.Metadata()
-    if wait:
-        info = error_details_pb2.RetryInfo()
-        info.retry_delay.FromTimedelta(timedelta(seconds=wait))
-        status = status_pb2.Status(code=code.value[0], message=words)
-        status.details.add().Pack(info)
-        trailing.add("grpc-status-details-bin", status.SerializeToString())
-    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, words)
+def refusal(code: grpc.StatusCode, words: str) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), words)
 
 
 async def test_the_support_is_asked_with_reason_file_arguments_and_the_rule_that_asks(desk: Desk) -> None:
@@ -175,10 +167,7 @@ async def test_arguments_that_no_approval_can_name_are_not_asked_about(desk: Des
         (SessionError("another certificate"), "the server does not answer"),
         (refusal(grpc.StatusCode.UNIMPLEMENTED, "?"), "the server of this installation takes no requests"),
         (refusal(grpc.StatusCode.PERMISSION_DENIED, "user alice is not bound"), "not asked: user alice is not bound"),
-        (
-            refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests", wait=90),
-            "not asked: too many requests; try again in 0:01:30",
-        ),
+        (refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "ask again in 9 s"), "was not asked: ask again in 9 s"),
     ],
 )
 async def test_where_the_support_cannot_be_asked_the_user_is_told_so(desk: Desk, fault: Exception, words: str) -> None:
@@ -245,6 +234,22 @@ async def test_a_request_stands_in_the_list_from_when_it_was_made(desk: Desk) ->
     assert request["message"] == "waits for an approver until 2026-11-24 12:00 UTC"
     desk.clock.goes_on(timedelta(days=2))
     assert told(desk.office.counter.listed("alice")) == ["was not decided in time, as far as this device knows"]
+
+
+async def test_an_approval_that_is_used_up_or_over_is_listed_as_that(desk: Desk) -> None:
+    hears(desk, elevation_request(state=APPROVED, max_uses=1))
+    desk.holds(asking(grant(uses_left=1)))
+    assert [request["usable"] for request in desk.office.counter.listed("alice")] == [True]
+    await desk.ask()
+    desk.holds(asking())  # the server takes a grant that is used up out of the document
+    (request,) = restarted(desk).office.counter.listed("alice")
+    assert (request["message"], request["usable"]) == (
+        "approved until 2026-11-23 20:00 UTC, once; all uses are spent",
+        False,
+    )
+    hears(desk, elevation_request("request-2", APPROVED, submitted=NOW + timedelta(minutes=1)))
+    desk.clock.goes_on(timedelta(days=1))
+    assert told(desk.office.counter.listed("alice"))[0] == "approved until 2026-11-23 20:01 UTC; that time is over"
 
 
 def test_an_outcome_that_cannot_be_kept_is_not_taken(desk: Desk) -> None:
