@@ -6,9 +6,10 @@ import hmac
 import ipaddress
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,13 +18,12 @@ from services.policy.notices.addresses import Guard
 from services.policy.notices.channels import UndeliveredError, WebhookSettings
 from services.policy.notices.webhook import Webhook
 from tests.builders.notices import notice
-from tests.builders.receivers import Receiver, webhook_receiver
+from tests.builders.receivers import ROOT, Receiver, webhook_receiver
 from tests.fakes.clock import NOW
 
 SECRET = bytes(range(32))
 LINK = "https://epm.example.com/requests/{id}"
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
-Make = Callable[..., Webhook]
 
 
 @pytest.fixture
@@ -186,3 +186,20 @@ async def test_a_receiver_that_is_away_is_a_failure(receiver: Receiver) -> None:
     receiver.process.wait()
     with pytest.raises(UndeliveredError, match="it could not be asked"):
         await webhook(receiver, "/200").send(notice(), NOW)
+
+
+async def test_what_the_documents_show_receivers_tells_genuine_messages_from_others(receiver: Receiver) -> None:
+    await webhook(receiver, "/200").send(notice(), NOW)
+    (request,) = receiver.received()
+    headers = {name.lower(): value for name, value in request["headers"].items()}
+    code = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    shown: dict[str, Any] = {"base64": base64, "hashlib": hashlib, "hmac": hmac}
+    exec(code, shown)  # noqa: S102 - our own document
+    is_genuine, body, now = shown["is_genuine"], request["body"].encode(), NOW.timestamp()
+    secret = "whsec_" + base64.b64encode(SECRET).decode()
+    other = "whsec_" + base64.b64encode(bytes(32)).decode()
+    assert is_genuine(headers, body, secret, now + 1)
+    assert not is_genuine(headers, body + b" ", secret, now + 1)
+    assert not is_genuine(headers, body, other, now + 1)
+    assert not is_genuine(headers, body, secret, now + 301)
+    assert not is_genuine({**headers, "webhook-id": "another"}, body, secret, now + 1)
