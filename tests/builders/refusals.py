@@ -1,7 +1,7 @@
 """Read how a call was refused."""
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import grpc.aio
@@ -19,6 +19,7 @@ class Refusal:
     message: str
     problems: dict[str, str]
     retry_after: timedelta | None = None
+    details: dict[str, str] = field(default_factory=dict)
 
     @property
     def fields(self) -> set[str]:
@@ -41,4 +42,4 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
         _ = detail.Unpack(info) or detail.Unpack(bad) or detail.Unpack(retry)
     problems = {violation.field: violation.description for violation in bad.field_violations}
     wait = retry.retry_delay.ToTimedelta() if retry.HasField("retry_delay") else None
-    return Refusal(error.code().name, info.reason, error.details() or "", problems, wait)
+    return Refusal(error.code().name, info.reason, error.details() or "", problems, wait, dict(info.metadata))

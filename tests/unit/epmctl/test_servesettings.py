@@ -83,6 +83,8 @@ def test_every_setting_has_an_environment_variable(setting: Setting, tmp_path: P
         "clone": "quarantine",
         "proxies": "10.0.0.0/8 ::1",
         "retention": "P40D",
+        "deadline": "P2D",
+        "cap": "P2D",
     } | dict.fromkeys(("grace", "bound", "after", "lifetime", "refresh", "interval"), "PT40S")
     (tmp_path / "f").write_text("sqlite:///y")
     value = samples.get(setting.name) or samples.get(setting.name.rpartition("_")[2], "host:1")

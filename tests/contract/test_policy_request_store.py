@@ -1,0 +1,281 @@
+"""Elevation requests as they are kept, on SQLite and on PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from services._chassis.db import Database
+from services._chassis.errors import StateError
+from services._chassis.paging import PageRequest
+from services.policy.model.requests import (
+    Access,
+    ElevationRequest,
+    End,
+    GrantUse,
+    Place,
+    RequestState,
+    Review,
+)
+from services.policy.ports import RequestsWanted
+from services.policy.store.elevation_requests import SqlElevationRequests
+from services.policy.store.objects import SqlStore
+from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
+from services.policy.store.tables import AUDIT, GRANT_USE
+from tests.builders.policy_database import policy_database
+from tests.builders.requests import request
+from tests.fakes.clock import NOW
+
+HOUR = timedelta(hours=1)
+
+
+class Shelf:
+    """Everything that is kept of requests."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.requests = SqlElevationRequests(database)
+        self.outcomes = SqlOutcomes(database)
+        self.uses = SqlGrantUses(database)
+
+    async def put(self, *numbers: int, **values: object) -> list[ElevationRequest]:
+        """Keep new requests."""
+        return [(await self.requests.submit(request(number, **values), [], NOW)).request for number in numbers]
+
+    async def approve(self, of: ElevationRequest, *, max_uses: int = 0) -> ElevationRequest:
+        """Approve a request."""
+        review = Review(reviewer="user:carol", reviewed=NOW, reason="checked")
+        access = Access(begins=NOW, until=NOW + HOUR, max_uses=max_uses)
+        [told] = await self.requests.change([of.request_id], lambda old: old.approved(review, access), NOW)
+        return told.request
+
+    async def deny(self, of: ElevationRequest) -> ElevationRequest:
+        """Deny a request."""
+        review = Review(reviewer="user:carol", reviewed=NOW, reason="no")
+        [told] = await self.requests.change([of.request_id], lambda old: old.denied(review), NOW)
+        return told.request
+
+    async def found(self, of: ElevationRequest) -> ElevationRequest:
+        """Return a request as it is kept."""
+        told = await self.requests.find(of.request_id)
+        assert told is not None
+        return told.request
+
+    async def page(
+        self,
+        size: int = 10,
+        matches: Callable[[ElevationRequest], bool] = lambda _: True,
+        *,
+        equal: Mapping[str, str] | None = None,
+        **wanted: Any,
+    ) -> list[str]:
+        """Return a page of identifiers."""
+        page = await self.requests.page(PageRequest(size), RequestsWanted(matches, equal=equal or {}, **wanted))
+        return [told.request.request_id for told in page.items]
+
+
+@pytest.fixture
+async def shelf(database_url: str) -> AsyncIterator[Shelf]:
+    async with policy_database(database_url) as database:
+        yield Shelf(database)
+
+
+async def test_a_request_is_kept_whole_through_its_life(shelf: Shelf) -> None:
+    made = request()
+    told = await shelf.requests.submit(made, [b"\x00leaf", b"issuer"], NOW)
+    assert (told.request, told.delivered) == (made, True)
+    assert await shelf.found(made) == made
+    assert list(await shelf.requests.certificates(made.request_id)) == [b"\x00leaf", b"issuer"]
+    approved = await shelf.approve(made, max_uses=2)
+    assert await shelf.found(made) == approved
+    assert approved.review == Review(reviewer="user:carol", reviewed=NOW, reason="checked")
+    end = End(ended=NOW, reason="wrong file", ended_by="user:dave")
+    await shelf.requests.change([made.request_id], lambda old: old.revoked(end), NOW)
+    assert (await shelf.found(made)).end == end
+
+
+async def test_what_is_not_there_is_none(shelf: Shelf) -> None:
+    assert await shelf.requests.find("nobody") is None
+    assert await shelf.requests.find("a\0b") is None
+    assert await shelf.requests.of_attempt("d1", "nobody") is None
+    assert list(await shelf.requests.certificates("nobody")) == []
+    assert list(await shelf.requests.change(["nobody"], lambda old: old, NOW)) == []
+
+
+async def test_one_attempt_and_one_question_that_waits_have_one_request(shelf: Shelf) -> None:
+    [made] = await shelf.put(1)
+    same_attempt = request(2, attempt_id=made.attempt_id)
+    same_question = request(3, arguments=made.arguments)
+    for other in (same_attempt, same_question):
+        assert (await shelf.requests.submit(other, [], NOW)).request == made
+    of_another = request(4, arguments=made.arguments, device_id="d2")
+    assert (await shelf.requests.submit(of_another, [], NOW)).request == of_another
+    later = request(5, arguments=made.arguments)
+    assert (await shelf.requests.submit(later, [], made.review_deadline)).request == later
+    assert await shelf.requests.of_attempt("d1", made.attempt_id) is not None
+
+
+async def test_many_who_ask_the_same_at_once_get_one_request(shelf: Shelf) -> None:
+    asked = [shelf.requests.submit(request(number, arguments=()), [], NOW) for number in range(1, 9)]
+    assert len({told.request.request_id for told in await asyncio.gather(*asked)}) == 1
+
+
+async def test_of_many_who_decide_at_once_one_does(shelf: Shelf) -> None:
+    [made] = await shelf.put(1)
+    decided = await asyncio.gather(
+        *(shelf.approve(made) if number % 2 else shelf.deny(made) for number in range(8)), return_exceptions=True
+    )
+    [won] = [each for each in decided if isinstance(each, ElevationRequest)]
+    assert await shelf.found(made) == won
+    assert sum(isinstance(each, StateError) for each in decided) == 7
+    assert await _audited(shelf) == ["elevation_request_submitted", f"elevation_request_{won.state.value.lower()}"]
+
+
+async def test_a_step_that_fails_for_one_changes_none(shelf: Shelf) -> None:
+    first, second = await shelf.put(1, 2)
+    await shelf.deny(second)
+    review = Review(reviewer="user:carol", reviewed=NOW)
+    both = [first.request_id, second.request_id]
+    with pytest.raises(StateError):
+        await shelf.requests.change(both, lambda old: old.denied(review), NOW)
+    assert await shelf.found(first) == first
+
+
+async def test_lists_are_narrowed_and_come_newest_first(shelf: Shelf) -> None:
+    old, new, other = await shelf.put(1, 2, 3)
+    await shelf.deny(old)
+    ids = [each.request_id for each in (other, new, old)]
+    assert await shelf.page() == ids
+    assert await shelf.page(2) == ids[:2]
+    assert await shelf.page(equal={"state": "PENDING"}) == ids[:2]
+    assert await shelf.page(equal={"user": "bob"}) == []
+    assert await shelf.page(since=NOW + HOUR) == ids[:2]
+    assert await shelf.page(matches=lambda each: each.request_id == old.request_id) == [old.request_id]
+    first = await shelf.requests.page(PageRequest(2), RequestsWanted(lambda _: True))
+    rest = PageRequest(2, after=(ids[1],))
+    assert first.next_token
+    page = await shelf.requests.page(rest, RequestsWanted(lambda _: True))
+    assert ([told.request.request_id for told in page.items], page.next_token) == (ids[2:], "")
+
+
+async def test_a_list_reads_on_until_its_page_is_full(shelf: Shelf) -> None:
+    numbers = range(1, 206)
+    await shelf.put(*numbers)
+    wanted = {request(number).request_id for number in (1, 2, 204)}
+    assert await shelf.page(3, lambda each: each.request_id in wanted) == sorted(wanted, reverse=True)
+
+
+async def test_a_page_of_large_requests_holds_fewer(shelf: Shelf) -> None:
+    for number in range(1, 121):
+        await shelf.put(number, arguments=("x" * 32_000, str(number)))
+    page = await shelf.requests.page(PageRequest(1000), RequestsWanted(lambda _: True))
+    assert 80 < len(page.items) < 100
+    assert page.next_token
+
+
+async def test_what_time_ends_is_found_and_written_once(shelf: Shelf) -> None:
+    waits, granted = await shelf.put(1, 2)
+    await shelf.approve(granted)
+    assert list(await shelf.requests.due(NOW + HOUR - timedelta(microseconds=1), 10)) == []
+    late = NOW + timedelta(days=8)
+    assert list(await shelf.requests.due(late, 10)) == [granted.request_id, waits.request_id]
+    assert list(await shelf.requests.due(late, 1)) == [granted.request_id]
+    for _ in range(2):
+        ids = [waits.request_id, granted.request_id]
+        ended = await shelf.requests.change(ids, lambda old: old.at(late), late)
+        assert {told.request.state for told in ended} == {RequestState.EXPIRED}
+    assert list(await shelf.requests.due(late, 10)) == []
+    assert (await _audited(shelf)).count("elevation_request_expired") == 2
+
+
+async def test_watchers_read_changes_in_their_order_and_none_twice(shelf: Shelf) -> None:
+    first, second, third = await shelf.put(1, 2, 3)
+    await shelf.deny(first)
+    read = await shelf.requests.changed(Place(), 2)
+    assert [told.request.request_id for told in read] == [second.request_id, third.request_id]
+    rest = await shelf.requests.changed(read[-1].place, 2)
+    assert [told.request.request_id for told in rest] == [first.request_id]
+    assert list(await shelf.requests.changed(rest[-1].place, 2)) == []
+    assert rest[-1].changed == await shelf.requests.newest()
+    waiting = await shelf.requests.pending(Place(), 10)
+    assert [told.request.request_id for told in waiting] == [second.request_id, third.request_id]
+
+
+async def test_a_device_hears_of_each_outcome_in_order_until_it_keeps_them(shelf: Shelf) -> None:
+    first, second = await shelf.put(1, 2)
+    [other] = await shelf.put(3, device_id="d2")
+    for made in (first, second, other):
+        await shelf.approve(made)
+    end = End(ended=NOW, reason="wrong file", ended_by="user:dave")
+    await shelf.requests.change([first.request_id], lambda old: old.revoked(end), NOW)
+    devices, revision = await shelf.outcomes.waiting(0)
+    assert devices == {"d1", "d2"}
+    assert (await shelf.outcomes.waiting(revision))[0] == frozenset()
+    told = await shelf.outcomes.of_device("d1", 0)
+    assert [(each.sequence, each.request.request_id, each.request.state) for each in told] == [
+        (1, first.request_id, RequestState.APPROVED),
+        (2, second.request_id, RequestState.APPROVED),
+        (3, first.request_id, RequestState.REVOKED),
+    ]
+    assert [each.sequence for each in await shelf.outcomes.of_device("d1", 2)] == [3]
+    await shelf.outcomes.keep("d1", 2)
+    assert [each.sequence for each in await shelf.outcomes.of_device("d1", 0)] == [3]
+    found = {told.request.request_id: told.delivered for told in await shelf.requests.changed(Place(), 10)}
+    assert found == {first.request_id: False, second.request_id: True, other.request_id: False}
+    assert [each.sequence for each in await shelf.outcomes.of_device("d2", 0)] == [1]
+
+
+async def test_that_an_outcome_is_kept_is_news_for_watchers_once(shelf: Shelf) -> None:
+    [made] = await shelf.put(1)
+    await shelf.deny(made)
+    before = await shelf.requests.newest()
+    await shelf.outcomes.keep("d1", 1)
+    after = await shelf.requests.newest()
+    assert [told.delivered for told in await shelf.requests.changed(Place(before, "f" * 36), 10)] == [True]
+    await shelf.outcomes.keep("d1", 1)
+    assert (before < after, await shelf.requests.newest()) == (True, after)
+
+
+async def test_uses_are_counted_once_and_the_last_one_completes(shelf: Shelf) -> None:
+    [made] = await shelf.put(1)
+    await shelf.approve(made, max_uses=2)
+    first = GrantUse(grant_id=made.request_id, attempt_id="a1", used=NOW)
+    unknown = GrantUse(grant_id="nobody", attempt_id="a9", used=NOW)
+    await asyncio.gather(*(shelf.uses.take_in("d1", [first, first, unknown], NOW) for _ in range(4)))
+    found = await shelf.found(made)
+    assert (found.state, found.access and found.access.uses) == (RequestState.APPROVED, 1)
+    second = GrantUse(grant_id=made.request_id, attempt_id="a2", used=NOW)
+    await shelf.uses.take_in("d2", [second], NOW)
+    assert (await shelf.found(made)) == found
+    await shelf.uses.take_in("d1", [first, second], NOW)
+    found = await shelf.found(made)
+    assert (found.state, found.access and found.access.uses) == (RequestState.COMPLETED, 2)
+    late = GrantUse(grant_id=made.request_id, attempt_id="a3", used=NOW)
+    await shelf.uses.take_in("d1", [late], NOW)
+    found = await shelf.found(made)
+    assert (found.state, found.access and found.access.uses) == (RequestState.COMPLETED, 3)
+    async with shelf.database.read() as tx:
+        count = await tx.execute(sa.select(sa.func.count()).select_from(GRANT_USE))
+        assert count.scalar_one() == 5
+
+
+async def test_what_is_approved_is_read_with_what_is_authored(shelf: Shelf) -> None:
+    store = SqlStore(shelf.database)
+    first, second = await shelf.put(1, 2)
+    before = await store.corpus()
+    await shelf.approve(second)
+    after = await store.corpus()
+    assert (before.approved, [each.request_id for each in after.approved]) == ((), [second.request_id])
+    assert after.revision > before.revision
+    assert after.is_authored_as(before)
+    assert after.rules_policies is before.rules_policies
+    await shelf.deny(first)
+    assert len((await store.corpus()).approved) == 1
+
+
+async def _audited(shelf: Shelf) -> list[str]:
+    async with shelf.database.read() as tx:
+        return list((await tx.execute(sa.select(AUDIT.c.action).order_by(AUDIT.c.sequence))).scalars())
