@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from services._chassis.changes import ChangeFeed
@@ -222,6 +223,8 @@ class Database:
                 yield await connection.execution_options(**options) if options else connection
         except (OperationalError, InterfaceError) as error:
             raise self.unavailable(_words(error)) from error
+        except NoConnectionError as error:
+            raise self.unavailable("all connections are in use") from error
         except DataError as error:
             problem = Problem("request", "holds a text or a number that cannot be stored, such as a NUL; remove it")
             raise InvalidError([problem], reason="VALUE_UNSTORABLE") from error

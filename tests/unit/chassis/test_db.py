@@ -199,3 +199,14 @@ async def test_a_caller_does_not_learn_what_the_database_says(tmp_path: Path) ->
         await database.close()
     assert str(refused.value) == "the database of the demo service does not answer; try again later"
     assert "hidden" in logs[0]["error"]
+
+
+async def test_a_database_whose_connections_are_all_in_use_is_unavailable(tmp_path: Path) -> None:
+    database = await Database.connect(f"sqlite:///{tmp_path}/busy.db", service="busy", pool_size=1)
+    database.engine.sync_engine.pool._timeout = 0  # type: ignore[attr-defined]
+    async with database.read(), database.read():
+        with pytest.raises(UnavailableError) as refused:
+            async with database.read():
+                pass
+        assert refused.value.reason == "DATABASE_UNAVAILABLE"
+    await database.close()
