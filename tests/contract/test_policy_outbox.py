@@ -19,6 +19,7 @@ from tests.fakes.clock import NOW
 LEASE = timedelta(minutes=2)
 MOMENT = timedelta(microseconds=1)
 LATER = NOW + timedelta(hours=1)
+LATE = timedelta(days=1)
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ async def test_who_lost_a_lease_ends_nothing(database: Database, outbox: SqlOutb
     await outbox.sent(slow)
     await outbox.put_back(slow, "late", NOW)
     await outbox.give_up(slow, "late", NOW)
-    assert await outbox.next_due("webhook:chat") == NOW + 2 * LEASE
+    assert await outbox.next_due("webhook:chat", NOW + LEASE) == NOW + 2 * LEASE
     await outbox.sent(quick)
     assert await rows(database) == []
 
@@ -152,7 +153,7 @@ async def test_a_message_that_was_put_back_is_due_when_it_was_said(database: Dat
     await outbox.route(to_chat, NOW, most=10)
     (parcel,) = await take(outbox, "one")
     await outbox.put_back(parcel, "it answered 500", LATER)
-    assert await outbox.next_due("webhook:chat") == LATER
+    assert await outbox.next_due("webhook:chat", NOW) == LATER
     assert await take(outbox, "two", LATER - MOMENT) == []
     assert [each.tries for each in await take(outbox, "two", LATER)] == [2]
 
@@ -165,7 +166,7 @@ async def test_a_message_that_is_given_up_stays_and_is_audited_once(database: Da
         await outbox.give_up(parcel, "it answered 500", NOW)
     assert await rows(database) == [("n0001", "webhook:chat")]
     assert await take(outbox, "two", LATER) == []
-    assert await outbox.next_due("webhook:chat") is None
+    assert await outbox.next_due("webhook:chat", NOW) is None
     async with database.read() as tx:
         records = (await tx.execute(sa.select(AUDIT.c.action, AUDIT.c.target))).all()
     assert [tuple(record) for record in records] == [("notice_given_up", notice().request.request_id)]
@@ -197,7 +198,7 @@ async def test_a_reminder_waits_for_its_time(database: Database, outbox: SqlOutb
     await told(database, notice(1))
     reminder = notice(2, NoticeEvent.REMINDER, recorded=LATER)
     await outbox.route(lambda _: Route((), reminder), NOW, most=10)
-    assert await outbox.next_due("") == LATER
+    assert await outbox.next_due("", NOW) == LATER
     assert await outbox.route(to_chat, LATER - MOMENT, most=10) == 0
     assert await outbox.route(to_chat, LATER, most=10) == 1
     assert [each.notice for each in await take(outbox, "one", LATER)] == [reminder]
@@ -214,6 +215,18 @@ async def test_a_reminder_goes_when_its_request_waits_no_longer(
     await told(database, notice(2, NoticeEvent.DENIED))
     await outbox.route(lambda each: Route() if each.event is NoticeEvent.DENIED else to_chat(each), NOW, most=10)
     assert await rows(database) == [("n0003-reminder", "webhook:chat")]
+
+
+async def test_nothing_waits_for_a_clock_that_was_set_back(database: Database, outbox: SqlOutbox) -> None:
+    reminder = notice(2, NoticeEvent.REMINDER, recorded=NOW + LATE)
+    await told(database, notice(1, recorded=NOW + LATE), reminder)
+    assert await outbox.next_due("", NOW) == NOW
+    assert await outbox.route(to_chat, NOW, most=10) == 1
+    assert await outbox.next_due("webhook:chat", NOW) == NOW
+    assert [name_of(each) for each in await take(outbox, "ahead", NOW + LATE)] == ["n0001"]
+    assert [name_of(each) for each in await take(outbox, "back", NOW)] == ["n0001"]
+    assert await take(outbox, "other", NOW) == []
+    assert await rows(database) == [("n0001", "webhook:chat"), ("n0002-reminder", "")]
 
 
 async def test_another_channel_is_not_touched(database: Database, outbox: SqlOutbox) -> None:

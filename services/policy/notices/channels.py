@@ -61,7 +61,7 @@ class Outbox(Protocol):
         """Have what was given up before a time be sent again; return how many messages that are."""
         ...
 
-    async def next_due(self, channel: str) -> datetime | None:
+    async def next_due(self, channel: str, now: datetime) -> datetime | None:
         """Return when the next message of a channel is due, or the next notice that has none; None: there is none."""
         ...
 

@@ -99,7 +99,8 @@ class Router:
 
     async def route(self) -> int:
         """Route what is due, and return how many notices that were."""
-        due, now = await self._outbox.next_due(""), self._clock.now()
+        now = self._clock.now()
+        due = await self._outbox.next_due("", now)
         if due is None or due > now:
             return 0
         routed = await self._outbox.route(self._route, now, most=MOST_ROUTED)
@@ -152,7 +153,8 @@ class Courier:
 
     async def send(self) -> int:
         """Send what is due, a few at a time, and return how many messages were tried."""
-        due, now = await self._outbox.next_due(self._channel.name), self._clock.now()
+        now = self._clock.now()
+        due = await self._outbox.next_due(self._channel.name, now)
         if due is None or due > now:
             return 0
         until = now + self._manners.lease
@@ -163,8 +165,9 @@ class Courier:
         return len(taken)
 
     async def _wait(self) -> float:
-        due = await self._outbox.next_due(self._channel.name)
-        left = self._manners.looking if due is None else (due - self._clock.now()).total_seconds()
+        now = self._clock.now()
+        due = await self._outbox.next_due(self._channel.name, now)
+        left = self._manners.looking if due is None else (due - now).total_seconds()
         return min(max(left, GATHERING), self._manners.looking)
 
     async def _carry(self, parcel: Parcel) -> None:

@@ -3,6 +3,8 @@
 - A row without a channel waits to be routed. Routing makes a row for each channel that hears of it, in one transaction.
 - Who sends takes rows on a lease: `due` moves to its end, so that rows of a process that died are due again by themselves, and
   no other replica waits for them. INVARIANT: only the lease that holds a row may end it.
+- What was never tried is due whatever its time says, and so is what would be due farther away than anything is put off: the
+  clock was set back. A reminder alone waits for longer.
 - Tries are counted when a row is taken, not when it fails: a message that kills its sender runs out of tries, too.
 """
 
@@ -21,6 +23,9 @@ from services.policy.store.tables import AUDIT, OUTBOX
 
 KEPT = timedelta(days=30)
 """How long a message is kept that cannot be told."""
+
+FARTHEST = timedelta(hours=2)
+"""Farther away than any message is put off, or leased."""
 
 _O = OUTBOX.c
 _NOBODY_YET = ""
@@ -42,7 +47,7 @@ class SqlOutbox:
 
         A reminder that waits goes when its request waits no longer. What is too old is forgotten.
         """
-        due = sa.select(_O.content).where(_O.channel == _NOBODY_YET, _O.due <= now)
+        due = sa.select(_O.content).where(_is_due(_NOBODY_YET, now))
         due = due.order_by(_O.due, _O.notice).limit(most).with_for_update(skip_locked=True)
         async with self._database.transaction() as tx:
             notices = [from_kept(content) for content in (await tx.execute(due)).scalars()]
@@ -56,7 +61,7 @@ class SqlOutbox:
 
     async def take(self, channel: str, lease: str, *, now: datetime, until: datetime, most: int) -> Sequence[Parcel]:
         """Take messages of a channel that are due, for as long as the lease lasts."""
-        due = sa.select(_O.notice).where(_O.channel == channel, _O.due <= now, _O.given_up.is_(None))
+        due = sa.select(_O.notice).where(_is_due(channel, now))
         due = due.order_by(_O.due, _O.notice).limit(most).with_for_update(skip_locked=True)
         async with self._database.transaction() as tx:
             found = (await tx.execute(due)).scalars().all()
@@ -89,10 +94,12 @@ class SqlOutbox:
         async with self._database.transaction() as tx:
             return (await tx.execute(revived)).rowcount
 
-    async def next_due(self, channel: str) -> datetime | None:
+    async def next_due(self, channel: str, now: datetime) -> datetime | None:
         """Return when the next message of a channel is due, or the next notice that has none; None: there is none."""
         first = sa.select(_O.due).where(_O.channel == channel, _O.given_up.is_(None)).order_by(_O.due).limit(1)
         async with self._database.read() as tx:
+            if (await tx.execute(sa.select(_O.notice).where(_is_due(channel, now)).limit(1))).first():
+                return now
             found: datetime | None = (await tx.execute(first)).scalar()
         return found
 
@@ -119,6 +126,14 @@ def _row(notice: Notice, channel: str) -> dict[str, Any]:
         "error": "",
         "given_up": None,
     }
+
+
+def _is_due(channel: str, now: datetime) -> sa.ColumnElement[bool]:
+    if channel == _NOBODY_YET:
+        stepped = _O.event != NoticeEvent.REMINDER.value
+    else:
+        stepped = sa.or_(_O.tries == 0, _O.due > now + FARTHEST)
+    return sa.and_(_O.channel == channel, _O.given_up.is_(None), sa.or_(_O.due <= now, stepped))
 
 
 def _held(parcel: Parcel) -> sa.ColumnElement[bool]:

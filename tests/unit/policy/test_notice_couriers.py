@@ -87,7 +87,7 @@ class House:
                 await tell(tx, each)
 
     async def due(self, channel: str = CHAT) -> timedelta | None:
-        due = await self.outbox.next_due(channel)
+        due = await self.outbox.next_due(channel, self.clock.now())
         return None if due is None else due - self.clock.now()
 
 
