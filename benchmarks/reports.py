@@ -1,9 +1,10 @@
 """Measure reports over many stored attempts: those that count, and the first pages of filtered lists; on SQLite and PostgreSQL.
 
-The attempts are stored by the code that stores those of devices, in large groups. Who asks sees every device, or a tenth of them
-by a scope tag. Every question is asked several times; the median is told, and for the lists the first time too.
+The attempts are those of 90 days. Who asks sees every device, or a tenth of them by a scope tag. Every question is asked several
+times; the median is told, and for the lists the first time too. Then the reports are asked once more while 5,000 attempts a second
+come in through the writer and the sink of the service. DuckDB is asked the same of a native table with the same attempts.
 
-Run by `python benchmarks/reports.py [--events N] [--on sqlite|postgresql] [--keep FOLDER]`; a kept SQLite file is used again.
+Run by `python benchmarks/reports.py [--events N] [--on sqlite|postgresql] [--keep FOLDER]`; what is kept is used again.
 Writes results/reports.json.
 """
 
@@ -12,9 +13,10 @@ import asyncio
 import json
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter
@@ -22,17 +24,22 @@ from time import perf_counter
 import sqlalchemy as sa
 
 from benchmarks.reported.asked import Asked, lists, reports
-from benchmarks.reported.past import Past, remember_devices, store
+from benchmarks.reported.beside import Beside
+from benchmarks.reported.coming import coming_in
+from benchmarks.reported.filling import fill
+from benchmarks.reported.past import Past, remember_devices
 from services._chassis.clock import SystemClock
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services.reporting.model.events import microseconds
 from services.reporting.model.rollups import day_of
-from services.reporting.store.tables import ATTEMPT
-from tests.postgres import PostgresMissingError, shared_cluster
+from services.reporting.store.tables import ATTEMPT, COUNT_BY_DECISION
+from tests.postgres import PostgresMissingError, kept_cluster
 
 RESULTS = Path(__file__).resolve().parent / "results" / "reports.json"
-ASKED = 5
+ASKED, ASKED_MEANWHILE = 5, 3
+MEMORY = "-c shared_buffers=1GB -c max_wal_size=4GB"
+"""What whoever runs PostgreSQL for so many attempts would give it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +48,7 @@ class Result:
 
     database: str
     events: int
+    meanwhile: str
     seen: str
     window: str
     report: str
@@ -48,22 +56,40 @@ class Result:
     first_ms: float
 
 
-async def measure(name: str, url: str, events: int) -> tuple[list[Result], list[Result]]:
-    """Fill a database, unless it is filled, and ask everything of it."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is found out about one database."""
+
+    counted: list[Result]
+    listed: list[Result]
+
+
+async def measure(name: str, url: str, events: int) -> Told:
+    """Fill a database, unless it is filled, and ask everything of it, the reports again while more comes in."""
     database = await Database.connect(url, service="reporting")
     await upgrade(database)
-    past = Past(events, await _filled(database) or day_of(microseconds(SystemClock().now())))
     if await _filled(database) is None:
-        await remember_devices(database)
-        start = perf_counter()
-        await store(database, past)
-        print(f"{name}: {events / (perf_counter() - start):,.0f} attempts stored a second")
-        async with database.transaction() as tx:
-            await tx.execute(sa.text("ANALYZE"))  # as PostgreSQL does by itself, soon
-    counted = [await _measured(name, events, asked) for asked in reports(database, past)]
-    listed = [await _measured(name, events, asked) for asked in lists(database)]
+        await _fill(database, name, events)
+    last, stored = await _filled(database) or 0, await _stored(database)
+    asking = _Asking(name, stored)
+    counted = [await asking.of(asked) for asked in reports(database, last)]
+    listed = [await asking.of(asked) for asked in lists(database)]
+    async with coming_in(database) as coming:
+        busy = replace(asking, times=ASKED_MEANWHILE, meanwhile="coming in")
+        counted += [await busy.of(asked) for asked in reports(database, last)]
+        late = statistics.quantiles(coming.acknowledged, n=100)[-1]
+        print(f"{name}: meanwhile {coming.pace:,.0f} attempts a second came in, 99 of 100 durable within {late:.0f} ms")
     await database.close()
-    return counted, listed
+    return Told(counted, listed)
+
+
+async def _fill(database: Database, name: str, events: int) -> None:
+    start = perf_counter()
+    await remember_devices(database)
+    await fill(database, Past(events, day_of(microseconds(SystemClock().now()))))
+    async with database.transaction() as tx:
+        await tx.execute(sa.text("ANALYZE"))  # as the service does by itself, soon
+    print(f"{name}: filled in {perf_counter() - start:,.0f} s")
 
 
 async def _filled(database: Database) -> int | None:
@@ -71,21 +97,57 @@ async def _filled(database: Database) -> int | None:
         return (await tx.execute(sa.select(sa.func.max(ATTEMPT.c.day)))).scalar()
 
 
-async def _measured(name: str, events: int, asked: Asked) -> Result:
-    took = []
-    for _ in range(ASKED):
-        start = perf_counter()
-        await asked.ask()
-        took.append((perf_counter() - start) * 1000)
-    return Result(
-        database=name,
-        events=events,
-        seen=asked.seen,
-        window=asked.window,
-        report=asked.report,
-        median_ms=statistics.median(took),
-        first_ms=took[0],
-    )
+async def _stored(database: Database) -> int:
+    counts = COUNT_BY_DECISION.c
+    async with database.read() as tx:
+        return int((await tx.execute(sa.select(sa.func.sum(counts.attempts)).where(counts.span == 1))).scalar_one())
+
+
+async def beside(path: Path, url: str) -> Told:
+    """Ask the same of DuckDB, of the attempts of one of the databases."""
+    database = await Database.connect(url, service="reporting")
+    duck = Beside(path)
+    if not duck.attempts:
+        await duck.fill(database)
+    asking = _Asking("DuckDB", duck.attempts)
+    counted = [await asking.of(asked) for asked in _awaited(duck.reports(duck.last))]
+    listed = [await asking.of(asked) for asked in _awaited(duck.lists())]
+    duck.close()
+    await database.close()
+    return Told(counted, listed)
+
+
+def _awaited(asked: Iterable[tuple[str, str, str, Callable[[], object]]]) -> Iterator[Asked]:
+    for seen, window, report, ask in asked:
+        yield Asked(seen, window, report, partial(asyncio.to_thread, ask))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Ask a database, so many times each question."""
+
+    database: str
+    events: int
+    times: int = ASKED
+    meanwhile: str = "nothing"
+
+    async def of(self, asked: Asked) -> Result:
+        """Return how long a question takes."""
+        took = []
+        for _ in range(self.times):
+            start = perf_counter()
+            await asked.ask()
+            took.append((perf_counter() - start) * 1000)
+        return Result(
+            database=self.database,
+            events=self.events,
+            meanwhile=self.meanwhile,
+            seen=asked.seen,
+            window=asked.window,
+            report=asked.report,
+            median_ms=statistics.median(took),
+            first_ms=took[0],
+        )
 
 
 @contextmanager
@@ -95,9 +157,8 @@ def databases(folder: Path, kinds: Sequence[str]) -> Iterator[list[tuple[str, st
         found = [("SQLite", f"sqlite:///{folder / 'reporting.db'}")] if "sqlite" in kinds else []
         if "postgresql" in kinds:
             try:
-                programs = Path(held.enter_context(tempfile.TemporaryDirectory()))
-                cluster = held.enter_context(shared_cluster(programs, durable=True))
-                found.append(("PostgreSQL", held.enter_context(cluster.fresh_database())))
+                cluster = held.enter_context(kept_cluster(folder / "postgresql", MEMORY))
+                found.append(("PostgreSQL", cluster.database("reports")))
             except PostgresMissingError as error:
                 print(f"without PostgreSQL: {error}")
         yield found
@@ -105,17 +166,25 @@ def databases(folder: Path, kinds: Sequence[str]) -> Iterator[list[tuple[str, st
 
 def print_counted(results: Sequence[Result]) -> None:
     """Print how long reports take, a line a span of time."""
-    for line, found in groupby(results, key=lambda one: (one.database, one.events, one.seen, one.window)):
-        database, events, seen, window = line
-        cells = "".join(f"{one.report:>15}{one.median_ms:>6.0f} ms" for one in found)
-        print(f"{database:<12}{events:>12,} {seen:<12}{window:<9}{cells}")
+    words = [report for report, _ in groupby(results, key=lambda one: one.report)]
+    names = list(dict.fromkeys(words))
+    print(f"{'median ms':<12}{'meanwhile':<11}{'seen':<12}{'window':<8}" + "".join(f"{name:>15}" for name in names))
+    lines = groupby(results, key=lambda one: (one.database, one.meanwhile, one.seen, one.window))
+    for (database, meanwhile, seen, window), found in lines:
+        cells = "".join(f"{one.median_ms:>15.0f}" for one in found)
+        print(f"{database:<12}{meanwhile:<11}{seen:<12}{window:<8}{cells}")
 
 
 def print_listed(results: Sequence[Result]) -> None:
-    """Print how long first pages of lists take, a line a filter."""
-    print(f"{'database':<12}{'seen':<12}{'filter':<26}{'median':>10}{'first':>10}")
+    """Print how long first pages of lists take, in the median and the first time: a line a filter, all databases beside."""
+    names = list(dict.fromkeys(one.database for one in results))
+    print(f"{'first page of':<26}{'seen':<12}" + "".join(f"{name + ' ms':>22}" for name in names))
+    found: dict[tuple[str, str], str] = {}
     for one in results:
-        print(f"{one.database:<12}{one.seen:<12}{one.report:<26}{one.median_ms:>7.0f} ms{one.first_ms:>7.0f} ms")
+        line = one.report, one.seen
+        found[line] = found.get(line, "") + f"{one.median_ms:>11.0f}{'first':>6}{one.first_ms:>5.0f}"
+    for (report, seen), cells in found.items():
+        print(f"{report:<26}{seen:<12}{cells}")
 
 
 def main() -> None:
@@ -123,22 +192,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--on", choices=("sqlite", "postgresql"), action="append", help="default: both")
-    parser.add_argument("--keep", type=Path, help="folder that keeps the SQLite file")
+    parser.add_argument("--keep", type=Path, help="folder that keeps the databases, some GB each at ten millions")
     chosen = parser.parse_args()
-    counted: list[Result] = []
-    listed: list[Result] = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(prefix="openepm-reports-") as scratch:
+        Path(scratch).chmod(0o755)
         folder: Path = chosen.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        with databases(folder, chosen.on or ("sqlite", "postgresql")) as found:
-            for name, url in found:
-                more_counted, more_listed = asyncio.run(measure(name, url, chosen.events))
-                counted += more_counted
-                listed += more_listed
-    print_counted(counted)
-    print_listed(listed)
-    rows = {"rows": [asdict(one) for one in counted], "lists": [asdict(one) for one in listed]}
+        with databases(folder.resolve(), chosen.on or ("sqlite", "postgresql")) as found:
+            told = sum_of([asyncio.run(measure(name, url, chosen.events)) for name, url in found])
+            told = sum_of([told, asyncio.run(beside(folder / "duck.db", found[0][1]))])
+    print_counted(told.counted)
+    print_listed(told.listed)
+    rows = {"rows": [asdict(one) for one in told.counted], "lists": [asdict(one) for one in told.listed]}
     RESULTS.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def sum_of(parts: Sequence[Told]) -> Told:
+    """Return everything that is told of several databases."""
+    return Told([one for part in parts for one in part.counted], [one for part in parts for one in part.listed])
 
 
 if __name__ == "__main__":

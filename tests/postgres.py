@@ -49,6 +49,13 @@ class Cluster:
         """Return the URL of a database."""
         return f"postgresql://openepm@/{database}?host={self.socket}"
 
+    def database(self, name: str) -> str:
+        """Return the URL of a database that is kept; create it where there is none yet."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+                connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.url(name)
+
     @contextlib.contextmanager
     def fresh_database(self) -> Iterator[str]:
         """Create an empty database, hand out its URL, and drop it."""
@@ -82,6 +89,17 @@ def shared_cluster(run_folder: Path, *, durable: bool = False) -> Iterator[Clust
 
 
 @contextlib.contextmanager
+def kept_cluster(folder: Path, options: str = "") -> Iterator[Cluster]:
+    """Use the durable cluster in a folder, which outlives the run; make it where there is none yet."""
+    programs = _programs_of(folder) if (folder / "data").exists() else _make(folder)
+    _launch(folder, programs, f"-c fsync=on {options}")
+    try:
+        yield Cluster(folder)
+    finally:
+        _run(programs / "pg_ctl", "-D", folder / "data", "-m", "fast", "-w", "stop")
+
+
+@contextlib.contextmanager
 def _counted(path: Path, step: int) -> Iterator[bool]:
     """Count a user in or out, under a lock; tell whether it is the first one in or the last one out."""
     with path.open("a+") as file:
@@ -96,35 +114,35 @@ def _counted(path: Path, step: int) -> Iterator[bool]:
 def _start(*, durable: bool) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="openepm-pg-"))
     try:
-        _give_away(folder)
-        programs = _reachable(_binaries(), folder)
-        _run(
-            programs / "initdb",
-            "-D",
-            folder / "data",
-            "-U",
-            "openepm",
-            "-A",
-            "trust",
-            "--no-sync",
-            "--locale=C",
-            "-E",
-            "UTF8",
-        )
-        options = (
-            f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync={durable} -c max_connections=200"
-        )
-        _run(programs / "pg_ctl", "-D", folder / "data", "-o", options, "-l", folder / "log", "-w", "start")
+        _launch(folder, _make(folder), f"-c fsync={durable}")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    (folder / "programs").write_text(str(programs))
     return folder
 
 
+def _make(folder: Path) -> Path:
+    """Make a cluster in the folder and return where its programs are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _give_away(folder)
+    programs = _reachable(_binaries(), folder)
+    access, language = ("-U", "openepm", "-A", "trust"), ("--locale=C", "-E", "UTF8")
+    _run(programs / "initdb", "-D", folder / "data", *access, "--no-sync", *language)
+    (folder / "programs").write_text(str(programs))
+    return programs
+
+
+def _launch(folder: Path, programs: Path, options: str) -> None:
+    where = f"-c listen_addresses='' -c unix_socket_directories={folder} -c max_connections=200"
+    _run(programs / "pg_ctl", "-D", folder / "data", "-o", f"{where} {options}", "-l", folder / "log", "-w", "start")
+
+
+def _programs_of(folder: Path) -> Path:
+    return Path((folder / "programs").read_text())
+
+
 def _stop(folder: Path) -> None:
-    programs = Path((folder / "programs").read_text())
-    _run(programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "-w", "stop")
+    _run(_programs_of(folder) / "pg_ctl", "-D", folder / "data", "-m", "immediate", "-w", "stop")
     shutil.rmtree(folder, ignore_errors=True)
 
 

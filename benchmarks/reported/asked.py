@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.reported.past import Past
 from services._chassis.db import Database
 from services._chassis.paging import PageRequest
 from services.reporting.model.events import datetime_of
+from services.reporting.model.insights import Period
 from services.reporting.model.readiness import ReadinessQuestion, Subject
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.model.rollups import DAY
@@ -34,6 +34,7 @@ LISTS: Mapping[str, dict[str, Any]] = {
     "type": {"elevation_types": ("SUPPORT_APPROVED",)},
     "source": {"sources": ("GRANT",)},
     "unmanaged": {"managed": False},
+    "managed": {"managed": True},
     "publisher, rule": {"publishers": ("CN=Publisher 7",), "rules": ("rule-133",)},
     "publisher, rare result": {"publishers": ("CN=Publisher 1",), "results": ("REFUSED",)},
     "user, hash": {"users": (USER,), "sha256s": (f"{1:064x}",)},
@@ -57,11 +58,11 @@ class Asked:
     ask: Ask
 
 
-def reports(database: Database, past: Past) -> Iterator[Asked]:
-    """Yield every report that counts, for every caller and span of whole days."""
+def reports(database: Database, last: int) -> Iterator[Asked]:
+    """Yield every report that counts, for every caller and span of whole days, up to the last one."""
     for seen, tags in CALLERS.items():
         for window, days in WINDOWS.items():
-            start = None if days is None else datetime_of((past.last + 1 - days) * DAY)
+            start = None if days is None else datetime_of((last + 1 - days) * DAY)
             for report, ask in _ways(database, Question(ElevationFilter(occurred_from=start), tags)):
                 yield Asked(seen, window, report, ask)
 
@@ -74,6 +75,8 @@ def _ways(database: Database, question: Question) -> Iterator[tuple[str, Ask]]:
     yield "users", lambda: asked.users(question, PAGE)
     yield "tiles", lambda: insights.tiles(question, 5)
     yield "trend", lambda: insights.fates(question)
+    yield "by user, day", lambda: insights.user_applications(question, Period.DAY, PAGE)
+    yield "by user, month", lambda: insights.user_applications(question, Period.MONTH, PAGE)
     yield "readiness", lambda: readiness.readiness(ReadinessQuestion(question, Subject.USER), PAGE)
     yield "obstacles", lambda: readiness.obstacles(question, PAGE)
 

@@ -1,4 +1,4 @@
-"""Make up the attempts of 90 days, and store them by the code that stores those of devices.
+"""Make up the attempts of 90 days, and those that come in while reports are measured.
 
 5,000 users at 1,000 devices elevate 2,000 applications, few of them often. A quarter of the rules is hardly ever used, some
 results are rare. Attempts come in the order in which they happened.
@@ -7,6 +7,8 @@ results are rare. Attempts come in the order in which they happened.
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
 
 from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
@@ -14,20 +16,91 @@ from services.reporting.model.devices import Device
 from services.reporting.model.events import AttemptRecord, Batch
 from services.reporting.model.rollups import DAY
 from services.reporting.store.devices import SqlDeviceRecords
-from services.reporting.store.sink import DurableSink
 
 DAYS = 90
 DEVICES, USERS_OF_A_DEVICE, APPLICATIONS = 1000, 5, 2000
-GROUP = 20_000
+JOURNAL = "journal"
 MILLISECOND = 1000
 
-Kind = tuple[str, str, bool, bool, str, str]
-RULED: Kind = ("ELEVATE", "RULE", True, False, "AUTOMATIC", "ELEVATED")
-DENIED: Kind = ("DENY", "RULE", True, False, "DENY", "DENIED")
-GRANTED: Kind = ("ELEVATE", "GRANT", True, False, "SUPPORT_APPROVED", "ELEVATED")
-REFUSED: Kind = ("PROMPT", "RULE", True, False, "USER_CONFIRMED", "REFUSED")
-UNMANAGED: Kind = ("NOT_MANAGED", "ADMINISTRATOR", False, True, "", "NOT_MANAGED")
-"""Outcome, source, whether managed and by an administrator, elevation type and result."""
+
+class Fate(NamedTuple):
+    """What became of an attempt."""
+
+    outcome: str
+    source: str
+    managed: bool
+    administrator: bool
+    elevation_type: str
+    result: str
+
+
+RULED = Fate("ELEVATE", "RULE", managed=True, administrator=False, elevation_type="AUTOMATIC", result="ELEVATED")
+DENIED = Fate("DENY", "RULE", managed=True, administrator=False, elevation_type="DENY", result="DENIED")
+GRANTED = Fate(
+    "ELEVATE", "GRANT", managed=True, administrator=False, elevation_type="SUPPORT_APPROVED", result="ELEVATED"
+)
+REFUSED = Fate("PROMPT", "RULE", managed=True, administrator=False, elevation_type="USER_CONFIRMED", result="REFUSED")
+UNMANAGED = Fate(
+    "NOT_MANAGED", "ADMINISTRATOR", managed=False, administrator=True, elevation_type="", result="NOT_MANAGED"
+)
+FATES = (RULED, DENIED, GRANTED, REFUSED, UNMANAGED)
+
+
+class Drawn(NamedTuple):
+    """An attempt: its number and time, and which device, user, application and fate of all there are."""
+
+    event_id: str
+    time: int
+    device: int
+    seq: int
+    user: int
+    tool: int
+    fate: Fate
+
+    def record(self) -> AttemptRecord:
+        """Return the attempt as a device's stream brings it."""
+        tool, fate = self.tool, self.fate
+        facts: dict[str, Any] = {**fate._asdict(), **file_of(tool)}
+        return AttemptRecord(
+            seq=self.seq,
+            event_id=self.event_id,
+            attempt_id=self.event_id,
+            occurred=self.time,
+            user_name=user_of(self.user),
+            trigger="REQUEST",
+            policy=rule_of(tool, fate)[0],
+            rule=rule_of(tool, fate)[1],
+            body=body_of(tool),
+            **facts,
+        )
+
+
+@dataclass(slots=True)
+class Drawing:
+    """Draw attempts one after the other; each knows its place in the journal of its device."""
+
+    random: random.Random
+    sent: list[int]
+
+    @classmethod
+    def begun(cls, seed: int) -> "Drawing":
+        """Return what draws the same attempts for the same seed."""
+        return cls(random.Random(seed), [0] * DEVICES)
+
+    def one(self, number: int, time: int) -> Drawn:
+        """Draw the attempt with this number, which happens at this time."""
+        draw = self.random.random
+        device, tool = int(draw() * DEVICES), min(APPLICATIONS, int((1 - draw()) ** -2))
+        self.sent[device] += 1
+        user = device * USERS_OF_A_DEVICE + int(draw() * USERS_OF_A_DEVICE)
+        return Drawn(_uuid7(time, number), time, device, self.sent[device], user, tool, self._fate(tool, draw()))
+
+    def _fate(self, tool: int, drawn: float) -> Fate:
+        if drawn < 0.0001:  # noqa: PLR2004 - something that is hardly ever seen
+            return REFUSED
+        if drawn >= 0.9:  # noqa: PLR2004 - mostly as ever
+            return self.random.choice((RULED, UNMANAGED))
+        return UNMANAGED if tool % 3 == 0 else DENIED if tool % 17 == 0 else GRANTED if tool % 23 == 0 else RULED
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,58 +110,78 @@ class Past:
     events: int
     last: int
 
-    def groups(self) -> Iterator[list[Batch]]:
-        """Yield what devices sent, day after day, in groups."""
-        drawn = random.Random(7)
-        bodies = [_body(tool) for tool in range(APPLICATIONS + 1)]
-        sent = [0] * DEVICES
-        for first in range(0, self.events, GROUP):
-            records: dict[int, list[AttemptRecord]] = {}
-            for number in range(first, min(first + GROUP, self.events)):
-                device = drawn.randrange(DEVICES)
-                sent[device] += 1
-                time = (self.last - DAYS + 1) * DAY + number * DAYS * DAY // self.events
-                records.setdefault(device, []).append(_record(drawn, (number, time), (device, sent[device]), bodies))
-            yield [_batch(device, told) for device, told in sorted(records.items())]
+    @property
+    def first(self) -> int:
+        """Return the first day."""
+        return self.last - DAYS + 1
+
+    def days(self) -> Iterator[list[Drawn]]:
+        """Yield the attempts of each day."""
+        drawing = Drawing.begun(7)
+        for day in range(DAYS):
+            numbers = range(day * self.events // DAYS, (day + 1) * self.events // DAYS)
+            apart = DAY // max(1, len(numbers))
+            start = (self.first + day) * DAY
+            yield [drawing.one(number, start + place * apart) for place, number in enumerate(numbers)]
 
 
-def _record(
-    drawn: random.Random, at: tuple[int, int], place: tuple[int, int], bodies: Sequence[bytes]
-) -> AttemptRecord:
-    (number, time), (device, seq) = at, place
-    tool = min(APPLICATIONS, int(drawn.paretovariate(0.5)))
-    outcome, source, managed, administrator, kind, result = _fate(drawn, tool)
-    by_rule = source == "RULE"
-    return AttemptRecord(
-        seq=seq,
-        event_id=_uuid7(time, number),
-        attempt_id=_uuid7(time, number),
-        occurred=time,
-        user_name=f"user-{device * USERS_OF_A_DEVICE + drawn.randrange(USERS_OF_A_DEVICE)}@example.com",
-        trigger="REQUEST",
-        outcome=outcome,
-        source=source,
-        managed=managed,
-        administrator=administrator,
-        elevation_type=kind,
-        policy=f"policy-{tool % 5}" if by_rule else "",
-        rule=f"rule-{tool % 200}" if by_rule else "",
-        result=result,
-        file_name=f"tool-{tool}.exe",
-        internal_name=f"tool-{tool}",
-        version="1.0",
-        company_name=f"Publisher {tool % 50}",
-        sha256=f"{tool:064x}",
-        publisher=f"CN=Publisher {tool % 50}",
-        body=bodies[tool],
-    )
+def user_of(user: int) -> str:
+    """Return a user's name."""
+    return f"user-{user}@example.com"
 
 
-def _fate(drawn: random.Random, tool: int) -> Kind:
-    if drawn.random() < 0.0001:  # noqa: PLR2004 - something that is hardly ever seen
-        return REFUSED
-    usual = UNMANAGED if tool % 3 == 0 else DENIED if tool % 17 == 0 else GRANTED if tool % 23 == 0 else RULED
-    return usual if drawn.random() < 0.9 else drawn.choice((RULED, UNMANAGED))  # noqa: PLR2004 - mostly as ever
+def device_of(device: int) -> tuple[str, str]:
+    """Return a device's id and name."""
+    return f"device-{device}", f"name-{device}"
+
+
+def rule_of(tool: int, fate: Fate) -> tuple[str, str]:
+    """Return the policy and the rule that decided about an application."""
+    return (f"policy-{tool % 5}", f"rule-{tool % 200}") if fate.source == "RULE" else ("", "")
+
+
+@cache
+def file_of(tool: int) -> dict[str, str]:
+    """Return what is known of an application's file."""
+    return {
+        "file_name": f"tool-{tool}.exe",
+        "internal_name": f"tool-{tool}",
+        "version": "1.0",
+        "company_name": f"Publisher {tool % 50}",
+        "sha256": f"{tool:064x}",
+        "publisher": f"CN=Publisher {tool % 50}",
+    }
+
+
+@cache
+def body_of(tool: int) -> bytes:
+    """Return an event as its device sends it."""
+    event = event_pb2.ElevationEvent(event_id=_uuid7(0, tool), attempt_id=_uuid7(0, tool))
+    file = event.decided.file
+    file.path, file.sha256 = f"C:\\Program Files\\Tools\\tool-{tool}.exe", f"{tool:064x}"
+    file.publisher, file.version = f"CN=Publisher {tool % 50}", "1.0"
+    event.decided.user, event.decided.justification = "somebody@example.com", "to have something to say"
+    return event.SerializeToString()
+
+
+def batches_of(attempts: Sequence[Drawn], journal: str = JOURNAL) -> list[Batch]:
+    """Return what devices send of these attempts, each as one batch."""
+    told: dict[int, list[AttemptRecord]] = {}
+    for one in attempts:
+        told.setdefault(one.device, []).append(one.record())
+    found = []
+    for device, records in sorted(told.items()):
+        device_id, device_name = device_of(device)
+        found.append(
+            Batch(
+                device_id=device_id,
+                device_name=device_name,
+                journal_id=journal,
+                received=records[-1].occurred,
+                attempts=tuple(records),
+            )
+        )
+    return found
 
 
 def _uuid7(time: int, number: int) -> str:
@@ -98,37 +191,10 @@ def _uuid7(time: int, number: int) -> str:
     )
 
 
-def _body(tool: int) -> bytes:
-    event = event_pb2.ElevationEvent(event_id=_uuid7(0, tool), attempt_id=_uuid7(0, tool))
-    file = event.decided.file
-    file.path, file.sha256 = f"C:\\Program Files\\Tools\\tool-{tool}.exe", f"{tool:064x}"
-    file.publisher, file.version = f"CN=Publisher {tool % 50}", "1.0"
-    event.decided.user, event.decided.justification = "somebody@example.com", "to have something to say"
-    return event.SerializeToString()
-
-
-def _batch(device: int, records: Sequence[AttemptRecord]) -> Batch:
-    return Batch(
-        device_id=f"device-{device}",
-        device_name=f"name-{device}",
-        journal_id="journal",
-        received=records[-1].occurred,
-        attempts=tuple(records),
-    )
-
-
 async def remember_devices(database: Database) -> None:
     """Give a tenth of the devices one scope tag, and the others another."""
     devices = [
-        Device(f"device-{n}", f"name-{n}", enrolled=True, scope_tags=frozenset({"apac" if n % 10 else "emea"}))
+        Device(*device_of(n), enrolled=True, scope_tags=frozenset({"apac" if n % 10 else "emea"}))
         for n in range(DEVICES)
     ]
     await SqlDeviceRecords(database).remember(devices)
-
-
-async def store(database: Database, past: Past) -> None:
-    """Store everything."""
-    sink = DurableSink.on(database.url)
-    for group in past.groups():
-        await sink.store(group)
-    await sink.close()
