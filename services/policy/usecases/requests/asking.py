@@ -123,9 +123,10 @@ class Asking:
         return told
 
     def _charge(self, device_id: str, user: str) -> None:
+        """Count a request; one of a user who has too many costs the others of the device nothing."""
         for whose, throttle, name in (
-            ("device", self._of_device, device_id),
             ("user", self._of_user, f"{device_id}\n{user}"),
+            ("device", self._of_device, device_id),
         ):
             if (wait := throttle.charge(name)) is not None:
                 message = f"this {whose} asks for too many approvals; ask again in {math.ceil(wait.total_seconds())} s"

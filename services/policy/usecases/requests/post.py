@@ -77,8 +77,11 @@ class Post:
         self._unkept |= devices
         self._news |= devices
         self._seen = revision
-        if devices:
+        if not devices:
+            return
+        try:
             await self._caught_up(revision)
+        finally:  # a document that comes late is no reason to be silent
             for hear in self.on_news:
                 hear(devices)
 

@@ -1,0 +1,125 @@
+"""Devices ask for approval only where the policy of today asks for it, worked out as the device would."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count
+
+import pytest
+
+from elevation.model import ALL_DEVICES, DefaultResponse, ElevationType, Platform, RulesPolicy
+from services._chassis.errors import LimitError, StateError
+from services.policy.model.directory import DirectoryDevice
+from services.policy.model.requests import ElevationRequest, RequestedFile
+from services.policy.usecases.requests.asking import OF_ONE_DEVICE, OF_ONE_USER, Asking, SubmissionWanted
+from tests.builders.elevation import HASH, certificate, policy, publisher, rule
+from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.policy_delivery import Authored, FakeDirectories, assigned, corpus, device, policy_book, settings
+from tests.fakes.requests import MemoryRequests
+
+HOUR = timedelta(hours=1)
+SETUP = RequestedFile(path=r"C:\Installers\setup.exe", sha256=HASH)
+WANTED = SubmissionWanted(
+    attempt_id="attempt-1", user="alice", justification="a driver", platform=Platform.WINDOWS, file=SETUP
+)
+
+
+class Service:
+    """Ask on one device, of these users."""
+
+    def __init__(self, *contents: Authored, users: tuple[str, ...] = ("alice",)) -> None:
+        self.device: DirectoryDevice = replace(device("d1", *users), life=NOW, scope_tags=frozenset({"emea"}))
+        self.book = policy_book(FakeDirectories(self.device))
+        self.book.put(corpus(*contents))
+        self.requests = MemoryRequests()
+        self.clock = FakeClock()
+        numbers = count(1)
+        self.asking = Asking(
+            self.requests,
+            self.book,
+            new_id=lambda: f"{next(numbers):08x}",
+            monotonic=self.clock.monotonic,
+            review_within=HOUR,
+        )
+
+    async def submit(self, **values: object) -> ElevationRequest:
+        """Ask."""
+        wanted = replace(WANTED, **values)  # type: ignore[arg-type]
+        return (await self.asking.submit(self.device, wanted, self.clock.now())).request
+
+
+def of_all(made: RulesPolicy) -> RulesPolicy:
+    """Assign to everybody."""
+    return replace(made, assignments=assigned(ALL_DEVICES))
+
+
+def ruled(elevation_type: ElevationType, **values: object) -> RulesPolicy:
+    """Make a policy of one rule for everybody."""
+    detection = {"file_hash": HASH} if "certificate" not in values else {}
+    made = rule(name="setup", elevation_type=elevation_type, **{**detection, **values})  # type: ignore[arg-type]
+    return of_all(policy(made, name="tools"))
+
+
+APPROVING = settings(default_response=DefaultResponse.SUPPORT_APPROVED)
+
+
+async def test_a_request_says_who_asks_for_what_and_which_rule_asked_for_approval() -> None:
+    service = Service(settings(), ruled(ElevationType.SUPPORT_APPROVED))
+    made = await service.submit()
+    assert (made.policy, made.rule, made.device_name, made.scope_tags) == ("tools", "setup", "D1", frozenset({"emea"}))
+    assert (made.submitted, made.review_deadline, made.life) == (NOW, NOW + HOUR, NOW)
+    assert service.requests.kept[made.request_id] == made
+
+
+async def test_the_default_response_asks_without_a_rule() -> None:
+    made = await Service(APPROVING).submit()
+    assert (made.policy, made.rule) == ("", "")
+
+
+@pytest.mark.parametrize("elevation_type", [ElevationType.DENY, ElevationType.AUTOMATIC, ElevationType.USER_CONFIRMED])
+async def test_a_rule_that_asks_for_no_approval_is_no_reason_for_a_request(elevation_type: ElevationType) -> None:
+    service = Service(APPROVING, ruled(elevation_type))
+    with pytest.raises(StateError) as refused:
+        await service.submit()
+    assert refused.value.reason == "APPROVAL_NOT_NEEDED"
+    assert service.requests.kept == {}
+
+
+async def test_arguments_that_a_rule_does_not_allow_are_denied_and_not_asked_for() -> None:
+    service = Service(APPROVING, ruled(ElevationType.SUPPORT_APPROVED, arguments=("/silent",)))
+    with pytest.raises(StateError):
+        await service.submit(arguments=("/loud",))
+    assert (await service.submit(arguments=("/silent",))).rule == "setup"
+
+
+async def test_without_settings_nobody_asks() -> None:
+    with pytest.raises(StateError):
+        await Service(ruled(ElevationType.SUPPORT_APPROVED)).submit()
+
+
+async def test_whether_a_signature_is_trusted_the_device_alone_knows() -> None:
+    by_signer = ruled(ElevationType.SUPPORT_APPROVED, certificate=publisher("vendor"))
+    signed = (certificate("vendor"), certificate("issuing"))
+    assert (await Service(settings(), by_signer).submit(certificates=signed)).rule == "setup"
+    elevating = ruled(ElevationType.USER_CONFIRMED, certificate=publisher("vendor"))
+    assert (await Service(APPROVING, elevating).submit(certificates=signed)).rule == ""
+    with pytest.raises(StateError):
+        await Service(settings(), by_signer).submit()
+
+
+async def test_what_is_asked_again_costs_nothing_and_too_much_has_to_wait() -> None:
+    users = tuple(f"user-{number}" for number in range(10))
+    service = Service(APPROVING, users=users)
+    asked = 0
+    for user in users[: OF_ONE_DEVICE // OF_ONE_USER]:
+        for _ in range(OF_ONE_USER):
+            asked += 1
+            await service.submit(user=user, attempt_id=f"attempt-{asked}")
+        with pytest.raises(LimitError):
+            await service.submit(user=user, attempt_id="one-more")
+    await service.submit(user=users[0], attempt_id="attempt-1")
+    with pytest.raises(LimitError, match="device") as refused:
+        await service.submit(user=users[-1], attempt_id="one-more")
+    wait = refused.value.retry_after
+    assert wait is not None
+    service.clock.advance(wait)
+    await service.submit(user=users[-1], attempt_id="one-more")

@@ -1,0 +1,154 @@
+"""Those who watch requests: what they are told, and how long."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from services._chassis.errors import DeniedError, InvalidError, LimitError, UnavailableError
+from services._chassis.permits import Permit
+from services.policy.model.requests import ElevationRequest, Place, RequestState, Told
+from services.policy.usecases.requests.watching import AT_ONCE, HEARTBEAT, LONGEST, Passage, RequestWatches
+from tests.builders.requests import request
+from tests.fakes.access import permit
+from tests.fakes.clock import FakeClock
+from tests.fakes.requests import FakeChanges
+
+
+class Hall:
+    """Watches over requests in memory, and a clock that moves with every look."""
+
+    def __init__(self, *, most: int = 10) -> None:
+        self.clock = FakeClock()
+        self.changes = FakeChanges()
+        self.permit: Permit | None = permit(everything=True)
+        self.watches = RequestWatches(
+            self.changes, self, self._sees, now=self.clock.now, monotonic=self.clock.monotonic, most=most
+        )
+
+    async def wait(self, after: int, *, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as the feed has it
+        """Let a second pass."""
+        self.clock.advance(timedelta(seconds=timeout or 0))
+        return await self.changes.wait(after)
+
+    def put(self, *numbers: int, state: RequestState = RequestState.PENDING, tag: str = "emea") -> None:
+        """Keep requests."""
+        made = (replace(request(number), state=state, scope_tags=frozenset({tag})) for number in numbers)
+        self.changes.put(*(Told(each) for each in made))
+
+    def watch(self, cursor: str = "") -> AsyncGenerator[Passage, None]:
+        """Watch."""
+        return self.watches.watch(cursor, self._check)
+
+    def _check(self) -> Permit:
+        if self.permit is None:
+            raise DeniedError("no more")
+        return self.permit
+
+    @staticmethod
+    def _sees(permit: Permit):  # type: ignore[no-untyped-def] # noqa: ANN205
+        def sees(each: ElevationRequest) -> bool:
+            return permit.sees(each.scope_tags)
+
+        return sees
+
+
+def ids(passage: Passage) -> list[str]:
+    return [told.request.request_id for told in passage.requests]
+
+
+def named(*numbers: int) -> list[str]:
+    return [request(number).request_id for number in numbers]
+
+
+@pytest.fixture
+def hall() -> Hall:
+    return Hall()
+
+
+async def test_a_watch_begins_with_all_that_wait_in_messages_that_fit(hall: Hall) -> None:
+    hall.put(*range(1, AT_ONCE + 3))
+    hall.put(2, state=RequestState.DENIED)
+    watch = hall.watch()
+    first, second = await anext(watch), await anext(watch)
+    assert ids(first) == named(1, *range(3, AT_ONCE + 2))
+    assert ids(second) == named(AT_ONCE + 2)
+    assert second.reached == Place(hall.changes.revision, "f" * 36)
+
+
+async def test_who_breaks_off_in_the_midst_of_the_beginning_misses_nothing(hall: Hall) -> None:
+    hall.put(*range(1, AT_ONCE + 3))
+    first = await anext(hall.watch())
+    hall.put(1, state=RequestState.DENIED)
+    resumed = await anext(hall.watch(str(first.reached)))
+    assert ids(resumed) == named(AT_ONCE + 1, AT_ONCE + 2, 1)
+
+
+async def test_a_watch_without_anything_says_where_it_stands_and_again_at_a_heartbeat(hall: Hall) -> None:
+    watch = hall.watch()
+    assert ids(await anext(watch)) == []
+    began = hall.clock.monotonic()
+    assert ids(await anext(watch)) == []
+    assert hall.clock.monotonic() - began == HEARTBEAT
+    hall.put(1)
+    assert ids(await anext(watch)) == named(1)
+
+
+async def test_what_a_watcher_may_not_see_moves_the_cursor_and_nothing_else(hall: Hall) -> None:
+    hall.permit = permit(tags=["apac"])
+    hall.put(1, 2)
+    watch = hall.watch()
+    passage = await anext(watch)
+    assert (ids(passage), passage.reached.revision) == ([], 2)
+    hall.put(1, state=RequestState.DENIED)
+    hall.put(3, tag="apac")
+    assert ids(await anext(watch)) == named(3)
+
+
+async def test_a_watcher_whose_right_is_gone_is_sent_away(hall: Hall) -> None:
+    watch = hall.watch()
+    await anext(watch)
+    hall.permit = None
+    with pytest.raises(DeniedError):
+        await anext(watch)
+
+
+async def test_a_watch_ends_after_a_quarter_of_an_hour(hall: Hall) -> None:
+    watch = hall.watch()
+    began = hall.clock.monotonic()
+    with pytest.raises(UnavailableError, match="quarter"):
+        async for _ in watch:
+            pass
+    assert hall.clock.monotonic() - began == LONGEST
+
+
+async def test_no_more_watch_than_may_and_whoever_goes_makes_room() -> None:
+    full = Hall(most=1)
+    watch = full.watch()
+    await anext(watch)
+    with pytest.raises(LimitError):
+        await anext(full.watch())
+    await watch.aclose()
+    await anext(full.watch())
+
+
+async def test_everybody_is_sent_away_when_the_process_ends(hall: Hall) -> None:
+    watch = hall.watch()
+    await anext(watch)
+    await hall.watches.close()
+    hall.put(1)
+    with pytest.raises(UnavailableError):
+        await anext(watch)
+
+
+@pytest.mark.parametrize("cursor", ["x", "1", "1.G", "-1.", "2.", "99999999999999999999.", "1.\n"])
+async def test_a_cursor_that_no_watch_told_is_refused(hall: Hall, cursor: str) -> None:
+    hall.put(1)
+    with pytest.raises(InvalidError):
+        await anext(hall.watch(cursor))
+
+
+def test_a_cursor_reads_as_it_was_written() -> None:
+    place = Place(7, request(1).request_id)
+    assert Place.read(str(place)) == place
