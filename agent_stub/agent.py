@@ -177,7 +177,7 @@ class Agent:
             delays=surroundings.delays,
         )
         await self._component.looked.wait()
-        async with running(self._report_uses()):
+        async with running(self._report_uses(), self._office.note()):
             await conversations.hold()
 
     async def _report_uses(self) -> None:
@@ -204,6 +204,7 @@ class Agent:
         return {"policy": policy.session, "events": events.session}
 
     def _hello(self) -> policy_pb2.Hello:
+        self._office.report_soon()
         return policy_pb2.Hello(
             device_id=self._identity.device_id,
             agent_version=VERSION,

@@ -151,6 +151,11 @@ class GrantLedger:
         self._entries, self._uses = entries, uses
         self._listener()
 
+    def counts_down(self) -> bool:
+        """Tell whether there is a grant whose time runs."""
+        now = self._now().since_boot
+        return any(now < entry.deadline for entry in self._entries.values())
+
     def is_spent(self, grant_id: str) -> bool:
         """Tell whether the device has counted the last use of a grant."""
         entry = self._entries.get(grant_id)

@@ -17,6 +17,9 @@ from agent_stub.requests.reporter import UseReporter
 from elevation.model import Attempt, Decision, Grant
 from epm.policy.v1 import agent_pb2
 
+NOTE_SECONDS = 300.0
+"""A restart of the machine gives back no more of a grant's time than this, whatever its clock says."""
+
 
 class RequestOffice:
     """The requests of a device's users, and its grants."""
@@ -70,6 +73,18 @@ class RequestOffice:
     async def report(self) -> None:
         """Report uses of grants until cancelled."""
         await keep(self._link, self.reporter.session, self._delays)
+
+    async def note(self) -> None:
+        """Note now and then how long grants last, for the time after a power cut, until cancelled."""
+        while True:
+            await self._delays.pause(NOTE_SECONDS)
+            if self._ledger.counts_down():
+                self._ledger.rest()
+
+    def report_soon(self) -> None:
+        """Report what waits now and not after a long pause: the device is about to speak to the server again."""
+        if self._ledger.waiting:
+            self._link.hurry()
 
     def rest(self) -> None:
         """Save what is left of the grants, before the agent stops."""

@@ -107,6 +107,8 @@ class FakeRequestServer:
         self.submitted: list[Submit] = []
         self.cancelled: list[Cancel] = []
         self.reported: list[Report] = []
+        self.told = asyncio.Event()
+        """Set once uses were reported."""
         self.fault: Exception | None = None
         self.on_call: Callable[[], object] | None = None
         """Is called before anything is answered."""
@@ -126,6 +128,7 @@ class FakeRequestServer:
     async def report(self, message: Report) -> Reported:
         self._fail()
         self.reported.append(message)
+        self.told.set()
         return Reported()
 
     def _fail(self) -> None:

@@ -14,7 +14,7 @@ from agent_stub.launcher import Recorded
 from agent_stub.links import Link, SessionError
 from agent_stub.model import Result, Subject
 from agent_stub.requests import ledger as ledgers
-from agent_stub.requests.office import RequestOffice
+from agent_stub.requests.office import NOTE_SECONDS, RequestOffice
 from agent_stub.requests.reporter import MOST_AT_ONCE, UseReporter
 from elevation.model import Grant
 from epm.elevation.v1 import event_pb2
@@ -328,3 +328,33 @@ async def test_a_use_is_told_as_soon_as_it_is_made(desk: Desk) -> None:
     await asyncio.wait_for(desk.ask(), 20)
     await asyncio.wait_for(session, 20)
     assert len(desk.server.reported) == 1
+
+
+async def test_what_waits_is_reported_soon_after_the_device_speaks_to_the_server_again(desk: Desk) -> None:
+    desk.holds(asking(grant()))
+    await desk.ask()
+    desk.server.fault = SessionError("gone")
+    reporting = asyncio.create_task(desk.office.report())
+    await asyncio.wait_for(desk.delays.waiting.acquire(), 20)
+    desk.server.fault = None
+    desk.office.report_soon()
+    await asyncio.wait_for(desk.server.told.wait(), 20)
+    assert len(desk.server.reported) == 1
+    reporting.cancel()
+    await asyncio.gather(reporting, return_exceptions=True)
+
+
+async def test_a_power_cut_gives_back_no_more_than_since_the_last_note(desk: Desk) -> None:
+    desk.holds(asking(grant()))
+    noting = asyncio.create_task(desk.office.note())
+    await asyncio.wait_for(desk.delays.waiting.acquire(), 20)
+    desk.clock.goes_on(LASTS - HOUR)
+    desk.delays.go_on()
+    await asyncio.wait_for(desk.delays.waiting.acquire(), 20)
+    noting.cancel()
+    await asyncio.gather(noting, return_exceptions=True)
+    clock = FakeMoments(NOW)
+    after = restarted(desk, boot_id="another", clock=clock)
+    assert left(after) == (None,)
+    clock.goes_on(HOUR)
+    assert (left(after), desk.delays.pauses) == ((), [NOTE_SECONDS, NOTE_SECONDS])

@@ -162,3 +162,15 @@ async def test_a_request_is_taken_back_on_the_server(device: Device) -> None:
         done = await agent("requests", "cancel", "request-1", "--state-dir", device.state, "--as", "alice")
         assert (done.code, "cancelled by you" in done.output) == (0, True)
         assert [(one.id, one.user) for one in device.servers.requests.cancelled] == [("request-1", "alice")]
+
+
+async def test_a_damaged_ledger_is_reported_to_the_server(device: Device) -> None:
+    async with device.runs() as process:
+        await provisioned(device, process)
+        await process.ends()
+    (device.state / "grants.json").write_bytes(b"{}")
+    async with device.runs() as process:
+        await process.says("note_damaged")
+        (entry,) = (await device.batch()).entries
+    assert entry.event.diagnostic.code == "NOTE_DAMAGED"
+    assert "grants with a number of uses count as used up" in entry.event.diagnostic.message
