@@ -24,11 +24,13 @@ from tests.builders.approvals import (
     FILE,
     PENDING,
     REVOKED,
+    Device,
     Support,
     submission,
     support,
 )
 from tests.builders.refusals import refusal_of
+from tests.builders.whole import whole
 
 if TYPE_CHECKING:
     from epm.device.v1.devices_pb2_grpc import DeviceServiceAsyncStub
@@ -331,3 +333,18 @@ async def test_every_change_is_audited_with_both_reasons(desk: Support) -> None:
         ("elevation_request_revoked", "user:owner", "wrong file"),
     ]
     assert {record.details["justification"] for record in records} == {"a driver for the label printer"}
+
+
+async def test_what_was_decided_before_the_server_ended_is_told_by_the_one_that_comes(tmp_path: Path) -> None:
+    async with support(tmp_path) as desk, desk.device() as device:
+        granted = await device.submit()
+        denied = await device.submit("attempt-2", arguments=["--two"])
+        await desk.approve(granted.id)
+        await desk.deny(denied.id)
+    async with whole(tmp_path) as house, house.mesh(device.enrolled.identity) as channel:
+        again = Device(device.enrolled, channel)
+        async with again.stream() as stream:
+            [grant] = await stream.grants(1)
+            told = [(await stream.outcome(number)).request for number in (1, 2)]
+        assert grant.id == granted.id
+        assert [(each.id, each.state) for each in told] == [(granted.id, APPROVED), (denied.id, DENIED)]
