@@ -134,17 +134,22 @@ def test_nobody_answers_their_own_be_it_by_name_or_by_record(
 def test_an_approval_is_taken_back_while_somebody_watches(house: Installation, tokens: dict[str, str]) -> None:
     watching = house.start("watch", "epm", "requests", "watch", "--output", "json")
     request = asks(house, "/usr/bin/uniq")
-    assert answers(house, tokens["dave"], "approve", request).code == 0
-    told(house, request, "APPROVED")
-    assert answers(house, tokens["dave"], "revoke", request, "--reason", "a mistake").code == 0
-    assert "a mistake" in told(house, request, "REVOKED")["message"]
 
     def states() -> list[str]:
-        seen = (json.loads(line) for line in watching.output.read_text(encoding="utf-8").splitlines() if line)
+        whole = watching.output.read_text(encoding="utf-8").rpartition("\n")[0]
+        seen = map(json.loads, whole.splitlines())
         return [each["state"] for each in seen if each["id"] == request]
 
-    house.wait_for("the watch", lambda: states()[-1:] == ["REVOKED"])
-    assert states()[0] == "PENDING"
+    def seen(state: str) -> None:
+        house.wait_for(f"a line of {state}", lambda: states()[-1:] == [state])
+
+    seen("PENDING")
+    assert answers(house, tokens["dave"], "approve", request).code == 0
+    seen("APPROVED")
+    told(house, request, "APPROVED")
+    assert answers(house, tokens["dave"], "revoke", request, "--reason", "a mistake").code == 0
+    seen("REVOKED")
+    assert "a mistake" in told(house, request, "REVOKED")["message"]
     watching.kill()
     house.programs.pop("watch")
 
