@@ -28,6 +28,14 @@ TOGETHER = (512, 64, 8, 1)
 """Rows of one statement on SQLite. They cost what single rows do; but the interpreter is let go and taken back once for all of
 them, and not once a row: so streams are read meanwhile, and the sink does not wait for them each time."""
 
+CACHE_KIB = 32 * 1024
+"""Memory for pages of an SQLite file. A large group changes more than SQLite's own 2 MiB hold: each page that does not fit is
+written, read and written again."""
+
+CHECKPOINT_PAGES = 8000
+"""Pages of SQLite's log after which they are carried over to the file. Groups change many of the same pages, those of indexes: so
+each is carried over once for several groups. What is committed is in the log, and as safe there."""
+
 BUSY_SECONDS = 10.0
 _PATIENCE = {
     "connect_timeout": "10",
@@ -149,6 +157,8 @@ class SqliteDriver:
             )
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+            connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             self._connection = connection
         return self._connection
 

@@ -10,7 +10,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, repeat
 
 import sqlalchemy as sa
 
@@ -22,6 +22,7 @@ from services.reporting.store.known import Known
 from services.reporting.store.rows import ATTEMPTS, Row, Target
 
 Column = Sequence[int]
+Cell = tuple[int, ...]
 COUNTED = ("day", *(dimension.key for dimension in DIMENSIONS))
 """The columns of an attempt that counts are made of."""
 
@@ -72,17 +73,14 @@ class Counts:
         """Count attempts that this transaction inserted, given by the columns that are counted."""
         days, *keys = zip(*attempts, strict=True)
         by: dict[Dimension, Column] = dict(zip(DIMENSIONS, keys, strict=True))
-        starts = {span: [start_of(day, span) for day in days] for span in SPANS}
         unmanaged = self._unmanaged()
         wanted = [key in unmanaged for key in by[DECISION]]
         for rollup in ROLLUPS:
-            columns = [by[dimension] for dimension in rollup.dimensions]
-            spans: dict[int, Column] = {span: starts[span] for span in rollup.spans}
+            columns = [days, *(by[dimension] for dimension in rollup.dimensions)]
             if rollup.unmanaged_only:
-                columns = [list(compress(column, wanted)) for column in columns]
-                spans = {span: list(compress(column, wanted)) for span, column in spans.items()}
-            if columns[0]:
-                self._driver.insert(_ADDING[rollup.table], list(_counts(spans, columns)))
+                columns = [list(compress(column, wanted)) for column in columns] if any(wanted) else []
+            if columns:
+                self._driver.insert(_ADDING[rollup.table], _counts(rollup.spans, columns))
 
     def stored_in(self, transaction: int) -> list[Row]:
         """Return the attempts that the transaction of this number inserted, by the columns that are counted."""
@@ -92,16 +90,26 @@ class Counts:
         return frozenset(key for member, key in self._known.cached(DECISION).items() if not member[_MANAGED])
 
 
-def _counts(spans: Mapping[int, Column], columns: Sequence[Column]) -> Iterator[Row]:
-    """Yield the rows of counts, for each length of span; the spans of attempts are told by their starts."""
-    alike: Counter[Row] | None = None
-    for span, starts in spans.items():
-        if len(set(starts)) > 1:
-            for cell, attempts in Counter(zip(starts, *columns, strict=True)).items():
-                yield (span, *cell, attempts)
-            continue
-        # Attempts of one span, as nearly always: they are counted once for all lengths.
-        if alike is None:
-            alike = Counter(zip(*columns, strict=True))
-        for members, attempts in alike.items():
-            yield (span, starts[0], *members, attempts)
+def _counts(spans: Sequence[int], columns: Sequence[Column]) -> list[Row]:
+    """Return the rows of counts for each length of span; the columns are the days of attempts, and what they are counted by."""
+    shortest, *longer = spans
+    days = Counter(zip(repeat(shortest), *columns, strict=False))
+    # In the order of the table's key: a page of it is looked up once for all its rows.
+    rows: list[Row] = [(*cell, days[cell]) for cell in sorted(days)]
+    for span in longer:
+        rows += _longer(span, days)
+    return rows
+
+
+def _longer(span: int, days: Mapping[Cell, int]) -> Iterator[Row]:
+    """Yield the counts of spans of one length, which are the sums of those of their days."""
+    starts = {day: start_of(day, span) for day in {cell[1] for cell in days}}
+    if len(starts) == 1:
+        # Attempts of one day, as nearly always.
+        ((_, start),) = starts.items()
+        yield from ((span, start, *cell[2:], attempts) for cell, attempts in days.items())
+        return
+    sums: Counter[Cell] = Counter()
+    for cell, attempts in days.items():
+        sums[(span, starts[cell[1]], *cell[2:])] += attempts
+    yield from ((*cell, attempts) for cell, attempts in sums.items())
