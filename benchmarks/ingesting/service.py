@@ -1,6 +1,7 @@
 """The way of events from the mesh door to a database, in a process of its own."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from services._chassis.clock import SystemClock
 from services._chassis.config import ServiceSettings
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
+from services._chassis.run import COLLECTED_AT
 from services._chassis.server import Host, ServiceParts
 from services.reporting.agent_servicer import EventStreamServicer, add_to_server
 from services.reporting.model.devices import Device
@@ -30,6 +32,8 @@ def serve(pipe: Connection, settings: ServiceSettings) -> None:
     """Take in events for one database URL after the other, until there is none."""
     logging.configure(level="warning", as_json=True)
     allow_many_connections()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AT)  # as every service runs
     uvloop.run(_serve(pipe, settings))
 
 
