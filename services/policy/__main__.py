@@ -157,7 +157,7 @@ def _spread(
     corpus.on_change += [tell, used.wake]
     directory.on_identity += [reporter.retell, partial(_cut, streams, directory)]
     directory.on_change.append(tell)
-    directory.on_connect += [reporter.forget, used.wake]
+    directory.on_connect += [reporter.forget, used.forget]
 
 
 def _notices(told: NoticeSettings, database: Database, directory: DirectoryWatch, clock: Clock) -> list[Worker]:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from services._chassis.clock import Clock
 from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
 from services.policy.model.delivery import Delivery, SettingsState
+from services.policy.model.objects import Corpus
 from services.policy.model.sightings import Sighting
 from services.policy.model.used_groups import used_groups
 from services.policy.ports import CatchUp, Deliveries, SettingsReceiver, SightingReceiver, UsedGroupsReceiver
@@ -175,28 +176,40 @@ class UsedGroupsReporter:
         self._book = book
         self._receiver = receiver
         self._woken = asyncio.Event()
+        self._told: Corpus | None = None
+        """What is authored, as it was told last and taken in."""
 
     def worker(self) -> Worker:
         """Return the worker that reports."""
         return Worker("report_used_groups", self.run)
 
     def wake(self) -> None:
-        """Tell them again soon."""
+        """Tell them soon, if something else is authored than was told: revisions are taken by more than that."""
+        self._woken.set()
+
+    def forget(self) -> None:
+        """Tell them again soon: the receiver may have lost what it heard."""
+        self._told = None
         self._woken.set()
 
     async def run(self) -> None:
         """Report for ever, once policies were read and the device service has been heard. Raises UnavailableError."""
-        self.wake()
+        self.forget()
         while True:
             await self._woken.wait()
             self._woken.clear()
-            if self._book.ready and self._book.corpus is not None:
-                used = used_groups(self._book.corpus)
-                newest = await self._receiver.report(used)
-                if newest > used.revision:
-                    await self._catch_up(newest)
-                    self.wake()
-                log.info("used_groups_reported", groups=len(used.filters), revision=used.revision)
+            corpus = self._book.corpus
+            if self._book.ready and corpus is not None and corpus is not self._told:
+                await self._report(corpus)
+
+    async def _report(self, corpus: Corpus) -> None:
+        used = replace(used_groups(corpus), revision=self._book.revision)
+        self._told = corpus
+        newest = await self._receiver.report(used)
+        if newest > used.revision:
+            await self._catch_up(newest)
+            self.forget()
+        log.info("used_groups_reported", groups=len(used.filters), revision=used.revision)
 
 
 class SightingReporter:

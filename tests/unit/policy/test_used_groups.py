@@ -1,6 +1,7 @@
 """The groups that policies are assigned to, on their way to the device service."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import grpc.aio
@@ -154,4 +155,35 @@ async def test_groups_that_were_passed_over_are_told_again_once_the_revision_is_
     assert [(await office.heard()).revision for _ in range(2)] == [1, 8]
     await asyncio.wait([task], timeout=0.01)
     assert office.receiver.heard.empty()
+    task.cancel()
+
+
+async def test_a_restored_database_is_told_under_the_newer_revision_though_nothing_else_is_authored() -> None:
+    office = Office()
+    office.receiver.newest = 7
+
+    async def catch_up(seen: int) -> None:
+        office.book.put(replace(corpus(settings("s", "a")), revision=seen + 1))
+        office.reporter.wake()
+
+    office.reporter = UsedGroupsReporter(office.book, office.receiver, catch_up=catch_up)
+    office.publish(settings("s", "a"))
+    task = asyncio.create_task(office.reporter.run())
+    assert [(await office.heard()).revision for _ in range(2)] == [1, 8]
+    await asyncio.wait([task], timeout=0.01)
+    assert office.receiver.heard.empty()
+    task.cancel()
+
+
+async def test_a_revision_under_which_nothing_is_authored_is_no_reason_to_tell() -> None:
+    office = Office()
+    office.publish(settings("s", "a"))
+    task = asyncio.create_task(office.reporter.run())
+    assert (await office.heard()).revision == 1
+    office.book.put(replace(corpus(settings("s", "a")), revision=2))
+    office.reporter.wake()
+    await asyncio.wait([task], timeout=0.01)
+    assert office.receiver.heard.empty()
+    office.reporter.forget()
+    assert await office.heard() == UsedGroups(2, {"a": ()})
     task.cancel()
