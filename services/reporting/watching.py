@@ -7,13 +7,12 @@
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from services._chassis.errors import InvalidError, LimitError, Problem, UnavailableError
+from services._chassis.errors import InvalidError, Problem, UnavailableError
+from services.reporting.guests import Full, Places
 from services.reporting.model.live import ATTEMPTS_ALONE, Cursor, Passage
 from services.reporting.model.reports import Question
 from services.reporting.ports import Stored
@@ -37,9 +36,6 @@ PACE = 0.25
 LOOK = 1.0
 """Seconds that a watcher waits for something new before it looks whether it may watch on."""
 
-LONGEST_GOODBYE = 5.0
-"""Seconds that the end of the process waits for those who are being sent away."""
-
 PATIENCE = 60.0
 """Seconds that a watcher may take over one message."""
 
@@ -53,33 +49,6 @@ class Changes(Protocol):
     async def wait(self, after: int, *, timeout: float | None = None) -> int:  # noqa: ASYNC109 - part of the question
         """Return the newest position as soon as it is above `after`, or as it is once the time is up."""
         ...
-
-
-class Guests:
-    """Count who is being served, and wait at the end until nobody is."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self._gone = asyncio.Event()
-        self._gone.set()
-
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Be served while the block runs."""
-        self.number += 1
-        self._gone.clear()
-        try:
-            yield
-        finally:
-            self.number -= 1
-            if not self.number:
-                self._gone.set()
-
-    async def idle(self) -> None:
-        """Wait until nobody is served any more, for as long as ending one may take."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LONGEST_GOODBYE):
-                await self._gone.wait()
 
 
 class Watches:
@@ -100,11 +69,14 @@ class Watches:
         self._changes = changes
         self._monotonic = monotonic
         self._pause = pause
-        self._most = most
-        self._most_of_one = most_of_one
-        self._of: Counter[str] = Counter()
         self._patience = patience
-        self.guests = Guests()
+        full = Full(
+            reason="TOO_MANY_WATCHERS",
+            of_all=f"{most} watch already; try again when one of them has ended",
+            of_one=f"you have {most_of_one} watches already; try again when one of them has ended",
+        )
+        self._places = Places(most, most_of_one, full)
+        self.guests = self._places.guests
         self._closed = False
 
     async def close(self) -> None:
@@ -126,7 +98,7 @@ class Watches:
         Raises InvalidError with everything that is wrong with the question, and `beside` it; LimitError; DeniedError once the right is gone;
         UnavailableError at the end of the time.
         """
-        with self._entered(principal):
+        with self._places.entered(principal):
             reached = await self._start(question, cursor, kinds, beside)
             yield Passage((), reached, more=True)
             end = self._monotonic() + LONGEST
@@ -151,22 +123,6 @@ class Watches:
         except TimeoutError as error:
             told = "the watcher takes nothing any more; watch again from its last cursor"
             raise UnavailableError(told, reason="WATCH_STALLED") from error
-
-    @contextmanager
-    def _entered(self, principal: str) -> Iterator[None]:
-        if self.guests.number >= self._most:
-            message = f"{self._most} watch already; try again when one of them has ended"
-            raise LimitError(message, reason="TOO_MANY_WATCHERS")
-        if self._of[principal] >= self._most_of_one:
-            message = f"you have {self._most_of_one} watches already; try again when one of them has ended"
-            raise LimitError(message, reason="TOO_MANY_WATCHERS")
-        with self.guests.entered():
-            self._of[principal] += 1
-            try:
-                yield
-            finally:
-                self._of[principal] -= 1
-                self._of += Counter()
 
     def _stay(self) -> None:
         if self._closed:

@@ -6,18 +6,17 @@
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
-from services._chassis.errors import InvalidError, LimitError, Problem, UnavailableError
+from services._chassis.errors import InvalidError, Problem, UnavailableError
 from services._chassis.ordering import read_order
+from services.reporting.guests import Full, Places
 from services.reporting.reportexport.forms import Form, form_of
 from services.reporting.reportexport.walks import Order, Piece, Walk
 from services.reporting.usecases import problems_of
-from services.reporting.watching import Guests
 
 MOST_EXPORTS = 4
 """Exports of one process."""
@@ -58,11 +57,14 @@ class ReportExports:
         patience: float = PATIENCE,
     ) -> None:
         self._walks = walks
-        self._most = most
-        self._most_of_one = most_of_one
         self._patience = patience
-        self._of: Counter[str] = Counter()
-        self.guests = Guests()
+        full = Full(
+            reason="TOO_MANY_EXPORTS",
+            of_all=f"{most} exports run already; try again when one of them has ended",
+            of_one=f"you have {most_of_one} exports running already; try again when one of them has ended",
+        )
+        self._places = Places(most, most_of_one, full)
+        self.guests = self._places.guests
         self._closed = False
 
     async def close(self) -> None:
@@ -76,7 +78,7 @@ class ReportExports:
         where the caller takes nothing, and where this process ends.
         """
         walk = self._checked(order)
-        with self._entered(principal):
+        with self._places.entered(principal):
             file = await asyncio.to_thread(form_of, order.form, walk.fields)
             total = 0
             async with aclosing(walk.pieces(order)) as pieces, aclosing(_ahead(pieces)) as read:
@@ -108,22 +110,6 @@ class ReportExports:
             except TimeoutError as error:
                 told = "the caller takes nothing any more; export again"
                 raise UnavailableError(told, reason="EXPORT_STALLED") from error
-
-    @contextmanager
-    def _entered(self, principal: str) -> Iterator[None]:
-        if self.guests.number >= self._most:
-            told = f"{self._most} exports run already; try again when one of them has ended"
-            raise LimitError(told, reason="TOO_MANY_EXPORTS")
-        if self._of[principal] >= self._most_of_one:
-            told = f"you have {self._most_of_one} exports running already; try again when one of them has ended"
-            raise LimitError(told, reason="TOO_MANY_EXPORTS")
-        with self.guests.entered():
-            self._of[principal] += 1
-            try:
-                yield
-            finally:
-                self._of[principal] -= 1
-                self._of += Counter()
 
     def _stay(self) -> None:
         if self._closed:
