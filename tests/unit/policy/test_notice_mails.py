@@ -151,3 +151,11 @@ async def test_a_decision_that_is_told_says_who_and_why(tmp_path: Path) -> None:
     assert "> user:bob" in body_of(message)
     assert "> kein Bedarf, schöne Grüße" in body_of(message)
     assert "can be decided" not in body_of(message)
+
+
+async def test_names_in_any_script_arrive_as_they_are(tmp_path: Path) -> None:
+    with mail_server(tmp_path, "plain") as server:
+        await mail(server).send(notice(user="jürgen 山田", device_name="Bü" * 200), NOW)
+        message = parsed(server)
+    assert message["Subject"].startswith("Approval requested: jürgen 山田 on BüBü")
+    assert message["Subject"].endswith("…")

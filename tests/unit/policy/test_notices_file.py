@@ -220,3 +220,8 @@ def test_no_message_and_no_representation_shows_a_secret(folder: Path) -> None:
     assert repr(SECRET) not in repr(read)
     (folder / "secrets" / "chat").write_text("hunter2")
     assert "hunter2" not in str(problems_of(folder, GOOD))
+
+
+def test_plain_http_is_for_loopback_even_where_an_address_inside_is_listed(folder: Path) -> None:
+    text = "allowedAddresses: [10.0.0.0/8]\nwebhooks: [{name: chat, url: 'http://10.1.2.3/', secretFile: secrets/chat}]"
+    assert problems_of(folder, text).keys() == {"webhooks[0].url"}
