@@ -2,12 +2,31 @@
 
 import logging
 import sys
+from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
 
 LEVELS = ("debug", "info", "warning", "error")
 Logger = structlog.typing.FilteringBoundLogger
+
+
+class Losing:
+    """Write to a stream; what it does not take is lost, so that a full disk costs the log and not the call."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if that can be done."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand over what was written, if that can be done."""
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def configure(*, level: str = "info", as_json: bool | None = None, stream: TextIO = sys.stderr) -> None:
@@ -26,7 +45,7 @@ def configure(*, level: str = "info", as_json: bool | None = None, stream: TextI
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(file=stream),
+        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", Losing(stream))),
         cache_logger_on_first_use=False,
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)

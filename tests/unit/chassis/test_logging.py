@@ -44,3 +44,12 @@ def test_what_a_device_says_cannot_write_lines_of_its_own(terminal: Terminal) ->
     logging.get_logger("test").info("event_stream_opened", agent_version="1\nforged \x1b[2J")
     assert terminal.getvalue().count("\n") == 1
     assert "\x1b[2J" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.usefixtures("terminal")
+def test_a_line_for_which_the_disk_has_no_room_is_lost_and_nothing_else(*, as_json: bool) -> None:
+    with io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full:
+        logging.configure(as_json=as_json, stream=full)
+        for number in range(3):
+            logging.get_logger("test").error("rpc_failed", number=number)
