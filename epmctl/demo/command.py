@@ -134,7 +134,7 @@ def _report(stage: Stage, steps: Sequence[Step]) -> list[str]:
     _head("The reports, seconds later")
     wanted = len(steps)
     stage.wait_for("the events' way to the reports", lambda: _summary(stage)["total"] >= wanted)
-    for report in ("summary", "elevations", "applications", "publishers", "users"):
+    for report in ("elevations", "applications", "users", "readiness", "overview"):
         _command(f"epm report {report}")
         click.echo(_indented(stage.run("epm", "report", report)))
     return _count_problems(_summary(stage), steps)
