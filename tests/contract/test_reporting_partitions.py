@@ -9,13 +9,13 @@ import sqlalchemy as sa
 
 from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
-from services._chassis.migrate import upgrade
 from services.reporting.model.events import microseconds
 from services.reporting.store import tables
 from services.reporting.store.partitions import PREFIX, WEEK
 from services.reporting.store.retention import Keep, SqlRetention
 from services.reporting.store.sink import DurableSink
 from tests.builders.counts import check
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.reporting import batch, decided
 from tests.postgres import Cluster
@@ -38,17 +38,8 @@ def url(postgres: Cluster) -> Iterator[str]:
 
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def sink(database: Database) -> AsyncIterator[DurableSink]:
-    opened = DurableSink.on(database.url)
-    yield opened
-    await opened.close()
+    async with reporting_database(url) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -148,3 +139,13 @@ async def test_a_place_has_one_attempt_whatever_week_another_one_is_of(
     assert [one.seq for one in rejected] == [3]
     assert sum((await weeks(database)).values()) == 4
     await check(database)
+
+
+async def test_the_hourly_purge_takes_stock_of_all_weeks_together(
+    sink: DurableSink, database: Database, retention: SqlRetention
+) -> None:
+    await sink.store([batch([made(number, NOW) for number in range(1, 6)])])
+    await retention.purge()
+    asked = sa.text("SELECT reltuples FROM pg_class WHERE relname = 'reporting_attempt'")
+    async with database.read() as tx:
+        assert (await tx.execute(asked)).scalar_one() == 5

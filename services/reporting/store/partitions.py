@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from services._chassis.db import Transaction
-from services.reporting.store.tables import JOURNAL
+from services.reporting.store.tables import ATTEMPT, JOURNAL
 
 PREFIX = "part_of_reporting_attempt_"
 WEEK = 7 * 86_400_000_000
@@ -44,6 +44,11 @@ class Old:
             await tx.execute(raised.values(purged_through=seq))
         await tx.execute(sa.text(f"DROP TABLE {_name(self.week)}"))
         return self.attempts
+
+
+async def look_over(tx: Transaction) -> None:
+    """Take stock of all partitions together, by a sample: PostgreSQL does so by itself for each of them alone."""
+    await tx.execute(sa.text(f"ANALYZE {ATTEMPT.name}"))
 
 
 async def missing(tx: Transaction, now: int) -> Sequence[int]:

@@ -126,6 +126,8 @@ class SqlRetention:
             if missing:
                 async with self._database.held() as tx:
                     await partitions.make(tx, missing)
+            async with self._database.transaction() as tx:
+                await partitions.look_over(tx)
         except UnavailableError:
             log.warning("partitions_in_use", dropped=dropped)
         return dropped
