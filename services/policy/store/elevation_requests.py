@@ -73,8 +73,9 @@ class SqlElevationRequests:
         weights: list[int] = []
         after = request.after
         async with self._database.read() as tx:
+            first = await _first_of(tx, wanted)
             while True:
-                told = await read_requests(tx, _listed(wanted, after))
+                told = await read_requests(tx, _listed(wanted, first, after))
                 found += [each for each in told if wanted.matches(each.request)]
                 weights += [_weight(each.request) for each in found[len(weights) :]]
                 if len(told) < CHUNK or len(found) > request.size or sum(weights) > LARGEST_PAGE:
@@ -161,11 +162,23 @@ async def write_change(tx: Transaction, before: ElevationRequest, after: Elevati
     return told
 
 
-def _listed(wanted: RequestsWanted, after: tuple[str | int, ...]) -> sa.Select[Any]:
+async def _first_of(tx: Transaction, wanted: RequestsWanted) -> str:
+    """Return where the list ends at the latest, so that nothing older than its last request is looked through."""
+    if wanted.since is None:
+        return ""
+    of_each = [
+        sa.select(sa.func.min(_E.request_id)).where(which)
+        for which in (_E.state == RequestState.PENDING.name, _E.submitted >= wanted.since)
+    ]
+    found = [(await tx.execute(asked)).scalar() for asked in of_each]
+    return min((each for each in found if each is not None), default="")
+
+
+def _listed(wanted: RequestsWanted, first: str, after: tuple[str | int, ...]) -> sa.Select[Any]:
     asked = requests_asked().where(*(_EQUAL[name] == value for name, value in wanted.equal.items()))
     if wanted.since is not None:
         waits = _E.state == RequestState.PENDING.name
-        asked = asked.where(sa.or_(waits, _E.submitted >= wanted.since))
+        asked = asked.where(_E.request_id >= first, sa.or_(waits, _E.submitted >= wanted.since))
     if after:
         asked = asked.where(_E.request_id < after[0])
     return asked.order_by(_E.request_id.desc()).limit(CHUNK)

@@ -150,6 +150,7 @@ ELEVATION_REQUEST = sa.Table(
     sa.Index("policy_elevation_request_changed", "changed", "request_id"),
     sa.Index("policy_elevation_request_due", "due"),
     sa.Index("policy_elevation_request_state", "state", "request_id"),
+    sa.Index("policy_elevation_request_submitted", "submitted", "request_id"),
 )
 
 GRANT_USE = sa.Table(

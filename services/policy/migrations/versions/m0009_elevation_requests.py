@@ -74,3 +74,4 @@ def _create_requests() -> None:
     op.create_index(f"{_REQUEST}_changed", _REQUEST, ["changed", "request_id"])
     op.create_index(f"{_REQUEST}_due", _REQUEST, ["due"])
     op.create_index(f"{_REQUEST}_state", _REQUEST, ["state", "request_id"])
+    op.create_index(f"{_REQUEST}_submitted", _REQUEST, ["submitted", "request_id"])
