@@ -1,14 +1,16 @@
-"""The stores of the device and the policy service, for the suites that every one of them passes."""
+"""The stores of the services, for the suites that every one of them passes."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from services._chassis.db import Database
 from services.device.ports import Store
 from services.device.store.sql import SqlStore
 from services.policy import ports as policy_ports
 from services.policy.store.objects import SqlStore as SqlPolicyStore
+from services.reporting.store.sink import DurableSink
 from tests.builders.device_database import device_database
 from tests.builders.policy_database import policy_database
 from tests.fakes.device import MemoryStore
@@ -44,3 +46,11 @@ async def policy_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
         with cluster.fresh_database() as url:
             async with policy_database(url) as database:
                 yield SqlPolicyStore(database)
+
+
+@pytest.fixture
+async def sink(database: Database) -> AsyncIterator[DurableSink]:
+    """Give the test what stores events in the database of its suite."""
+    opened = DurableSink.on(database.url)
+    yield opened
+    await opened.close()

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services._chassis.db import Database
-from services._chassis.migrate import upgrade
 from services._chassis.paging import PageRequest
 from services.reporting import usecases
 from services.reporting.model.events import Batch
@@ -20,6 +19,7 @@ from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, forget
 from tests.builders.counts import stored as every_attempt
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.reporting import batch, decided, enrolled
 
 ONE_DAY = timedelta(days=1)
@@ -29,10 +29,8 @@ EXAMPLES = settings(max_examples=25, suppress_health_check=[HealthCheck.function
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        yield opened
 
 
 @pytest.fixture

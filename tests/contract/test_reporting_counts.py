@@ -21,15 +21,14 @@ from services.reporting.store.reports import SqlReports
 from services.reporting.store.rollups import ROLLUPS
 from services.reporting.store.sink import DurableSink
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, check, forget, kept
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.reporting import batch, completed, decided
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        yield opened
 
 
 @pytest.fixture

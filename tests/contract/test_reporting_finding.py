@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services._chassis.db import Database
-from services._chassis.migrate import upgrade
 from services._chassis.ordering import Order
 from services._chassis.paging import PageRequest
 from services.reporting.model.reports import ElevationFilter, Question
@@ -22,6 +21,7 @@ from services.reporting.store.finding import Few, Finder
 from services.reporting.store.sink import DurableSink
 from services.reporting.store.tables import ATTEMPT, HORIZON
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, forget
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.reporting import batch, enrolled
 
 EXAMPLES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -30,10 +30,8 @@ ONE_DAY = timedelta(days=1)
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        yield opened
 
 
 def question(tags: frozenset[str] | None, **values: Any) -> Question:

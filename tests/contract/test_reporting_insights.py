@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
-from services._chassis.migrate import upgrade
 from services.reporting import insights, readiness, usecases
 from services.reporting.model.insights import Period, TrendPoint
 from services.reporting.model.readiness import ReadinessQuestion, Subject
@@ -26,6 +25,7 @@ from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
 from tests.builders.conclusions import EXAMPLES, ONE_DAY, PERIODS, QUESTIONS, keep, listed, pages, question
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, forget
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.reporting import batch, decided, enrolled, unmanaged
 
 LATER = MIDNIGHT + 80 * ONE_DAY
@@ -33,17 +33,8 @@ LATER = MIDNIGHT + 80 * ONE_DAY
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def sink(database: Database) -> AsyncIterator[DurableSink]:
-    opened = DurableSink.on(database.url)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        yield opened
 
 
 @EXAMPLES

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
-from services._chassis.migrate import upgrade
 from services._chassis.paging import Page
 from services.reporting import usecases
 from services.reporting.model.reports import ElevationFilter, Question
@@ -21,6 +20,7 @@ from services.reporting.store.reports import SqlReports
 from services.reporting.store.rollups import ROLLUPS
 from services.reporting.store.sink import DurableSink
 from services.reporting.store.tables import ATTEMPT
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import batch, decided, enrolled, unmanaged
 
@@ -29,10 +29,8 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        yield opened
 
 
 def question(tags: frozenset[str] | None, **values: Any) -> Question:

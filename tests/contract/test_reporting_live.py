@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from elevation.model import Group, GroupType
 from services._chassis.db import Database
-from services._chassis.migrate import upgrade
 from services.reporting.model.devices import Directory, KnownGroup
 from services.reporting.model.groups import DirectoryMemberships
 from services.reporting.model.live import Cursor, Passage
@@ -25,6 +24,7 @@ from services.reporting.store.drivers import Driver, PostgresDriver, SqliteDrive
 from services.reporting.store.sink import DurableSink
 from services.reporting.store.stored import SqlStored
 from services.reporting.store.tables import ATTEMPT
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import batch, completed, decided, diagnostic, enrolled
 
@@ -34,17 +34,8 @@ numbers = count(1)
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def sink(database: Database) -> AsyncIterator[DurableSink]:
-    opened = DurableSink.on(database.url)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        yield opened
 
 
 def question(tags: frozenset[str] | None = None, **values: Any) -> Question:

@@ -22,11 +22,11 @@ from services.reporting.store.intake import SqlIntake
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
-from tests.contract.test_reporting_sink import database, sink
+from tests.contract.test_reporting_sink import database
 from tests.fakes.reporting import batch, diagnostic, unmanaged
 
-__all__ = ["database", "sink"]
-"""The fixtures that the tests below ask for."""
+__all__ = ["database"]
+"""A fixture that the tests below ask for."""
 
 MANY, LONG = 120, 1024
 EVERYTHING = Question(ElevationFilter(), None)

@@ -12,11 +12,11 @@ from services.reporting.store.drivers import COPY_FROM
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
 from services.reporting.store.tables import ATTEMPT, COUNT_BY_DECISION
-from tests.contract.test_reporting_sink import database, sink
+from tests.contract.test_reporting_sink import database
 from tests.fakes.reporting import batch, decided
 
-__all__ = ["database", "sink"]
-"""The fixtures that the tests below ask for."""
+__all__ = ["database"]
+"""A fixture that the tests below ask for."""
 
 MANY = 2 * COPY_FROM
 

@@ -8,7 +8,6 @@ import pytest
 from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
 from services._chassis.errors import InvalidError
-from services._chassis.migrate import upgrade
 from services.reporting.model.readiness import (
     Readiness,
     ReadinessEntry,
@@ -32,27 +31,19 @@ from tests.builders.readiness import (
     obstacles,
     question,
 )
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.reporting import batch, decided, enrolled, unmanaged
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        yield opened
 
 
 @pytest.fixture
 def readiness(database: Database) -> SqlReadiness:
     return SqlReadiness(database)
-
-
-@pytest.fixture
-async def sink(database: Database) -> AsyncIterator[DurableSink]:
-    opened = DurableSink.on(database.url)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

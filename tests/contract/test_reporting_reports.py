@@ -10,13 +10,13 @@ import pytest
 from epm.elevation.v1 import event_pb2, rules_pb2
 from services._chassis.db import Database
 from services._chassis.errors import InvalidError, NotFoundError
-from services._chassis.migrate import upgrade
 from services._chassis.paging import Page
 from services.reporting import usecases
 from services.reporting.model.reports import ElevationFilter, Question, Tally
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import SHA256, batch, decided, enrolled, unmanaged
 
@@ -25,22 +25,13 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        yield opened
 
 
 @pytest.fixture
 def reports(database: Database) -> SqlReports:
     return SqlReports(database)
-
-
-@pytest.fixture
-async def sink(database: Database) -> AsyncIterator[DurableSink]:
-    opened = DurableSink.on(database.url)
-    yield opened
-    await opened.close()
 
 
 def question(tags: frozenset[str] | None = None, **values: Any) -> Question:

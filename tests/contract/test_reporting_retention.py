@@ -7,7 +7,6 @@ import pytest
 import sqlalchemy as sa
 
 from services._chassis.db import Database
-from services._chassis.migrate import upgrade
 from services._chassis.paging import PageRequest
 from services.reporting.model.events import microseconds
 from services.reporting.model.reports import ElevationFilter, Question
@@ -19,6 +18,7 @@ from services.reporting.store.retention import BREATH, Keep, SqlRetention, ahead
 from services.reporting.store.rollups import ROLLUPS
 from services.reporting.store.sink import DurableSink
 from tests.builders.counts import check
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.reporting import batch, completed, decided, diagnostic, unmanaged, uuid7
 
@@ -40,17 +40,8 @@ class Breaths:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def sink(database: Database) -> AsyncIterator[DurableSink]:
-    opened = DurableSink.on(database.url)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services._chassis.db import Database
-from services._chassis.migrate import differences, upgrade
+from services._chassis.migrate import differences
 from services._chassis.paging import PageRequest
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store import tables
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import FakeSink, batch, completed, decided, diagnostic, unmanaged, uuid7
 
@@ -25,17 +26,8 @@ numbers = iter(range(1_000_000, 2_000_000))
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def sink(database: Database) -> AsyncIterator[DurableSink]:
-    opened = DurableSink.on(database.url)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        yield opened
 
 
 async def attempts(database: Database) -> list[str]:

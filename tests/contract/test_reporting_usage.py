@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from epm.elevation.v1 import event_pb2
 from epm.reporting.v1 import usage_pb2, usage_pb2_grpc
 from services._chassis.db import Database
-from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
 from services.reporting.model.rollups import DAY
 from services.reporting.model.usage import ApprovedFile, RuleUsage
@@ -23,6 +22,7 @@ from services.reporting.usage_servicer import UsageServicer
 from tests.builders.counts import MIDNIGHT
 from tests.builders.doors import device_identity, open_doors, service_identity
 from tests.builders.refusals import refusal_of
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.access import FakeAccess
 from tests.fakes.reporting import SHA256, batch, decided, unmanaged
 
@@ -32,22 +32,13 @@ FIRST = int(MIDNIGHT.timestamp()) * 1_000_000 // DAY
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        yield opened
 
 
 @pytest.fixture
 def usage(database: Database) -> SqlUsage:
     return SqlUsage(database)
-
-
-@pytest.fixture
-async def sink(database: Database) -> AsyncIterator[DurableSink]:
-    opened = DurableSink.on(database.url)
-    yield opened
-    await opened.close()
 
 
 def on(day: int, number: int, **values: Any) -> event_pb2.ElevationEvent:

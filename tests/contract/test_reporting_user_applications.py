@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services._chassis.db import Database
-from services._chassis.migrate import upgrade
 from services.reporting import insights, usecases
 from services.reporting.model.insights import Period, UserApplicationCount
 from services.reporting.model.reports import Question
@@ -21,22 +20,14 @@ from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
 from tests.builders.conclusions import EXAMPLES, ONE_DAY, PERIODS, QUESTIONS, keep, listed, pages, question
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, forget
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.reporting import batch, decided, enrolled
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def sink(database: Database) -> AsyncIterator[DurableSink]:
-    opened = DurableSink.on(database.url)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        yield opened
 
 
 @EXAMPLES

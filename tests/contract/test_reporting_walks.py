@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from elevation.model import Group, GroupType
 from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
-from services._chassis.migrate import upgrade
 from services._chassis.paging import Page
 from services.reporting import usecases
 from services.reporting.model.devices import Directory, KnownGroup
@@ -23,6 +22,7 @@ from services.reporting.store.reports import SqlReports
 from services.reporting.store.sink import DurableSink
 from tests.builders.counts import forget
 from tests.builders.randomreports import DEVICES, SEEN, START, TAGS, USERS, an_attempt
+from tests.builders.reporting_database import reporting_database
 from tests.fakes.reporting import batch, decided, enrolled
 
 EXAMPLES = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -54,18 +54,9 @@ ANY_ORDER = [(name, f"{by}{turn}") for name, orders in ORDERS.items() for by in 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
-    await upgrade(opened)
-    await SqlDeviceRecords(opened).remember([enrolled(name, *tags) for name, tags in TAGS.items()])
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def sink(database: Database) -> AsyncIterator[DurableSink]:
-    opened = DurableSink.on(database.url)
-    yield opened
-    await opened.close()
+    async with reporting_database(database_url) as opened:
+        await SqlDeviceRecords(opened).remember([enrolled(name, *tags) for name, tags in TAGS.items()])
+        yield opened
 
 
 def memberships() -> DirectoryMemberships:
