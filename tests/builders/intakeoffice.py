@@ -30,7 +30,7 @@ from services.reporting.workers import GroupCommitWriter
 from tests.builders.doors import bearer, open_doors
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import FakeClock
-from tests.fakes.reporting import batch
+from tests.fakes.reporting import batch, decided
 
 VIEW_REPORTS = "policy_authoring.view_reports"
 CONFIGURE = "reporting.configure"
@@ -127,3 +127,22 @@ async def open_intake(database_url: str, tmp_path: Path) -> AsyncIterator[Intake
     await asyncio.gather(committing, return_exceptions=True)
     await sink.close()
     await database.close()
+
+
+async def walk(ask: Call, rpc: str, **fields: Any) -> list[Any]:
+    """Return everything of a list, two entries a page."""
+    found: list[Any] = []
+    token = ""
+    while True:
+        page = await ask(rpc, page_size=2, page_token=token, **fields)
+        entries = next(iter(value for name, value in page.ListFields() if name.name != "next_page_token"), ())
+        assert len(entries) <= 2
+        found += entries
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+def poison(number: int, **values: Any) -> event_pb2.ElevationEvent:
+    """Return an event that cannot be stored."""
+    return decided(number, user="", **values)
