@@ -45,6 +45,7 @@ from services.reporting.store.snapshots import SqlSnapshots
 from services.reporting.store.stored import SqlStored
 from services.reporting.store.tables import AUDIT
 from services.reporting.store.usage import SqlUsage
+from services.reporting.turns import Turns
 from services.reporting.usage_servicer import UsageServicer
 from services.reporting.watching import Watches
 from services.reporting.workers import GroupCommitWriter, purge_worker
@@ -67,7 +68,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     device = open_channel(settings.device, ca=settings.ca, identity=identity)
     directory = DirectoryWatch(device, SqlDeviceRecords(database))
     directory.on_change.append(streams.follow)
-    front = _front(database, DirectoryMemberships(directory.directory), access, clock)
+    turns = Turns()
+    front = _front(database, DirectoryMemberships(directory.directory), access, clock, turns=turns)
     keep = Keep(events=settings.event_retention, counts=settings.rollup_retention)
     retention = SqlRetention(database, keep, clock.now, ahead=ahead_of(clock))
     certificates = CertificateSightings(device)
@@ -91,7 +93,10 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         audit=audit,
         public=[
             *front.public,
-            partial(intake_pb2_grpc.add_IntakeServiceServicer_to_server, _intake(database, writer, directory, clock)),
+            partial(
+                intake_pb2_grpc.add_IntakeServiceServicer_to_server,
+                _intake(database, writer, directory, clock, turns=turns),
+            ),
         ],
         mesh=[
             partial(add_to_server, events),
@@ -119,10 +124,12 @@ class _Front:
     public: Sequence[AddServicer]
 
 
-def _front(database: Database, groups: DirectoryMemberships, access: AccessControl, clock: Clock) -> _Front:
+def _front(
+    database: Database, groups: DirectoryMemberships, access: AccessControl, clock: Clock, *, turns: Turns
+) -> _Front:
     """Put together what answers questions about attempts."""
     watches = Watches(SqlStored(database), database.changes, monotonic=clock.monotonic)
-    reports = ReportingServicer(SqlReports(database), watches, access, groups)
+    reports = ReportingServicer(SqlReports(database), watches, access, groups, turns=turns)
     exports = Exports(watches, SqlConsumers(database))
     consumers = ConsumerDesk(SqlConsumers(database), SqlStored(database), exports.open.end, clock.now)
     sources = Sources(
@@ -133,7 +140,7 @@ def _front(database: Database, groups: DirectoryMemberships, access: AccessContr
         now=clock.now,
     )
     files = ReportExports(walks_of(sources))
-    insights = InsightsServicer(SqlInsights(database), SqlReadiness(database), clock.now, groups)
+    insights = InsightsServicer(SqlInsights(database), SqlReadiness(database), clock.now, groups, turns=turns)
     public = [
         partial(reports_pb2_grpc.add_ReportingServiceServicer_to_server, reports),
         partial(
@@ -145,7 +152,9 @@ def _front(database: Database, groups: DirectoryMemberships, access: AccessContr
     return _Front(watches, exports, files, public)
 
 
-def _intake(database: Database, writer: GroupCommitWriter, directory: DirectoryWatch, clock: Clock) -> IntakeServicer:
+def _intake(
+    database: Database, writer: GroupCommitWriter, directory: DirectoryWatch, clock: Clock, *, turns: Turns
+) -> IntakeServicer:
     """Return what shows dead letters and gaps; what it tries again goes the way of all events."""
 
     def name(device_id: str) -> str:
@@ -156,7 +165,7 @@ def _intake(database: Database, writer: GroupCommitWriter, directory: DirectoryW
         return again(found, name(found.letter.device_id) or found.letter.device_id, received)
 
     store = SqlIntake(database)
-    return IntakeServicer(store, Retries(store, writer.store, read, clock.now), name)
+    return IntakeServicer(store, Retries(store, writer.store, read, clock.now), name, turns=turns)
 
 
 async def _admitted(

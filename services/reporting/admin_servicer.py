@@ -15,6 +15,7 @@ from services.reporting.codec.questions import question_from_proto
 from services.reporting.model.groups import NO_GROUPS, Memberships
 from services.reporting.model.reports import Question
 from services.reporting.ports import Reports
+from services.reporting.turns import Turns, in_turn
 from services.reporting.watching import Watches
 
 
@@ -22,13 +23,21 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
     """Answer `epm.reporting.v1.ReportingService`."""
 
     def __init__(
-        self, reports: Reports, watches: Watches, access: AccessControl, groups: Memberships = NO_GROUPS
+        self,
+        reports: Reports,
+        watches: Watches,
+        access: AccessControl,
+        groups: Memberships = NO_GROUPS,
+        *,
+        turns: Turns | None = None,
     ) -> None:
         self._reports = reports
         self._watches = watches
         self._access = access
         self._groups = groups
+        self.turns = turns or Turns()
 
+    @in_turn
     async def ListElevations(
         self, request: reports_pb2.ListElevationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListElevationsResponse:
@@ -54,6 +63,7 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
             async for passage in watch:
                 await self._watches.taken(context.write(answers.passage_to_proto(passage)))
 
+    @in_turn
     async def GetElevation(
         self, request: reports_pb2.GetElevationRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.GetElevationResponse:
@@ -61,12 +71,14 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
         found = await usecases.get_elevation(self._reports, request.attempt_id, current_permit().visible_tags())
         return reports_pb2.GetElevationResponse(elevation=answers.elevation_to_proto(found))
 
+    @in_turn
     async def SummarizeElevations(
         self, request: reports_pb2.SummarizeElevationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.SummarizeElevationsResponse:
         """Count attempts."""
         return answers.summary_to_proto(await usecases.summarize(self._reports, self._question(request.filter)))
 
+    @in_turn
     async def ListApplications(
         self, request: reports_pb2.ListApplicationsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListApplicationsResponse:
@@ -76,6 +88,7 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
             applications=map(answers.application_to_proto, page.items), next_page_token=page.next_token
         )
 
+    @in_turn
     async def ListPublishers(
         self, request: reports_pb2.ListPublishersRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListPublishersResponse:
@@ -85,6 +98,7 @@ class ReportingServicer(reports_pb2_grpc.ReportingServiceServicer):
             publishers=map(answers.publisher_to_proto, page.items), next_page_token=page.next_token
         )
 
+    @in_turn
     async def ListUsers(
         self, request: reports_pb2.ListUsersRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> reports_pb2.ListUsersResponse:

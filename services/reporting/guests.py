@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 from services._chassis.errors import LimitError
 
@@ -46,6 +47,8 @@ class Full:
     reason: str
     of_all: str
     of_one: str
+    retry_after: timedelta | None = None
+    """When it is worth trying again, where that is known."""
 
 
 class Places:
@@ -62,9 +65,9 @@ class Places:
     def entered(self, principal: str) -> Iterator[None]:
         """Have a place while the block runs. Raises LimitError where there is none."""
         if self.guests.number >= self._most:
-            raise LimitError(self._full.of_all, reason=self._full.reason)
+            raise self._refusal(self._full.of_all)
         if self._of[principal] >= self._most_of_one:
-            raise LimitError(self._full.of_one, reason=self._full.reason)
+            raise self._refusal(self._full.of_one)
         with self.guests.entered():
             self._of[principal] += 1
             try:
@@ -72,3 +75,6 @@ class Places:
             finally:
                 self._of[principal] -= 1
                 self._of += Counter()
+
+    def _refusal(self, told: str) -> LimitError:
+        return LimitError(told, reason=self._full.reason, retry_after=self._full.retry_after)

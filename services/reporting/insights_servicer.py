@@ -21,6 +21,7 @@ from services.reporting.model.insights import Period
 from services.reporting.model.reports import Question
 from services.reporting.ports import Insights, ReadinessReports
 from services.reporting.readiness import list_obstacles, list_readiness
+from services.reporting.turns import Turns, in_turn
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -34,12 +35,16 @@ class InsightsServicer(insights_pb2_grpc.InsightsServiceServicer):
         readiness: ReadinessReports,
         now: Callable[[], datetime],
         groups: Memberships = NO_GROUPS,
+        *,
+        turns: Turns | None = None,
     ) -> None:
         self._insights = insights
         self._readiness = readiness
         self._now = now
         self._groups = groups
+        self.turns = turns or Turns()
 
+    @in_turn
     async def GetOverview(
         self, request: insights_pb2.GetOverviewRequest, _context: Context
     ) -> insights_pb2.GetOverviewResponse:
@@ -48,12 +53,14 @@ class InsightsServicer(insights_pb2_grpc.InsightsServiceServicer):
         found = await insights.get_overview(self._insights, question, top=request.top, period=period, now=self._now())
         return codec.overview_to_proto(found)
 
+    @in_turn
     async def GetTrend(self, request: insights_pb2.GetTrendRequest, _context: Context) -> insights_pb2.GetTrendResponse:
         """Count attempts by period."""
         question, period = self._asked(request.filter, request.period)
         points = await insights.get_trend(self._insights, question, period=period, now=self._now())
         return insights_pb2.GetTrendResponse(points=map(codec.point_to_proto, points))
 
+    @in_turn
     async def ListUserApplications(
         self, request: insights_pb2.ListUserApplicationsRequest, _context: Context
     ) -> insights_pb2.ListUserApplicationsResponse:
@@ -66,6 +73,7 @@ class InsightsServicer(insights_pb2_grpc.InsightsServiceServicer):
             user_applications=map(codec.user_application_to_proto, page.items), next_page_token=page.next_token
         )
 
+    @in_turn
     async def ListReadiness(
         self, request: insights_pb2.ListReadinessRequest, _context: Context
     ) -> insights_pb2.ListReadinessResponse:
@@ -78,6 +86,7 @@ class InsightsServicer(insights_pb2_grpc.InsightsServiceServicer):
         )
         return readiness_to_proto(found)
 
+    @in_turn
     async def ListObstacles(
         self, request: insights_pb2.ListObstaclesRequest, _context: Context
     ) -> insights_pb2.ListObstaclesResponse:

@@ -13,6 +13,7 @@ from services.reporting.codec.exported import statement_to_proto
 from services.reporting.intake import Retries
 from services.reporting.model.intake import IntakeQuestion
 from services.reporting.ports import Intake
+from services.reporting.turns import Turns, in_turn
 
 Names = Callable[[str], str]
 """Returns the name of a device today; empty where it is not known any longer."""
@@ -21,11 +22,13 @@ Names = Callable[[str], str]
 class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
     """Answer `epm.reporting.v1.IntakeService`."""
 
-    def __init__(self, store: Intake, retries: Retries, names: Names) -> None:
+    def __init__(self, store: Intake, retries: Retries, names: Names, *, turns: Turns | None = None) -> None:
         self._store = store
         self._retries = retries
         self._names = names
+        self.turns = turns or Turns()
 
+    @in_turn
     async def ListDeadLetters(
         self, request: intake_pb2.ListDeadLettersRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> intake_pb2.ListDeadLettersResponse:
@@ -36,6 +39,7 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
         letters = [codec.letter_to_proto(letter, self._names(letter.device_id)) for letter in page.items]
         return intake_pb2.ListDeadLettersResponse(dead_letters=letters, next_page_token=page.next_token)
 
+    @in_turn
     async def GetDeadLetter(
         self, request: intake_pb2.GetDeadLetterRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> intake_pb2.GetDeadLetterResponse:
@@ -51,6 +55,7 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
         remaining = [codec.letter_to_proto(letter, self._names(letter.device_id)) for letter in done.remaining]
         return intake_pb2.RetryDeadLettersResponse(stored=done.stored, remaining=remaining)
 
+    @in_turn
     async def ListGaps(
         self, request: intake_pb2.ListGapsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> intake_pb2.ListGapsResponse:
@@ -61,6 +66,7 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
         gaps = [codec.gap_to_proto(gap, self._names(gap.device_id)) for gap in page.items]
         return intake_pb2.ListGapsResponse(gaps=gaps, next_page_token=page.next_token)
 
+    @in_turn
     async def ListDiagnostics(
         self, request: intake_pb2.ListDiagnosticsRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> intake_pb2.ListDiagnosticsResponse:
