@@ -358,3 +358,20 @@ async def test_a_power_cut_gives_back_no_more_than_since_the_last_note(desk: Des
     assert left(after) == (None,)
     clock.goes_on(HOUR)
     assert (left(after), desk.delays.pauses) == ((), [NOTE_SECONDS, NOTE_SECONDS])
+
+
+def test_a_clock_that_was_set_forward_for_a_while_gives_no_use_back(desk: Desk) -> None:
+    desk.holds(asking(grant(uses_left=1)))
+    desk.office.use("request-1", "attempt")
+    desk.clock.wall += LASTS + 2 * ledgers.FORGOTTEN_AFTER
+    desk.office.policy_changed()
+    desk.clock.wall = NOW
+    assert left(desk) == (0,)
+
+
+def test_a_grant_whose_time_ends_between_decision_and_use_is_not_used(desk: Desk) -> None:
+    desk.holds(asking(grant()))
+    desk.clock.wall = NOW + LASTS
+    with pytest.raises(ledgers.UseError, match="the approval is used up or over"):
+        desk.office.use("request-1", "attempt")
+    assert waiting(desk) == 0

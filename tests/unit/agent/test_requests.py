@@ -10,12 +10,13 @@ import pytest
 from agent_stub.links import SessionError
 from agent_stub.model import Result
 from agent_stub.requests.book import BOOK, KEPT
-from elevation.model import Certificate, Parent, Signer, Trigger
+from elevation.model import Certificate, ChildProcesses, ElevationType, Parent, Platform, Signer, Trigger
 from epm.elevation.v1 import event_pb2
 from epm.policy.v1 import requests_pb2
 from tests.builders.desk import HASH, Desk
+from tests.builders.elevation import policy, rule
 from tests.builders.grants import asking, grant
-from tests.fakes.agent import NOW, FakePrompter
+from tests.fakes.agent import NOW, FakePrompter, document
 from tests.fakes.agent_requests import (
     APPROVED,
     COMPLETED,
@@ -94,9 +95,12 @@ async def test_whoever_gives_nothing_asks_for_nothing(desk: Desk, prompter: Fake
 
 
 async def test_a_child_is_not_asked_about_because_no_grant_would_let_it_run(desk: Desk) -> None:
+    approved, children = ElevationType.SUPPORT_APPROVED, ChildProcesses.REQUIRE_RULE
+    evaluated = rule("r", approved, file_name="tool", file_hash=HASH, children=children)
+    desk.holds(document(policy(evaluated, name="p", platform=Platform.LINUX)))
     prompter = willing()
-    await desk.ask(prompter=prompter, trigger=Trigger.CHILD, parent=Parent("p", "r"))
-    assert (prompter.questions, desk.server.submitted) == ([], [])
+    answer = await desk.ask(prompter=prompter, trigger=Trigger.CHILD, parent=Parent("p", "r"))
+    assert (answer.result, prompter.questions, desk.server.submitted) == (Result.APPROVAL_REQUIRED, [], [])
 
 
 async def test_a_policy_that_changes_while_the_user_writes_is_not_asked_by(desk: Desk) -> None:
@@ -174,6 +178,14 @@ def test_an_outcome_that_comes_again_is_no_news(desk: Desk) -> None:
     assert news(desk) == []
     hears(desk, elevation_request(state=REVOKED))
     hears(desk, elevation_request(state=APPROVED))
+    assert [request["state"] for request in news(desk)] == ["REVOKED"]
+
+
+def test_a_state_that_came_after_the_answer_is_still_news(desk: Desk) -> None:
+    hears(desk, elevation_request(state=APPROVED))
+    found = desk.office.counter.news("alice")
+    hears(desk, elevation_request(state=REVOKED))
+    desk.office.counter.shown("alice", found)
     assert [request["state"] for request in news(desk)] == ["REVOKED"]
 
 
