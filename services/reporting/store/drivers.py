@@ -24,8 +24,8 @@ COPY_FROM = 50
 CAREFUL = 100
 """How many times rows go by way of a stage after some were there already, as when devices send again what was not acknowledged."""
 
-TOGETHER = (512, 64, 8, 1)
-"""Rows of one statement on SQLite. They cost what single rows do; but the interpreter is let go and taken back once for all of
+TOGETHER = (2048, 512, 64, 8, 1)
+"""Rows of one statement on SQLite, which takes 32,766 parameters: so they may have 15 columns. They cost what single rows do; but the interpreter is let go and taken back once for all of
 them, and not once a row: so streams are read meanwhile, and the sink does not wait for them each time."""
 
 CACHE_KIB = 32 * 1024
