@@ -28,7 +28,7 @@ from tests.builders.approvals import (
     submission,
     support,
 )
-from tests.builders.refusals import refusal_of
+from tests.builders.refusals import Refusal, read_refusal, refusal_of
 from tests.builders.whole import whole
 
 if TYPE_CHECKING:
@@ -175,20 +175,19 @@ async def test_a_device_asks_only_for_its_users_and_only_where_policy_asks_for_a
         stranger = await refusal_of(device.submit(user="mallory"))
         assert (stranger.code, stranger.reason) == ("PERMISSION_DENIED", "USER_NOT_BOUND")
         await desk.respond(settings_pb2.DEFAULT_RESPONSE_USER_CONFIRMED)
-        await _until_refused(device.submit, "APPROVAL_NOT_NEEDED")
+        refused = await _refused_at_last(device)
+        assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "APPROVAL_NOT_NEEDED")
+        assert refused.details["outcome"] == "PROMPT"
 
 
-async def _until_refused(submit: object, reason: str) -> None:
-    """Ask until the new policy is known; each time for another file."""
-    number = 0
-    while True:
-        number += 1
+async def _refused_at_last(device: Device) -> Refusal:
+    """Ask until the new policy is known, each time with other arguments."""
+    for number in range(OF_ONE_USER):
         try:
-            await submit(f"try-{number}", arguments=[str(number)])  # type: ignore[operator]
+            await device.submit(f"try-{number}", arguments=[str(number)])
         except grpc.aio.AioRpcError as error:
-            assert error.code() is grpc.StatusCode.FAILED_PRECONDITION  # noqa: PT017 - until then it is let in
-            assert reason
-            return
+            return read_refusal(error)
+    raise AssertionError("nothing was refused")
 
 
 async def test_all_problems_of_a_request_are_told_at_once(desk: Support) -> None:
