@@ -109,7 +109,11 @@ class SettingsReporter:
     def _wishes(self, device_id: str) -> bool:
         """Tell whether the device's document wants what was told last; False while something is being told."""
         told = self._told.get(device_id)
-        return told is not None and device_id not in self._under_way and told.desired is self._book.desired(device_id)
+        return (
+            told is not None
+            and device_id not in self._under_way
+            and (told.desired, told.scope) == self._book.wish(device_id)
+        )
 
     def retell(self, device_ids: Iterable[str]) -> None:
         """Tell of these devices again: one that enrolled again begins anew at the receiver."""
@@ -165,7 +169,7 @@ class SettingsReporter:
 
     def _is_news(self, state: SettingsState) -> bool:
         told = self._told.get(state.device_id)
-        return told is None or (told.desired, told.acknowledged) != (state.desired, state.acknowledged)
+        return told is None or _said(told) != _said(state)
 
 
 class UsedGroupsReporter:
@@ -247,6 +251,11 @@ class SightingReporter:
                 del self._waiting[sighting]
                 self._told[sighting] = now
             log.info("sightings_reported", sightings=len(part))
+
+
+def _said(state: SettingsState) -> tuple[object, ...]:
+    """Return what the receiver acts upon."""
+    return state.desired, state.acknowledged, state.scope
 
 
 def _parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

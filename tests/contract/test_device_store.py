@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from elevation.model import GroupType
+from elevation.model import GroupType, ReportingScope
 from services._chassis.audit import AuditEntry
 from services._chassis.errors import ConflictError
 from services._chassis.migrate import differences, upgrade
@@ -14,6 +14,7 @@ from services._chassis.paging import Page, PageRequest, page_request
 from services.device.model.devices import Attested, Device, EnrolmentState, Facts, Origin, Ownership
 from services.device.model.groups import MOST_MEMBERS, Group
 from services.device.model.lifecycle import Desired, EpmState, Lifecycle
+from services.device.model.reporting import Reported
 from services.device.model.tokens import EnrolmentToken
 from services.device.ports import DirectoryChanges, Store
 from services.device.store.sql import SqlStore
@@ -34,6 +35,10 @@ FULL_DEVICE = Device(
     enrolled=NOW + timedelta(microseconds=1),
     enrolment=EnrolmentState.ENROLLED,
     lifecycle=Lifecycle(EpmState.DEPROVISION_PENDING, Desired.NONE, NOW + WEEK, 2**40),
+    reported=Reported(
+        ReportingScope.DIAGNOSTIC,
+        ((ReportingScope.MANAGED, NOW + timedelta(microseconds=3)), (ReportingScope.ALL, NOW)),
+    ),
     last_check_in=NOW,
     version=3,
     revision=9,

@@ -5,6 +5,7 @@ from datetime import UTC
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from elevation.model import ReportingScope
 from epm.device.v1 import lifecycle_pb2
 from services._chassis.errors import InvalidError, Problem
 from services._chassis.times import time_from_proto, time_to_proto
@@ -28,6 +29,9 @@ _DESIRED = {
     lifecycle_pb2.DESIRED_STATE_OFF: Desired.OFF,
     lifecycle_pb2.DESIRED_STATE_NONE: Desired.NONE,
 }
+NOT_TOLD = lifecycle_pb2.REPORTED_SCOPE_UNSPECIFIED
+_SCOPE_NUMBERS = {scope: lifecycle_pb2.ReportedScope.Value(f"REPORTED_SCOPE_{scope.value}") for scope in ReportingScope}
+_SCOPES = {number: scope for scope, number in _SCOPE_NUMBERS.items()}
 
 
 class Transfer:
@@ -81,6 +85,7 @@ def reports_from_proto(states: Sequence[lifecycle_pb2.SettingsState]) -> list[Se
             revision=state.revision,
             lost=state.lost.ToDatetime(tzinfo=UTC) if state.HasField("lost") else None,
             enrolled=state.enrolled.ToDatetime(tzinfo=UTC) if state.HasField("enrolled") else None,
+            scope=_SCOPES.get(state.reporting_scope),
         )
         for state in states
     ]
@@ -154,6 +159,11 @@ def _device(device: Device) -> lifecycle_pb2.DirectoryDevice:
         certificate_serials=device.credentials.serials,
         unused_certificate_serial=device.credentials.unused_serial,
         enrolled=time_to_proto(device.enrolled),
+        reporting_scope=_SCOPE_NUMBERS[device.reported.scope] if device.reported.scope else NOT_TOLD,
+        reported_until=[
+            lifecycle_pb2.ReportedUntil(scope=_SCOPE_NUMBERS[scope], until=time_to_proto(time))
+            for scope, time in device.reported.until
+        ],
     )
 
 

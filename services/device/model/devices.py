@@ -18,6 +18,7 @@ from services.device.model import texts
 from services.device.model.credentials import Credentials, Use
 from services.device.model.lifecycle import Lifecycle, settle_platform
 from services.device.model.pages import weigh
+from services.device.model.reporting import Reported
 
 LONGEST_FACT = 128
 _OS = re.compile(r"[a-z0-9._-]{1,32}")
@@ -82,6 +83,8 @@ class Device:
     enrolment: EnrolmentState = EnrolmentState.ENROLLED
     credentials: Credentials = field(default_factory=Credentials)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    reported: Reported = field(default_factory=Reported)
+    """What may be reported from the device; stays where it enrols again, until other settings are told."""
     suspected_clone: datetime | None = None
     """When two lines of life were seen under this identity; None: they were not, or it was cleared."""
     quarantined: bool = False
@@ -140,6 +143,7 @@ class Device:
             self.attested,
             self.lifecycle.deprovision_time,
             self.quarantined,
+            self.reported,
             (self.credentials.serials, self.credentials.unused_serial),
         )
 

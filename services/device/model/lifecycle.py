@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from elevation.model import ReportingScope
+
 SHORTEST_WAIT = timedelta(seconds=1)
 LONGEST_AWAITING = timedelta(minutes=1)
 """Longest time between two signs of life of a device whose component is to be gone."""
@@ -74,6 +76,8 @@ class SettingsReport:
     lost: datetime | None = None
     enrolled: datetime | None = None
     """When the device had enrolled last, as far as the policy service knew. None: it does not tell."""
+    scope: ReportingScope | None = None
+    """The widest by which anything may be reported from the device. None: it does not tell."""
 
 
 def begin(os: str) -> Lifecycle:

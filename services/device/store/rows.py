@@ -1,13 +1,15 @@
 """Model to row, and back."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from elevation.model import GroupType
+from elevation.model import GroupType, ReportingScope
 from services.device.model.credentials import Certificate, Credentials
 from services.device.model.devices import Attested, Device, EnrolmentState, Facts, Origin, Ownership
 from services.device.model.groups import Group
 from services.device.model.lifecycle import Desired, EpmState, Lifecycle
+from services.device.model.reporting import SCOPES, Reported
 from services.device.model.tokens import EnrolmentToken
 from services.device.model.used_groups import UsedGroup, UsedGroups
 from services.device.store.tables import GROUPS, TOKENS
@@ -44,6 +46,8 @@ def device_row(device: Device) -> Row:
         "deprovision_time": lifecycle.deprovision_time,
         "policy_lost": lifecycle.lost,
         "policy_revision": lifecycle.policy_revision,
+        "reporting_scope": device.reported.scope.value if device.reported.scope else "",
+        "reported_until": {scope.value: time.isoformat() for scope, time in device.reported.until},
         "last_check_in": device.last_check_in,
         "version": device.version,
         "revision": device.revision,
@@ -86,6 +90,7 @@ def device_of(row: Row) -> Device:
             row["policy_revision"],
             row["policy_lost"],
         ),
+        reported=_reported(row),
         last_check_in=row["last_check_in"],
         version=row["version"],
         revision=row["revision"],
@@ -133,6 +138,12 @@ def _credentials_row(credentials: Credentials) -> Row:
         row[f"{name}_key"] = held.key_digest if held else ""
         row[f"{name}_expires"] = held.expires if held else None
     return row
+
+
+def _reported(row: Row) -> Reported:
+    until = {ReportingScope(scope): datetime.fromisoformat(time) for scope, time in row["reported_until"].items()}
+    scope = ReportingScope(row["reporting_scope"]) if row["reporting_scope"] else None
+    return Reported(scope, tuple((each, until[each]) for each in SCOPES if each in until))
 
 
 def _certificate(row: Row, name: str) -> Certificate | None:

@@ -2,6 +2,7 @@
 
 - `enrolled_name` is the name of an enrolled device and NULL of any other, so that it can be unique.
 - A device that has no certificate which is known has an empty `certificate_serial`; the same goes for `unused_serial`.
+- A device of which no reporting scope was told has an empty one; `reported_until` is a map from scopes to times.
 - Keys are all that a device ever had. A device that was deleted leaves a tombstone and nothing else.
 - Scope tags stand beside their objects in a table of their own, where pages narrow by them; what has none carries `default`.
 - Links say who is named by what, for questions that begin at the name: users of devices (`bound`, `reported`), members of
@@ -55,6 +56,8 @@ DEVICES = sa.Table(
     sa.Column("deprovision_time", UtcDateTime, nullable=True),
     sa.Column("policy_lost", UtcDateTime, nullable=True),
     sa.Column("policy_revision", sa.BigInteger, nullable=False),
+    *_texts("reporting_scope"),
+    *_lists("reported_until"),
     sa.Column("last_check_in", UtcDateTime, nullable=True),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),

@@ -1,6 +1,7 @@
 """Move the EPM state of devices: by what the policy service reports, and by the time."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services._chassis.errors import InvalidError, Problem
@@ -32,6 +33,8 @@ async def report_settings(
                 log.info("settings_state_passed_over", device_id=report.device_id)
                 continue
             steps = settle(device.lifecycle, report, now=now, deprovision_after=deprovision_after)
+            if report.revision >= device.lifecycle.policy_revision:
+                device = replace(device, reported=device.reported.told(report.scope, now))
             moves.take(device, steps)
         await moves.keep(work)
 

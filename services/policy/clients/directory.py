@@ -6,7 +6,7 @@ from datetime import UTC
 
 import grpc.aio
 
-from elevation.model import Group, GroupType
+from elevation.model import Group, GroupType, ReportingScope
 from epm.device.v1 import devices_pb2, groups_pb2, lifecycle_pb2, lifecycle_pb2_grpc
 from services._chassis.certificates import by_directory
 from services._chassis.client import DEADLINE, calling
@@ -34,6 +34,7 @@ _DESIRED = {
     Desired.OFF: lifecycle_pb2.DESIRED_STATE_OFF,
     Desired.NONE: lifecycle_pb2.DESIRED_STATE_NONE,
 }
+_SCOPES = {scope: lifecycle_pb2.ReportedScope.Value(f"REPORTED_SCOPE_{scope.value}") for scope in ReportingScope}
 _SIGHTINGS = {
     SightingKind.CERTIFICATE_USED: lifecycle_pb2.SIGHTING_KIND_CERTIFICATE_USED,
     SightingKind.SUSPECTED_CLONE: lifecycle_pb2.SIGHTING_KIND_SUSPECTED_CLONE,
@@ -201,6 +202,7 @@ class SettingsReports:
                     revision=state.revision,
                     lost=time_to_proto(state.lost),
                     enrolled=time_to_proto(state.life),
+                    reporting_scope=_SCOPES[state.scope],
                 )
                 for state in states
             ]

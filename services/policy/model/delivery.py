@@ -12,6 +12,7 @@ import enum
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from elevation.model import ReportingScope
 from services.policy.model.bundle import UNKNOWN, Bundle
 from services.policy.model.states import DeliveryState, delivery_state
 
@@ -247,6 +248,8 @@ class SettingsState:
     acknowledged: bool
     revision: int
     """Revision of what is authored that this was worked out from."""
+    scope: ReportingScope
+    """The widest by which anything may be reported from the device."""
     lost: datetime | None = None
     """When settings policies ceased to apply. None: they apply, or never did."""
     life: datetime | None = None

@@ -14,7 +14,7 @@ from datetime import datetime
 from elevation.assignment import Memberships
 from elevation.document import PolicyDocument, UserPolicy
 from elevation.memberships import MembershipIndex
-from elevation.model import Attributes, Device, Group, RulesPolicy, SettingsPolicy, User
+from elevation.model import Attributes, Device, Group, ReportingScope, RulesPolicy, SettingsPolicy, User
 from services.policy.model.applying import AnyPolicy, Applications, Applying, Standing
 from services.policy.model.bundle import Bundle, Contents
 from services.policy.model.delivery import Desired
@@ -182,6 +182,13 @@ def desired_of(document: PolicyDocument) -> Desired:
     if not settings:
         return Desired.NONE
     return Desired.ON if any(found.enabled for found in settings) else Desired.OFF
+
+
+def scope_of(document: PolicyDocument) -> ReportingScope:
+    """Return the widest scope by which anything may be reported from the device: for itself, for whoever comes, for its users."""
+    users = (document.any_user, *document.users)
+    told = {user.settings.reporting_scope for user in users if user.settings is not None}
+    return next((scope for scope in reversed(ReportingScope) if scope in told), ReportingScope.NOTHING)
 
 
 def attributes_of(device: DirectoryDevice) -> Attributes:

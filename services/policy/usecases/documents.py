@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from elevation.document import PolicyDocument
-from elevation.model import Grant
+from elevation.model import Grant, ReportingScope
 from services._chassis.errors import UnavailableError
 from services.policy.model.bundle import Bundle
 from services.policy.model.conflicts import conflicts_of
 from services.policy.model.delivery import Delivery, Desired
 from services.policy.model.directory import Directory, DirectoryDevice
-from services.policy.model.effective import Effective, EffectivePolicies, Recipe, Shape, desired_of
+from services.policy.model.effective import Effective, EffectivePolicies, Recipe, Shape, desired_of, scope_of
 from services.policy.model.objects import Corpus
 from services.policy.model.requests import ElevationRequest, grants_on
 from services.policy.model.roster import Roster
@@ -41,6 +41,8 @@ class Shared:
 
     mould: Mould
     desired: Desired
+    scope: ReportingScope
+    """The widest by which anything may be reported from the device."""
     bundle: Bundle
     conflicting: bool
     """Whether settings policies disagree for anybody."""
@@ -62,10 +64,11 @@ class Basis:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Know a document by the digest of its bytes, what its settings want, and of which policies it is made."""
+    """Know a document by the digest of its bytes, what its settings want and let be reported, and of which policies it is made."""
 
     sha256: bytes
     desired: Desired
+    scope: ReportingScope
     bundle: Bundle
 
 
@@ -188,17 +191,20 @@ class PolicyBook:
         for device in devices:
             yield device, self._shared_of(effective, device)
 
-    def desired(self, device_id: str) -> Desired | None:
-        """Return what the settings of a device want; None while that is not known."""
+    def wish(self, device_id: str) -> tuple[Desired, ReportingScope] | None:
+        """Return what the settings of a device want, and let be reported; None while that is not known."""
         try:
             effective = self.effective()
         except UnavailableError:
             return None
         known = self._marks.get(device_id)
         if known is not None and known[2] == self._age:
-            return known[1].desired
+            return known[1].desired, known[1].scope
         device = self._directories.directory().devices.get(device_id)
-        return self._shared_of(effective, device).desired if device else None
+        if device is None:
+            return None
+        shared = self._shared_of(effective, device)
+        return shared.desired, shared.scope
 
     def basis(self, delivery: Delivery) -> Basis:
         """Return what the device's document rests on. Raises UnavailableError while anything of it is not known."""
@@ -222,7 +228,8 @@ class PolicyBook:
         else:
             content = self._make(basis)
             self._keep(basis, content)
-            mark = Mark(hashlib.sha256(content).digest(), basis.shared.desired, basis.shared.bundle)
+            shared = basis.shared
+            mark = Mark(hashlib.sha256(content).digest(), shared.desired, shared.scope, shared.bundle)
         self._marks[basis.device.device_id] = basis, mark, self._age
         return mark
 
@@ -312,6 +319,7 @@ class PolicyBook:
         return Shared(
             self._mould(made.document),
             desired_of(made.document),
+            scope_of(made.document),
             made.bundle,
             conflicting=bool(conflicts_of(made.document)),
             ends=made.ends,

@@ -48,6 +48,7 @@ async def survey(
             revision=revision,
             lost=known[device_id].lost,
             life=lives[device_id],
+            scope=mark.scope,
         )
         for device_id, mark in marks.items()
     ]

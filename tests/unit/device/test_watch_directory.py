@@ -286,3 +286,29 @@ async def test_a_device_neither_watches_nor_reports(service: DeviceService) -> N
             assert (await refusal_of(stub.ReportSettingsStates(report))).code == "PERMISSION_DENIED"
             call = stub.WatchDirectory(lifecycle_pb2.WatchDirectoryRequest())
             assert (await refusal_of(call.read())).code == "PERMISSION_DENIED"
+
+
+async def test_the_reporting_scope_is_told_and_until_when_wider_ones_stood(service: DeviceService) -> None:
+    device = await service.enrol("ws-1")
+    wide, narrow = lifecycle_pb2.REPORTED_SCOPE_ALL, lifecycle_pb2.REPORTED_SCOPE_MANAGED
+    state = lifecycle_pb2.SettingsState(
+        device_id=device.device_id, desired=lifecycle_pb2.DESIRED_STATE_ON, revision=2, reporting_scope=wide
+    )
+    async with watching(service) as watch:
+        (unknown,) = (await watch.transfer())[-1].devices
+        await service.report(state)
+        (first,) = (await watch.change()).devices
+        state.revision, state.reporting_scope = 3, narrow
+        await service.report(state)
+        (told,) = (await watch.change()).devices
+        state.revision, state.reporting_scope = 1, lifecycle_pb2.REPORTED_SCOPE_NOTHING
+        await service.report(state)  # rests on older data
+        state.revision, state.reporting_scope = 9, lifecycle_pb2.REPORTED_SCOPE_UNSPECIFIED
+        await service.report(state)  # comes from an older service
+        await apply_groups(service, device_group("a"))
+        while not (message := await watch.read()).groups:
+            assert not message.devices
+    assert unknown.reporting_scope == lifecycle_pb2.REPORTED_SCOPE_UNSPECIFIED
+    assert (first.reporting_scope, told.reporting_scope) == (wide, narrow)
+    (until,) = told.reported_until
+    assert (until.scope, until.until.ToDatetime(tzinfo=UTC)) == (wide, service.clock.now())

@@ -7,7 +7,7 @@ import grpc.aio
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from elevation.model import Group, GroupType
+from elevation.model import Group, GroupType, ReportingScope
 from epm.device.v1 import groups_pb2, lifecycle_pb2
 from services._chassis.errors import DeniedError, InvalidError, UnavailableError
 from services._chassis.paging import PageRequest
@@ -187,6 +187,7 @@ async def test_the_device_service_is_followed_and_told_by_the_policy_service(tmp
                 desired=desired,
                 acknowledged=desired is Desired.ON,
                 revision=4,
+                scope=ReportingScope.MANAGED if desired is Desired.ON else ReportingScope.NOTHING,
                 lost=NOW if desired is Desired.NONE else None,
                 life=NOW if desired is Desired.ON else None,
             )
@@ -197,6 +198,8 @@ async def test_the_device_service_is_followed_and_told_by_the_policy_service(tmp
     assert [found.device_id for found in service.heard] == ["ON", "OFF", "NONE"]
     assert service.states() == [("ON", True), ("OFF", False), ("NONE", False)]
     assert {found.revision for found in service.heard} == {4}
+    managed, nothing = lifecycle_pb2.REPORTED_SCOPE_MANAGED, lifecycle_pb2.REPORTED_SCOPE_NOTHING
+    assert [found.reporting_scope for found in service.heard] == [managed, nothing, nothing]
     lost = [found.HasField("lost") and found.lost.ToDatetime(tzinfo=UTC) for found in service.heard]
     assert lost == [False, False, NOW]
     lives = [found.HasField("enrolled") and found.enrolled.ToDatetime(tzinfo=UTC) for found in service.heard]

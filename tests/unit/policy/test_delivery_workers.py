@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from elevation.model import GroupType
+from elevation.model import GroupType, ReportingScope
 from services._chassis.errors import UnavailableError
 from services.policy.codec.documents import MouldMaker
 from services.policy.model.delivery import Delivery, Desired, SettingsState
@@ -348,3 +348,28 @@ async def test_what_cannot_be_kept_of_one_device_keeps_no_other_from_being_told_
     found = await survey(office.book, office.deliveries, ["d1", "d2"], now=NOW)
     assert [state.device_id for state in found] == ["d2"]
     assert office.deliveries.kept["d2"].revision == 1
+
+
+async def test_the_widest_scope_of_the_settings_for_a_device_and_its_users_is_told() -> None:
+    office = Office()
+    diagnostic = settings("all", reporting_scope=ReportingScope.DIAGNOSTIC)
+    office.publish(diagnostic, settings("own", "developers", reporting_scope=ReportingScope.MANAGED))
+    await office.told()
+    told = {state.device_id: state.scope for state in office.receiver.heard}
+    assert told == {"d1": ReportingScope.ALL, "d2": ReportingScope.DIAGNOSTIC}  # disagreeing settings merge to ALL
+    office.publish(diagnostic)
+    await office.told()
+    assert {state.device_id: state.scope for state in office.receiver.heard} == {"d1": ReportingScope.DIAGNOSTIC}
+    office.publish()
+    await office.told()
+    assert {state.scope for state in office.receiver.heard} == {ReportingScope.NOTHING}
+
+
+async def test_another_scope_is_told_though_the_device_has_an_open_stream_and_wants_the_same_otherwise() -> None:
+    office = Office(opened=["d1", "d2"])
+    office.publish(settings())
+    await office.told()
+    office.book.put(corpus(settings(reporting_scope=ReportingScope.MANAGED), revision=office.book.revision + 1))
+    office.reporter.changed(["d1", "d2"])
+    await office.told()
+    assert {state.scope for state in office.receiver.heard} == {ReportingScope.MANAGED}

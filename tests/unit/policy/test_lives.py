@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from elevation.model import ReportingScope
 from services.policy.model.delivery import Delivery, Desired, SettingsState
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.states import DeliveryState
@@ -62,7 +63,9 @@ async def test_a_survey_forgets_what_a_device_acknowledged_before_it_enrolled_ag
     assert (before.acknowledged, before.life) == (True, FIRST)
     directories.put(living(SECOND))
     [after] = await survey(book, deliveries, ["d1"], now=NOW)
-    assert after == SettingsState(device_id="d1", desired=Desired.ON, acknowledged=False, revision=1, life=SECOND)
+    assert after == SettingsState(
+        device_id="d1", desired=Desired.ON, acknowledged=False, revision=1, scope=ReportingScope.ALL, life=SECOND
+    )
     kept = deliveries.kept["d1"]
     assert (kept.revision, kept.state, kept.stream, kept.life) == (2, DeliveryState.PENDING, "", SECOND)
     assert await survey(book, deliveries, ["d1"], now=NOW) == [after]

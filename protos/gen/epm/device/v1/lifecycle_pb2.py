@@ -28,7 +28,7 @@ from epm.device.v1 import groups_pb2 as epm_dot_device_dot_v1_dot_groups__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65pm/device/v1/lifecycle.proto\x12\repm.device.v1\x1a\x1b\x65pm/access/v1/options.proto\x1a\x1b\x65pm/device/v1/devices.proto\x1a\x1a\x65pm/device/v1/groups.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"t\n\x08Sighting\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.epm.device.v1.SightingKind\x12\x1a\n\x12\x63\x65rtificate_serial\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"D\n\x16ReportSightingsRequest\x12*\n\tsightings\x18\x01 \x03(\x0b\x32\x17.epm.device.v1.Sighting\"\x19\n\x17ReportSightingsResponse\")\n\x15WatchDirectoryRequest\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\xa7\x01\n\x16WatchDirectoryResponse\x12\r\n\x05reset\x18\x01 \x01(\x08\x12\x0c\n\x04more\x18\x02 \x01(\x08\x12/\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x1e.epm.device.v1.DirectoryDevice\x12-\n\x06groups\x18\x04 \x03(\x0b\x32\x1d.epm.device.v1.DirectoryGroup\x12\x10\n\x08revision\x18\x05 \x01(\x04\"\xc8\x03\n\x0f\x44irectoryDevice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x36\n\x0f\x65nrolment_state\x18\x03 \x01(\x0e\x32\x1d.epm.device.v1.EnrolmentState\x12\n\n\x02os\x18\x04 \x01(\t\x12\x12\n\nos_version\x18\x05 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x06 \x01(\t\x12+\n\townership\x18\x07 \x01(\x0e\x32\x18.epm.device.v1.Ownership\x12\x0c\n\x04tags\x18\x08 \x03(\t\x12\r\n\x05users\x18\t \x03(\t\x12\x12\n\nscope_tags\x18\n \x03(\t\x12\x34\n\x10\x64\x65provision_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64\x65leted\x18\x0c \x01(\x08\x12\x13\n\x0bquarantined\x18\r \x01(\x08\x12\x1b\n\x13\x63\x65rtificate_serials\x18\x0e \x03(\t\x12!\n\x19unused_certificate_serial\x18\x0f \x01(\t\x12,\n\x08\x65nrolled\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9c\x01\n\x0e\x44irectoryGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04type\x18\x02 \x01(\x0e\x32\x18.epm.device.v1.GroupType\x12\x0f\n\x07members\x18\x03 \x03(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x05 \x01(\x08\x12\x0e\n\x06groups\x18\x06 \x03(\t\x12\x12\n\nscope_tags\x18\x07 \x03(\t\"\xd0\x01\n\rSettingsState\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12,\n\x07\x64\x65sired\x18\x02 \x01(\x0e\x32\x1b.epm.device.v1.DesiredState\x12\x14\n\x0c\x61\x63knowledged\x18\x03 \x01(\x08\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12(\n\x04lost\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nrolled\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x1bReportSettingsStatesRequest\x12,\n\x06states\x18\x01 \x03(\x0b\x32\x1c.epm.device.v1.SettingsState\"7\n\x1cReportSettingsStatesResponse\x12\x17\n\x0fnewest_revision\x18\x01 \x01(\x04\">\n\tUsedGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x66ilters\x18\x02 \x03(\t\x12\x12\n\nany_filter\x18\x03 \x01(\x08\"U\n\x17ReportUsedGroupsRequest\x12(\n\x06groups\x18\x01 \x03(\x0b\x32\x18.epm.device.v1.UsedGroup\x12\x10\n\x08revision\x18\x02 \x01(\x04\"3\n\x18ReportUsedGroupsResponse\x12\x17\n\x0fnewest_revision\x18\x01 \x01(\x04*t\n\x0cSightingKind\x12\x1d\n\x19SIGHTING_KIND_UNSPECIFIED\x10\x00\x12\"\n\x1eSIGHTING_KIND_CERTIFICATE_USED\x10\x01\x12!\n\x1dSIGHTING_KIND_SUSPECTED_CLONE\x10\x02*r\n\x0c\x44\x65siredState\x12\x1d\n\x19\x44\x45SIRED_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45SIRED_STATE_ON\x10\x01\x12\x15\n\x11\x44\x45SIRED_STATE_OFF\x10\x02\x12\x16\n\x12\x44\x45SIRED_STATE_NONE\x10\x03\x32\x86\x04\n\x10\x44irectoryService\x12{\n\x0eWatchDirectory\x12$.epm.device.v1.WatchDirectoryRequest\x1a%.epm.device.v1.WatchDirectoryResponse\"\x1a\x8a\xb5\x18\x16\n\x01\x04\"\x06policy\"\treporting0\x01\x12\x80\x01\n\x14ReportSettingsStates\x12*.epm.device.v1.ReportSettingsStatesRequest\x1a+.epm.device.v1.ReportSettingsStatesResponse\"\x0f\x8a\xb5\x18\x0b\n\x01\x04\"\x06policy\x12t\n\x10ReportUsedGroups\x12&.epm.device.v1.ReportUsedGroupsRequest\x1a\'.epm.device.v1.ReportUsedGroupsResponse\"\x0f\x8a\xb5\x18\x0b\n\x01\x04\"\x06policy\x12|\n\x0fReportSightings\x12%.epm.device.v1.ReportSightingsRequest\x1a&.epm.device.v1.ReportSightingsResponse\"\x1a\x8a\xb5\x18\x16\n\x01\x04\"\x06policy\"\treportingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65pm/device/v1/lifecycle.proto\x12\repm.device.v1\x1a\x1b\x65pm/access/v1/options.proto\x1a\x1b\x65pm/device/v1/devices.proto\x1a\x1a\x65pm/device/v1/groups.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"t\n\x08Sighting\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.epm.device.v1.SightingKind\x12\x1a\n\x12\x63\x65rtificate_serial\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"D\n\x16ReportSightingsRequest\x12*\n\tsightings\x18\x01 \x03(\x0b\x32\x17.epm.device.v1.Sighting\"\x19\n\x17ReportSightingsResponse\")\n\x15WatchDirectoryRequest\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\xa7\x01\n\x16WatchDirectoryResponse\x12\r\n\x05reset\x18\x01 \x01(\x08\x12\x0c\n\x04more\x18\x02 \x01(\x08\x12/\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x1e.epm.device.v1.DirectoryDevice\x12-\n\x06groups\x18\x04 \x03(\x0b\x32\x1d.epm.device.v1.DirectoryGroup\x12\x10\n\x08revision\x18\x05 \x01(\x04\"\xb5\x04\n\x0f\x44irectoryDevice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x36\n\x0f\x65nrolment_state\x18\x03 \x01(\x0e\x32\x1d.epm.device.v1.EnrolmentState\x12\n\n\x02os\x18\x04 \x01(\t\x12\x12\n\nos_version\x18\x05 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x06 \x01(\t\x12+\n\townership\x18\x07 \x01(\x0e\x32\x18.epm.device.v1.Ownership\x12\x0c\n\x04tags\x18\x08 \x03(\t\x12\r\n\x05users\x18\t \x03(\t\x12\x12\n\nscope_tags\x18\n \x03(\t\x12\x34\n\x10\x64\x65provision_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64\x65leted\x18\x0c \x01(\x08\x12\x13\n\x0bquarantined\x18\r \x01(\x08\x12\x1b\n\x13\x63\x65rtificate_serials\x18\x0e \x03(\t\x12!\n\x19unused_certificate_serial\x18\x0f \x01(\t\x12,\n\x08\x65nrolled\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x0freporting_scope\x18\x11 \x01(\x0e\x32\x1c.epm.device.v1.ReportedScope\x12\x34\n\x0ereported_until\x18\x12 \x03(\x0b\x32\x1c.epm.device.v1.ReportedUntil\"g\n\rReportedUntil\x12+\n\x05scope\x18\x01 \x01(\x0e\x32\x1c.epm.device.v1.ReportedScope\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9c\x01\n\x0e\x44irectoryGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04type\x18\x02 \x01(\x0e\x32\x18.epm.device.v1.GroupType\x12\x0f\n\x07members\x18\x03 \x03(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x05 \x01(\x08\x12\x0e\n\x06groups\x18\x06 \x03(\t\x12\x12\n\nscope_tags\x18\x07 \x03(\t\"\x87\x02\n\rSettingsState\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12,\n\x07\x64\x65sired\x18\x02 \x01(\x0e\x32\x1b.epm.device.v1.DesiredState\x12\x14\n\x0c\x61\x63knowledged\x18\x03 \x01(\x08\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12(\n\x04lost\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nrolled\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x0freporting_scope\x18\x07 \x01(\x0e\x32\x1c.epm.device.v1.ReportedScope\"K\n\x1bReportSettingsStatesRequest\x12,\n\x06states\x18\x01 \x03(\x0b\x32\x1c.epm.device.v1.SettingsState\"7\n\x1cReportSettingsStatesResponse\x12\x17\n\x0fnewest_revision\x18\x01 \x01(\x04\">\n\tUsedGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x66ilters\x18\x02 \x03(\t\x12\x12\n\nany_filter\x18\x03 \x01(\x08\"U\n\x17ReportUsedGroupsRequest\x12(\n\x06groups\x18\x01 \x03(\x0b\x32\x18.epm.device.v1.UsedGroup\x12\x10\n\x08revision\x18\x02 \x01(\x04\"3\n\x18ReportUsedGroupsResponse\x12\x17\n\x0fnewest_revision\x18\x01 \x01(\x04*t\n\x0cSightingKind\x12\x1d\n\x19SIGHTING_KIND_UNSPECIFIED\x10\x00\x12\"\n\x1eSIGHTING_KIND_CERTIFICATE_USED\x10\x01\x12!\n\x1dSIGHTING_KIND_SUSPECTED_CLONE\x10\x02*\x9e\x01\n\rReportedScope\x12\x1e\n\x1aREPORTED_SCOPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPORTED_SCOPE_NOTHING\x10\x01\x12\x1d\n\x19REPORTED_SCOPE_DIAGNOSTIC\x10\x02\x12\x1a\n\x16REPORTED_SCOPE_MANAGED\x10\x03\x12\x16\n\x12REPORTED_SCOPE_ALL\x10\x04*r\n\x0c\x44\x65siredState\x12\x1d\n\x19\x44\x45SIRED_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45SIRED_STATE_ON\x10\x01\x12\x15\n\x11\x44\x45SIRED_STATE_OFF\x10\x02\x12\x16\n\x12\x44\x45SIRED_STATE_NONE\x10\x03\x32\x86\x04\n\x10\x44irectoryService\x12{\n\x0eWatchDirectory\x12$.epm.device.v1.WatchDirectoryRequest\x1a%.epm.device.v1.WatchDirectoryResponse\"\x1a\x8a\xb5\x18\x16\n\x01\x04\"\x06policy\"\treporting0\x01\x12\x80\x01\n\x14ReportSettingsStates\x12*.epm.device.v1.ReportSettingsStatesRequest\x1a+.epm.device.v1.ReportSettingsStatesResponse\"\x0f\x8a\xb5\x18\x0b\n\x01\x04\"\x06policy\x12t\n\x10ReportUsedGroups\x12&.epm.device.v1.ReportUsedGroupsRequest\x1a\'.epm.device.v1.ReportUsedGroupsResponse\"\x0f\x8a\xb5\x18\x0b\n\x01\x04\"\x06policy\x12|\n\x0fReportSightings\x12%.epm.device.v1.ReportSightingsRequest\x1a&.epm.device.v1.ReportSightingsResponse\"\x1a\x8a\xb5\x18\x16\n\x01\x04\"\x06policy\"\treportingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,10 +43,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DIRECTORYSERVICE'].methods_by_name['ReportUsedGroups']._serialized_options = b'\212\265\030\013\n\001\004\"\006policy'
   _globals['_DIRECTORYSERVICE'].methods_by_name['ReportSightings']._loaded_options = None
   _globals['_DIRECTORYSERVICE'].methods_by_name['ReportSightings']._serialized_options = b'\212\265\030\026\n\001\004\"\006policy\"\treporting'
-  _globals['_SIGHTINGKIND']._serialized_start=1762
-  _globals['_SIGHTINGKIND']._serialized_end=1878
-  _globals['_DESIREDSTATE']._serialized_start=1880
-  _globals['_DESIREDSTATE']._serialized_end=1994
+  _globals['_SIGHTINGKIND']._serialized_start=2031
+  _globals['_SIGHTINGKIND']._serialized_end=2147
+  _globals['_REPORTEDSCOPE']._serialized_start=2150
+  _globals['_REPORTEDSCOPE']._serialized_end=2308
+  _globals['_DESIREDSTATE']._serialized_start=2310
+  _globals['_DESIREDSTATE']._serialized_end=2424
   _globals['_SIGHTING']._serialized_start=167
   _globals['_SIGHTING']._serialized_end=283
   _globals['_REPORTSIGHTINGSREQUEST']._serialized_start=285
@@ -58,21 +60,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHDIRECTORYRESPONSE']._serialized_start=426
   _globals['_WATCHDIRECTORYRESPONSE']._serialized_end=593
   _globals['_DIRECTORYDEVICE']._serialized_start=596
-  _globals['_DIRECTORYDEVICE']._serialized_end=1052
-  _globals['_DIRECTORYGROUP']._serialized_start=1055
-  _globals['_DIRECTORYGROUP']._serialized_end=1211
-  _globals['_SETTINGSSTATE']._serialized_start=1214
-  _globals['_SETTINGSSTATE']._serialized_end=1422
-  _globals['_REPORTSETTINGSSTATESREQUEST']._serialized_start=1424
-  _globals['_REPORTSETTINGSSTATESREQUEST']._serialized_end=1499
-  _globals['_REPORTSETTINGSSTATESRESPONSE']._serialized_start=1501
-  _globals['_REPORTSETTINGSSTATESRESPONSE']._serialized_end=1556
-  _globals['_USEDGROUP']._serialized_start=1558
-  _globals['_USEDGROUP']._serialized_end=1620
-  _globals['_REPORTUSEDGROUPSREQUEST']._serialized_start=1622
-  _globals['_REPORTUSEDGROUPSREQUEST']._serialized_end=1707
-  _globals['_REPORTUSEDGROUPSRESPONSE']._serialized_start=1709
-  _globals['_REPORTUSEDGROUPSRESPONSE']._serialized_end=1760
-  _globals['_DIRECTORYSERVICE']._serialized_start=1997
-  _globals['_DIRECTORYSERVICE']._serialized_end=2515
+  _globals['_DIRECTORYDEVICE']._serialized_end=1161
+  _globals['_REPORTEDUNTIL']._serialized_start=1163
+  _globals['_REPORTEDUNTIL']._serialized_end=1266
+  _globals['_DIRECTORYGROUP']._serialized_start=1269
+  _globals['_DIRECTORYGROUP']._serialized_end=1425
+  _globals['_SETTINGSSTATE']._serialized_start=1428
+  _globals['_SETTINGSSTATE']._serialized_end=1691
+  _globals['_REPORTSETTINGSSTATESREQUEST']._serialized_start=1693
+  _globals['_REPORTSETTINGSSTATESREQUEST']._serialized_end=1768
+  _globals['_REPORTSETTINGSSTATESRESPONSE']._serialized_start=1770
+  _globals['_REPORTSETTINGSSTATESRESPONSE']._serialized_end=1825
+  _globals['_USEDGROUP']._serialized_start=1827
+  _globals['_USEDGROUP']._serialized_end=1889
+  _globals['_REPORTUSEDGROUPSREQUEST']._serialized_start=1891
+  _globals['_REPORTUSEDGROUPSREQUEST']._serialized_end=1976
+  _globals['_REPORTUSEDGROUPSRESPONSE']._serialized_start=1978
+  _globals['_REPORTUSEDGROUPSRESPONSE']._serialized_end=2029
+  _globals['_DIRECTORYSERVICE']._serialized_start=2427
+  _globals['_DIRECTORYSERVICE']._serialized_end=2945
 # @@protoc_insertion_point(module_scope)

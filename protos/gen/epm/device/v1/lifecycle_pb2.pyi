@@ -46,6 +46,38 @@ SIGHTING_KIND_SUSPECTED_CLONE: SightingKind.ValueType  # 2
 """Two lines of life alternate under its identity."""
 Global___SightingKind: _TypeAlias = SightingKind  # noqa: Y015
 
+class _ReportedScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReportedScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportedScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPORTED_SCOPE_UNSPECIFIED: _ReportedScope.ValueType  # 0
+    """Not told."""
+    REPORTED_SCOPE_NOTHING: _ReportedScope.ValueType  # 1
+    """Nothing: settings say so for everybody, or none apply."""
+    REPORTED_SCOPE_DIAGNOSTIC: _ReportedScope.ValueType  # 2
+    """Health of the client alone."""
+    REPORTED_SCOPE_MANAGED: _ReportedScope.ValueType  # 3
+    """Health, and elevations that EPM managed."""
+    REPORTED_SCOPE_ALL: _ReportedScope.ValueType  # 4
+    """Health, and all elevations."""
+
+class ReportedScope(_ReportedScope, metaclass=_ReportedScopeEnumTypeWrapper):
+    """What may be reported from a device."""
+
+REPORTED_SCOPE_UNSPECIFIED: ReportedScope.ValueType  # 0
+"""Not told."""
+REPORTED_SCOPE_NOTHING: ReportedScope.ValueType  # 1
+"""Nothing: settings say so for everybody, or none apply."""
+REPORTED_SCOPE_DIAGNOSTIC: ReportedScope.ValueType  # 2
+"""Health of the client alone."""
+REPORTED_SCOPE_MANAGED: ReportedScope.ValueType  # 3
+"""Health, and elevations that EPM managed."""
+REPORTED_SCOPE_ALL: ReportedScope.ValueType  # 4
+"""Health, and all elevations."""
+Global___ReportedScope: _TypeAlias = ReportedScope  # noqa: Y015
+
 class _DesiredState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -235,6 +267,8 @@ class DirectoryDevice(_message.Message):
     CERTIFICATE_SERIALS_FIELD_NUMBER: _builtins.int
     UNUSED_CERTIFICATE_SERIAL_FIELD_NUMBER: _builtins.int
     ENROLLED_FIELD_NUMBER: _builtins.int
+    REPORTING_SCOPE_FIELD_NUMBER: _builtins.int
+    REPORTED_UNTIL_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Identifier."""
     name: _builtins.str
@@ -255,6 +289,8 @@ class DirectoryDevice(_message.Message):
     """Whether it gets no settings and rules, because it looks like two."""
     unused_certificate_serial: _builtins.str
     """The one of them that was not used yet: whoever sees it tells so by ReportSightings. Empty: there is none."""
+    reporting_scope: Global___ReportedScope.ValueType
+    """The widest reporting scope by which anything may be reported from the device now. Unset: not told yet."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Words for filters."""
@@ -283,6 +319,10 @@ class DirectoryDevice(_message.Message):
         nothing.
         """
 
+    @_builtins.property
+    def reported_until(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportedUntil]:
+        """Until when wider scopes stood, each at most once: what occurred before then, and was made by such a scope, may still come."""
+
     def __init__(
         self,
         *,
@@ -302,14 +342,44 @@ class DirectoryDevice(_message.Message):
         certificate_serials: _abc.Iterable[_builtins.str] | None = ...,
         unused_certificate_serial: _builtins.str = ...,
         enrolled: _timestamp_pb2.Timestamp | None = ...,
+        reporting_scope: Global___ReportedScope.ValueType = ...,
+        reported_until: _abc.Iterable[Global___ReportedUntil] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deprovision_time", b"deprovision_time", "enrolled", b"enrolled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "certificate_serials", b"certificate_serials", "deleted", b"deleted", "deprovision_time", b"deprovision_time", "device_id", b"device_id", "enrolled", b"enrolled", "enrolment_state", b"enrolment_state", "name", b"name", "os", b"os", "os_version", b"os_version", "ownership", b"ownership", "quarantined", b"quarantined", "scope_tags", b"scope_tags", "tags", b"tags", "unused_certificate_serial", b"unused_certificate_serial", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "certificate_serials", b"certificate_serials", "deleted", b"deleted", "deprovision_time", b"deprovision_time", "device_id", b"device_id", "enrolled", b"enrolled", "enrolment_state", b"enrolment_state", "name", b"name", "os", b"os", "os_version", b"os_version", "ownership", b"ownership", "quarantined", b"quarantined", "reported_until", b"reported_until", "reporting_scope", b"reporting_scope", "scope_tags", b"scope_tags", "tags", b"tags", "unused_certificate_serial", b"unused_certificate_serial", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DirectoryDevice: _TypeAlias = DirectoryDevice  # noqa: Y015
+
+@_typing.final
+class ReportedUntil(_message.Message):
+    """A scope that stands no more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    scope: Global___ReportedScope.ValueType
+    """The scope; wider than the one that stands."""
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """When this scope, or a wider one, was told for the last time to stand no more."""
+
+    def __init__(
+        self,
+        *,
+        scope: Global___ReportedScope.ValueType = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportedUntil: _TypeAlias = ReportedUntil  # noqa: Y015
 
 @_typing.final
 class DirectoryGroup(_message.Message):
@@ -375,6 +445,7 @@ class SettingsState(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
     ENROLLED_FIELD_NUMBER: _builtins.int
+    REPORTING_SCOPE_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Device."""
     desired: Global___DesiredState.ValueType
@@ -383,6 +454,10 @@ class SettingsState(_message.Message):
     """Whether the device acknowledged a document that says so."""
     revision: _builtins.int
     """Revision of the policy service's data that this rests on; an older one than what is known is ignored."""
+    reporting_scope: Global___ReportedScope.ValueType
+    """The widest reporting scope of the settings for the device itself, for whoever comes to it, and for each of its users. Unset: not told;
+    then what was told before stays.
+    """
     @_builtins.property
     def lost(self) -> _timestamp_pb2.Timestamp:
         """When settings policies ceased to apply, for DESIRED_STATE_NONE: from then on counts the time for which the component stays, here and in
@@ -404,10 +479,11 @@ class SettingsState(_message.Message):
         revision: _builtins.int = ...,
         lost: _timestamp_pb2.Timestamp | None = ...,
         enrolled: _timestamp_pb2.Timestamp | None = ...,
+        reporting_scope: Global___ReportedScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enrolled", b"enrolled", "lost", b"lost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "desired", b"desired", "device_id", b"device_id", "enrolled", b"enrolled", "lost", b"lost", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "desired", b"desired", "device_id", b"device_id", "enrolled", b"enrolled", "lost", b"lost", "reporting_scope", b"reporting_scope", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -274,7 +274,9 @@ class EventsAck(_message.Message):
     """All entries up to this sequence number are durable, rejected ones included."""
     @_builtins.property
     def rejected(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedEvent]:
-        """Events that can never be stored; they are kept apart and count as committed."""
+        """Events that are not stored and count as committed: those that can never be stored are kept apart, those that the reporting scope of the
+        device's settings does not let leave it are not kept at all.
+        """
 
     def __init__(
         self,
@@ -293,7 +295,7 @@ Global___EventsAck: _TypeAlias = EventsAck  # noqa: Y015
 
 @_typing.final
 class RejectedEvent(_message.Message):
-    """An event that can never be stored."""
+    """An event that is not stored."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
