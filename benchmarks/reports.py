@@ -87,8 +87,9 @@ async def _fill(database: Database, name: str, events: int) -> None:
     start = perf_counter()
     await remember_devices(database)
     await fill(database, Past(events, day_of(microseconds(SystemClock().now()))))
-    async with database.transaction() as tx:
-        await tx.execute(sa.text("ANALYZE"))  # as the service does by itself, soon
+    if database.on_postgresql:
+        async with database.transaction() as tx:
+            await tx.execute(sa.text("ANALYZE"))  # as it does by itself, soon; on SQLite nobody does
     print(f"{name}: filled in {perf_counter() - start:,.0f} s")
 
 

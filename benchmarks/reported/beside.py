@@ -101,9 +101,7 @@ class Beside:
         joins = " ".join(f"JOIN {one.table.name} USING ({one.key})" for one in DIMENSIONS)
         month = "date_trunc('month', make_timestamp(day::BIGINT * 86400000000)) AS month"
         keys = ", ".join(_KEYS)
-        self._duck.execute(
-            f"CREATE TABLE attempt AS SELECT * EXCLUDE ({keys}), {month} FROM bare {joins} ORDER BY occurred, event_id"
-        )
+        self._duck.execute(f"CREATE TABLE attempt AS SELECT * EXCLUDE ({keys}), {month} FROM bare {joins}")
         self._duck.execute("DROP TABLE bare")
 
     def reports(self, last: int) -> Iterator[tuple[str, str, str, Callable[[], object]]]:

@@ -1,6 +1,7 @@
 """Who could do without administrator rights, and what is in the way: the same on SQLite and PostgreSQL."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
 from services._chassis.errors import InvalidError
+from services._chassis.paging import PageRequest
 from services.reporting.model.readiness import (
     Readiness,
     ReadinessEntry,
@@ -17,6 +19,7 @@ from services.reporting.model.readiness import (
 )
 from services.reporting.readiness import list_obstacles, list_readiness
 from services.reporting.store.devices import SqlDeviceRecords
+from services.reporting.store.obstacles import obstacles_page
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.sink import DurableSink
 from tests.builders.counts import MIDNIGHT
@@ -266,3 +269,19 @@ async def test_a_token_belongs_to_one_question(readiness: SqlReadiness, story: S
     ):
         with pytest.raises(InvalidError):
             await list_readiness(readiness, other, page_size=1, page_token=token)
+
+
+async def test_the_newest_attempt_of_an_application_is_the_same_whether_its_day_is_read_or_walked_along(
+    database: Database, sink: DurableSink
+) -> None:
+    files = [{"path": f"C:/{letter}.exe", "publisher": letter, "version": ""} for letter in "abc"]
+    events = [
+        unmanaged(number, user="alice", at=MIDNIGHT + timedelta(hours=number % 7), file=files[number % 3])
+        for number in range(1, 31)
+    ]
+    await sink.store([batch(events, device="d1")])
+    async with database.read() as tx:
+        read, walked = [await obstacles_page(tx, question(), PageRequest(10), few=few) for few in (1000, 0)]
+    assert len(read.items) == 3
+    assert all(one.attempt_id for one in read.items)
+    assert walked == read

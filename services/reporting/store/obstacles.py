@@ -10,16 +10,20 @@ from services._chassis.db import Transaction
 from services._chassis.paging import Page, PageRequest, cut
 from services.reporting.model.readiness import Application, Obstacle
 from services.reporting.model.reports import Question
+from services.reporting.model.rollups import DAY
 from services.reporting.store.attempts import conditions
 from services.reporting.store.counted import facts
 from services.reporting.store.dimensions import DEVICE, FILE
+from services.reporting.store.narrowing import Window
 from services.reporting.store.tables import ATTEMPT
 from services.reporting.store.weights import weight_of
 
 _FILE = Application._fields
+FEW = 300
+"""Attempts of a file on one day that are sooner read than one of them is found along the times."""
 
 
-async def obstacles_page(tx: Transaction, question: Question, page: PageRequest) -> Page[Obstacle]:
+async def obstacles_page(tx: Transaction, question: Question, page: PageRequest, *, few: int = FEW) -> Page[Obstacle]:
     """Return a page of applications; who uses them on how many devices is worked out for these alone."""
     begun = int(page.after[0]) if page.after else None
     asked = unmanaged(question)
@@ -31,7 +35,8 @@ async def obstacles_page(tx: Transaction, question: Question, page: PageRequest)
     if not applications:
         return Page(())
     about = _about(asked, applications)
-    devices, newest = await _devices(tx, about, begun), await _newest(tx, about, {row[FILE.key] for row in keyed.items})
+    devices = await _devices(tx, about, begun)
+    newest = await _newest(tx, about, {row[FILE.key] for row in keyed.items}, few)
     found = [
         Obstacle(
             application=application,
@@ -117,16 +122,29 @@ def _same_devices() -> sa.Subquery:
     return sa.select(known[DEVICE.key], first.label("device")).subquery()
 
 
-async def _newest(tx: Transaction, question: Question, keys: Collection[int]) -> Mapping[int, str]:
+async def _newest(tx: Transaction, question: Question, keys: Collection[int], few: int) -> Mapping[int, str]:
     """Return the newest attempt of the applications with these numbers; none where no event is kept any longer.
 
-    Counts tell the day, and only what is found of that day is read.
+    Counts tell the day. Where there are few attempts on it they are all read; where there are many, one of the last is found
+    after a short walk along the times.
     """
     found = await facts(tx, question, (FILE.key, "day"), None)
-    days = sa.select(sa.func.max(found.c.day), found.c[FILE.key]).group_by(found.c[FILE.key])
-    places = [(row[0], row[1]) for row in map(tuple, await tx.execute(days)) if row[1] in keys]
-    if not places:
-        return {}
+    last: dict[int, tuple[int, int]] = {}
+    for row in (await tx.execute(sa.select(found.c[FILE.key].label("key"), found.c.day, found.c.attempts))).mappings():
+        if row["key"] in keys:
+            last[row["key"]] = max(last.get(row["key"], (-1, 0)), (row["day"], row["attempts"]))
+    newest: dict[int, str] = {}
+    # Day by day: SQLite finds no index for pairs.
+    for day in {on for on, attempts in last.values() if attempts <= few}:
+        wanted = [key for key, (on, attempts) in last.items() if on == day and attempts <= few]
+        newest |= await _of_few(tx, question, wanted, day)
+    for key, (day, attempts) in last.items():
+        if attempts > few and (attempt_id := await _walked(tx, question, key, day)) is not None:
+            newest[key] = attempt_id
+    return newest
+
+
+async def _of_few(tx: Transaction, question: Question, keys: Collection[int], day: int) -> Mapping[int, str]:
     event = ATTEMPT.c
     newest_first = (event.occurred.desc(), event.event_id.desc())
     ranked = (
@@ -135,8 +153,17 @@ async def _newest(tx: Transaction, question: Question, keys: Collection[int]) ->
             event.attempt_id,
             sa.func.row_number().over(partition_by=event[FILE.key], order_by=newest_first).label("place"),
         )
-        .where(sa.tuple_(event.day, event[FILE.key]).in_(places), *conditions(question))
+        .where(event.day == day, event[FILE.key].in_(keys), *conditions(question))
         .subquery()
     )
     first = sa.select(ranked.c[FILE.key], ranked.c.attempt_id).where(ranked.c.place == 1)
     return {row[0]: row[1] for row in map(tuple, await tx.execute(first))}
+
+
+async def _walked(tx: Transaction, question: Question, key: int, day: int) -> str | None:
+    event = ATTEMPT.c
+    within = Window(day * DAY, (day + 1) * DAY).of(event.occurred)
+    newest_first = (event.occurred.desc(), event.event_id.desc())
+    walk = sa.select(event.attempt_id).where(*within, event[FILE.key] == key, *conditions(question))
+    found: str | None = (await tx.execute(walk.order_by(*newest_first).limit(1))).scalar()
+    return found
