@@ -5,7 +5,7 @@ fails is exit 1.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -56,6 +56,28 @@ _UNCLEAR: Final = frozenset(
         grpc.StatusCode.UNKNOWN,
     }
 )
+
+
+_NEVER_STOOD: Final = "failed to connect"
+_BROKE: Final[Mapping[tuple[str, ...], str]] = {
+    ("socket closed", "connection reset", "broken pipe", "stream removed", "goaway"): (
+        "the connection to {server} broke before all was said; try again"
+    )
+}
+_CAUSES: Final[Mapping[tuple[str, ...], str]] = {
+    ("hostname verification", "peer name"): (
+        "the certificate of {server} is for another name; use a name that it was issued for"
+    ),
+    ("certificate_verify_failed", "certificate verify failed"): (
+        "the certificate of {server} is not signed by the given CA; give the CA file of this server (--ca, EPM_CA)"
+    ),
+    ("handshake failed", "socket closed"): (
+        "{server} talks no TLS that we understand; is it the public address of an OpenEPM server?"
+    ),
+    ("errors resolving", "dns"): "the name in {server} cannot be resolved; check the address",
+    ("connection refused",): "{server} refuses connections; is the server running there?",
+}
+"""What is in gRPC's words where no connection comes about, and what we say."""
 
 
 class CallError(CommandError):
@@ -204,21 +226,11 @@ def explain_error(error: grpc.RpcError, server: str) -> CommandError:
 
 
 def _unreachable(details: str, server: str) -> str:
-    """Say why no connection came about; gRPC tells it in the text alone."""
+    """Say why no connection came about, or that one broke; gRPC tells it in the text alone."""
     text = details.lower()
-    if "hostname verification" in text or "peer name" in text:
-        return f"the certificate of {server} is for another name; use a name that it was issued for"
-    if "certificate_verify_failed" in text or "certificate verify failed" in text:
-        return (
-            f"the certificate of {server} is not signed by the given CA; give the CA file of this server (--ca, EPM_CA)"
-        )
-    if "handshake failed" in text or "socket closed" in text:
-        return f"{server} talks no TLS that we understand; is it the public address of an OpenEPM server?"
-    if "errors resolving" in text or "dns" in text:
-        return f"the name in {server} cannot be resolved; check the address"
-    if "connection refused" in text:
-        return f"{server} refuses connections; is the server running there?"
-    return f"{server} cannot be reached: {_last(details)}"
+    causes = _CAUSES if _NEVER_STOOD in text else {**_BROKE, **_CAUSES}
+    told = next((told for signs, told in causes.items() if any(sign in text for sign in signs)), None)
+    return (told or "{server} cannot be reached: {last}").format(server=server, last=_last(details))
 
 
 def _last(details: str) -> str:

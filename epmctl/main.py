@@ -6,9 +6,11 @@ own, named in `COMMANDS`.
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import FrameType
 
 import click
 
@@ -68,6 +70,14 @@ COMMANDS: Mapping[str, Entry] = {
 }
 
 
+class EndedError(BaseException):
+    """A signal asks this process to end; raised where it is, so that it leaves nothing half done behind."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
 class LazyGroup(click.Group):
     """A click group whose commands are imported when they are asked for, not when they are listed."""
 
@@ -117,11 +127,17 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return 130
+    except EndedError as ended:
+        click.echo("interrupted", err=True)
+        return ended.exit_code
     return result if isinstance(result, int) else 0
 
 
 def main() -> None:
     """Run `epm` with the arguments of this process."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
@@ -130,3 +146,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)  # who asks again does not want to wait
+    raise EndedError(number)

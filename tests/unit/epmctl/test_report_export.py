@@ -1,8 +1,13 @@
 """`epm report export` and `--output csv|parquet` hand through what the server writes, whole or not at all."""
 
 import io
+import signal
+import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -10,8 +15,10 @@ from epm.reporting.v1 import export_pb2, insights_pb2
 from epmctl.reportfile import KINDS, Progress
 from services._chassis.errors import UnavailableError
 from tests.builders.console import Console
-from tests.fakes.server import FakeServer
+from tests.builders.relay import relay_to
+from tests.fakes.server import Answer, FakeServer
 
+EPM = Path(sys.executable).parent / "epm"
 ASKED = export_pb2.ExportReportRequest
 
 
@@ -128,6 +135,44 @@ def test_an_export_that_breaks_off_leaves_the_file_that_was_there(
     server.streams(ASKED, [piece(b"after", 1), UnavailableError("the database does not answer; try again later")])
     outcome = console.run("report", "export", "elevations", out, "--format", "jsonl")
     assert (outcome.code, out.read_text(), [*tmp_path.glob(".*")]) == (1, "before", [])
+
+
+def test_a_connection_that_breaks_in_the_middle_is_told_as_that(
+    console: Console, server: FakeServer, tmp_path: Path
+) -> None:
+    with relay_to(int(server.address.rpartition(":")[2])) as relay:
+
+        def breaking() -> Iterator[Answer]:
+            yield piece(b"half", 1)
+            relay.close()
+
+        server.holds(ASKED, cast("Sequence[Answer]", breaking()))
+        console.monkeypatch.setenv("EPM_SERVER", relay.address)
+        outcome = console.run("report", "export", "elevations", tmp_path / "out", "--format", "jsonl")
+    assert outcome.code == 1
+    assert outcome.err == f"the connection to {relay.address} broke before all was said; try again\n"
+
+
+@pytest.mark.usefixtures("console")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_is_told_to_end_leaves_nothing_half_written(
+    server: FakeServer, tmp_path: Path, number: signal.Signals
+) -> None:
+    begun = threading.Event()
+
+    def begin() -> Iterator[Answer]:
+        yield piece(b"half", 1)
+        begun.set()
+
+    server.holds(ASKED, cast("Sequence[Answer]", begin()))
+    command = [str(EPM), "report", "export", "elevations", str(tmp_path / "out"), "--format", "jsonl"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert begun.wait(30)
+        assert len([*tmp_path.glob(".epm-*")]) == 1
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (128 + number, "interrupted\n")
+    assert [*tmp_path.glob(".epm-*")] == []
 
 
 @pytest.mark.usefixtures("written")
