@@ -37,7 +37,7 @@ from services.reporting.store.tables import ATTEMPT, COUNT_BY_DECISION
 from tests.postgres import PostgresMissingError, kept_cluster
 
 RESULTS = Path(__file__).resolve().parent / "results" / "reports.json"
-ASKED, ASKED_MEANWHILE = 5, 3
+ASKED, ASKED_MEANWHILE = 3, 3
 MEMORY = "-c shared_buffers=1GB -c max_wal_size=4GB"
 """What whoever runs PostgreSQL for so many attempts would give it."""
 

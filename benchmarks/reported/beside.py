@@ -20,7 +20,7 @@ _MANAGED = "count(*) FILTER (managed) AS managed, count(*) FILTER (NOT managed) 
 _BY_USER = f"user_name, device_id, device_name, {_FILE}, elevation_type"
 _TOP = (
     f"(SELECT {{kind}} AS kind, {_FILE}, elevation_type, count(*) AS n FROM seen WHERE {{kind}} GROUP BY ALL"
-    " ORDER BY n DESC, ALL LIMIT 5)"
+    f" ORDER BY n DESC, {_FILE}, elevation_type LIMIT 5)"
 )
 _KINDS = ("NOT managed", "source = 'GRANT' AND result = 'ELEVATED'", "result = 'DENIED'")
 _SPLIT = "SELECT m, u, count(*) FROM (SELECT bool_or(managed) m, bool_or(NOT managed) u FROM seen GROUP BY {who}) GROUP BY ALL"
@@ -34,10 +34,10 @@ _OBSTACLES = (
 REPORTS: Mapping[str, Sequence[str]] = {
     "summary": ("SELECT managed, result, elevation_type, count(*) FROM seen GROUP BY ALL",),
     "applications": (
-        f"SELECT {_FILE}, elevation_type, count(*) n FROM seen GROUP BY ALL ORDER BY n DESC, ALL LIMIT 51",
+        f"SELECT {_FILE}, elevation_type, count(*) n FROM seen GROUP BY ALL ORDER BY n DESC, {_FILE}, elevation_type LIMIT 51",
     ),
     "publishers": (
-        "SELECT publisher, elevation_type, count(*) n FROM seen GROUP BY ALL ORDER BY n DESC, ALL LIMIT 51",
+        "SELECT publisher, elevation_type, count(*) n FROM seen GROUP BY ALL ORDER BY n DESC, publisher, elevation_type LIMIT 51",
     ),
     "users": (f"SELECT user_name, count(*) n, {_MANAGED} FROM seen GROUP BY 1 ORDER BY n DESC, 1 LIMIT 51",),
     "tiles": (
@@ -138,8 +138,8 @@ async def _rows(database: Database, asked: sa.Select[tuple[object, ...]]) -> Seq
 
 
 def _number(found: duckdb.DuckDBPyConnection) -> int:
-    row = found.fetchone()
-    return 0 if row is None else int(row[0])
+    rows = found.fetchall()  # all of them, else the connection waits for the rest
+    return int(rows[0][0]) if rows else 0
 
 
 def _tagged(tags: frozenset[str] | None) -> list[str]:
