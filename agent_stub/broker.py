@@ -15,7 +15,7 @@ import structlog
 from agent_stub.config import JUSTIFICATION_LIMIT
 from agent_stub.events.journal import SpoolError
 from agent_stub.events.records import Decided, Diagnostic
-from agent_stub.events.spool import Spool
+from agent_stub.events.spool import ATTEMPT_SCOPES, Spool
 from agent_stub.inspection.inspector import Inspection
 from agent_stub.inspection.opened import EvidenceError, OpenedFile, opened
 from agent_stub.model import Answer, Moment, Origin, Question, Result, Subject, Submission
@@ -261,7 +261,7 @@ class Broker:
 
     def _report_end(self, attempt_id: str, attempt: Attempt, exit_code: int) -> None:
         held = self.keeper.held
-        if held is None or held.policy.scope_for(attempt.user.name) is ReportingScope.NOTHING:
+        if held is None or held.policy.scope_for(attempt.user.name) not in ATTEMPT_SCOPES:
             return
         try:
             self.spool.completed(attempt_id, exit_code)

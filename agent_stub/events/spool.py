@@ -21,7 +21,8 @@ HELD_BACK = 100
 EVENT_LIMIT = 256 * 1024
 """Largest event that the server stores, in bytes."""
 
-_ATTEMPT_SCOPES = frozenset({ReportingScope.MANAGED, ReportingScope.ALL})
+ATTEMPT_SCOPES = frozenset({ReportingScope.MANAGED, ReportingScope.ALL})
+"""By which attempts, and how they ended, may leave the device."""
 
 
 class Spool:
@@ -57,7 +58,7 @@ class Spool:
 
     def decided(self, record: Decided, scope: ReportingScope) -> None:
         """Make an attempt durable if the scope lets it leave; raise SpoolError if it cannot be made so."""
-        if scope not in _ATTEMPT_SCOPES or (scope is ReportingScope.MANAGED and not record.decision.managed):
+        if scope not in ATTEMPT_SCOPES or (scope is ReportingScope.MANAGED and not record.decision.managed):
             return
         self._append(self._security, self._factory.decided(record))
 

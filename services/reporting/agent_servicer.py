@@ -43,7 +43,7 @@ class EventStreamServicer(agent_pb2_grpc.EventStreamServiceServicer):
             stream = EventStream(device, serial=serial, writer=self._writer, clock=self._clock, credit=self._credit)
             await stream.greet(request_iterator, context.write)
         with self._streams.entered(stream):
-            stream.device = await self._admit(device_id, serial)  # it may have been retired before it said hello
+            stream.follow(await self._admit(device_id, serial))  # it may have been retired before it said hello
             await stream.run(request_iterator, context.write)
 
 

@@ -5,14 +5,16 @@ from collections.abc import Callable
 
 import grpc.aio
 
-from elevation.model import Group, GroupType
+from elevation.model import Group, GroupType, ReportingScope
 from epm.device.v1 import devices_pb2, groups_pb2, lifecycle_pb2, lifecycle_pb2_grpc
 from services._chassis.certificates import by_directory
 from services._chassis.client import DEADLINE, calling
 from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
+from services.reporting.codec.words import time_of
 from services.reporting.model.devices import Device, Directory, KnownGroup
+from services.reporting.model.scope import Reported
 from services.reporting.ports import DeviceRecords
 from services.reporting.usecases import admit, is_settled
 
@@ -23,6 +25,7 @@ LARGEST_REPORT = 1000
 
 log = get_logger("reporting.directory")
 _GROUP_TYPES = {groups_pb2.GROUP_TYPE_DEVICE: GroupType.DEVICE, groups_pb2.GROUP_TYPE_USER: GroupType.USER}
+_SCOPES = {lifecycle_pb2.ReportedScope.Value(f"REPORTED_SCOPE_{scope.value}"): scope for scope in ReportingScope}
 _OWNERSHIPS = {devices_pb2.OWNERSHIP_CORPORATE: "corporate", devices_pb2.OWNERSHIP_PERSONAL: "personal"}
 
 
@@ -160,6 +163,7 @@ def _device(message: lifecycle_pb2.DirectoryDevice) -> Device:
         certificate_serials=frozenset(message.certificate_serials),
         unused_certificate_serial=message.unused_certificate_serial,
         banned=message.enrolment_state == devices_pb2.ENROLMENT_STATE_BANNED,
+        reported=_reported(message),
         attributes={
             "name": message.name,
             "os": message.os,
@@ -168,6 +172,15 @@ def _device(message: lifecycle_pb2.DirectoryDevice) -> Device:
             "ownership": _OWNERSHIPS.get(message.ownership, ""),
             "tag": tuple(message.tags),
         },
+    )
+
+
+def _reported(message: lifecycle_pb2.DirectoryDevice) -> Reported:
+    """Return what may be taken from the device; a word that is not known here is none."""
+    until = ((_SCOPES.get(each.scope), each.until) for each in message.reported_until)
+    return Reported(
+        _SCOPES.get(message.reporting_scope),
+        tuple((scope, time_of(time) or 0) for scope, time in until if scope is not None),
     )
 
 

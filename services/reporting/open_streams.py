@@ -63,7 +63,7 @@ class OpenStreams:
                 del self._streams[device_id]
 
     def follow(self, device: Device) -> None:
-        """Cut the stream of a device that lost its credentials, or its certificate; record any other's new name from now on."""
+        """Cut the stream of a device that lost its credentials, or its certificate; any other goes by what is told from now on."""
         stream = self._streams.get(device.device_id)
         if stream is None:
             return
@@ -73,7 +73,7 @@ class OpenStreams:
         elif not device.counts(stream.serial):
             stream.close("CERTIFICATE_REPLACED", replaced())
         else:
-            stream.device = device
+            stream.follow(device)
 
     async def drain(self) -> None:
         """Send everyone away, and everyone who still comes, because this process ends."""

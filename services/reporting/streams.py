@@ -27,6 +27,7 @@ from services.reporting.model.credit import START, Ramp
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Priority, microseconds
 from services.reporting.model.flight import Durable, Flight
+from services.reporting.scoping import Scoping
 from services.reporting.workers import Answer, GroupCommitWriter
 
 PATIENCE = 30.0
@@ -63,6 +64,7 @@ class EventStream:
         """Serial number of the certificate that opened it."""
         self._writer = writer
         self._clock = clock
+        self._scoping = Scoping(device, clock)
         self._flight: Flight[Answer] = Flight(Ramp.welcoming(credit, writer.pressure))
         self._aside: Waiting[Answer] | None = None
         """The batch of diagnostics that the writer may not have room for yet."""
@@ -75,6 +77,11 @@ class EventStream:
         """End the stream: say GoAway, if the device reads it within so many seconds, or fail with the error, if one is given."""
         self._closing.reason, self._closing.error, self._closing.patience = reason, error, patience
         self._closing.asked.set()
+
+    def follow(self, device: Device) -> None:
+        """Go by what the directory tells of the device from now on."""
+        self.device = device
+        self._scoping.follow(device)
 
     async def run(self, requests: Requests, send: Send) -> None:
         """Talk until the device or the server ends the stream. Raises a ServiceError for a device that breaks the rules."""
@@ -125,11 +132,13 @@ class EventStream:
                 "batch.entries", f"must leave at most {self._flight.limit} events in flight; wait for the ack"
             )
             raise InvalidError([problem], reason="CREDIT_EXCEEDED")
+        scoped = await self._scoping.taken(message)
         batch = batch_from_proto(
-            message,
+            scoped.message,
             device_id=self.device.device_id,
             device_name=self.device.name,
             received=microseconds(self._clock.now()),
+            passed_over=scoped.passed_over,
         )
         self._flight.reserve(size)
         self._writer.sends(self, still=True)

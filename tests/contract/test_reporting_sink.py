@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services._chassis.db import Database
 from services._chassis.migrate import differences
 from services._chassis.paging import PageRequest
+from services.reporting.model.events import Rejection
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store import tables
 from services.reporting.store.reports import SqlReports
@@ -104,6 +105,34 @@ async def test_what_a_journal_passes_over_is_recorded_as_a_gap(sink: DurableSink
     await sink.store([batch([decided(1), decided(2)], first=1)])
     await sink.store([batch([decided(6)], first=6), batch([decided(7)], first=7)])
     assert await rows(database, tables.GAP, "first_seq", "last_seq") == [(3, 5)]
+
+
+async def test_what_is_out_of_scope_fills_its_place_and_nothing_of_it_is_kept(
+    sink: DurableSink, database: Database
+) -> None:
+    refused = (Rejection(2, "out of scope"), Rejection(3, "out of scope"))
+    sent = replace(batch([decided(1)]), passed_over=refused)
+    later = replace(batch([], first=5), passed_over=(Rejection(4, "out of scope"),))
+    for _ in range(2):  # resent likewise
+        assert await sink.store([sent, later]) == [refused, later.passed_over]
+    assert await sink.store([batch([decided(5)], first=5)]) == [()]
+    assert await attempts(database) == [uuid7(1), uuid7(5)]
+    assert await rows(database, tables.COUNT, "attempts") == [(2,)] * len(await rows(database, tables.COUNT, "span"))
+    for table in (tables.GAP, tables.DEAD_LETTER):
+        assert await rows(database, table, next(iter(table.c.keys()))) == []
+    assert await rows(database, tables.JOURNAL, "high_water") == [(5,)]
+
+
+async def test_what_is_out_of_scope_takes_no_harm_from_a_neighbour_that_the_database_refuses(
+    sink: DurableSink, database: Database
+) -> None:
+    bad = batch([completed(1, "attempt-9"), completed(2, "attempt-8")])
+    poison = bad.completions[0]._replace(exit_code=2**80)
+    sent = replace(bad, completions=(poison, bad.completions[1]), passed_over=(Rejection(3, "out of scope"),))
+    [rejected] = await sink.store([sent])
+    assert [one.seq for one in rejected] == [1, 3]
+    assert await rows(database, tables.COMPLETION, "event_id") == [(uuid7(2),)]
+    assert await rows(database, tables.DEAD_LETTER, "seq") == [(1,)]
 
 
 async def test_what_comes_late_is_no_longer_missing(sink: DurableSink, database: Database) -> None:

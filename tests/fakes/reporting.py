@@ -197,7 +197,7 @@ class FakeSink:
                 elif owner[1] != batch.device_id:
                     rejected.append(Rejection(record[0], "another event has this id"))
         self.dead_letters += [(batch.device_id, one) for one in rejected]
-        return tuple(rejected)
+        return (*rejected, *batch.passed_over)
 
 
 class FakeDeviceRecords:

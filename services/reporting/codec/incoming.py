@@ -44,8 +44,15 @@ class _Sorted:
     dead_letters: list[DeadLetter] = field(default_factory=list)
 
 
-def batch_from_proto(message: agent_pb2.EventBatch, *, device_id: str, device_name: str, received: int) -> Batch:
-    """Read a batch; an entry that can never be stored becomes a dead letter, whatever is wrong with it."""
+def batch_from_proto(
+    message: agent_pb2.EventBatch,
+    *,
+    device_id: str,
+    device_name: str,
+    received: int,
+    passed_over: tuple[Rejection, ...] = (),
+) -> Batch:
+    """Read a batch, out of which some was passed over; an entry that can never be stored becomes a dead letter."""
     result = _Sorted()
     foreign = journal_problem(message.journal_id)
     entries = list(message.entries)
@@ -64,6 +71,7 @@ def batch_from_proto(message: agent_pb2.EventBatch, *, device_id: str, device_na
         completions=tuple(result.completions),
         diagnostics=tuple(result.diagnostics),
         dead_letters=tuple(result.dead_letters),
+        passed_over=passed_over,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from elevation.model import Attributes, Group
 from services._chassis.permits import DEFAULT_TAG
+from services.reporting.model.scope import Reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Device:
     """The one of them that was not used yet."""
     banned: bool = False
     deleted: bool = False
+    reported: Reported = field(default_factory=Reported)
+    """What may be taken from it."""
     attributes: Attributes = field(default_factory=dict)
     """What the filters of groups ask for: os, osVersion, architecture, ownership, tag, name."""
 

@@ -102,7 +102,7 @@ class DeadLetter(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """Tell the device that an entry of its journal became a dead letter."""
+    """Tell the device that an entry of its journal became a dead letter, or was not kept."""
 
     seq: int
     reason: str
@@ -132,11 +132,14 @@ class Batch:
     completions: tuple[CompletionRecord, ...] = ()
     diagnostics: tuple[DiagnosticRecord, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
+    passed_over: tuple[Rejection, ...] = ()
+    """What the reporting scope of the device does not let leave it: its place is filled, and nothing of it is kept."""
 
     @property
     def size(self) -> int:
         """Return how many entries the batch has."""
-        return len(self.attempts) + len(self.completions) + len(self.diagnostics) + len(self.dead_letters)
+        events = len(self.attempts) + len(self.completions) + len(self.diagnostics)
+        return events + len(self.dead_letters) + len(self.passed_over)
 
     @property
     def weight(self) -> int:
@@ -146,7 +149,7 @@ class Batch:
 
     def seqs(self) -> list[int]:
         """Return the places in the journal that the batch fills, sorted."""
-        kinds = (self.attempts, self.completions, self.diagnostics, self.dead_letters)
+        kinds = (self.attempts, self.completions, self.diagnostics, self.dead_letters, self.passed_over)
         places = [record[0] for records in kinds for record in records]
         # As nearly always: one kind, in order.
         if places and places[0] > 0 and places[-1] <= LARGEST_NUMBER and all(map(lt, places, places[1:])):

@@ -155,12 +155,13 @@ def gap_row(key: int, gap: Gap, noticed: int) -> Row:
 
 def singles(batch: Batch) -> list[Batch]:
     """Return the batch as batches of one entry each."""
-    bare = replace(batch, attempts=(), completions=(), diagnostics=(), dead_letters=())
+    bare = replace(batch, attempts=(), completions=(), diagnostics=(), dead_letters=(), passed_over=())
     return [
         *(replace(bare, attempts=(record,)) for record in batch.attempts),
         *(replace(bare, completions=(record,)) for record in batch.completions),
         *(replace(bare, diagnostics=(record,)) for record in batch.diagnostics),
         *(replace(bare, dead_letters=(letter,)) for letter in batch.dead_letters),
+        *(replace(bare, passed_over=(rejection,)) for rejection in batch.passed_over),
     ]
 
 

@@ -172,7 +172,10 @@ class DurableSink:
         keys = {name: self._journal(name)[0] for name in named}
         batches = self._without_purged(batches)
         rows = rows_of(batches, keys, stored, self._known)
-        rejections = [[Rejection(letter.seq, letter.reason) for letter in batch.dead_letters] for batch in batches]
+        rejections = [
+            [*(Rejection(letter.seq, letter.reason) for letter in batch.dead_letters), *batch.passed_over]
+            for batch in batches
+        ]
         for target in EVENT_TARGETS:
             events = rows.events[target]
             free = self._places.free(events, overlapping(batches, self._journals)) if target is ATTEMPTS else events

@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -235,6 +235,33 @@ async def test_what_must_not_be_reported_is_not_spooled_and_elevated_even_on_a_f
     desk.disk.full = True
     assert (await desk.ask()).result is Result.ELEVATED
     assert desk.events() == []
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A launch that is over."""
+
+    message: str = "it ran"
+    exit_code: int | None = 0
+
+
+class EndingLauncher(FakeLauncher):
+    """Launches end at once."""
+
+    async def launch(self, file: OpenedFile, arguments: Sequence[str], subject: Subject) -> Ended:  # type: ignore[override]
+        await super().launch(file, arguments, subject)
+        return Ended()
+
+
+@pytest.mark.parametrize("scope", list(ReportingScope))
+async def test_how_an_attempt_ended_is_reported_where_attempts_are(desk: Desk, scope: ReportingScope) -> None:
+    desk.holds(document(rules(ElevationType.AUTOMATIC), settings=Settings(reporting_scope=scope)))
+    await replace(desk.broker, launcher=EndingLauncher()).elevate(
+        str(desk.file), (), Origin(ALICE, Platform.LINUX, OWN_RIGHTS), FakePrompter()
+    )
+    reported = scope in {ReportingScope.MANAGED, ReportingScope.ALL}
+    told = [entry.event.WhichOneof("body") for entry in desk.spool.journals[0].entries(0, 100, 1 << 20)]
+    assert told == ["decided", "completed"] * reported
 
 
 async def test_the_managed_scope_leaves_unmanaged_elevations_out(desk: Desk) -> None:

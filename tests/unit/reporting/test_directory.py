@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 import grpc.aio
 import pytest
 
-from elevation.model import GroupType
+from elevation.model import GroupType, ReportingScope
 from epm.device.v1 import devices_pb2, groups_pb2, lifecycle_pb2
 from services._chassis.errors import DeniedError, UnavailableError
 from services.reporting.clients import DirectoryWatch
 from services.reporting.model.devices import Device
 from services.reporting.model.groups import DirectoryMemberships
+from services.reporting.model.scope import Reported
 from tests.fakes.reporting import FakeDeviceRecords
 
 
@@ -195,3 +196,13 @@ async def test_groups_that_are_gone_after_a_full_transfer_are_forgotten(watch: D
     await watch.take(first)
     await watch.take(told(entry("d1"), reset=True))
     assert not watch.directory.groups
+
+
+async def test_the_reporting_scope_is_told_and_until_when_wider_ones_stood(watch: DirectoryWatch) -> None:
+    device = entry("d1")
+    device.reporting_scope = lifecycle_pb2.REPORTED_SCOPE_MANAGED
+    until = device.reported_until.add(scope=lifecycle_pb2.REPORTED_SCOPE_ALL)
+    until.until.FromMicroseconds(7)
+    await watch.take(told(device, entry("d2"), reset=True))
+    assert watch.directory.devices["d1"].reported == Reported(ReportingScope.MANAGED, ((ReportingScope.ALL, 7),))
+    assert watch.directory.devices["d2"].reported == Reported()
