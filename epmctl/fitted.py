@@ -15,7 +15,7 @@ from epmctl.chart import Pen, room
 from epmctl.kinds.model import Column
 from epmctl.output import Plain, Record, print_table, show, width_of
 
-_NARROWEST: Final = 10
+_NARROWEST: Final = 8
 """A text is cut to no less than this."""
 
 _GAP: Final = 2
@@ -23,10 +23,11 @@ _GAP: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a table may be made narrower: columns that are never cut, and those that are left out, the first of them first."""
+    """How a table may be made narrower: columns that are never cut, that are cut last, and that are left out, the first of them first."""
 
     whole: Collection[str] = ()
     spare: Sequence[str] = ()
+    last: Collection[str] = ("FILE",)
 
 
 AS_IT_COMES: Final = Fit()
@@ -57,10 +58,10 @@ def _widths(cells: Mapping[str, Sequence[Plain]], fit: Fit, most: int) -> tuple[
     shown = [heading for heading in cells if heading not in fit.spare[:left_out]]
     widths = {heading: natural[heading] for heading in shown}
     while _total(widths.values()) > most:
-        widest = max(shown, key=lambda heading: widths[heading] - narrowest[heading])
-        if widths[widest] == narrowest[widest]:
+        wide = [heading for heading in shown if widths[heading] > narrowest[heading]]
+        if not wide:
             break
-        widths[widest] -= 1
+        widths[max(wide, key=lambda heading: (heading not in fit.last, widths[heading]))] -= 1
     return widths, left_out
 
 

@@ -85,6 +85,8 @@ def show_list(shown: ListReport, found: Sequence[Record], limit: int, output: st
         print_fitted({NUMBER: at(NUMBER), **shown.columns}, rows, shown.fit)
     else:
         print_fitted(shown.columns, rows, shown.fit)
+    if not rows and output != "json":
+        click.echo("none", err=True)
     say_if_more(found, limit)
 
 

@@ -14,7 +14,7 @@ from epmctl.fitted import Fit
 from epmctl.insights import insights_of
 from epmctl.kinds.model import Column, at
 from epmctl.limits import limit_option, to_ask
-from epmctl.output import Plain, Record
+from epmctl.output import Plain, Record, width_of
 from epmctl.reportfile import FORMS, SUBJECTS, file_output
 from epmctl.reportfilter import Command, filter_options
 from epmctl.reportlists import ListReport, entries, show_list
@@ -146,7 +146,9 @@ def _print_split(subject: str, split: insights_pb2.ReadinessSplit) -> None:
     if total:
         click.echo(pen.bar(parts, total, min(room(), _WIDEST)))
         words = zip(pen.fills, _VERDICTS, parts, strict=True)
-        click.echo("  ".join(f"{fill} {word} {part:,} ({share(part, total)})" for fill, word, part in words))
+        told = [f"{fill} {word} {part:,} ({share(part, total)})" for fill, word, part in words]
+        line = "  ".join(told)
+        click.echo(line if width_of(line) <= room() else "\n".join(told))
         click.echo()
 
 
@@ -177,4 +179,4 @@ _OBSTACLE_COLUMNS: Final[Mapping[str, Column]] = {
     "PUBLISHER": at("application.publisher"),
     "ATTEMPT": at("attemptId"),
 }
-_OBSTACLE_FIT: Final = Fit(whole=("ATTEMPT",), spare=("VERSION", "PUBLISHER", "DEVICES", "COUNT"))
+_OBSTACLE_FIT: Final = Fit(whole=("ATTEMPT",), spare=("VERSION", "PUBLISHER", "DEVICES", "COUNT", "USERS"))

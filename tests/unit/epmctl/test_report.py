@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import insights_pb2, reports_pb2
 from epmctl.moments import parse_moment
+from services._chassis.errors import InvalidError, Problem
 from tests.builders.console import Console
 from tests.fakes.server import FakeServer
 
@@ -192,6 +193,35 @@ def test_a_row_that_there_is_not_cannot_be_opened(console: Console, server: Fake
     assert console.run("report", "elevations", "--open", "1").code == 2
 
 
+@pytest.mark.parametrize("report", ["elevations", "managed", "denied", "applications"])
+def test_the_lists_fit_sixty_columns(console: Console, server: FakeServer, report: str) -> None:
+    found = elevation(1, user="DOMAIN\\" + "u" * 40)
+    found.device_name = "ws-" + "9" * 40
+    server.on(reports_pb2.ListElevationsRequest, reports_pb2.ListElevationsResponse(elevations=[found]))
+    console.monkeypatch.setenv("COLUMNS", "60")
+    out = console.run("report", report).out
+    assert max(map(len, out.splitlines())) <= 60
+
+
+def test_the_longest_texts_are_cut_first_and_files_last(console: Console, server: FakeServer) -> None:
+    found = elevation(1, user="DOMAIN\\" + "u" * 40)
+    found.decided.file.path = "/usr/local/lib/tools/bin/setup.exe"
+    found.device_name = "ws-" + "9" * 30
+    server.on(reports_pb2.ListElevationsRequest, reports_pb2.ListElevationsResponse(elevations=[found]))
+    console.monkeypatch.setenv("COLUMNS", "150")
+    out = console.run("report", "elevations").out
+    assert "/usr/local/lib/tools/bin/setup.exe" in out
+    assert "u" * 40 not in out
+    assert max(map(len, out.splitlines())) <= 150
+
+
+def test_an_empty_list_says_so(console: Console, server: FakeServer) -> None:
+    server.on(reports_pb2.ListElevationsRequest, reports_pb2.ListElevationsResponse())
+    outcome = console.run("report", "elevations")
+    assert (outcome.out.splitlines()[0].split()[0], outcome.err) == ("OCCURRED", "none\n")
+    assert console.run("report", "elevations", "--output", "json").err == ""
+
+
 def test_without_filters_nothing_is_restricted(console: Console, server: FakeServer) -> None:
     console.run("report", "summary")
 
@@ -231,6 +261,32 @@ def test_bad_options_are_bad_input(console: Console, server: FakeServer) -> None
     assert "must be a time such as 2026-11-23T12:00:00Z, or a span such as 24h, 7d or P1D" in outcomes[0].err
     assert "--since must be earlier than --until" in outcomes[2].err
     assert server.asked == []
+
+
+def test_everything_that_is_wrong_with_a_filter_is_told_at_once(console: Console, server: FakeServer) -> None:
+    wrong = ("--since", "foo", "--until", "bar", "--result", "NOPE", "--sha256", "zz")
+    either = ("--managed", "--unmanaged", "--administrator", "--standard-user")
+    outcome = console.run("report", "elevations", *wrong, *either)
+    assert outcome.code == 2
+    for told in (
+        "--since: must be a time",
+        "--until: must be a time",
+        "--result: 'NOPE' is not one of",
+        "--sha256: 'zz' is no SHA-256",
+        "--managed and --unmanaged leave nothing together",
+        "--administrator and --standard-user leave nothing together",
+    ):
+        assert told in outcome.err
+    assert server.asked == []
+
+
+def test_what_the_server_refuses_is_called_by_the_name_of_its_option(console: Console, server: FakeServer) -> None:
+    refused = [Problem("filter.device_groups", "there is no such group"), Problem("order_by", "is no order")]
+    server.on(reports_pb2.ListElevationsRequest, InvalidError([*refused, Problem("page_size", "is negative")]))
+    outcome = console.run("report", "elevations", "--device-group", "lab")
+    assert outcome.code == 2
+    lines = ["--device-group: there is no such group", "--order-by: is no order", "page_size: is negative"]
+    assert outcome.err.splitlines() == lines
 
 
 @pytest.mark.parametrize(
