@@ -1,6 +1,7 @@
 """What administrators get from the reporting service, over TLS and with tokens: the same on SQLite and PostgreSQL."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ async def test_what_may_not_be_seen_and_what_is_not_there_look_the_same(office: 
     hidden = await refusal_of(ask("GetElevation", attempt_id="attempt-1"))
     assert (hidden.code, hidden.reason) == ("NOT_FOUND", "NOT_FOUND")
     for attempt_id in ("attempt-2", "", "a\0b"):
-        assert await refusal_of(ask("GetElevation", attempt_id=attempt_id)) == hidden
+        absent = await refusal_of(ask("GetElevation", attempt_id=attempt_id))
+        assert (set(absent.details), replace(absent, details={})) == (set(hidden.details), replace(hidden, details={}))
     assert (await office.reader("emea")("GetElevation", attempt_id="attempt-1")).elevation.device_id == "d1"
 
 
