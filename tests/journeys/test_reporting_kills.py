@@ -28,6 +28,12 @@ SECONDS = float(os.environ.get("EPM_SOAK_SECONDS", "8"))
 SEED = os.environ.get("EPM_SOAK_SEED", "reporting")
 JOURNALS = ("security", "diagnostic")
 EVENTS = (tables.ATTEMPT, tables.COMPLETION, tables.DIAGNOSTIC)
+WORKSTATIONS = """
+apiVersion: openepm/v1
+kind: ElevationSettingsPolicy
+metadata: {name: workstations}
+spec: {defaultResponse: DENY, assignments: {include: [{group: all-devices}]}}
+"""
 pytestmark = [pytest.mark.xdist_group("reporting-kills"), pytest.mark.timeout(240 + 3 * SECONDS)]
 
 log = logging.getLogger(__name__)
@@ -46,7 +52,8 @@ class Reporting:
         return self.house.folder / "reporters"
 
     def enrol(self) -> None:
-        """Enrol the agents."""
+        """Enrol the agents, to devices that may report everything."""
+        self.house.apply(WORKSTATIONS)
         options = ["--quota", str(AGENTS), "--output", "json"]
         token = self.house.must("epm", "enrolment-token", "create", *options).json()["secret"]
         options = ["--server", self.house.server, "--count", str(AGENTS), "--token-file", "-"]

@@ -79,6 +79,7 @@ async def test_who_is_ready_and_what_is_in_the_others_way_shows_as_soon_as_devic
     now = datetime.now(UTC) - timedelta(minutes=1)
     told = [decided(1, at=now), unmanaged(2, at=now, user="bob"), decided(3, at=now, user="bob")]
     async with whole(tmp_path) as house:
+        await create(house, asking("base"))
         await report(house, told)
         stub = insights_pb2_grpc.InsightsServiceStub(house.public)
         ready = await stub.ListReadiness(insights_pb2.ListReadinessRequest(), metadata=house.owner)

@@ -21,9 +21,7 @@ class CountedMould:
     def __init__(self, mould: DocumentMould) -> None:
         self._mould = mould
 
-    def fill(
-        self, device: DirectoryDevice, deprovision_time: datetime | None, grants: Sequence[Grant] = ()
-    ) -> bytes:
+    def fill(self, device: DirectoryDevice, deprovision_time: datetime | None, grants: Sequence[Grant] = ()) -> bytes:
         """Make a document."""
         CountedMould.filled += 1
         return self._mould.fill(device, deprovision_time, grants)
