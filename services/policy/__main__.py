@@ -98,6 +98,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     linting = _lint_desk(partial(newest_corpus, store, book, corpus.at_least), directory, clock, usage)
     most, tags = settings.max_rules_per_policy, partial(tags_of, access)
     means = Means(directories=directory, linting=linting, most_rules=most, known_tags=tags)
+    drafting = Drafting(store, book, corpus.at_least, means)
     feed = PictureFeed(pictures, changes=lambda: deliveries.changes, now=clock.now)
     convergence = Convergence(store, book, pictures=pictures, deliveries=deliveries, caught_up=corpus.at_least)
     sightings = SightingReporter(SightingReports(device), monotonic=clock.monotonic)
@@ -114,8 +115,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         public=[
             *_authoring(store, means, DeliveryStates(book, deliveries, bundles, clock), access, now=clock.now),
             _rollouts(convergence, feed, access, now=clock.now),
-            _analysis(Drafting(store, book, corpus.at_least, means), linting, book, deliveries, clock=clock),
-            approvals.public(),
+            _analysis(drafting, linting, book, deliveries, clock=clock),
+            approvals.public(drafting, linting),
         ],
         mesh=[partial(agent_pb2_grpc.add_PolicyStreamServiceServicer_to_server, agents), approvals.mesh(admitted)],
         workers=[

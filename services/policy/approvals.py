@@ -12,12 +12,16 @@ from services._chassis.config import ServiceSettings
 from services._chassis.db import Database
 from services._chassis.workers import Worker
 from services.policy.device_request_servicer import Admit, DeviceRequestServicer
+from services.policy.ports import Linting
 from services.policy.request_servicer import ElevationRequestServicer
 from services.policy.store.elevation_requests import SqlElevationRequests
+from services.policy.store.given_approvals import SqlGivenApprovals
 from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
+from services.policy.usecases.analysis.drafted import Drafting
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.newest import CaughtUp
 from services.policy.usecases.requests.asking import Asking
+from services.policy.usecases.requests.candidates import Candidates
 from services.policy.usecases.requests.deciding import Deciding
 from services.policy.usecases.requests.endings import Endings
 from services.policy.usecases.requests.post import Post
@@ -39,7 +43,7 @@ class Approvals:
         new_id: Callable[[], str],
     ) -> None:
         self._store, self._uses = SqlElevationRequests(database), SqlGrantUses(database)
-        self._access = access
+        self._given, self._access = SqlGivenApprovals(database), access
         self._clock = clock
         self._asking = Asking(
             self._store,
@@ -57,10 +61,15 @@ class Approvals:
             self._store, database.changes, self._deciding.sees, now=clock.now, monotonic=clock.monotonic
         )
 
-    def public(self) -> Callable[[Server], None]:
-        """Return what puts the servicer of approvers on a server."""
+    def public(self, drafting: Drafting, linting: Linting) -> Callable[[Server], None]:
+        """Return what puts the servicer of approvers on a server; rules that it proposes are drafted and linted."""
         servicer = ElevationRequestServicer(
-            self._deciding, self._store, self.watches, self._access, now=self._clock.now
+            self._deciding,
+            self._store,
+            self.watches,
+            Candidates(self._store, self._given, drafting, linting, sees=self._deciding.sees),
+            access=self._access,
+            now=self._clock.now,
         )
         return partial(requests_pb2_grpc.add_ElevationRequestServiceServicer_to_server, servicer)
 

@@ -11,6 +11,7 @@ from elevation.lint.findings import Finding
 from elevation.model import Group, RulesPolicy
 from services._chassis.paging import Page, PageRequest
 from services.policy.model.bundle import Contents
+from services.policy.model.candidates import Approval
 from services.policy.model.delivery import Delivery, Held, SettingsState
 from services.policy.model.directory import Directory
 from services.policy.model.edits import Touched
@@ -334,6 +335,14 @@ class ElevationRequests(Protocol):
 
     async def due(self, now: datetime, most: int) -> Sequence[str]:
         """Return requests whose state time has ended, longest ago first."""
+        ...
+
+
+class GivenApprovals(Protocol):
+    """Know what was approved."""
+
+    async def given(self, since: datetime) -> Sequence[Approval]:
+        """Return approvals of requests from a time on, those of the newest requests first; a bounded number of them."""
         ...
 
 

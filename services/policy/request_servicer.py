@@ -10,12 +10,19 @@ import grpc.aio
 from epm.policy.v1 import requests_pb2, requests_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_caller, current_permit
-from services.policy.codec import requests
+from services.policy.codec import candidates, requests
 from services.policy.ports import ElevationRequests
+from services.policy.usecases.analysis.turns import Turns
+from services.policy.usecases.requests.candidates import Candidates
 from services.policy.usecases.requests.deciding import Approver, Deciding, ListWanted
 from services.policy.usecases.requests.watching import RequestWatches
+from services.policy.usecases.scope import READ
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+OF_ONE_CALLER = 2
+"""Lists of rule candidates that are made at once for one caller: each takes as much work as many proposals of rules."""
+OF_ALL = 4
 
 
 class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer):
@@ -26,15 +33,18 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
         deciding: Deciding,
         store: ElevationRequests,
         watches: RequestWatches,
-        access: AccessControl,
+        often: Candidates,
         *,
+        access: AccessControl,
         now: Callable[[], datetime],
     ) -> None:
         self._deciding = deciding
         self._store = store
         self._watches = watches
+        self._often = often
         self._access = access
         self._now = now
+        self._turns = Turns(of_one=OF_ONE_CALLER, of_all=OF_ALL)
 
     async def ListElevationRequests(
         self, request: requests_pb2.ListElevationRequestsRequest, _context: Context
@@ -86,6 +96,17 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
         """Take an approval back."""
         told = await self._deciding.revoke(request.id, request.reason, self._approver())
         return requests_pb2.RevokeElevationRequestResponse(request=requests.told_to_proto(told))
+
+    async def ListRuleCandidates(
+        self, request: requests_pb2.ListRuleCandidatesRequest, _context: Context
+    ) -> requests_pb2.ListRuleCandidatesResponse:
+        """List files that were approved more than once, each with the rule that would make approvals needless."""
+        caller, now = current_caller(), self._now()
+        reading = self._access.access().permit(caller.principal, READ, now, caller.groups)
+        with self._turns.taken(caller.principal):
+            wanted = candidates.wanted_from_proto(request, now)
+            found = await self._often.find(wanted, current_permit(), reading, now)
+        return candidates.candidates_to_proto(found)
 
     def _approver(self) -> Approver:
         return Approver(principal=current_caller().principal, permit=current_permit(), now=self._now())

@@ -50,7 +50,7 @@ def request_to_proto(request: ElevationRequest) -> requests_pb2.ElevationRequest
         submitted=time_to_proto(request.submitted),
         review_deadline=time_to_proto(request.review_deadline),
         platform=encode_platform(request.platform),
-        file=_file_to_proto(request.file),
+        file=file_to_proto(request.file),
         arguments=request.arguments,
         policy=request.policy,
         rule=request.rule,
@@ -156,7 +156,8 @@ def _flaws_of_file(file: event_pb2.FileFacts, certificates: tuple[Certificate, .
         yield Problem("certificates[0]", "is not the one of file.publisher_fingerprint; give the signing one first")
 
 
-def _file_to_proto(file: RequestedFile) -> event_pb2.FileFacts:
+def file_to_proto(file: RequestedFile) -> event_pb2.FileFacts:
+    """Write what a device told of a file."""
     facts = {name: getattr(file, name) for name in _FACTS}
     return event_pb2.FileFacts(sha256=file.sha256, publisher_fingerprint=file.publisher_fingerprint, **facts)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from elevation.model import Grant, Platform
 from services._chassis.errors import StateError
@@ -52,6 +52,20 @@ OPEN = frozenset({RequestState.PENDING, RequestState.APPROVED})
 
 TOLD = frozenset({RequestState.APPROVED, RequestState.DENIED, RequestState.EXPIRED, RequestState.REVOKED})
 """States that a device hears of from the server; it brings the others about itself."""
+
+
+class OfDevice(Protocol):
+    """Is of a device, which carried these tags when it asked."""
+
+    @property
+    def device_id(self) -> str:
+        """Return the device."""
+        ...
+
+    @property
+    def scope_tags(self) -> frozenset[str]:
+        """Return the tags that it carried."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

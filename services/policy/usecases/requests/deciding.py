@@ -18,6 +18,7 @@ from services.policy.model.requests import (
     Access,
     ElevationRequest,
     End,
+    OfDevice,
     Review,
     Told,
     gone,
@@ -76,11 +77,11 @@ class Deciding:
         self._is_user = is_user
         self._cap = access_cap
 
-    def sees(self, permit: Permit) -> Callable[[ElevationRequest], bool]:
+    def sees(self, permit: Permit) -> Callable[[OfDevice], bool]:
         """Return what tells whether a request is visible, by the tags that its device has now. Raises UnavailableError."""
         devices = self._directory().devices
 
-        def visible(request: ElevationRequest) -> bool:
+        def visible(request: OfDevice) -> bool:
             device = devices.get(request.device_id)
             return permit.sees(device.scope_tags if device else request.scope_tags)
 

@@ -6,6 +6,7 @@ Support approvals: users ask, approvers decide, devices hear."""
 from collections import abc as _abc
 from epm.elevation.v1 import event_pb2 as _event_pb2
 from epm.elevation.v1 import rules_pb2 as _rules_pb2
+from epm.policy.v1 import lint_pb2 as _lint_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
@@ -804,3 +805,111 @@ class RevokeElevationRequestResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevokeElevationRequestResponse: _TypeAlias = RevokeElevationRequestResponse  # noqa: Y015
+
+@_typing.final
+class ListRuleCandidatesRequest(_message.Message):
+    """Asks for rule candidates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEWED_FROM_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    approvals: _builtins.int
+    """Fewest approvals; 0 means 2."""
+    page_size: _builtins.int
+    """Most candidates to return; 0 means 20, more than 100 means 100. There are fewer where they are large, so that they fit a message."""
+    @_builtins.property
+    def reviewed_from(self) -> _timestamp_pb2.Timestamp:
+        """Approvals from this time on. Absent: of the last 30 days."""
+
+    def __init__(
+        self,
+        *,
+        reviewed_from: _timestamp_pb2.Timestamp | None = ...,
+        approvals: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reviewed_from", b"reviewed_from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "page_size", b"page_size", "reviewed_from", b"reviewed_from"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRuleCandidatesRequest: _TypeAlias = ListRuleCandidatesRequest  # noqa: Y015
+
+@_typing.final
+class ListRuleCandidatesResponse(_message.Message):
+    """Rule candidates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleCandidate]:
+        """Candidates, most approvals first."""
+
+    def __init__(
+        self,
+        *,
+        candidates: _abc.Iterable[Global___RuleCandidate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRuleCandidatesResponse: _TypeAlias = ListRuleCandidatesResponse  # noqa: Y015
+
+@_typing.final
+class RuleCandidate(_message.Message):
+    """A file that was approved more than once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    approvals: _builtins.int
+    """Approvals."""
+    users: _builtins.int
+    """Users who asked."""
+    devices: _builtins.int
+    """Devices that they asked on."""
+    request_id: _builtins.str
+    """That request."""
+    @_builtins.property
+    def file(self) -> _event_pb2.FileFacts:
+        """The file, as the newest request that was approved tells it."""
+
+    @_builtins.property
+    def rule(self) -> _rules_pb2.Rule:
+        """The rule. Absent: the caller may not read policies, or the evidence allows no rule; ProposeRule says why."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:
+        """What lint says of the rule, worst first; at most 20."""
+
+    def __init__(
+        self,
+        *,
+        file: _event_pb2.FileFacts | None = ...,
+        approvals: _builtins.int = ...,
+        users: _builtins.int = ...,
+        devices: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+        rule: _rules_pb2.Rule | None = ...,
+        findings: _abc.Iterable[_lint_pb2.Finding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "devices", b"devices", "file", b"file", "findings", b"findings", "request_id", b"request_id", "rule", b"rule", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleCandidate: _TypeAlias = RuleCandidate  # noqa: Y015

@@ -243,6 +243,11 @@ class ElevationRequestServiceStub:
                 request_serializer=epm_dot_policy_dot_v1_dot_requests__pb2.RevokeElevationRequestRequest.SerializeToString,
                 response_deserializer=epm_dot_policy_dot_v1_dot_requests__pb2.RevokeElevationRequestResponse.FromString,
                 _registered_method=True)
+        self.ListRuleCandidates = channel.unary_unary(
+                '/epm.policy.v1.ElevationRequestService/ListRuleCandidates',
+                request_serializer=epm_dot_policy_dot_v1_dot_requests__pb2.ListRuleCandidatesRequest.SerializeToString,
+                response_deserializer=epm_dot_policy_dot_v1_dot_requests__pb2.ListRuleCandidatesResponse.FromString,
+                _registered_method=True)
 
 
 class ElevationRequestServiceServicer:
@@ -301,6 +306,16 @@ class ElevationRequestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRuleCandidates(self, request, context):
+        """Lists files that were approved more than once, most approvals first, each with the rule that would make approvals needless and what lint says of it:
+        as ProposeRule makes it of the newest request that was approved. Of the newest 20,000 approvals those are counted that the caller may see.
+        Needs `elevation_requests.view`, and `policy_authoring.read` for the rule; without that the rule and its findings are left out.
+        Errors: RESOURCE_EXHAUSTED with RetryInfo while rules are being made for the same caller, or for too many.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ElevationRequestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -333,6 +348,11 @@ def add_ElevationRequestServiceServicer_to_server(servicer, server):
                     servicer.RevokeElevationRequest,
                     request_deserializer=epm_dot_policy_dot_v1_dot_requests__pb2.RevokeElevationRequestRequest.FromString,
                     response_serializer=epm_dot_policy_dot_v1_dot_requests__pb2.RevokeElevationRequestResponse.SerializeToString,
+            ),
+            'ListRuleCandidates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRuleCandidates,
+                    request_deserializer=epm_dot_policy_dot_v1_dot_requests__pb2.ListRuleCandidatesRequest.FromString,
+                    response_serializer=epm_dot_policy_dot_v1_dot_requests__pb2.ListRuleCandidatesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -501,6 +521,33 @@ class ElevationRequestService:
             '/epm.policy.v1.ElevationRequestService/RevokeElevationRequest',
             epm_dot_policy_dot_v1_dot_requests__pb2.RevokeElevationRequestRequest.SerializeToString,
             epm_dot_policy_dot_v1_dot_requests__pb2.RevokeElevationRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRuleCandidates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.policy.v1.ElevationRequestService/ListRuleCandidates',
+            epm_dot_policy_dot_v1_dot_requests__pb2.ListRuleCandidatesRequest.SerializeToString,
+            epm_dot_policy_dot_v1_dot_requests__pb2.ListRuleCandidatesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -148,6 +148,12 @@ class ElevationRequestServiceStub:
     """Takes an approval back; a device that is connected hears of it at once. Is audited. Needs `elevation_requests.modify`.
     Errors: NOT_FOUND; FAILED_PRECONDITION where it is not approved, or not any longer.
     """
+    ListRuleCandidates: _grpc.UnaryUnaryMultiCallable[_requests_pb2.ListRuleCandidatesRequest, _requests_pb2.ListRuleCandidatesResponse]
+    """Lists files that were approved more than once, most approvals first, each with the rule that would make approvals needless and what lint says of it:
+    as ProposeRule makes it of the newest request that was approved. Of the newest 20,000 approvals those are counted that the caller may see.
+    Needs `elevation_requests.view`, and `policy_authoring.read` for the rule; without that the rule and its findings are left out.
+    Errors: RESOURCE_EXHAUSTED with RetryInfo while rules are being made for the same caller, or for too many.
+    """
 
 @_typing.type_check_only
 class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
@@ -180,6 +186,12 @@ class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
     RevokeElevationRequest: _aio.UnaryUnaryMultiCallable[_requests_pb2.RevokeElevationRequestRequest, _requests_pb2.RevokeElevationRequestResponse]  # type: ignore[assignment]
     """Takes an approval back; a device that is connected hears of it at once. Is audited. Needs `elevation_requests.modify`.
     Errors: NOT_FOUND; FAILED_PRECONDITION where it is not approved, or not any longer.
+    """
+    ListRuleCandidates: _aio.UnaryUnaryMultiCallable[_requests_pb2.ListRuleCandidatesRequest, _requests_pb2.ListRuleCandidatesResponse]  # type: ignore[assignment]
+    """Lists files that were approved more than once, most approvals first, each with the rule that would make approvals needless and what lint says of it:
+    as ProposeRule makes it of the newest request that was approved. Of the newest 20,000 approvals those are counted that the caller may see.
+    Needs `elevation_requests.view`, and `policy_authoring.read` for the rule; without that the rule and its findings are left out.
+    Errors: RESOURCE_EXHAUSTED with RetryInfo while rules are being made for the same caller, or for too many.
     """
 
 class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -246,6 +258,18 @@ class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_requests_pb2.RevokeElevationRequestResponse, _abc.Awaitable[_requests_pb2.RevokeElevationRequestResponse]]:
         """Takes an approval back; a device that is connected hears of it at once. Is audited. Needs `elevation_requests.modify`.
         Errors: NOT_FOUND; FAILED_PRECONDITION where it is not approved, or not any longer.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRuleCandidates(
+        self,
+        request: _requests_pb2.ListRuleCandidatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_requests_pb2.ListRuleCandidatesResponse, _abc.Awaitable[_requests_pb2.ListRuleCandidatesResponse]]:
+        """Lists files that were approved more than once, most approvals first, each with the rule that would make approvals needless and what lint says of it:
+        as ProposeRule makes it of the newest request that was approved. Of the newest 20,000 approvals those are counted that the caller may see.
+        Needs `elevation_requests.view`, and `policy_authoring.read` for the rule; without that the rule and its findings are left out.
+        Errors: RESOURCE_EXHAUSTED with RetryInfo while rules are being made for the same caller, or for too many.
         """
 
 def add_ElevationRequestServiceServicer_to_server(servicer: ElevationRequestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,86 @@
+"""Offer rules for files that approvers approve again and again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from elevation.certificates import parse_der
+from elevation.lint.findings import Finding
+from elevation.model import Rule
+from services._chassis.errors import InvalidError
+from services._chassis.permits import Permit
+from services.policy.model.candidates import ApprovedFile, approved_files, evidence_of
+from services.policy.model.evidence import Wishes
+from services.policy.model.requests import ElevationRequest, OfDevice
+from services.policy.ports import ElevationRequests, GivenApprovals, Linting
+from services.policy.usecases.analysis.drafted import Drafting
+from services.policy.usecases.analysis.proposal import ProposalWanted, propose_rule
+
+USUAL_SPAN = timedelta(days=30)
+FEWEST = 2
+USUAL_SIZE = 20
+LARGEST_SIZE = 100
+
+Sees = Callable[[Permit], Callable[[OfDevice], bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidatesWanted:
+    """Ask for files that were approved so often since a time."""
+
+    since: datetime
+    approvals: int = FEWEST
+    size: int = USUAL_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCandidate:
+    """Hold a file that was approved often, as its newest request tells it, and the rule for it; None: there is none to tell."""
+
+    counted: ApprovedFile
+    request: ElevationRequest
+    rule: Rule | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+class Candidates:
+    """Find the files, and make rules for them."""
+
+    def __init__(
+        self, requests: ElevationRequests, given: GivenApprovals, drafting: Drafting, linting: Linting, *, sees: Sees
+    ) -> None:
+        self._requests = requests
+        self._given = given
+        self._drafting = drafting
+        self._linting = linting
+        self._sees = sees
+
+    async def find(
+        self, wanted: CandidatesWanted, viewing: Permit, reading: Permit | None, now: datetime
+    ) -> Sequence[RuleCandidate]:
+        """Return candidates, most approvals first; rules for those alone who may read policies.
+
+        Raises UnavailableError, LimitError where lint takes too long.
+        """
+        visible = self._sees(viewing)
+        given = [each for each in await self._given.given(wanted.since) if visible(each)]
+        found: list[RuleCandidate] = []
+        for counted in approved_files(given, least=wanted.approvals, most=wanted.size):
+            told = await self._requests.find(counted.request_id)
+            if told is not None:
+                candidate = RuleCandidate(counted, told.request)
+                found.append(candidate if reading is None else await self._with_rule(candidate, reading, now))
+        return found
+
+    async def _with_rule(self, candidate: RuleCandidate, reading: Permit, now: datetime) -> RuleCandidate:
+        """Make the rule as it is proposed for the request; evidence that allows none leaves it out."""
+        request = candidate.request
+        certificates = map(parse_der, await self._requests.certificates(request.request_id))
+        wanted = ProposalWanted(
+            evidence=evidence_of(request, certificates), wishes=Wishes(origin=f"request {request.request_id}")
+        )
+        try:
+            made = await propose_rule(self._drafting, self._linting, wanted, permit=reading, now=now)
+        except InvalidError:
+            return candidate
+        return RuleCandidate(candidate.counted, request, made.rule, made.findings)
