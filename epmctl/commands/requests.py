@@ -10,6 +10,7 @@ import click
 
 from epm.policy.v1 import requests_pb2
 from epmctl.client import Client, logged_in
+from epmctl.commands.requestcandidates import candidates
 from epmctl.commands.requestdecisions import approve, deny, revoke
 from epmctl.commands.requestwatch import watch
 from epmctl.documents.files import write_whole
@@ -29,7 +30,7 @@ def requests() -> None:
     """List requests for approval, and answer them."""
 
 
-for _command in (approve, deny, revoke, watch):
+for _command in (approve, candidates, deny, revoke, watch):
     requests.add_command(_command)
 
 
