@@ -20,6 +20,7 @@ PUBLIC = {
     "epm.device.v1.EnrolmentService",
     "epm.device.v1.GroupService",
     "epm.policy.v1.AnalysisService",
+    "epm.policy.v1.ElevationRequestService",
     "epm.policy.v1.PolicyService",
     "epm.policy.v1.RevisionService",
     "epm.policy.v1.RolloutService",
