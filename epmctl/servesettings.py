@@ -227,6 +227,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("request_review_deadline", _duration, "How long elevation requests can be decided [P7D].", flag=False),
     Setting("request_access_cap", _duration, "The longest access that an approval may give [P30D].", flag=False),
+    Setting(
+        "request_retention", _duration, "How long elevation requests are kept after their end [P400D].", flag=False
+    ),
     Setting("most_streams", _number, "How many policy streams a process holds [20000].", flag=False),
     Setting("max_rules_per_policy", _number, "How many rules one policy may hold, at most 1000 [100].", flag=False),
     Setting("device_certificate_lifetime", _duration, "How long a device's certificate is good [P90D].", flag=False),

@@ -85,6 +85,7 @@ class ServiceSettings:
     policy_heartbeat: timedelta = timedelta(minutes=5)
     request_review_deadline: timedelta = timedelta(days=7)
     request_access_cap: timedelta = timedelta(days=30)
+    request_retention: timedelta = timedelta(days=400)
     most_streams: int = 20_000
     max_rules_per_policy: int = 100
     check_in_interval: timedelta = timedelta(minutes=5)
@@ -276,6 +277,8 @@ def _address_problems(settings: ServiceSettings) -> Iterator[Problem]:
 def _retention_problems(settings: ServiceSettings) -> Iterator[Problem]:
     if settings.audit_retention is not None and settings.audit_retention < SHORTEST_RETENTION:
         yield Problem("audit_retention", f"must be at least {SHORTEST_RETENTION.days} days; without it, all is kept")
+    if not SHORTEST_RETENTION <= settings.request_retention <= LONGEST_STAY:
+        yield Problem("request_retention", f"must be from {SHORTEST_RETENTION.days} to {LONGEST_STAY.days} days")
     if settings.event_retention < SHORTEST_EVENT_RETENTION:
         yield Problem("event_retention", "must be at least one day")
     if not settings.event_retention <= settings.rollup_retention <= LONGEST_STAY:

@@ -16,6 +16,7 @@ from services.policy.ports import Linting
 from services.policy.request_servicer import ElevationRequestServicer
 from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.given_approvals import SqlGivenApprovals
+from services.policy.store.old_requests import SqlOldRequests
 from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
 from services.policy.usecases.analysis.drafted import Drafting
 from services.policy.usecases.documents import PolicyBook
@@ -25,6 +26,7 @@ from services.policy.usecases.requests.candidates import Candidates
 from services.policy.usecases.requests.deciding import Deciding
 from services.policy.usecases.requests.endings import Endings
 from services.policy.usecases.requests.post import Post
+from services.policy.usecases.requests.retention import Retention
 from services.policy.usecases.requests.watching import RequestWatches
 
 
@@ -55,6 +57,9 @@ class Approvals:
         self._deciding = Deciding(
             self._store, book.directory, is_user=self._is_user, access_cap=settings.request_access_cap
         )
+        self._retention = Retention(
+            SqlOldRequests(database), settings.request_retention, now=clock.now, monotonic=clock.monotonic
+        )
         self._endings = Endings(self._store, book, now=clock.now)
         self.post = Post(SqlOutcomes(database), wait=database.changes.wait, caught_up=caught_up)
         self.watches = RequestWatches(
@@ -80,7 +85,7 @@ class Approvals:
 
     def workers(self) -> Sequence[Worker]:
         """Return what runs beside the calls."""
-        return self._endings.worker(), self.post.worker()
+        return self._endings.worker(), self._retention.worker(), self.post.worker()
 
     def _is_user(self, principal: str, user: str) -> bool:
         """Tell whether an approver is the user of a device whom it names so."""

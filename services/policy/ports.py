@@ -1,6 +1,6 @@
 """What the verbs need from the outside."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -343,6 +343,18 @@ class GivenApprovals(Protocol):
 
     async def given(self, since: datetime) -> Sequence[Approval]:
         """Return approvals of requests from a time on, those of the newest requests first; a bounded number of them."""
+        ...
+
+
+class OldRequests(Protocol):
+    """Know requests that are over and old."""
+
+    def over(self, before: datetime) -> AsyncIterator[Sequence[str]]:
+        """Give those that ended before a time, a few at once, and none where of a few that were looked at none did."""
+        ...
+
+    async def delete(self, request_ids: Collection[str], before: datetime) -> None:
+        """Delete requests that are over, with their uses and outcomes; and uses of before that time of no known request."""
         ...
 
 

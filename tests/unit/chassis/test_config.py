@@ -201,9 +201,10 @@ def test_counts_are_kept_as_long_as_their_events_at_least(events: int, counts: i
     [
         ("check_in_interval", timedelta(seconds=1), timedelta(days=1)),
         ("deprovision_after", timedelta(microseconds=1), timedelta(days=36_500)),
+        ("request_retention", timedelta(days=30), timedelta(days=36_500)),
     ],
 )
-def test_times_of_devices_have_bounds(name: str, least: timedelta, most: timedelta) -> None:
+def test_times_have_bounds(name: str, least: timedelta, most: timedelta) -> None:
     settings(**{name: least}).check()
     settings(**{name: most}).check()
     step = timedelta(microseconds=1)
