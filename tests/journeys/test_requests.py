@@ -161,3 +161,19 @@ def test_a_request_becomes_a_rule(house: Installation) -> None:
     assert proposed["rule"]["elevationType"] == "DENY"
     assert proposed["rule"]["detection"]["fileHash"] == shown(house, request)["file"]["sha256"]
     assert f"request {request}" in proposed["rule"]["description"]
+
+
+def test_what_is_approved_again_and_again_is_offered_as_a_rule(house: Installation, tokens: dict[str, str]) -> None:
+    asked = [asks(house, "/usr/bin/fold", user) for user in ("alice", "bob")]
+    for request in asked:
+        assert answers(house, tokens["dave"], "approve", request).code == 0
+    request = asked[-1]
+    file = shown(house, request)["file"]
+    found = house.must("epm", "requests", "candidates", "--output", "json").json()
+    [offered] = [each for each in found if each["file"]["sha256"] == file["sha256"]]
+    assert (offered["approvals"], offered["users"], offered["requestId"]) == (2, 2, request)
+    proposed = house.must(*offered["command"].split(), "--output", "json").json()
+    assert proposed["rule"]["detection"]["fileHash"] == offered["rule"]["detection"]["fileHash"] == file["sha256"]
+    assert [each["id"] for each in offered["findings"]] == [each["id"] for each in proposed["findings"]]
+    line = next(line for line in house.must("epm", "requests", "candidates").output.splitlines() if request in line)
+    assert offered["command"] in line
