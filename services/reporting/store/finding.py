@@ -68,15 +68,14 @@ class _Guide:
             .group_by(counts.start)
         )
 
-    def place(self, keys: Keys, days: Sequence[int]) -> list[sa.ColumnElement[bool]]:
-        """Return what finds the attempts of these days by an index."""
-        if self.rollup in {_BY_USER, _BY_DEVICE, _WHOLE}:
-            return [_A.day.in_(days)]
-        cells = _BY_FILE.table.c
-        parts = [cells[one.key] for one in _BY_FILE.dimensions]
-        narrow = [cells[one.key].in_(keys[one]) for one in _BY_FILE.dimensions if one in keys]
-        there = sa.select(cells.start, *parts).where(cells.span == 1, cells.start.in_(days), *narrow)
-        return [sa.tuple_(_A.day, *(_A[one.key] for one in _BY_FILE.dimensions)).in_(there)]
+
+def _cells(keys: Keys, days: Sequence[int]) -> sa.ColumnElement[bool]:
+    """Return what finds the attempts of these days by the cells of files, rules and decisions that were counted."""
+    cells = _BY_FILE.table.c
+    parts = [cells[one.key] for one in _BY_FILE.dimensions]
+    narrow = [cells[one.key].in_(keys[one]) for one in _BY_FILE.dimensions if one in keys]
+    there = sa.select(cells.start, *parts).where(cells.span == 1, cells.start.in_(days), *narrow)
+    return sa.tuple_(_A.day, *(_A[one.key] for one in _BY_FILE.dimensions)).in_(there)
 
 
 class Finder:
@@ -172,11 +171,29 @@ class Finder:
         """Read the attempts of these days by an index, and sort them."""
         if not days or self._wanted <= 0:
             return
-        place = [*guide.place(keys, days), *self._window.of(_A.occurred), *narrow, *self._behind()]
+        place = await self._place(days, guide, keys)
+        place += [*self._window.of(_A.occurred), *narrow, *self._behind()]
         there = sa.select(_A.occurred, _A.event_id).where(*place).cte("there")
         # Read as a whole: else the order would lure the database into a walk along the times.
         there = there.prefix_with("MATERIALIZED")
         await self._add(sa.select(there.c.event_id).order_by(*self._turned(there.c)))
+
+    async def _place(self, days: Sequence[int], guide: _Guide, keys: Keys) -> list[sa.ColumnElement[bool]]:
+        """Return what finds the attempts of these days by the index that has the fewest of them to read."""
+        if guide.rollup not in {_BY_USER, _BY_DEVICE, _WHOLE}:
+            return [_cells(keys, days)]
+        in_cells = {one: keys[one] for one in _BY_FILE.dimensions if one in keys}
+        if not in_cells or (FILE in keys and guide.rollup is _BY_DEVICE):
+            # The index of devices knows their files too.
+            return [_A.day.in_(days)]
+        others = [await self._promised(days, {one: keys[one]}) for one in (USER, DEVICE) if one in keys]
+        return [_cells(keys, days) if await self._promised(days, in_cells) < min(others) else _A.day.in_(days)]
+
+    async def _promised(self, days: Sequence[int], keys: Keys) -> int:
+        """Return how many attempts there are on these days, of what short counts know."""
+        rollup = next(one for one in _SHORT if keys.keys() <= set(one.dimensions))
+        bounds = await self._tx.execute(_Guide(rollup, exact=True).bounds(keys, days))
+        return sum(int(row.attempts) for row in bounds)
 
     async def _walk(self, window: Window, narrow: Sequence[sa.ColumnElement[bool]]) -> None:
         """Walk along the times until the page is full."""
