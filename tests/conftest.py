@@ -13,6 +13,8 @@ from tests.postgres import Cluster, PostgresMissingError, do_without, shared_clu
 settings.register_profile("house", deadline=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("house")
 
+os.environ.pop("COLUMNS", None)  # whoever runs the tests may have a terminal; what they look at goes into pipes
+
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:

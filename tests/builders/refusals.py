@@ -19,7 +19,7 @@ class Refusal:
     message: str
     problems: dict[str, str]
     retry_after: timedelta | None = None
-    details: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(compare=False, default_factory=dict)
 
     @property
     def fields(self) -> set[str]:
