@@ -28,7 +28,8 @@ from services.reporting.model.intake import (
 )
 from services.reporting.model.live import Statement
 from services.reporting.model.reports import ElevationFilter, Question
-from services.reporting.store.kinds import carrying, statement_of, statements
+from services.reporting.store.kinds import statement_of, statements
+from services.reporting.store.narrowing import carrying
 from services.reporting.store.tables import ATTEMPT, AUDIT, COMPLETION, DEAD_LETTER, DIAGNOSTIC, GAP, JOURNAL
 from services.reporting.store.weights import weight_of
 

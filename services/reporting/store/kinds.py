@@ -12,7 +12,8 @@ from services.reporting.model.live import Completion, Statement
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.attempts import conditions, shown
 from services.reporting.store.listed import listed
-from services.reporting.store.tables import ATTEMPT, COMPLETION, DEVICE_TAG, DIAGNOSTIC
+from services.reporting.store.narrowing import carrying
+from services.reporting.store.tables import ATTEMPT, COMPLETION, DIAGNOSTIC
 
 _C, _D = COMPLETION.c, DIAGNOSTIC.c
 _ARRIVAL = ("device_id", "device_name", "occurred", "received")
@@ -59,13 +60,6 @@ def statements(question: Question) -> sa.Select[Any]:
 SELECTS: Final[Mapping[str, Callable[[Question], sa.Select[Any]]]] = MappingProxyType(
     {live.ATTEMPT: attempts, live.COMPLETION: completions, live.DIAGNOSTIC: statements}
 )
-
-
-def carrying(device: sa.ColumnElement[Any], tags: frozenset[str] | None) -> list[sa.ColumnElement[bool]]:
-    """Return what narrows rows to those of devices with one of the tags; nothing where all may be seen."""
-    if tags is None:
-        return []
-    return [device.in_(sa.select(DEVICE_TAG.c.device_id).where(DEVICE_TAG.c.tag.in_(sorted(tags))))]
 
 
 def completion_of(row: sa.RowMapping) -> Completion:

@@ -78,10 +78,14 @@ def members(question: Question) -> Mapping[Dimension, sa.Select[Any]]:
 
 def seen_devices(tags: frozenset[str] | None) -> list[sa.ColumnElement[bool]]:
     """Return what narrows known devices to those with one of the tags; nothing where all may be seen."""
+    return carrying(KNOWN_DEVICE.c.device_id, tags)
+
+
+def carrying(device: sa.ColumnElement[Any], tags: frozenset[str] | None) -> list[sa.ColumnElement[bool]]:
+    """Return what narrows rows to those of devices with one of the tags; nothing where all may be seen."""
     if tags is None:
         return []
-    carries = sa.select(DEVICE_TAG.c.device_id).where(DEVICE_TAG.c.tag.in_(sorted(tags)))
-    return [KNOWN_DEVICE.c.device_id.in_(carries)]
+    return [device.in_(sa.select(DEVICE_TAG.c.device_id).where(DEVICE_TAG.c.tag.in_(sorted(tags))))]
 
 
 def _among(column: sa.ColumnElement[str], members: Collection[str] | None) -> list[sa.ColumnElement[bool]]:
