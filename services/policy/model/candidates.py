@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from elevation.model import Certificate, FileEvidence
+from elevation.model import Certificate
 from services.policy.model.evidence import Evidence
 from services.policy.model.requests import ElevationRequest
 
@@ -45,19 +45,10 @@ def approved_files(approvals: Iterable[Approval], *, least: int, most: int) -> S
 
 def evidence_of(request: ElevationRequest, certificates: Iterable[Certificate]) -> Evidence:
     """Return what a request tells of its file."""
-    file = request.file
     return Evidence(
-        file=FileEvidence(
-            path=file.path,
-            sha256=file.sha256,
-            version=file.version,
-            description=file.description,
-            product_name=file.product_name,
-            internal_name=file.internal_name,
-            company_name=file.company_name,
-        ),
+        file=request.file.evidence(),
         platform=request.platform,
-        publisher_fingerprint=file.publisher_fingerprint,
+        publisher_fingerprint=request.file.publisher_fingerprint,
         certificates=tuple(certificates),
         arguments=request.arguments,
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from elevation.model import Grant, Platform
+from elevation.model import FileEvidence, Grant, Platform, Signer
 from services._chassis.errors import StateError
 from services.policy.model.directory import DirectoryDevice
 
@@ -81,6 +81,20 @@ class RequestedFile:
     company_name: str = ""
     publisher: str = ""
     publisher_fingerprint: str = ""
+
+    def evidence(self, *, root_only_path: bool = False, signers: tuple[Signer, ...] = ()) -> FileEvidence:
+        """Return it as the kernel takes a file; what no request tells is for the caller to say."""
+        return FileEvidence(
+            path=self.path,
+            sha256=self.sha256,
+            version=self.version,
+            description=self.description,
+            product_name=self.product_name,
+            internal_name=self.internal_name,
+            company_name=self.company_name,
+            root_only_path=root_only_path,
+            signers=signers,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

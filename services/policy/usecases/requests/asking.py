@@ -12,7 +12,6 @@ from elevation.model import (
     Certificate,
     Decision,
     Device,
-    FileEvidence,
     Outcome,
     Platform,
     Signer,
@@ -150,27 +149,16 @@ def _attempts(device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) 
 
     Whether it trusts the signature, and whether root alone can write the file, are its own to say, and no part of a request.
     """
-    file, certificates = wanted.file, wanted.certificates
+    certificates = wanted.certificates
     for trusted in (True, False) if certificates else (False,):
         for root_only in (False, True) if wanted.platform is Platform.LINUX else (False,):
             signers = (Signer(certificates[0], certificates[1:], trusted=trusted),) if certificates else ()
-            evidence = FileEvidence(
-                path=file.path,
-                sha256=file.sha256,
-                version=file.version,
-                description=file.description,
-                product_name=file.product_name,
-                internal_name=file.internal_name,
-                company_name=file.company_name,
-                root_only_path=root_only,
-                signers=signers,
-            )
             yield Attempt(
                 device=Device(device.name),
                 user=User(wanted.user),
                 trigger=Trigger.REQUEST,
                 platform=wanted.platform,
-                file=evidence,
+                file=wanted.file.evidence(root_only_path=root_only, signers=signers),
                 now=now,
                 arguments=wanted.arguments,
             )
