@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
@@ -66,14 +66,13 @@ def write_whole(path: Path, text: str, *, mode: int = 0o600) -> None:
 def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
     """Open a file that takes the place of the one that is there once the block is left cleanly, else of none."""
     descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".epm-")  # made 0600
-    try:
+    with ExitStack() as unfinished:
+        unfinished.callback(Path(scratch).unlink, missing_ok=True)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             yield file
         Path(scratch).chmod(mode)
         Path(scratch).replace(path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+        unfinished.pop_all()
 
 
 def read_text(place: str, flaws: list[Flaw], *, limit: int | None) -> str | None:

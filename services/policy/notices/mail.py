@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_LINES
@@ -107,17 +107,16 @@ class Mail:
             version = socket.AF_INET6 if ":" in address else socket.AF_INET
             connection = socket.socket(version, socket.SOCK_STREAM)
             connection.settimeout(0)
-            try:
-                async with asyncio.timeout(CONNECTING):
-                    await loop.sock_connect(connection, (address, self._settings.port))
-            except OSError as error:
-                connection.close()
-                failed = error
-            except BaseException:
-                connection.close()
-                raise
-            else:
-                return connection
+            with ExitStack() as unfinished:
+                unfinished.callback(connection.close)
+                try:
+                    async with asyncio.timeout(CONNECTING):
+                        await loop.sock_connect(connection, (address, self._settings.port))
+                except OSError as error:
+                    failed = error
+                else:
+                    unfinished.pop_all()
+                    return connection
         raise failed
 
 

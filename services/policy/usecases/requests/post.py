@@ -1,6 +1,7 @@
 """Tell devices what became of their requests, on their streams: everything that they have not confirmed."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Protocol
 
 from services._chassis.workers import Worker
@@ -95,15 +96,14 @@ class Post:
         known = self._unkept if anew else self._news
         known.discard(device_id)  # before it is read: what comes meanwhile is news
         found: list[Outcome] = []
-        try:
+        with ExitStack() as unfinished:
+            unfinished.callback(known.add, device_id)
             while more := await self._outcomes.of_device(device_id, found[-1].sequence if found else told):
                 found += more
                 if len(found) >= MOST:
                     self._news.add(device_id)
                     break
-        except BaseException:
-            known.add(device_id)
-            raise
+            unfinished.pop_all()
         if found:
             self._unkept.add(device_id)
         return found
