@@ -9,7 +9,6 @@ from services._chassis.config import LONGEST_REVIEW
 from services._chassis.db import Database
 from services.policy.model.candidates import Approval
 from services.policy.model.requests import Access, ElevationRequest, End, Review
-from services.policy.store import given_approvals
 from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.given_approvals import SqlGivenApprovals
 from tests.builders.policy_database import policy_database
@@ -36,9 +35,9 @@ async def approve(database: Database, made: ElevationRequest, at: datetime = NOW
     await SqlElevationRequests(database).change([made.request_id], lambda old: old.approved(review, access), at)
 
 
-async def given(database: Database, since: datetime = NOW) -> list[str]:
+async def given(database: Database, since: datetime = NOW, **bounds: int) -> list[str]:
     """Return whose requests were approved."""
-    return [each.request_id for each in await SqlGivenApprovals(database).given(since)]
+    return [each.request_id for each in await SqlGivenApprovals(database, **bounds).given(since)]
 
 
 async def test_an_approval_says_whose_request_for_which_file_it_was(database: Database) -> None:
@@ -79,13 +78,11 @@ async def test_approvals_count_from_the_time_on_at_which_they_were_given(databas
 
 
 async def test_approvals_of_one_moment_are_read_step_by_step_and_those_of_the_newest_requests_alone(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database,
 ) -> None:
     made = [await put(database, number) for number in range(1, 8)]
     for each in made:
         await approve(database, each)
     newest_first = [each.request_id for each in reversed(made)]
-    monkeypatch.setattr(given_approvals, "CHUNK", 2)
-    assert await given(database) == newest_first
-    monkeypatch.setattr(given_approvals, "MOST", 4)
-    assert await given(database) == newest_first[:4]
+    assert await given(database, chunk=2) == newest_first
+    assert await given(database, chunk=2, most=4) == newest_first[:4]

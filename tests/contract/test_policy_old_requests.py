@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from services._chassis.db import Database
 from services.policy.model.requests import Access, ElevationRequest, End, GrantUse, Review
-from services.policy.store import old_requests
 from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.old_requests import SqlOldRequests
 from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
@@ -25,12 +24,12 @@ REVIEW = Review(reviewer="user:carol", reviewed=NOW)
 class Shelf:
     """Keep requests, and let old ones go."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, **old: int) -> None:
         self.database = database
         self.requests = SqlElevationRequests(database)
         self.outcomes = SqlOutcomes(database)
         self.uses = SqlGrantUses(database)
-        self.old = SqlOldRequests(database)
+        self.old = SqlOldRequests(database, **old)
 
     async def put(self, number: int, *steps: Callable[[ElevationRequest], ElevationRequest], **values: object) -> str:
         """Keep a new request, and take it on."""
@@ -85,10 +84,8 @@ async def test_what_ended_before_a_time_is_over_and_nothing_that_waits_or_is_gra
     assert await shelf.over(NOW) == [[]]
 
 
-async def test_all_are_looked_at_a_few_at_once_though_some_ended_later(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(old_requests, "STEP", 2)
+async def test_all_are_looked_at_a_few_at_once_though_some_ended_later(shelf: Shelf) -> None:
+    shelf = Shelf(shelf.database, step=2)
     for number in (1, 2):
         await shelf.put(number, approved, lambda old: old.at(LATER))
     ended = [await shelf.put(number, denied) for number in (3, 4, 5)]

@@ -24,12 +24,14 @@ _FIRST = datetime(1970, 1, 1, tzinfo=UTC) + LONGEST_REVIEW
 class SqlGivenApprovals:
     """Read approvals."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, chunk: int = CHUNK, most: int = MOST) -> None:
         self._database = database
+        self._chunk = chunk
+        self._most = most
 
     async def given(self, since: datetime) -> Sequence[Approval]:
         """Read them step by step, from the newest request back to those that can be decided no more since then."""
-        asked = _asked(max(since, _FIRST) - LONGEST_REVIEW)
+        asked = _asked(max(since, _FIRST) - LONGEST_REVIEW).limit(self._chunk)
         found: list[Approval] = []
         read, step = 0, asked
         async with self._database.read() as tx:
@@ -37,7 +39,7 @@ class SqlGivenApprovals:
                 rows = (await tx.execute(step)).mappings().all()
                 found += [each for each in map(_approval, rows) if each.reviewed >= since]
                 read += len(rows)
-                if len(rows) < CHUNK or read >= MOST:
+                if len(rows) < self._chunk or read >= self._most:
                     return found
                 step = _behind(asked, rows[-1])
 
@@ -45,7 +47,7 @@ class SqlGivenApprovals:
 def _asked(submitted: datetime) -> sa.Select[Any]:
     columns = (_E.request_id, _E.device_id, _E.requester, _E.sha256, _E.scope_tags, _E.review, _E.submitted)
     approved = sa.select(*columns).where(_E.submitted >= submitted, _E.access.is_not(None))
-    return approved.order_by(_E.submitted.desc(), _E.request_id.desc()).limit(CHUNK)
+    return approved.order_by(_E.submitted.desc(), _E.request_id.desc())
 
 
 def _behind(asked: sa.Select[Any], last: sa.RowMapping) -> sa.Select[Any]:

@@ -24,19 +24,20 @@ _FINAL = _E.state.in_([state.name for state in RequestState if state not in OPEN
 class SqlOldRequests:
     """Find them, and let them go with what belongs to them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, step: int = STEP) -> None:
         self._database = database
+        self._step = step
 
     async def over(self, before: datetime) -> AsyncIterator[Sequence[str]]:
         """Give those that ended before a time, a few at once, and none where of a few that were looked at none did."""
         columns = (_E.request_id, _E.submitted, _E.review, _E.ending)
         asked = sa.select(*columns).where(_FINAL, _E.submitted < before)
-        asked = step = asked.order_by(_E.submitted, _E.request_id).limit(STEP)
+        asked = step = asked.order_by(_E.submitted, _E.request_id).limit(self._step)
         while True:
             async with self._database.read() as tx:
                 rows = (await tx.execute(step)).mappings().all()
             yield [row["request_id"] for row in rows if _ended(row) < before]
-            if len(rows) < STEP:
+            if len(rows) < self._step:
                 return
             step = _behind(asked, rows[-1])
 
