@@ -16,7 +16,8 @@ import grpc
 from epmctl.client import CallError, Client, logged_in
 from epmctl.documents.files import write_whole
 from epmctl.errors import CommandError
-from epmctl.output import show
+from epmctl.kinds.model import Column
+from epmctl.output import Record, show, to_json
 
 
 class Told(Protocol):
@@ -104,6 +105,14 @@ def print_each(
         left = None if left is None else left - len(found)
         if left == 0:
             return
+
+
+def print_line(record: Record, columns: Iterable[tuple[Column, int]], output: str) -> None:
+    """Print an entry in a line: as JSON, or its columns, each as wide as it is told at least."""
+    if output == "json":
+        click.echo(to_json(record))
+        return
+    click.echo("  ".join(f"{show(column(record)):<{width}}" for column, width in columns))
 
 
 def pause_after(failures: int) -> float:

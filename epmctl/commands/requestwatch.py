@@ -8,8 +8,8 @@ import click
 
 from epm.policy.v1 import requests_pb2
 from epmctl.client import Client
-from epmctl.following import LONGEST_WATCH, cursor_file_option, followed, noted, print_each
-from epmctl.output import output_option, show, to_json
+from epmctl.following import LONGEST_WATCH, cursor_file_option, followed, noted, print_each, print_line
+from epmctl.output import output_option
 from epmctl.plain import to_plain
 from epmctl.requestcalls import requests_of
 from epmctl.requestshow import LINE_COLUMNS
@@ -29,7 +29,7 @@ def watch(*, limit: int | None, cursor_file: Path | None, output: str) -> None:
     print_each(
         followed(partial(_watched, request)),
         lambda message: message.requests,
-        lambda each: _print(each, output),
+        lambda request: print_line(to_plain(request), LINE_COLUMNS.values(), output),
         limit=limit,
         cursor_file=cursor_file,
     )
@@ -42,12 +42,3 @@ def _watched(
     for message in client.stream(requests_of(client).WatchElevationRequests, request, deadline=LONGEST_WATCH):
         yield message
         request.cursor = message.cursor
-
-
-def _print(request: requests_pb2.ElevationRequest, output: str) -> None:
-    record = to_plain(request)
-    if output == "json":
-        click.echo(to_json(record))
-        return
-    cells = (f"{show(column(record)):<{width}}" for column, width in LINE_COLUMNS.values())
-    click.echo("  ".join(cells))

@@ -16,14 +16,15 @@ import click
 from epm.reporting.v1 import export_pb2, export_pb2_grpc, reports_pb2, reports_pb2_grpc
 from epmctl.client import Client, logged_in
 from epmctl.elevations import ELEVATION_COLUMNS
-from epmctl.following import LONGEST_WATCH, cursor_file_option, followed, noted, print_each
-from epmctl.output import output_option, show, to_json
+from epmctl.following import LONGEST_WATCH, cursor_file_option, followed, noted, print_each, print_line
+from epmctl.output import output_option
 from epmctl.plain import to_plain
 from epmctl.reportfilter import filter_options
 
 Message = reports_pb2.WatchElevationsResponse | export_pb2.ExportEventsResponse
 
 _WIDTHS: Final = {"OCCURRED": 20, "DEVICE": 16, "USER": 16, "RESULT": 12, "ELEVATION TYPE": 16, "DECIDED BY": 24}
+_COLUMNS: Final = [(column, _WIDTHS.get(name, 0)) for name, column in ELEVATION_COLUMNS.items()]
 
 
 @click.command()
@@ -64,7 +65,7 @@ def tail(
     print_each(
         followed(follow),
         lambda message: message.elevations,
-        lambda elevation: _print(elevation, output),
+        lambda elevation: print_line(to_plain(elevation), _COLUMNS, output),
         limit=limit,
         cursor_file=cursor_file,
     )
@@ -97,12 +98,3 @@ def _handed_over(hello: export_pb2.ExportHello, client: Client) -> Iterator[Mess
             said.put(export_pb2.ExportEventsRequest(ack=export_pb2.ExportAck(cursor=message.cursor)))
     finally:
         said.put(None)
-
-
-def _print(elevation: reports_pb2.Elevation, output: str) -> None:
-    record = to_plain(elevation)
-    if output == "json":
-        click.echo(to_json(record))
-        return
-    cells = (f"{show(column(record)):<{_WIDTHS.get(name, 0)}}" for name, column in ELEVATION_COLUMNS.items())
-    click.echo("  ".join(cells))
