@@ -13,7 +13,8 @@ from tests.postgres import Cluster, PostgresMissingError, do_without, shared_clu
 settings.register_profile("house", deadline=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("house")
 
-os.environ.pop("COLUMNS", None)  # whoever runs the tests may have a terminal; what they look at goes into pipes
+# The workers of a run are told that they have 80 columns, as a terminal may say: what the tests read is what a pipe gets.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")
