@@ -226,7 +226,8 @@ class VirtualAgent:
         stub: agent_pb2_grpc.PolicyStreamServiceAsyncStub = agent_pb2_grpc.PolicyStreamServiceStub(channel)
         keeper = LightKeeper(self._member.identity).copy_of(self._keeper)
         stream = self._stream(stub, keeper)
-        with suppress(TimeoutError, grpc.aio.AioRpcError, SessionError):
+        # The last is how gRPC says that the server sent this stream away while it was answering.
+        with suppress(TimeoutError, grpc.aio.AioRpcError, SessionError, asyncio.InvalidStateError):
             async with asyncio.timeout(SECOND_STREAM_SECONDS):
                 await stream.session(Link("second"))
 
