@@ -47,9 +47,14 @@ def command(request: NoticedRequest) -> str:
 
 
 def subject(notice: Notice) -> str:
-    """Return the subject of a mail."""
+    """Return the subject of a mail.
+
+    Nothing in it is an encoded word: whoever writes the header would decode it, line breaks among it, and a device could write
+    headers and bodies of its own.
+    """
     request = notice.request
-    return f"{_WORDS[notice.event]}: {plain(request.user)} on {plain(request.device_name)}"
+    text = f"{_WORDS[notice.event]}: {plain(request.user)} on {plain(request.device_name)}"
+    return text.replace("=?", "= ?")
 
 
 def mail_body(notice: Notice, review_link: str) -> str:

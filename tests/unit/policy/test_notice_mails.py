@@ -141,6 +141,24 @@ async def test_texts_of_devices_make_no_headers_no_lines_and_no_links(tmp_path: 
     assert "www.evil" not in body_of(message)
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "=?utf-8?q?x=0d=0aBcc:_evil@example.com?=",
+        "=?utf-8?b?DQpCY2M6IHg=?=",
+        "=?utf-8?q?=0a=0a<a href=3dx>?=",
+        "=??= =?us-ascii?q?=00?=",
+    ],
+)
+async def test_encoded_words_of_devices_are_not_decoded_into_headers(tmp_path: Path, hidden: str) -> None:
+    with mail_server(tmp_path, "plain") as server:
+        await mail(server).send(notice(user=hidden, device_name=hidden), NOW)
+        message = parsed(server)
+    spelt = hidden.replace("=?", "= ?")
+    assert (message["Bcc"], message["Subject"].split()) == (None, f"Approval requested: {spelt} on {spelt}".split())
+    assert "needs the new driver" in body_of(message)
+
+
 async def test_a_decision_that_is_told_says_who_and_why(tmp_path: Path) -> None:
     with mail_server(tmp_path, "plain") as server:
         await mail(server).send(
