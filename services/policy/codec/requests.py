@@ -14,8 +14,14 @@ from services._chassis.times import time_from_proto, time_to_proto
 from services.policy.codec.reading import LONGEST_SPAN, NANOS, PLATFORMS
 from services.policy.model.certificates import fingerprint_of
 from services.policy.model.requests import ElevationRequest, GrantUse, Outcome, RequestedFile, RequestState, Told
-from services.policy.usecases.requests.asking import LARGEST_CERTIFICATE, MOST_CERTIFICATES, SubmissionWanted
+from services.policy.usecases.requests.asking import (
+    LARGEST_CERTIFICATE,
+    MOST_ARGUMENTS,
+    MOST_CERTIFICATES,
+    SubmissionWanted,
+)
 from services.policy.usecases.requests.deciding import ApprovalWanted
+from services.policy.usecases.requests.using import MOST_USES_TOLD
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STATES = {
@@ -85,7 +91,8 @@ def submission_from_proto(request: requests_pb2.SubmitElevationRequestRequest) -
             **facts,
         ),
         certificates=certificates,
-        arguments=tuple(request.arguments),
+        # One more is enough to see that there are too many: a message holds millions.
+        arguments=tuple(request.arguments[: MOST_ARGUMENTS + 1]),
         flaws=tuple(flaws),
     )
 
@@ -111,7 +118,9 @@ def approval_from_proto(request: requests_pb2.ApproveElevationRequestRequest) ->
 
 
 def uses_from_proto(request: requests_pb2.ReportGrantUsesRequest) -> tuple[Sequence[GrantUse], Sequence[Problem]]:
-    """Read uses of grants, and what of them cannot be read."""
+    """Read uses of grants, and what of them cannot be read; too many are not looked at, for a message holds millions."""
+    if not 1 <= len(request.uses) <= MOST_USES_TOLD:
+        return (), (Problem("uses", f"must be 1 to {MOST_USES_TOLD}"),)
     flaws: list[Problem] = []
     uses = [
         GrantUse(grant_id=use.grant_id, attempt_id=use.attempt_id, used=_used(use, f"uses[{number}].used", flaws))

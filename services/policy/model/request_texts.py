@@ -13,7 +13,8 @@ def reason_problems(field: str, text: str, *, required: bool) -> Iterator[Proble
         yield Problem(field, f"is missing; say why in 1 to {LONGEST_TEXT} characters")
     if len(text) > LONGEST_TEXT:
         yield Problem(field, f"has {len(text)} characters and may have {LONGEST_TEXT}; shorten it")
-    if any(unicodedata.category(character) == "Cc" for character in text):
+    # What is too long is refused anyway, and looking at megabytes of it holds up everybody.
+    if any(unicodedata.category(character) == "Cc" for character in text[:LONGEST_TEXT]):
         yield Problem(field, "holds a control character, such as a line break; write one line")
 
 

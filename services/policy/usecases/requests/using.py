@@ -23,9 +23,6 @@ async def report_uses(
 
 
 def _problems(uses: Sequence[GrantUse]) -> Iterator[Problem]:
-    if not 1 <= len(uses) <= MOST_USES_TOLD:
-        yield Problem("uses", f"must be 1 to {MOST_USES_TOLD}")
-        return
     for number, use in enumerate(uses):
         yield from text_problems(f"uses[{number}].grant_id", use.grant_id, longest=LONGEST_ID, required=True)
         yield from text_problems(f"uses[{number}].attempt_id", use.attempt_id, longest=LONGEST_ID, required=True)

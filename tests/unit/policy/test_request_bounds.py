@@ -1,0 +1,37 @@
+"""A message of megabytes is refused by its size: nobody looks at all that it holds."""
+
+import pytest
+
+from epm.policy.v1 import requests_pb2
+from services._chassis.errors import InvalidError, Problem
+from services.policy.codec.requests import submission_from_proto, uses_from_proto
+from services.policy.model.request_texts import reason_problems
+from services.policy.model.requests import LONGEST_TEXT
+from services.policy.usecases.requests.asking import MOST_ARGUMENTS
+from services.policy.usecases.requests.using import MOST_USES_TOLD
+from tests.unit.policy.test_request_asking import APPROVING, Service
+
+
+@pytest.mark.parametrize("number", [0, MOST_USES_TOLD + 1, 1_000_000])
+def test_too_many_uses_are_one_problem_however_many_they_are(number: int) -> None:
+    told = requests_pb2.ReportGrantUsesRequest.FromString(b"\x0a\x00" * number)
+    assert uses_from_proto(told) == ((), (Problem("uses", f"must be 1 to {MOST_USES_TOLD}"),))
+
+
+async def test_too_many_arguments_are_refused_and_not_all_read() -> None:
+    asked = requests_pb2.SubmitElevationRequestRequest.FromString(b"\x3a\x00" * 1_000_000)
+    wanted = submission_from_proto(asked)
+    assert len(wanted.arguments) == MOST_ARGUMENTS + 1
+    with pytest.raises(InvalidError, match=f"arguments: must be at most {MOST_ARGUMENTS}"):
+        await Service(APPROVING).submit(arguments=wanted.arguments)
+
+
+def test_a_reason_that_is_too_long_is_not_looked_through() -> None:
+    class Watched(str):
+        __slots__ = ()
+
+        def __iter__(self):  # type: ignore[no-untyped-def] # noqa: ANN204
+            raise AssertionError("somebody looked at all of it")
+
+    found = list(reason_problems("reason", Watched("\t" + "x" * LONGEST_TEXT), required=True))
+    assert [problem.message[:8] for problem in found] == ["has 257 ", "holds a "]
