@@ -3,6 +3,8 @@
 import signal
 from typing import Any
 
+from agent_stub.policy.keeper import POLICY
+from epm.policy.v1 import agent_pb2
 from tests.builders.installation import PATIENCE, Installation
 from tests.faults.hooks import wrap
 
@@ -47,6 +49,11 @@ def held(house: Installation) -> int:
     return house.status(NAME)["policy"]["revision"] or 0
 
 
+def stored(house: Installation) -> bytes:
+    """Return the document that the agent's disk holds."""
+    return agent_pb2.Offer.FromString((house.state(NAME) / POLICY).read_bytes()).document
+
+
 def decided(house: Installation) -> str:
     """Give what the agent decides by its policy."""
     return str(house.elevate(NAME, "alice", FILE, options=["--answer-confirm"])["result"])
@@ -70,7 +77,8 @@ def killed(house: Installation, name: str) -> None:
 
 def serve_to_die(house: Installation, *point: str) -> None:
     """Serve until the point is reached."""
-    house.programs.pop("server").kill()
+    if server := house.programs.pop("server", None):
+        server.kill()
     house.wraps["server"] = wrap("die_in", *point)
     house.serve()
 

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from agent_stub.policy.keeper import CONTACT, POLICY
-from epm.policy.v1 import agent_pb2
 from tests.builders.installation import Installation, free_ports, installation
 from tests.builders.relay import DOWN, UP, Relay, relay_to
 from tests.faults.hooks import wrap
-from tests.faults.house import NAME, answers, arrive, decided, delivery, held, killed, said, settings
+from tests.faults.house import NAME, answers, arrive, decided, delivery, held, killed, said, settings, stored
 
 pytestmark = pytest.mark.xdist_group("faults-kills")
 
@@ -96,8 +95,3 @@ def test_an_agent_killed_while_it_stores_a_policy_starts_with_the_whole_old_or_t
     arrive(house)
     assert (held(house), decided(house)) == (first + 1, "ELEVATED")
     assert said(house, "policy_applied") == (applied if survives else applied + 1)
-
-
-def stored(house: Installation) -> bytes:
-    """Return the document that the agent's disk holds."""
-    return agent_pb2.Offer.FromString((house.state(NAME) / POLICY).read_bytes()).document
