@@ -12,6 +12,7 @@ from services._chassis.db import Database
 from services._chassis.errors import StateError
 from services._chassis.paging import PageRequest
 from services.policy.model.requests import (
+    MOST_USES,
     Access,
     ElevationRequest,
     End,
@@ -259,7 +260,22 @@ async def test_uses_are_counted_once_and_the_last_one_completes(shelf: Shelf) ->
     assert (found.state, found.access and found.access.uses) == (RequestState.COMPLETED, 3)
     async with shelf.database.read() as tx:
         count = await tx.execute(sa.select(sa.func.count()).select_from(GRANT_USE))
-        assert count.scalar_one() == 5
+        assert count.scalar_one() == 3
+
+
+async def test_uses_of_what_was_never_granted_are_not_kept_nor_more_than_any_grant_may_have(shelf: Shelf) -> None:
+    waiting, worn = await shelf.put(1, 2)
+    review = Review(reviewer="user:carol", reviewed=NOW)
+    access = Access(begins=NOW, until=NOW + HOUR, uses=MOST_USES - 1)
+    await shelf.requests.change([worn.request_id], lambda old: old.approved(review, access), NOW)
+    for number, grant_id in enumerate(("nobody", waiting.request_id, worn.request_id, worn.request_id)):
+        use = GrantUse(grant_id=grant_id, attempt_id=f"a{number}", used=NOW)
+        await shelf.uses.take_in("d1", [use], NOW)
+    found = await shelf.found(worn)
+    assert found.access is not None
+    assert found.access.uses == MOST_USES
+    async with shelf.database.read() as tx:
+        assert list((await tx.execute(sa.select(GRANT_USE.c.attempt_id))).scalars()) == ["a2"]
 
 
 async def test_what_is_approved_is_read_with_what_is_authored(shelf: Shelf) -> None:

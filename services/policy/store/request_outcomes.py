@@ -1,13 +1,13 @@
 """What devices are to hear of their requests, and uses of grants that they told, in SQL."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from services._chassis.db import Database, Transaction
-from services.policy.model.requests import GrantUse, Outcome, RequestState
+from services.policy.model.requests import MOST_USES, ElevationRequest, GrantUse, Outcome, RequestState
 from services.policy.store.elevation_requests import write_change
 from services.policy.store.elevation_rows import request_from_row, requests_asked
 from services.policy.store.tables import ELEVATION_REQUEST, GRANT_USE, REQUEST_OUTCOME
@@ -64,12 +64,17 @@ class SqlGrantUses:
         self._database = database
 
     async def take_in(self, device_id: str, uses: Sequence[GrantUse], now: datetime) -> None:
-        """Write those of the uses that are new, and count them at their requests: both, or neither."""
+        """Write those of the uses that are new, and count them at their requests: both, or neither.
+
+        What the device was never granted is not kept, and no more of a grant than any may have: a device can tell of
+        attempts without end.
+        """
         told = {use.attempt_id: use for use in reversed(uses)}
         async with self._database.held() as tx:
             asked = sa.select(_U.attempt_id).where(_U.device_id == device_id, _U.attempt_id.in_(told))
             known = set((await tx.execute(asked)).scalars())
-            new = [use for attempt_id, use in told.items() if attempt_id not in known]
+            granted = await _granted(tx, device_id, {use.grant_id for use in told.values()})
+            new = [use for use in told.values() if use.grant_id in granted and use.attempt_id not in known]
             if not new:
                 return
             rows = [
@@ -83,13 +88,13 @@ class SqlGrantUses:
                 for use in new
             ]
             await tx.execute(sa.insert(GRANT_USE), rows)
-            await _count(tx, device_id, Counter(use.grant_id for use in new), now)
+            for grant_id, number in Counter(use.grant_id for use in new).items():
+                before = granted[grant_id]
+                await write_change(tx, before, before.used(number, now), now)
 
 
-async def _count(tx: Transaction, device_id: str, uses: Mapping[str, int], now: datetime) -> None:
-    asked = requests_asked().where(_E.device_id == device_id, _E.request_id.in_(sorted(uses)))
-    for row in (await tx.execute(asked)).mappings().all():
-        before = request_from_row(row)
-        after = before.used(uses[before.request_id], now)
-        if after != before:
-            await write_change(tx, before, after, now)
+async def _granted(tx: Transaction, device_id: str, grant_ids: Collection[str]) -> Mapping[str, ElevationRequest]:
+    """Read the requests of a device whose grants may have more uses."""
+    asked = requests_asked().where(_E.device_id == device_id, _E.request_id.in_(sorted(grant_ids)))
+    found = map(request_from_row, (await tx.execute(asked)).mappings().all())
+    return {each.request_id: each for each in found if each.access is not None and each.access.uses < MOST_USES}
