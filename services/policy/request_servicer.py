@@ -71,7 +71,7 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
         """Stream requests as they change, as long as the caller has the right."""
         caller = current_caller()
         check = partial(self._access.check, caller.principal, current_permit().right, caller.groups)
-        async for passage in self._watches.watch(request.cursor, check):
+        async for passage in self._watches.watch(request.cursor, check, principal=caller.principal):
             yield requests_pb2.WatchElevationRequestsResponse(
                 requests=map(requests.told_to_proto, passage.requests), cursor=str(passage.reached)
             )

@@ -19,12 +19,18 @@ from tests.fakes.requests import FakeChanges
 class Hall:
     """Watches over requests in memory, and a clock that moves with every look."""
 
-    def __init__(self, *, most: int = 10) -> None:
+    def __init__(self, *, most: int = 10, most_of_one: int = 10) -> None:
         self.clock = FakeClock()
         self.changes = FakeChanges()
         self.permit: Permit | None = permit(everything=True)
         self.watches = RequestWatches(
-            self.changes, self, self._sees, now=self.clock.now, monotonic=self.clock.monotonic, most=most
+            self.changes,
+            self,
+            self._sees,
+            now=self.clock.now,
+            monotonic=self.clock.monotonic,
+            most=most,
+            most_of_one=most_of_one,
         )
 
     async def wait(self, after: int, *, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as the feed has it
@@ -37,9 +43,9 @@ class Hall:
         made = (replace(request(number), state=state, scope_tags=frozenset({tag})) for number in numbers)
         self.changes.put(*(Told(each) for each in made))
 
-    def watch(self, cursor: str = "") -> AsyncGenerator[Passage, None]:
+    def watch(self, cursor: str = "", principal: str = "user:carol") -> AsyncGenerator[Passage, None]:
         """Watch."""
-        return self.watches.watch(cursor, self._check)
+        return self.watches.watch(cursor, self._check, principal=principal)
 
     def _check(self) -> Permit:
         if self.permit is None:
@@ -131,6 +137,17 @@ async def test_no_more_watch_than_may_and_whoever_goes_makes_room() -> None:
         await anext(full.watch())
     await watch.aclose()
     await anext(full.watch())
+
+
+async def test_nobody_takes_all_places_alone() -> None:
+    hall = Hall(most_of_one=1)
+    watch = hall.watch()
+    await anext(watch)
+    with pytest.raises(LimitError, match="you have 1 watches already"):
+        await anext(hall.watch())
+    await anext(hall.watch(principal="user:dave"))
+    await watch.aclose()
+    await anext(hall.watch())
 
 
 async def test_everybody_is_sent_away_when_the_process_ends(hall: Hall) -> None:

@@ -5,6 +5,7 @@
 - Whoever watches is asked again before every read whether they may, and is sent away after a quarter of an hour.
 """
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from services.policy.usecases.requests.deciding import present
 
 MOST_WATCHERS = 200
 """Watchers of one process."""
+
+MOST_OF_ONE = 10
+"""Watchers of one principal: nobody takes all places alone."""
 
 LONGEST = 900.0
 """Seconds after which a watcher is sent away; whoever comes back is who they say still."""
@@ -67,6 +71,7 @@ class RequestWatches:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         most: int = MOST_WATCHERS,
+        most_of_one: int = MOST_OF_ONE,
     ) -> None:
         self._changes = changes
         self._revisions = revisions
@@ -74,20 +79,21 @@ class RequestWatches:
         self._now = now
         self._monotonic = monotonic
         self._most = most
-        self._watchers = 0
+        self._most_of_one = most_of_one
+        self._watchers: Counter[str] = Counter()
         self._closed = False
 
     async def close(self) -> None:
         """Send everybody away, because this process ends."""
         self._closed = True
 
-    async def watch(self, cursor: str, check: Check) -> AsyncGenerator[Passage, None]:
+    async def watch(self, cursor: str, check: Check, *, principal: str) -> AsyncGenerator[Passage, None]:
         """Give requests as they change, and now and then how far the watcher is.
 
         Raises InvalidError for a cursor that no watch told; LimitError; DeniedError once the right is gone; UnavailableError
         at the end of the time.
         """
-        with self._entered():
+        with self._entered(principal):
             place, newest = Place(), await self._changes.newest()
             if cursor:
                 place = _read(cursor, newest)
@@ -131,15 +137,20 @@ class RequestWatches:
                 return
 
     @contextmanager
-    def _entered(self) -> Iterator[None]:
-        if self._watchers >= self._most:
+    def _entered(self, principal: str) -> Iterator[None]:
+        if self._watchers.total() >= self._most:
             message = f"{self._most} watch already; try again when one of them has ended"
             raise LimitError(message, reason="TOO_MANY_WATCHERS")
-        self._watchers += 1
+        if self._watchers[principal] >= self._most_of_one:
+            message = f"you have {self._most_of_one} watches already; try again when one of them has ended"
+            raise LimitError(message, reason="TOO_MANY_WATCHERS")
+        self._watchers[principal] += 1
         try:
             yield
         finally:
-            self._watchers -= 1
+            self._watchers[principal] -= 1
+            if not self._watchers[principal]:
+                del self._watchers[principal]
 
     def _stay(self) -> None:
         if self._closed:
