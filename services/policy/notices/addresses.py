@@ -16,9 +16,25 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a host; raises OSError."""
 
-_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+"""Networks whose last 32 bits are an address of version 4: NAT64, and two old forms that some routers know still."""
+
+_TUNNELLED = (0x5EFE, 0x0200_5EFE)
+"""What stands before the last 32 bits of an ISATAP address, whatever its network."""
+
 _NEVER: Sequence[Network] = tuple(
-    map(ipaddress.ip_network, ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "fec0::/10"))
+    map(
+        ipaddress.ip_network,
+        (
+            "168.63.129.16/32",
+            "192.0.0.0/24",
+            "192.88.99.0/24",
+            "64:ff9b:1::/48",
+            "fec0::/10",
+            "3fff::/20",
+            "5f00::/16",
+        ),
+    )
 )
 """What is not public though it may count as such: addresses at which clouds answer their machines, and old or local networks."""
 
@@ -102,5 +118,5 @@ def _within(address: Address) -> Iterator[Address]:
         yield address.sixtofour
     if address.teredo is not None:
         yield from address.teredo
-    if address in _TRANSLATED:
+    if any(address in network for network in _TRANSLATED) or (int(address) >> 32) & 0xFFFFFFFF in _TUNNELLED:
         yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

@@ -37,6 +37,12 @@ INSIDE = [
     "64:ff9b:1::a00:1",
     "fec0::1",
     "192.88.99.1",
+    "::127.0.0.1",
+    "::ffff:0:10.0.0.1",
+    "2606:4700::5efe:10.0.0.1",
+    "2606:4700::200:5efe:10.0.0.1",
+    "3fff::1",
+    "5f00::1",
     "no address",
 ]
 
@@ -46,7 +52,16 @@ def test_addresses_inside_are_refused(address: str) -> None:
     assert not Guard([]).lets(address)
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "64:ff9b::101:101"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "1.1.1.1",
+        "93.184.215.14",
+        "2606:4700:4700::1111",
+        "64:ff9b::101:101",
+        "2606:4700::5efe:1.1.1.1",
+    ],
+)
 def test_public_addresses_are_let_through(address: str) -> None:
     assert Guard([]).lets(address)
 
