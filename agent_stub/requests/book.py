@@ -5,6 +5,7 @@ is never replaced: outcomes come again after a lost confirmation, the older ones
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 BOOK = "requests.json"
 KEPT = timedelta(days=30)
 MOST = 1000
+MOST_OF_A_USER = 100
+"""So that nobody pushes out what others are to be told, or makes the book so long that writing it holds up elevations."""
 _ORDER: Final = {RequestState.UNKNOWN: 0, RequestState.PENDING: 1, RequestState.APPROVED: 2}
 _FINAL = 3
 
@@ -122,10 +125,15 @@ def unreadable(path: Path, error: OSError) -> StateError:
 
 
 def _remaining(requests: dict[str, Request], now: datetime) -> dict[str, Request]:
-    """Leave away what is over for long, and the oldest beyond what is kept."""
+    """Leave away what is over for long, and the oldest beyond what is kept: of a user, and of all."""
     young = [request for request in requests.values() if now - max(request.submitted, _last_time(request)) < KEPT]
-    newest = sorted(young, key=lambda request: (not request.state.is_final, request.submitted))[-MOST:]
-    return {request.id: request for request in newest}
+    kept: list[Request] = []
+    of_users: Counter[str] = Counter()
+    for request in sorted(young, key=lambda request: (not request.state.is_final, request.submitted), reverse=True):
+        of_users[request.user] += 1
+        if of_users[request.user] <= MOST_OF_A_USER:
+            kept.append(request)
+    return {request.id: request for request in kept[:MOST]}
 
 
 def _last_time(request: Request) -> datetime:

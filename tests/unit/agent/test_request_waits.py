@@ -143,3 +143,13 @@ def test_the_book_holds_no_more_than_it_may_and_forgets_what_is_over_first(
         hears(desk, elevation_request(str(number), DENIED, submitted=NOW + timedelta(minutes=number)))
     kept = json.loads((desk.folder / BOOK).read_bytes())["requests"]
     assert {request["id"] for request in kept} == {"pending", "2"}
+
+
+def test_one_user_pushes_nothing_of_others_out_of_the_book(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent_stub.requests.book.MOST", 3)
+    monkeypatch.setattr("agent_stub.requests.book.MOST_OF_A_USER", 2)
+    hears(desk, elevation_request("of-bob", DENIED, user="bob"))
+    for number in range(4):
+        hears(desk, elevation_request(str(number), DENIED, submitted=NOW + timedelta(minutes=number)))
+    kept = json.loads((desk.folder / BOOK).read_bytes())["requests"]
+    assert {request["id"] for request in kept} == {"of-bob", "2", "3"}
