@@ -17,6 +17,7 @@ from services.policy.request_servicer import ElevationRequestServicer
 from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.given_approvals import SqlGivenApprovals
 from services.policy.store.old_requests import SqlOldRequests
+from services.policy.store.recent_requests import SqlRecentRequests
 from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
 from services.policy.usecases.analysis.drafted import Drafting
 from services.policy.usecases.documents import PolicyBook
@@ -49,9 +50,9 @@ class Approvals:
         self._clock = clock
         self._asking = Asking(
             self._store,
+            SqlRecentRequests(database),
             book,
             new_id=new_id,
-            monotonic=clock.monotonic,
             review_within=settings.request_review_deadline,
         )
         self._deciding = Deciding(

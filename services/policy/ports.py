@@ -17,6 +17,7 @@ from services.policy.model.directory import Directory
 from services.policy.model.edits import Touched
 from services.policy.model.listing import BY_NAME, Order, Test
 from services.policy.model.objects import AnyContent, Change, Content, Corpus, Stored
+from services.policy.model.request_limits import Submission
 from services.policy.model.requests import ElevationRequest, GrantUse, Outcome, Place, Told
 from services.policy.model.revisions import Past, Revision
 from services.policy.model.rollout import Picture
@@ -306,7 +307,7 @@ class ElevationRequests(Protocol):
     async def submit(self, request: ElevationRequest, certificates: Sequence[bytes], now: datetime) -> Told:
         """Keep a new request, and return it; or the one that there is of the same attempt, or of the same file and arguments.
 
-        Of the latter only one that waits still.
+        Of the latter only one that waits still. Raises LimitError where device or user asked for too many lately.
         """
         ...
 
@@ -335,6 +336,14 @@ class ElevationRequests(Protocol):
 
     async def due(self, now: datetime, most: int) -> Sequence[str]:
         """Return requests whose state time has ended, longest ago first."""
+        ...
+
+
+class RecentRequests(Protocol):
+    """Know what devices asked for lately."""
+
+    async def recent(self, device_id: str, now: datetime) -> Sequence[Submission]:
+        """Return the newest requests of a device that count for its limits, as many as it may make."""
         ...
 
 

@@ -13,8 +13,8 @@ from google.protobuf.duration_pb2 import Duration
 from epm.device.v1 import devices_pb2, devices_pb2_grpc
 from epm.elevation.v1 import event_pb2, settings_pb2
 from epm.policy.v1 import requests_pb2
+from services.policy.model.request_limits import OF_ONE_USER
 from services.policy.usecases.delivery import CAPABILITY
-from services.policy.usecases.requests.asking import OF_ONE_USER
 from tests.builders.approvals import (
     APPROVED,
     CANCELLED,

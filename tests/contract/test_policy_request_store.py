@@ -163,15 +163,15 @@ async def test_lists_are_narrowed_and_come_newest_first(shelf: Shelf) -> None:
 
 
 async def test_a_list_reads_on_until_its_page_is_full(shelf: Shelf) -> None:
-    numbers = range(1, 206)
-    await shelf.put(*numbers)
+    for number in range(1, 206):
+        await shelf.put(number, device_id=f"d{number}")
     wanted = {request(number).request_id for number in (1, 2, 204)}
     assert await shelf.page(3, lambda each: each.request_id in wanted) == sorted(wanted, reverse=True)
 
 
 async def test_a_page_of_large_requests_holds_fewer(shelf: Shelf) -> None:
     for number in range(1, 121):
-        await shelf.put(number, arguments=("x" * 32_000, str(number)))
+        await shelf.put(number, device_id=f"d{number}", arguments=("x" * 32_000, str(number)))
     page = await shelf.requests.page(PageRequest(1000), RequestsWanted(lambda _: True))
     assert 80 < len(page.items) < 100
     assert page.next_token

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from services._chassis.errors import UnavailableError
 from services._chassis.paging import Page, PageRequest
+from services.policy.model.request_limits import Submission
 from services.policy.model.requests import ElevationRequest, Outcome, Place, RequestState, Told
 from services.policy.ports import RequestStep, RequestsWanted
 
@@ -85,6 +86,10 @@ class MemoryRequests:
         """Keep a request."""
         self.kept[request.request_id] = request
         return Told(request)
+
+    async def recent(self, device_id: str, _now: datetime) -> Sequence[Submission]:
+        """Return who asked on a device."""
+        return [Submission(each.user, each.submitted) for each in self.kept.values() if each.device_id == device_id]
 
     async def find(self, request_id: str) -> Told | None:
         """Return a request."""

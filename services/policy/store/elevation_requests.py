@@ -12,6 +12,7 @@ from services._chassis.audit_store import record
 from services._chassis.db import Database, Transaction
 from services._chassis.paging import LARGEST_PAGE, Page, PageRequest, cut
 from services.policy.model.notices import notice_of
+from services.policy.model.request_limits import refuse_too_many
 from services.policy.model.request_records import entry_of
 from services.policy.model.requests import ElevationRequest, Place, RequestState, Told
 from services.policy.ports import RequestStep, RequestsWanted
@@ -25,6 +26,7 @@ from services.policy.store.elevation_rows import (
     write_outcomes,
 )
 from services.policy.store.outbox import tell
+from services.policy.store.recent_requests import recent_in
 from services.policy.store.tables import AUDIT, ELEVATION_REQUEST
 
 CHUNK = 200
@@ -41,10 +43,14 @@ class SqlElevationRequests:
         self._database = database
 
     async def submit(self, request: ElevationRequest, certificates: Sequence[bytes], now: datetime) -> Told:
-        """Keep a new request, unless there is one of the same attempt, or one that waits for the same."""
+        """Keep a new request, unless there is one of the same attempt, or one that waits for the same.
+
+        INVARIANT: no more than the limits let pass are kept, whichever replicas are asked, and how many at once.
+        """
         async with self._database.held() as tx:
             if found := await _same(tx, request, now):
                 return found
+            refuse_too_many(await recent_in(tx, request.device_id, now), request.user, now)
             revision = await tx.next_revision()
             written = [base64.b64encode(certificate).decode() for certificate in certificates]
             row = {**row_of(request), "certificates": written, "changed": revision}

@@ -151,6 +151,11 @@ ELEVATION_REQUEST = sa.Table(
     sa.Index("policy_elevation_request_due", "due"),
     sa.Index("policy_elevation_request_state", "state", "request_id"),
     sa.Index("policy_elevation_request_submitted", "submitted", "request_id"),
+    sa.Index("policy_elevation_request_recent", "device_id", "submitted"),
+    sa.Index("policy_elevation_request_device", "device_id", "request_id"),
+    sa.Index("policy_elevation_request_name", "device_name", "request_id"),
+    sa.Index("policy_elevation_request_requester", "requester", "request_id"),
+    sa.Index("policy_elevation_request_file", "sha256", "request_id"),
 )
 
 GRANT_USE = sa.Table(

@@ -9,8 +9,9 @@ import pytest
 from elevation.model import ALL_DEVICES, DefaultResponse, ElevationType, Platform, RulesPolicy
 from services._chassis.errors import LimitError, StateError
 from services.policy.model.directory import DirectoryDevice
+from services.policy.model.request_limits import OF_ONE_DEVICE, OF_ONE_USER
 from services.policy.model.requests import ElevationRequest, RequestedFile
-from services.policy.usecases.requests.asking import OF_ONE_DEVICE, OF_ONE_USER, Asking, SubmissionWanted
+from services.policy.usecases.requests.asking import Asking, SubmissionWanted
 from tests.builders.elevation import HASH, certificate, policy, publisher, rule
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.policy_delivery import Authored, FakeDirectories, assigned, corpus, device, policy_book, settings
@@ -35,9 +36,9 @@ class Service:
         numbers = count(1)
         self.asking = Asking(
             self.requests,
+            self.requests,
             self.book,
             new_id=lambda: f"{next(numbers):08x}",
-            monotonic=self.clock.monotonic,
             review_within=HOUR,
         )
 

@@ -1,10 +1,8 @@
 """Take in what devices ask for their users: approval of an attempt, and to take that back."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from elevation.decision import decide
 from elevation.model import (
@@ -18,12 +16,12 @@ from elevation.model import (
     Trigger,
     User,
 )
-from services._chassis.errors import DeniedError, InvalidError, LimitError, NotFoundError, Problem, StateError
-from services._chassis.throttle import Throttle
+from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError
 from services.policy.model.directory import DirectoryDevice
+from services.policy.model.request_limits import refuse_too_many
 from services.policy.model.request_texts import reason_problems, text_problems
 from services.policy.model.requests import ElevationRequest, RequestedFile, Told
-from services.policy.ports import ElevationRequests
+from services.policy.ports import ElevationRequests, RecentRequests
 from services.policy.usecases.compiled import CompiledPolicies
 from services.policy.usecases.documents import PolicyBook
 
@@ -37,14 +35,6 @@ MOST_ARGUMENTS = 1024
 LARGEST_ARGUMENTS = 32 * 1024
 
 REVIEW_WITHIN = timedelta(days=7)
-HOUR = timedelta(hours=1)
-OF_ONE_DEVICE = 60
-"""Requests that one device may make in an hour, and at once."""
-
-OF_ONE_USER = 20
-"""The same of one user of one device."""
-
-MOST_DEVICES = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +57,14 @@ class Asking:
     def __init__(
         self,
         requests: ElevationRequests,
+        recent: RecentRequests,
         book: PolicyBook,
         *,
         new_id: Callable[[], str],
-        monotonic: Callable[[], float],
         review_within: timedelta = REVIEW_WITHIN,
     ) -> None:
-        limit = partial(Throttle, period=HOUR, monotonic=monotonic, most_names=MOST_DEVICES)
-        self._of_device, self._of_user = limit(times=OF_ONE_DEVICE), limit(times=OF_ONE_USER)
         self._requests = requests
+        self._recent = recent
         self._book = book
         self._new_id = new_id
         self._review_within = review_within
@@ -92,7 +81,8 @@ class Asking:
         _refuse_stranger(device, wanted.user)
         if found := await self._requests.of_attempt(device.device_id, wanted.attempt_id):
             return replace(found, request=found.request.at(now))
-        self._charge(device.device_id, wanted.user)
+        # The store looks again where it writes; whoever floods costs no more than this.
+        refuse_too_many(await self._recent.recent(device.device_id, now), wanted.user, now)
         decision = await self._decision(device, wanted, now)
         request = ElevationRequest(
             request_id=self._new_id(),
@@ -120,16 +110,6 @@ class Asking:
             raise NotFoundError("the device has no such request of this user")
         [told] = await self._requests.change([request_id], lambda request: request.cancelled(now), now)
         return told
-
-    def _charge(self, device_id: str, user: str) -> None:
-        """Count a request; one of a user who has too many costs the others of the device nothing."""
-        for whose, throttle, name in (
-            ("user", self._of_user, f"{device_id}\n{user}"),
-            ("device", self._of_device, device_id),
-        ):
-            if (wait := throttle.charge(name)) is not None:
-                message = f"this {whose} asks for too many approvals; ask again in {math.ceil(wait.total_seconds())} s"
-                raise LimitError(message, reason="TOO_MANY_REQUESTS", retry_after=wait)
 
     async def _decision(self, device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) -> Decision:
         """Return by what the policy of today asks for approval. Raises StateError where it does not."""
