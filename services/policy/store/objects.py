@@ -25,7 +25,7 @@ from services.policy.model.objects import (
     kind_of,
 )
 from services.policy.ports import ALL, Selection
-from services.policy.store.elevation_requests import approved_requests
+from services.policy.store.approved_requests import ApprovedRequests
 from services.policy.store.history import SqlHistory
 from services.policy.store.requests import SqlRequests
 from services.policy.store.selecting import selected
@@ -48,6 +48,7 @@ class SqlStore:
         self._database = database
         self._decoded: Decoded = {}
         self._corpus: tuple[Sequence[Row], Corpus] | None = None
+        self._approved = ApprovedRequests()
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator["SqlWork"]:
@@ -76,7 +77,8 @@ class SqlStore:
         """
         async with self._database.read() as tx:
             work = SqlWork(tx, self._decoded)
-            revision, approved, marks = await work.revision(), await approved_requests(tx), await work.marks()
+            revision, marks = await work.revision(), await work.marks()
+            approved = await self._approved.read(tx, revision)
             if self._corpus is not None and self._corpus[0] == marks:
                 return replace(self._corpus[1], revision=revision, approved=approved)
             corpus = Corpus(

@@ -89,6 +89,8 @@ class PolicyBook:
         self._revision = 0
         self._approved: Mapping[str, tuple[ElevationRequest, ...]] = {}
         """What is approved, by the device."""
+        self._taken: tuple[ElevationRequest, ...] = ()
+        """The same, as it was read."""
         self._directory = Directory()
         self._effective: EffectivePolicies | None = None
         self._roster = Roster()
@@ -261,8 +263,11 @@ class PolicyBook:
         time = basis.device.deprovision_time or leaves if basis.shared.ends else None
         return basis.shared.mould.fill(basis.device, time, basis.grants)
 
-    def _take_approved(self, requests: Iterable[ElevationRequest]) -> None:
+    def _take_approved(self, requests: tuple[ElevationRequest, ...]) -> None:
         """Note what is approved now, and the devices whose grants are others than before."""
+        if requests is self._taken:
+            return
+        self._taken = requests
         approved: dict[str, tuple[ElevationRequest, ...]] = {}
         for request in requests:
             approved[request.device_id] = (*approved.get(request.device_id, ()), request)
