@@ -30,6 +30,8 @@ def read_request_filter(text: str) -> RequestFilter | Problem | None:
     """Read a filter over requests, or say what is wrong with it; None where it finds all."""
     if not text.strip():
         return None
+    if "\0" in text:  # PostgreSQL cannot even ask for one
+        return Problem("filter", "holds a NUL; remove it")
     try:
         compiled = filtering.compile_with(_VOCABULARY, text)
     except filtering.FilterError as error:

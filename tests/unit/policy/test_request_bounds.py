@@ -5,6 +5,7 @@ import pytest
 from epm.policy.v1 import requests_pb2
 from services._chassis.errors import InvalidError, Problem
 from services.policy.codec.requests import submission_from_proto, uses_from_proto
+from services.policy.model.request_listing import read_request_filter
 from services.policy.model.request_texts import reason_problems
 from services.policy.model.requests import LONGEST_TEXT
 from services.policy.usecases.requests.asking import MOST_ARGUMENTS
@@ -35,3 +36,7 @@ def test_a_reason_that_is_too_long_is_not_looked_through() -> None:
 
     found = list(reason_problems("reason", Watched("\t" + "x" * LONGEST_TEXT), required=True))
     assert [problem.message[:8] for problem in found] == ["has 257 ", "holds a "]
+
+
+def test_a_filter_with_a_nul_is_refused_and_not_asked_of_a_database() -> None:
+    assert read_request_filter('user = "a\0b"') == Problem("filter", "holds a NUL; remove it")
