@@ -16,6 +16,7 @@ RAW = {
     "/headers": (b"HTTP/1.1 200 OK\r\n", b"x-more: " + b"y" * 1000 + b"\r\n"),
     "/again": (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
     "/nonsense": (b"220 mail.example.com ESMTP\r\n", b""),
+    "/quoted": (b"HTTP/1.1 200 OK\r\nno header " + b"z" * 8000 + b"\r\n\r\n", b""),
     "/close": (b"", b""),
 }
 """What is written once, and then for ever."""

@@ -13,11 +13,15 @@ from services.policy.model.notices import Interest, Notice, Parcel, Route
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+LONGEST_MESSAGE = 300
+"""Characters of why a receiver does not have a notice: libraries quote what it answered, and logs and the audit log keep that."""
+
+
 class UndeliveredError(Exception):
     """Say why a receiver does not have a notice; `final` where trying again would not help."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
-        super().__init__(message)
+        super().__init__(message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…")
         self.final = final
 
 
@@ -81,8 +85,8 @@ class WebhookSettings:
     interest: Interest
     host: str
     port: int
-    target: str
-    """Path and query, as the request line has them."""
+    target: str = field(repr=False)
+    """Path and query, as the request line has them; with many receivers they are a secret."""
     secure: bool = True
     secret: bytes = field(repr=False)
     ca_file: Path | None = None

@@ -15,7 +15,7 @@ import pytest
 
 from services.policy.model.notices import Interest
 from services.policy.notices.addresses import Guard
-from services.policy.notices.channels import UndeliveredError, WebhookSettings
+from services.policy.notices.channels import LONGEST_MESSAGE, UndeliveredError, WebhookSettings
 from services.policy.notices.webhook import Webhook
 from tests.builders.notices import notice
 from tests.builders.receivers import ROOT, Receiver, webhook_receiver
@@ -120,6 +120,12 @@ async def test_a_huge_answer_is_not_read(receiver: Receiver) -> None:
 async def test_an_answer_that_is_none_is_a_failure(receiver: Receiver, path: str) -> None:
     with pytest.raises(UndeliveredError, match="it could not be asked"):
         await webhook(receiver, path).send(notice(), NOW)
+
+
+async def test_little_is_kept_of_what_a_receiver_answers(receiver: Receiver) -> None:
+    with pytest.raises(UndeliveredError, match="could not be asked: RemoteProtocolError") as failed:
+        await webhook(receiver, "/quoted").send(notice(), NOW)
+    assert len(str(failed.value)) == LONGEST_MESSAGE
 
 
 async def test_a_receiver_whose_certificate_nobody_vouches_for_gets_nothing(receiver: Receiver) -> None:
