@@ -6,9 +6,10 @@ from agent_stub.model import Moment
 from agent_stub.requests.model import Access, Request, RequestState
 
 _UNKNOWN = "in a state that this agent does not know; ask the support"
+_TAKEN_BACK = "the requester took it back"
+"""As the server says it; with another reason, device or user are gone."""
 _ENDED = {
     RequestState.DENIED: "denied{reason}",
-    RequestState.CANCELLED: "cancelled by you",
     RequestState.REVOKED: "revoked{end_reason}; the file is not elevated any more",
     RequestState.COMPLETED: "completed: all uses are spent",
 }
@@ -24,6 +25,9 @@ def sentence(request: Request, now: datetime) -> str:
     if request.state is RequestState.EXPIRED:
         fallback = "its time is over" if request.access is not None else "nobody decided in time"
         return f"expired: {request.end_reason or fallback}"
+    if request.state is RequestState.CANCELLED:
+        by_user = request.end_reason in {"", _TAKEN_BACK}
+        return "cancelled by you" if by_user else f"cancelled: {request.end_reason}"
     return _ENDED.get(request.state, _UNKNOWN).format(
         reason=_because(request.reason), end_reason=_because(request.end_reason)
     )

@@ -61,7 +61,7 @@ class Approvals:
         self._retention = Retention(
             SqlOldRequests(database), settings.request_retention, now=clock.now, monotonic=clock.monotonic
         )
-        self._endings = Endings(self._store, book, now=clock.now)
+        self._endings = Endings(self._store, self._store, book, now=clock.now)
         self.post = Post(SqlOutcomes(database), wait=database.changes.wait, caught_up=caught_up)
         self.watches = RequestWatches(
             self._store, database.changes, self._deciding.sees, now=clock.now, monotonic=clock.monotonic

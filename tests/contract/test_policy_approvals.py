@@ -241,6 +241,7 @@ async def test_nobody_decides_about_their_own_request(desk: Support) -> None:
 async def test_a_retired_device_and_a_removed_user_lose_what_was_granted(desk: Support) -> None:
     async with desk.device("ws-17", "alice", "bob") as device, device.stream() as stream:
         granted, pending = await device.submit(), await device.submit("attempt-2", user="bob")
+        waiting = await device.submit("attempt-3", arguments=["--wait"])
         await desk.approve(granted.id)
         await stream.grants(1)
         stub: DeviceServiceAsyncStub = devices_pb2_grpc.DeviceServiceStub(desk.house.public)
@@ -251,11 +252,17 @@ async def test_a_retired_device_and_a_removed_user_lose_what_was_granted(desk: S
         update = devices_pb2.UpdateDeviceRequest(device=known)
         await stub.UpdateDevice(update, metadata=tuple(desk.house.owner))
         await stream.grants(0)
-        ended = (await stream.outcome(2)).request
-        assert (ended.state, ended.end.reason) == (REVOKED, "the user was removed from the device")
+        ended = {each.id: each for each in [(await stream.outcome(number)).request for number in (2, 3)]}
+        assert {each.end.reason for each in ended.values()} == {"the user was removed from the device"}
+        assert (ended[granted.id].state, ended[waiting.id].state) == (REVOKED, CANCELLED)
         await desk.retire(device.device_id)
         async with asyncio.timeout(10):
             await device.gone("bob")
+        async for message in desk.watch():
+            if any(each.id == pending.id and each.state == CANCELLED for each in message.requests):
+                break
+        ended_too = (await desk.get(pending.id)).request
+        assert (ended_too.end.reason, ended_too.end.ended_by) == ("the device is enrolled no more", "")
         assert (await refusal_of(desk.approve(pending.id))).reason == "NOBODY_TO_GRANT_TO"
 
 

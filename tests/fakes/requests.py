@@ -81,6 +81,8 @@ class MemoryRequests:
     def __init__(self, *requests: ElevationRequest) -> None:
         self.kept = {request.request_id: request for request in requests}
         self.changes = 0
+        self.looked = 0
+        """How often somebody began to look through those that wait."""
 
     async def submit(self, request: ElevationRequest, _certificates: Sequence[bytes], _now: datetime) -> Told:
         """Keep a request."""
@@ -115,6 +117,20 @@ class MemoryRequests:
         self.changes += sum(self.kept[key] != each for key, each in after.items())
         self.kept |= after
         return [Told(each) for each in after.values()]
+
+    async def newest(self) -> int:
+        """Return no revision: none is counted."""
+        return 0
+
+    async def pending(self, after: Place, most: int) -> Sequence[Told]:
+        """Return what waits, by identifier."""
+        self.looked += after == Place()
+        waits = sorted(key for key, each in self.kept.items() if each.state is RequestState.PENDING)
+        return [Told(self.kept[key]) for key in waits if key > after.request_id][:most]
+
+    async def changed(self, _after: Place, _most: int) -> Sequence[Told]:
+        """Return nothing: no order is kept."""
+        return ()
 
     async def due(self, now: datetime, most: int) -> Sequence[str]:
         """Return what time ended."""

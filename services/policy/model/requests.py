@@ -2,6 +2,7 @@
 
 - PENDING -> APPROVED, DENIED, CANCELLED or EXPIRED (at the review deadline); APPROVED -> REVOKED, EXPIRED (when the access
   window ends) or COMPLETED (when all uses are spent). INVARIANT: a final state never changes.
+- Where the device or the user is gone, what waits is CANCELLED and what was granted is REVOKED.
 - What time does, `at` works out; whoever decides decides about that.
 - Uses are counted also after the end: a device that was away used the grant in time, or before it heard.
 """
@@ -33,6 +34,7 @@ DEVICE_GONE = "the device is enrolled no more"
 DEVICE_ANEW = "the device enrolled anew"
 USER_GONE = "the user was removed from the device"
 TAKEN_BACK = "the requester took it back"
+_GONE = frozenset({DEVICE_GONE, DEVICE_ANEW, USER_GONE})
 
 
 class RequestState(enum.Enum):
@@ -51,7 +53,9 @@ OPEN = frozenset({RequestState.PENDING, RequestState.APPROVED})
 """States that something can follow."""
 
 TOLD = frozenset({RequestState.APPROVED, RequestState.DENIED, RequestState.EXPIRED, RequestState.REVOKED})
-"""States that a device hears of from the server; it brings the others about itself."""
+"""States that a device hears of from the server. COMPLETED it brings about itself, and CANCELLED unless its user is gone."""
+
+_LOST = {RequestState.PENDING: RequestState.CANCELLED, RequestState.APPROVED: RequestState.REVOKED}
 
 
 class OfDevice(Protocol):
@@ -195,14 +199,25 @@ class ElevationRequest:
         self._need(RequestState.APPROVED, end.ended)
         return replace(self, state=RequestState.REVOKED, end=end)
 
+    def lost(self, end: End) -> "ElevationRequest":
+        """End it because device or user is gone; what is over, by time too, stays as it is."""
+        state = _LOST.get(self.at(end.ended).state)
+        return self if state is None else replace(self, state=state, end=end)
+
     def used(self, uses: int, now: datetime) -> "ElevationRequest":
-        """Count uses; the last one that was granted completes the request."""
+        """Count uses; the last one that was granted completes the request, unless time has ended it."""
         if self.access is None:
             return self
-        counted = replace(self, access=replace(self.access, uses=self.access.uses + uses))
-        if self.state is not RequestState.APPROVED or counted.access is None or not counted.access.spent:
+        present = self.at(now)
+        counted = replace(present, access=replace(self.access, uses=self.access.uses + uses))
+        if present.state is not RequestState.APPROVED or counted.access is None or not counted.access.spent:
             return counted
         return replace(counted, state=RequestState.COMPLETED, end=End(ended=now, reason=USES_SPENT))
+
+    @property
+    def told(self) -> bool:
+        """Tell whether the device hears from the server that it is in this state."""
+        return self.state in TOLD or (self.end is not None and self.end.reason in _GONE)
 
     def as_told(self, state: RequestState) -> "ElevationRequest":
         """Return this as it was when it came into a state that it may have left."""

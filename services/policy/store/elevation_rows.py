@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from elevation.model import Platform
 from services._chassis.db import Transaction
 from services.policy.model.requests import (
-    TOLD,
     Access,
     ElevationRequest,
     End,
@@ -99,7 +98,7 @@ def standing_of(request: ElevationRequest) -> dict[str, Any]:
 
 async def write_outcomes(tx: Transaction, request: ElevationRequest, revision: int) -> None:
     """Have the device hear of the state that its request came into, if it does not bring that about itself."""
-    if request.state not in TOLD:
+    if not request.told:
         return
     newest = sa.select(sa.func.coalesce(sa.func.max(_O.sequence), 0)).where(_O.device_id == request.device_id)
     sequence = int((await tx.execute(newest)).scalar_one()) + 1

@@ -17,7 +17,7 @@ from services.policy.model.requests import (
     RequestState,
     Review,
 )
-from services.policy.usecases.requests.endings import STEP, Endings
+from services.policy.usecases.requests.endings import STEP, WAITING_EVERY, Endings
 from tests.builders.requests import request
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.policy_delivery import FakeDirectories, corpus, device, policy_book
@@ -32,6 +32,11 @@ def granted(number: int = 1, **values: object) -> ElevationRequest:
     return request(number, life=None, **values).approved(review, Access(begins=NOW, until=NOW + HOUR))
 
 
+def waiting(number: int, **values: object) -> ElevationRequest:
+    """Ask for approval."""
+    return request(number, life=None, **values)
+
+
 class Service:
     """Look for what is over, on one device of alice's."""
 
@@ -40,7 +45,7 @@ class Service:
         self.book = policy_book(self.directories)
         self.requests = MemoryRequests(*requests)
         self.clock = FakeClock()
-        self.endings = Endings(self.requests, self.book, now=self.clock.now)
+        self.endings = Endings(self.requests, self.requests, self.book, now=self.clock.now)
         approved = tuple(each for each in requests if each.state is RequestState.APPROVED)
         self.book.put(replace(corpus(), approved=approved))
 
@@ -74,11 +79,39 @@ async def test_many_that_end_at_once_end_step_by_step() -> None:
     assert service.requests.changes == 2 * STEP + 1
 
 
-async def test_the_grants_of_a_removed_user_and_a_retired_device_end() -> None:
-    service = Service(granted(1), granted(2, user="bob"), request(3))
-    assert await service.look() == [("APPROVED", ""), ("REVOKED", USER_GONE), ("PENDING", "")]
+async def test_what_a_removed_user_and_a_retired_device_were_granted_and_wait_for_ends() -> None:
+    service = Service(granted(1), granted(2, user="bob"), waiting(3), waiting(4, user="bob"))
+    of_bob = [("REVOKED", USER_GONE), ("CANCELLED", USER_GONE)]
+    assert await service.look() == [("APPROVED", ""), of_bob[0], ("PENDING", ""), of_bob[1]]
     service.directories.put(device("d1", "alice", enrolled=False))
-    assert await service.look() == [("REVOKED", DEVICE_GONE), ("REVOKED", USER_GONE), ("PENDING", "")]
+    assert await service.look() == [("REVOKED", DEVICE_GONE), of_bob[0], ("CANCELLED", DEVICE_GONE), of_bob[1]]
+
+
+async def test_many_that_wait_on_a_device_that_goes_end_at_once() -> None:
+    service = Service(*(waiting(number) for number in range(2 * STEP + 1)))
+    assert set(await service.look()) == {("PENDING", "")}
+    service.directories.put(device("d1", "alice", enrolled=False))
+    assert set(await service.look()) == {("CANCELLED", DEVICE_GONE)}
+
+
+async def test_those_that_wait_are_looked_through_when_the_directory_changes_alone() -> None:
+    service = Service(waiting(1))
+    for _ in range(3):
+        await service.look()
+    assert service.requests.looked == 1
+    service.directories.put(device("d2", "bob"))
+    await service.look()
+    assert service.requests.looked == 2
+    for _ in range(WAITING_EVERY):
+        await service.look()
+    assert service.requests.looked == 3
+
+
+async def test_what_time_has_ended_is_not_taken_for_lost() -> None:
+    service = Service(granted(1), waiting(2))
+    service.clock.advance(timedelta(days=7))
+    service.directories.put(device("d1", "alice", enrolled=False))
+    assert await service.look() == [("EXPIRED", WINDOW_ENDED), ("EXPIRED", NOBODY_DECIDED)]
 
 
 async def test_the_grants_of_a_deleted_device_end_and_those_of_an_unknown_one_wait() -> None:

@@ -90,6 +90,15 @@ class Life(RuleBasedStateMachine):
         if self._tried(lambda: self.request.revoked(end), allowed):
             self.state = "REVOKED"
 
+    @rule()
+    def lose(self) -> None:
+        """Let the device or the user be gone: what time has ended is left to time."""
+        self.request = self.request.lost(End(ended=self.now, reason=USER_GONE))
+        if self.open_for_review:
+            self.state = "CANCELLED"
+        elif self.state == "APPROVED" and self.minute < self.until:
+            self.state = "REVOKED"
+
     @rule(times=st.integers(1, 2))
     def use(self, times: int) -> None:
         """Tell uses, perhaps late."""
@@ -97,7 +106,9 @@ class Life(RuleBasedStateMachine):
         if self.request.access is None:
             return
         self.uses += times
-        if self.state == "APPROVED" and self.most and self.uses >= self.most:
+        if self.state == "APPROVED" and self.minute >= self.until:
+            self.state = "EXPIRED"
+        elif self.state == "APPROVED" and self.most and self.uses >= self.most:
             self.state = "COMPLETED"
 
     @precondition(lambda self: self.state not in ("PENDING", "APPROVED"))

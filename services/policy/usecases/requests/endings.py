@@ -1,15 +1,15 @@
-"""End what time ends, and what was granted to devices and users that are gone."""
+"""End what time ends, and what devices and users that are gone were granted or wait for."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
 from services.policy.model.directory import Directory
-from services.policy.model.requests import DEVICE_GONE, ElevationRequest, End, RequestState, gone
-from services.policy.ports import ElevationRequests
+from services.policy.model.requests import DEVICE_GONE, ElevationRequest, End, Place, gone
+from services.policy.ports import ElevationRequests, RequestChanges
 from services.policy.usecases.documents import PolicyBook
 
 PERIOD = 0.5
@@ -17,6 +17,9 @@ PERIOD = 0.5
 
 STEP = 100
 """Requests that one transaction ends."""
+
+WAITING_EVERY = 120
+"""Looks after which those that wait are looked through even though the directory is the same: one was taken in by an older one."""
 
 log = get_logger("policy.requests")
 
@@ -27,12 +30,17 @@ class Endings:
     def __init__(
         self,
         requests: ElevationRequests,
+        changes: RequestChanges,
         book: PolicyBook,
         *,
         now: Callable[[], datetime],
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._requests = requests
+        self._changes = changes
+        self._looked: Directory | None = None
+        """The directory by which those that wait were looked through."""
+        self._looks = 0
         self._book = book
         self._now = now
         self._pause = pause
@@ -62,21 +70,32 @@ class Endings:
             directory = self._book.directory()
         except UnavailableError:
             return
-        for request in list(self._book.approved()):
-            if why := _gone(directory, request):
-                await self._end(request.request_id, why)
+        gone_now = {request.request_id: _gone(directory, request) for request in self._book.approved()}
+        if directory is not self._looked or self._looks % WAITING_EVERY == 0:
+            gone_now |= await self._waiting(directory)
+        self._looks += 1
+        for why in set(filter(None, gone_now.values())):
+            await self._end([request_id for request_id, found in gone_now.items() if found == why], why)
+        self._looked = directory
 
-    async def _end(self, request_id: str, why: str) -> None:
+    async def _waiting(self, directory: Directory) -> dict[str, str]:
+        """Say of those that wait why they end, as far as they do."""
+        found: dict[str, str] = {}
+        after = Place()
+        while told := await self._changes.pending(after, STEP):
+            found |= {each.request.request_id: _gone(directory, each.request) for each in told}
+            after = told[-1].place
+        return found
+
+    async def _end(self, request_ids: Sequence[str], why: str) -> None:
         end = End(ended=self._now(), reason=why)
-
-        def step(request: ElevationRequest) -> ElevationRequest:
-            return request.revoked(end) if request.at(end.ended).state is RequestState.APPROVED else request
-
-        await self._requests.change([request_id], step, end.ended)
+        for start in range(0, len(request_ids), STEP):
+            step = request_ids[start : start + STEP]
+            await self._requests.change(step, lambda request: request.lost(end), end.ended)
 
 
 def _gone(directory: Directory, request: ElevationRequest) -> str:
-    """Say why a grant ends; empty while that is not known, as of a device that the directory does not show yet."""
+    """Say why a request ends; empty while that is not known, as of a device that the directory does not show yet."""
     device = directory.devices.get(request.device_id)
     if device is None:
         return DEVICE_GONE if request.device_id in directory.deleted else ""

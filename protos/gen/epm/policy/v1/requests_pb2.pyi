@@ -39,7 +39,7 @@ class _ElevationRequestStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     ELEVATION_REQUEST_STATE_DENIED: _ElevationRequestState.ValueType  # 3
     """An approver said no."""
     ELEVATION_REQUEST_STATE_CANCELLED: _ElevationRequestState.ValueType  # 4
-    """The requester took it back."""
+    """The requester took it back, or the device or the user went before it was decided."""
     ELEVATION_REQUEST_STATE_EXPIRED: _ElevationRequestState.ValueType  # 5
     """Nobody decided in time, or the access window ended."""
     ELEVATION_REQUEST_STATE_REVOKED: _ElevationRequestState.ValueType  # 6
@@ -59,7 +59,7 @@ ELEVATION_REQUEST_STATE_APPROVED: ElevationRequestState.ValueType  # 2
 ELEVATION_REQUEST_STATE_DENIED: ElevationRequestState.ValueType  # 3
 """An approver said no."""
 ELEVATION_REQUEST_STATE_CANCELLED: ElevationRequestState.ValueType  # 4
-"""The requester took it back."""
+"""The requester took it back, or the device or the user went before it was decided."""
 ELEVATION_REQUEST_STATE_EXPIRED: ElevationRequestState.ValueType  # 5
 """Nobody decided in time, or the access window ended."""
 ELEVATION_REQUEST_STATE_REVOKED: ElevationRequestState.ValueType  # 6
