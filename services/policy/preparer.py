@@ -35,7 +35,7 @@ class Preparer:
 
     def look_at(self, device_ids: Iterable[str]) -> None:
         """Look soon at those of the devices whose streams are open here; those that are retired wait for nobody."""
-        for device_id in device_ids:
+        for device_id in sorted(device_ids, reverse=True):
             if (stream := self._streams.of(device_id)) is None:
                 continue
             if stream.conversation.leaving:
