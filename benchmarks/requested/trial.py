@@ -61,13 +61,14 @@ class Trial:
     server: Process
     crew: Process
     approver: Approver
+    hurry: float = 1.0
 
     async def run(self, load: Load) -> Took:
         """Let users ask, and wait until each may elevate."""
         took, cpu = Took(), self.server.cpu
         self.approver.thinks = load.rate > 0
         for _ in range(load.times):
-            asked: Mapping[str, Asked] = await self.crew.ask("ask", load.asked, load.rate)
+            asked: Mapping[str, Asked] = await self.crew.ask("ask", load.asked, load.rate * self.hurry)
             await self.approver.until_seen(asked)
             if not load.rate:
                 await self.approver.approve_all(list(asked))
