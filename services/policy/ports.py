@@ -298,7 +298,7 @@ class RequestsWanted:
     since: datetime | None = None
     """None: from the first on."""
     equal: Mapping[str, str] = field(default_factory=dict)
-    """Columns that have to have a value, whatever else is asked for: state, user, deviceId, sha256."""
+    """Columns that have to have a value, whatever else is asked for: state, user, device, deviceId, sha256."""
 
 
 class ElevationRequests(Protocol):
@@ -324,7 +324,10 @@ class ElevationRequests(Protocol):
         ...
 
     async def page(self, request: PageRequest, wanted: RequestsWanted) -> Page[Told]:
-        """Return requests before the identifier in `request`, newest first."""
+        """Return requests before the identifier in `request`, newest first.
+
+        A page holds fewer, or none, with a token, where many were looked through.
+        """
         ...
 
     async def change(self, request_ids: Sequence[str], step: RequestStep, now: datetime) -> Sequence[Told]:

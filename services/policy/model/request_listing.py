@@ -11,11 +11,11 @@ from elevation.model import Platform
 from services._chassis.errors import Problem
 from services.policy.model.requests import ElevationRequest, RequestState
 
-NARROWING = frozenset({"user", "deviceId", "sha256"})
+NARROWING = frozenset({"user", "device", "deviceId", "sha256"})
 """Fields that the database looks at as well, so that it need not read everything."""
 
-_WAITING = frozenset({RequestState.PENDING.name, RequestState.APPROVED.name})
-"""States that are kept as they are shown, or shown as what time made of them: none is shown so that is kept otherwise."""
+_KEPT_SO = frozenset(state.name for state in RequestState if state is not RequestState.EXPIRED)
+"""States in which no request is shown that is kept in another: time makes EXPIRED of some, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def read_request_filter(text: str) -> RequestFilter | Problem | None:
     equal = {
         each.field: each.value
         for each in compiled.restrictions
-        if each.narrows and each.operator == "=" and (each.field in NARROWING or _waits(each.field, each.value))
+        if each.narrows and each.operator == "=" and (each.field in NARROWING or _kept_so(each.field, each.value))
     }
     return RequestFilter(compiled.holds, equal)
 
@@ -50,8 +50,8 @@ def file_name(request: ElevationRequest) -> str:
     return PureWindowsPath(path).name if request.platform is Platform.WINDOWS else PurePosixPath(path).name
 
 
-def _waits(name: str, value: str) -> bool:
-    return name == "state" and value in _WAITING
+def _kept_so(name: str, value: str) -> bool:
+    return name == "state" and value in _KEPT_SO
 
 
 def _filled(text: str) -> list[Value]:

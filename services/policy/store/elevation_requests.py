@@ -32,15 +32,26 @@ from services.policy.store.tables import AUDIT, ELEVATION_REQUEST
 CHUNK = 200
 """Requests that are read at once while a page is filled."""
 
+MOST_LOOKED = 5000
+"""Requests that are looked through for one page: who asks for what no index knows goes on by the token."""
+
 _E = ELEVATION_REQUEST.c
-_EQUAL = {"state": _E.state, "user": _E.requester, "deviceId": _E.device_id, "sha256": _E.sha256}
+_EQUAL = {
+    "state": _E.state,
+    "user": _E.requester,
+    "device": _E.device_name,
+    "deviceId": _E.device_id,
+    "sha256": _E.sha256,
+}
+"""Columns with an index each that ends with the identifier: a page begins where the one before it ended."""
 
 
 class SqlElevationRequests:
     """Read and change requests; whoever changes one holds the database's revision, so that two never decide at once."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, most_looked: int = MOST_LOOKED) -> None:
         self._database = database
+        self._most_looked = most_looked
 
     async def submit(self, request: ElevationRequest, certificates: Sequence[bytes], now: datetime) -> Told:
         """Keep a new request, unless there is one of the same attempt, or one that waits for the same.
@@ -74,10 +85,10 @@ class SqlElevationRequests:
             return [base64.b64decode(text) for text in (await tx.execute(asked)).scalar() or ()]
 
     async def page(self, request: PageRequest, wanted: RequestsWanted) -> Page[Told]:
-        """Read on until the page is full: how many of the requests match is not known before."""
+        """Read on until the page is full, or enough was looked through: how many match is not known before."""
         found: list[Told] = []
         weights: list[int] = []
-        after = request.after
+        after, looked = request.after, 0
         async with self._database.read() as tx:
             first = await _first_of(tx, wanted)
             while True:
@@ -86,7 +97,9 @@ class SqlElevationRequests:
                 weights += [_weight(each.request) for each in found[len(weights) :]]
                 if len(told) < CHUNK or len(found) > request.size or sum(weights) > LARGEST_PAGE:
                     return cut(found, request.fitting(weights), key=_key)
-                after = _key(told[-1])
+                after, looked = _key(told[-1]), looked + len(told)
+                if looked >= self._most_looked:
+                    return Page(tuple(found), request.next_token(after))
 
     async def change(self, request_ids: Sequence[str], step: RequestStep, now: datetime) -> Sequence[Told]:
         """Take requests a step on, and tell devices and audit log."""

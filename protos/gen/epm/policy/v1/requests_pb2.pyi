@@ -494,7 +494,9 @@ class ListElevationRequestsRequest(_message.Message):
     that are pending and those of the last 30 days.
     """
     page_size: _builtins.int
-    """Most requests to return; 0 means 50, more than 1000 means 1000. A page of large requests holds fewer, so that it fits a message."""
+    """Most requests to return; 0 means 50, more than 1000 means 1000. A page of large requests holds fewer, so that it fits a message; and fewer or none,
+    with a token, where 5,000 were looked through: `state` (but EXPIRED), `user`, `device`, `deviceId` and `sha256`, compared by `=` under AND, are found by index.
+    """
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
     def __init__(
