@@ -103,6 +103,13 @@ def test_an_approval_lets_the_user_elevate_and_everybody_sees_what_became_of_it(
     assert (after["access"]["maxUses"], after["access"]["uses"]) == (1, 1)
     text = house.must("epm", "requests", "show", request).output
     assert "1 of 1" in text
+    command = ("epm", "report", "elevations", "--source", "GRANT", "--sha256", after["file"]["sha256"])
+    [used] = house.wait_for("the attempt", lambda: house.must(*command, "--output", "json").json())
+    assert used["decided"]["grantId"] == request
+    assert request in used["decided"]["reason"]
+    recorded = house.must("epm", "audit", "list", "--target", request, "--output", "json").json()
+    actions = {record["action"].removeprefix("elevation_request_") for record in recorded}
+    assert actions == {"submitted", "approved", "completed"}
     assert request in house.must("epm", "requests", "list").output
 
 
