@@ -19,6 +19,7 @@ Writes results/requests.json.
 
 import argparse
 import json
+import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -180,6 +181,7 @@ def main() -> None:
     if WARMING.asked + 2 * (asked.samples + BURST * BURSTS) > asked.asking * OF_ONE_USER:
         parser.error(f"a user may ask {OF_ONE_USER} times an hour; raise --asking")
     wanted = Wanted(max(asked.agents, asked.asking + 1), asked.asking, loads)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends the run ends all of it
     allow_many_connections()
     logging.configure(level="warning", as_json=True)
     rows, ways = list[Result](), list[Parts]()

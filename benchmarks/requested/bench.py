@@ -117,19 +117,21 @@ class Bench:
         settings = replace(
             self._settings.alone("policy"), database_url=database_url, rbac_address=address, device_address=address
         )
-        server = Process(run_policy, settings, self.folder / "policy.log")
-        mesh, public = await server.hear()
         regions = [device_group(region, where=f'tag = "{region}"') for region in REGIONS]
         directory.put(groups=[*regions, device_group("lab", members=[self._directory[0].name])])
-        async with self._channel(public) as channel, Administrator.at(public, self._roots, token) as administrator:
-            desk = PublicDesk(channel, token)
-            await administrator.begin(directory.revision)
-            await desk.let_users_ask(SETTINGS)
-            await until(lambda: directory.states >= len(self._directory), 0.05)
-            yield server, mesh, desk
-        server.process.terminate()
-        await asyncio.to_thread(server.process.join)
-        await beside.stop()
+        server = Process(run_policy, settings, self.folder / "policy.log")
+        try:
+            mesh, public = await server.hear()
+            async with self._channel(public) as channel, Administrator.at(public, self._roots, token) as administrator:
+                desk = PublicDesk(channel, token)
+                await administrator.begin(directory.revision)
+                await desk.let_users_ask(SETTINGS)
+                await until(lambda: directory.states >= len(self._directory), 0.05)
+                yield server, mesh, desk
+        finally:
+            server.process.terminate()
+            await asyncio.to_thread(server.process.join)
+            await beside.stop()
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(self._roots))
