@@ -12,6 +12,7 @@ from epm.policy.v1 import requests_pb2
 from epmctl.client import Client, logged_in
 from epmctl.commands.requestcandidates import candidates
 from epmctl.commands.requestdecisions import approve, deny, revoke
+from epmctl.commands.requestnotices import notices
 from epmctl.commands.requestwatch import watch
 from epmctl.documents.files import write_whole
 from epmctl.errors import CommandError
@@ -30,7 +31,7 @@ def requests() -> None:
     """List requests for approval, and answer them."""
 
 
-for _command in (approve, candidates, deny, revoke, watch):
+for _command in (approve, candidates, deny, notices, revoke, watch):
     requests.add_command(_command)
 
 

@@ -19,6 +19,7 @@ from services.policy.store.given_approvals import SqlGivenApprovals
 from services.policy.store.old_requests import SqlOldRequests
 from services.policy.store.recent_requests import SqlRecentRequests
 from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
+from services.policy.store.undelivered import SqlUndelivered
 from services.policy.usecases.analysis.drafted import Drafting
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.newest import CaughtUp
@@ -28,6 +29,7 @@ from services.policy.usecases.requests.deciding import Deciding
 from services.policy.usecases.requests.endings import Endings
 from services.policy.usecases.requests.post import Post
 from services.policy.usecases.requests.retention import Retention
+from services.policy.usecases.requests.undelivered import UndeliveredDesk
 from services.policy.usecases.requests.watching import RequestWatches
 
 
@@ -47,7 +49,7 @@ class Approvals:
     ) -> None:
         self._store, self._uses = SqlElevationRequests(database), SqlGrantUses(database)
         self._given, self._access = SqlGivenApprovals(database), access
-        self._clock = clock
+        self._undelivered, self._clock = SqlUndelivered(database), clock
         self._asking = Asking(
             self._store,
             SqlRecentRequests(database),
@@ -74,6 +76,7 @@ class Approvals:
             self._store,
             self.watches,
             Candidates(self._store, self._given, drafting, linting, sees=self._deciding.sees),
+            undelivered=UndeliveredDesk(self._undelivered, sees=self._deciding.sees),
             access=self._access,
             now=self._clock.now,
         )

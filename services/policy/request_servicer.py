@@ -11,10 +11,12 @@ from epm.policy.v1 import requests_pb2, requests_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_caller, current_permit
 from services.policy.codec import candidates, requests
+from services.policy.codec.undelivered import undelivered_to_proto
 from services.policy.ports import ElevationRequests
 from services.policy.usecases.analysis.turns import Turns
 from services.policy.usecases.requests.candidates import Candidates
 from services.policy.usecases.requests.deciding import Approver, Deciding, ListWanted
+from services.policy.usecases.requests.undelivered import UndeliveredDesk
 from services.policy.usecases.requests.watching import RequestWatches
 from services.policy.usecases.scope import READ
 
@@ -35,6 +37,7 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
         watches: RequestWatches,
         often: Candidates,
         *,
+        undelivered: UndeliveredDesk,
         access: AccessControl,
         now: Callable[[], datetime],
     ) -> None:
@@ -42,6 +45,7 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
         self._store = store
         self._watches = watches
         self._often = often
+        self._undelivered = undelivered
         self._access = access
         self._now = now
         self._turns = Turns(of_one=OF_ONE_CALLER, of_all=OF_ALL)
@@ -107,6 +111,24 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
             wanted = candidates.wanted_from_proto(request, now)
             found = await self._often.find(wanted, current_permit(), reading, now)
         return candidates.candidates_to_proto(found)
+
+    async def ListUndeliveredNotices(
+        self, request: requests_pb2.ListUndeliveredNoticesRequest, _context: Context
+    ) -> requests_pb2.ListUndeliveredNoticesResponse:
+        """List messages to approvers that were not delivered."""
+        page = await self._undelivered.page(
+            current_permit(), given_up=request.given_up, page_size=request.page_size, page_token=request.page_token
+        )
+        return requests_pb2.ListUndeliveredNoticesResponse(
+            notices=map(undelivered_to_proto, page.items), next_page_token=page.next_token
+        )
+
+    async def RetryNotices(
+        self, request: requests_pb2.RetryNoticesRequest, _context: Context
+    ) -> requests_pb2.RetryNoticesResponse:
+        """Have messages that were given up be sent again."""
+        retried = await self._undelivered.retry(request.ids, current_permit(), self._now())
+        return requests_pb2.RetryNoticesResponse(retried=retried)
 
     def _approver(self) -> Approver:
         return Approver(principal=current_caller().principal, permit=current_permit(), now=self._now())

@@ -119,6 +119,24 @@ class Parcel:
     tries: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undelivered:
+    """Hold a message that its receiver does not have."""
+
+    notice: Notice
+    channel: str
+    tries: int
+    error: str
+    due: datetime
+    given_up: datetime | None
+    """None: it is tried still."""
+
+    @property
+    def id(self) -> str:
+        """Return by what administrators name it."""
+        return f"{self.notice.id}/{self.channel}"
+
+
 def notice_of(request: ElevationRequest, now: datetime) -> Notice:
     """Tell of the state that a request came into."""
     review, access, end = request.review, request.access, request.end

@@ -915,3 +915,165 @@ class RuleCandidate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RuleCandidate: _TypeAlias = RuleCandidate  # noqa: Y015
+
+@_typing.final
+class ListUndeliveredNoticesRequest(_message.Message):
+    """Asks for messages that were not delivered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIVEN_UP_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    given_up: _builtins.bool
+    """True leaves those that were given up."""
+    page_size: _builtins.int
+    """Most messages to return; 0 means 50, more than 1000 means 1000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before. Empty: the first page."""
+    def __init__(
+        self,
+        *,
+        given_up: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["given_up", b"given_up", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUndeliveredNoticesRequest: _TypeAlias = ListUndeliveredNoticesRequest  # noqa: Y015
+
+@_typing.final
+class ListUndeliveredNoticesResponse(_message.Message):
+    """A page of messages that were not delivered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTICES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page. Empty: this was the last."""
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[Global___UndeliveredNotice]:
+        """Messages, those of the newest requests first."""
+
+    def __init__(
+        self,
+        *,
+        notices: _abc.Iterable[Global___UndeliveredNotice] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "notices", b"notices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUndeliveredNoticesResponse: _TypeAlias = ListUndeliveredNoticesResponse  # noqa: Y015
+
+@_typing.final
+class UndeliveredNotice(_message.Message):
+    """A message to a channel that was not delivered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_NAME_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
+    GIVEN_UP_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Identifier: that of the notice, a slash, and the channel."""
+    event: _builtins.str
+    """What it tells of, as the notices file spells it, such as `submitted`."""
+    channel: _builtins.str
+    """Channel, such as `webhook:chat`."""
+    request_id: _builtins.str
+    """Request that it tells of."""
+    device_name: _builtins.str
+    """Name of the device, then."""
+    tries: _builtins.int
+    """How often it was tried."""
+    error: _builtins.str
+    """Why it was not delivered, when it was tried last; empty where it was not."""
+    @_builtins.property
+    def due(self) -> _timestamp_pb2.Timestamp:
+        """When it is tried next. Absent: never, it was given up."""
+
+    @_builtins.property
+    def given_up(self) -> _timestamp_pb2.Timestamp:
+        """When it was given up. Absent: it was not."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        event: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        device_name: _builtins.str = ...,
+        tries: _builtins.int = ...,
+        error: _builtins.str = ...,
+        due: _timestamp_pb2.Timestamp | None = ...,
+        given_up: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due", b"due", "given_up", b"given_up"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "device_name", b"device_name", "due", b"due", "error", b"error", "event", b"event", "given_up", b"given_up", "id", b"id", "request_id", b"request_id", "tries", b"tries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeliveredNotice: _TypeAlias = UndeliveredNotice  # noqa: Y015
+
+@_typing.final
+class RetryNoticesRequest(_message.Message):
+    """Names messages to be sent again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Identifiers, 1 to 100."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryNoticesRequest: _TypeAlias = RetryNoticesRequest  # noqa: Y015
+
+@_typing.final
+class RetryNoticesResponse(_message.Message):
+    """Messages will be sent again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETRIED_FIELD_NUMBER: _builtins.int
+    retried: _builtins.int
+    """How many of those that were named."""
+    def __init__(
+        self,
+        *,
+        retried: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["retried", b"retried"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryNoticesResponse: _TypeAlias = RetryNoticesResponse  # noqa: Y015

@@ -248,6 +248,16 @@ class ElevationRequestServiceStub:
                 request_serializer=epm_dot_policy_dot_v1_dot_requests__pb2.ListRuleCandidatesRequest.SerializeToString,
                 response_deserializer=epm_dot_policy_dot_v1_dot_requests__pb2.ListRuleCandidatesResponse.FromString,
                 _registered_method=True)
+        self.ListUndeliveredNotices = channel.unary_unary(
+                '/epm.policy.v1.ElevationRequestService/ListUndeliveredNotices',
+                request_serializer=epm_dot_policy_dot_v1_dot_requests__pb2.ListUndeliveredNoticesRequest.SerializeToString,
+                response_deserializer=epm_dot_policy_dot_v1_dot_requests__pb2.ListUndeliveredNoticesResponse.FromString,
+                _registered_method=True)
+        self.RetryNotices = channel.unary_unary(
+                '/epm.policy.v1.ElevationRequestService/RetryNotices',
+                request_serializer=epm_dot_policy_dot_v1_dot_requests__pb2.RetryNoticesRequest.SerializeToString,
+                response_deserializer=epm_dot_policy_dot_v1_dot_requests__pb2.RetryNoticesResponse.FromString,
+                _registered_method=True)
 
 
 class ElevationRequestServiceServicer:
@@ -316,6 +326,22 @@ class ElevationRequestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUndeliveredNotices(self, request, context):
+        """Lists messages to channels of approvers that were not delivered, those of the newest requests first: what is sent still, and what was given up, which
+        is kept for 30 days. Needs `elevation_requests.view`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryNotices(self, request, context):
+        """Has messages that were given up be sent again, seconds after that at the latest, as if they had never been tried. May be repeated. Others that are named
+        are passed over: those that are sent anyway, that there are not, and of requests that the caller may not see. Is audited. Needs `elevation_requests.modify`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ElevationRequestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -353,6 +379,16 @@ def add_ElevationRequestServiceServicer_to_server(servicer, server):
                     servicer.ListRuleCandidates,
                     request_deserializer=epm_dot_policy_dot_v1_dot_requests__pb2.ListRuleCandidatesRequest.FromString,
                     response_serializer=epm_dot_policy_dot_v1_dot_requests__pb2.ListRuleCandidatesResponse.SerializeToString,
+            ),
+            'ListUndeliveredNotices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUndeliveredNotices,
+                    request_deserializer=epm_dot_policy_dot_v1_dot_requests__pb2.ListUndeliveredNoticesRequest.FromString,
+                    response_serializer=epm_dot_policy_dot_v1_dot_requests__pb2.ListUndeliveredNoticesResponse.SerializeToString,
+            ),
+            'RetryNotices': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryNotices,
+                    request_deserializer=epm_dot_policy_dot_v1_dot_requests__pb2.RetryNoticesRequest.FromString,
+                    response_serializer=epm_dot_policy_dot_v1_dot_requests__pb2.RetryNoticesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -548,6 +584,60 @@ class ElevationRequestService:
             '/epm.policy.v1.ElevationRequestService/ListRuleCandidates',
             epm_dot_policy_dot_v1_dot_requests__pb2.ListRuleCandidatesRequest.SerializeToString,
             epm_dot_policy_dot_v1_dot_requests__pb2.ListRuleCandidatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUndeliveredNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.policy.v1.ElevationRequestService/ListUndeliveredNotices',
+            epm_dot_policy_dot_v1_dot_requests__pb2.ListUndeliveredNoticesRequest.SerializeToString,
+            epm_dot_policy_dot_v1_dot_requests__pb2.ListUndeliveredNoticesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/epm.policy.v1.ElevationRequestService/RetryNotices',
+            epm_dot_policy_dot_v1_dot_requests__pb2.RetryNoticesRequest.SerializeToString,
+            epm_dot_policy_dot_v1_dot_requests__pb2.RetryNoticesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -154,6 +154,14 @@ class ElevationRequestServiceStub:
     Needs `elevation_requests.view`, and `policy_authoring.read` for the rule; without that the rule and its findings are left out.
     Errors: RESOURCE_EXHAUSTED with RetryInfo while rules are being made for the same caller, or for too many.
     """
+    ListUndeliveredNotices: _grpc.UnaryUnaryMultiCallable[_requests_pb2.ListUndeliveredNoticesRequest, _requests_pb2.ListUndeliveredNoticesResponse]
+    """Lists messages to channels of approvers that were not delivered, those of the newest requests first: what is sent still, and what was given up, which
+    is kept for 30 days. Needs `elevation_requests.view`.
+    """
+    RetryNotices: _grpc.UnaryUnaryMultiCallable[_requests_pb2.RetryNoticesRequest, _requests_pb2.RetryNoticesResponse]
+    """Has messages that were given up be sent again, seconds after that at the latest, as if they had never been tried. May be repeated. Others that are named
+    are passed over: those that are sent anyway, that there are not, and of requests that the caller may not see. Is audited. Needs `elevation_requests.modify`.
+    """
 
 @_typing.type_check_only
 class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
@@ -192,6 +200,14 @@ class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
     as ProposeRule makes it of the newest request that was approved. Of the newest 20,000 approvals those are counted that the caller may see.
     Needs `elevation_requests.view`, and `policy_authoring.read` for the rule; without that the rule and its findings are left out.
     Errors: RESOURCE_EXHAUSTED with RetryInfo while rules are being made for the same caller, or for too many.
+    """
+    ListUndeliveredNotices: _aio.UnaryUnaryMultiCallable[_requests_pb2.ListUndeliveredNoticesRequest, _requests_pb2.ListUndeliveredNoticesResponse]  # type: ignore[assignment]
+    """Lists messages to channels of approvers that were not delivered, those of the newest requests first: what is sent still, and what was given up, which
+    is kept for 30 days. Needs `elevation_requests.view`.
+    """
+    RetryNotices: _aio.UnaryUnaryMultiCallable[_requests_pb2.RetryNoticesRequest, _requests_pb2.RetryNoticesResponse]  # type: ignore[assignment]
+    """Has messages that were given up be sent again, seconds after that at the latest, as if they had never been tried. May be repeated. Others that are named
+    are passed over: those that are sent anyway, that there are not, and of requests that the caller may not see. Is audited. Needs `elevation_requests.modify`.
     """
 
 class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -270,6 +286,26 @@ class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         as ProposeRule makes it of the newest request that was approved. Of the newest 20,000 approvals those are counted that the caller may see.
         Needs `elevation_requests.view`, and `policy_authoring.read` for the rule; without that the rule and its findings are left out.
         Errors: RESOURCE_EXHAUSTED with RetryInfo while rules are being made for the same caller, or for too many.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUndeliveredNotices(
+        self,
+        request: _requests_pb2.ListUndeliveredNoticesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_requests_pb2.ListUndeliveredNoticesResponse, _abc.Awaitable[_requests_pb2.ListUndeliveredNoticesResponse]]:
+        """Lists messages to channels of approvers that were not delivered, those of the newest requests first: what is sent still, and what was given up, which
+        is kept for 30 days. Needs `elevation_requests.view`.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryNotices(
+        self,
+        request: _requests_pb2.RetryNoticesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_requests_pb2.RetryNoticesResponse, _abc.Awaitable[_requests_pb2.RetryNoticesResponse]]:
+        """Has messages that were given up be sent again, seconds after that at the latest, as if they had never been tried. May be repeated. Others that are named
+        are passed over: those that are sent anyway, that there are not, and of requests that the caller may not see. Is audited. Needs `elevation_requests.modify`.
         """
 
 def add_ElevationRequestServiceServicer_to_server(servicer: ElevationRequestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
