@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Protocol, Self
@@ -14,7 +14,7 @@ from epm.elevation.v1 import settings_pb2
 from epm.policy.v1 import policies_pb2, policies_pb2_grpc, requests_pb2, requests_pb2_grpc
 
 PATIENCE = 30.0
-"""Seconds after which a request that nobody sees has failed."""
+"""Seconds after which a request that nobody sees or approves has failed."""
 
 LONGEST_THOUGHT = 1.0
 """Seconds that an approver looks at a request at most, so that approvals come by chance, too."""
@@ -57,10 +57,10 @@ class Approver:
             with suppress(asyncio.CancelledError):
                 await watch
 
-    async def until_seen(self, keys: Collection[str]) -> None:
-        """Wait until all of them were seen."""
+    async def until(self, noted: Mapping[str, float], keys: Collection[str]) -> None:
+        """Wait until it is noted of all of them: that they were seen, or that the approval was answered."""
         async with asyncio.timeout(PATIENCE):
-            while not self.seen.keys() >= set(keys):
+            while not noted.keys() >= set(keys):
                 self._changed.clear()
                 await self._changed.wait()
 
@@ -85,6 +85,7 @@ class Approver:
         self.called[key] = monotonic()
         await self._desk.approve(key)
         self.answered[key] = monotonic()
+        self._changed.set()
 
 
 class PublicDesk:

@@ -69,10 +69,11 @@ class Trial:
         self.approver.thinks = load.rate > 0
         for _ in range(load.times):
             asked: Mapping[str, Asked] = await self.crew.ask("ask", load.asked, load.rate * self.hurry)
-            await self.approver.until_seen(asked)
+            await self.approver.until(self.approver.seen, asked)
             if not load.rate:
                 await self.approver.approve_all(list(asked))
             offered, usable, _ = await self.crew.ask("usable", list(asked))
+            await self.approver.until(self.approver.answered, asked)  # a device may be faster than the answer
             for key, one in asked.items():
                 took.add(self._sample(key, one, offered, usable))
         took.cpu = (self.server.cpu - cpu) / (load.asked * load.times) * MILLI
