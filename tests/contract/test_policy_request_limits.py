@@ -1,6 +1,7 @@
 """How many requests are taken of one device, whichever replica is asked and however often, on SQLite and on PostgreSQL."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,7 +13,13 @@ import sqlalchemy as sa
 from elevation.model import DefaultResponse
 from services._chassis.db import Database
 from services._chassis.errors import LimitError
-from services.policy.model.request_limits import OF_ONE_DEVICE, OF_ONE_USER, PERIOD
+from services.policy.model.request_limits import (
+    EVIDENCE_OF_ONE_DEVICE_A_DAY,
+    EVIDENCE_OF_ONE_USER_A_DAY,
+    OF_ONE_DEVICE,
+    OF_ONE_USER,
+    PERIOD,
+)
 from services.policy.model.requests import ElevationRequest
 from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.recent_requests import SqlRecentRequests
@@ -27,9 +34,11 @@ from tests.unit.policy.test_request_asking import WANTED
 SECOND = timedelta(seconds=1)
 
 
-async def refused(store: SqlElevationRequests, made: ElevationRequest, now: datetime = NOW) -> LimitError:
+async def refused(
+    store: SqlElevationRequests, made: ElevationRequest, now: datetime = NOW, certificates: Sequence[bytes] = ()
+) -> LimitError:
     with pytest.raises(LimitError) as error:
-        await store.submit(made, [], now)
+        await store.submit(made, certificates, now)
     assert error.value.reason == "TOO_MANY_REQUESTS"
     return error.value
 
@@ -78,6 +87,23 @@ async def test_one_user_who_floods_leaves_the_others_their_share_of_the_device(d
         assert "this device" in str(await refused(store, request(next(numbers), user="another")))
         other = request(next(numbers), device_id="d2")
         assert (await store.submit(other, [], NOW)).request == other
+
+
+async def test_a_day_has_room_for_so_much_evidence_though_it_was_taken_back(database_url: str) -> None:
+    async with policy_database(database_url) as database:
+        store, numbers = SqlElevationRequests(database), count()
+        certificates = [b"x" * (EVIDENCE_OF_ONE_USER_A_DAY // 4 - 2000)]
+        for user in range(EVIDENCE_OF_ONE_DEVICE_A_DAY // EVIDENCE_OF_ONE_USER_A_DAY):
+            for _ in range(4):
+                made = request(next(numbers), user=f"user-{user}")
+                await store.submit(made, certificates, NOW)
+                await store.change([made.request_id], lambda old: old.cancelled(NOW), NOW)
+            error = await refused(store, request(next(numbers), user=f"user-{user}"), NOW, certificates)
+            assert f"this user sent {EVIDENCE_OF_ONE_USER_A_DAY} bytes of evidence within a day" in str(error)
+        later = NOW + timedelta(hours=23)
+        error = await refused(store, request(next(numbers), user="another", submitted=later), later, certificates)
+        assert "this device sent" in str(error)
+        await store.submit(request(next(numbers), user="another", submitted=later), [], later)
 
 
 async def test_a_clock_that_was_set_back_far_lets_ask_again(database_url: str) -> None:

@@ -12,7 +12,7 @@ from services._chassis.audit_store import record
 from services._chassis.db import Database, Transaction
 from services._chassis.paging import LARGEST_PAGE, Page, PageRequest, cut
 from services.policy.model.notices import notice_of
-from services.policy.model.request_limits import refuse_too_many
+from services.policy.model.request_limits import Submission, refuse_too_many, size_of
 from services.policy.model.request_records import entry_of
 from services.policy.model.requests import ElevationRequest, Place, RequestState, Told
 from services.policy.ports import RequestStep, RequestsWanted
@@ -61,10 +61,12 @@ class SqlElevationRequests:
         async with self._database.held() as tx:
             if found := await _same(tx, request, now):
                 return found
-            refuse_too_many(await recent_in(tx, request.device_id, now), request.user, now)
+            size = size_of(request.file, request.justification, request.arguments, certificates)
+            asked = Submission(request.user, request.submitted, size)
+            refuse_too_many(await recent_in(tx, request.device_id, now), asked, now)
             revision = await tx.next_revision()
             written = [base64.b64encode(certificate).decode() for certificate in certificates]
-            row = {**row_of(request), "certificates": written, "changed": revision}
+            row = {**row_of(request), "certificates": written, "evidence": size, "changed": revision}
             await tx.execute(sa.insert(ELEVATION_REQUEST), row)
             await record(tx, AUDIT, entry_of(None, request), now=now)
             await tell(tx, notice_of(request, now))

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from services._chassis.db import Database, Transaction
-from services.policy.model.request_limits import OF_ONE_DEVICE, Submission, counting
+from services.policy.model.request_limits import OF_ONE_DEVICE_A_DAY, Submission, counting
 from services.policy.store.tables import ELEVATION_REQUEST
 
 _E = ELEVATION_REQUEST.c
@@ -27,8 +27,8 @@ class SqlRecentRequests:
 async def recent_in(tx: Transaction, device_id: str, now: datetime) -> Sequence[Submission]:
     """Read the newest requests of a device that count, as many as it may make."""
     after, before = counting(now)
-    asked = sa.select(_E.requester, _E.submitted).where(
+    asked = sa.select(_E.requester, _E.submitted, _E.evidence).where(
         _E.device_id == device_id, _E.submitted > after, _E.submitted < before
     )
-    rows = await tx.execute(asked.order_by(_E.submitted.desc()).limit(OF_ONE_DEVICE))
-    return [Submission(row.requester, row.submitted) for row in rows]
+    rows = await tx.execute(asked.order_by(_E.submitted.desc()).limit(OF_ONE_DEVICE_A_DAY))
+    return [Submission(row.requester, row.submitted, row.evidence) for row in rows]

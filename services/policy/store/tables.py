@@ -144,6 +144,7 @@ ELEVATION_REQUEST = sa.Table(
     sa.Column("access", Part, nullable=True),
     sa.Column("ending", Part, nullable=True),
     sa.Column("certificates", sa.JSON, nullable=False),
+    sa.Column("evidence", sa.Integer, nullable=False, server_default="0"),
     sa.Column("due", UtcDateTime, nullable=True),
     sa.Column("changed", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("device_id", "attempt_id", name="policy_elevation_request_attempt"),

@@ -18,7 +18,7 @@ from elevation.model import (
 )
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError
 from services.policy.model.directory import DirectoryDevice
-from services.policy.model.request_limits import refuse_too_many
+from services.policy.model.request_limits import Submission, refuse_too_many, size_of
 from services.policy.model.request_texts import reason_problems, text_problems
 from services.policy.model.requests import ElevationRequest, RequestedFile, Told
 from services.policy.ports import ElevationRequests, RecentRequests
@@ -48,6 +48,8 @@ class SubmissionWanted:
     file: RequestedFile
     certificates: tuple[Certificate, ...] = ()
     arguments: tuple[str, ...] = ()
+    asked_by: tuple[str, str] = ("", "")
+    """Policy and rule that asked for approval, as the device says: it chooses among what the server finds possible."""
     flaws: tuple[Problem, ...] = ()
 
 
@@ -82,7 +84,7 @@ class Asking:
         if found := await self._requests.of_attempt(device.device_id, wanted.attempt_id):
             return replace(found, request=found.request.at(now))
         # The store looks again where it writes; whoever floods costs no more than this.
-        refuse_too_many(await self._recent.recent(device.device_id, now), wanted.user, now)
+        refuse_too_many(await self._recent.recent(device.device_id, now), _asked(wanted, now), now)
         decision = await self._decision(device, wanted, now)
         request = ElevationRequest(
             request_id=self._new_id(),
@@ -121,7 +123,12 @@ class Asking:
         if not asking:
             message = f"the policy of today does not ask for approval of this: {decisions[0].reason}; try it again"
             raise StateError(message, reason="APPROVAL_NOT_NEEDED", details={"outcome": decisions[0].outcome.name})
-        return asking[0]
+        return next((each for each in asking if (each.policy or "", each.rule or "") == wanted.asked_by), asking[0])
+
+
+def _asked(wanted: SubmissionWanted, now: datetime) -> Submission:
+    certificates = (each.der for each in wanted.certificates)
+    return Submission(wanted.user, now, size_of(wanted.file, wanted.justification, wanted.arguments, certificates))
 
 
 def _attempts(device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) -> Iterator[Attempt]:
