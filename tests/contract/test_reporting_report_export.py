@@ -56,6 +56,23 @@ async def test_a_file_holds_what_there_was_when_it_began(office: Publisher) -> N
     assert rows[-1]["exitCode"] is None
 
 
+async def test_an_attempt_ends_as_the_first_completion_of_its_own_device_says(office: Publisher) -> None:
+    ends = [completed(2, "attempt-1", exit_code=5), completed(3, "attempt-1", exit_code=6)]
+    await office.sink.store([batch([decided(1)]), batch([completed(4, "attempt-1", exit_code=7)], device="d2")])
+    for number, end in enumerate(ends, 1):
+        await office.sink.store([batch([end], first=10 + number, received=NOW + MINUTE * number)])
+    assert [row["exitCode"] for row in json_rows(await office.export())] == [5]
+
+
+async def test_large_attempts_among_small_ones_keep_their_place(office: Publisher) -> None:
+    sizes = [50_000 if number % 3 == 0 else number for number in range(1, 12)]
+    told = [decided(number, reason="x" * size, at=NOW + MINUTE * number) for number, size in enumerate(sizes)]
+    await office.sink.store([batch(told)])
+    for order, expected in (("occurred", sizes), ("occurred desc", sizes[::-1])):
+        rows = json_rows(await office.export(order_by=order))
+        assert [len(row["decided"]["reason"]) for row in rows] == expected
+
+
 async def test_it_says_how_far_it_is(office: Publisher) -> None:
     await office.sink.store([batch([decided(number) for number in range(1, 6)])])
     for form in ("CSV", "JSON_LINES", "PARQUET"):

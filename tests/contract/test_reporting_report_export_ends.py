@@ -10,7 +10,7 @@ from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.sink import DurableSink
-from services.reporting.store.snapshots import FETCHED, SqlSnapshots
+from services.reporting.store.snapshots import MOST_LARGE, SqlSnapshots
 from tests.builders.publishing import Publisher, attempts, publishing, rest
 from tests.builders.refusals import refusal_of
 from tests.fakes.reporting import batch, decided
@@ -96,15 +96,16 @@ async def test_large_attempts_are_read_few_at_a_time(database_url: str) -> None:
     await upgrade(database)
     sink = DurableSink.on(database.url)
     await sink.store([batch([decided(number, reason=LARGE) for number in range(1, 1301)])])
-    snapshots = SqlSnapshots(database, most_bytes=10 * len(LARGE))
+    snapshots = SqlSnapshots(database)
     asked = Question(ElevationFilter(), None)
     begun = await snapshots.begin(asked)
     sizes, after = [], None
     while page := await snapshots.page(asked, begun, after, newest_first=False):
-        sizes.append(len(page))
-        after = page[-1]
+        sizes.append(len(page.body))
+        assert all(len(body) > len(LARGE) for body in page.body)
+        after = page
     assert sum(sizes) == begun.total == 1300
-    assert max(sizes) == FETCHED
+    assert max(sizes) == MOST_LARGE
     await sink.close()
     await database.close()
 

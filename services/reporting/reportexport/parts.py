@@ -78,7 +78,9 @@ def _part(field: Field, raw: Raw) -> Part:
     if field.kind is Kind.WORD:
         return Part(field, list(map(field.words.__getitem__, cast("Sequence[int | None]", raw))))
     if field.kind is Kind.TIME:
-        return Part(field, list(map(_time, raw)))
+        # What comes from the database is told in microseconds already.
+        told = set(map(type, raw)) <= {int}
+        return Part(field, cast("Sequence[int]", raw) if told else list(map(_time, raw)))
     return Part(field, cast("Sequence[Value]", raw))
 
 

@@ -6,14 +6,14 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeVar
 
 from services._chassis.errors import InvalidError, Problem, UnavailableError
 from services._chassis.ordering import read_order
 from services.reporting.guests import Full, Places
+from services.reporting.reportexport.ahead import ahead
 from services.reporting.reportexport.forms import Form, form_of
 from services.reporting.reportexport.walks import Order, Piece, Walk
 from services.reporting.usecases import problems_of
@@ -29,8 +29,6 @@ PATIENCE = 60.0
 
 LARGEST_MESSAGE = 1024 * 1024
 """Bytes of a file in one message."""
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ class ReportExports:
         with self._places.entered(principal):
             file = await asyncio.to_thread(form_of, order.form, walk.fields)
             total = 0
-            async with aclosing(walk.pieces(order)) as pieces, aclosing(_ahead(pieces)) as read:
+            async with aclosing(walk.pieces(order)) as pieces, aclosing(ahead(pieces)) as read:
                 async for piece in read:
                     self._stay()
                     total = piece.total
@@ -118,15 +116,3 @@ class ReportExports:
 
 def _written(file: Form, piece: Piece) -> bytes:
     return file.write(piece.read())
-
-
-async def _ahead(items: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
-    """Give the same, and read one further meanwhile."""
-    coming = asyncio.ensure_future(anext(items, None))
-    try:
-        while (item := await coming) is not None:
-            coming = asyncio.ensure_future(anext(items, None))
-            yield item
-    finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)

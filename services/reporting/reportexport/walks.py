@@ -1,10 +1,11 @@
 """Walk over all entries of a report, a piece at a time; what the caller may see is looked up again for every piece."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import cast
+from itertools import accumulate
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
@@ -19,9 +20,10 @@ from services.reporting.model.insights import LARGEST_TREND, Fate, Period, Trend
 from services.reporting.model.readiness import Subject
 from services.reporting.model.reports import ORDERS, Question
 from services.reporting.ports import Insights
+from services.reporting.reportexport.ahead import ahead
 from services.reporting.reportexport.fields import Field, Kind, Words, fields_of
 from services.reporting.reportexport.parts import Part, parts_of, raw_of
-from services.reporting.store.snapshots import SHOWN, AttemptRow, SqlSnapshots
+from services.reporting.store.snapshots import Attempts, Snapshot, SqlSnapshots
 
 Tags = Callable[[], frozenset[str] | None]
 """Returns what the caller may see now. Raises DeniedError once that is nothing."""
@@ -80,15 +82,19 @@ def attempts_walk(snapshots: SqlSnapshots) -> Walk:
     """Walk over attempts as they were when the walk began, oldest first unless the order says otherwise."""
     fields = fields_of(reports_pb2.Elevation.DESCRIPTOR)
 
-    async def pieces(order: Order) -> AsyncGenerator[Piece, None]:
-        newest_first = _newest_first(order)
-        snapshot = await snapshots.begin(order.now())
-        yield Piece(partial(_of_attempts, fields, ()), snapshot.total)
-        after: AttemptRow | None = None
+    async def pages(order: Order, snapshot: Snapshot) -> AsyncGenerator[Attempts, None]:
+        newest_first, after = _newest_first(order), None
         while found := await snapshots.page(order.now(), snapshot, after, newest_first=newest_first):
-            after = found[-1]
-            for few in _portions(found):
-                yield Piece(partial(_of_attempts, fields, few), snapshot.total)
+            after = found
+            yield found
+
+    async def pieces(order: Order) -> AsyncGenerator[Piece, None]:
+        snapshot = await snapshots.begin(order.now())
+        yield Piece(partial(_of_attempts, fields, Attempts()), snapshot.total)
+        async with aclosing(pages(order, snapshot)) as found, aclosing(ahead(found)) as read:
+            async for page in read:
+                for few in _portions(page):
+                    yield Piece(partial(_of_attempts, fields, few), snapshot.total)
 
     return Walk(fields, pieces, ORDERS["elevations"])
 
@@ -145,23 +151,23 @@ def _newest_first(order: Order) -> bool:
     return isinstance(asked, Sorted) and asked.descending
 
 
-def _portions(rows: Sequence[AttemptRow]) -> Iterator[Sequence[AttemptRow]]:
-    start = weight = 0
-    for place, (*_, body, _exit_code) in enumerate(rows):
-        weight += len(body)
-        if place > start and (weight > HEAVIEST or place - start >= AT_A_TIME):
-            yield rows[start:place]
-            start, weight = place, len(body)
-    yield rows[start:]
+def _portions(page: Attempts) -> Iterator[Attempts]:
+    weights, start = list(map(len, page.body)), 0
+    while start < len(weights):
+        few = weights[start : start + AT_A_TIME]
+        end = start + len(few)
+        if sum(few) > HEAVIEST:
+            # At least one, however heavy.
+            end = start + max(1, sum(weight <= HEAVIEST for weight in accumulate(few)))
+        yield page.part(start, end)
+        start = end
 
 
 def _of_messages(fields: Sequence[Field], messages: Sequence[Message]) -> tuple[Part, ...]:
     return parts_of(fields, raw_of(fields, messages))
 
 
-def _of_attempts(fields: Sequence[Field], rows: Sequence[AttemptRow]) -> tuple[Part, ...]:
-    values = zip(*rows, strict=True) if rows else [()] * len(SHOWN)
-    raw = dict(zip(SHOWN, values, strict=True))
-    bodies = cast("Sequence[bytes]", raw["body"])
-    events = map(event_pb2.ElevationEvent.FromString, bodies)
-    return parts_of(fields, {**raw, "decided": [event.decided for event in events]})
+def _of_attempts(fields: Sequence[Field], few: Attempts) -> tuple[Part, ...]:
+    raw = {field.name: getattr(few, field.name) for field in fields if field.name != "decided"}
+    decided = [event.decided for event in map(event_pb2.ElevationEvent.FromString, few.body)]
+    return parts_of(fields, {**raw, "decided": decided})

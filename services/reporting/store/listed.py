@@ -26,3 +26,9 @@ def listed(texts: Collection[str]) -> sa.Select[Any]:
     """Select these texts."""
     rows = _Texts(sa.literal(json.dumps([*texts]), sa.Text)).table_valued("value")
     return sa.select(sa.cast(rows.c.value, sa.Text))
+
+
+def listed_numbers(numbers: Collection[int]) -> sa.Select[Any]:
+    """Select these numbers."""
+    rows = _Texts(sa.literal(json.dumps([*numbers]), sa.Text)).table_valued("value")
+    return sa.select(sa.cast(rows.c.value, sa.BigInteger))

@@ -3,21 +3,16 @@
 The statement is SQLAlchemy's, and so are the connection and its transaction.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from services._chassis.db import Transaction
 
-Fetch = Callable[[int], Awaitable[Sequence[tuple[Any, ...]]]]
-"""Returns up to so many of the next rows; none at the end."""
 
-
-@asynccontextmanager
-async def raw_rows(tx: Transaction, statement: sa.Select[Any]) -> AsyncIterator[Fetch]:
-    """Run a query; its rows stay with the database until they are fetched."""
+async def raw_rows(tx: Transaction, statement: sa.Select[Any]) -> Sequence[tuple[Any, ...]]:
+    """Return all rows of a query."""
     dialect = tx.connection.dialect
     compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     named = compiled.construct_params(escape_names=False)
@@ -26,9 +21,11 @@ async def raw_rows(tx: Transaction, statement: sa.Select[Any]) -> AsyncIterator[
     connection = (await tx.connection.get_raw_connection()).driver_connection
     if connection is None:
         raise RuntimeError("a transaction has a connection")
-    cursor = connection.cursor("report") if dialect.name == "postgresql" else await connection.cursor()
+    # PostgreSQL writes bytes as text twice as long, and numbers as digits, unless it is asked for what it holds.
+    cursor = connection.cursor(binary=True) if dialect.name == "postgresql" else await connection.cursor()
     try:
         await cursor.execute(str(compiled), parameters)
-        yield cursor.fetchmany
+        found: Sequence[tuple[Any, ...]] = await cursor.fetchall()
     finally:
         await cursor.close()
+    return found
