@@ -205,6 +205,19 @@ async def test_watchers_read_changes_in_their_order_and_none_twice(shelf: Shelf)
     assert [told.request.request_id for told in waiting] == [second.request_id, third.request_id]
 
 
+async def test_that_an_older_outcome_is_kept_is_no_change_and_that_the_newest_is_one(shelf: Shelf) -> None:
+    [made] = await shelf.put(1)
+    await shelf.approve(made)
+    end = End(ended=NOW, reason="wrong file", ended_by="user:dave")
+    await shelf.requests.change([made.request_id], lambda old: old.revoked(end), NOW)
+    before = await shelf.requests.newest()
+    await shelf.outcomes.keep("d1", 1)
+    assert await shelf.requests.newest() == before
+    await shelf.outcomes.keep("d1", 2)
+    [told] = await shelf.requests.changed(Place(before, made.request_id), 10)
+    assert (told.request.request_id, told.delivered) == (made.request_id, True)
+
+
 async def test_a_device_hears_of_each_outcome_in_order_until_it_keeps_them(shelf: Shelf) -> None:
     first, second = await shelf.put(1, 2)
     [other] = await shelf.put(3, device_id="d2")

@@ -52,8 +52,10 @@ class SqlOutcomes:
         async with self._database.held() as tx:
             moved = sa.update(REQUEST_OUTCOME).where(*kept).values(kept=True).returning(_O.request_id)
             request_ids = sorted(set((await tx.execute(moved)).scalars()))
-            if request_ids:
-                changed = sa.update(ELEVATION_REQUEST).where(_E.request_id.in_(request_ids))
+            waits = sa.select(_O.request_id).where(_O.request_id.in_(request_ids), _O.kept.is_(False))
+            later = set((await tx.execute(waits)).scalars())  # of these the device has not heard the newest state
+            if delivered := [request_id for request_id in request_ids if request_id not in later]:
+                changed = sa.update(ELEVATION_REQUEST).where(_E.request_id.in_(delivered))
                 await tx.execute(changed.values(changed=await tx.next_revision()))
 
 
