@@ -1,7 +1,8 @@
 """Bring requests of the device's users to the server, and say plainly where that fails: nothing is queued."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import accumulate
 
 import grpc.aio
 import structlog
@@ -22,6 +23,7 @@ from epm.policy.v1 import requests_pb2
 log = structlog.get_logger()
 
 CERTIFICATES_LIMIT = 16
+CERTIFICATES_BYTES_LIMIT = 64 * 1024
 _SILENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 
@@ -79,11 +81,17 @@ def _message(
         justification=justification,
         platform=encode_platform(attempt.platform),
         file=file,
-        certificates=chain[:CERTIFICATES_LIMIT],
+        certificates=_accepted(chain),
         arguments=attempt.arguments,
         policy=decision.policy or "",
         rule=decision.rule or "",
     )
+
+
+def _accepted(chain: Sequence[bytes]) -> Sequence[bytes]:
+    """Give as much of a chain as the server takes, from the signing certificate on."""
+    sizes = accumulate(map(len, chain[:CERTIFICATES_LIMIT]))
+    return chain[: sum(size <= CERTIFICATES_BYTES_LIMIT for size in sizes)]
 
 
 def _asked(request: Request) -> str:

@@ -16,6 +16,7 @@ from services.policy.model.certificates import fingerprint_of
 from services.policy.model.requests import ElevationRequest, GrantUse, Outcome, RequestedFile, RequestState, Told
 from services.policy.usecases.requests.asking import (
     LARGEST_CERTIFICATE,
+    LARGEST_CHAIN,
     MOST_ARGUMENTS,
     MOST_CERTIFICATES,
     SubmissionWanted,
@@ -145,6 +146,10 @@ def _certificates(request: requests_pb2.SubmitElevationRequestRequest, flaws: li
         flaws.append(Problem("certificates", f"must be at most {MOST_CERTIFICATES}; leave out the last issuers"))
         return
     for number, der in enumerate(request.certificates):
+    if (size := sum(map(len, request.certificates))) > LARGEST_CHAIN:
+        told = f"have {size} bytes together and may have {LARGEST_CHAIN}; leave out the last issuers"
+        flaws.append(Problem("certificates", told))
+        return
         place = f"certificates[{number}]"
         if len(der) > LARGEST_CERTIFICATE:
             flaws.append(Problem(place, f"has {len(der)} bytes and may have {LARGEST_CERTIFICATE}"))

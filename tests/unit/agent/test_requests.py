@@ -59,6 +59,13 @@ async def test_the_chain_of_the_first_signature_goes_with_the_request(desk: Desk
     assert list(desk.server.submitted[0].certificates) == [b"leaf", b"issuer"]
 
 
+async def test_as_much_of_a_long_chain_goes_as_the_server_takes(desk: Desk) -> None:
+    leaf, *issuers = (Certificate(der, "", "", b"", b"", NOW, NOW) for der in (b"leaf", b"x" * 65532, b"y"))
+    desk.inspector.facts["signers"] = (Signer(leaf, tuple(issuers)),)
+    await desk.ask(prompter=willing())
+    assert [len(der) for der in desk.server.submitted[0].certificates] == [4, 65532]
+
+
 async def test_the_event_is_on_the_disk_before_the_support_is_asked(desk: Desk) -> None:
     written: list[event_pb2.Decided] = []
     desk.server.on_call = lambda: written.extend(desk.events())

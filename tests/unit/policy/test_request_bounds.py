@@ -8,7 +8,7 @@ from services.policy.codec.requests import submission_from_proto, uses_from_prot
 from services.policy.model.request_listing import read_request_filter
 from services.policy.model.request_texts import reason_problems
 from services.policy.model.requests import LONGEST_TEXT
-from services.policy.usecases.requests.asking import MOST_ARGUMENTS
+from services.policy.usecases.requests.asking import LARGEST_CERTIFICATE, LARGEST_CHAIN, MOST_ARGUMENTS
 from services.policy.usecases.requests.using import MOST_USES_TOLD
 from tests.unit.policy.test_request_asking import APPROVING, Service
 
@@ -40,3 +40,13 @@ def test_a_reason_that_is_too_long_is_not_looked_through() -> None:
 
 def test_a_filter_with_a_nul_is_refused_and_not_asked_of_a_database() -> None:
     assert read_request_filter('user = "a\0b"') == Problem("filter", "holds a NUL; remove it")
+
+
+def test_certificates_that_are_too_long_together_are_refused_and_not_parsed() -> None:
+    fitting = [b"x" * LARGEST_CERTIFICATE] * (LARGEST_CHAIN // LARGEST_CERTIFICATE)
+    asked = requests_pb2.SubmitElevationRequestRequest(certificates=[*fitting, b"x"])
+    message = f"have {LARGEST_CHAIN + 1} bytes together and may have {LARGEST_CHAIN}; leave out the last issuers"
+    about = [flaw for flaw in submission_from_proto(asked).flaws if flaw.field.startswith("certificates")]
+    assert about == [Problem("certificates", message)]
+    asked.certificates.pop()
+    assert not any(flaw.field == "certificates" for flaw in submission_from_proto(asked).flaws)

@@ -306,7 +306,7 @@ class SubmitElevationRequestRequest(_message.Message):
 
     @_builtins.property
     def certificates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Certificates of the file's signature, DER, the signing one first, then its issuers; none for a file that is not signed. At most 16, 16 KiB each."""
+        """Certificates of the file's signature, DER, the signing one first, then its issuers; none for a file that is not signed. At most 16, 16 KiB each and 64 KiB together."""
 
     @_builtins.property
     def arguments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
