@@ -94,6 +94,7 @@ def submission_from_proto(request: requests_pb2.SubmitElevationRequestRequest) -
         certificates=certificates,
         # One more is enough to see that there are too many: a message holds millions.
         arguments=tuple(request.arguments[: MOST_ARGUMENTS + 1]),
+        asked_by=(request.policy, request.rule),
         flaws=tuple(flaws),
     )
 
@@ -145,11 +146,11 @@ def _certificates(request: requests_pb2.SubmitElevationRequestRequest, flaws: li
     if len(request.certificates) > MOST_CERTIFICATES:
         flaws.append(Problem("certificates", f"must be at most {MOST_CERTIFICATES}; leave out the last issuers"))
         return
-    for number, der in enumerate(request.certificates):
     if (size := sum(map(len, request.certificates))) > LARGEST_CHAIN:
         told = f"have {size} bytes together and may have {LARGEST_CHAIN}; leave out the last issuers"
         flaws.append(Problem("certificates", told))
         return
+    for number, der in enumerate(request.certificates):
         place = f"certificates[{number}]"
         if len(der) > LARGEST_CERTIFICATE:
             flaws.append(Problem(place, f"has {len(der)} bytes and may have {LARGEST_CERTIFICATE}"))

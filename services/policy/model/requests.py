@@ -11,7 +11,7 @@ import enum
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from elevation.model import FileEvidence, Grant, Platform, Signer
@@ -313,11 +313,15 @@ def settled(request: ElevationRequest) -> StateError:
     details = {"state": request.state.value}
     words = request.state.value.lower()
     if request.review is not None:
-        details |= {"reviewer": request.review.reviewer, "reviewed": request.review.reviewed.isoformat()}
-        words += f", decided by {request.review.reviewer} at {request.review.reviewed.isoformat()}"
+        details |= {"reviewer": request.review.reviewer, "reviewed": _time(request.review.reviewed)}
+        words += f", decided by {request.review.reviewer} at {_time(request.review.reviewed)}"
     if request.end is not None:
-        details["ended"] = request.end.ended.isoformat()
+        details["ended"] = _time(request.end.ended)
         if request.end.ended_by:
             details["ended_by"] = request.end.ended_by
     message = f"the request is {words}; read it again"
     return StateError(message, reason="REQUEST_SETTLED", details=details)
+
+
+def _time(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from elevation.model import ALL_DEVICES, DefaultResponse, ElevationType, Platform, RulesPolicy
+from elevation.model import ALL_DEVICES, ChildProcesses, DefaultResponse, ElevationType, Platform, RulesPolicy
 from services._chassis.errors import LimitError, StateError
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.request_limits import OF_ONE_DEVICE, OF_ONE_USER
@@ -105,6 +105,22 @@ async def test_whether_a_signature_is_trusted_the_device_alone_knows() -> None:
     assert (await Service(APPROVING, elevating).submit(certificates=signed)).rule == ""
     with pytest.raises(StateError):
         await Service(settings(), by_signer).submit()
+
+
+async def test_of_what_may_have_asked_the_device_says_which_did() -> None:
+    named = rule(
+        name="named",
+        elevation_type=ElevationType.SUPPORT_APPROVED,
+        file_name="setup",
+        file_path="/opt/tool",
+        children=ChildProcesses.DENY,
+    )
+    made = of_all(policy(named, name="base", platform=Platform.LINUX))
+    here = replace(SETUP, path="/opt/tool/setup")
+    asked = {"platform": Platform.LINUX, "file": here}
+    assert (await Service(APPROVING, made).submit(**asked, asked_by=("base", "named"))).rule == "named"
+    assert (await Service(APPROVING, made).submit(**asked)).rule == ""
+    assert (await Service(APPROVING, made).submit(**asked, asked_by=("base", "invented"))).rule == ""
 
 
 async def test_what_is_asked_again_costs_nothing_and_too_much_has_to_wait() -> None:
