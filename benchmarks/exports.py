@@ -4,7 +4,8 @@ The service runs in a process of its own; the caller takes every byte and keeps 
 read with the bare driver, and pyarrow writing the same columns from memory, as one table. What the service's memory grew by and
 the processor time that it took are those of its process; the first export, which loads pyarrow, is not counted.
 
-Run by `python benchmarks/exports.py [--quick] [--events N]`. Writes results/exports.json unless it was quick.
+Run by `python benchmarks/exports.py [--quick] [--events N] [--on sqlite|postgresql]`. Writes results/exports.json unless it was
+quick; what is there of the other database stays.
 """
 
 import argparse
@@ -16,10 +17,10 @@ import multiprocessing
 import os
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -32,6 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import uvloop
 
+from benchmarks.reported.filling import without_indexes
 from epm.reporting.v1 import export_pb2, export_pb2_grpc
 from services._chassis import logging
 from services._chassis.clock import SystemClock
@@ -59,8 +61,8 @@ from tests.postgres import PostgresMissingError, shared_cluster
 RESULTS = Path(__file__).resolve().parent / "results" / "exports.json"
 FORMS = {"Parquet": export_pb2.EXPORT_FORMAT_PARQUET, "CSV": export_pb2.EXPORT_FORMAT_CSV}
 FORMS |= {"JSON lines": export_pb2.EXPORT_FORMAT_JSON_LINES}
-DEVICES, TOOLS, USERS = 100, 300, 500
-GROUP = 4000
+DEVICES, TOOLS, USERS, DAYS = 100, 300, 500, 29
+GROUP = 20_000
 MEBIBYTE = 1024 * 1024
 
 
@@ -82,21 +84,20 @@ class Result:
 
 
 def attempts(events: int) -> Iterator[list[Batch]]:
-    """Give attempts of a month, a few hundred programs and users among them, in groups."""
-    made = 0
-    seqs = dict.fromkeys(range(DEVICES), 1)
-    while made < events:
+    """Give attempts of a month in the order in which they come, a few hundred programs and users among them, in groups."""
+    apart = timedelta(days=DAYS) / events
+    sent = [0] * DEVICES
+    for start in range(0, events, GROUP):
+        numbers = range(start, min(start + GROUP, events))
         group = []
         for device in range(DEVICES):
-            numbers = range(made, min(made + GROUP // DEVICES, events))
-            if told := [_attempt(number) for number in numbers]:
-                group.append(batch(told, device=f"device-{device}", first=seqs[device]))
-                seqs[device] += len(told)
-                made += len(told)
+            if told := [_attempt(number, NOW - (events - number) * apart) for number in numbers[device::DEVICES]]:
+                group.append(batch(told, device=f"device-{device}", first=sent[device] + 1))
+                sent[device] += len(told)
         yield group
 
 
-def _attempt(number: int) -> Any:
+def _attempt(number: int, at: datetime) -> Any:
     tool = number * 7919 % TOOLS
     file = {
         "path": f"C:\\Program Files\\Vendor {tool % 40}\\tool-{tool}.exe",
@@ -112,7 +113,7 @@ def _attempt(number: int) -> Any:
     make = unmanaged if tool % 3 == 0 else decided
     return make(
         number,
-        at=NOW - timedelta(seconds=number * 104729 % (86400 * 29)),
+        at=at,
         user=f"user-{number * 31 % USERS}@example.com",
         file=file,
         arguments=["/install", f"/log:{number}.txt"] if number % 2 else [],
@@ -122,13 +123,14 @@ def _attempt(number: int) -> Any:
 
 
 async def fill(url: str, events: int) -> None:
-    """Store the attempts as ingest does."""
+    """Store the attempts as ingest does, and make the indexes once they are there."""
     database = await Database.connect(url, service="reporting")
     await upgrade(database)
-    sink = DurableSink.on(database.url)
-    for group in attempts(events):
-        await sink.store(group)
-    await sink.close()
+    async with without_indexes(database):
+        sink = DurableSink.on(database.url)
+        for group in attempts(events):
+            await sink.store(group)
+        await sink.close()
     await database.close()
 
 
@@ -289,21 +291,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--quick", action="store_true", help="50,000 events, and no results are kept")
+    parser.add_argument("--on", choices=("sqlite", "postgresql"), action="append", help="default: both")
     asked = parser.parse_args()
     events = 50_000 if asked.quick else asked.events
-    results: list[Result] = []
     print(f"{'database':<12}{'form':<12}{'events':>10}{'events/s':>11}{'us/event':>10}{'MiB':>8}{'memory':>18}  limit")
-    with ExitStack() as held:
-        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
-        settings = settings_for(folder)
-        results += told(measure("SQLite", f"sqlite:///{folder / 'reporting.db'}", events, settings))
+    with tempfile.TemporaryDirectory() as folder:
+        results = list(told(measured(Path(folder), asked.on or ("sqlite", "postgresql"), events)))
+    if not asked.quick:
+        keep(results)
+
+
+def measured(folder: Path, kinds: Collection[str], events: int) -> Iterator[Result]:
+    """Measure on the databases of these kinds."""
+    settings = settings_for(folder)
+    if "sqlite" in kinds:
+        yield from measure("SQLite", f"sqlite:///{folder / 'reporting.db'}", events, settings)
+    if "postgresql" in kinds:
         try:
-            cluster = held.enter_context(shared_cluster(folder))
-            results += told(measure("PostgreSQL", held.enter_context(cluster.fresh_database()), events, settings))
+            with shared_cluster(folder) as cluster, cluster.fresh_database() as url:
+                yield from measure("PostgreSQL", url, events, settings)
         except PostgresMissingError as error:
             print(f"without PostgreSQL: {error}")
-    if not asked.quick:
-        RESULTS.write_text(json.dumps({"rows": [asdict(one) for one in results]}, indent=2) + "\n", encoding="utf-8")
+
+
+def keep(results: Sequence[Result]) -> None:
+    """Write what was measured, beside what there is of databases that were not measured."""
+    there = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.exists() else []
+    names = {one.database for one in results}
+    rows = [row for row in there if row["database"] not in names] + [asdict(one) for one in results]
+    rows.sort(key=lambda row: row["database"], reverse=True)
+    RESULTS.write_text(json.dumps({"rows": rows}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ The driver, the numbers of names and the counts are the sink's own. What it does
 to be new; and indexes are made when the rows are there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from operator import itemgetter
 
 import sqlalchemy as sa
@@ -62,9 +63,16 @@ class _Rows:
 
 async def fill(database: Database, past: Past) -> None:
     """Store a past in an empty database."""
+    async with without_indexes(database):
+        _store(driver_of(database.url), past)
+
+
+@asynccontextmanager
+async def without_indexes(database: Database) -> AsyncIterator[None]:
+    """Make the indexes of attempts when what is stored meanwhile is there."""
     async with database.transaction() as tx:
         await tx.connection.run_sync(_indexes, make=False)
-    _store(driver_of(database.url), past)
+    yield
     async with database.transaction() as tx:
         await tx.connection.run_sync(_indexes, make=True)
 
