@@ -96,6 +96,7 @@ class Agent:
         self._users = SeenUsers(login_accounts)
         self._certificates = Certificates(identity, credentials, CandidateStore(settings.state_dir, StateDisk()))
         self._office = self._open_office()
+        self._office.link.on_refused = self._links.policy.hurry
         control = ControlServer(self._elevate, self.status, self._identities, self._office.counter)
         self._component = Component(
             self._keeper,
@@ -115,7 +116,8 @@ class Agent:
             self._spool.diagnose(Diagnostic("POLICY_CACHE_DAMAGED", problem))
         for problem in self._office.load():
             self._spool.diagnose(Diagnostic("NOTE_DAMAGED", problem))
-        self._policy_changed()
+        if self._keeper.held is not None:
+            self._policy_changed()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the component, and hold the conversations with the servers, until told to stop.
@@ -256,10 +258,10 @@ class Agent:
         )
 
     def _policy_changed(self) -> None:
-        if (held := self._keeper.held) is not None:
-            self._spool.policy_changed(health_leaves=held.policy.reports_diagnostics())
-            self._component.policy_changed()
-            self._office.policy_changed()
+        held = self._keeper.held
+        self._spool.policy_changed(health_leaves=held is not None and held.policy.reports_diagnostics())
+        self._component.policy_changed()
+        self._office.policy_changed()
 
     def _policy_refused(self, error: PolicyRefusedError) -> None:
         self._spool.diagnose(Diagnostic(error.code, "; ".join(error.reasons)[:DIAGNOSTIC_LIMIT]))

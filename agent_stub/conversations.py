@@ -18,6 +18,10 @@ class Links:
     events: Link = field(default_factory=lambda: Link("events"))
     check_in: Link = field(default_factory=lambda: Link("check-in"))
 
+    def __post_init__(self) -> None:
+        """Have the policy service asked soon where another refuses the device: its word ends what the device may do."""
+        self.events.on_refused = self.check_in.on_refused = self.policy.hurry
+
     def shown(self) -> dict[str, object]:
         """Show all by their names."""
         return {link.name: link.shown() for link in (self.policy, self.events, self.check_in)}

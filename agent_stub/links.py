@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import grpc
 import grpc.aio
 import structlog
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -49,6 +49,7 @@ CHANNEL_OPTIONS: Final = (
 
 REFUSALS = frozenset({grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED})
 """What a server says to a device that it does not want."""
+ERROR_DOMAIN = "openepm"
 _DOUBLINGS = 12
 
 
@@ -100,6 +101,8 @@ class Link:
     failures: int = field(default=0, repr=False)
     refused: bool = field(default=False, repr=False)
     """Whether the last session failed because the server does not want this device."""
+    on_refused: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Is called whenever the server says that it does not want this device."""
     _hurry: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def hurry(self) -> None:
@@ -163,14 +166,26 @@ def doubled(failures: int) -> float:
 def asked_wait(error: grpc.aio.AioRpcError) -> float:
     """Give the seconds that a refusal asks to wait, an hour at most; 0 where it names none."""
     info = error_details_pb2.RetryInfo()
-    try:
-        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it reads what both kinds of errors have
-        if status is None or not any(detail.Unpack(info) for detail in status.details):
-            return 0.0
-    except (ValueError, DecodeError):
-        return 0.0  # whoever spoils the details leaves the code
+    if not _told(error, info):
+        return 0.0
     wait: timedelta = info.retry_delay.ToTimedelta()
     return min(max(wait.total_seconds(), 0.0), REFUSED_CAP_SECONDS)
+
+
+def refusal_reason(error: grpc.aio.AioRpcError) -> str:
+    """Give the reason by which a server of ours refuses the device; blank where no such server says one."""
+    info = error_details_pb2.ErrorInfo()
+    refused = error.code() in REFUSALS and _told(error, info) and info.domain == ERROR_DOMAIN
+    return str(info.reason) if refused else ""
+
+
+def _told(error: grpc.aio.AioRpcError, info: Message) -> bool:
+    """Fill in what the error tells of this kind; tell whether it does. Whoever spoils the details leaves the code."""
+    try:
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it reads what both kinds of errors have
+        return status is not None and any(detail.Unpack(info) for detail in status.details)
+    except (ValueError, DecodeError):
+        return False
 
 
 async def _hold(link: Link, session: Session) -> End | None:
@@ -179,6 +194,8 @@ async def _hold(link: Link, session: Session) -> End | None:
     except grpc.aio.AioRpcError as error:
         link.refused = error.code() in REFUSALS
         link.failed(f"{error.code().name}: {error.details()}")
+        if link.refused:
+            link.on_refused()
     except (SessionError, OSError) as error:
         link.failed(str(error))
     except asyncio.InvalidStateError:  # so gRPC says that a stream was over when something was to be said on it

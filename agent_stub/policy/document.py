@@ -44,6 +44,11 @@ class DevicePolicy:
         settings = (user.settings for user in users if user.settings is not None)
         return min((found.stale_after for found in settings if found.stale_after is not None), default=None)
 
+    def is_farewell(self) -> bool:
+        """Tell whether it leaves nothing to anybody: no settings, no grants, and no component that waits for its removal."""
+        users = (self._document.any_user, *self._document.users)
+        return not self.grants and self.deprovision_time is None and all(user.settings is None for user in users)
+
     def keeps_component(self, now: datetime) -> bool:
         """Tell whether the component is to stand: settings apply to somebody, or the time of its removal is ahead."""
         users = (self._document.any_user, *self._document.users)

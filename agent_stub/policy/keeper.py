@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 from google.protobuf.message import DecodeError
 
-from agent_stub.files import StateError, write_private
+from agent_stub.files import StateError, sync_folder, write_private
 from agent_stub.identity_store import save_identity
 from agent_stub.model import Identity
 from agent_stub.notes import read_note, write_note
@@ -164,6 +164,20 @@ class PolicyKeeper:
         self._accept(manifest, signed, now)
         if abs(now - self._saved) >= self._save_every():
             self._save_contact()
+
+    def dismiss(self) -> bool:
+        """Have no policy in force, also after a restart; tell whether one was. How far the device has come stays known."""
+        held = self.held
+        if held is not None and held.policy.is_farewell():
+            return False
+        self.held = None
+        try:
+            (self._folder / POLICY).unlink(missing_ok=True)
+            sync_folder(self._folder)
+        except OSError as error:
+            # Counts until the agent stops; the next refusal tries again.
+            log.warning("policy_not_removed", error=error.strerror)
+        return held is not None
 
     def _accept(self, manifest: Manifest, signed: agent_pb2.SignedManifest, now: datetime) -> None:
         """Take in that the server said this now, and the keys that it told of if this is the newest that it ever said."""

@@ -3,10 +3,20 @@
 from collections.abc import Callable
 from datetime import datetime
 
+import grpc.aio
 import structlog
 from google.protobuf.message import DecodeError
 
-from agent_stub.links import OUTCOMES_CAPABILITY, VERSION_CAPABILITY, End, Link, SessionError, greeting, heard
+from agent_stub.links import (
+    OUTCOMES_CAPABILITY,
+    VERSION_CAPABILITY,
+    End,
+    Link,
+    SessionError,
+    greeting,
+    heard,
+    refusal_reason,
+)
 from agent_stub.policy.keeper import PolicyKeeper
 from agent_stub.policy.manifest import PolicyRefusedError
 from agent_stub.ports import Delays
@@ -23,8 +33,17 @@ CAUGHT_UP = End("a policy that was refused is in force now", 0.0, still_connecte
 """The server learns it from the hello of the next stream."""
 
 
+DISMISSALS = frozenset({"DEVICE_NOT_ENROLLED", "DEVICE_BANNED", "DEVICE_UNKNOWN"})
+"""Reasons by which the policy service says that the device is retired, banned or deleted."""
+RETIRED = "RETIRED"
+
+
 class PolicyStream:
     """The device's side of `StreamPolicy`. `changed` is called after an offer was applied, `refused` after one was not.
+
+    Where the policy service says that the device is its device no more, no policy is in force any more, and `changed` is
+    called. INVARIANT: only who showed a certificate of the installation's CA for its address is heard here at all; what a
+    network, a proxy or another service says ends nothing.
 
     `introduction` says who speaks; what the device holds is added at every connect. An offer that was refused for want of
     room, or for the clock, is tried again whenever the server is heard: that is sooner than the server offers it again.
@@ -57,6 +76,17 @@ class PolicyStream:
 
     async def session(self, link: Link) -> End:
         """Hold one stream until it ends."""
+        try:
+            end = await self._hold(link)
+        except grpc.aio.AioRpcError as error:
+            if (reason := refusal_reason(error)) in DISMISSALS:
+                self._dismiss(reason)
+            raise
+        if end.reason == RETIRED:
+            self._dismiss(end.reason)
+        return end
+
+    async def _hold(self, link: Link) -> End:
         call = self._stub.StreamPolicy()
         try:
             async with greeting():
@@ -124,6 +154,12 @@ class PolicyStream:
         log.info("policy_applied", revision=revision)
         self._changed()
         return agent_pb2.StreamPolicyRequest(ack=agent_pb2.Ack(nonce=offer.nonce, revision=revision))
+
+    def _dismiss(self, reason: str) -> None:
+        self._put_off = None
+        if self._keeper.dismiss():
+            log.warning("policy_dismissed", reason=reason)
+            self._changed()
 
     def _catches_up(self) -> bool:
         """Try again what was put off; tell whether it is in force now. That it is not yet was said already."""

@@ -42,7 +42,7 @@ class RequestOffice:
         self._ledger = GrantLedger(folder, write, boot_id, clock.now)
         self._desk = RequestDesk(server, self._book, self._wall)
         self.reporter = UseReporter(server, self._ledger)
-        self._link = Link("grant uses")
+        self.link = Link("grant uses")
         self.counter = RequestCounter(self._book, self._desk, grants=self, now=clock.now, delays=delays)
 
     def load(self) -> list[str]:
@@ -72,7 +72,7 @@ class RequestOffice:
 
     async def report(self) -> None:
         """Report uses of grants until cancelled."""
-        await keep(self._link, self.reporter.session, self._delays)
+        await keep(self.link, self.reporter.session, self._delays)
 
     async def note(self) -> None:
         """Note now and then how long grants last, for the time after a power cut, until cancelled."""
@@ -84,7 +84,7 @@ class RequestOffice:
     def report_soon(self) -> None:
         """Report what waits now and not after a long pause: the device is about to speak to the server again."""
         if self._ledger.waiting:
-            self._link.hurry()
+            self.link.hurry()
 
     def rest(self) -> None:
         """Save what is left of the grants, before the agent stops."""
@@ -92,7 +92,7 @@ class RequestOffice:
 
     def shown(self) -> dict[str, object]:
         """Show how many uses wait for the server, and why."""
-        return {"waiting": len(self._ledger.waiting), "problem": self._link.problem if self._ledger.waiting else ""}
+        return {"waiting": len(self._ledger.waiting), "problem": self.link.problem if self._ledger.waiting else ""}
 
     def is_spent(self, grant_id: str) -> bool:
         """Tell whether the device has counted the last use of a grant."""

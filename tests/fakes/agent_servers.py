@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import grpc.aio
 from cryptography import x509
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from epm.device.v1 import agent_pb2 as device_pb2
@@ -34,6 +35,7 @@ class FakePolicyService(policy_grpc.PolicyStreamServiceServicer):
         self.said: asyncio.Queue[policy_pb2.StreamPolicyRequest] = asyncio.Queue()
         self.serials: list[int] = []
         self.greeting = policy_pb2.StreamPolicyResponse(welcome=policy_pb2.Welcome())
+        self.refusal: tuple[grpc.StatusCode, error_details_pb2.ErrorInfo] | None = None
 
     def offer(self, offer: policy_pb2.Offer) -> None:
         """Send an offer to whoever is or comes first."""
@@ -46,6 +48,9 @@ class FakePolicyService(policy_grpc.PolicyStreamServiceServicer):
     ) -> AsyncIterator[policy_pb2.StreamPolicyResponse]:
         self.serials.append(serial_of(context))
         self.said.put_nowait(await anext(request_iterator))
+        if self.refusal is not None:
+            code, info = self.refusal
+            await context.abort(code, "no", trailing_metadata=detailed(code, "no", info))
         yield self.greeting
         listener = asyncio.create_task(self._listen(request_iterator))
         try:
@@ -97,6 +102,13 @@ class FakeEventService(reporting_grpc.EventStreamServiceServicer):
         numbers = [entry.seq for entry in batch.entries]
         rejected = [reporting_pb2.RejectedEvent(seq=seq, reason="no") for seq in numbers if seq in self.rejects]
         return reporting_pb2.EventsAck(journal_id=batch.journal_id, committed_through=numbers[-1], rejected=rejected)
+
+
+def detailed(code: grpc.StatusCode, message: str, detail: Message) -> tuple[tuple[str, bytes], ...]:
+    """Give the trailing metadata of a refusal that says more."""
+    status = status_pb2.Status(code=code.value[0], message=message)
+    status.details.add().Pack(detail)
+    return (("grpc-status-details-bin", status.SerializeToString()),)
 
 
 def serial_of(context: "grpc.aio.ServicerContext[RequestT, ResponseT]") -> int:
@@ -168,9 +180,7 @@ class FakeDeviceService(device_grpc.EnrolmentServiceServicer, device_grpc.Device
             return ()
         info = error_details_pb2.RetryInfo()
         info.retry_delay.FromTimedelta(self.retry_after)
-        status = status_pb2.Status(code=code.value[0], message=message)
-        status.details.add().Pack(info)
-        return (("grpc-status-details-bin", status.SerializeToString()),)
+        return detailed(code, message, info)
 
     async def RenewCertificate(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
 
 from elevation.document import PolicyDocument
 from elevation.model import DefaultResponse, Grant, Settings
@@ -141,6 +142,26 @@ async def test_a_kill_loses_neither_a_use_nor_an_outcome(device: Device) -> None
             "request-1": "DENIED",
             "request-2": "PENDING",
         }
+
+
+async def test_a_device_that_was_retired_while_it_was_away_elevates_by_no_grant(device: Device) -> None:
+    async with device.runs() as process:
+        await provisioned(device, process)
+        await elevates(device)
+        device.offers(content(granted(device, 9)), 2)
+        await device.answers()
+        assert (await elevates(device)).code == 0
+        process.process.kill()
+        await process.process.wait()
+    retired = error_details_pb2.ErrorInfo(reason="DEVICE_NOT_ENROLLED", domain="openepm")
+    device.servers.policy.refusal = grpc.StatusCode.PERMISSION_DENIED, retired
+    async with device.runs() as process:
+        await process.says("policy_dismissed")
+        await process.says("component_removed")
+        assert (await elevates(device)).code == 4
+    async with device.runs() as process:
+        await process.says("agent_started")
+        assert (await device.status())["policy"]["revision"] is None
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED])
