@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.databases import PostgresDatabases, SqliteDatabases, lent
 from tests.postgres import Cluster, PostgresMissingError, do_without, shared_cluster
 
 # A busy machine is slow, which is no fault of the code; a continuous integration run is the same each time.
@@ -29,9 +30,28 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         do_without(error, os.environ)
 
 
+@pytest.fixture(scope="session")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
+    """Lend migrated databases on SQLite."""
+    return SqliteDatabases(tmp_path_factory.mktemp("databases"))
+
+
+@pytest.fixture(scope="session")
+def on_postgresql(postgres: Cluster) -> PostgresDatabases:
+    """Lend migrated databases on PostgreSQL."""
+    return PostgresDatabases(postgres)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Give the test an empty database, once on SQLite and once on PostgreSQL."""
+    """Give the test a database with all tables and no rows, once on SQLite and once on PostgreSQL."""
+    with lent(request, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give the test a database without any table, once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'test.db'}"
         return

@@ -13,9 +13,9 @@ from services.policy.store.objects import SqlStore as SqlPolicyStore
 from services.reporting.store.sink import DurableSink
 from tests.builders.device_database import device_database
 from tests.builders.policy_database import policy_database
+from tests.databases import lent
 from tests.fakes.device import MemoryStore
 from tests.fakes.policy import MemoryStore as MemoryPolicyStore
-from tests.postgres import Cluster
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -23,14 +23,10 @@ async def device_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
     """Give the test an empty store: in memory, on SQLite and on PostgreSQL."""
     if request.param == "memory":
         yield MemoryStore()
-    elif request.param == "sqlite":
-        async with device_database(f"sqlite:///{tmp_path / 'device.db'}") as database:
+        return
+    with lent(request, tmp_path) as url:
+        async with device_database(url) as database:
             yield SqlStore(database)
-    else:
-        cluster: Cluster = request.getfixturevalue("postgres")
-        with cluster.fresh_database() as url:
-            async with device_database(url) as database:
-                yield SqlStore(database)
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -38,14 +34,10 @@ async def policy_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
     """Give the test an empty store of what is authored: in memory, on SQLite and on PostgreSQL."""
     if request.param == "memory":
         yield MemoryPolicyStore()
-    elif request.param == "sqlite":
-        async with policy_database(f"sqlite:///{tmp_path / 'policy.db'}") as database:
+        return
+    with lent(request, tmp_path) as url:
+        async with policy_database(url) as database:
             yield SqlPolicyStore(database)
-    else:
-        cluster: Cluster = request.getfixturevalue("postgres")
-        with cluster.fresh_database() as url:
-            async with policy_database(url) as database:
-                yield SqlPolicyStore(database)
 
 
 @pytest.fixture

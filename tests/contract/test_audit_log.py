@@ -25,8 +25,8 @@ from tests.builders.audit import AUDIT, DemoService, demo_service
 from tests.fakes.clock import NOW, FakeClock
 
 
-async def test_every_record_follows_the_one_before_it(database_url: str, tmp_path: Path) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+async def test_every_record_follows_the_one_before_it(empty_database_url: str, tmp_path: Path) -> None:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("a", "b")
         await service.write("c")
         records = await service.records()
@@ -40,8 +40,11 @@ async def test_every_record_follows_the_one_before_it(database_url: str, tmp_pat
     assert {each.recorded for each in records} == {to_microseconds(NOW)}
 
 
-async def test_writers_at_the_same_time_leave_one_chain_without_gaps(database_url: str, tmp_path: Path) -> None:
-    async with demo_service(database_url, tmp_path) as service, demo_service(database_url, tmp_path) as replica:
+async def test_writers_at_the_same_time_leave_one_chain_without_gaps(empty_database_url: str, tmp_path: Path) -> None:
+    async with (
+        demo_service(empty_database_url, tmp_path) as service,
+        demo_service(empty_database_url, tmp_path) as replica,
+    ):
         writes = [
             (service, replica)[number % 2].write(f"t{number}", f"u{number}", changing=number % 3 > 0)
             for number in range(40)
@@ -52,8 +55,8 @@ async def test_writers_at_the_same_time_leave_one_chain_without_gaps(database_ur
         assert (await service.verdict()).whole
 
 
-async def test_a_transaction_that_fails_leaves_no_gap(database_url: str, tmp_path: Path) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+async def test_a_transaction_that_fails_leaves_no_gap(empty_database_url: str, tmp_path: Path) -> None:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("a")
         with pytest.raises(LookupError):
             async with service.database.transaction() as tx:
@@ -68,9 +71,9 @@ async def write_and_fail(tx: Transaction) -> None:
 
 
 async def test_a_log_is_sealed_in_the_table_and_in_a_file_outside_of_the_database(
-    database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("a")
         await service.log.seal()
         await service.log.seal()
@@ -84,8 +87,8 @@ async def test_a_log_is_sealed_in_the_table_and_in_a_file_outside_of_the_databas
     assert (tmp_path / "keys" / "audit-demo.key").stat().st_mode & 0o777 == 0o600
 
 
-async def test_the_worker_seals_whatever_is_new_within_a_second(database_url: str, tmp_path: Path) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+async def test_the_worker_seals_whatever_is_new_within_a_second(empty_database_url: str, tmp_path: Path) -> None:
+    async with demo_service(empty_database_url, tmp_path) as service:
         rounds = Rounds()
         (worker,) = service.log.workers(rounds.pause)
         task = asyncio.ensure_future(worker.run())
@@ -116,52 +119,54 @@ class Rounds:
         return await self._paused.get()
 
 
-async def test_ending_seals_what_is_left(database_url: str, tmp_path: Path) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+async def test_ending_seals_what_is_left(empty_database_url: str, tmp_path: Path) -> None:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("a")
         await service.log.close()
         assert [checkpoint.sequence for checkpoint in await checkpoints(service)] == [1]
 
 
-async def test_a_restart_goes_on_where_the_log_ended(database_url: str, tmp_path: Path) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+async def test_a_restart_goes_on_where_the_log_ended(empty_database_url: str, tmp_path: Path) -> None:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("a")
         await service.log.close()
     with capture_logs() as logs:
-        async with demo_service(database_url, tmp_path) as service:
+        async with demo_service(empty_database_url, tmp_path) as service:
             await service.write("b")
             verdict = await service.verdict()
     assert (verdict.whole, verdict.last) == (True, 2)
     assert broken(logs) == []
 
 
-async def test_a_crash_between_commit_and_checkpoint_costs_nothing(database_url: str, tmp_path: Path) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+async def test_a_crash_between_commit_and_checkpoint_costs_nothing(empty_database_url: str, tmp_path: Path) -> None:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("a")
     with capture_logs() as logs:
-        async with demo_service(database_url, tmp_path) as service:
+        async with demo_service(empty_database_url, tmp_path) as service:
             assert (await service.verdict()).covered_through == 1
     assert broken(logs) == []
 
 
 async def test_a_checkpoint_that_a_crash_kept_from_the_file_is_written_to_it_by_the_next_start(
-    database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "audit" / "demo.checkpoints"
-    async with demo_service(database_url, tmp_path) as service:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("a")
         await service.log.seal()
     path.write_bytes(path.read_bytes()[:40])  # torn in the middle of the line
-    async with demo_service(database_url, tmp_path) as service:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.log.seal()
         kept = await checkpoints(service)
     file = CheckpointFile(tmp_path / "audit", "demo")
     assert list(file.checkpoints(file.size())) == kept
 
 
-async def test_a_file_that_cannot_be_written_gets_its_checkpoints_later(database_url: str, tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_written_gets_its_checkpoints_later(
+    empty_database_url: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "audit"
-    async with demo_service(database_url, tmp_path) as service:
+    async with demo_service(empty_database_url, tmp_path) as service:
         (folder / "demo.checkpoints").unlink()
         folder.rename(tmp_path / "away")
         await service.write("a")
@@ -174,9 +179,9 @@ async def test_a_file_that_cannot_be_written_gets_its_checkpoints_later(database
 
 
 async def test_a_database_that_forgot_what_the_file_knows_is_told_of_loudly_and_serves(
-    database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("a", "b", "c")
         await service.log.seal()
         head, kept = head_of(AUDIT), checkpoints_of(AUDIT)
@@ -186,7 +191,7 @@ async def test_a_database_that_forgot_what_the_file_knows_is_told_of_loudly_and_
             rest = sa.select(AUDIT.c.hash).scalar_subquery()
             await tx.execute(sa.update(head).values(sequence=1, hash=rest))
     with capture_logs() as logs:
-        async with demo_service(database_url, tmp_path) as service:
+        async with demo_service(empty_database_url, tmp_path) as service:
             assert broken(logs) == ["record 3, which a checkpoint names, is missing"]
             verdict = await service.verdict()
             assert [(each.fault, each.first, each.last) for each in verdict.findings] == [(Fault.MISSING, 2, 3)]
@@ -195,27 +200,27 @@ async def test_a_database_that_forgot_what_the_file_knows_is_told_of_loudly_and_
     assert [(each.fault, each.first, each.last) for each in verdict.findings] == [(Fault.REWRITTEN, 2, 3)]
 
 
-async def test_a_head_that_is_gone_is_put_where_the_log_ends(database_url: str, tmp_path: Path) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+async def test_a_head_that_is_gone_is_put_where_the_log_ends(empty_database_url: str, tmp_path: Path) -> None:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("a", "b")
         await service.log.seal()
         async with service.database.transaction() as tx:
             await tx.execute(sa.delete(head_of(AUDIT)))
     with capture_logs() as logs:
-        async with demo_service(database_url, tmp_path) as service:
+        async with demo_service(empty_database_url, tmp_path) as service:
             await service.write("c")
             assert (await service.verdict()).whole
     assert broken(logs) == ["the head is not where the log ends, at record 2"]
 
 
 async def test_a_key_that_was_lost_is_made_anew_and_old_checkpoints_still_verify(
-    database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("a")
         await service.log.seal()
     (tmp_path / "keys" / "audit-demo.key").unlink()
-    async with demo_service(database_url, tmp_path) as service:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("b")
         verdict = await service.verdict()
         keys = {checkpoint.key_id for checkpoint in await checkpoints(service)}
@@ -223,9 +228,11 @@ async def test_a_key_that_was_lost_is_made_anew_and_old_checkpoints_still_verify
     assert len(keys) == 2
 
 
-async def test_retention_deletes_what_is_old_and_the_rest_still_verifies(database_url: str, tmp_path: Path) -> None:
+async def test_retention_deletes_what_is_old_and_the_rest_still_verifies(
+    empty_database_url: str, tmp_path: Path
+) -> None:
     clock = FakeClock()
-    async with demo_service(database_url, tmp_path, clock=clock, keep=timedelta(days=30)) as service:
+    async with demo_service(empty_database_url, tmp_path, clock=clock, keep=timedelta(days=30)) as service:
         await service.write(*(f"old{number}" for number in range(700)))
         await service.log.seal()
         clock.advance(timedelta(days=20))
@@ -240,17 +247,17 @@ async def test_retention_deletes_what_is_old_and_the_rest_still_verifies(databas
 
 
 async def test_retention_goes_on_after_a_restart_and_finds_what_is_missing_behind_its_anchor(
-    database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
     clock = FakeClock()
-    async with demo_service(database_url, tmp_path, clock=clock, keep=timedelta(days=30)) as service:
+    async with demo_service(empty_database_url, tmp_path, clock=clock, keep=timedelta(days=30)) as service:
         await service.write("old")
         clock.advance(timedelta(days=31))
         await service.write("a", "b", "c")
         await prune(service)
         clock.advance(timedelta(days=31))
     with capture_logs() as logs:
-        async with demo_service(database_url, tmp_path, clock=clock, keep=timedelta(days=30)) as service:
+        async with demo_service(empty_database_url, tmp_path, clock=clock, keep=timedelta(days=30)) as service:
             await service.write("d")
             assert (await service.verdict()).whole
             async with service.database.transaction() as tx:
@@ -260,9 +267,9 @@ async def test_retention_goes_on_after_a_restart_and_finds_what_is_missing_behin
     assert [(each.fault, each.first, each.last) for each in verdict.findings] == [(Fault.MISSING, 2, 2)]
 
 
-async def test_retention_washes_no_traces_away(database_url: str, tmp_path: Path) -> None:
+async def test_retention_washes_no_traces_away(empty_database_url: str, tmp_path: Path) -> None:
     clock = FakeClock()
-    async with demo_service(database_url, tmp_path, clock=clock, keep=timedelta(days=30)) as service:
+    async with demo_service(empty_database_url, tmp_path, clock=clock, keep=timedelta(days=30)) as service:
         await service.write("a", "b", "c")
         async with service.database.transaction() as tx:
             await tx.execute(sa.update(AUDIT).where(AUDIT.c.sequence == 2).values(actor="user:somebody-else"))
@@ -276,10 +283,10 @@ async def test_retention_washes_no_traces_away(database_url: str, tmp_path: Path
 
 @pytest.mark.parametrize("keep", [None, timedelta(days=30)])
 async def test_nobody_deletes_the_oldest_records_in_the_name_of_retention(
-    database_url: str, tmp_path: Path, keep: timedelta | None
+    empty_database_url: str, tmp_path: Path, keep: timedelta | None
 ) -> None:
     clock = FakeClock()
-    async with demo_service(database_url, tmp_path, clock=clock, keep=keep) as service:
+    async with demo_service(empty_database_url, tmp_path, clock=clock, keep=keep) as service:
         await service.write("a", "b", "c")
         await service.log.seal()
         anchor = (await service.records())[1].hash
@@ -292,7 +299,7 @@ async def test_nobody_deletes_the_oldest_records_in_the_name_of_retention(
             await prune(service)
         running = await service.verdict()
     with capture_logs() as logs:
-        async with demo_service(database_url, tmp_path, clock=clock, keep=keep) as service:
+        async with demo_service(empty_database_url, tmp_path, clock=clock, keep=keep) as service:
             await service.write("e")
             restarted = await service.verdict()
     for verdict in (running, restarted):
@@ -300,9 +307,9 @@ async def test_nobody_deletes_the_oldest_records_in_the_name_of_retention(
     assert broken(logs) == ["no checkpoint says that retention deleted the records through 2"]
 
 
-async def test_pages_show_the_newest_first_and_filters_narrow_them(database_url: str, tmp_path: Path) -> None:
+async def test_pages_show_the_newest_first_and_filters_narrow_them(empty_database_url: str, tmp_path: Path) -> None:
     clock = FakeClock()
-    async with demo_service(database_url, tmp_path, clock=clock) as service:
+    async with demo_service(empty_database_url, tmp_path, clock=clock) as service:
         await service.write("a", "b")
         clock.advance(timedelta(hours=1))
         await service.write("c", "a")
@@ -326,8 +333,10 @@ async def test_pages_show_the_newest_first_and_filters_narrow_them(database_url:
     assert [bool(page.next_token) for page in pages] == [True, False, False, False, False, False]
 
 
-async def test_an_export_shows_the_log_as_it_was_when_it_began_and_ends(database_url: str, tmp_path: Path) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+async def test_an_export_shows_the_log_as_it_was_when_it_began_and_ends(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write(*(f"t{number}" for number in range(450)))
         parts = []
         async for part in service.log.export(None):
@@ -341,9 +350,9 @@ async def test_an_export_shows_the_log_as_it_was_when_it_began_and_ends(database
     assert [type(part).__name__ for part in parts[1:]] == ["AuditRecord"] * 450 + ["Checkpoint"]
 
 
-async def test_an_export_says_that_retention_came_in_between(database_url: str, tmp_path: Path) -> None:
+async def test_an_export_says_that_retention_came_in_between(empty_database_url: str, tmp_path: Path) -> None:
     clock = FakeClock()
-    async with demo_service(database_url, tmp_path, clock=clock, keep=timedelta(days=30)) as service:
+    async with demo_service(empty_database_url, tmp_path, clock=clock, keep=timedelta(days=30)) as service:
         await service.write("a")
         clock.advance(timedelta(days=31))
         with pytest.raises(UnavailableError, match="export again"):

@@ -30,10 +30,10 @@ OLD_COLUMNS = (
 
 
 @pytest.fixture(params=sorted(FIRST_CHAINED))
-async def old(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
+async def old(request: pytest.FixtureRequest, empty_database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
     """Give the test a database of a service as it was before, with records in it."""
     service = request.param
-    database = await Database.connect(database_url, service=service)
+    database = await Database.connect(empty_database_url, service=service)
     folder = tmp_path / "migrations" / "versions"
     folder.mkdir(parents=True)
     for path in (Path(services.__file__).parent / service / "migrations" / "versions").glob("*.py"):

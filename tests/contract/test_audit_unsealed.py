@@ -11,24 +11,24 @@ from tests.builders.audit import AUDIT, demo_service
 
 
 async def test_records_that_no_checkpoint_vouches_for_are_told_of_before_they_are_sealed(
-    database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("a")
         await service.log.seal()
         await service.write("b", "c")
         with capture_logs() as logs:
-            async with demo_service(database_url, tmp_path) as again:
+            async with demo_service(empty_database_url, tmp_path) as again:
                 assert unsealed(logs) == [(2, 2, 3)]
                 await again.log.seal()
     with capture_logs() as logs:
-        async with demo_service(database_url, tmp_path):
+        async with demo_service(empty_database_url, tmp_path):
             pass
     assert unsealed(logs) == []
 
 
-async def test_a_checkpoint_that_nobody_signed_vouches_for_no_record(database_url: str, tmp_path: Path) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+async def test_a_checkpoint_that_nobody_signed_vouches_for_no_record(empty_database_url: str, tmp_path: Path) -> None:
+    async with demo_service(empty_database_url, tmp_path) as service:
         await service.write("a")
         await service.log.seal()
         await service.write("b")
@@ -41,7 +41,7 @@ async def test_a_checkpoint_that_nobody_signed_vouches_for_no_record(database_ur
         async with service.database.transaction() as tx:
             await tx.execute(sa.insert(checkpoints_of(AUDIT)), {**row, "sequence": 2, "hash": newest.hash})
         with capture_logs() as logs:
-            async with demo_service(database_url, tmp_path):
+            async with demo_service(empty_database_url, tmp_path):
                 pass
     assert unsealed(logs) == [(1, 2, 2)]
 

@@ -110,14 +110,14 @@ async def test_of_one_that_is_buried_a_tombstone_is_left(device_store: Store) ->
 
 
 @pytest.fixture
-async def old_database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
+async def old_database(empty_database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
     """Give the test a database as it was before certificates were kept, with a device and a token in it."""
     folder = tmp_path / "migrations" / "versions"
     folder.mkdir(parents=True)
     for path in (Path(services.__file__).parent / "device" / "migrations" / "versions").glob("*.py"):
         if path.name < "m0005":
             shutil.copy(path, folder)
-    database = await Database.connect(database_url, service="device")
+    database = await Database.connect(empty_database_url, service="device")
     await upgrade(database, versions=folder)
     yield database
     await database.close()

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -18,21 +17,14 @@ from services.device.store.sql import SqlStore
 from services.device.streams import DirectoryStreams
 from tests.builders.device_database import device_database
 from tests.builders.devices import a_device, a_group
-from tests.postgres import Cluster
 
 MANY = 2 * MOST_DEVICES + 7
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        async with device_database(f"sqlite:///{tmp_path / 'device.db'}") as made:
-            yield made
-        return
-    cluster: Cluster = request.getfixturevalue("postgres")
-    with cluster.fresh_database() as url:
-        async with device_database(url) as made:
-            yield made
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with device_database(database_url) as made:
+        yield made
 
 
 async def write(store: SqlStore, *names: str, groups: tuple[str, ...] = (), members: tuple[str, ...] = ()) -> int:

@@ -72,8 +72,8 @@ async def run(database: Database, step: Callable[[], None]) -> None:
         await tx.connection.run_sync(work)
 
 
-async def test_what_was_kept_before_tells_who_made_it_and_no_reason(database_url: str, tmp_path: Path) -> None:
-    database = await Database.connect(database_url, service="policy")
+async def test_what_was_kept_before_tells_who_made_it_and_no_reason(empty_database_url: str, tmp_path: Path) -> None:
+    database = await Database.connect(empty_database_url, service="policy")
     try:
         await made_before(database, tmp_path / "before" / "versions")
         await upgrade(database)
@@ -101,8 +101,8 @@ async def test_what_was_kept_before_tells_who_made_it_and_no_reason(database_url
         await database.close()
 
 
-async def test_what_was_kept_before_is_shown_and_taken_up_again(database_url: str, tmp_path: Path) -> None:
-    database = await Database.connect(database_url, service="policy")
+async def test_what_was_kept_before_is_shown_and_taken_up_again(empty_database_url: str, tmp_path: Path) -> None:
+    database = await Database.connect(empty_database_url, service="policy")
     try:
         await made_before(database, tmp_path / "before" / "versions")
         await upgrade(database)
@@ -117,8 +117,8 @@ async def test_what_was_kept_before_is_shown_and_taken_up_again(database_url: st
         await database.close()
 
 
-async def test_the_way_back_keeps_objects_and_history(database_url: str, tmp_path: Path) -> None:
-    database = await Database.connect(database_url, service="policy")
+async def test_the_way_back_keeps_objects_and_history(empty_database_url: str, tmp_path: Path) -> None:
+    database = await Database.connect(empty_database_url, service="policy")
     try:
         await made_before(database, tmp_path / "before" / "versions")
         await upgrade(database)

@@ -20,9 +20,9 @@ from services.policy.ports import CorpusReader, Store
 from services.policy.store.objects import SqlStore
 from services.policy.store.tables import AUDIT, HISTORY, METADATA, OBJECT
 from tests.builders.policy import creation, deletion, included, reusable, rule, rules_policy, settings_policy, stored
+from tests.databases import lent
 from tests.fakes.clock import NOW
 from tests.fakes.policy import MemoryStore
-from tests.postgres import Cluster
 
 UNKNOWN_FIELD = b"\xf8\x06\x01"
 """Field 111, a number, in the bytes of any message."""
@@ -46,14 +46,10 @@ async def opened(url: str) -> AsyncIterator[Database]:
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ReadableStore]:
     if request.param == "memory":
         yield MemoryStore()
-    elif request.param == "sqlite":
-        async with opened(f"sqlite:///{tmp_path / 'policy.db'}") as database:
+        return
+    with lent(request, tmp_path) as url:
+        async with opened(url) as database:
             yield SqlStore(database)
-    else:
-        cluster: Cluster = request.getfixturevalue("postgres")
-        with cluster.fresh_database() as url:
-            async with opened(url) as database:
-                yield SqlStore(database)
 
 
 async def put(store: Store, *items: Stored[AnyContent]) -> int:

@@ -25,9 +25,9 @@ from services.rbac.model.nouns import (
 )
 from services.rbac.ports import Store
 from services.rbac.store import AUDIT, METADATA, SqlStore
+from tests.databases import lent
 from tests.fakes.clock import NOW
 from tests.fakes.rbac import MemoryStore
-from tests.postgres import Cluster
 
 ROLE = Role("Helpdesk", "answers", frozenset({"elevation_requests.view", "elevation_requests.modify"}))
 GROUP = PrincipalGroup("tier2", frozenset({"user:bob", "user:alice"}))
@@ -60,14 +60,10 @@ TOKEN = Token(token_id="t1", digest=b"\x00" * 32, principal="user:alice", descri
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
-    elif request.param == "sqlite":
-        async with opened(f"sqlite:///{tmp_path / 'rbac.db'}") as database:
+        return
+    with lent(request, tmp_path) as url:
+        async with opened(url) as database:
             yield SqlStore(database)
-    else:
-        cluster: Cluster = request.getfixturevalue("postgres")
-        with cluster.fresh_database() as url:
-            async with opened(url) as database:
-                yield SqlStore(database)
 
 
 class opened:  # noqa: N801 - reads as the sentence it stands in

@@ -31,9 +31,9 @@ AT_ONCE = 100
 
 
 async def test_refused_calls_join_the_chain_with_who_called_and_take_no_revision(
-    database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path
 ) -> None:
-    async with demo_service(database_url, tmp_path) as service:
+    async with demo_service(empty_database_url, tmp_path) as service:
         before = await service.database.current_revision()
         writer = RefusalWriter.on(service.database, AUDIT, lambda: NOW)
         act = Act(actor="user:alice", source="ipv4:192.0.2.1:5", request_id="r-1", decision_id="d-1")

@@ -52,8 +52,8 @@ DRAWN = [
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.connect(database_url, service="reporting")
+async def database(empty_database_url: str) -> AsyncIterator[Database]:
+    opened = await Database.connect(empty_database_url, service="reporting")
     yield opened
     await opened.close()
 

@@ -30,9 +30,9 @@ def house(tmp_path: Path) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def either_house(tmp_path: Path, database_url: str) -> Iterator[Installation]:
+def either_house(tmp_path: Path, empty_database_url: str) -> Iterator[Installation]:
     """Serve an installation, once on SQLite, as operators find it, and once on PostgreSQL."""
-    settings = {"EPM_DATABASE_URL": database_url} if database_url.startswith("postgresql") else {}
+    settings = {"EPM_DATABASE_URL": empty_database_url} if empty_database_url.startswith("postgresql") else {}
     with installation(tmp_path, **settings) as house:
         yield house
 

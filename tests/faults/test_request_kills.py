@@ -26,12 +26,14 @@ AFTER_THE_COUNT = (request_outcomes.__name__, "SqlGrantUses.take_in")
 
 
 @pytest.fixture
-def house(tmp_path: Path, database_url: str) -> Iterator[Installation]:
+def house(tmp_path: Path, empty_database_url: str) -> Iterator[Installation]:
     """Serve an installation that dies before it commits an approval; its agent waits behind a relay until it is back."""
-    on_postgresql = database_url.startswith("postgresql")
+    on_postgresql = empty_database_url.startswith("postgresql")
     (port,) = free_ports(1)
     with relay_to(port) as relay:
-        told = {"EPM_ADVERTISED_POLICY": relay.address} | ({"EPM_DATABASE_URL": database_url} if on_postgresql else {})
+        told = {"EPM_ADVERTISED_POLICY": relay.address} | (
+            {"EPM_DATABASE_URL": empty_database_url} if on_postgresql else {}
+        )
         deadly = {"server": wrap("die_in", *BEFORE_THE_COMMIT)}
         with closing(Installation(tmp_path, mesh=f"127.0.0.1:{port}", settings=told, wraps=deadly)) as house:
             house.serve()

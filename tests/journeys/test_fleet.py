@@ -105,10 +105,10 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, database_url: str) -> Iterator[Fleet]:
+def fleet(tmp_path: Path, empty_database_url: str) -> Iterator[Fleet]:
     settings = {"EPM_DEPROVISION_AFTER": "PT2S"}
-    if database_url.startswith("postgresql"):
-        settings["EPM_DATABASE_URL"] = database_url
+    if empty_database_url.startswith("postgresql"):
+        settings["EPM_DATABASE_URL"] = empty_database_url
     folder = tmp_path / "house"
     folder.mkdir()
     with installation(folder, **settings) as house:

@@ -117,8 +117,8 @@ class Reporting:
 
 
 @pytest.fixture
-def reporting(tmp_path: Path, database_url: str) -> Iterator[Reporting]:
-    settings = {"EPM_DATABASE_URL": database_url} if database_url.startswith("postgresql") else {}
+def reporting(tmp_path: Path, empty_database_url: str) -> Iterator[Reporting]:
+    settings = {"EPM_DATABASE_URL": empty_database_url} if empty_database_url.startswith("postgresql") else {}
     folder = tmp_path / "house"
     folder.mkdir()
     with installation(folder, **settings) as house:
@@ -151,7 +151,7 @@ async def rows(database: Database, table: sa.Table) -> int:
 
 
 async def test_whatever_is_killed_everything_ever_written_is_stored_exactly_once(
-    reporting: Reporting, database_url: str
+    reporting: Reporting, empty_database_url: str
 ) -> None:
     for number in range(PROCESSES):
         reporting.start(number)
@@ -163,12 +163,12 @@ async def test_whatever_is_killed_everything_ever_written_is_stored_exactly_once
     written = {(one.device_id, one.seq, one.event_id) for one in noted if one.word == WRITTEN}
     own = reporting.house.data_dir / "reporting.db"
     database = await Database.connect(
-        database_url if database_url.startswith("postgresql") else f"sqlite:///{own}", service="reporting"
+        empty_database_url if empty_database_url.startswith("postgresql") else f"sqlite:///{own}", service="reporting"
     )
     stored = await places(database)
     there = {(device_id, seq, event_id) for device_id, _, seq, event_id in stored}
     told = f"seed {SEED!r}, {dict(reporting.happened)}, {len(written)} written, {len(stored)} stored"
-    log.info("%s: %s", database_url.partition(":")[0], told)
+    log.info("%s: %s", empty_database_url.partition(":")[0], told)
 
     assert written - there == set(), told
     assert there - begun == set(), told

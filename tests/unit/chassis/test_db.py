@@ -28,8 +28,8 @@ THINGS = sa.Table(
 
 
 @pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    database = await Database.connect(database_url, service="demo")
+async def db(empty_database_url: str) -> AsyncIterator[Database]:
+    database = await Database.connect(empty_database_url, service="demo")
     async with database.transaction() as tx:
         await tx.connection.run_sync(METADATA.create_all)
         await tx.execute(sa.insert(REVISION), {"id": 1, "value": 0})
@@ -114,8 +114,8 @@ async def test_waiting_ends_when_the_time_is_up(db: Database) -> None:
     assert await db.changes.wait(0, timeout=0) == 0
 
 
-async def test_a_commit_of_another_process_wakes_who_waits(db: Database, database_url: str) -> None:
-    other = await Database.connect(database_url, service="demo")
+async def test_a_commit_of_another_process_wakes_who_waits(db: Database, empty_database_url: str) -> None:
+    other = await Database.connect(empty_database_url, service="demo")
     watching = asyncio.create_task(db.changes.watch())
     await add(other, "thing")
     assert await db.changes.wait(0, timeout=30) == 1

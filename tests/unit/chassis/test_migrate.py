@@ -45,8 +45,8 @@ def versions(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    database = await Database.connect(database_url, service="demo")
+async def db(empty_database_url: str) -> AsyncIterator[Database]:
+    database = await Database.connect(empty_database_url, service="demo")
     yield database
     await database.close()
 
@@ -83,8 +83,8 @@ async def test_a_schema_that_this_version_does_not_know_is_refused(db: Database,
         await upgrade(db, versions=versions)
 
 
-async def test_replicas_that_start_at_once_migrate_once(db: Database, database_url: str, versions: Path) -> None:
-    other = await Database.connect(database_url, service="demo")
+async def test_replicas_that_start_at_once_migrate_once(db: Database, empty_database_url: str, versions: Path) -> None:
+    other = await Database.connect(empty_database_url, service="demo")
     await asyncio.gather(upgrade(db, versions=versions), upgrade(other, versions=versions))
     await other.close()
     assert await columns(db) == ["name"]
