@@ -5,6 +5,7 @@ INVARIANT: a stream offers only what is durable. What could not be prepared here
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from services._chassis.clock import Clock
 from services._chassis.workers import Worker
@@ -34,7 +35,10 @@ class Preparer:
         self._arrived = asyncio.Event()
 
     def look_at(self, device_ids: Iterable[str]) -> None:
-        """Look soon at those of the devices whose streams are open here; those that are retired wait for nobody."""
+        """Look soon at those of the devices whose streams are open here; those that are retired wait for nobody.
+
+        In the order of their ids, the last being taken first: rows that lie side by side are written at less cost together.
+        """
         for device_id in sorted(device_ids, reverse=True):
             if (stream := self._streams.of(device_id)) is None:
                 continue
@@ -61,17 +65,18 @@ class Preparer:
 
     async def _prepare(self, device_ids: Sequence[str], change: Change) -> None:
         streams = [stream for device_id in device_ids if (stream := self._streams.of(device_id)) is not None]
+        now = self._clock.now()
         try:
-            changing = [(stream, step) for stream in streams if (step := self._step(stream)) is not None]
+            changing = [(stream, step) for stream in streams if (step := self._step(stream, now)) is not None]
             if changing:
                 await _keep(changing, change)
         finally:
             for stream in streams:
                 stream.wake()
 
-    def _step(self, stream: PolicyStream) -> "DeliveryStep | None":
+    def _step(self, stream: PolicyStream, now: datetime) -> "DeliveryStep | None":
         conversation = stream.conversation
-        return made_for(conversation.device_id, lambda: conversation.preparation(self._clock.now()))
+        return made_for(conversation.device_id, lambda: conversation.preparation(now))
 
 
 async def _keep(changing: Sequence[tuple[PolicyStream, "DeliveryStep"]], change: Change) -> None:

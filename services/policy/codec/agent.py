@@ -80,20 +80,25 @@ class Speaker:
         """Write an offer where it stands: a message that is put into another one is written, read and copied for it."""
         response = agent_pb2.StreamPolicyResponse()
         response.offer.nonce = offer.nonce
-        response.offer.signed_manifest.CopyFrom(self.sign(offer.manifest))
+        self._sign(offer.manifest, response.offer.signed_manifest)
         response.offer.document = offer.document
         return response
 
     def sign(self, manifest: Manifest) -> agent_pb2.SignedManifest:
         """Sign a manifest; the bytes that are signed are the bytes that are sent."""
+        signed = agent_pb2.SignedManifest()
+        self._sign(manifest, signed)
+        return signed
+
+    def _sign(self, manifest: Manifest, signed: agent_pb2.SignedManifest) -> None:
         middle = agent_pb2.Manifest(
             device_id=manifest.device_id, revision=manifest.revision, document_sha256=manifest.sha256
         )
         _stamp(middle.issued, manifest.issued)
         _stamp(middle.expires, manifest.expires)
         content = b"".join((self._head, _serialised(middle), self._tails[manifest.key_id]))
-        signature = self._keys[manifest.key_id].sign(DOMAIN_TAG + content)
-        return agent_pb2.SignedManifest(manifest=content, signature=signature)
+        signed.manifest = content
+        signed.signature = self._keys[manifest.key_id].sign(DOMAIN_TAG + content)
 
 
 def _serialised(message: agent_pb2.Manifest) -> bytes:

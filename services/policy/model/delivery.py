@@ -152,7 +152,8 @@ class Delivery:
 
     def introduced_to(self, key_ids: tuple[str, ...]) -> "Delivery":
         """Note the keys that a manifest told of which the device accepted; one that does not tell its keys takes none up."""
-        return replace(self, key_ids=tuple(sorted(key_ids))) if self.key_ids else self
+        told = tuple(sorted(key_ids))
+        return replace(self, key_ids=told) if self.key_ids and self.key_ids != told else self
 
     def is_due(self, now: datetime, wait: timedelta) -> bool:
         """Tell whether what the device put off is to be offered again; where a clock was set back, nobody waits for it."""

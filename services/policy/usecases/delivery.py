@@ -117,6 +117,8 @@ class Conversation:
         self._new_nonce = new_nonce
         self._understands = False
         self._delivery = Delivery(device_id)
+        self._prepared: Basis | None = None
+        """What the newest document rests on, if it was prepared beside the conversation and not looked at since."""
         self._unanswered: _Unanswered | None = None
         self._confirmed: datetime | None = None
         """When the device was sent a confirmation that the data do not show yet."""
@@ -178,6 +180,7 @@ class Conversation:
         mark = self._book.mark(basis)
         if not basis.device.enrolled or self._delivery.loses(mark.desired) or not self._is_news(mark, now):
             return None
+        self._prepared = basis
         return self._own(self._preparing(mark, now))
 
     def take(self, found: Delivery) -> None:
@@ -192,7 +195,9 @@ class Conversation:
 
         `confirms` tells whether the device hears of it that it holds the newest document.
         """
-        saying = None if self._superseded else await self._next(now, confirms=confirms)
+        saying: Saying | None = None
+        if self._superseded is None:
+            saying = self._offer_prepared(now) or await self._next(now, confirms=confirms)
         return self._superseded or saying
 
     async def acknowledge(self, nonce: bytes, revision: int, now: datetime) -> None:
@@ -223,6 +228,19 @@ class Conversation:
             self.device_id, lambda old: old.closed(self.stream, now, confirmed=self._confirmed)
         )
 
+    def _offer_prepared(self, now: datetime) -> Offer | None:
+        """Offer what was prepared, if nothing has moved since: then all was looked at that `_next` looks at."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is None or self._unanswered is not None or self._key_id is None:
+            return None
+        if self._delivery.state is not DeliveryState.OFFERED or self._book.basis(self._delivery) is not prepared:
+            return None
+        mark = self._book.mark(prepared)
+        if self._is_news(mark, now) or len(content := self._book.content(prepared)) > LARGEST_DOCUMENT:
+            return None
+        self._note_stale_after(mark)
+        return self._offering(content, self._key_id, now)
+
     async def _next(self, now: datetime, *, confirms: bool) -> Saying | None:
         basis = self._book.basis(self._delivery)
         farewell = None if basis.device.enrolled else GoAway(GoAwayReason.RETIRED)
@@ -252,8 +270,11 @@ class Conversation:
             mark = self._book.mark(basis)
         if self._is_news(mark, now):
             await self._change(self._preparing(mark, now))
-        self.stale_after = mark.bundle.contents.stale_after if mark.bundle.contents else None
+        self._note_stale_after(mark)
         return basis
+
+    def _note_stale_after(self, mark: Mark) -> None:
+        self.stale_after = mark.bundle.contents.stale_after if mark.bundle.contents else None
 
     def _is_news(self, mark: Mark, now: datetime) -> bool:
         delivery = self._delivery
@@ -269,6 +290,9 @@ class Conversation:
             reason = f"the document has {len(content)} bytes, and {LARGEST_DOCUMENT} can be sent; assign less"
             await self._give_up(reason)
             return None
+        return self._offering(content, key_id, now)
+
+    def _offering(self, content: bytes, key_id: str, now: datetime) -> Offer:
         delivery = self._delivery
         self._missed = False
         self._unanswered = _Unanswered(self._new_nonce(), delivery.revision, delivery.desired, delivery.bundle)

@@ -1,7 +1,7 @@
 """Documents of many connected devices are prepared in one commit, and only what is kept is offered."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -10,8 +10,9 @@ import pytest
 
 from epm.policy.v1 import agent_pb2
 from services._chassis.errors import UnavailableError
-from services.policy.model.delivery import Desired
+from services.policy.model.delivery import Delivery, Desired
 from services.policy.model.states import DeliveryState
+from services.policy.ports import DeliveryStep
 from services.policy.preparer import GROUP, Preparer
 from tests.builders.doors import open_doors
 from tests.builders.policy_streams import Stream, World
@@ -151,6 +152,65 @@ async def test_more_devices_than_a_group_are_prepared_in_several(world: World) -
         preparer.look_at(FEW)
         assert {(await stream.offer())[1].revision for stream in streams} == {2}
         assert groups(world)[before:] == [2, 1]
+
+
+class NotingDeliveries(MemoryDeliveries):
+    """Note whose deliveries are changed, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed: list[str] = []
+
+    async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
+        """Take the steps, and note them."""
+        self.changed += [device_id for device_id, _ in steps]
+        return await super().change(steps)
+
+
+async def test_rows_are_written_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    deliveries = NotingDeliveries()
+    world = World(deliveries, FakeDirectories(*(device(name) for name in FEW)))
+    async with (
+        open_doors(tmp_path, world.parts()) as world.doors,
+        settled(world) as streams,
+        preparing(world, group=2) as preparer,
+    ):
+        author(world, settings(), rules("tools"))
+        deliveries.changed.clear()
+        preparer.look_at(["d2", "d3", "d1"])
+        assert [(await stream.offer())[1].revision for stream in streams] == [2, 2, 2]
+        assert deliveries.changed[:3] == list(FEW)
+
+
+async def test_what_was_prepared_is_not_offered_once_another_document_is_due(world: World) -> None:
+    async with settled(world, ["d1"]) as [stream]:
+        author(world, settings(), rules("tools"))
+        await prepare(world)
+        author(world, settings(), rules("others"))
+        world.streams.wake(["d1"])
+        _, manifest, document = await stream.offer()
+        assert (manifest.revision, document.rules_policies[0].name) == (3, "others")
+
+
+async def test_what_is_prepared_and_not_kept_is_kept_before_it_is_offered(world: World) -> None:
+    async with settled(world, ["d1"]) as [stream]:
+        author(world, settings(), rules("tools"))
+        await prepare(world, kept=False)
+        world.streams.wake(["d1"])
+        _, manifest, document = await stream.offer()
+        assert (manifest.revision, document.rules_policies[0].name) == (2, "tools")
+        assert (await world.known()).revision == 2
+
+
+async def prepare(world: World, *, kept: bool = True) -> None:
+    """Prepare the document of d1 as the preparer does; the stream has not had its turn when this returns."""
+    stream = world.streams.of("d1")
+    assert stream is not None
+    step = stream.conversation.preparation(world.clock.now())
+    assert step is not None
+    if kept:
+        [found] = await world.deliveries.change([("d1", step)])
+        stream.conversation.take(found)
 
 
 async def test_queued_steps_wait_for_the_groups_that_come_first(world: World) -> None:
