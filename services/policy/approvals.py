@@ -27,6 +27,7 @@ from services.policy.usecases.requests.asking import Asking
 from services.policy.usecases.requests.candidates import Candidates
 from services.policy.usecases.requests.deciding import Deciding
 from services.policy.usecases.requests.endings import Endings
+from services.policy.usecases.requests.pace import Pace
 from services.policy.usecases.requests.post import Post
 from services.policy.usecases.requests.retention import Retention
 from services.policy.usecases.requests.undelivered import UndeliveredDesk
@@ -84,7 +85,8 @@ class Approvals:
 
     def mesh(self, admit: Admit) -> Callable[[Server], None]:
         """Return what puts the servicer of devices on a server."""
-        servicer = DeviceRequestServicer(admit, self._asking, self._uses, now=self._clock.now)
+        pace = Pace(self._clock.monotonic)
+        servicer = DeviceRequestServicer(admit, self._asking, self._uses, pace=pace, now=self._clock.now)
         return partial(requests_pb2_grpc.add_DeviceRequestServiceServicer_to_server, servicer)
 
     def workers(self) -> Sequence[Worker]:
