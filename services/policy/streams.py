@@ -3,7 +3,8 @@
 - The device says hello first and is welcomed; what it is offered then is the conversation's business.
 - Each stream speaks in its call's own task, so that a device that reads slowly holds nobody up. Changes that come while it
   is busy are one change when it is done. One more task hears the device; thousands of streams are idle in few objects.
-- A device that is retired is told so within `LAST_WORDS`, whether or not it reads; one that is cut, at once.
+- A device that is retired is told so within `LAST_WORDS` of what it is to read or answer, whether or not it does, and within
+  `LAST_CALL` where the server is slow itself; one that is cut, at once.
 """
 
 import asyncio
@@ -43,7 +44,10 @@ FAREWELL = 5.0
 """Seconds that a device has to read why its stream ends."""
 
 LAST_WORDS = 0.5
-"""Seconds that a retired device has to take the document without settings."""
+"""Seconds that a retired device has to take the document without settings, and to answer it."""
+
+LAST_CALL = 5.0
+"""Seconds that a busy server has to make that document, and to keep the answer."""
 
 CUT = 0.2
 """Seconds that a device has to read why its stream ends, if it has lost its credentials."""
@@ -109,6 +113,9 @@ class PolicyStream:
         self._ending: GoAway | ServiceError = LEAVE
         self._patience = FAREWELL
         self._last_words: asyncio.TimerHandle | None = None
+        self._latest: float | None = None
+        """When the stream of a retired device ends, whatever there is yet to say."""
+        self._sending = False
         self._silent = False
         self._hears = False
         """Whether the device understands what becomes of its requests."""
@@ -236,9 +243,9 @@ class PolicyStream:
             return
         self._hurry()
         if saying is not None:
-            await send(self._manners.speaker.say(saying))
+            await self._send(send, self._manners.speaker.say(saying))
         elif self._silent:
-            await send(self._welcome())
+            await self._send(send, self._welcome())
         if self._hears and not self.conversation.leaving:
             await self._tell_outcomes(send)
 
@@ -249,7 +256,14 @@ class PolicyStream:
         self._told = told
         for outcome in found:
             self._told = outcome.sequence
-            await send(outcome_to_proto(outcome))
+            await self._send(send, outcome_to_proto(outcome))
+
+    async def _send(self, send: Send, message: agent_pb2.StreamPolicyResponse) -> None:
+        self._sending = True
+        try:
+            await send(message)
+        finally:
+            self._sending = False
 
     async def _pause(self) -> None:
         """Wait until there may be something to say: something new, or that nothing is."""
@@ -279,11 +293,19 @@ class PolicyStream:
             talking.reschedule(0)
 
     def _hurry(self) -> None:
-        """Give a device that has lost its credentials little time, also where it does not read what is being sent."""
-        if self._last_words is None and self.conversation.leaving:
-            ending = GoAway(GoAwayReason.RETIRED)
-            loop = asyncio.get_running_loop()
-            self._last_words = loop.call_later(LAST_WORDS, partial(self.close, ending, patience=CUT))
+        """Give a device that has lost its credentials little time to read and to answer, and more to a server that is slow."""
+        if not self.conversation.leaving:
+            return
+        loop = asyncio.get_running_loop()
+        if self._latest is None:
+            self._latest = loop.time() + LAST_CALL
+        waits = self._sending or self.conversation.waits
+        end = min(self._latest, loop.time() + LAST_WORDS) if waits else self._latest
+        if self._last_words is not None:
+            if waits and self._last_words.when() <= end:
+                return
+            self._last_words.cancel()
+        self._last_words = loop.call_at(end, partial(self.close, GoAway(GoAwayReason.RETIRED), patience=CUT))
 
     async def _say_farewell(self, send: Send) -> None:
         ending = self._ending

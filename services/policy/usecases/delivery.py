@@ -163,6 +163,11 @@ class Conversation:
         return self._book.has_lost_credentials(self.device_id)
 
     @property
+    def waits(self) -> bool:
+        """Tell whether the device has yet to answer an offer."""
+        return self._unanswered is not None
+
+    @property
     def resumes(self) -> bool:
         """Tell whether there may be something to say now that the device has answered."""
         answered = self._delivery.state in (DeliveryState.APPLIED, DeliveryState.REJECTED)

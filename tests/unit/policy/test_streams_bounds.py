@@ -1,5 +1,6 @@
 """How many streams there may be, how devices are cut off, and when two of them look like one."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -92,6 +93,24 @@ async def test_a_retired_device_that_reads_nothing_is_gone_in_time_too(world: Wo
         world.streams.wake(["d1"])
         await world.until(lambda delivery: not delivery.stream)
         assert time.monotonic() - started < LAST_CALL + SLACK
+
+
+async def test_a_retired_device_hears_its_last_document_though_the_server_is_slow_to_make_it(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.apply()
+        await world.heard(stream)
+        world.directories.put(device("d1", enrolled=False))
+        async with world.writer.first():
+            world.streams.wake(["d1"])
+            offered = asyncio.create_task(stream.offer())
+            await asyncio.wait({offered}, timeout=2 * LAST_CALL)
+            assert not offered.done()
+        offer, manifest, document = await offered
+        assert document.any_user.settings is None
+        await stream.acknowledge(offer, manifest.revision)
+        assert (await stream.sent_away()).reason == agent_pb2.GO_AWAY_REASON_RETIRED
+    assert (await world.known()).applied_revision == manifest.revision
 
 
 async def test_a_device_that_is_cut_hears_why_and_is_gone_at_once(world: World) -> None:
