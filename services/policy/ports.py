@@ -11,13 +11,11 @@ from elevation.lint.findings import Finding
 from elevation.model import Group, RulesPolicy
 from services._chassis.paging import Page, PageRequest
 from services.policy.model.bundle import Contents
-from services.policy.model.candidates import Approval
 from services.policy.model.delivery import Delivery, Held, SettingsState
 from services.policy.model.directory import Directory
 from services.policy.model.edits import Touched
 from services.policy.model.listing import BY_NAME, Order, Test
 from services.policy.model.objects import AnyContent, Change, Content, Corpus, Stored
-from services.policy.model.request_limits import Submission
 from services.policy.model.requests import ElevationRequest, GrantUse, Outcome, Place, Told
 from services.policy.model.revisions import Past, Revision
 from services.policy.model.rollout import Picture
@@ -339,22 +337,6 @@ class ElevationRequests(Protocol):
 
     async def due(self, now: datetime, most: int) -> Sequence[str]:
         """Return requests whose state time has ended, longest ago first."""
-        ...
-
-
-class RecentRequests(Protocol):
-    """Know what devices asked for lately."""
-
-    async def recent(self, device_id: str, now: datetime) -> Sequence[Submission]:
-        """Return the newest requests of a device that count for its limits, as many as it may make."""
-        ...
-
-
-class GivenApprovals(Protocol):
-    """Know what was approved."""
-
-    async def given(self, since: datetime) -> Sequence[Approval]:
-        """Return approvals of requests from a time on, those of the newest requests first; a bounded number of them."""
         ...
 
 

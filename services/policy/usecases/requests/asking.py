@@ -1,8 +1,9 @@
 """Take in what devices ask for their users: approval of an attempt, and to take that back."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from elevation.decision import decide
 from elevation.model import (
@@ -21,7 +22,7 @@ from services.policy.model.directory import DirectoryDevice
 from services.policy.model.request_limits import Submission, refuse_too_many, size_of
 from services.policy.model.request_texts import reason_problems, text_problems
 from services.policy.model.requests import ElevationRequest, RequestedFile, Told
-from services.policy.ports import ElevationRequests, RecentRequests
+from services.policy.ports import ElevationRequests
 from services.policy.usecases.compiled import CompiledPolicies
 from services.policy.usecases.documents import PolicyBook
 
@@ -53,6 +54,14 @@ class SubmissionWanted:
     asked_by: tuple[str, str] = ("", "")
     """Policy and rule that asked for approval, as the device says: it chooses among what the server finds possible."""
     flaws: tuple[Problem, ...] = ()
+
+
+class RecentRequests(Protocol):
+    """Know what devices asked for lately."""
+
+    async def recent(self, device_id: str, now: datetime) -> Sequence[Submission]:
+        """Return the newest requests of a device that count for its limits, as many as it may make."""
+        ...
 
 
 class Asking:

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from elevation.certificates import parse_der
 from elevation.lint.findings import Finding
 from elevation.model import Rule
 from services._chassis.errors import InvalidError
 from services._chassis.permits import Permit
-from services.policy.model.candidates import ApprovedFile, approved_files, evidence_of
+from services.policy.model.candidates import Approval, ApprovedFile, approved_files, evidence_of
 from services.policy.model.evidence import Wishes
 from services.policy.model.requests import ElevationRequest, OfDevice
-from services.policy.ports import ElevationRequests, GivenApprovals, Linting
+from services.policy.ports import ElevationRequests, Linting
 from services.policy.usecases.analysis.drafted import Drafting
 from services.policy.usecases.analysis.proposal import ProposalWanted, propose_rule
 
@@ -41,6 +42,14 @@ class RuleCandidate:
     request: ElevationRequest
     rule: Rule | None = None
     findings: tuple[Finding, ...] = ()
+
+
+class GivenApprovals(Protocol):
+    """Know what was approved."""
+
+    async def given(self, since: datetime) -> Sequence[Approval]:
+        """Return approvals of requests from a time on, those of the newest requests first; a bounded number of them."""
+        ...
 
 
 class Candidates:
