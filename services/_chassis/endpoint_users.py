@@ -3,8 +3,10 @@ r"""Which users of devices an administrator is, so that nobody approves their ow
 - A principal is always the user of its own name: `user:alice@example.com` is `alice@example.com` and `alice`. Where a trusted
   issuer names it, its prefix is left out: `user:corp:alice` is `alice`.
 - A principal record adds users: it never takes those of its own name away.
-- A name without a domain stands for that user of every domain (`alice` for `EXAMPLE\alice` and `alice@example.com`); a
-  name with one for that user alone. Case and the forms of Unicode make no difference.
+- Two names are of one user unless their domains are known to differ: a name without a domain is that user of every domain, on
+  either side (a device may leave out the domain that a record states); `EXAMPLE\alice` and `alice@example.com` may be one
+  user, for the two forms name domains differently; `EXAMPLE\alice` and `OTHER\alice` are not. Case and the forms of Unicode
+  make no difference.
 """
 
 import unicodedata
@@ -28,7 +30,8 @@ class EndpointUsers:
 
     def includes(self, principal: str, user: str) -> bool:
         """Tell whether the principal is the user whom a device names so."""
-        return not self.of(principal).isdisjoint((_folded(user), _bare(user)))
+        asked = _folded(user)
+        return any(name == asked or _alike(name, asked) for name in self.of(principal))
 
     def _own(self, principal: str) -> Iterator[str]:
         name = principal.removeprefix(USER)
@@ -42,5 +45,23 @@ def _folded(name: str) -> str:
 
 
 def _bare(name: str) -> str:
-    """Return a name without its domain, which stands before a backslash or behind an at sign."""
-    return _folded(name).rpartition("\\")[2].partition("@")[0]
+    """Return a name without its domain."""
+    return _parts(_folded(name))[0]
+
+
+def _alike(one: str, other: str) -> bool:
+    """Tell whether nothing is known that makes them different users; folded names."""
+    (name, *domains), (other_name, *others) = _parts(one), _parts(other)
+    return bool(name) and name == other_name and all(map(_compatible, domains, others))
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    """Split a folded name off its domain, which stands before a backslash or behind an at sign; empty: none."""
+    before, _, rest = name.rpartition("\\")
+    user, _, behind = rest.partition("@")
+    return user, before, behind
+
+
+def _compatible(domain: str, other: str) -> bool:
+    """Tell whether two domains may be one: they are, or one is not told, or is the other's short name."""
+    return not domain or not other or f"{domain}.".startswith(f"{other}.") or f"{other}.".startswith(f"{domain}.")

@@ -43,10 +43,19 @@ def test_a_record_adds_users_and_takes_none_of_its_own_name_away() -> None:
 
 
 def test_a_user_of_one_domain_is_not_the_user_of_another() -> None:
-    users = access(bob=(r"EXAMPLE\robert",)).endpoint_users
+    users = access(bob=(r"EXAMPLE\robert", "rob@example.com")).endpoint_users
     assert users.includes("user:bob", r"example\Robert")
     assert not users.includes("user:bob", r"OTHER\robert")
-    assert not users.includes("user:bob", "robert")
+    assert not users.includes("user:bob", r"EXAMPLES\robert")
+    assert not users.includes("user:bob", "rob@other.com")
+
+
+@pytest.mark.parametrize("stated", [r"CONTOSO\c.adm", "c.adm@contoso.com", "c.adm"])
+@pytest.mark.parametrize("user", ["c.adm", "C.ADM", r"CONTOSO\c.adm", r"contoso.com\c.adm", "c.adm@contoso.com"])
+def test_whoever_leaves_out_or_writes_the_domain_in_another_form_is_the_same_user(stated: str, user: str) -> None:
+    users = access(carol=(stated,)).endpoint_users
+    assert users.includes("user:carol", user)
+    assert not users.includes("user:carol", user.lower().replace("c.adm", "d.adm"))
 
 
 def test_the_prefix_of_a_trusted_issuer_is_no_part_of_the_users_name() -> None:

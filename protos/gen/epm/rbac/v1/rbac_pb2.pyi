@@ -105,7 +105,8 @@ class Principal(_message.Message):
     @_builtins.property
     def endpoint_users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Users, as devices name them, that the principal is besides the user of its own name: whose requests it does not approve. A name without
-        a domain stands for that user of every domain. At most 100, 1 to 256 characters each.
+        a domain stands for that user of every domain, and the user of a device who has none for that of every one here; `EXAMPLE\\bob` and
+        `bob@example.com` may be one. At most 100, 1 to 256 characters each.
         """
 
     def __init__(
