@@ -8,10 +8,11 @@ import pytest
 
 from elevation.model import ALL_DEVICES, ChildProcesses, DefaultResponse, ElevationType, Platform, RulesPolicy
 from services._chassis.errors import LimitError, StateError
+from services.policy.model.certificates import fingerprint_of
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.request_limits import OF_ONE_DEVICE, OF_ONE_USER
 from services.policy.model.requests import ElevationRequest, RequestedFile
-from services.policy.usecases.requests.asking import Asking, SubmissionWanted
+from services.policy.usecases.requests.asking import LONGEST_FACT, Asking, SubmissionWanted
 from tests.builders.elevation import HASH, certificate, policy, publisher, rule
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.policy_delivery import Authored, FakeDirectories, assigned, corpus, device, policy_book, settings
@@ -105,6 +106,18 @@ async def test_whether_a_signature_is_trusted_the_device_alone_knows() -> None:
     assert (await Service(APPROVING, elevating).submit(certificates=signed)).rule == ""
     with pytest.raises(StateError):
         await Service(settings(), by_signer).submit()
+
+
+async def test_the_publisher_is_whom_the_certificate_names_and_without_one_whom_the_device_names() -> None:
+    claimed = replace(SETUP, publisher="CN=somebody else")
+    signed = (certificate("vendor"), certificate("issuing"))
+    shown = (await Service(APPROVING).submit(file=claimed, certificates=signed)).file
+    assert (shown.publisher, shown.publisher_fingerprint) == (signed[0].subject, fingerprint_of(signed[0]))
+    shown = (await Service(APPROVING).submit(file=claimed)).file
+    assert (shown.publisher, shown.publisher_fingerprint) == ("CN=somebody else", "")
+    odd = replace(signed[0], subject="CN=a\nb" + "c" * LONGEST_FACT)
+    shown = (await Service(APPROVING).submit(file=claimed, certificates=(odd,))).file
+    assert (shown.publisher[:6], len(shown.publisher)) == ("CN=a\ufffdb", LONGEST_FACT)
 
 
 async def test_of_what_may_have_asked_the_device_says_which_did() -> None:

@@ -18,6 +18,7 @@ from elevation.model import (
     User,
 )
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError
+from services.policy.model.certificates import fingerprint_of
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.request_limits import Submission, refuse_too_many, size_of
 from services.policy.model.request_texts import reason_problems, text_problems
@@ -107,7 +108,7 @@ class Asking:
             submitted=now,
             review_deadline=now + self._review_within,
             platform=wanted.platform,
-            file=wanted.file,
+            file=_as_signed(wanted.file, wanted.certificates),
             arguments=wanted.arguments,
             policy=decision.policy or "",
             rule=decision.rule or "",
@@ -140,6 +141,14 @@ class Asking:
 def _asked(wanted: SubmissionWanted, now: datetime) -> Submission:
     certificates = (each.der for each in wanted.certificates)
     return Submission(wanted.user, now, size_of(wanted.file, wanted.justification, wanted.arguments, certificates))
+
+
+def _as_signed(file: RequestedFile, certificates: Sequence[Certificate]) -> RequestedFile:
+    """Have the signing certificate that came with the file name its publisher; what the device says counts without one."""
+    if not certificates:
+        return file
+    name = "".join(letter if letter.isprintable() else "\ufffd" for letter in certificates[0].subject)
+    return replace(file, publisher=name[:LONGEST_FACT], publisher_fingerprint=fingerprint_of(certificates[0]))
 
 
 def _attempts(device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) -> Iterator[Attempt]:
