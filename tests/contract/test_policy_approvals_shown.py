@@ -114,14 +114,14 @@ async def test_the_evidence_of_a_request_is_shown_whole_with_the_certificate_cha
         product_name="Tool",
         internal_name="setup",
         company_name="Vendor",
-        publisher="CN=Vendor",
+        publisher="CN=whoever the device says",
         publisher_fingerprint=hashlib.sha256(chain[0]).hexdigest(),
     )
     async with desk.device() as device:
         made = await device.submit(file=facts, certificates=chain)
         found = await desk.get(made.id)
         assert list(found.certificates) == chain
-        facts.sha256 = facts.sha256.lower()
+        facts.sha256, facts.publisher = facts.sha256.lower(), certificate("vendor").subject
         assert (found.request.file, list(found.request.arguments)) == (facts, ["--silent"])
         assert (found.request.attempt_id, found.request.justification) == (
             "attempt-1",
