@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,7 +23,8 @@ from services.reporting.agent_servicer import EventStreamServicer, add_to_server
 from services.reporting.model.devices import Device
 from services.reporting.model.events import Batch, Rejection
 from services.reporting.open_streams import OpenStreams
-from services.reporting.store.sink import DurableSink
+from services.reporting.store.apart import SinkApart
+from services.reporting.store.wire import Opening
 from services.reporting.workers import GroupCommitWriter
 
 NOWHERE = "nowhere"
@@ -56,18 +58,20 @@ class Forgetful:
         """Close nothing."""
 
 
-async def durable(url: str) -> DurableSink:
-    """Make the service's tables, and return what writes into them."""
+async def durable(url: str) -> SinkApart:
+    """Make the service's tables, and return what writes into them, as the service does; its process is not started yet."""
     database = await Database.connect(url, service="reporting")
     await upgrade(database)
     await database.close()
-    return DurableSink.on(database.url)
+    address = database.url.render_as_string(hide_password=False)
+    return SinkApart(Opening(address, "warning", log_as_json=True, environment=dict(os.environ)))
 
 
 @asynccontextmanager
 async def ingesting(url: str, settings: ServiceSettings) -> AsyncIterator[str]:
     """Run the way of events from the mesh door to the database; hand out the door's address."""
     sink = Forgetful() if url == NOWHERE else await durable(url)
+    await sink.store([])  # the process that writes has started before anything is measured, as in a service that runs
     writer = GroupCommitWriter(sink)
     servicer = EventStreamServicer(admitted, OpenStreams(), writer, SystemClock())
     add = partial(add_to_server, servicer)

@@ -2,12 +2,16 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
 
 LEVELS = ("debug", "info", "warning", "error")
+FORMATS: Mapping[str, bool | None] = {"auto": None, "json": True, "text": False}
+"""Whether a format that is set means JSON lines; None where the stream decides."""
+
 Logger = structlog.typing.FilteringBoundLogger
 
 

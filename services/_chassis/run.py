@@ -79,8 +79,8 @@ def run_until_signalled(
     prepare: Callable[[], None] = _no_preparation,
 ) -> int:
     """Run the services on uvloop; return the exit code, having told on stderr why a start was refused."""
-    as_json = {"auto": None, "json": True, "text": False}.get(settings.log_format)
-    logging.configure(level=settings.log_level if settings.log_level in logging.LEVELS else "info", as_json=as_json)
+    level = settings.log_level if settings.log_level in logging.LEVELS else "info"
+    logging.configure(level=level, as_json=logging.FORMATS.get(settings.log_format))
     gc.freeze()
     gc.set_threshold(*COLLECTED_AT)
     try:

@@ -1,5 +1,6 @@
 """Put the reporting service together: `python -m services.reporting`, or a part of `epm serve`."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from services._chassis.client import open_channel
 from services._chassis.clock import Clock, SystemClock
 from services._chassis.config import ServiceSettings
 from services._chassis.db import Database
+from services._chassis.logging import FORMATS
 from services._chassis.migrate import upgrade
 from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
@@ -33,6 +35,7 @@ from services.reporting.model.intake import LetterBody
 from services.reporting.open_streams import OpenStreams
 from services.reporting.reportexport.reports import Sources, walks_of
 from services.reporting.reportexport.serving import ReportExports
+from services.reporting.store.apart import SinkApart
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.insights import SqlInsights
@@ -40,11 +43,11 @@ from services.reporting.store.intake import SqlIntake
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.retention import Keep, SqlRetention, ahead_of
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.snapshots import SqlSnapshots
 from services.reporting.store.stored import SqlStored
 from services.reporting.store.tables import AUDIT
 from services.reporting.store.usage import SqlUsage
+from services.reporting.store.wire import Opening
 from services.reporting.turns import Turns
 from services.reporting.usage_servicer import UsageServicer
 from services.reporting.watching import Watches
@@ -61,7 +64,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     await upgrade(database)
     audit = await AuditLog.open(settings, database, AUDIT, clock)
     refused = RefusalWriter.on(database, AUDIT, clock.now)
-    sink, streams = DurableSink.on(database.url, database.changes.announce), OpenStreams()
+    sink, streams = SinkApart(_opening(settings, database), database.changes.announce), OpenStreams()
     writer = GroupCommitWriter(sink)
     identity = settings.identity_of(SERVICE)
     rbac = open_channel(settings.rbac, ca=settings.ca, identity=identity)
@@ -111,6 +114,16 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
         ],
         on_drain=[streams.drain, front.watches.close, front.files.close],
         close=close,
+    )
+
+
+def _opening(settings: ServiceSettings, database: Database) -> Opening:
+    """Return what the process that writes events has to know."""
+    return Opening(
+        url=database.url.render_as_string(hide_password=False),
+        log_level=settings.log_level,
+        log_as_json=FORMATS[settings.log_format],
+        environment=dict(os.environ),
     )
 
 

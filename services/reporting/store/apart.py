@@ -1,0 +1,129 @@
+"""Store events in a process of its own, so that reading streams and writing never wait for one interpreter.
+
+The writer is started by the first group, and again by the next one after it died. INVARIANT: only its verdict tells that a group
+is durable. Where none comes, nobody knows; devices send again what was not acknowledged, and it is stored once.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from services._chassis.logging import get_logger
+from services.reporting.model.events import Batch, Rejection
+from services.reporting.store.sink import not_stored
+from services.reporting.store.wire import Opening, Verdict, batches_packed, receive, send
+
+PROGRAM = "services.reporting.store.writer"
+PATIENCE = 30.0
+"""Seconds that a writer has to end by itself."""
+
+NEEDED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
+"""Variables of the environment that a process needs from its start; none of them is a secret."""
+
+log = get_logger("reporting.sink")
+
+
+class _Writer:
+    """A running writer; it waits to be opened. Raises OSError where it cannot be started."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._connection, theirs = socket.socketpair()
+        try:
+            self._process = _started(theirs.fileno(), environment)
+        except OSError:
+            self._connection.close()
+            raise
+        finally:
+            theirs.close()
+        log.info("writer_started", pid=self._process.pid)
+
+    def open(self, opening: Opening) -> None:
+        """Tell the writer where it writes. Raises OSError where it died."""
+        send(self._connection, opening.packed())
+
+    def store(self, group: bytes) -> Verdict:
+        """Return the verdict on a group. Raises OSError where the writer died."""
+        send(self._connection, group)
+        answer = receive(self._connection)
+        if answer is None:
+            raise ConnectionError("the writer ended")
+        return Verdict.unpacked(answer)
+
+    def end(self) -> None:
+        """Let the writer end, having closed its database."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._connection.close()
+
+    def cut_off(self) -> int:
+        """Make sure that the writer is gone, and return its exit code."""
+        self._process.kill()
+        self._connection.close()
+        return self._process.wait()
+
+
+class SinkApart:
+    """Store events by a writer; `announce` is told the number of what was stored last."""
+
+    def __init__(self, opening: Opening, announce: Callable[[int], None] = lambda _stored: None) -> None:
+        self._opening = opening
+        self._announce = announce
+        self._writer: _Writer | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reporting-sink")
+
+    async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
+        """Commit the batches as one and return what was rejected of each.
+
+        Raises UnavailableError where not everything is durable, or the writer died; what is nevertheless is passed over
+        when it comes again.
+        """
+        verdict = await asyncio.get_running_loop().run_in_executor(self._thread, self._store, batches)
+        if verdict.failure:
+            raise not_stored()
+        self._announce(verdict.stored)
+        return verdict.rejected
+
+    async def close(self) -> None:
+        """Wait for the transaction that is running, and for the end of the writer."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._end)
+        self._thread.shutdown()
+
+    def _store(self, batches: Sequence[Batch]) -> Verdict:
+        group = batches_packed(batches)
+        try:
+            if self._writer is None:
+                self._writer = _Writer(self._opening.environment)
+                self._writer.open(self._opening)
+            return self._writer.store(group)
+        except OSError as error:
+            code = self._writer.cut_off() if self._writer is not None else None
+            self._writer = None
+            log.error("writer_lost", batches=len(batches), exit_code=code, cause=str(error))  # noqa: TRY400 - it tells all
+            return Verdict(failure=str(error))
+
+    def _end(self) -> None:
+        if self._writer is not None:
+            self._writer.end()
+            self._writer = None
+
+
+def _started(descriptor: int, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Start a writer that is told everything else on the socket of this number."""
+    named = {name: value for name, value in environment.items() if name in NEEDED or name.startswith("PYTHON")}
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-P", "-m", PROGRAM, str(descriptor)],
+        env={**named, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=(descriptor,),
+    )

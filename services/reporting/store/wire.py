@@ -1,0 +1,154 @@
+"""What the service and its writer say to each other, over a pair of sockets between two processes of one program.
+
+Both ends are the same code on the same interpreter, started by one another: so `marshal` does, which costs a fraction of what
+contracts or pickles do. Events that tell the same of file and decision share it on the way, too.
+"""
+
+import marshal
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import starmap
+
+from services.reporting.model.events import (
+    AttemptRecord,
+    Batch,
+    CompletionRecord,
+    DeadLetter,
+    DiagnosticRecord,
+    Priority,
+    Rejection,
+)
+
+Plain = tuple[object, ...]
+_LENGTH = 8
+"""Bytes that tell the length of a message."""
+_WORDS, _FACTS = AttemptRecord._fields.index("trigger"), AttemptRecord._fields.index("file_name")
+_BODY = AttemptRecord._fields.index("body")
+_new = tuple.__new__
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The first message to a writer: where it writes, how it logs, and the variables of the environment.
+
+    It comes this way because arguments and the environment of a process can be read by others; both may hold passwords.
+    """
+
+    url: str
+    log_level: str
+    log_as_json: bool | None
+    environment: Mapping[str, str]
+
+    def packed(self) -> bytes:
+        """Return it as bytes."""
+        return marshal.dumps((self.url, self.log_level, self.log_as_json, dict(self.environment)))
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> "Opening":
+        """Read it."""
+        return cls(*marshal.loads(content))  # noqa: S302 - from the process that started this one
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a group: the number of what was stored last, and what was rejected of each batch; why nothing is stored."""
+
+    stored: int = 0
+    rejected: Sequence[tuple[Rejection, ...]] = ()
+    failure: str = ""
+
+    def packed(self) -> bytes:
+        """Return it as bytes."""
+        rejected = [[tuple(one) for one in rejections] for rejections in self.rejected]
+        return marshal.dumps((self.stored, rejected, self.failure))
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> "Verdict":
+        """Read it."""
+        stored, rejected, failure = marshal.loads(content)  # noqa: S302 - from the process that this one started
+        return cls(stored, [tuple(starmap(Rejection, rejections)) for rejections in rejected], failure)
+
+
+def batches_packed(batches: Sequence[Batch]) -> bytes:
+    """Return batches as bytes."""
+    shared: dict[Plain, Plain] = {}
+    once = shared.setdefault
+    return marshal.dumps(
+        [
+            (
+                (batch.device_id, batch.device_name, batch.journal_id, batch.received, batch.priority.value),
+                [
+                    (
+                        record[:_WORDS],
+                        once(words := record[_WORDS:_FACTS], words),
+                        once(facts := record[_FACTS:_BODY], facts),
+                        record[_BODY],
+                    )
+                    for record in batch.attempts
+                ],
+                *(
+                    list(map(tuple, records))
+                    for records in (batch.completions, batch.diagnostics, batch.dead_letters, batch.passed_over)
+                ),
+            )
+            for batch in batches
+        ]
+    )
+
+
+def batches_unpacked(content: bytes) -> list[Batch]:
+    """Read batches."""
+    return [
+        Batch(
+            device_id=device_id,
+            device_name=device_name,
+            journal_id=journal_id,
+            received=received,
+            priority=Priority(priority),
+            attempts=tuple(
+                [_new(AttemptRecord, (*head, *words, *facts, body)) for head, words, facts, body in attempts]
+            ),
+            completions=tuple(starmap(CompletionRecord, completions)),
+            diagnostics=tuple(starmap(DiagnosticRecord, diagnostics)),
+            dead_letters=tuple(starmap(DeadLetter, dead_letters)),
+            passed_over=tuple(starmap(Rejection, passed_over)),
+        )
+        for (
+            (device_id, device_name, journal_id, received, priority),
+            attempts,
+            completions,
+            diagnostics,
+            dead_letters,
+            passed_over,
+        ) in marshal.loads(content)  # noqa: S302 - from the process that started this one
+    ]
+
+
+def send(connection: socket.socket, content: bytes) -> None:
+    """Send a message. Raises OSError where nobody takes it."""
+    # One call for all of it, as long as nothing interrupts: between two calls, a busy interpreter would keep this thread waiting.
+    waiting = memoryview(len(content).to_bytes(_LENGTH, "little") + content)
+    while waiting:
+        waiting = waiting[connection.send(waiting) :]
+
+
+def receive(connection: socket.socket) -> bytes | None:
+    """Return the next message; None where the other end said everything. Raises OSError where it broke off."""
+    length = _read(connection, _LENGTH)
+    if not length:
+        return None
+    size = int.from_bytes(length, "little")
+    content = _read(connection, size)
+    if len(length) < _LENGTH or len(content) < size:
+        raise ConnectionError("the other process ended in the middle of a message")
+    return content
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    """Return so many bytes, or as many as there are until the end."""
+    content = bytearray(size)
+    view, got = memoryview(content), 0
+    while got < size and (more := connection.recv_into(view[got:], 0, socket.MSG_WAITALL)):
+        got += more
+    return bytes(view[:got])

@@ -1,0 +1,190 @@
+"""A sink with a process of its own promises what every sink does: the same suite, and what becomes of that process."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from services._chassis.db import Database
+from services._chassis.errors import UnavailableError
+from services.reporting.model.events import Batch
+from services.reporting.store import tables
+from services.reporting.store.apart import SinkApart
+from tests.builders.reporting_database import reporting_database
+from tests.builders.writers import opening_of, shown, wait_for_end, writers_of
+from tests.contract.test_reporting_sink import *  # noqa: F403 - each of its tests is one here
+from tests.fakes.reporting import batch, decided
+from tests.postgres import Cluster
+
+STARTED_BY_ANOTHER = """
+import asyncio, sys
+from sqlalchemy.engine import make_url
+from services._chassis import logging
+from services.reporting.store.apart import SinkApart
+from tests.builders.writers import opening_of
+from tests.fakes.reporting import batch, decided
+
+async def main():
+    sink = SinkApart(opening_of(make_url(sys.argv[1])))
+    await sink.store([batch([decided(1)])])
+    print("stored", flush=True)
+    await asyncio.Event().wait()
+
+logging.configure()
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """Let the suite run on SQLite alone: what the process does is the same, and starting one takes a while."""
+    return f"sqlite:///{tmp_path / 'reporting.db'}"
+
+
+@pytest.fixture
+async def sink(database: Database) -> AsyncIterator[SinkApart]:
+    opened = SinkApart(opening_of(database.url))
+    yield opened
+    await opened.close()
+
+
+async def counted(database: Database) -> tuple[int, int]:
+    """Return how many attempts are stored, and how many are counted."""
+    async with database.read() as tx:
+        stored = (await tx.execute(sa.select(sa.func.count()).select_from(tables.ATTEMPT))).scalar_one()
+        told = (await tx.execute(sa.select(sa.func.sum(tables.COUNT.c.attempts)))).scalar_one()
+    return stored, told
+
+
+async def resent(sink: SinkApart, one: Batch) -> int:
+    """Store a batch, again and again until it is; return how often it was not."""
+    failed = 0
+    while True:
+        try:
+            await sink.store([one])
+        except UnavailableError:
+            failed += 1
+        else:
+            return failed
+
+
+async def killed_while_storing(database: Database) -> None:
+    sink = SinkApart(opening_of(database.url))
+    events = [batch([decided(number), decided(number + 1)], first=number) for number in range(1, 400, 2)]
+    failed = 0
+    for wave in range(0, 200, 50):
+        storing = [asyncio.create_task(resent(sink, one)) for one in events[wave : wave + 50]]
+        await asyncio.wait(storing, return_when=asyncio.FIRST_COMPLETED)
+        (writer,) = writers_of(os.getpid())
+        os.kill(writer, signal.SIGKILL)
+        failed += sum(await asyncio.gather(*storing))
+    assert failed >= 4
+    assert await counted(database) == (400, 400)
+    await sink.close()
+
+
+async def test_a_writer_that_is_killed_under_load_loses_nothing_and_stores_nothing_twice(database: Database) -> None:
+    await killed_while_storing(database)
+
+
+async def test_a_writer_that_is_killed_on_postgresql_loses_nothing_and_stores_nothing_twice(postgres: Cluster) -> None:
+    with postgres.fresh_database() as url:
+        async with reporting_database(url) as database:
+            await killed_while_storing(database)
+
+
+async def test_a_writer_ends_with_the_service_that_is_killed(database: Database) -> None:
+    parent = subprocess.Popen(  # noqa: ASYNC220 - it ends in this test
+        [sys.executable, "-c", STARTED_BY_ANOTHER, str(database.url)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    with parent:
+        assert parent.stdout is not None
+        assert await asyncio.to_thread(parent.stdout.readline) == b"stored\n"
+        (writer,) = writers_of(parent.pid)
+        descriptor = os.pidfd_open(writer)
+        parent.kill()
+    assert await asyncio.to_thread(wait_for_end, descriptor)
+    os.close(descriptor)
+
+
+async def test_a_writer_ends_at_once_in_the_middle_of_a_group_when_the_service_is_killed(postgres: Cluster) -> None:
+    with postgres.fresh_database() as url:
+        async with reporting_database(url) as database, database.transaction() as tx:
+            await tx.execute(sa.text("LOCK TABLE reporting_revision"))  # no group can be stored until this ends
+            parent = subprocess.Popen(  # noqa: ASYNC220 - it ends in this test
+                [sys.executable, "-c", STARTED_BY_ANOTHER, url],
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+            with parent:
+                await waiting_for_a_lock(database)
+                (writer,) = writers_of(parent.pid)
+                descriptor = os.pidfd_open(writer)
+                parent.kill()
+            assert await asyncio.to_thread(wait_for_end, descriptor)
+            os.close(descriptor)
+
+
+async def waiting_for_a_lock(database: Database) -> None:
+    """Return once another connection waits for a lock."""
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    while True:
+        async with database.read() as tx:
+            if (await tx.execute(waiting)).scalar_one():
+                return
+
+
+async def test_what_a_writer_is_told_stands_neither_in_its_arguments_nor_in_its_environment(database: Database) -> None:
+    url = make_url(f"{database.url}?cached_statements=4711")
+    sink = SinkApart(opening_of(url, PGPASSWORD="hunter2"))
+    await sink.store([batch([decided(1)])])
+    (writer,) = writers_of(os.getpid())
+    told = shown(writer, "cmdline") + shown(writer, "environ")
+    assert "PYTHONPATH" in told
+    assert "4711" not in told
+    assert "hunter2" not in told
+    await sink.close()
+
+
+async def test_a_writer_that_cannot_store_says_so_and_goes_on(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'later' / 'reporting.db'}"
+    sink = SinkApart(opening_of(make_url(url)))
+    with pytest.raises(UnavailableError):
+        await sink.store([batch([decided(1)])])
+    before = writers_of(os.getpid())
+    (tmp_path / "later").mkdir()
+    async with reporting_database(url) as database:
+        assert await sink.store([batch([decided(1)])]) == [()]
+        assert await counted(database) == (1, 1)
+    assert writers_of(os.getpid()) == before
+    await sink.close()
+
+
+async def test_a_sink_that_is_closed_has_no_writer(database: Database) -> None:
+    sink = SinkApart(opening_of(database.url))
+    await sink.store([batch([decided(1)])])
+    (writer,) = writers_of(os.getpid())
+    os.kill(writer, signal.SIGTERM)  # as whoever ends all processes of the service does
+    assert await sink.store([batch([decided(2)], first=2)]) == [()]
+    assert writers_of(os.getpid()) == [writer]
+    await sink.close()
+    assert writers_of(os.getpid()) == []
+    assert await counted(database) == (2, 2)
+
+
+async def test_what_was_stored_last_is_announced(database: Database) -> None:
+    told: list[int] = []
+    sink = SinkApart(opening_of(database.url), told.append)
+    for number in (1, 2):
+        await sink.store([batch([decided(number)], first=number)])
+    await sink.close()
+    assert told == [1, 2]
