@@ -1,7 +1,7 @@
 """Hand files of reports over: as fast as the caller takes them, and in bounded memory.
 
 - One piece is read ahead while another is written; then everything waits for the caller. Nothing is held in the database
-  meanwhile, and encoding runs in a thread, so that a caller that hangs costs one piece's memory and no intake.
+  meanwhile, and encoding runs in a thread, so that a caller that hangs costs the memory of two reads and no intake.
 - Only so many exports run at a time, and fewer for one principal. A caller that takes nothing for a minute is sent away.
 """
 

@@ -21,11 +21,13 @@ async def raw_rows(tx: Transaction, statement: sa.Select[Any]) -> Sequence[tuple
     connection = (await tx.connection.get_raw_connection()).driver_connection
     if connection is None:
         raise RuntimeError("a transaction has a connection")
-    # PostgreSQL writes bytes as text twice as long, and numbers as digits, unless it is asked for what it holds.
-    cursor = connection.cursor(binary=True) if dialect.name == "postgresql" else await connection.cursor()
-    try:
+    found: Sequence[tuple[Any, ...]]
+    if dialect.name != "postgresql":
+        # One errand to the connection's thread.
+        found = await connection.execute_fetchall(str(compiled), parameters)
+        return found
+    # Bytes would come as text twice as long, and numbers as digits, unless what is stored is asked for.
+    async with connection.cursor(binary=True) as cursor:
         await cursor.execute(str(compiled), parameters)
-        found: Sequence[tuple[Any, ...]] = await cursor.fetchall()
-    finally:
-        await cursor.close()
+        found = await cursor.fetchall()
     return found
