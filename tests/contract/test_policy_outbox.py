@@ -9,9 +9,12 @@ import sqlalchemy as sa
 
 from services._chassis.db import Database
 from services._chassis.migrate import differences
+from services._chassis.paging import PageRequest
+from services.policy.codec.notices import to_kept
 from services.policy.model.notices import Notice, NoticeEvent, Parcel, Route
 from services.policy.store.outbox import KEPT, SqlOutbox, tell
 from services.policy.store.tables import AUDIT, METADATA, OUTBOX
+from services.policy.store.undelivered import SqlUndelivered
 from tests.builders.notices import notice
 from tests.builders.policy_database import policy_database
 from tests.fakes.clock import NOW
@@ -235,3 +238,48 @@ async def test_another_channel_is_not_touched(database: Database, outbox: SqlOut
     (parcel,) = await take(outbox, "one")
     await outbox.sent(parcel)
     assert [each.channel for each in await take(outbox, "one", channel="webhook:siem")] == ["webhook:siem"]
+
+
+async def spoil(database: Database, number: int, **content: object) -> None:
+    async with database.transaction() as tx:
+        of_it = OUTBOX.c.request_id == notice(number).request.request_id
+        await tx.execute(sa.update(OUTBOX).where(of_it).values(content=content))
+
+
+async def buried(database: Database) -> list[tuple[str, str]]:
+    async with database.read() as tx:
+        dead = sa.select(OUTBOX.c.channel, OUTBOX.c.error).where(OUTBOX.c.given_up.is_not(None))
+        return [(row.channel, row.error) for row in await tx.execute(dead)]
+
+
+@pytest.mark.parametrize("content", [{}, {"event": "escalated", "request": {}}, {"request": []}])
+async def test_what_a_newer_version_wrote_is_given_up_with_the_reason_and_holds_up_nothing(
+    database: Database, outbox: SqlOutbox, content: dict[str, object]
+) -> None:
+    await told(database, notice(1), notice(2))
+    await spoil(database, 1, **content)
+    assert await outbox.route(to_chat, NOW, most=1) == 1
+    assert await outbox.route(to_chat, NOW, most=1) == 1
+    assert await outbox.route(to_chat, NOW, most=1) == 0
+    assert [name_of(each) for each in await take(outbox, "one")] == ["n0002"]
+    await spoil(database, 2, **content)
+    assert await take(outbox, "two", NOW + LEASE) == []
+    reason = "this version cannot read the notice: "
+    assert [(channel, error[: len(reason)]) for channel, error in await buried(database)] == [
+        ("", reason),
+        ("webhook:chat", reason),
+    ]
+    assert list((await SqlUndelivered(database).page(PageRequest(10), lambda _: True, given_up=True)).items) == []
+    async with database.read() as tx:
+        targets = list((await tx.execute(sa.select(AUDIT.c.target).order_by(AUDIT.c.target))).scalars())
+    assert targets == [notice(1).request.request_id, notice(2).request.request_id]
+
+
+async def test_a_version_that_can_read_it_sends_what_another_one_gave_up(database: Database, outbox: SqlOutbox) -> None:
+    await told(database, notice(1))
+    await spoil(database, 1)
+    await outbox.route(to_chat, NOW, most=10)
+    await spoil(database, 1, **to_kept(notice(1)))
+    assert await outbox.send_again(LATER, LATER) == 1
+    await outbox.route(to_chat, LATER, most=10)
+    assert [each.notice for each in await take(outbox, "one", LATER)] == [notice(1)]

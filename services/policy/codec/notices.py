@@ -19,6 +19,8 @@ _TEXTS = (
     "reviewer",
     "reason",
 )
+LONGEST_REASON = 300
+"""Characters of why a notice cannot be read; logs and the audit log keep them."""
 _TIMES = ("submitted", "review_deadline")
 
 
@@ -35,8 +37,20 @@ def to_kept(notice: Notice) -> dict[str, Any]:
     }
 
 
+class UnreadableNoticeError(ValueError):
+    """Say why a document is no notice that this version knows."""
+
+
 def from_kept(document: dict[str, Any]) -> Notice:
-    """Return the notice of a document; what a newer version added is passed over."""
+    """Return the notice of a document; what a newer version added is passed over. Raises UnreadableNoticeError."""
+    try:
+        return _read(document)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        told = f"this version cannot read the notice: {type(error).__name__}: {error}"
+        raise UnreadableNoticeError(told[:LONGEST_REASON]) from error
+
+
+def _read(document: dict[str, Any]) -> Notice:
     told = document["request"]
     texts: dict[str, Any] = {name: str(told.get(name, "")) for name in _TEXTS}
     times: dict[str, Any] = {name: datetime.fromisoformat(told[name]) for name in _TIMES}

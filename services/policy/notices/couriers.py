@@ -28,6 +28,8 @@ MOST_TRIES = 24
 """Tries before a message is given up: about fifteen hours."""
 LOOKING = 5.0
 """Seconds after which a courier looks by itself for what others routed."""
+FORGETTING = 3600.0
+"""Seconds after which the outbox looks for what is too old, though nothing is routed."""
 GATHERING = 0.05
 """Seconds between two looks, however many changes there are."""
 
@@ -74,6 +76,7 @@ class Router:
         self._clock = clock
         self._remind_after = remind_after
         self._send_again = send_again
+        self._looked: float | None = None
 
     def worker(self) -> Worker:
         """Return the worker that routes."""
@@ -101,12 +104,20 @@ class Router:
         """Route what is due, and return how many notices that were."""
         now = self._clock.now()
         due = await self._outbox.next_due("", now)
-        if due is None or due > now:
+        if (due is None or due > now) and not self._forgets():
             return 0
         routed = await self._outbox.route(self._route, now, most=MOST_ROUTED)
         for wake in self.on_routed:
             wake()
         return routed
+
+    def _forgets(self) -> bool:
+        """Tell whether the outbox is to look for what is too old, though nothing is to be routed."""
+        monotonic = self._clock.monotonic()
+        if self._looked is not None and monotonic - self._looked < FORGETTING:
+            return False
+        self._looked = monotonic
+        return True
 
     def _route(self, notice: Notice) -> Route:
         tags = self._tags_of(notice.request.device_id)

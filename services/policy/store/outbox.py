@@ -6,9 +6,10 @@
 - What was never tried is due whatever its time says, and so is what would be due farther away than anything is put off: the
   clock was set back. A reminder alone waits for longer.
 - Tries are counted when a row is taken, not when it fails: a message that kills its sender runs out of tries, too.
+- What this version cannot read, since a newer one wrote it, is given up with the reason. It may be sent again later.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,8 @@ import sqlalchemy as sa
 from services._chassis.audit import AuditEntry
 from services._chassis.audit_store import record
 from services._chassis.db import Database, Transaction
-from services.policy.codec.notices import from_kept, to_kept
+from services._chassis.logging import get_logger
+from services.policy.codec.notices import UnreadableNoticeError, from_kept, to_kept
 from services.policy.model.notices import WAITING, Notice, NoticeEvent, Parcel, Route
 from services.policy.store.tables import AUDIT, OUTBOX
 
@@ -28,7 +30,10 @@ FARTHEST = timedelta(hours=2)
 """Farther away than any message is put off, or leased."""
 
 _O = OUTBOX.c
+_MESSAGE = (_O.notice, _O.channel, _O.event, _O.request_id, _O.content, _O.tries)
 _NOBODY_YET = ""
+
+log = get_logger("policy.notices")
 
 
 async def tell(tx: Transaction, notice: Notice) -> None:
@@ -47,17 +52,18 @@ class SqlOutbox:
 
         A reminder that waits goes when its request waits no longer. What is too old is forgotten.
         """
-        due = sa.select(_O.content).where(_is_due(_NOBODY_YET, now))
+        due = sa.select(*_MESSAGE).where(_is_due(_NOBODY_YET, now))
         due = due.order_by(_O.due, _O.notice).limit(most).with_for_update(skip_locked=True)
         async with self._database.transaction() as tx:
-            notices = [from_kept(content) for content in (await tx.execute(due)).scalars()]
+            rows = (await tx.execute(due)).mappings().all()
+            notices = [notice for _, notice in await _readable(tx, rows, now)]
             for notice in notices:
                 await _make_messages(tx, notice, find(notice))
             ended = [notice.request.request_id for notice in notices if notice.event not in WAITING]
             late = sa.and_(_O.request_id.in_(ended), _O.event == NoticeEvent.REMINDER.value)
             await tx.execute(sa.delete(OUTBOX).where(late, _O.given_up.is_(None)))
             await tx.execute(sa.delete(OUTBOX).where(_O.due < now - KEPT))
-        return len(notices)
+        return len(rows)
 
     async def take(self, channel: str, lease: str, *, now: datetime, until: datetime, most: int) -> Sequence[Parcel]:
         """Take messages of a channel that are due, for as long as the lease lasts."""
@@ -67,8 +73,9 @@ class SqlOutbox:
             found = (await tx.execute(due)).scalars().all()
             taken = sa.update(OUTBOX).where(_O.channel == channel, _O.notice.in_(found))
             taken = taken.values(lease=lease, due=until, tries=_O.tries + 1)
-            rows = (await tx.execute(taken.returning(_O.content, _O.tries))).all()
-        parcels = [Parcel(from_kept(row.content), channel, lease, row.tries) for row in rows]
+            rows = (await tx.execute(taken.returning(*_MESSAGE))).mappings().all()
+            readable = await _readable(tx, rows, now)
+        parcels = [Parcel(notice, channel, lease, row["tries"]) for row, notice in readable]
         return sorted(parcels, key=lambda parcel: parcel.notice.id)
 
     async def sent(self, parcel: Parcel) -> None:
@@ -83,10 +90,13 @@ class SqlOutbox:
 
     async def give_up(self, parcel: Parcel, error: str, now: datetime) -> None:
         """Keep a message that cannot be told, and write into the audit log that it was not."""
-        dead = sa.update(OUTBOX).where(_held(parcel)).values(lease="", error=error, given_up=now)
+        dead = sa.update(OUTBOX).where(_held(parcel)).values(**_dead(error, now))
+        notice = parcel.notice
+        names = {"request_id": notice.request.request_id, "notice": notice.id, "event": notice.event.value}
+        row = {**names, "channel": parcel.channel, "tries": parcel.tries}
         async with self._database.transaction() as tx:
             if (await tx.execute(dead)).rowcount:
-                await record(tx, AUDIT, _entry(parcel, error), now=now, changing=False)
+                await record(tx, AUDIT, _entry(row, error), now=now, changing=False)
 
     async def send_again(self, before: datetime, now: datetime) -> int:
         """Have what was given up before a time be sent again, as if it had never been tried."""
@@ -102,6 +112,26 @@ class SqlOutbox:
                 return now
             found: datetime | None = (await tx.execute(first)).scalar()
         return found
+
+
+async def _readable(
+    tx: Transaction, rows: Sequence[sa.RowMapping], now: datetime
+) -> Sequence[tuple[sa.RowMapping, Notice]]:
+    """Read notices; those that this version cannot read are given up, so that nobody waits behind them."""
+    found = []
+    for row in rows:
+        try:
+            found.append((row, from_kept(row["content"])))
+        except UnreadableNoticeError as unreadable:
+            await _bury(tx, row, str(unreadable), now)
+    return found
+
+
+async def _bury(tx: Transaction, row: sa.RowMapping, error: str, now: datetime) -> None:
+    this = sa.update(OUTBOX).where(_O.notice == row["notice"], _O.channel == row["channel"])
+    await tx.execute(this.values(**_dead(error, now)))
+    await record(tx, AUDIT, _entry(row, error), now=now, changing=False)
+    log.error("notice_given_up", notice=row["notice"], channel=row["channel"], error=error)
 
 
 async def _make_messages(tx: Transaction, notice: Notice, route: Route) -> None:
@@ -141,16 +171,20 @@ def _held(parcel: Parcel) -> sa.ColumnElement[bool]:
     return sa.and_(mine, _O.lease == parcel.lease, _O.given_up.is_(None))
 
 
-def _entry(parcel: Parcel, error: str) -> AuditEntry:
+def _dead(error: str, now: datetime) -> dict[str, Any]:
+    return {"lease": "", "error": error, "given_up": now}
+
+
+def _entry(row: Mapping[Any, Any], error: str) -> AuditEntry:
     return AuditEntry(
         action="notice_given_up",
         target_kind="ElevationRequest",
-        target=parcel.notice.request.request_id,
+        target=row["request_id"],
         details={
-            "notice": parcel.notice.id,
-            "event": parcel.notice.event.value,
-            "channel": parcel.channel,
-            "tries": str(parcel.tries),
+            "notice": row["notice"],
+            "event": row["event"],
+            "channel": row["channel"],
+            "tries": str(row["tries"]),
             "error": error,
         },
     )

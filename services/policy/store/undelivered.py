@@ -1,6 +1,7 @@
 """Messages of the outbox that their receivers do not have, for administrators, in SQL."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -10,8 +11,8 @@ from services._chassis.audit import AuditEntry
 from services._chassis.audit_store import record
 from services._chassis.db import Database
 from services._chassis.paging import Page, PageRequest, cut
-from services.policy.codec.notices import from_kept
-from services.policy.model.notices import Undelivered
+from services.policy.codec.notices import UnreadableNoticeError, from_kept
+from services.policy.model.notices import Notice, Undelivered
 from services.policy.store.tables import AUDIT, OUTBOX
 
 CHUNK = 200
@@ -39,11 +40,10 @@ class SqlUndelivered:
             while True:
                 step = asked.order_by(*_ORDER).limit(self._chunk)
                 rows = (await tx.execute(step.where(_behind(after)) if after else step)).mappings().all()
-                messages = [_message(row) for row in rows]
-                found += filter(matches, messages)
+                found += filter(matches, _messages(rows))
                 if len(rows) < self._chunk or len(found) > request.size:
                     return cut(found, request, key=_key)
-                after = _key(messages[-1])
+                after = rows[-1]["notice"], rows[-1]["channel"]
 
     async def retry(self, ids: Collection[str], matches: Matches, now: datetime) -> int:
         """Have them sent again as if they had never been tried."""
@@ -51,7 +51,7 @@ class SqlUndelivered:
         dead = sa.select(OUTBOX).where(_ROUTED, _O.given_up.is_not(None), sa.or_(sa.false(), *named)).with_for_update()
         async with self._database.transaction() as tx:
             rows = (await tx.execute(dead)).mappings().all()
-            messages = [each for each in map(_message, rows) if each.id in ids and matches(each)]
+            messages = [each for each in _messages(rows) if each.id in ids and matches(each)]
             for each in messages:
                 this = sa.update(OUTBOX).where(_O.notice == each.notice.id, _O.channel == each.channel)
                 await tx.execute(this.values(given_up=None, tries=0, error="", due=now))
@@ -60,9 +60,16 @@ class SqlUndelivered:
         return len(messages)
 
 
-def _message(row: sa.RowMapping) -> Undelivered:
+def _messages(rows: Iterable[sa.RowMapping]) -> Iterator[Undelivered]:
+    """Read messages but those that this version cannot read: nobody knows who may see them."""
+    for row in rows:
+        with suppress(UnreadableNoticeError):
+            yield _message(row, from_kept(row["content"]))
+
+
+def _message(row: sa.RowMapping, notice: Notice) -> Undelivered:
     return Undelivered(
-        notice=from_kept(row["content"]),
+        notice=notice,
         channel=row["channel"],
         tries=row["tries"],
         error=row["error"],

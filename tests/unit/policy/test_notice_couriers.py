@@ -15,7 +15,7 @@ from services._chassis.workers import Backoff
 from services.policy.model.notices import Interest, Notice, NoticeEvent
 from services.policy.notices.channels import UndeliveredError
 from services.policy.notices.couriers import Courier, Manners, Router, half_jitter
-from services.policy.store.outbox import SqlOutbox, tell
+from services.policy.store.outbox import KEPT, SqlOutbox, tell
 from tests.builders.notices import notice
 from tests.builders.policy_database import policy_database
 from tests.fakes.clock import NOW, FakeClock
@@ -260,3 +260,13 @@ def test_a_wait_is_at_least_half_of_its_bound() -> None:
     waits = [Backoff(base=5.0, cap=3600.0, choose=half_jitter).delay(failures) for failures in range(30)]
     bounds = [min(3600.0, 5.0 * 2 ** min(failures, 16)) for failures in range(30)]
     assert all(bound / 2 <= wait <= bound for wait, bound in zip(waits, bounds, strict=True))
+
+
+async def test_what_is_too_old_goes_though_nothing_is_routed(house: House) -> None:
+    router = house.router([Interest(channel=CHAT)])
+    await house.tell(notice(1))
+    await router.route()
+    house.clock.advance(KEPT + HOUR)
+    assert await house.due() is not None
+    assert await router.route() == 0
+    assert await house.due() is None
