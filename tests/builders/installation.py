@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import tenacity
 
+from tests.builders.migrated import put_databases
+
 PATIENCE = 30.0
 """Seconds that anything here may take on a busy machine."""
 
@@ -241,6 +243,7 @@ def installation(folder: Path, *, mesh: str = "", **settings: str) -> Iterator[I
     The mesh door gets the port of `mesh`, if that is given.
     """
     built = Installation(folder, mesh=mesh, settings=settings)
+    put_databases(built.data_dir)
     try:
         built.serve()
         built.log_in()

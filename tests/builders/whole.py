@@ -24,6 +24,7 @@ from services._chassis.server import Host
 from services.allinone import builds, init_data_dir
 from tests.builders.device_service import FACTS, EnrolledDevice
 from tests.builders.doors import bearer, device_request
+from tests.builders.migrated import put_databases
 
 if TYPE_CHECKING:
     from epm.device.v1.agent_pb2_grpc import EnrolmentServiceAsyncStub
@@ -133,6 +134,7 @@ async def whole(folder: Path, **values: object) -> AsyncIterator[Whole]:
     """Run a fresh installation until the block ends."""
     chosen: dict[str, object] = {"public_port": 0, "mesh_port": 0, "drain_grace": timedelta(), **values}
     settings = ServiceSettings(data_dir=folder, **chosen)  # type: ignore[arg-type]
+    put_databases(folder)
     async with running(settings, builds(), partial(init_data_dir, settings)) as host:
         await host.wait_until_serving()
         credentials = grpc.ssl_channel_credentials(host.settings.ca.read_bytes())
