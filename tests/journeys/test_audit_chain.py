@@ -76,7 +76,8 @@ def test_a_log_that_was_cut_off_is_told_of_at_the_start_and_by_whoever_verifies(
         ("UPDATE rbac_audit_head SET hash = (SELECT hash FROM rbac_audit WHERE sequence = ?1)", kept),
     )
     house.serve()
-    assert "audit_chain_broken" in house.programs["server"].log.read_text(encoding="utf-8")
+    log = house.programs["server"].log
+    house.wait_for("the word of it", lambda: "audit_chain_broken" in log.read_text(encoding="utf-8"))
     assert findings(house)[0][1:] == (kept + 1, last)
 
 
