@@ -34,9 +34,14 @@ def notice_workers(
 ) -> list[Worker]:
     """Return the workers that tell approvers; `directory` raises UnavailableError while it is not known."""
 
-    def tags_of(device_id: str) -> frozenset[str] | None:
-        found = directory().devices.get(device_id)
-        return None if found is None else found.scope_tags
+    def tags_of() -> Callable[[str], frozenset[str] | None]:
+        devices = directory().devices
+
+        def tags(device_id: str) -> frozenset[str] | None:
+            found = devices.get(device_id)
+            return None if found is None else found.scope_tags
+
+        return tags
 
     router = Router(
         outbox,
@@ -47,6 +52,10 @@ def notice_workers(
         remind_after=settings.remind_after,
         send_again=settings.send_again,
     )
-    couriers = [Courier(channel, outbox, clock=clock, new_id=new_id) for channel in channels_of(settings)]
+    interests = {interest.channel: interest for interest in settings.interests}
+    couriers = [
+        Courier(channel, outbox, interest=interests[channel.name], tags_of=tags_of, clock=clock, new_id=new_id)
+        for channel in channels_of(settings)
+    ]
     router.on_routed += [courier.wake for courier in couriers]
     return [router.worker(), *(courier.worker() for courier in couriers)]

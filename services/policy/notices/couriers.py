@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from services._chassis.changes import ChangeFeed
 from services._chassis.clock import Clock
@@ -32,6 +33,9 @@ FORGETTING = 3600.0
 """Seconds after which the outbox looks for what is too old, though nothing is routed."""
 GATHERING = 0.05
 """Seconds between two looks, however many changes there are."""
+
+TagsOf: TypeAlias = "Callable[[], Callable[[str], frozenset[str] | None]]"
+"""Returns what tells the tags of devices as they are now; None: there is no such device. Raises UnavailableError."""
 
 log = get_logger("policy.notices")
 
@@ -62,7 +66,7 @@ class Router:
         outbox: Outbox,
         interests: Sequence[Interest],
         *,
-        tags_of: Callable[[str], frozenset[str] | None],
+        tags_of: TagsOf,
         changes: ChangeFeed,
         clock: Clock,
         remind_after: timedelta | None = None,
@@ -120,25 +124,33 @@ class Router:
         return True
 
     def _route(self, notice: Notice) -> Route:
-        tags = self._tags_of(notice.request.device_id)
+        tags = self._tags_of()(notice.request.device_id)
         channels = channels_for(notice, self._interests, tags, now=self._clock.now())
         return Route(channels, reminder_of(notice, self._remind_after))
 
 
 class Courier:
-    """Send the messages of one channel."""
+    """Send the messages of one channel.
+
+    INVARIANT: a channel that hears of a device no longer is sent nothing more of it, though the message waited for long:
+    `interest` and the tags of the device are looked at again before every try.
+    """
 
     def __init__(
         self,
         channel: Channel,
         outbox: Outbox,
         *,
+        interest: Interest,
+        tags_of: TagsOf,
         clock: Clock,
         new_id: Callable[[], str],
         manners: Manners = Manners(),
     ) -> None:
         self._channel = channel
         self._outbox = outbox
+        self._interest = interest
+        self._tags_of = tags_of
         self._clock = clock
         self._new_id = new_id
         self._manners = manners
@@ -163,14 +175,19 @@ class Courier:
                     await self._woken.wait()
 
     async def send(self) -> int:
-        """Send what is due, a few at a time, and return how many messages were tried."""
+        """Send what is due, a few at a time, and return how many messages were tried.
+
+        Raises UnavailableError while the devices' tags are not known.
+        """
         now = self._clock.now()
         due = await self._outbox.next_due(self._channel.name, now)
         if due is None or due > now:
             return 0
+        tags_of = self._tags_of()
         until = now + self._manners.lease
         taken = await self._outbox.take(self._channel.name, self._new_id(), now=now, until=until, most=AT_ONCE)
-        ended = await asyncio.gather(*map(self._carry, taken), return_exceptions=True)
+        carrying = (self._carry(parcel, tags_of(parcel.notice.request.device_id)) for parcel in taken)
+        ended = await asyncio.gather(*carrying, return_exceptions=True)
         for error in filter(None, ended):
             raise error
         return len(taken)
@@ -181,10 +198,11 @@ class Courier:
         left = self._manners.looking if due is None else (due - now).total_seconds()
         return min(max(left, GATHERING), self._manners.looking)
 
-    async def _carry(self, parcel: Parcel) -> None:
+    async def _carry(self, parcel: Parcel, tags: frozenset[str] | None) -> None:
         about = {"notice": parcel.notice.id, "channel": parcel.channel, "tries": parcel.tries}
-        if parcel.notice.late(self._clock.now()):
+        if not channels_for(parcel.notice, (self._interest,), tags, now=self._clock.now()):
             await self._outbox.sent(parcel)
+            log.info("notice_not_wanted", **about)
             return
         if parcel.tries > self._manners.most_tries:
             await self._keep(parcel, UndeliveredError("whoever sent it ended before it was sent", final=True))

@@ -1,7 +1,7 @@
 """Who carries the outbox to the channels, when, and how often."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -63,19 +63,21 @@ class House:
         return Router(
             self.outbox,
             interests,
-            tags_of=self.tags.get,
+            tags_of=lambda: self.tags.get,
             changes=self.database.changes,
             clock=self.clock,
             remind_after=remind_after,
             send_again=send_again,
         )
 
-    def courier(self, channel: FakeChannel, most_tries: int = 24) -> Courier:
+    def courier(self, channel: FakeChannel, most_tries: int = 24, *, tags: frozenset[str] = frozenset()) -> Courier:
         # Waits are the whole bound, so that a test knows them.
         backoff = Backoff(base=5.0, cap=3600.0, choose=lambda _low, high: high)
         return Courier(
             channel,
             self.outbox,
+            interest=Interest(channel=channel.name, scope_tags=tags),
+            tags_of=lambda: self.tags.get,
             clock=self.clock,
             new_id=lambda: f"lease{next(self.leases)}",
             manners=Manners(backoff=backoff, most_tries=most_tries),
@@ -108,7 +110,7 @@ async def test_a_notice_is_sent_to_the_channels_whose_scope_covers_the_device_an
 
 
 async def test_nothing_is_routed_while_the_tags_of_devices_are_not_known(house: House) -> None:
-    def unknown(_device_id: str) -> frozenset[str]:
+    def unknown() -> Callable[[str], frozenset[str] | None]:
         raise UnavailableError("not yet")
 
     await house.tell(notice(1))
@@ -130,6 +132,34 @@ async def test_waits_grow_from_try_to_try_and_the_notice_arrives_in_the_end(hous
         house.clock.advance(wait or timedelta())
     assert waits == [timedelta(seconds=5), timedelta(seconds=10), timedelta(seconds=20), None]
     assert channel.got == [(notice(1).id, NOW + timedelta(seconds=35))]
+
+
+async def test_a_channel_that_hears_of_the_device_no_longer_is_not_sent_what_waited(house: House) -> None:
+    emea = frozenset({"emea"})
+    channel = FakeChannel(failures=[UndeliveredError("it answered 500")])
+    courier = house.courier(channel, tags=emea)
+    await house.tell(notice(1))
+    await house.router([Interest(channel=CHAT, scope_tags=emea)]).route()
+    await courier.send()
+    house.tags["d1"] = frozenset({"apac"})
+    house.clock.advance(HOUR)
+    assert await courier.send() == 1
+    assert (channel.got, await house.due()) == ([], None)
+
+
+async def test_nothing_is_taken_to_be_sent_while_the_tags_of_devices_are_not_known(house: House) -> None:
+    def unknown() -> Callable[[str], frozenset[str] | None]:
+        raise UnavailableError("not yet")
+
+    await house.tell(notice(1))
+    await house.router([Interest(channel=CHAT)]).route()
+    channel, interest = FakeChannel(), Interest(channel=CHAT)
+    courier = Courier(
+        channel, house.outbox, interest=interest, tags_of=unknown, clock=house.clock, new_id=lambda: "lease"
+    )
+    with pytest.raises(UnavailableError):
+        await courier.send()
+    assert (channel.got, await house.due()) == ([], timedelta())
 
 
 async def test_after_the_last_try_the_message_is_given_up(house: House) -> None:
