@@ -1,6 +1,7 @@
 """Elevation requests for approvers: decode, call one use case, encode."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeAlias
@@ -69,16 +70,18 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
             request=requests.told_to_proto(found), certificates=await self._store.certificates(request.id)
         )
 
-    async def WatchElevationRequests(
-        self, request: requests_pb2.WatchElevationRequestsRequest, _context: Context
-    ) -> AsyncIterator[requests_pb2.WatchElevationRequestsResponse]:
+    async def WatchElevationRequests(  # type: ignore[override]
+        self, request: requests_pb2.WatchElevationRequestsRequest, context: Context
+    ) -> None:
         """Stream requests as they change, as long as the caller has the right."""
         caller = current_caller()
         check = partial(self._access.check, caller.principal, current_permit().right, caller.groups)
-        async for passage in self._watches.watch(request.cursor, check, principal=caller.principal):
-            yield requests_pb2.WatchElevationRequestsResponse(
-                requests=map(requests.told_to_proto, passage.requests), cursor=str(passage.reached)
-            )
+        async with aclosing(self._watches.watch(request.cursor, check, principal=caller.principal)) as watch:
+            async for passage in watch:
+                message = requests_pb2.WatchElevationRequestsResponse(
+                    requests=map(requests.told_to_proto, passage.requests), cursor=str(passage.reached)
+                )
+                await self._watches.taken(context.write(message))
 
     async def ApproveElevationRequest(
         self, request: requests_pb2.ApproveElevationRequestRequest, _context: Context

@@ -1,17 +1,21 @@
 """Those who watch requests: what they are told, and how long."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
+from epm.policy.v1 import requests_pb2
 from services._chassis.errors import DeniedError, InvalidError, LimitError, UnavailableError
 from services._chassis.permits import Permit
 from services.policy.model.requests import ElevationRequest, Place, RequestState, Told
-from services.policy.usecases.requests.watching import AT_ONCE, HEARTBEAT, LONGEST, Passage, RequestWatches
+from services.policy.request_servicer import ElevationRequestServicer
+from services.policy.usecases.requests.watching import AT_ONCE, HEARTBEAT, LONGEST, Bounds, Passage, RequestWatches
 from tests.builders.requests import request
-from tests.fakes.access import permit
+from tests.fakes.access import FakeAccess, calling_as, permit
 from tests.fakes.clock import FakeClock
 from tests.fakes.requests import FakeChanges
 
@@ -19,7 +23,7 @@ from tests.fakes.requests import FakeChanges
 class Hall:
     """Watches over requests in memory, and a clock that moves with every look."""
 
-    def __init__(self, *, most: int = 10, most_of_one: int = 10) -> None:
+    def __init__(self, *, most: int = 10, most_of_one: int = 10, patience: float = 10.0) -> None:
         self.clock = FakeClock()
         self.changes = FakeChanges()
         self.permit: Permit | None = permit(everything=True)
@@ -29,8 +33,7 @@ class Hall:
             self._sees,
             now=self.clock.now,
             monotonic=self.clock.monotonic,
-            most=most,
-            most_of_one=most_of_one,
+            bounds=Bounds(most=most, most_of_one=most_of_one, patience=patience),
         )
 
     async def wait(self, after: int, *, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as the feed has it
@@ -169,3 +172,30 @@ async def test_a_cursor_that_no_watch_told_is_refused(hall: Hall, cursor: str) -
 def test_a_cursor_reads_as_it_was_written() -> None:
     place = Place(7, request(1).request_id)
     assert Place.read(str(place)) == place
+
+
+async def test_a_watcher_who_takes_nothing_loses_the_place() -> None:
+    hall, access = Hall(most=1, patience=0.05), FakeAccess()
+    access.grant("user:carol", ["elevation_requests.view"])
+    nobody, context = cast("Any", None), cast("Any", Hung())
+    servicer = ElevationRequestServicer(
+        nobody, nobody, hall.watches, nobody, undelivered=nobody, access=access.control, now=hall.clock.now
+    )
+    calling_as("user:carol", replace(permit(everything=True), right="elevation_requests.view"))
+    with pytest.raises(UnavailableError) as error:
+        await servicer.WatchElevationRequests(requests_pb2.WatchElevationRequestsRequest(), context)
+    assert error.value.reason == "WATCH_STALLED"
+    assert context.written == 1
+    await anext(hall.watch())
+
+
+class Hung:
+    """A call whose client reads nothing."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    async def write(self, _message: object) -> None:
+        """Wait for ever."""
+        self.written += 1
+        await asyncio.Event().wait()

@@ -2,9 +2,11 @@
 
 - A watcher holds a place and one message at most. It begins with all that wait, in the order of their changes, so that
   whoever comes back in the midst of that goes on where they were.
-- Whoever watches is asked again before every read whether they may, and is sent away after a quarter of an hour.
+- Whoever watches is asked again before every read whether they may, and is sent away after a quarter of an hour, or when they
+  take nothing for a minute.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,12 +19,6 @@ from services._chassis.permits import Permit
 from services.policy.model.requests import ElevationRequest, Place, Told
 from services.policy.ports import RequestChanges
 from services.policy.usecases.requests.deciding import present
-
-MOST_WATCHERS = 200
-"""Watchers of one process."""
-
-MOST_OF_ONE = 10
-"""Watchers of one principal: nobody takes all places alone."""
 
 LONGEST = 900.0
 """Seconds after which a watcher is sent away; whoever comes back is who they say still."""
@@ -59,6 +55,18 @@ class Passage:
     reached: Place
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Say how many may watch, and how long one may take over a message."""
+
+    most: int = 200
+    """Watchers of one process."""
+    most_of_one: int = 10
+    """Watchers of one principal: nobody takes all places alone."""
+    patience: float = 60.0
+    """Seconds in which a watcher has to take a message."""
+
+
 class RequestWatches:
     """Serve those who watch."""
 
@@ -70,16 +78,14 @@ class RequestWatches:
         *,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
-        most: int = MOST_WATCHERS,
-        most_of_one: int = MOST_OF_ONE,
+        bounds: Bounds = Bounds(),
     ) -> None:
         self._changes = changes
         self._revisions = revisions
         self._sees = sees
         self._now = now
         self._monotonic = monotonic
-        self._most = most
-        self._most_of_one = most_of_one
+        self._bounds = bounds
         self._watchers: Counter[str] = Counter()
         self._closed = False
 
@@ -119,6 +125,15 @@ class RequestWatches:
                     yield Passage((), place)
         raise UnavailableError("a watch ends after a quarter of an hour; watch again", reason="WATCH_ENDED")
 
+    async def taken(self, message: Awaitable[object]) -> None:
+        """Hand a message over. Raises UnavailableError where the watcher does not take it: the place is for others then."""
+        try:
+            async with asyncio.timeout(self._bounds.patience):
+                await message
+        except TimeoutError as error:
+            told = "the watcher takes nothing any more; watch again from its last cursor"
+            raise UnavailableError(told, reason="WATCH_STALLED") from error
+
     async def _read_on(
         self, read: Callable[[Place, int], Awaitable[Sequence[Told]]], place: Place, newest: int, check: Check
     ) -> AsyncGenerator[Passage, None]:
@@ -138,11 +153,11 @@ class RequestWatches:
 
     @contextmanager
     def _entered(self, principal: str) -> Iterator[None]:
-        if self._watchers.total() >= self._most:
-            message = f"{self._most} watch already; try again when one of them has ended"
+        if self._watchers.total() >= self._bounds.most:
+            message = f"{self._bounds.most} watch already; try again when one of them has ended"
             raise LimitError(message, reason="TOO_MANY_WATCHERS")
-        if self._watchers[principal] >= self._most_of_one:
-            message = f"you have {self._most_of_one} watches already; try again when one of them has ended"
+        if self._watchers[principal] >= self._bounds.most_of_one:
+            message = f"you have {self._bounds.most_of_one} watches already; try again when one of them has ended"
             raise LimitError(message, reason="TOO_MANY_WATCHERS")
         self._watchers[principal] += 1
         try:
