@@ -30,6 +30,7 @@ from services.policy.usecases.requests.endings import Endings
 from services.policy.usecases.requests.pace import Pace
 from services.policy.usecases.requests.post import Post
 from services.policy.usecases.requests.retention import Retention
+from services.policy.usecases.requests.today import PolicyOfToday
 from services.policy.usecases.requests.undelivered import UndeliveredDesk
 from services.policy.usecases.requests.watching import RequestWatches
 
@@ -51,15 +52,20 @@ class Approvals:
         self._store, self._uses = SqlElevationRequests(database), SqlGrantUses(database)
         self._given, self._access = SqlGivenApprovals(database), access
         self._undelivered, self._clock = SqlUndelivered(database), clock
+        today = PolicyOfToday(book)
         self._asking = Asking(
             self._store,
             SqlRecentRequests(database),
-            book,
+            today,
             new_id=new_id,
             review_within=settings.request_review_deadline,
         )
         self._deciding = Deciding(
-            self._store, book.directory, is_user=self._is_user, access_cap=settings.request_access_cap
+            self._store,
+            book.directory,
+            today=today,
+            is_user=self._is_user,
+            access_cap=settings.request_access_cap,
         )
         self._retention = Retention(
             SqlOldRequests(database), settings.request_retention, now=clock.now, monotonic=clock.monotonic

@@ -11,6 +11,7 @@ import grpc.aio
 from epm.policy.v1 import requests_pb2, requests_pb2_grpc
 from services._chassis.access import AccessControl
 from services._chassis.caller import current_caller, current_permit
+from services._chassis.permits import Permit
 from services.policy.codec import candidates, requests
 from services.policy.codec.undelivered import undelivered_to_proto
 from services.policy.ports import ElevationRequests
@@ -109,7 +110,7 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
     ) -> requests_pb2.ListRuleCandidatesResponse:
         """List files that were approved more than once, each with the rule that would make approvals needless."""
         caller, now = current_caller(), self._now()
-        reading = self._access.access().permit(caller.principal, READ, now, caller.groups)
+        reading = self._reading(now)
         with self._turns.taken(caller.principal):
             wanted = candidates.wanted_from_proto(request, now)
             found = await self._often.find(wanted, current_permit(), reading, now)
@@ -134,4 +135,11 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
         return requests_pb2.RetryNoticesResponse(retried=retried)
 
     def _approver(self) -> Approver:
-        return Approver(principal=current_caller().principal, permit=current_permit(), now=self._now())
+        now = self._now()
+        reading = self._reading(now) or Permit()
+        return Approver(principal=current_caller().principal, permit=current_permit(), now=now, reading=reading)
+
+    def _reading(self, now: datetime) -> Permit | None:
+        """Return what of policies the caller may read."""
+        caller = current_caller()
+        return self._access.access().permit(caller.principal, READ, now, caller.groups)

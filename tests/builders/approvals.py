@@ -143,6 +143,13 @@ class Stream:
                 await self._came.wait()
         return self.outcomes[number - 1]
 
+    async def ruled(self) -> document_pb2.PolicyDocument:
+        """Wait for a document with a rule, and return it."""
+        async with asyncio.timeout(SOON):
+            while not (self.documents and self.documents[-1].rules_policies):
+                await self._came.wait()
+        return self.documents[-1]
+
     async def document(self) -> document_pb2.PolicyDocument:
         """Wait for a document, and return it."""
         async with asyncio.timeout(SOON):
@@ -214,6 +221,25 @@ class Support:
         stub = policies_pb2_grpc.PolicyServiceStub(self.house.public)
         await stub.ApplyPolicies(
             policies_pb2.ApplyPoliciesRequest(settings_policies=[policy]), metadata=tuple(self.house.owner)
+        )
+
+    async def forbid(self, sha256: str) -> None:
+        """Deny a file on all devices, by the rule `malware` of the policy `blocked`."""
+        denied = rules_pb2.Rule(
+            name="malware",
+            elevation_type=rules_pb2.ELEVATION_TYPE_DENY,
+            child_processes=rules_pb2.CHILD_PROCESSES_DENY,
+            detection=rules_pb2.Detection(file_name="setup", file_hash=sha256),
+        )
+        policy = policies_pb2.RulesPolicy(
+            metadata=policies_pb2.Metadata(name="blocked"),
+            platform=rules_pb2.PLATFORM_LINUX,
+            rules=[denied],
+            assignments=policies_pb2.Assignments(include=[policies_pb2.IncludedGroup(group="all-devices")]),
+        )
+        stub = policies_pb2_grpc.PolicyServiceStub(self.house.public)
+        await stub.ApplyPolicies(
+            policies_pb2.ApplyPoliciesRequest(rules_policies=[policy]), metadata=tuple(self.house.owner)
         )
 
     async def retire(self, device_id: str) -> None:

@@ -21,6 +21,7 @@ from tests.builders.approvals import (
 from tests.builders.elevation import certificate
 from tests.builders.refusals import refusal_of
 
+OTHER = event_pb2.FileFacts(path="/opt/tool/other", sha256="cd" * 32)
 VIEW, MODIFY = "elevation_requests.view", "elevation_requests.modify"
 
 
@@ -131,3 +132,22 @@ async def test_the_evidence_of_a_request_is_shown_whole_with_the_certificate_cha
         wrong = submission("attempt-2", file=facts, certificates=[chain[1]])
         refused = await refusal_of(device.requests.SubmitElevationRequest(wrong))
         assert refused.fields == {"certificates[0]"}
+
+
+async def test_what_a_rule_of_today_denies_is_not_approved_and_the_approver_learns_by_which_rule(desk: Support) -> None:
+    blind = await desk.house.hire("carol", [VIEW, MODIFY])
+    await desk.house.settled()
+    async with desk.device() as device, device.stream() as stream:
+        made, other = await device.submit(), await device.submit("attempt-2", file=OTHER)
+        await desk.forbid(FILE.sha256)
+        await stream.ruled()
+        refused = await refusal_of(desk.approve(made.id))
+        assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "DENIED_BY_RULE")
+        assert {name: refused.details[name] for name in ("policy", "rule")} == {"policy": "blocked", "rule": "malware"}
+        hidden = await refusal_of(desk.approve(made.id, blind))
+        assert (hidden.reason, hidden.details.keys() & {"policy", "rule"}) == ("DENIED_BY_RULE", set())
+        assert hidden.message.startswith("a rule that you may not see denies the file")
+        assert (await desk.get(made.id)).request.state == PENDING
+        assert (await desk.approve(other.id)).state == APPROVED
+        assert (await desk.deny(made.id)).state == DENIED
+        assert (await refusal_of(desk.approve(made.id))).reason == "REQUEST_SETTLED"

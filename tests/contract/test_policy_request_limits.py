@@ -25,6 +25,7 @@ from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.recent_requests import SqlRecentRequests
 from services.policy.store.tables import METADATA
 from services.policy.usecases.requests.asking import Asking
+from services.policy.usecases.requests.today import PolicyOfToday
 from tests.builders.policy_database import policy_database
 from tests.builders.requests import request
 from tests.fakes.clock import NOW
@@ -128,7 +129,7 @@ async def test_a_thousand_requests_of_one_device_leave_nothing_behind_but_those_
         asking = Asking(
             SqlElevationRequests(database),
             SqlRecentRequests(database),
-            book,
+            PolicyOfToday(book),
             new_id=lambda: f"{next(decided):08x}",
         )
         wanted = [replace(WANTED, attempt_id=f"attempt-{number}", arguments=(str(number),)) for number in range(1000)]

@@ -13,6 +13,7 @@ from services.policy.model.directory import DirectoryDevice
 from services.policy.model.request_limits import OF_ONE_DEVICE, OF_ONE_USER
 from services.policy.model.requests import ElevationRequest, RequestedFile
 from services.policy.usecases.requests.asking import LONGEST_FACT, Asking, SubmissionWanted
+from services.policy.usecases.requests.today import PolicyOfToday, denying
 from tests.builders.elevation import HASH, certificate, policy, publisher, rule
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.policy_delivery import Authored, FakeDirectories, assigned, corpus, device, policy_book, settings
@@ -35,10 +36,11 @@ class Service:
         self.requests = MemoryRequests()
         self.clock = FakeClock()
         numbers = count(1)
+        self.today = PolicyOfToday(self.book)
         self.asking = Asking(
             self.requests,
             self.requests,
-            self.book,
+            self.today,
             new_id=lambda: f"{next(numbers):08x}",
             review_within=HOUR,
         )
@@ -134,6 +136,16 @@ async def test_of_what_may_have_asked_the_device_says_which_did() -> None:
     assert (await Service(APPROVING, made).submit(**asked, asked_by=("base", "named"))).rule == "named"
     assert (await Service(APPROVING, made).submit(**asked)).rule == ""
     assert (await Service(APPROVING, made).submit(**asked, asked_by=("base", "invented"))).rule == ""
+
+
+async def test_a_rule_denies_for_sure_only_what_it_denies_however_the_device_saw_it() -> None:
+    signed = (certificate("vendor"), certificate("issuing"))
+    by_hash = Service(APPROVING, ruled(ElevationType.DENY))
+    by_signer = Service(APPROVING, ruled(ElevationType.DENY, certificate=publisher("vendor")))
+    found = denying(await by_hash.today.decisions(by_hash.device, WANTED, signed, NOW))
+    assert found is not None
+    assert (found.policy, found.rule) == ("tools", "setup")
+    assert denying(await by_signer.today.decisions(by_signer.device, WANTED, signed, NOW)) is None
 
 
 async def test_what_is_asked_again_costs_nothing_and_too_much_has_to_wait() -> None:

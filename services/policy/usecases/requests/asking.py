@@ -5,17 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from elevation.decision import decide
 from elevation.model import (
-    Attempt,
     Certificate,
     Decision,
-    Device,
     Outcome,
     Platform,
-    Signer,
-    Trigger,
-    User,
 )
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError
 from services.policy.model.certificates import fingerprint_of
@@ -24,8 +18,7 @@ from services.policy.model.request_limits import Submission, refuse_too_many, si
 from services.policy.model.request_texts import reason_problems, text_problems
 from services.policy.model.requests import ElevationRequest, RequestedFile, Told
 from services.policy.ports import ElevationRequests
-from services.policy.usecases.compiled import CompiledPolicies
-from services.policy.usecases.documents import PolicyBook
+from services.policy.usecases.requests.today import PolicyOfToday
 
 LONGEST_ID = 64
 LONGEST_NAME = 256
@@ -72,17 +65,16 @@ class Asking:
         self,
         requests: ElevationRequests,
         recent: RecentRequests,
-        book: PolicyBook,
+        today: PolicyOfToday,
         *,
         new_id: Callable[[], str],
         review_within: timedelta = REVIEW_WITHIN,
     ) -> None:
         self._requests = requests
         self._recent = recent
-        self._book = book
+        self._today = today
         self._new_id = new_id
         self._review_within = review_within
-        self._compiled = CompiledPolicies()
 
     async def submit(self, device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) -> Told:
         """Take a request in, or return the one that there is.
@@ -127,10 +119,7 @@ class Asking:
 
     async def _decision(self, device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) -> Decision:
         """Return by what the policy of today asks for approval. Raises StateError where it does not."""
-        effective = self._book.effective()
-        document = effective.document(device)
-        policy = await self._compiled.of(document, wanted.user, effective)
-        decisions = [decide(policy, attempt) for attempt in _attempts(device, wanted, now)]
+        decisions = await self._today.decisions(device, wanted, wanted.certificates, now)
         asking = [decision for decision in decisions if decision.outcome is Outcome.REQUEST_APPROVAL]
         if not asking:
             message = f"the policy of today does not ask for approval of this: {decisions[0].reason}; try it again"
@@ -149,26 +138,6 @@ def _as_signed(file: RequestedFile, certificates: Sequence[Certificate]) -> Requ
         return file
     name = "".join(letter if letter.isprintable() else "\ufffd" for letter in certificates[0].subject)
     return replace(file, publisher=name[:LONGEST_FACT], publisher_fingerprint=fingerprint_of(certificates[0]))
-
-
-def _attempts(device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) -> Iterator[Attempt]:
-    """Make the attempt as the device may have seen it.
-
-    Whether it trusts the signature, and whether root alone can write the file, are its own to say, and no part of a request.
-    """
-    certificates = wanted.certificates
-    for trusted in (True, False) if certificates else (False,):
-        for root_only in (False, True) if wanted.platform is Platform.LINUX else (False,):
-            signers = (Signer(certificates[0], certificates[1:], trusted=trusted),) if certificates else ()
-            yield Attempt(
-                device=Device(device.name),
-                user=User(wanted.user),
-                trigger=Trigger.REQUEST,
-                platform=wanted.platform,
-                file=wanted.file.evidence(root_only_path=root_only, signers=signers),
-                now=now,
-                arguments=wanted.arguments,
-            )
 
 
 def _refuse_stranger(device: DirectoryDevice, user: str) -> None:

@@ -1,13 +1,14 @@
 """What approvers see and decide: requests of devices that share a scope tag with the role assignment that grants the right."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from elevation.certificates import parse_der
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError, UnavailableError
 from services._chassis.paging import Page, PageRequest, page_request
 from services._chassis.permits import Permit
-from services.policy.model.directory import Directory
+from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.request_listing import RequestFilter, read_request_filter
 from services.policy.model.request_texts import reason_problems
 from services.policy.model.requests import (
@@ -19,11 +20,13 @@ from services.policy.model.requests import (
     ElevationRequest,
     End,
     OfDevice,
+    RequestState,
     Review,
     Told,
     gone,
 )
 from services.policy.ports import ElevationRequests, RequestStep, RequestsWanted
+from services.policy.usecases.requests.today import PolicyOfToday, denying
 
 SHOWN = timedelta(days=30)
 """For how long a list shows requests that nobody asks for by a filter."""
@@ -38,6 +41,8 @@ class Approver:
     principal: str
     permit: Permit
     now: datetime
+    reading: Permit = field(default_factory=Permit)
+    """What of policies they may read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +74,13 @@ class Deciding:
         requests: ElevationRequests,
         directory: Callable[[], Directory],
         *,
+        today: PolicyOfToday,
         is_user: Callable[[str, str], bool],
         access_cap: timedelta = ACCESS_CAP,
     ) -> None:
         self._requests = requests
         self._directory = directory
+        self._today = today
         self._is_user = is_user
         self._cap = access_cap
 
@@ -116,10 +123,10 @@ class Deciding:
         """Let the user elevate.
 
         Raises InvalidError with all problems, NotFoundError, DeniedError for one's own request, StateError where it is
-        not pending, or where the device or the user is gone.
+        not pending, where the device or the user is gone, and where a rule denies the file.
         """
         found = await self._find_for(wanted.request_id, approver, list(self._approval_problems(wanted)))
-        self._refuse_gone(found.request)
+        await self._refuse_denied(self._standing(found.request), found.request, approver)
         review = Review(reviewer=approver.principal, reviewed=approver.now, reason=wanted.reason)
         length = min(DEFAULT_ACCESS, self._cap) if wanted.access is None else wanted.access
         access = Access(
@@ -159,7 +166,8 @@ class Deciding:
             raise NotFoundError(f'there is no elevation request "{request_id}" any longer')
         return changed[0]
 
-    def _refuse_gone(self, request: ElevationRequest) -> None:
+    def _standing(self, request: ElevationRequest) -> DirectoryDevice:
+        """Return the device, on which something can be granted."""
         directory = self._directory()
         device = directory.devices.get(request.device_id)
         if device is None and request.device_id not in directory.deleted:
@@ -167,8 +175,26 @@ class Deciding:
                 "the directory does not show the device yet; try again", reason="DEVICE_NOT_KNOWN_YET"
             )
         why = DEVICE_GONE if device is None else gone(request, device)
-        if why:
+        if device is None or why:
             raise StateError(f"nothing can be granted any longer: {why}", reason="NOBODY_TO_GRANT_TO")
+        return device
+
+    async def _refuse_denied(self, device: DirectoryDevice, request: ElevationRequest, approver: Approver) -> None:
+        """Approve nothing that a rule of today forbids: the device would deny it all the same."""
+        if request.state is not RequestState.PENDING:
+            return  # that it is settled says more
+        chain = [parse_der(der) for der in await self._requests.certificates(request.request_id)]
+        decision = denying(await self._today.decisions(device, request, chain, approver.now))
+        if decision is None:
+            return
+        said, details = "a rule that you may not see", {}
+        if self._today.shows(decision, approver.reading):
+            details = {"policy": decision.policy or "", "rule": decision.rule or ""}
+            said = f"the rule {decision.rule} of policy {decision.policy}"
+        message = (
+            f"{said} denies the file, and no approval changes that; have the rule changed first, or deny the request"
+        )
+        raise StateError(message, reason="DENIED_BY_RULE", details=details)
 
     def _approval_problems(self, wanted: ApprovalWanted) -> "list[Problem]":
         problems = [*wanted.flaws, *reason_problems("reason", wanted.reason, required=False)]
