@@ -28,6 +28,11 @@ OF_ONE_CALLER = 2
 """Lists of rule candidates that are made at once for one caller: each takes as much work as many proposals of rules."""
 OF_ALL = 4
 
+LISTS_OF_ONE_CALLER = 4
+"""Lists of requests that are read at once for one caller: each holds a connection to the database while it looks through many."""
+LISTS_OF_ALL = 10
+"""Half the connections that a process has at most."""
+
 
 class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer):
     """Answer `epm.policy.v1.ElevationRequestService`."""
@@ -51,13 +56,15 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
         self._access = access
         self._now = now
         self._turns = Turns(of_one=OF_ONE_CALLER, of_all=OF_ALL)
+        self._lists = Turns(of_one=LISTS_OF_ONE_CALLER, of_all=LISTS_OF_ALL, about="requests")
 
     async def ListElevationRequests(
         self, request: requests_pb2.ListElevationRequestsRequest, _context: Context
     ) -> requests_pb2.ListElevationRequestsResponse:
         """List requests, newest first."""
         wanted = ListWanted(filter=request.filter, page_size=request.page_size, page_token=request.page_token)
-        page = await self._deciding.page(wanted, current_permit(), self._now())
+        with self._lists.taken(current_caller().principal):
+            page = await self._deciding.page(wanted, current_permit(), self._now())
         return requests_pb2.ListElevationRequestsResponse(
             requests=map(requests.told_to_proto, page.items), next_page_token=page.next_token
         )
@@ -120,9 +127,10 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
         self, request: requests_pb2.ListUndeliveredNoticesRequest, _context: Context
     ) -> requests_pb2.ListUndeliveredNoticesResponse:
         """List messages to approvers that were not delivered."""
-        page = await self._undelivered.page(
-            current_permit(), given_up=request.given_up, page_size=request.page_size, page_token=request.page_token
-        )
+        with self._lists.taken(current_caller().principal):
+            page = await self._undelivered.page(
+                current_permit(), given_up=request.given_up, page_size=request.page_size, page_token=request.page_token
+            )
         return requests_pb2.ListUndeliveredNoticesResponse(
             notices=map(undelivered_to_proto, page.items), next_page_token=page.next_token
         )

@@ -19,18 +19,19 @@ _A_WHILE = timedelta(seconds=1)
 class Turns:
     """Count what is worked on."""
 
-    def __init__(self, *, of_one: int = OF_ONE_CALLER, of_all: int = OF_ALL) -> None:
+    def __init__(self, *, of_one: int = OF_ONE_CALLER, of_all: int = OF_ALL, about: str = "policies") -> None:
         self._of_one = of_one
         self._of_all = of_all
+        self._about = about
         self._taken: Counter[str] = Counter()
 
     @contextmanager
     def taken(self, caller: str) -> Iterator[None]:
         """Take a turn for the time of a block. Raises LimitError where the caller, or all together, have too many."""
         if self._taken[caller] >= self._of_one:
-            raise _too_many(f"{self._of_one} questions of yours")
+            raise self._too_many(f"{self._of_one} questions of yours")
         if self._taken.total() >= self._of_all:
-            raise _too_many(f"{self._of_all} questions")
+            raise self._too_many(f"{self._of_all} questions")
         self._taken[caller] += 1
         try:
             yield
@@ -39,7 +40,6 @@ class Turns:
             if not self._taken[caller]:
                 del self._taken[caller]
 
-
-def _too_many(what: str) -> LimitError:
-    message = f"{what} about policies are being answered; ask again when one of them is"
-    return LimitError(message, reason="TOO_MANY_QUESTIONS", retry_after=_A_WHILE)
+    def _too_many(self, what: str) -> LimitError:
+        message = f"{what} about {self._about} are being answered; ask again when one of them is"
+        return LimitError(message, reason="TOO_MANY_QUESTIONS", retry_after=_A_WHILE)
