@@ -22,6 +22,9 @@ FEWEST = 2
 USUAL_SIZE = 20
 LARGEST_SIZE = 100
 
+LONGEST = 10.0
+"""Seconds for which rules are made for one list: lint has one thread, which others wait for."""
+
 Sees = Callable[[Permit], Callable[[OfDevice], bool]]
 
 
@@ -36,7 +39,10 @@ class CandidatesWanted:
 
 @dataclass(frozen=True, slots=True)
 class RuleCandidate:
-    """Hold a file that was approved often, as its newest request tells it, and the rule for it; None: there is none to tell."""
+    """Hold a file that was approved often, as its newest request tells it, and the rule for it.
+
+    None: the caller may not read it, the evidence allows none, or there was no time to make it.
+    """
 
     counted: ApprovedFile
     request: ElevationRequest
@@ -56,29 +62,40 @@ class Candidates:
     """Find the files, and make rules for them."""
 
     def __init__(
-        self, requests: ElevationRequests, given: GivenApprovals, drafting: Drafting, linting: Linting, *, sees: Sees
+        self,
+        requests: ElevationRequests,
+        given: GivenApprovals,
+        drafting: Drafting,
+        linting: Linting,
+        *,
+        sees: Sees,
+        monotonic: Callable[[], float],
     ) -> None:
         self._requests = requests
         self._given = given
         self._drafting = drafting
         self._linting = linting
         self._sees = sees
+        self._monotonic = monotonic
 
     async def find(
         self, wanted: CandidatesWanted, viewing: Permit, reading: Permit | None, now: datetime
     ) -> Sequence[RuleCandidate]:
-        """Return candidates, most approvals first; rules for those alone who may read policies.
+        """Return candidates, most approvals first; rules for those alone who may read policies, and as many as can be made in time.
 
         Raises UnavailableError, LimitError where lint takes too long.
         """
         visible = self._sees(viewing)
         given = [each for each in await self._given.given(wanted.since) if visible(each)]
         found: list[RuleCandidate] = []
+        end = self._monotonic() + LONGEST
         for counted in approved_files(given, least=wanted.approvals, most=wanted.size):
             told = await self._requests.find(counted.request_id)
             if told is not None:
                 candidate = RuleCandidate(counted, told.request)
-                found.append(candidate if reading is None else await self._with_rule(candidate, reading, now))
+                if reading is not None and self._monotonic() < end:
+                    candidate = await self._with_rule(candidate, reading, now)
+                found.append(candidate)
         return found
 
     async def _with_rule(self, candidate: RuleCandidate, reading: Permit, now: datetime) -> RuleCandidate:
