@@ -16,6 +16,7 @@ spec:
   defaultResponse: SUPPORT_APPROVED
   assignments: {include: [{group: all-devices}]}
 """
+NO_AGENT = 4
 WILLING = ("--answer-confirm", "--justification", "to work")
 pytestmark = pytest.mark.xdist_group("grants")
 
@@ -30,9 +31,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield built
 
 
-def enabled(house: Installation) -> bool:
-    done = house.run("epm-agent", "status", "--state-dir", house.state("lx"), "--output", "json")
-    return done.code == 0 and bool(done.json()["policy"]["enabled"]) and bool(done.json()["component"]["stands"])
+def enabled(house: Installation, name: str = "lx") -> bool:
+    found = told(house, name)
+    return bool(found) and bool(found["policy"]["enabled"]) and bool(found["component"]["stands"])
+
+
+def told(house: Installation, name: str) -> Any:
+    """Return the status of an agent; nothing while it does not answer."""
+    done = house.run("epm-agent", "status", "--state-dir", house.state(name), "--output", "json")
+    return done.json() if done.code == 0 else {}
 
 
 def elevates(house: Installation, file: str, user: str = "alice") -> Any:
@@ -144,3 +151,29 @@ def test_a_user_takes_a_request_back_and_nobody_elses(house: Installation) -> No
     assert state(house, request) == "PENDING"
     assert house.run("epm-agent", *words, "alice").code == 0
     assert state(house, request) == "CANCELLED"
+
+
+def test_a_device_that_was_retired_while_it_was_away_elevates_by_no_grant(house: Installation) -> None:
+    house.enrol("away", "alice")
+    house.run_agent("away")
+    house.wait_for("the policy", lambda: enabled(house, "away"))
+    attempt = ("alice", "/usr/bin/env", "-i")
+    request = house.elevate("away", *attempt, options=WILLING)["requestId"]
+    house.must("epm", "requests", "approve", request)
+    house.wait_for("the grant", lambda: house.elevate("away", *attempt, options=WILLING)["result"] == "ELEVATED")
+    house.programs.pop("away").kill()
+    house.must("epm", "devices", "retire", "away", "--reason", "sold")
+    house.run_agent("away")
+    house.wait_for(
+        "the end", lambda: "retired" in told(house, "away").get("links", {}).get("policy", {}).get("problem", "")
+    )
+    assert told(house, "away")["policy"]["revision"] is None
+    house.wait_for("the removal", lambda: not told(house, "away")["component"]["stands"])
+    words = ("--state-dir", house.state("away"), "--as", "alice", *WILLING, "/usr/bin/env", "--", "-i")
+    assert house.run("epm-agent", "elevate", *words).code == NO_AGENT
+    house.programs.pop("away").kill()
+    house.programs.pop("server").kill()
+    house.run_agent("away")
+    house.wait_for("the agent", lambda: told(house, "away"))
+    assert told(house, "away")["policy"]["revision"] is None
+    house.serve()
