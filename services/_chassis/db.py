@@ -24,6 +24,7 @@ from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, InterfaceError,
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from services._chassis import sqlite_errands
 from services._chassis.changes import ChangeFeed
 from services._chassis.errors import InvalidError, Problem, UnavailableError
 from services._chassis.logging import get_logger
@@ -258,7 +259,10 @@ def _engine(url: URL, pool_size: int) -> AsyncEngine:
     if url.database:
         _make_private(Path(url.database))
     engine = create_async_engine(
-        url, pool_size=pool_size, max_overflow=pool_size, connect_args={"timeout": BUSY_SECONDS}
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        connect_args={"timeout": BUSY_SECONDS, "async_creator_fn": sqlite_errands.connect},
     )
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
