@@ -12,7 +12,6 @@ from services.reporting.model.events import microseconds
 from services.reporting.model.reports import (
     ALTERNATIVES,
     MEASURES,
-    MOST_VALUES,
     ORDERS,
     ApplicationCount,
     Elevation,
@@ -153,8 +152,8 @@ def problems_of(question: Question) -> Iterator[Problem]:
     for path, asked in question.filters.items():
         for name in ALTERNATIVES:
             values: tuple[str, ...] = getattr(asked, name)
-            if len(values) > MOST_VALUES:
-                yield Problem(f"{path}.{name}", f"must have at most {MOST_VALUES} values; ask several times")
+            if len(values) > (most := asked.most(name)):
+                yield Problem(f"{path}.{name}", f"must have at most {most} values; ask several times")
             if any("\0" in value for value in values):
                 yield Problem(f"{path}.{name}", "must not hold NUL")
         start, end = asked.occurred_from, asked.occurred_before

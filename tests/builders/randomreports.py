@@ -70,8 +70,9 @@ def device_name(device_id: str, number: int) -> str:
 
 
 def a_whole_filter(die: random.Random) -> reports_pb2.ElevationFilter:
-    """Draw a filter over whole days."""
+    """Draw a filter over whole days, of what counts can tell when events are gone."""
     found = a_filter(die)
+    found.ClearField("attempt_ids")
     for name in ("occurred_from", "occurred_before"):
         if found.HasField(name):
             stamp = getattr(found, name)
@@ -104,7 +105,14 @@ def a_filter(die: random.Random, *, managed: bool = True) -> reports_pb2.Elevati
         found.managed = die.random() < 0.5
     if die.random() < 0.15:
         found.administrator = die.random() < 0.5
+    if die.random() < 0.1:
+        found.attempt_ids.extend(some_attempts(die, 40))
     return found
+
+
+def some_attempts(die: random.Random, most: int) -> list[str]:
+    """Draw identifiers of so many of twice as many attempts, of which there may be fewer."""
+    return [f"attempt-{number}" for number in die.sample(range(2 * most), most)]
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {

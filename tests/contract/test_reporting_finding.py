@@ -47,6 +47,7 @@ QUESTIONS = st.builds(
     results=st.sampled_from([(), (), ("DENIED",)]),
     rules=st.sampled_from([(), (), ("setup",), ("nothing",)]),
     publishers=st.sampled_from([(), (), ("a",), ("a", "b")]),
+    attempt_ids=st.sampled_from([(), (), (), tuple(f"attempt-{number}" for number in range(0, 60, 2))]),
     occurred_from=st.sampled_from([None, None, MIDNIGHT + timedelta(hours=1)]),
     occurred_before=st.sampled_from([None, MIDNIGHT + 1.5 * ONE_DAY]),
 )

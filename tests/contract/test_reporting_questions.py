@@ -9,7 +9,7 @@ import pytest
 
 from epm.elevation.v1 import event_pb2, rules_pb2
 from epm.reporting.v1 import reports_pb2
-from services.reporting.model.reports import ALTERNATIVES, MOST_VALUES, ORDERS
+from services.reporting.model.reports import ALTERNATIVES, MOST_ATTEMPTS, MOST_VALUES, ORDERS
 from tests.builders.refusals import refusal_of
 from tests.builders.reportoffice import LISTS, Filter, Office, open_office, walk
 from tests.fakes.clock import NOW
@@ -59,6 +59,7 @@ async def test_everything_that_is_wrong_with_a_question_is_told_at_once(office: 
         company_names=["c\0"],
         device_groups=["nothing"],
         user_groups=["all-devices"],
+        attempt_ids=["a\0"],
     )
     asked.occurred_from.seconds = 2**60
     asked.occurred_before.nanos = -1
@@ -101,6 +102,21 @@ async def test_a_group_shows_nothing_of_devices_that_the_caller_does_not_see(off
     ask = office.reader("emea")
     assert (await ask("SummarizeElevations", filter=Filter(device_groups=["lab"]))).total == 0
     assert (await ask("SummarizeElevations", filter=Filter(user_groups=["people"]))).total == 1
+
+
+async def test_a_thousand_attempts_are_asked_for_by_name_and_no_more(office: Office) -> None:
+    await office.records.remember([enrolled("d1", "emea"), enrolled("d2", "apac")])
+    await office.sink.store([batch([decided(1)], device="d1"), batch([decided(2), decided(3)], device="d2")])
+    asked = Filter(attempt_ids=[f"attempt-{number}" for number in range(2, MOST_ATTEMPTS + 2)])
+    assert (await office.reader()("SummarizeElevations", filter=asked)).total == 2
+    assert (await office.reader("emea")("SummarizeElevations", filter=asked)).total == 0
+    both = {"filter": asked, "drill_down": Filter(attempt_ids=["attempt-1", "attempt-2"])}
+    assert [one.attempt_id for one in await walk(office.reader(), "ListElevations", "elevations", **both)] == [
+        "attempt-2"
+    ]
+    asked.attempt_ids.append("attempt-1")
+    refused = await refusal_of(office.reader()("SummarizeElevations", filter=asked))
+    assert refused.problems == {"filter.attempt_ids": "must have at most 1000 values; ask several times"}
 
 
 async def test_a_span_that_ends_before_it_begins_is_refused(office: Office) -> None:
@@ -163,6 +179,8 @@ async def test_a_filter_reaches_the_report_field_by_field(office: Office) -> Non
         (Filter(device_groups=["lab"]), {3}),
         (Filter(device_groups=["all-devices"], user_groups=["people"]), {1}),
         (Filter(user_groups=["people", "all-users"]), {1, 2, 3}),
+        (Filter(attempt_ids=["attempt-1", "attempt-3", "", "name-of-d1"]), {1, 3}),
+        (Filter(attempt_ids=["attempt-1", "attempt-3"], users=["bob"]), {1}),
     ]
     ask = office.reader()
     for asked, numbers in expected:

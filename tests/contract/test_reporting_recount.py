@@ -26,6 +26,7 @@ from tests.builders.randomreports import (
     an_attempt,
     an_event,
     device_name,
+    some_attempts,
 )
 from tests.builders.recounting import Comparison, Desk, open_desk
 from tests.fakes.clock import NOW
@@ -108,7 +109,9 @@ async def test_questions_about_thousands_of_attempts_are_answered_as_another_eng
     die = random.Random(SEED)  # noqa: S311 - a die, no secret
     senders = Senders(die)
     await store(desk, senders.draw(MANY), die)
-    questions = [(reports_pb2.ElevationFilter(), None), *((a_filter(die), tags_of(die)) for _ in range(QUESTIONS))]
+    named = reports_pb2.ElevationFilter(attempt_ids=some_attempts(die, 1000))
+    questions = [(reports_pb2.ElevationFilter(), None), (named, tags_of(die))]
+    questions += ((a_filter(die), tags_of(die)) for _ in range(QUESTIONS))
     for asked, tags in questions:
         try:
             await Comparison(desk, senders.recount, asked, tags, die).everything()

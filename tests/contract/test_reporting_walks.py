@@ -86,6 +86,7 @@ _NARROWING: dict[str, Any] = {
     "internal_names": st.sampled_from([("",), ("setup",)]),
     "versions": st.just(("1.0", "")),
     "company_names": st.sampled_from([("",), ("Example",)]),
+    "attempt_ids": st.just(tuple(f"attempt-{number}" for number in range(1, 41, 2))),
 }
 NARROW = st.sets(st.sampled_from([*_NARROWING]), max_size=2).flatmap(
     lambda names: st.fixed_dictionaries({name: _NARROWING[name] for name in sorted(names)})
@@ -110,6 +111,7 @@ def meets(found: Elevation, narrow: dict[str, Any], tags: frozenset[str] | None)
         and decided.file.internal_name in narrow.get("internal_names", [decided.file.internal_name])
         and decided.file.version in narrow.get("versions", [decided.file.version])
         and decided.file.company_name in narrow.get("company_names", [decided.file.company_name])
+        and found.attempt_id in narrow.get("attempt_ids", [found.attempt_id])
     )
 
 

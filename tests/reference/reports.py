@@ -38,6 +38,7 @@ _ALTERNATIVES = {
     "internal_names": "internal_name",
     "versions": "version",
     "company_names": "company_name",
+    "attempt_ids": "attempt_id",
 }
 Row = tuple[Any, ...]
 

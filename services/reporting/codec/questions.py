@@ -27,6 +27,7 @@ _TEXTS = (
     "company_names",
     "device_groups",
     "user_groups",
+    "attempt_ids",
 )
 """The fields that are texts, taken as they are."""
 _SHA256 = re.compile(r"(?:[0-9a-fA-F]{64})?")

@@ -20,6 +20,8 @@ from services._chassis.ordering import Order
 from services.reporting.model.groups import NO_GROUPS, Memberships
 
 MOST_VALUES = 100
+MOST_ATTEMPTS = 1000
+"""Attempts that a filter names; of other fields the values are fewer."""
 ALTERNATIVES = (
     "elevation_types",
     "results",
@@ -37,6 +39,7 @@ ALTERNATIVES = (
     "company_names",
     "device_groups",
     "user_groups",
+    "attempt_ids",
 )
 """The fields of a filter that may have several values."""
 
@@ -85,6 +88,12 @@ class ElevationFilter:
     user_groups: tuple[str, ...] = ()
     administrator: bool | None = None
     """None: both."""
+    attempt_ids: tuple[str, ...] = ()
+    """Counts do not tell attempts apart: events alone answer where this names any."""
+
+    def most(self, name: str) -> int:
+        """Return how many values a field with alternatives may have."""
+        return MOST_ATTEMPTS if name == "attempt_ids" else MOST_VALUES
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,11 @@ class Question:
     """What a row of another report counted; attempts must meet both."""
     groups: Memberships = NO_GROUPS
     """Knows who is in the groups that the filters name."""
+
+    @property
+    def names_attempts(self) -> bool:
+        """Tell whether it is about some attempts by name."""
+        return any(asked.attempt_ids for asked in self.filters.values())
 
     @property
     def filters(self) -> Mapping[str, ElevationFilter]:

@@ -33,7 +33,12 @@ def shown(as_of: int | None = None) -> sa.Select[Any]:
 def conditions(question: Question) -> list[sa.ColumnElement[bool]]:
     """Return what narrows attempts to those of a question that may be seen."""
     narrow = [_A[dimension.key].in_(wanted) for dimension, wanted in members(question).items()]
-    return [*window_of(question).of(_A.occurred), *narrow]
+    return [*window_of(question).of(_A.occurred), *narrow, *named(question)]
+
+
+def named(question: Question) -> list[sa.ColumnElement[bool]]:
+    """Return what narrows attempts to those that a question names; nothing where it names none."""
+    return [_A.attempt_id.in_(asked.attempt_ids) for asked in question.filters.values() if asked.attempt_ids]
 
 
 def visible(tags: frozenset[str] | None) -> list[sa.ColumnElement[bool]]:

@@ -1,7 +1,7 @@
 """Select what reports count: from the counts of whole days, and from the events of the parts of days at either end.
 
 - Counts know all that a filter may ask for, by whole days. They answer wherever they can: they reach back further than events,
-  and a report must not change its depth with its filter.
+  and a report must not change its depth with its filter. Only attempts that are asked for by name are counted from events.
 - INVARIANT: how it was when a walk over pages began can be told again. Counts go on growing, so what was stored since then is
   taken off: those are few events, found by the number of their transaction.
 - Everything is added up by number first: what is joined and compared by text is then as little as possible.
@@ -94,6 +94,8 @@ async def facts(tx: Transaction, question: Question, names: Sequence[str], as_of
 async def span_of(tx: Transaction, question: Question) -> Span:
     """Return the whole days that counts can tell of, and what is left to the events."""
     asked = window_of(question)
+    if question.names_attempts:
+        return Span(0, 0, (asked,))
     first = None if asked.start is None else -(-asked.start // DAY)
     before = None if asked.end is None else asked.end // DAY
     if first is not None and before is not None and first >= before:

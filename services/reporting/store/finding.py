@@ -4,6 +4,7 @@
   there are at most; days without any are passed over, and no more are read than fill the page.
 - Where a day has few, they are found by the index of what was counted: a user's, a device's or a file's. Where it has many, the
   page is full after a short walk along the times.
+- Attempts that are asked for by name are few: they are read by their index, and no counts are looked at.
 - INVARIANT: what is found does not depend on which way is taken. Days whose counts are gone are walked along.
 """
 
@@ -19,6 +20,7 @@ from services._chassis.paging import PageRequest
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import DAY, day_of
 from services.reporting.store import tables
+from services.reporting.store.attempts import named
 from services.reporting.store.dimensions import DEVICE, FILE, RULE, USER, Dimension
 from services.reporting.store.narrowing import Window, members, window_of
 from services.reporting.store.rollups import ROLLUPS, Rollup
@@ -85,6 +87,7 @@ class Finder:
         self._tx = tx
         self._window = window_of(question)
         self._narrowed = members(question)
+        self._named = named(question)
         self._page = page
         self._descending = order.descending
         self._few = few
@@ -92,6 +95,10 @@ class Finder:
 
     async def find(self) -> Sequence[str]:
         """Return the ids of the attempts, in order, and one more where there are more than fit."""
+        if self._named:
+            narrow = [_A[dimension.key].in_(wanted) for dimension, wanted in self._narrowed.items()]
+            await self._sort([*self._named, *narrow])
+            return self._found
         if not self._narrowed:
             await self._walk(self._window, [])
             return self._found
@@ -171,8 +178,11 @@ class Finder:
         """Read the attempts of these days by an index, and sort them."""
         if not days or self._wanted <= 0:
             return
-        place = await self._place(days, guide, keys)
-        place += [*self._window.of(_A.occurred), *narrow, *self._behind()]
+        await self._sort([*await self._place(days, guide, keys), *narrow])
+
+    async def _sort(self, place: Sequence[sa.ColumnElement[bool]]) -> None:
+        """Read all attempts of a place, and sort them."""
+        place = [*place, *self._window.of(_A.occurred), *self._behind()]
         there = sa.select(_A.occurred, _A.event_id).where(*place).cte("there")
         # Read as a whole: else the order would lure the database into a walk along the times.
         there = there.prefix_with("MATERIALIZED")

@@ -36,8 +36,9 @@ _KNOWN_OF_USERS = (
     "results",
     "sources",
     "governed_by_rule",
+    "attempt_ids",
 )
-"""The fields of a filter that counts by user know."""
+"""The fields of a filter that counts by user know, and those that counts are not asked for."""
 
 Key = tuple[str | int, ...]
 

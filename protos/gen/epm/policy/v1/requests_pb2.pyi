@@ -572,6 +572,7 @@ class GetElevationRequestResponse(_message.Message):
 
     REQUEST_FIELD_NUMBER: _builtins.int
     CERTIFICATES_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def request(self) -> Global___ElevationRequest:
         """The request."""
@@ -580,19 +581,52 @@ class GetElevationRequestResponse(_message.Message):
     def certificates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Certificates of the file's signature, DER, as the device sent them."""
 
+    @_builtins.property
+    def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ElevationRequestUse]:
+        """Uses that its device reported, newest first, at most 999: with the attempt that led to it, as many as a filter of reports names."""
+
     def __init__(
         self,
         *,
         request: Global___ElevationRequest | None = ...,
         certificates: _abc.Iterable[_builtins.bytes] | None = ...,
+        uses: _abc.Iterable[Global___ElevationRequestUse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "request", b"request", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetElevationRequestResponse: _TypeAlias = GetElevationRequestResponse  # noqa: Y015
+
+@_typing.final
+class ElevationRequestUse(_message.Message):
+    """An attempt that used an approval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_ID_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    attempt_id: _builtins.str
+    """Attempt, as reports name it."""
+    @_builtins.property
+    def used(self) -> _timestamp_pb2.Timestamp:
+        """Wall-clock time of the device."""
+
+    def __init__(
+        self,
+        *,
+        attempt_id: _builtins.str = ...,
+        used: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["used", b"used"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ElevationRequestUse: _TypeAlias = ElevationRequestUse  # noqa: Y015
 
 @_typing.final
 class WatchElevationRequestsRequest(_message.Message):

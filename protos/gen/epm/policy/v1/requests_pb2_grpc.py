@@ -275,7 +275,7 @@ class ElevationRequestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetElevationRequest(self, request, context):
-        """Returns one request with its certificate chain. Needs `elevation_requests.view`. Errors: NOT_FOUND, also where the caller may not see it.
+        """Returns one request with its certificate chain and the attempts that used it. Needs `elevation_requests.view`. Errors: NOT_FOUND, also where the caller may not see it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -128,7 +128,7 @@ class ElevationRequestServiceStub:
     ListElevationRequests: _grpc.UnaryUnaryMultiCallable[_requests_pb2.ListElevationRequestsRequest, _requests_pb2.ListElevationRequestsResponse]
     """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Needs `elevation_requests.view`."""
     GetElevationRequest: _grpc.UnaryUnaryMultiCallable[_requests_pb2.GetElevationRequestRequest, _requests_pb2.GetElevationRequestResponse]
-    """Returns one request with its certificate chain. Needs `elevation_requests.view`. Errors: NOT_FOUND, also where the caller may not see it."""
+    """Returns one request with its certificate chain and the attempts that used it. Needs `elevation_requests.view`. Errors: NOT_FOUND, also where the caller may not see it."""
     WatchElevationRequests: _grpc.UnaryStreamMultiCallable[_requests_pb2.WatchElevationRequestsRequest, _requests_pb2.WatchElevationRequestsResponse]
     """Streams requests as they change, seconds after that at the latest. Begins with all that are pending; whoever comes back with the last cursor goes on
     behind it. Says where it stands every 15 seconds; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token
@@ -175,7 +175,7 @@ class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
     ListElevationRequests: _aio.UnaryUnaryMultiCallable[_requests_pb2.ListElevationRequestsRequest, _requests_pb2.ListElevationRequestsResponse]  # type: ignore[assignment]
     """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Needs `elevation_requests.view`."""
     GetElevationRequest: _aio.UnaryUnaryMultiCallable[_requests_pb2.GetElevationRequestRequest, _requests_pb2.GetElevationRequestResponse]  # type: ignore[assignment]
-    """Returns one request with its certificate chain. Needs `elevation_requests.view`. Errors: NOT_FOUND, also where the caller may not see it."""
+    """Returns one request with its certificate chain and the attempts that used it. Needs `elevation_requests.view`. Errors: NOT_FOUND, also where the caller may not see it."""
     WatchElevationRequests: _aio.UnaryStreamMultiCallable[_requests_pb2.WatchElevationRequestsRequest, _requests_pb2.WatchElevationRequestsResponse]  # type: ignore[assignment]
     """Streams requests as they change, seconds after that at the latest. Begins with all that are pending; whoever comes back with the last cursor goes on
     behind it. Says where it stands every 15 seconds; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token
@@ -231,7 +231,7 @@ class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _requests_pb2.GetElevationRequestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_requests_pb2.GetElevationRequestResponse, _abc.Awaitable[_requests_pb2.GetElevationRequestResponse]]:
-        """Returns one request with its certificate chain. Needs `elevation_requests.view`. Errors: NOT_FOUND, also where the caller may not see it."""
+        """Returns one request with its certificate chain and the attempts that used it. Needs `elevation_requests.view`. Errors: NOT_FOUND, also where the caller may not see it."""
 
     @_abc_1.abstractmethod
     def WatchElevationRequests(

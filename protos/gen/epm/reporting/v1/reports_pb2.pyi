@@ -50,6 +50,7 @@ class ElevationFilter(_message.Message):
     DEVICE_GROUPS_FIELD_NUMBER: _builtins.int
     USER_GROUPS_FIELD_NUMBER: _builtins.int
     ADMINISTRATOR_FIELD_NUMBER: _builtins.int
+    ATTEMPT_IDS_FIELD_NUMBER: _builtins.int
     managed: _builtins.bool
     """Managed or unmanaged attempts alone. Absent: both."""
     governed_by_rule: _builtins.bool
@@ -130,6 +131,10 @@ class ElevationFilter(_message.Message):
     def user_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of user groups: attempts of users that are members today. `all-users` narrows nothing; other groups as above."""
 
+    @_builtins.property
+    def attempt_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Attempts, at most 1000. Counts do not tell attempts apart: what is counted with this field is counted from the events that are kept."""
+
     def __init__(
         self,
         *,
@@ -154,10 +159,11 @@ class ElevationFilter(_message.Message):
         device_groups: _abc.Iterable[_builtins.str] | None = ...,
         user_groups: _abc.Iterable[_builtins.str] | None = ...,
         administrator: _builtins.bool | None = ...,
+        attempt_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_administrator", b"_administrator", "_managed", b"_managed", "administrator", b"administrator", "managed", b"managed", "occurred_before", b"occurred_before", "occurred_from", b"occurred_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_administrator", b"_administrator", "_managed", b"_managed", "administrator", b"administrator", "company_names", b"company_names", "device_groups", b"device_groups", "device_ids", b"device_ids", "devices", b"devices", "elevation_types", b"elevation_types", "file_names", b"file_names", "governed_by_rule", b"governed_by_rule", "internal_names", b"internal_names", "managed", b"managed", "occurred_before", b"occurred_before", "occurred_from", b"occurred_from", "policies", b"policies", "publishers", b"publishers", "results", b"results", "rules", b"rules", "sha256s", b"sha256s", "sources", b"sources", "user_groups", b"user_groups", "users", b"users", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_administrator", b"_administrator", "_managed", b"_managed", "administrator", b"administrator", "attempt_ids", b"attempt_ids", "company_names", b"company_names", "device_groups", b"device_groups", "device_ids", b"device_ids", "devices", b"devices", "elevation_types", b"elevation_types", "file_names", b"file_names", "governed_by_rule", b"governed_by_rule", "internal_names", b"internal_names", "managed", b"managed", "occurred_before", b"occurred_before", "occurred_from", b"occurred_from", "policies", b"policies", "publishers", b"publishers", "results", b"results", "rules", b"rules", "sha256s", b"sha256s", "sources", b"sources", "user_groups", b"user_groups", "users", b"users", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__administrator: _TypeAlias = _typing.Literal["administrator"]  # noqa: Y015
     _WhichOneofArgType__administrator: _TypeAlias = _typing.Literal["_administrator", b"_administrator"]  # noqa: Y015
