@@ -1,12 +1,9 @@
 """What attempts are found and counted by: each kind in a table of its own, whose members are known by small numbers."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from operator import itemgetter
 
 import sqlalchemy as sa
 
-from services.reporting.model.events import AttemptRecord
 from services.reporting.store import tables
 
 
@@ -36,11 +33,3 @@ DEVICE, USER, FILE, DECISION, RULE = map(
 DIMENSIONS = (DEVICE, USER, FILE, DECISION, RULE)
 OWNER = {column: dimension for dimension in DIMENSIONS for column in dimension.columns}
 """The dimension to which a column belongs."""
-
-
-def picker(dimension: Dimension) -> Callable[[AttemptRecord], tuple[object, ...]]:
-    """Return what takes the member of a dimension out of a record; of the device a record says nothing."""
-    places = [AttemptRecord._fields.index(column) for column in dimension.columns]
-    if len(places) == 1:
-        return itemgetter(slice(places[0], places[0] + 1))
-    return itemgetter(*places)

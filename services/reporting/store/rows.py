@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
-from operator import attrgetter
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -19,7 +18,7 @@ from services.reporting.model.events import (
 )
 from services.reporting.model.rollups import day_of
 from services.reporting.store import tables
-from services.reporting.store.dimensions import DECISION, DEVICE, FILE, RULE, USER, Dimension, picker
+from services.reporting.store.dimensions import DECISION, DEVICE, FILE, RULE, USER, Dimension
 
 Row = tuple[object, ...]
 LONGEST_JOURNAL_SHOWN = 128
@@ -71,7 +70,7 @@ JOURNALS = _target(tables.JOURNAL, "device_id", "journal_id", "high_water")
 EVENT_TARGETS = (ATTEMPTS, COMPLETIONS, DIAGNOSTICS)
 
 JournalName = tuple[str, str]
-_MEMBER = {dimension: picker(dimension) for dimension in _RECORDED}
+_NOTHING_TOLD: Mapping[str, tuple[object, ...]] = dict.fromkeys(AttemptRecord._fields, ())
 
 
 @dataclass(slots=True)
@@ -119,6 +118,7 @@ def rows_of(batches: Sequence[Batch], keys: Mapping[JournalName, int], stored: i
 def _attempt_rows(batches: Sequence[Batch], keys: Mapping[JournalName, int], stored: int, known: Keys) -> list[Row]:
     # By columns, over all batches at once: under many streams a batch has a few events.
     records = [record for batch in batches for record in batch.attempts]
+    told = dict(zip(AttemptRecord._fields, zip(*records, strict=True), strict=True)) if records else _NOTHING_TOLD
     devices = known.keys_of(DEVICE, [(batch.device_id, batch.device_name) for batch in batches])
 
     def each(values: Iterable[object]) -> Iterator[object]:
@@ -129,13 +129,16 @@ def _attempt_rows(batches: Sequence[Batch], keys: Mapping[JournalName, int], sto
     return list(
         zip(
             each(keys[name_of(batch)] for batch in batches),
-            *(map(attrgetter(name), records) for name in ("seq", *_TOLD)),
+            *(told[name] for name in ("seq", *_TOLD)),
             each(batch.received for batch in batches),
             repeat(stored, len(records)),
-            [day_of(record.occurred) for record in records],
+            map(day_of, told["occurred"]),
             each(devices),
-            *(known.keys_of(dimension, list(map(_MEMBER[dimension], records))) for dimension in _RECORDED),
-            map(attrgetter("body"), records),
+            *(
+                known.keys_of(dimension, list(zip(*(told[name] for name in dimension.columns), strict=True)))
+                for dimension in _RECORDED
+            ),
+            told["body"],
             strict=True,
         )
     )
