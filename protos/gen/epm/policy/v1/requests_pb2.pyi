@@ -925,7 +925,9 @@ class RuleCandidate(_message.Message):
 
     @_builtins.property
     def rule(self) -> _rules_pb2.Rule:
-        """The rule. Absent: the caller may not read policies, or the evidence allows no rule; ProposeRule says why."""
+        """The rule. Absent: the caller may not read policies, the evidence allows no rule, or ten seconds were over before it was made; ProposeRule says
+        why, and makes it.
+        """
 
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:

@@ -64,7 +64,8 @@ class DeviceRequestServiceServicer:
         """Asks the support to let a user elevate a file. The same `attempt_id` again is answered with the request that there is; so is another attempt of the
         same user with the same file and arguments while a request for these is pending.
         Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION where the policy of today does not ask for approval of this attempt;
-        PERMISSION_DENIED for a user who is not bound to the device; RESOURCE_EXHAUSTED with RetryInfo for a device or a user with too many requests.
+        PERMISSION_DENIED for a user who is not bound to the device; RESOURCE_EXHAUSTED with RetryInfo for a device or a user with too many requests,
+        or too many bytes of evidence, within an hour or a day.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,7 +73,8 @@ class DeviceRequestServiceServicer:
 
     def CancelElevationRequest(self, request, context):
         """Takes a pending request of a user back. May be repeated.
-        Errors: NOT_FOUND where the device has no such request of the user; FAILED_PRECONDITION where it is decided or expired.
+        Errors: NOT_FOUND where the device has no such request of the user; FAILED_PRECONDITION where it is decided or expired; RESOURCE_EXHAUSTED with
+        RetryInfo for a device or a user that calls too often.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -80,7 +82,8 @@ class DeviceRequestServiceServicer:
 
     def ReportGrantUses(self, request, context):
         """Takes in that grants were used. The device keeps each use on disk before the file runs, and tells it until it is taken in. Idempotent by
-        `attempt_id`; a use of a grant that is over, or not known, is taken in as well. Errors: INVALID_ARGUMENT with all problems.
+        `attempt_id`; a use of a grant that is over, or not known, is taken in as well. Errors: INVALID_ARGUMENT with all problems;
+        RESOURCE_EXHAUSTED with RetryInfo for a device that calls too often.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -284,7 +287,7 @@ class ElevationRequestServiceServicer:
     def WatchElevationRequests(self, request, context):
         """Streams requests as they change, seconds after that at the latest. Begins with all that are pending; whoever comes back with the last cursor goes on
         behind it. Says where it stands every 15 seconds; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token
-        again. Needs `elevation_requests.view`. Errors: RESOURCE_EXHAUSTED while too many watch.
+        again, and for whoever takes nothing for a minute. Needs `elevation_requests.view`. Errors: RESOURCE_EXHAUSTED while too many watch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,15 +40,18 @@ class DeviceRequestServiceStub:
     """Asks the support to let a user elevate a file. The same `attempt_id` again is answered with the request that there is; so is another attempt of the
     same user with the same file and arguments while a request for these is pending.
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION where the policy of today does not ask for approval of this attempt;
-    PERMISSION_DENIED for a user who is not bound to the device; RESOURCE_EXHAUSTED with RetryInfo for a device or a user with too many requests.
+    PERMISSION_DENIED for a user who is not bound to the device; RESOURCE_EXHAUSTED with RetryInfo for a device or a user with too many requests,
+    or too many bytes of evidence, within an hour or a day.
     """
     CancelElevationRequest: _grpc.UnaryUnaryMultiCallable[_requests_pb2.CancelElevationRequestRequest, _requests_pb2.CancelElevationRequestResponse]
     """Takes a pending request of a user back. May be repeated.
-    Errors: NOT_FOUND where the device has no such request of the user; FAILED_PRECONDITION where it is decided or expired.
+    Errors: NOT_FOUND where the device has no such request of the user; FAILED_PRECONDITION where it is decided or expired; RESOURCE_EXHAUSTED with
+    RetryInfo for a device or a user that calls too often.
     """
     ReportGrantUses: _grpc.UnaryUnaryMultiCallable[_requests_pb2.ReportGrantUsesRequest, _requests_pb2.ReportGrantUsesResponse]
     """Takes in that grants were used. The device keeps each use on disk before the file runs, and tells it until it is taken in. Idempotent by
-    `attempt_id`; a use of a grant that is over, or not known, is taken in as well. Errors: INVALID_ARGUMENT with all problems.
+    `attempt_id`; a use of a grant that is over, or not known, is taken in as well. Errors: INVALID_ARGUMENT with all problems;
+    RESOURCE_EXHAUSTED with RetryInfo for a device that calls too often.
     """
 
 @_typing.type_check_only
@@ -63,15 +66,18 @@ class DeviceRequestServiceAsyncStub(DeviceRequestServiceStub):
     """Asks the support to let a user elevate a file. The same `attempt_id` again is answered with the request that there is; so is another attempt of the
     same user with the same file and arguments while a request for these is pending.
     Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION where the policy of today does not ask for approval of this attempt;
-    PERMISSION_DENIED for a user who is not bound to the device; RESOURCE_EXHAUSTED with RetryInfo for a device or a user with too many requests.
+    PERMISSION_DENIED for a user who is not bound to the device; RESOURCE_EXHAUSTED with RetryInfo for a device or a user with too many requests,
+    or too many bytes of evidence, within an hour or a day.
     """
     CancelElevationRequest: _aio.UnaryUnaryMultiCallable[_requests_pb2.CancelElevationRequestRequest, _requests_pb2.CancelElevationRequestResponse]  # type: ignore[assignment]
     """Takes a pending request of a user back. May be repeated.
-    Errors: NOT_FOUND where the device has no such request of the user; FAILED_PRECONDITION where it is decided or expired.
+    Errors: NOT_FOUND where the device has no such request of the user; FAILED_PRECONDITION where it is decided or expired; RESOURCE_EXHAUSTED with
+    RetryInfo for a device or a user that calls too often.
     """
     ReportGrantUses: _aio.UnaryUnaryMultiCallable[_requests_pb2.ReportGrantUsesRequest, _requests_pb2.ReportGrantUsesResponse]  # type: ignore[assignment]
     """Takes in that grants were used. The device keeps each use on disk before the file runs, and tells it until it is taken in. Idempotent by
-    `attempt_id`; a use of a grant that is over, or not known, is taken in as well. Errors: INVALID_ARGUMENT with all problems.
+    `attempt_id`; a use of a grant that is over, or not known, is taken in as well. Errors: INVALID_ARGUMENT with all problems;
+    RESOURCE_EXHAUSTED with RetryInfo for a device that calls too often.
     """
 
 class DeviceRequestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -89,7 +95,8 @@ class DeviceRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks the support to let a user elevate a file. The same `attempt_id` again is answered with the request that there is; so is another attempt of the
         same user with the same file and arguments while a request for these is pending.
         Errors: INVALID_ARGUMENT with all problems; FAILED_PRECONDITION where the policy of today does not ask for approval of this attempt;
-        PERMISSION_DENIED for a user who is not bound to the device; RESOURCE_EXHAUSTED with RetryInfo for a device or a user with too many requests.
+        PERMISSION_DENIED for a user who is not bound to the device; RESOURCE_EXHAUSTED with RetryInfo for a device or a user with too many requests,
+        or too many bytes of evidence, within an hour or a day.
         """
 
     @_abc_1.abstractmethod
@@ -99,7 +106,8 @@ class DeviceRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_requests_pb2.CancelElevationRequestResponse, _abc.Awaitable[_requests_pb2.CancelElevationRequestResponse]]:
         """Takes a pending request of a user back. May be repeated.
-        Errors: NOT_FOUND where the device has no such request of the user; FAILED_PRECONDITION where it is decided or expired.
+        Errors: NOT_FOUND where the device has no such request of the user; FAILED_PRECONDITION where it is decided or expired; RESOURCE_EXHAUSTED with
+        RetryInfo for a device or a user that calls too often.
         """
 
     @_abc_1.abstractmethod
@@ -109,7 +117,8 @@ class DeviceRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_requests_pb2.ReportGrantUsesResponse, _abc.Awaitable[_requests_pb2.ReportGrantUsesResponse]]:
         """Takes in that grants were used. The device keeps each use on disk before the file runs, and tells it until it is taken in. Idempotent by
-        `attempt_id`; a use of a grant that is over, or not known, is taken in as well. Errors: INVALID_ARGUMENT with all problems.
+        `attempt_id`; a use of a grant that is over, or not known, is taken in as well. Errors: INVALID_ARGUMENT with all problems;
+        RESOURCE_EXHAUSTED with RetryInfo for a device that calls too often.
         """
 
 def add_DeviceRequestServiceServicer_to_server(servicer: DeviceRequestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
@@ -132,7 +141,7 @@ class ElevationRequestServiceStub:
     WatchElevationRequests: _grpc.UnaryStreamMultiCallable[_requests_pb2.WatchElevationRequestsRequest, _requests_pb2.WatchElevationRequestsResponse]
     """Streams requests as they change, seconds after that at the latest. Begins with all that are pending; whoever comes back with the last cursor goes on
     behind it. Says where it stands every 15 seconds; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token
-    again. Needs `elevation_requests.view`. Errors: RESOURCE_EXHAUSTED while too many watch.
+    again, and for whoever takes nothing for a minute. Needs `elevation_requests.view`. Errors: RESOURCE_EXHAUSTED while too many watch.
     """
     ApproveElevationRequest: _grpc.UnaryUnaryMultiCallable[_requests_pb2.ApproveElevationRequestRequest, _requests_pb2.ApproveElevationRequestResponse]
     """Approves a pending request: its user may elevate the file on the device within the access window. The device hears of it at once where it is
@@ -179,7 +188,7 @@ class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
     WatchElevationRequests: _aio.UnaryStreamMultiCallable[_requests_pb2.WatchElevationRequestsRequest, _requests_pb2.WatchElevationRequestsResponse]  # type: ignore[assignment]
     """Streams requests as they change, seconds after that at the latest. Begins with all that are pending; whoever comes back with the last cursor goes on
     behind it. Says where it stands every 15 seconds; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token
-    again. Needs `elevation_requests.view`. Errors: RESOURCE_EXHAUSTED while too many watch.
+    again, and for whoever takes nothing for a minute. Needs `elevation_requests.view`. Errors: RESOURCE_EXHAUSTED while too many watch.
     """
     ApproveElevationRequest: _aio.UnaryUnaryMultiCallable[_requests_pb2.ApproveElevationRequestRequest, _requests_pb2.ApproveElevationRequestResponse]  # type: ignore[assignment]
     """Approves a pending request: its user may elevate the file on the device within the access window. The device hears of it at once where it is
@@ -241,7 +250,7 @@ class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_requests_pb2.WatchElevationRequestsResponse], _abc.AsyncIterator[_requests_pb2.WatchElevationRequestsResponse]]:
         """Streams requests as they change, seconds after that at the latest. Begins with all that are pending; whoever comes back with the last cursor goes on
         behind it. Says where it stands every 15 seconds; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token
-        again. Needs `elevation_requests.view`. Errors: RESOURCE_EXHAUSTED while too many watch.
+        again, and for whoever takes nothing for a minute. Needs `elevation_requests.view`. Errors: RESOURCE_EXHAUSTED while too many watch.
         """
 
     @_abc_1.abstractmethod
