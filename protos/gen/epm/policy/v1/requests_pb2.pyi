@@ -124,7 +124,7 @@ class ElevationRequest(_message.Message):
 
     @_builtins.property
     def file(self) -> _event_pb2.FileFacts:
-        """The file."""
+        """The file, as the device told of it. Where certificates came with it, `publisher` and `publisher_fingerprint` are those of the signing one."""
 
     @_builtins.property
     def arguments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -302,7 +302,7 @@ class SubmitElevationRequestRequest(_message.Message):
     """That rule."""
     @_builtins.property
     def file(self) -> _event_pb2.FileFacts:
-        """The file; `sha256` is required."""
+        """The file; `sha256` is required. `publisher` counts only without certificates."""
 
     @_builtins.property
     def certificates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:

@@ -146,8 +146,8 @@ class ElevationRequestServiceStub:
     ApproveElevationRequest: _grpc.UnaryUnaryMultiCallable[_requests_pb2.ApproveElevationRequestRequest, _requests_pb2.ApproveElevationRequestResponse]
     """Approves a pending request: its user may elevate the file on the device within the access window. The device hears of it at once where it is
     connected. Is audited with both reasons. Needs `elevation_requests.modify`.
-    Errors: NOT_FOUND; FAILED_PRECONDITION with who decided and when in ErrorInfo where it is not pending any longer, and where the device is retired or
-    the user removed; PERMISSION_DENIED for one's own request.
+    Errors: NOT_FOUND; FAILED_PRECONDITION with who decided and when in ErrorInfo where it is not pending any longer, where the device is retired or
+    the user removed, and where a rule of today denies the file (DENIED_BY_RULE); PERMISSION_DENIED for one's own request.
     """
     DenyElevationRequest: _grpc.UnaryUnaryMultiCallable[_requests_pb2.DenyElevationRequestRequest, _requests_pb2.DenyElevationRequestResponse]
     """Denies a pending request. The reason is shown to the user. Is audited with both reasons. Needs `elevation_requests.modify`.
@@ -193,8 +193,8 @@ class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
     ApproveElevationRequest: _aio.UnaryUnaryMultiCallable[_requests_pb2.ApproveElevationRequestRequest, _requests_pb2.ApproveElevationRequestResponse]  # type: ignore[assignment]
     """Approves a pending request: its user may elevate the file on the device within the access window. The device hears of it at once where it is
     connected. Is audited with both reasons. Needs `elevation_requests.modify`.
-    Errors: NOT_FOUND; FAILED_PRECONDITION with who decided and when in ErrorInfo where it is not pending any longer, and where the device is retired or
-    the user removed; PERMISSION_DENIED for one's own request.
+    Errors: NOT_FOUND; FAILED_PRECONDITION with who decided and when in ErrorInfo where it is not pending any longer, where the device is retired or
+    the user removed, and where a rule of today denies the file (DENIED_BY_RULE); PERMISSION_DENIED for one's own request.
     """
     DenyElevationRequest: _aio.UnaryUnaryMultiCallable[_requests_pb2.DenyElevationRequestRequest, _requests_pb2.DenyElevationRequestResponse]  # type: ignore[assignment]
     """Denies a pending request. The reason is shown to the user. Is audited with both reasons. Needs `elevation_requests.modify`.
@@ -261,8 +261,8 @@ class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_requests_pb2.ApproveElevationRequestResponse, _abc.Awaitable[_requests_pb2.ApproveElevationRequestResponse]]:
         """Approves a pending request: its user may elevate the file on the device within the access window. The device hears of it at once where it is
         connected. Is audited with both reasons. Needs `elevation_requests.modify`.
-        Errors: NOT_FOUND; FAILED_PRECONDITION with who decided and when in ErrorInfo where it is not pending any longer, and where the device is retired or
-        the user removed; PERMISSION_DENIED for one's own request.
+        Errors: NOT_FOUND; FAILED_PRECONDITION with who decided and when in ErrorInfo where it is not pending any longer, where the device is retired or
+        the user removed, and where a rule of today denies the file (DENIED_BY_RULE); PERMISSION_DENIED for one's own request.
         """
 
     @_abc_1.abstractmethod
