@@ -14,10 +14,10 @@ from services._chassis.caller import current_caller, current_permit
 from services._chassis.permits import Permit
 from services.policy.codec import candidates, requests
 from services.policy.codec.undelivered import undelivered_to_proto
-from services.policy.ports import ElevationRequests
 from services.policy.usecases.analysis.turns import Turns
 from services.policy.usecases.requests.candidates import Candidates
 from services.policy.usecases.requests.deciding import Approver, Deciding, ListWanted
+from services.policy.usecases.requests.details import MOST_USES_SHOWN, RequestDetails
 from services.policy.usecases.requests.undelivered import UndeliveredDesk
 from services.policy.usecases.requests.watching import RequestWatches
 from services.policy.usecases.scope import READ
@@ -40,7 +40,7 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
     def __init__(
         self,
         deciding: Deciding,
-        store: ElevationRequests,
+        details: RequestDetails,
         watches: RequestWatches,
         often: Candidates,
         *,
@@ -49,7 +49,7 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
         now: Callable[[], datetime],
     ) -> None:
         self._deciding = deciding
-        self._store = store
+        self._details = details
         self._watches = watches
         self._often = often
         self._undelivered = undelivered
@@ -72,10 +72,12 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
     async def GetElevationRequest(
         self, request: requests_pb2.GetElevationRequestRequest, _context: Context
     ) -> requests_pb2.GetElevationRequestResponse:
-        """Return one request with its certificate chain."""
+        """Return one request with its certificate chain and the attempts that used it."""
         found = await self._deciding.find(request.id, current_permit(), self._now())
         return requests_pb2.GetElevationRequestResponse(
-            request=requests.told_to_proto(found), certificates=await self._store.certificates(request.id)
+            request=requests.told_to_proto(found),
+            certificates=await self._details.certificates(request.id),
+            uses=map(requests.use_to_proto, await self._details.uses(request.id, MOST_USES_SHOWN)),
         )
 
     async def WatchElevationRequests(  # type: ignore[override]

@@ -290,6 +290,18 @@ async def test_uses_of_what_was_never_granted_are_not_kept_nor_more_than_any_gra
     async with shelf.database.read() as tx:
         assert list((await tx.execute(sa.select(GRANT_USE.c.attempt_id))).scalars()) == ["a2"]
 
+async def test_the_newest_uses_of_a_grant_are_told_and_those_of_no_other(shelf: Shelf) -> None:
+    made, other = [await shelf.approve(each) for each in await shelf.put(1, 2)]
+    uses = [
+        GrantUse(grant_id=of.request_id, attempt_id=f"a{number}", used=NOW + after * HOUR)
+        for number, (of, after) in enumerate([(made, 1), (made, 3), (other, 4), (made, 2), (made, 2)])
+    ]
+    await shelf.uses.take_in("d1", uses, NOW)
+    assert list(await shelf.requests.uses(made.request_id, 9)) == [uses[1], uses[4], uses[3], uses[0]]
+    assert list(await shelf.requests.uses(made.request_id, 2)) == [uses[1], uses[4]]
+    assert list(await shelf.requests.uses("nobody", 9)) == []
+
+
 
 async def test_what_is_approved_is_read_with_what_is_authored(shelf: Shelf) -> None:
     store = SqlStore(shelf.database)

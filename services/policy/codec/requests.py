@@ -119,6 +119,11 @@ def approval_from_proto(request: requests_pb2.ApproveElevationRequestRequest) ->
     )
 
 
+def use_to_proto(use: GrantUse) -> requests_pb2.ElevationRequestUse:
+    """Write a use of the grant of a request."""
+    return requests_pb2.ElevationRequestUse(attempt_id=use.attempt_id, used=time_to_proto(use.used))
+
+
 def uses_from_proto(request: requests_pb2.ReportGrantUsesRequest) -> tuple[Sequence[GrantUse], Sequence[Problem]]:
     """Read uses of grants, and what of them cannot be read; too many are not looked at, for a message holds millions."""
     if not 1 <= len(request.uses) <= MOST_USES_TOLD:

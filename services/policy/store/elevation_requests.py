@@ -14,7 +14,7 @@ from services._chassis.paging import LARGEST_PAGE, Page, PageRequest, cut
 from services.policy.model.notices import notice_of
 from services.policy.model.request_limits import Submission, refuse_too_many, size_of
 from services.policy.model.request_records import entry_of
-from services.policy.model.requests import ElevationRequest, Place, RequestState, Told
+from services.policy.model.requests import ElevationRequest, GrantUse, Place, RequestState, Told
 from services.policy.ports import RequestStep, RequestsWanted
 from services.policy.store.elevation_rows import (
     read_requests,
@@ -27,7 +27,7 @@ from services.policy.store.elevation_rows import (
 )
 from services.policy.store.outbox import tell
 from services.policy.store.recent_requests import recent_in
-from services.policy.store.tables import AUDIT, ELEVATION_REQUEST
+from services.policy.store.tables import AUDIT, ELEVATION_REQUEST, GRANT_USE
 
 CHUNK = 200
 """Requests that are read at once while a page is filled."""
@@ -35,7 +35,7 @@ CHUNK = 200
 MOST_LOOKED = 5000
 """Requests that are looked through for one page: who asks for what no index knows goes on by the token."""
 
-_E = ELEVATION_REQUEST.c
+_E, _U = ELEVATION_REQUEST.c, GRANT_USE.c
 _EQUAL = {
     "state": _E.state,
     "user": _E.requester,
@@ -85,6 +85,13 @@ class SqlElevationRequests:
         asked = sa.select(_E.certificates).where(_E.request_id == request_id)
         async with self._database.read() as tx:
             return [base64.b64decode(text) for text in (await tx.execute(asked)).scalar() or ()]
+
+    async def uses(self, request_id: str, most: int) -> Sequence[GrantUse]:
+        """Read the newest uses of the grant of a request."""
+        newest_first = (_U.used.desc(), _U.attempt_id.desc())
+        asked = sa.select(_U.attempt_id, _U.used).where(_U.grant_id == request_id).order_by(*newest_first).limit(most)
+        async with self._database.read() as tx:
+            return [GrantUse(grant_id=request_id, **row) for row in (await tx.execute(asked)).mappings()]
 
     async def page(self, request: PageRequest, wanted: RequestsWanted) -> Page[Told]:
         """Read on until the page is full, or enough was looked through: how many match is not known before."""

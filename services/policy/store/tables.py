@@ -167,6 +167,7 @@ GRANT_USE = sa.Table(
     sa.Column("grant_id", Text, nullable=False),
     sa.Column("used", UtcDateTime, nullable=False),
     sa.Column("recorded", UtcDateTime, nullable=False),
+    sa.Index("policy_grant_use_newest", "grant_id", "used", "attempt_id"),
 )
 
 REQUEST_OUTCOME = sa.Table(
