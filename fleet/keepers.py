@@ -135,6 +135,9 @@ class LightKeeper(PolicyKeeper):
         self._older = (self.held, self._contact, self.document)
         self.document = offer.document
 
+    def _remove(self) -> None:
+        self.document = b""
+
     def _take_up_keys(self, manifest: Manifest, signed: agent_pb2.SignedManifest) -> None:
         del signed
         self._identity = replace(self._identity, policy_keys=dict(manifest.keys), policy_keys_issued=manifest.issued)

@@ -171,12 +171,7 @@ class PolicyKeeper:
         if held is not None and held.policy.is_farewell():
             return False
         self.held = None
-        try:
-            (self._folder / POLICY).unlink(missing_ok=True)
-            sync_folder(self._folder)
-        except OSError as error:
-            # Counts until the agent stops; the next refusal tries again.
-            log.warning("policy_not_removed", error=error.strerror)
+        self._remove()
         return held is not None
 
     def _accept(self, manifest: Manifest, signed: agent_pb2.SignedManifest, now: datetime) -> None:
@@ -238,6 +233,14 @@ class PolicyKeeper:
         except OSError as error:
             reason = f"the device cannot store the policy ({(error.strerror or 'input/output error').lower()})"
             raise PolicyRefusedError([reason], "POLICY_NOT_STORED", passes=True) from error
+
+    def _remove(self) -> None:
+        try:
+            (self._folder / POLICY).unlink(missing_ok=True)
+            sync_folder(self._folder)
+        except OSError as error:
+            # Counts until the agent stops; the next refusal tries again.
+            log.warning("policy_not_removed", error=error.strerror)
 
     def _rise(self, manifest: Manifest) -> None:
         """Count the stored policy where the contact file is behind it or gone."""

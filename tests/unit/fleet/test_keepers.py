@@ -127,3 +127,12 @@ def test_a_clone_holds_what_its_original_holds_and_goes_its_own_way(house: Insta
     assert holding_of(clone) == holding_of(original)
     clone.apply(house.offer(CONTENT, 2), NOW)
     assert (holding_of(original).revision, holding_of(clone).revision) == (1, 2)
+
+
+def test_a_light_agent_that_is_dismissed_leaves_the_disk_alone(
+    tmp_path: Path, house: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "policy").write_text("somebody else's")
+    LightKeeper(house.identity()).dismiss()
+    assert (tmp_path / "policy").exists()
