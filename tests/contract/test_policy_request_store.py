@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -242,6 +243,19 @@ async def test_a_device_hears_of_each_outcome_in_order_until_it_keeps_them(shelf
     assert [each.sequence for each in await shelf.outcomes.of_device("d2", 0)] == [1]
 
 
+async def test_an_outcome_is_told_again_with_the_uses_of_then(shelf: Shelf) -> None:
+    [made] = await shelf.put(1)
+    await shelf.approve(made)
+    use = GrantUse(grant_id=made.request_id, attempt_id="a1", used=NOW)
+    await shelf.uses.take_in("d1", [use], NOW)
+    end = End(ended=NOW, reason="wrong file", ended_by="user:dave")
+    await shelf.requests.change([made.request_id], lambda old: old.revoked(end), NOW)
+    told = await shelf.outcomes.of_device("d1", 0)
+    assert [each.request.access and each.request.access.uses for each in told] == [0, 1]
+    await shelf.uses.take_in("d1", [replace(use, attempt_id="a2")], NOW)
+    assert await shelf.outcomes.of_device("d1", 0) == told
+
+
 async def test_that_an_outcome_is_kept_is_news_for_watchers_once(shelf: Shelf) -> None:
     [made] = await shelf.put(1)
     await shelf.deny(made)
@@ -276,6 +290,18 @@ async def test_uses_are_counted_once_and_the_last_one_completes(shelf: Shelf) ->
         assert count.scalar_one() == 3
 
 
+async def test_the_newest_uses_of_a_grant_are_told_and_those_of_no_other(shelf: Shelf) -> None:
+    made, other = [await shelf.approve(each) for each in await shelf.put(1, 2)]
+    uses = [
+        GrantUse(grant_id=of.request_id, attempt_id=f"a{number}", used=NOW + after * HOUR)
+        for number, (of, after) in enumerate([(made, 1), (made, 3), (other, 4), (made, 2), (made, 2)])
+    ]
+    await shelf.uses.take_in("d1", uses, NOW)
+    assert list(await shelf.requests.uses(made.request_id, 9)) == [uses[1], uses[4], uses[3], uses[0]]
+    assert list(await shelf.requests.uses(made.request_id, 2)) == [uses[1], uses[4]]
+    assert list(await shelf.requests.uses("nobody", 9)) == []
+
+
 async def test_uses_of_what_was_never_granted_are_not_kept_nor_more_than_any_grant_may_have(shelf: Shelf) -> None:
     waiting, worn = await shelf.put(1, 2)
     review = Review(reviewer="user:carol", reviewed=NOW)
@@ -289,18 +315,6 @@ async def test_uses_of_what_was_never_granted_are_not_kept_nor_more_than_any_gra
     assert found.access.uses == MOST_USES
     async with shelf.database.read() as tx:
         assert list((await tx.execute(sa.select(GRANT_USE.c.attempt_id))).scalars()) == ["a2"]
-
-async def test_the_newest_uses_of_a_grant_are_told_and_those_of_no_other(shelf: Shelf) -> None:
-    made, other = [await shelf.approve(each) for each in await shelf.put(1, 2)]
-    uses = [
-        GrantUse(grant_id=of.request_id, attempt_id=f"a{number}", used=NOW + after * HOUR)
-        for number, (of, after) in enumerate([(made, 1), (made, 3), (other, 4), (made, 2), (made, 2)])
-    ]
-    await shelf.uses.take_in("d1", uses, NOW)
-    assert list(await shelf.requests.uses(made.request_id, 9)) == [uses[1], uses[4], uses[3], uses[0]]
-    assert list(await shelf.requests.uses(made.request_id, 2)) == [uses[1], uses[4]]
-    assert list(await shelf.requests.uses("nobody", 9)) == []
-
 
 
 async def test_what_is_approved_is_read_with_what_is_authored(shelf: Shelf) -> None:

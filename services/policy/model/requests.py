@@ -219,9 +219,12 @@ class ElevationRequest:
         """Tell whether the device hears from the server that it is in this state."""
         return self.state in TOLD or (self.end is not None and self.end.reason in _GONE)
 
-    def as_told(self, state: RequestState) -> "ElevationRequest":
-        """Return this as it was when it came into a state that it may have left."""
-        return self if state is self.state else replace(self, state=state, end=None)
+    def as_told(self, state: RequestState, uses: int | None = None) -> "ElevationRequest":
+        """Return this as it was when it came into a state that it may have left; `uses` None: it is not known how many there were."""
+        then = self if state is self.state else replace(self, state=state, end=None)
+        if uses is None or then.access is None:
+            return then
+        return replace(then, access=replace(then.access, uses=uses))
 
     def grant(self, device_name: str) -> Grant | None:
         """Return what the device may decide by. None: nothing is approved."""

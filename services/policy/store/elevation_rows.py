@@ -109,6 +109,7 @@ async def write_outcomes(tx: Transaction, request: ElevationRequest, revision: i
         "state": request.state.name,
         "revision": revision,
         "kept": False,
+        "uses": request.access.uses if request.access else None,
     }
     await tx.execute(sa.insert(REQUEST_OUTCOME), row)
 

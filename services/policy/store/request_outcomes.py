@@ -34,7 +34,7 @@ class SqlOutcomes:
         """Read what a device has not confirmed."""
         asked = (
             requests_asked()
-            .add_columns(_O.sequence, _O.state.label("told_state"))
+            .add_columns(_O.sequence, _O.state.label("told_state"), _O.uses)
             .join(REQUEST_OUTCOME, _O.request_id == _E.request_id)
             .where(_O.device_id == device_id, _O.kept.is_(False), _O.sequence > after)
             .order_by(_O.sequence)
@@ -43,7 +43,8 @@ class SqlOutcomes:
         async with self._database.read() as tx:
             rows = (await tx.execute(asked)).mappings().all()
         return [
-            Outcome(row["sequence"], request_from_row(row).as_told(RequestState[row["told_state"]])) for row in rows
+            Outcome(row["sequence"], request_from_row(row).as_told(RequestState[row["told_state"]], row["uses"]))
+            for row in rows
         ]
 
     async def keep(self, device_id: str, sequence: int) -> None:

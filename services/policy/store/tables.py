@@ -179,6 +179,7 @@ REQUEST_OUTCOME = sa.Table(
     sa.Column("state", Text, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Column("kept", sa.Boolean, nullable=False),
+    sa.Column("uses", sa.Integer),
     sa.Index("policy_request_outcome_request", "request_id"),
     sa.Index("policy_request_outcome_revision", "revision"),
 )
