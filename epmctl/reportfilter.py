@@ -13,6 +13,7 @@ from epm.reporting.v1 import reports_pb2
 from epmctl.client import RefusedInputError
 from epmctl.moments import METAVAR, past
 from epmctl.plain import to_timestamp, words_of
+from epmctl.reportrequest import OPTION, request_option
 
 Command = Callable[..., object]
 
@@ -49,6 +50,7 @@ _NAMES: Final = {
     "internal_names": "--internal-name",
     "versions": "--file-version",
     "governed_by_rule": "--by-rule",
+    "attempt_ids": OPTION,
     "order_by": "--order-by",
     **{name: f"--{name[:-1]}" for name in ("users", "devices", "results", "rules", "publishers", "sha256s", "sources")},
 }
@@ -128,6 +130,11 @@ _OPTIONS: Final = (
 
 def filter_options(command: Command) -> Command:
     """Give a command the options of a filter; it is called with `asked`, the filter that they make."""
+    return lasting_filter_options(request_option(command))
+
+
+def lasting_filter_options(command: Command) -> Command:
+    """Give a command the options of a filter that stays as it is while attempts come: uses of an approval may be more later."""
 
     @functools.wraps(command)
     def filtered(**options: object) -> object:

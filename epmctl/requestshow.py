@@ -11,6 +11,7 @@ from epmctl.spans import in_words
 
 PENDING: Final = "PENDING"
 APPROVED: Final = "APPROVED"
+_USES_SHOWN: Final = 10
 Row: TypeAlias = tuple[str, Plain]
 
 LIST_FIT: Final = Fit(
@@ -47,11 +48,15 @@ LINE_COLUMNS: Final[Mapping[str, tuple[Column, int]]] = {
 """What a line about a change says, and how wide at least."""
 
 
-def detail(record: Record, certificates: int, now: datetime) -> Iterator[Row]:
+def detail(answer: Record, now: datetime) -> Iterator[Row]:
     """Give everything that there is to know of a request, a row a fact; what does not hold is left out."""
+    record = cast("Record", answer["request"])
+    certificates = len(cast("Sequence[str]", answer["certificates"]))
     yield from _request(record, now)
     yield from _file(record)
     yield from _decision(record)
+    yield from _uses(cast("Sequence[Record]", answer["uses"]))
+    yield "REPORT", f"epm report elevations --request {record['id']}"
     yield "CERTIFICATES", f"{certificates}, --certificates FILE writes them" if certificates else "none"
     yield "DEVICE TOLD", record["delivered"]
 
@@ -100,6 +105,14 @@ def _decision(record: Record) -> Iterator[Row]:
         yield "ENDED", _seconds(end["ended"])
         yield "ENDED BY", end["endedBy"] or "time, the device or the user"
         yield "BECAUSE", end["reason"]
+
+
+def _uses(uses: Sequence[Record]) -> Iterator[Row]:
+    """Give the newest attempts that used the approval; the report has them all."""
+    for number, use in enumerate(uses[:_USES_SHOWN]):
+        yield "" if number else "USED", f"{_seconds(use['used'])} by attempt {use['attemptId']}"
+    if len(uses) > _USES_SHOWN:
+        yield "", f"{len(uses) - _USES_SHOWN} more before that"
 
 
 def _age(record: Record, now: datetime) -> str:

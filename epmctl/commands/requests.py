@@ -78,7 +78,7 @@ def show_(*, request_id: str, place: Path | None, output: str) -> None:
     if output == "json":
         print_json(to_plain(answer))
     else:
-        rows = list(detail(to_plain(answer.request), len(answer.certificates), datetime.now(UTC)))
+        rows = list(detail(to_plain(answer), datetime.now(UTC)))
         width = max(len(heading) for heading, _ in rows)
         for heading, value in (("ID", answer.request.id), *rows):
             click.echo(f"{heading:<{width}}  {show(value)}")

@@ -19,7 +19,7 @@ from epmctl.elevations import ELEVATION_COLUMNS
 from epmctl.following import LONGEST_WATCH, cursor_file_option, followed, noted, print_each, print_line
 from epmctl.output import output_option
 from epmctl.plain import to_plain
-from epmctl.reportfilter import filter_options
+from epmctl.reportfilter import lasting_filter_options
 
 Message = reports_pb2.WatchElevationsResponse | export_pb2.ExportEventsResponse
 
@@ -28,7 +28,7 @@ _COLUMNS: Final = [(column, _WIDTHS.get(name, 0)) for name, column in ELEVATION_
 
 
 @click.command()
-@filter_options
+@lasting_filter_options
 @click.option("--from-now", is_flag=True, help="Only what is stored from now on, whatever --since says of the time.")
 @click.option("--limit", type=click.IntRange(1), help="End after so many attempts; else never.")
 @cursor_file_option

@@ -67,8 +67,10 @@ async def test_a_request_is_approved_used_and_completed(desk: Support) -> None:
         await device.use(made.id, "attempt-2")
         await device.use(made.id, "attempt-2")
         await stream.grants(0)
-        found = (await desk.get(made.id)).request
+        shown = await desk.get(made.id)
+        found = shown.request
         assert (found.state, found.access.uses, found.end.reason) == (COMPLETED, 1, "all uses are spent")
+        assert [(use.attempt_id, use.HasField("used")) for use in shown.uses] == [("attempt-2", True)]
 
 
 async def test_a_use_that_is_left_counts_down_in_the_document(desk: Support) -> None:

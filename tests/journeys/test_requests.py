@@ -103,14 +103,36 @@ def test_an_approval_lets_the_user_elevate_and_everybody_sees_what_became_of_it(
     assert (after["access"]["maxUses"], after["access"]["uses"]) == (1, 1)
     text = house.must("epm", "requests", "show", request).output
     assert "1 of 1" in text
-    command = ("epm", "report", "elevations", "--source", "GRANT", "--sha256", after["file"]["sha256"])
-    [used] = house.wait_for("the attempt", lambda: house.must(*command, "--output", "json").json())
-    assert used["decided"]["grantId"] == request
-    assert request in used["decided"]["reason"]
+    in_the_report(house, request)
     recorded = house.must("epm", "audit", "list", "--target", request, "--output", "json").json()
     actions = {record["action"].removeprefix("elevation_request_") for record in recorded}
     assert actions == {"submitted", "approved", "completed"}
     assert request in house.must("epm", "requests", "list").output
+
+
+def in_the_report(house: Installation, request: str) -> None:
+    """Find what the request is about in the report: the attempt that led to it, and the one that used it."""
+    shown_uses = house.must("epm", "requests", "show", request, "--output", "json").json()
+    asking = shown_uses["request"]["attemptId"]
+    [use] = shown_uses["uses"]
+    command = ("epm", "report", "elevations", "--request", request)
+
+    def both() -> list[Any]:
+        found: list[Any] = house.must(*command, "--output", "json").json()
+        return found if len(found) > 1 else []
+
+    used, asked = house.wait_for("both attempts", both)
+    assert (used["attemptId"], used["decided"]["result"]) == (use["attemptId"], "ELEVATED")
+    assert used["decided"]["grantId"] == request
+    assert request in used["decided"]["reason"]
+    assert (asked["attemptId"], asked["decided"]["result"]) == (asking, "APPROVAL_REQUIRED")
+    text = house.must("epm", "requests", "show", request).output
+    assert f"by attempt {use['attemptId']}" in text
+    assert " ".join(command) in text
+    rows = house.must(*command, "--output", "csv").output.splitlines()[1:]
+    assert [asking in row for row in rows] == [False, True]
+    summary = house.must("epm", "report", "summary", "--request", request, "--output", "json").json()
+    assert summary["total"] == 2
 
 
 def test_a_denial_tells_the_user_why_and_comes_once(house: Installation, tokens: dict[str, str]) -> None:

@@ -184,6 +184,24 @@ def test_one_request_is_shown_with_all_there_is_to_know(console: Console, server
     assert console.run("requests", "show", ID, "--output", "json").json["certificates"] == [der.hex() for der in CHAIN]
 
 
+def test_the_newest_attempts_that_used_an_approval_are_shown_and_where_the_report_has_them(
+    console: Console, server: FakeServer
+) -> None:
+    noon = Timestamp(seconds=1_795_435_200, nanos=5)
+    uses = [requests_pb2.ElevationRequestUse(attempt_id=f"u{number}", used=noon) for number in range(12)]
+    found = requests_pb2.GetElevationRequestResponse(request=approved(max_uses=20), uses=uses)
+    server.on(requests_pb2.GetElevationRequestRequest, found)
+    lines = console.run("requests", "show", ID).out.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("USED "))
+    assert [line[len("JUSTIFICATION") :].strip() for line in lines[start : start + 12]] == [
+        *(f"2026-11-23T12:00:00Z by attempt u{number}" for number in range(10)),
+        "2 more before that",
+        f"epm report elevations --request {ID}",
+    ]
+    told = console.run("requests", "show", ID, "--output", "json").json["uses"]
+    assert [use["attemptId"] for use in told] == [f"u{number}" for number in range(12)]
+
+
 def test_the_chain_is_written_as_pem_the_signing_certificate_first(
     console: Console, server: FakeServer, tmp_path: Path
 ) -> None:
