@@ -30,7 +30,8 @@ class EventSink(Protocol):
         """Commit the batches as one, each event once, and return what was rejected of each.
 
         Returns only when everything is durable. Raises UnavailableError where that cannot be said; what was stored all the
-        same is passed over when it comes again.
+        same is passed over when it comes again. Groups are stored in the order in which they are handed over; where one is
+        not, neither is one that was handed over before that was known.
         """
         ...
 

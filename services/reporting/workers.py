@@ -1,6 +1,7 @@
 """The group-commit writer: batches of all streams of the process, one transaction after the other; and the hourly purge.
 
-- While one group is being committed the next collects; nobody lingers. Under load groups grow, up to a cap.
+- While one group is being committed the next collects; nobody lingers. Under load groups grow, up to a cap. One that is large
+  is handed over before the one ahead of it is committed, so that the database never waits for it.
 - The backlog is bounded in entries and bytes: when it is full, the stream that brought more stops reading, and the device's
   flow control holds it back; and credits fall.
 - INVARIANT: an answer comes only after the commit that holds its batch. If that fails, everyone in the group is told
@@ -22,6 +23,8 @@ LARGEST_GROUP = 5000
 LARGEST_BACKLOG = 20_000
 HEAVIEST_BACKLOG = 64 * 1024 * 1024
 """Bytes of events: a few devices with large events must not fill the memory."""
+FOLLOWING = 1000
+"""Entries that are worth a group behind the one that is being committed; fewer wait, and become a larger one."""
 PURGE_EVERY = 3600.0
 Answer = asyncio.Future[tuple[Rejection, ...]]
 
@@ -41,6 +44,8 @@ class GroupCommitWriter:
         self._backlog: Backlog[Answer] = Backlog(Bounds(largest_group, backlog, heaviest))
         self._admissions: dict[Waiting[Answer], asyncio.Event] = {}
         self._filled = asyncio.Event()
+        self._plenty = asyncio.Event()
+        """Whether enough waits to follow the group that is being committed."""
         self._ended = False
         self._senders: set[object] = set()
 
@@ -69,6 +74,8 @@ class GroupCommitWriter:
         if not waiting.admitted:
             self._admissions[waiting] = asyncio.Event()
         self._filled.set()
+        if self._backlog.entries >= FOLLOWING:
+            self._plenty.set()
         return waiting
 
     async def admitted(self, waiting: Waiting[Answer]) -> None:
@@ -102,18 +109,54 @@ class GroupCommitWriter:
         return Worker("commit_events", self.run)
 
     async def run(self) -> None:
-        """Commit group after group for ever."""
-        while True:
-            await self._filled.wait()
-            group = self._backlog.next_group()
-            if not group:
-                self._filled.clear()
-                continue
-            for waiting in (*group, *self._backlog.newly_admitted()):
-                if room := self._admissions.pop(waiting, None):
-                    room.set()
-            commit = self._sink.store([waiting.batch for waiting in group])
-            await keep([waiting.answer for waiting in group], commit, _not_stored())
+        """Commit group after group for ever; at most one is handed over beside the one that is being committed."""
+        first: asyncio.Task[None] | None = None
+        second: asyncio.Task[None] | None = None
+        try:
+            while True:
+                if first is None:
+                    await self._filled.wait()
+                elif await self._ends_before_plenty(first):
+                    first = None
+                    continue
+                if not (group := self._next_group()):
+                    continue
+                second = asyncio.create_task(self._commit(group))
+                if first is not None:
+                    await first
+                first, second = second, None
+        finally:
+            running = [task for task in (first, second) if task is not None]
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _ends_before_plenty(self, commit: "asyncio.Task[None]") -> bool:
+        """Tell whether a commit ends before enough waits to follow it. Raises what it raises."""
+        plenty = asyncio.create_task(self._plenty.wait())
+        try:
+            await asyncio.wait({commit, plenty}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            plenty.cancel()
+        if commit.done():
+            commit.result()
+        return commit.done()
+
+    def _next_group(self) -> list[Waiting[Answer]]:
+        """Take out what is to be committed together, and let in what there is room for now."""
+        group = self._backlog.next_group()
+        if not group:
+            self._filled.clear()
+        for waiting in (*group, *self._backlog.newly_admitted()):
+            if room := self._admissions.pop(waiting, None):
+                room.set()
+        if self._backlog.entries < FOLLOWING:
+            self._plenty.clear()
+        return group
+
+    async def _commit(self, group: Sequence[Waiting[Answer]]) -> None:
+        commit = self._sink.store([waiting.batch for waiting in group])
+        await keep([waiting.answer for waiting in group], commit, _not_stored())
 
     async def close(self) -> None:
         """Take nothing more, and tell everyone who still waits that nothing was stored."""

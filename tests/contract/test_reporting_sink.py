@@ -1,5 +1,6 @@
 """What every sink of events promises: on memory, on SQLite and on PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services._chassis.db import Database
+from services._chassis.errors import UnavailableError
 from services._chassis.migrate import differences
 from services._chassis.paging import PageRequest
 from services.reporting.model.events import Rejection
@@ -258,3 +260,19 @@ async def test_a_gap_outlives_the_process_that_noticed_it(sink: DurableSink, dat
     await later.store([batch([decided(7)], first=7)])
     await later.close()
     assert await rows(database, tables.GAP, "first_seq", "last_seq") == [(1, 4), (6, 6)]
+
+
+async def test_what_was_handed_over_behind_a_group_that_is_not_stored_is_not_stored_either(
+    database: Database, sink: DurableSink
+) -> None:
+    async with database.transaction() as tx:
+        await tx.execute(sa.text("ALTER TABLE reporting_attempt RENAME TO away"))
+    first, second = batch([decided(1)]), batch([diagnostic(2)], first=2)
+    told = await asyncio.gather(sink.store([first]), sink.store([second]), return_exceptions=True)
+    assert [type(answer) for answer in told] == [UnavailableError, UnavailableError]
+    assert await rows(database, tables.DIAGNOSTIC, "seq") == []
+    async with database.transaction() as tx:
+        await tx.execute(sa.text("ALTER TABLE away RENAME TO reporting_attempt"))
+    assert [*await asyncio.gather(sink.store([first]), sink.store([second]))] == [[()], [()]]
+    assert await attempts(database) == [uuid7(1)]
+    assert await rows(database, tables.GAP, "first_seq") == []

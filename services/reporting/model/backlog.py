@@ -64,6 +64,11 @@ class Backlog(Generic[Answer]):
     def __len__(self) -> int:
         return sum(map(len, self._lanes.values()))
 
+    @property
+    def entries(self) -> int:
+        """Return how many entries wait that were admitted."""
+        return self._entries
+
     def pressure(self, sending: int) -> Pressure:
         """Tell how full the backlog is, where so many streams send."""
         held = self._bounds.entries if self._held else 0

@@ -1,8 +1,7 @@
 """Store events from where nothing may wait: in a thread of this process, or in a process of its own (`writer`, by `apart`)."""
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from sqlalchemy.engine import URL
 
@@ -10,6 +9,7 @@ from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services.reporting.model.events import Batch, Rejection
 from services.reporting.store.drivers import Driver, LostError, PostgresDriver, SqliteDriver
+from services.reporting.store.inorder import InOrder
 from services.reporting.store.transactions import Transactions
 
 log = get_logger("reporting.sink")
@@ -27,7 +27,7 @@ class DurableSink:
         self._driver = driver
         self._announce = announce
         self._transactions = Transactions(driver)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reporting-sink")
+        self._thread = InOrder("reporting-sink")
 
     @classmethod
     def on(cls, url: URL, announce: Callable[[int], None] = lambda _stored: None) -> "DurableSink":
@@ -40,7 +40,7 @@ class DurableSink:
         Raises UnavailableError where not everything is durable; what is nevertheless is passed over when it comes again.
         """
         try:
-            answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._transactions.store, batches)
+            answers = await self._thread.do(partial(self._transactions.store, batches))
         except LostError as error:
             log.error("events_not_stored", batches=len(batches), cause=str(error))  # noqa: TRY400 - the cause is not ours
             raise not_stored() from error
@@ -49,8 +49,7 @@ class DurableSink:
 
     async def close(self) -> None:
         """Wait for the transaction that is running and close the connection."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._driver.close)
-        self._thread.shutdown()
+        await self._thread.end(self._driver.close)
 
 
 def not_stored() -> UnavailableError:

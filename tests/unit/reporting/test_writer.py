@@ -1,12 +1,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from services._chassis.errors import UnavailableError
 from services.reporting.model.events import Batch, Rejection
-from services.reporting.workers import GroupCommitWriter, purge_worker
+from services.reporting.workers import FOLLOWING, GroupCommitWriter, purge_worker
 from tests.fakes.reporting import FakeSink, batch, decided
 
 
@@ -38,6 +39,19 @@ def one(number: int) -> Batch:
     return batch([decided(number)], device=f"d{number}")
 
 
+def large(number: int, entries: int) -> Batch:
+    """Make a batch of so many entries, all of them passed over."""
+    return replace(
+        batch([], device=f"d{number}"), passed_over=tuple(Rejection(seq, "no") for seq in range(1, entries + 1))
+    )
+
+
+async def others_run() -> None:
+    """Let whatever is ready run."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 async def test_what_waits_while_a_group_is_committed_becomes_the_next_group() -> None:
     sink = SlowSink()
     writer = GroupCommitWriter(sink)
@@ -49,6 +63,52 @@ async def test_what_waits_while_a_group_is_committed_becomes_the_next_group() ->
         sink.released.set()
         await asyncio.gather(first, *rest)
     assert sink.groups == [1, 5]
+
+
+async def test_a_large_group_is_handed_over_while_the_one_ahead_of_it_is_committed_and_no_third() -> None:
+    handed_over: list[int] = []
+    committed = asyncio.Queue[None]()
+
+    class Turning(FakeSink):
+        async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
+            handed_over.append(sum(one.size for one in batches))
+            await committed.get()
+            return await super().store(batches)
+
+    writer = GroupCommitWriter(Turning())
+    async with working(writer):
+        first = await writer.submit(one(1))
+        await others_run()
+        small = await writer.submit(large(2, FOLLOWING - 1))
+        await others_run()
+        assert handed_over == [1]
+        following = await writer.submit(one(3))
+        await others_run()
+        third = await writer.submit(large(4, FOLLOWING))
+        await others_run()
+        assert handed_over == [1, FOLLOWING]
+        for _ in range(3):
+            committed.put_nowait(None)
+        await asyncio.gather(first, small, following, third)
+    assert handed_over == [1, FOLLOWING, FOLLOWING]
+
+
+async def test_a_surprise_in_a_commit_leaves_nobody_behind_it_waiting() -> None:
+    sink = SlowSink()
+    sink.failure = ZeroDivisionError()
+    writer = GroupCommitWriter(sink)
+    first = await writer.submit(one(1))
+    working = asyncio.create_task(writer.run())
+    await sink.reached.wait()
+    sink.reached.clear()
+    behind = await writer.submit(large(2, FOLLOWING))
+    await sink.reached.wait()
+    sink.released.set()
+    with pytest.raises(ZeroDivisionError):
+        await working
+    for answer in (first, behind):
+        with pytest.raises(UnavailableError):
+            await answer
 
 
 async def test_a_group_does_not_grow_beyond_its_limit() -> None:
