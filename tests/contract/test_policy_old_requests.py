@@ -11,7 +11,7 @@ from services.policy.model.requests import Access, ElevationRequest, End, GrantU
 from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.old_requests import SqlOldRequests
 from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
-from services.policy.store.tables import AUDIT, ELEVATION_REQUEST, GRANT_USE, REQUEST_OUTCOME
+from services.policy.store.tables import AUDIT, CERTIFICATE_CHAIN, ELEVATION_REQUEST, GRANT_USE, REQUEST_OUTCOME
 from tests.builders.policy_database import policy_database
 from tests.builders.requests import request
 from tests.fakes.clock import NOW
@@ -113,6 +113,15 @@ async def test_requests_go_with_their_uses_and_outcomes_and_the_audit_log_stays(
     await shelf.old.delete([also], LATER)
     assert await shelf.column(GRANT_USE.c.attempt_id) == ["a2", "a4"]
     await shelf.old.delete([gone, also], LATER)
+
+
+async def test_a_chain_is_kept_once_and_goes_with_the_last_request_that_brought_it(shelf: Shelf) -> None:
+    first, second = await shelf.put(1, denied), await shelf.put(2, denied)
+    assert len(await shelf.column(CERTIFICATE_CHAIN.c.digest)) == 1
+    await shelf.old.delete([first], NOW)
+    assert list(await shelf.requests.certificates(second)) == [b"chain"]
+    await shelf.old.delete([second], NOW)
+    assert await shelf.column(CERTIFICATE_CHAIN.c.digest) == []
 
 
 async def test_numbers_of_outcomes_go_on_though_all_requests_went(shelf: Shelf) -> None:

@@ -1,6 +1,5 @@
 """Elevation requests, in SQL."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -16,6 +15,7 @@ from services.policy.model.request_limits import Submission, refuse_too_many, si
 from services.policy.model.request_records import entry_of
 from services.policy.model.requests import ElevationRequest, GrantUse, Place, RequestState, Told
 from services.policy.ports import RequestStep, RequestsWanted
+from services.policy.store.certificate_chains import chain_of, keep_chain
 from services.policy.store.elevation_rows import (
     read_requests,
     request_from_row,
@@ -65,8 +65,8 @@ class SqlElevationRequests:
             asked = Submission(request.user, request.submitted, size)
             refuse_too_many(await recent_in(tx, request.device_id, now), asked, now)
             revision = await tx.next_revision()
-            written = [base64.b64encode(certificate).decode() for certificate in certificates]
-            row = {**row_of(request), "certificates": written, "evidence": size, "changed": revision}
+            kept = {"certificates": [], "chain": await keep_chain(tx, certificates), "evidence": size}
+            row = {**row_of(request), **kept, "changed": revision}
             await tx.execute(sa.insert(ELEVATION_REQUEST), row)
             await record(tx, AUDIT, entry_of(None, request), now=now)
             await tell(tx, notice_of(request, now))
@@ -82,9 +82,8 @@ class SqlElevationRequests:
 
     async def certificates(self, request_id: str) -> Sequence[bytes]:
         """Read the certificates of a request."""
-        asked = sa.select(_E.certificates).where(_E.request_id == request_id)
         async with self._database.read() as tx:
-            return [base64.b64decode(text) for text in (await tx.execute(asked)).scalar() or ()]
+            return await chain_of(tx, request_id)
 
     async def uses(self, request_id: str, most: int) -> Sequence[GrantUse]:
         """Read the newest uses of the grant of a request."""

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from services._chassis.db import Database
 from services.policy.model.requests import OPEN, RequestState
+from services.policy.store.certificate_chains import forget_chains
 from services.policy.store.tables import ELEVATION_REQUEST, GRANT_USE, REQUEST_OUTCOME
 
 STEP = 100
@@ -42,10 +43,12 @@ class SqlOldRequests:
             step = _behind(asked, rows[-1])
 
     async def delete(self, request_ids: Collection[str], before: datetime) -> None:
-        """Delete requests, their uses and their outcomes; and uses of before that time that their devices told of others."""
+        """Delete requests, their uses, their outcomes and their certificates; and uses of before that time that their devices told of others."""
         of_these = sa.delete(ELEVATION_REQUEST).where(_E.request_id.in_(request_ids), _FINAL)
         async with self._database.held() as tx:
-            devices = set((await tx.execute(of_these.returning(_E.device_id))).scalars())
+            deleted = (await tx.execute(of_these.returning(_E.device_id, _E.chain))).all()
+            devices = {row.device_id for row in deleted}
+            await forget_chains(tx, {row.chain for row in deleted})
             used = sa.or_(_U.grant_id.in_(request_ids), _U.recorded < before)
             await tx.execute(sa.delete(GRANT_USE).where(_U.device_id.in_(devices), used, ~_known(_U.grant_id)))
             gone = (_O.device_id.in_(devices), ~_known(_O.request_id))

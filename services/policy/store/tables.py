@@ -145,6 +145,7 @@ ELEVATION_REQUEST = sa.Table(
     sa.Column("ending", Part, nullable=True),
     sa.Column("certificates", sa.JSON, nullable=False),
     sa.Column("evidence", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("chain", Text, nullable=False, server_default=""),
     sa.Column("due", UtcDateTime, nullable=True),
     sa.Column("changed", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("device_id", "attempt_id", name="policy_elevation_request_attempt"),
@@ -157,6 +158,14 @@ ELEVATION_REQUEST = sa.Table(
     sa.Index("policy_elevation_request_name", "device_name", "request_id"),
     sa.Index("policy_elevation_request_requester", "requester", "request_id"),
     sa.Index("policy_elevation_request_file", "sha256", "request_id"),
+    sa.Index("policy_elevation_request_chain", "chain"),
+)
+
+CERTIFICATE_CHAIN = sa.Table(
+    "policy_certificate_chain",
+    METADATA,
+    sa.Column("digest", Text, primary_key=True),
+    sa.Column("certificates", sa.JSON, nullable=False),
 )
 
 GRANT_USE = sa.Table(
