@@ -84,9 +84,14 @@ class Transaction:
         await self._database.notify(self.connection, self.revision)
         return self.revision
 
+    @property
+    def newest_revision(self) -> sa.Select[Any]:
+        """Return what asks for the newest revision, to be asked beside other things."""
+        return self._database.newest_revision
+
     async def current_revision(self) -> int:
         """Return the newest revision that this transaction sees."""
-        return int((await self.connection.execute(self._database.newest_revision)).scalar_one())
+        return int((await self.connection.execute(self.newest_revision)).scalar_one())
 
 
 class Database:

@@ -104,6 +104,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     sightings = SightingReporter(SightingReports(device), monotonic=clock.monotonic)
     admitted = partial(_admitted, corpus, directory, sightings.saw)
     approvals = _approvals(settings, database, book, corpus=corpus, streams=streams, access=access, clock=clock)
+    store.on_requests.append(approvals.recent.take)
     talk = partial(_conversation, book, writer, speaker, process=process, wait=settings.policy_heartbeat)
     manners = _manners(settings, clock, speaker=speaker, reporter=reporter, sightings=sightings, writer=writer)
     agents = PolicyStreamServicer(admitted, talk, streams, manners=replace(manners, mail=approvals.post))

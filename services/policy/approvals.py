@@ -17,6 +17,7 @@ from services.policy.request_servicer import ElevationRequestServicer
 from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.given_approvals import SqlGivenApprovals
 from services.policy.store.old_requests import SqlOldRequests
+from services.policy.store.recent_changes import RecentChanges
 from services.policy.store.recent_requests import SqlRecentRequests
 from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
 from services.policy.store.undelivered import SqlUndelivered
@@ -71,9 +72,11 @@ class Approvals:
             SqlOldRequests(database), settings.request_retention, now=clock.now, monotonic=clock.monotonic
         )
         self._endings = Endings(self._store, self._store, book, now=clock.now)
-        self.post = Post(SqlOutcomes(database), wait=database.changes.wait, caught_up=caught_up)
+        self.recent = RecentChanges(self._store, SqlOutcomes(database))
+        followed = self.recent.revisions
+        self.post = Post(self.recent, wait=followed.wait, caught_up=caught_up)
         self.watches = RequestWatches(
-            self._store, database.changes, self._deciding.sees, now=clock.now, monotonic=clock.monotonic
+            self.recent, followed, self._deciding.sees, now=clock.now, monotonic=clock.monotonic
         )
 
     def public(self, drafting: Drafting, linting: Linting) -> Callable[[Server], None]:

@@ -1,13 +1,18 @@
 """What is approved, for documents to be made by: it is asked for after every change of anything, and most change nothing of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import sqlalchemy as sa
+
 from services._chassis.db import Transaction
-from services.policy.model.requests import ElevationRequest, RequestState, Told
+from services.policy.model.requests import ElevationRequest, Outcome, RequestState, Told
 from services.policy.store.elevation_requests import approved_requests
 from services.policy.store.elevation_rows import read_requests, requests_asked
-from services.policy.store.tables import ELEVATION_REQUEST
+from services.policy.store.recent_changes import Changed
+from services.policy.store.tables import ELEVATION_REQUEST, REQUEST_OUTCOME
+
+_E, _O = ELEVATION_REQUEST.c, REQUEST_OUTCOME.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,7 @@ class ApprovedRequests:
     """
 
     def __init__(self) -> None:
+        self.on_change: list[Callable[[Changed], None]] = []
         self._known = _Known()
 
     async def read(self, tx: Transaction, revision: int) -> tuple[ElevationRequest, ...]:
@@ -31,12 +37,33 @@ class ApprovedRequests:
         before = self._known
         if not 0 < before.revision <= revision:  # the first time, or the data are others than before
             found = await approved_requests(tx)
+            changed = Changed(revision, revision)
             after = _Known(revision, {each.request_id: each for each in found}, found)
         else:
-            asked = requests_asked().where(ELEVATION_REQUEST.c.changed > before.revision)
-            after = _moved(before, await read_requests(tx, asked), revision)
+            changed = await _changed(tx, before.revision, revision)
+            after = _moved(before, changed.told, revision)
         self._known = after
+        for hear in self.on_change:
+            hear(changed)
         return after.requests
+
+
+async def _changed(tx: Transaction, after: int, revision: int) -> Changed:
+    """Read what changed since a revision; outcomes of a revision are of requests that changed since."""
+    if after == revision:
+        return Changed(after, revision)
+    asked = requests_asked().where(_E.changed > after).order_by(_E.changed, _E.request_id)
+    told = await read_requests(tx, asked)
+    if all(each.delivered for each in told):
+        return Changed(after, revision, tuple(told))
+    by_id = {each.request.request_id: each.request for each in told}
+    unheard = sa.select(_O.device_id, _O.sequence, _O.request_id, _O.state, _O.uses)
+    unheard = unheard.where(_O.revision > after, _O.kept.is_(False)).order_by(_O.device_id, _O.sequence)
+    outcomes = tuple(
+        (row.device_id, Outcome(row.sequence, by_id[row.request_id].as_told(RequestState[row.state], row.uses)))
+        for row in await tx.execute(unheard)
+    )
+    return Changed(after, revision, tuple(told), outcomes)
 
 
 def _moved(before: _Known, changed: Iterable[Told], revision: int) -> _Known:

@@ -1,6 +1,6 @@
 """What is authored, in SQL."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -27,6 +27,7 @@ from services.policy.model.objects import (
 from services.policy.ports import ALL, Selection
 from services.policy.store.approved_requests import ApprovedRequests
 from services.policy.store.history import SqlHistory
+from services.policy.store.recent_changes import Changed
 from services.policy.store.requests import SqlRequests
 from services.policy.store.selecting import selected
 from services.policy.store.tables import AUDIT, OBJECT, OBJECT_TAG
@@ -37,6 +38,7 @@ CHUNK = 100
 _O, _T = OBJECT.c, OBJECT_TAG.c
 _ABOUT = ("labels", "revision", "etag", "created", "updated", "updated_by", "created_by", "applied_change")
 Row = Mapping[str, Any]
+Mark = tuple[Any, ...]
 Decoded = dict[tuple[str, str], tuple[bytes, AnyContent]]
 """Content by kind and name, with the bytes that it was read from."""
 
@@ -47,8 +49,13 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._decoded: Decoded = {}
-        self._corpus: tuple[Sequence[Row], Corpus] | None = None
+        self._corpus: tuple[Mark, Corpus] | None = None
         self._approved = ApprovedRequests()
+
+    @property
+    def on_requests(self) -> list[Callable[[Changed], None]]:
+        """Return who hears of the requests that changed, whenever everything is read."""
+        return self._approved.on_change
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator["SqlWork"]:
@@ -77,9 +84,9 @@ class SqlStore:
         """
         async with self._database.read() as tx:
             work = SqlWork(tx, self._decoded)
-            revision, marks = await work.revision(), await work.marks()
+            revision, mark = await work.mark()
             approved = await self._approved.read(tx, revision)
-            if self._corpus is not None and self._corpus[0] == marks:
+            if self._corpus is not None and self._corpus[0] == mark:
                 return replace(self._corpus[1], revision=revision, approved=approved)
             corpus = Corpus(
                 revision=revision,
@@ -88,7 +95,7 @@ class SqlStore:
                 certificates=await work.all(ReusableCertificate),
                 approved=approved,
             )
-        self._decoded, self._corpus = work.decoded, (marks, corpus)
+        self._decoded, self._corpus = work.decoded, (mark, corpus)
         return corpus
 
 
@@ -135,10 +142,15 @@ class SqlWork:
         """Read all objects of a kind, by name."""
         return tuple(await self._read(kind, sa.select(OBJECT).order_by(_O.name)))
 
-    async def marks(self) -> Sequence[Row]:
-        """Read by what it is known that no object has changed."""
-        asked = sa.select(_O.kind, _O.name, _O.etag, _O.applied_change).order_by(_O.kind, _O.name)
-        return [dict(row) for row in (await self._tx.execute(asked)).mappings()]
+    async def mark(self) -> tuple[int, Mark]:
+        """Read the newest revision, and by what it is known that no object has changed since.
+
+        Whatever is written takes a higher revision or a higher change with it, and what is deleted is missing.
+        """
+        counted = (sa.func.count(), sa.func.max(_O.revision), sa.func.sum(_O.applied_change))
+        asked = sa.select(self._tx.newest_revision.scalar_subquery(), *counted).select_from(OBJECT)
+        row = (await self._tx.execute(asked)).one()
+        return int(row[0]), tuple(row[1:])
 
     async def save(self, change: Change[Content]) -> None:
         """Replace the object's rows, and add to history and audit record."""
