@@ -15,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from services._chassis.nesting import USER
 from services._chassis.snapshot import AccessSnapshot
 
+_SEPARATORS = str.maketrans("/+", "\\\\")
+"""What devices of a domain may be set up to write for a backslash (winbind)."""
+
 
 class EndpointUsers:
     """Tell the users of devices that principals are."""
@@ -56,8 +59,8 @@ def _alike(one: str, other: str) -> bool:
 
 
 def _parts(name: str) -> tuple[str, str, str]:
-    """Split a folded name off its domain, which stands before a backslash or behind an at sign; empty: none."""
-    before, _, rest = name.rpartition("\\")
+    """Split a folded name off its domain, which stands before a separator or behind an at sign; empty: none."""
+    before, _, rest = name.translate(_SEPARATORS).rpartition("\\")
     user, _, behind = rest.partition("@")
     return user, before, behind
 

@@ -21,7 +21,9 @@ def access(issuers: tuple[str, ...] = (), **records: tuple[str, ...]) -> Compile
     )
 
 
-@pytest.mark.parametrize("user", ["bob", "BOB", r"EXAMPLE\bob", "bob@example.com", "\uff42ob"])
+@pytest.mark.parametrize(
+    "user", ["bob", "BOB", r"EXAMPLE\bob", "EXAMPLE+bob", "EXAMPLE/bob", "bob@example.com", "\uff42ob"]
+)
 def test_a_principal_without_a_record_is_the_user_of_its_own_name_in_every_domain(user: str) -> None:
     users = access().endpoint_users
     assert users.includes("user:bob", user)
