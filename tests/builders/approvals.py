@@ -82,7 +82,8 @@ class Device:
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.PERMISSION_DENIED:
                     return
-                raise
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:  # it asked too often, and goes on
+                    raise
 
     @asynccontextmanager
     async def stream(self, *, capabilities: tuple[str, ...] = (CAPABILITY, OUTCOMES)) -> AsyncIterator["Stream"]:
