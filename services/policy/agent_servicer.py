@@ -8,11 +8,13 @@ import grpc.aio
 
 from epm.policy.v1 import agent_pb2, agent_pb2_grpc
 from services._chassis.caller import current_caller
-from services._chassis.errors import InvalidError
+from services._chassis.errors import DeniedError, InvalidError
 from services._chassis.hello import message_with_hello
 from services.policy.open_streams import OpenStreams
-from services.policy.streams import THROTTLED, Manners, PolicyStream, Send
-from services.policy.usecases.delivery import Conversation, Throttle
+from services.policy.streams import FAREWELL, THROTTLED, Manners, PolicyStream, Requests, Send
+from services.policy.usecases.admission import NOT_ENROLLED
+from services.policy.usecases.delivery import Conversation, Throttle, is_owed_farewell
+from services.policy.usecases.hello import Hello
 
 COMPRESSED_FROM = 256 * 1024
 """Bytes of a document from which on it is compressed: what is smaller costs more time than it saves."""
@@ -44,12 +46,25 @@ class PolicyStreamServicer(agent_pb2_grpc.PolicyStreamServiceServicer):
             if throttle is not None:
                 await self._turn_away(throttle, request_iterator, send)
                 return
-            await self._admit(device_id, serial)
+            refusal = await self._refusal(device_id, serial)
             stream = PolicyStream(self._new_conversation(device_id), self._manners, serial=serial)
-            hello = await stream.greet(request_iterator, send)
-            await self._admit(device_id, serial)  # it may have been retired before it said hello
+            hello = await _heard(stream, request_iterator, refusal)
+            refusal = await self._refusal(device_id, serial)  # it may have been retired before it said hello
+            if refusal is not None and not is_owed_farewell(hello):
+                raise refusal
+            await stream.greet(send)
         with self._streams.entered(stream):
             await stream.run(hello, request_iterator, send)
+
+    async def _refusal(self, device_id: str, serial: str) -> DeniedError | None:
+        """Return why a retired device is let in no more, for it may be owed a farewell. Raises what refuses any other."""
+        try:
+            await self._admit(device_id, serial)
+        except DeniedError as error:
+            if error.reason != NOT_ENROLLED:
+                raise
+            return error
+        return None
 
     async def _turn_away(
         self, throttle: Throttle, requests: AsyncIterator[agent_pb2.StreamPolicyRequest], send: Send
@@ -58,6 +73,16 @@ class PolicyStreamServicer(agent_pb2_grpc.PolicyStreamServiceServicer):
         await send(self._manners.speaker.say(throttle))
         with suppress(InvalidError):
             await message_with_hello(requests, patience=THROTTLED)
+
+
+async def _heard(stream: PolicyStream, requests: Requests, refusal: DeniedError | None) -> Hello:
+    """Hear the hello. Raises the refusal for a device that is to say something and does not."""
+    if refusal is None:
+        return await stream.hear(requests)
+    try:
+        return await stream.hear(requests, patience=FAREWELL)
+    except InvalidError:
+        raise refusal from None
 
 
 def _compressing(context: Context) -> Send:

@@ -139,16 +139,19 @@ class PolicyStream:
         self._closing, self._ending, self._patience = True, ending, patience
         self._interrupt()
 
-    async def greet(self, requests: Requests, send: Send, *, patience: float = PATIENCE) -> Hello:
-        """Hear the hello and answer it.
+    async def hear(self, requests: Requests, *, patience: float = PATIENCE) -> Hello:
+        """Hear the hello.
 
         Raises InvalidError where anything else comes first, or nothing in time; DeniedError for another device.
         """
         hello = hello_from_proto((await message_with_hello(requests, patience=patience)).hello)
         check_hello(hello, self.conversation.device_id)
         self.run_id = hello.run_id
-        await send(self._welcome())
         return hello
+
+    async def greet(self, send: Send) -> None:
+        """Answer the hello."""
+        await send(self._welcome())
 
     async def run(self, hello: Hello, requests: Requests, send: Send) -> None:
         """Talk until the device or the server ends the stream. Raises a ServiceError for a device that breaks the rules."""

@@ -8,6 +8,8 @@ from services._chassis.certificates import replaced
 from services._chassis.errors import DeniedError, ServiceError, UnavailableError
 from services.policy.model.directory import Directory, DirectoryDevice
 
+NOT_ENROLLED = "DEVICE_NOT_ENROLLED"
+
 
 def is_settled(directory: Directory, device_id: str, serial: str) -> bool:
     """Tell whether there is no point in waiting for a newer directory, to let the device in with this certificate."""
@@ -29,7 +31,7 @@ def admit(directory: Directory, device_id: str, serial: str) -> DirectoryDevice:
     if device.banned:
         raise DeniedError("the device is banned; ask for its ban to be lifted", reason="DEVICE_BANNED")
     if not device.enrolled:
-        raise DeniedError("the device is retired; enrol it again with a new token", reason="DEVICE_NOT_ENROLLED")
+        raise DeniedError("the device is retired; enrol it again with a new token", reason=NOT_ENROLLED)
     if not device.counts(serial):
         raise replaced()
     return device

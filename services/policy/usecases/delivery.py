@@ -80,6 +80,11 @@ def superseded(run_id: str, newer: str) -> GoAway:
     return GoAway(GoAwayReason.SUPERSEDED, COME_BACK if run_id != newer else None)
 
 
+def is_owed_farewell(hello: Hello) -> bool:
+    """Tell whether a retired device still has to hear that nothing counts any more: it holds a policy, and understands another."""
+    return hello.revision > 0 and CAPABILITY in hello.capabilities
+
+
 def lost_to(found: Delivery, run_id: str) -> GoAway:
     """Send a stream away that is the device's newest no more; one that was taken for gone, by nobody newer, is to come back."""
     if not found.stream:

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -76,16 +77,46 @@ async def test_a_service_is_not_a_device(world: World) -> None:
 async def test_a_retired_device_is_refused(world: World) -> None:
     world.directories.put(device("d1", enrolled=False))
     async with world.stream() as stream:
-        assert (await stream.failure())[0] == "PERMISSION_DENIED"
+        await refused_hello(stream)
 
 
 async def test_a_device_that_is_retired_before_it_says_hello_is_refused(world: World) -> None:
     async with world.stream() as stream:
         await world.admitted.wait()
         world.directories.put(device("d1", enrolled=False))
-        await stream.hello()
-        assert (await stream.failure())[0] == "PERMISSION_DENIED"
+        await refused_hello(stream)
     assert await world.known() == Delivery("d1")
+
+
+async def test_a_device_that_was_retired_while_it_was_away_is_told_farewell_at_its_hello(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        held = await stream.apply()
+        await world.heard(stream)
+    await world.until(lambda delivery: not delivery.stream)
+    world.directories.put(device("d1", enrolled=False))
+    async with world.stream() as stream:
+        await stream.hello(held)
+        offer, manifest, document = await stream.offer()
+        assert (document.any_user.settings, document.rules_policies, document.grants) == (None, (), ())
+        await stream.acknowledge(offer, manifest.revision)
+        assert (await stream.sent_away()).reason == agent_pb2.GO_AWAY_REASON_RETIRED
+    async with world.stream() as stream:
+        await stream.hello(manifest)
+        assert (await stream.sent_away()).reason == agent_pb2.GO_AWAY_REASON_RETIRED
+
+
+async def test_a_banned_device_that_holds_a_policy_is_told_nothing(world: World) -> None:
+    world.directories.put(replace(device("d1", enrolled=False), banned=True))
+    async with world.stream() as stream:
+        assert (await stream.failure())[0] == "PERMISSION_DENIED"
+
+
+async def refused_hello(stream: Stream) -> None:
+    """Say hello without holding a policy, which is refused without a welcome."""
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stream.hello()
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_a_device_that_the_directory_does_not_show_is_asked_to_come_back(world: World) -> None:

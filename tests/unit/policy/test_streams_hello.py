@@ -17,9 +17,6 @@ async def test_a_device_that_never_says_hello_holds_no_stream() -> None:
         await asyncio.Event().wait()
         yield agent_pb2.StreamPolicyRequest()
 
-    async def send(_: agent_pb2.StreamPolicyResponse) -> None:
-        pytest.fail("nothing is to be said")
-
     world = World()
     stream = PolicyStream(
         Conversation(
@@ -28,4 +25,4 @@ async def test_a_device_that_never_says_hello_holds_no_stream() -> None:
         world.manners,
     )
     with pytest.raises(InvalidError, match="must be the first message"):
-        await stream.greet(silence(), send, patience=0)
+        await stream.hear(silence(), patience=0)
