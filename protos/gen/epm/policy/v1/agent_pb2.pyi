@@ -35,7 +35,7 @@ class _GoAwayReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GoAwayRe
     GO_AWAY_REASON_DRAINING: _GoAwayReason.ValueType  # 2
     """The server shuts down."""
     GO_AWAY_REASON_RETIRED: _GoAwayReason.ValueType  # 3
-    """The device was retired, banned or deleted."""
+    """The device was retired, banned or deleted: what it holds counts no more."""
 
 class GoAwayReason(_GoAwayReason, metaclass=_GoAwayReasonEnumTypeWrapper):
     """Why a stream is to be closed."""
@@ -47,7 +47,7 @@ GO_AWAY_REASON_SUPERSEDED: GoAwayReason.ValueType  # 1
 GO_AWAY_REASON_DRAINING: GoAwayReason.ValueType  # 2
 """The server shuts down."""
 GO_AWAY_REASON_RETIRED: GoAwayReason.ValueType  # 3
-"""The device was retired, banned or deleted."""
+"""The device was retired, banned or deleted: what it holds counts no more."""
 Global___GoAwayReason: _TypeAlias = GoAwayReason  # noqa: Y015
 
 @_typing.final

@@ -54,7 +54,8 @@ class PolicyStreamServiceServicer:
         lacks the capability `request-outcomes/1` is told nothing of them. The device is the one of the client
         certificate. A stream may be opened again at any time, and the newest of a device wins: the older gets `GoAway`.
         Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that
-        names another or is retired; UNAVAILABLE while the server does not know its directory or the device.
+        names another or is retired; UNAVAILABLE while the server does not know its directory or the device. One that is retired and holds a
+        policy is told farewell first; whoever is refused with DEVICE_NOT_ENROLLED, DEVICE_BANNED or DEVICE_UNKNOWN has no policy and no grants any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

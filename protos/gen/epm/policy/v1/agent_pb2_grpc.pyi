@@ -41,7 +41,8 @@ class PolicyStreamServiceStub:
     lacks the capability `request-outcomes/1` is told nothing of them. The device is the one of the client
     certificate. A stream may be opened again at any time, and the newest of a device wins: the older gets `GoAway`.
     Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that
-    names another or is retired; UNAVAILABLE while the server does not know its directory or the device.
+    names another or is retired; UNAVAILABLE while the server does not know its directory or the device. One that is retired and holds a
+    policy is told farewell first; whoever is refused with DEVICE_NOT_ENROLLED, DEVICE_BANNED or DEVICE_UNKNOWN has no policy and no grants any more.
     """
 
 @_typing.type_check_only
@@ -57,7 +58,8 @@ class PolicyStreamServiceAsyncStub(PolicyStreamServiceStub):
     lacks the capability `request-outcomes/1` is told nothing of them. The device is the one of the client
     certificate. A stream may be opened again at any time, and the newest of a device wins: the older gets `GoAway`.
     Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that
-    names another or is retired; UNAVAILABLE while the server does not know its directory or the device.
+    names another or is retired; UNAVAILABLE while the server does not know its directory or the device. One that is retired and holds a
+    policy is told farewell first; whoever is refused with DEVICE_NOT_ENROLLED, DEVICE_BANNED or DEVICE_UNKNOWN has no policy and no grants any more.
     """
 
 class PolicyStreamServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,7 +78,8 @@ class PolicyStreamServiceServicer(metaclass=_abc_1.ABCMeta):
         lacks the capability `request-outcomes/1` is told nothing of them. The device is the one of the client
         certificate. A stream may be opened again at any time, and the newest of a device wins: the older gets `GoAway`.
         Errors: INVALID_ARGUMENT where anything else than `Hello` comes first or an answer names no offer; PERMISSION_DENIED for a device that
-        names another or is retired; UNAVAILABLE while the server does not know its directory or the device.
+        names another or is retired; UNAVAILABLE while the server does not know its directory or the device. One that is retired and holds a
+        policy is told farewell first; whoever is refused with DEVICE_NOT_ENROLLED, DEVICE_BANNED or DEVICE_UNKNOWN has no policy and no grants any more.
         """
 
 def add_PolicyStreamServiceServicer_to_server(servicer: PolicyStreamServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
