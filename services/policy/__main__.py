@@ -128,7 +128,9 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             *_notices(told, database, directory, clock),
         ],
         on_drain=[streams.drain, feed.close, approvals.watches.close],
-        close=partial(_close, linting, writer, presence, refused, audit, rbac, device, reporting, deliveries, database),
+        close=partial(
+            _close, linting, writer, presence, approvals, refused, audit, rbac, device, reporting, deliveries, database
+        ),
     )
 
 

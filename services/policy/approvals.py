@@ -1,6 +1,7 @@
 """Put together what has to do with elevation requests."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from grpc.aio import Server
@@ -10,6 +11,7 @@ from services._chassis.access import AccessControl
 from services._chassis.clock import Clock
 from services._chassis.config import ServiceSettings
 from services._chassis.db import Database
+from services._chassis.errors import UnavailableError
 from services._chassis.workers import Worker
 from services.policy.device_request_servicer import Admit, DeviceRequestServicer
 from services.policy.ports import Linting
@@ -28,6 +30,7 @@ from services.policy.usecases.requests.asking import Asking
 from services.policy.usecases.requests.candidates import Candidates
 from services.policy.usecases.requests.deciding import Deciding
 from services.policy.usecases.requests.endings import Endings
+from services.policy.usecases.requests.keeping import KeptOutcomes
 from services.policy.usecases.requests.pace import Pace
 from services.policy.usecases.requests.post import Post
 from services.policy.usecases.requests.retention import Retention
@@ -72,7 +75,9 @@ class Approvals:
             SqlOldRequests(database), settings.request_retention, now=clock.now, monotonic=clock.monotonic
         )
         self._endings = Endings(self._store, self._store, book, now=clock.now)
-        self.recent = RecentChanges(self._store, SqlOutcomes(database))
+        outcomes = SqlOutcomes(database)
+        self._kept = KeptOutcomes(outcomes, outcomes.keep_all)
+        self.recent = RecentChanges(self._store, self._kept)
         followed = self.recent.revisions
         self.post = Post(self.recent, wait=followed.wait, caught_up=caught_up)
         self.watches = RequestWatches(
@@ -107,7 +112,12 @@ class Approvals:
 
     def workers(self) -> Sequence[Worker]:
         """Return what runs beside the calls."""
-        return self._endings.worker(), self._retention.worker(), self.post.worker()
+        return tuple(part.worker() for part in (self._endings, self._retention, self.post, self._kept))
+
+    async def close(self) -> None:
+        """Write what devices told last; where that cannot be, it is told to them again."""
+        with suppress(UnavailableError):
+            await self._kept.close()
 
     def _is_user(self, principal: str, user: str) -> bool:
         """Tell whether an approver is the user of a device whom it names so."""

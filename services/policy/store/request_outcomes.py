@@ -49,13 +49,21 @@ class SqlOutcomes:
 
     async def keep(self, device_id: str, sequence: int) -> None:
         """Note what a device keeps; that the request is delivered then is news for whoever watches."""
-        kept = (_O.device_id == device_id, _O.kept.is_(False), _O.sequence <= sequence)
+        await self.keep_all({device_id: sequence})
+
+    async def keep_all(self, sequences: Mapping[str, int]) -> None:
+        """Note what several devices keep."""
         async with self._database.held() as tx:
-            moved = sa.update(REQUEST_OUTCOME).where(*kept).values(kept=True).returning(_O.request_id)
-            request_ids = sorted(set((await tx.execute(moved)).scalars()))
-            waits = sa.select(_O.request_id).where(_O.request_id.in_(request_ids), _O.kept.is_(False))
+            found: set[str] = set()
+            for device_id, sequence in sequences.items():
+                kept = (_O.device_id == device_id, _O.kept.is_(False), _O.sequence <= sequence)
+                moved = sa.update(REQUEST_OUTCOME).where(*kept).values(kept=True).returning(_O.request_id)
+                found |= set((await tx.execute(moved)).scalars())
+            if not found:
+                return
+            waits = sa.select(_O.request_id).where(_O.request_id.in_(sorted(found)), _O.kept.is_(False))
             later = set((await tx.execute(waits)).scalars())  # of these the device has not heard the newest state
-            if delivered := [request_id for request_id in request_ids if request_id not in later]:
+            if delivered := sorted(found - later):
                 changed = sa.update(ELEVATION_REQUEST).where(_E.request_id.in_(delivered))
                 await tx.execute(changed.values(changed=await tx.next_revision()))
 
