@@ -53,12 +53,13 @@ async def recounted(database: Database, rollup: Rollup) -> Counter[tuple[Any, ..
 
 
 async def stored(database: Database) -> list[dict[str, Any]]:
-    """Return the attempts with everything that they are counted by."""
+    """Return the attempts with everything that they are counted and named by."""
     source: sa.FromClause = tables.ATTEMPT
     for dimension in DIMENSIONS:
         source = source.join(dimension.table, dimension.table.c[dimension.key] == tables.ATTEMPT.c[dimension.key])
     words = [dimension.table.c[name] for dimension in DIMENSIONS for name in dimension.columns]
-    asked = sa.select(tables.ATTEMPT.c.event_id, tables.ATTEMPT.c.occurred, *words).select_from(source)
+    own = (tables.ATTEMPT.c[name] for name in ("event_id", "attempt_id", "occurred"))
+    asked = sa.select(*own, *words).select_from(source)
     async with database.read() as tx:
         return [dict(row) for row in (await tx.execute(asked)).mappings()]
 

@@ -58,6 +58,7 @@ QUESTIONS = st.builds(
     sources=st.sampled_from([(), (), ("RULE", "ADMINISTRATOR")]),
     file_names=st.sampled_from([(), (), ("b.exe",)]),
     policies=st.sampled_from([(), (), ("tools",)]),
+    attempt_ids=st.sampled_from([(), (), (), tuple(f"attempt-{number}" for number in range(0, 14, 2))]),
     occurred_from=st.sampled_from([None, MIDNIGHT, MIDNIGHT + ONE_DAY, MIDNIGHT + timedelta(hours=1)]),
     occurred_before=st.sampled_from([None, MIDNIGHT + 2 * ONE_DAY, MIDNIGHT + 71 * ONE_DAY, MIDNIGHT + 1.5 * ONE_DAY]),
 )
@@ -76,6 +77,7 @@ def wanted(row: dict[str, Any], asked: Question) -> bool:
         "source": narrow.sources,
         "file_name": narrow.file_names,
         "policy": narrow.policies,
+        "attempt_id": narrow.attempt_ids,
     }
     return (
         (asked.tags is None or bool(TAGS[row["device_id"]] & asked.tags))
@@ -126,8 +128,9 @@ async def test_every_report_says_what_a_naive_count_says_whatever_it_is_answered
         {},
         {"occurred_from": MIDNIGHT - timedelta(hours=1), "occurred_before": MIDNIGHT + timedelta(hours=1)},
         {"occurred_from": MIDNIGHT - timedelta(hours=1), "occurred_before": MIDNIGHT + 1.5 * ONE_DAY},
+        {"attempt_ids": tuple(f"attempt-{number}" for number in range(1, 500))},
     ],
-    ids=["from counts", "from events", "from both"],
+    ids=["from counts", "from events", "from both", "by name"],
 )
 async def test_a_walk_tells_the_counts_of_its_beginning(
     database: Database, sinks: list[DurableSink], narrow: dict[str, Any]
