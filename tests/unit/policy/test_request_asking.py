@@ -135,7 +135,8 @@ async def test_of_what_may_have_asked_the_device_says_which_did() -> None:
     asked = {"platform": Platform.LINUX, "file": here}
     assert (await Service(APPROVING, made).submit(**asked, asked_by=("base", "named"))).rule == "named"
     assert (await Service(APPROVING, made).submit(**asked)).rule == ""
-    assert (await Service(APPROVING, made).submit(**asked, asked_by=("base", "invented"))).rule == ""
+    assert (await Service(APPROVING, made).submit(**asked, asked_by=("base", "renamed"))).rule == "named"
+    assert (await Service(APPROVING).submit(asked_by=("base", "invented"))).rule == ""
 
 
 async def test_a_rule_denies_for_sure_only_what_it_denies_however_the_device_saw_it() -> None:

@@ -124,7 +124,8 @@ class Asking:
         if not asking:
             message = f"the policy of today does not ask for approval of this: {decisions[0].reason}; try it again"
             raise StateError(message, reason="APPROVAL_NOT_NEEDED", details={"outcome": decisions[0].outcome.name})
-        return next((each for each in asking if (each.policy or "", each.rule or "") == wanted.asked_by), asking[0])
+        named = (each for each in asking if (each.policy or "", each.rule or "") == wanted.asked_by)
+        return next(named, None) or next((each for each in asking if each.rule), asking[0])
 
 
 def _asked(wanted: SubmissionWanted, now: datetime) -> Submission:
