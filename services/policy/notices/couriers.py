@@ -93,7 +93,7 @@ class Router:
             seen = self._changes.revision
             while await self.route():
                 pass
-            await asyncio.sleep(GATHERING)
+            await asyncio.sleep(GATHERING if self._interests else LOOKING)  # what nobody hears of is in no hurry
             await self._changes.wait(seen, timeout=LOOKING)
 
     async def revive(self) -> None:

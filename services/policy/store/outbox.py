@@ -57,8 +57,7 @@ class SqlOutbox:
         async with self._database.transaction() as tx:
             rows = (await tx.execute(due)).mappings().all()
             notices = [notice for _, notice in await _readable(tx, rows, now)]
-            for notice in notices:
-                await _make_messages(tx, notice, find(notice))
+            await _make_messages(tx, [(notice, find(notice)) for notice in notices])
             ended = [notice.request.request_id for notice in notices if notice.event not in WAITING]
             late = sa.and_(_O.request_id.in_(ended), _O.event == NoticeEvent.REMINDER.value)
             await tx.execute(sa.delete(OUTBOX).where(late, _O.given_up.is_(None)))
@@ -134,11 +133,11 @@ async def _bury(tx: Transaction, row: sa.RowMapping, error: str, now: datetime) 
     log.error("notice_given_up", notice=row["notice"], channel=row["channel"], error=error)
 
 
-async def _make_messages(tx: Transaction, notice: Notice, route: Route) -> None:
-    await tx.execute(sa.delete(OUTBOX).where(_O.notice == notice.id, _O.channel == _NOBODY_YET))
-    rows = [_row(notice, channel) for channel in route.channels]
-    if route.reminder is not None:
-        rows.append(_row(route.reminder, _NOBODY_YET))
+async def _make_messages(tx: Transaction, routed: Sequence[tuple[Notice, Route]]) -> None:
+    ids = [notice.id for notice, _ in routed]
+    await tx.execute(sa.delete(OUTBOX).where(_O.notice.in_(ids), _O.channel == _NOBODY_YET))
+    rows = [_row(notice, channel) for notice, route in routed for channel in route.channels]
+    rows += [_row(route.reminder, _NOBODY_YET) for _, route in routed if route.reminder is not None]
     if rows:
         await tx.execute(sa.insert(OUTBOX), rows)
 
