@@ -101,17 +101,16 @@ async def write_outcomes(tx: Transaction, request: ElevationRequest, revision: i
     if not request.told:
         return
     newest = sa.select(sa.func.coalesce(sa.func.max(_O.sequence), 0)).where(_O.device_id == request.device_id)
-    sequence = int((await tx.execute(newest)).scalar_one()) + 1
     row = {
         "device_id": request.device_id,
-        "sequence": sequence,
+        "sequence": newest.scalar_subquery() + 1,
         "request_id": request.request_id,
         "state": request.state.name,
         "revision": revision,
         "kept": False,
         "uses": request.access.uses if request.access else None,
     }
-    await tx.execute(sa.insert(REQUEST_OUTCOME), row)
+    await tx.execute(sa.insert(REQUEST_OUTCOME).values(row))
 
 
 def _written(part: Review | Access | End | None) -> Any:
