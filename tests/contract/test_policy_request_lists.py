@@ -30,13 +30,14 @@ class Plans:
         self._asked: list[tuple[str, Any]] = []
         event.listen(database.engine.sync_engine, "before_cursor_execute", self._note)
 
-    async def of_last(self) -> str:
-        """Explain the last question about requests; no index is too small for it."""
-        statement, values = next(each for each in reversed(self._asked) if "FROM policy_elevation_request" in each[0])
+    async def of_last(self, table: str = "policy_elevation_request") -> str:
+        """Explain the last question about a table; no index is too small for it."""
+        statement, values = next(each for each in reversed(self._asked) if f"FROM {table}" in each[0])
         how = "EXPLAIN" if self._database.on_postgresql else "EXPLAIN QUERY PLAN"
         async with self._database.transaction() as tx:
             if self._database.on_postgresql:
-                await tx.execute(sa.text("SET LOCAL enable_seqscan = off"))
+                for way in ("seqscan", "bitmapscan"):  # as of small tables
+                    await tx.execute(sa.text(f"SET LOCAL enable_{way} = off"))
             rows = await tx.connection.exec_driver_sql(f"{how} {statement}", values)
             return "\n".join(map(str, rows))
 
@@ -71,6 +72,16 @@ async def test_what_a_device_asked_for_lately_is_found_by_an_index(database_url:
         plans = Plans(database)
         await SqlRecentRequests(database).recent("d1", NOW)
         assert "policy_elevation_request_recent " in await plans.of_last()
+
+
+async def test_the_newest_uses_of_a_request_are_found_by_an_index_in_their_order(database_url: str) -> None:
+    async with policy_database(database_url) as database:
+        plans = Plans(database)
+        await SqlElevationRequests(database).uses(request(1).request_id, 10)
+        plan = await plans.of_last("policy_grant_use")
+        assert "policy_grant_use_newest " in plan
+        assert "TEMP B-TREE" not in plan
+        assert "Sort" not in plan
 
 
 async def test_who_asks_for_what_no_index_knows_goes_on_by_the_token(database_url: str) -> None:
