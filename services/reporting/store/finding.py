@@ -109,7 +109,7 @@ class Finder:
         uncounted = Window(self._window.start, counted * DAY if end is None else min(end, counted * DAY))
         if not self._descending:
             await self._walk(uncounted, narrow)
-        for days in _batches(await self._days(counted), descending=self._descending):
+        for days in batches(await self._days(counted), descending=self._descending):
             if self._wanted <= 0:
                 return self._found
             await self._look_at(days, keys, narrow)
@@ -127,12 +127,10 @@ class Finder:
 
     async def _days(self, counted: int) -> range:
         """Return the days on which there are events that the page may show."""
-        times = sa.select(_A.occurred).where(*self._window.of(_A.occurred)).limit(1)
-        oldest = (await self._tx.execute(times.order_by(_A.occurred))).scalar()
-        newest = (await self._tx.execute(times.order_by(_A.occurred.desc()))).scalar()
-        if oldest is None or newest is None:
-            return range(0)
-        first, last = max(counted, day_of(oldest)), day_of(newest)
+        within = await days_with_events(self._tx, self._window)
+        if not within:
+            return within
+        first, last = max(counted, within.start), within.stop - 1
         if self._page.after:
             reached = day_of(int(self._page.after[0]))
             first, last = (first, min(last, reached)) if self._descending else (max(first, reached), last)
@@ -244,10 +242,17 @@ def _guides(keys: Keys) -> Iterator[_Guide]:
         yield _Guide(_WHOLE, exact=True)
 
 
-def _batches(days: range, *, descending: bool) -> Iterator[Sequence[int]]:
+async def days_with_events(tx: Transaction, window: Window) -> range:
+    """Return the days from the oldest event of a window to its newest one."""
+    times = sa.select(_A.occurred).where(*window.of(_A.occurred)).limit(1)
+    oldest = (await tx.execute(times.order_by(_A.occurred))).scalar()
+    newest = (await tx.execute(times.order_by(_A.occurred.desc()))).scalar()
+    return range(0) if oldest is None or newest is None else range(day_of(oldest), day_of(newest) + 1)
+
+
+def batches(days: range, *, descending: bool, size: int = FIRST_DAYS) -> Iterator[Sequence[int]]:
     """Yield the days in order, a few at first and then more and more."""
     left = list(reversed(days)) if descending else list(days)
-    size = FIRST_DAYS
     while left:
         yield left[:size]
         left = left[size:]

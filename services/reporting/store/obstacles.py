@@ -8,19 +8,23 @@ import sqlalchemy as sa
 
 from services._chassis.db import Transaction
 from services._chassis.paging import Page, PageRequest, cut
+from services.reporting.model.events import datetime_of
 from services.reporting.model.readiness import Application, Obstacle
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import DAY
 from services.reporting.store.attempts import conditions
 from services.reporting.store.counted import facts
 from services.reporting.store.dimensions import DEVICE, FILE
-from services.reporting.store.narrowing import Window
+from services.reporting.store.finding import batches, days_with_events
+from services.reporting.store.narrowing import Window, window_of
 from services.reporting.store.tables import ATTEMPT
 from services.reporting.store.weights import weight_of
 
 _FILE = Application._fields
 FEW = 300
 """Attempts of a file on one day that are sooner read than one of them is found along the times."""
+FIRST_DAYS = 2
+"""Days that are looked at first for the newest attempts of files."""
 
 
 async def obstacles_page(tx: Transaction, question: Question, page: PageRequest, *, few: int = FEW) -> Page[Obstacle]:
@@ -128,11 +132,7 @@ async def _newest(tx: Transaction, question: Question, keys: Collection[int], fe
     Counts tell the day. Where there are few attempts on it they are all read; where there are many, one of the last is found
     after a short walk along the times.
     """
-    found = await facts(tx, question, (FILE.key, "day"), None)
-    last: dict[int, tuple[int, int]] = {}
-    for row in (await tx.execute(sa.select(found.c[FILE.key].label("key"), found.c.day, found.c.attempts))).mappings():
-        if row["key"] in keys:
-            last[row["key"]] = max(last.get(row["key"], (-1, 0)), (row["day"], row["attempts"]))
+    last = await _last_days(tx, question, keys)
     newest: dict[int, str] = {}
     # Day by day: SQLite finds no index for pairs.
     for day in {on for on, attempts in last.values() if attempts <= few}:
@@ -142,6 +142,33 @@ async def _newest(tx: Transaction, question: Question, keys: Collection[int], fe
         if attempts > few and (attempt_id := await _walked(tx, question, key, day)) is not None:
             newest[key] = attempt_id
     return newest
+
+
+async def _last_days(tx: Transaction, question: Question, keys: Collection[int]) -> Mapping[int, tuple[int, int]]:
+    """Return the last day on which each of these files was used, as far as events are kept, and how many attempts it had then.
+
+    Most of what stands in the way is in use all the time: so the newest days are looked at first, those before for the others.
+    """
+    last: dict[int, tuple[int, int]] = {}
+    for days in batches(await days_with_events(tx, window_of(question)), descending=True, size=FIRST_DAYS):
+        left = set(keys) - last.keys()
+        if not left:
+            break
+        found = await facts(tx, _within(question, days[-1], days[0] + 1), (FILE.key, "day"), None)
+        counted = sa.select(found.c[FILE.key].label("key"), found.c.day, found.c.attempts)
+        for row in (await tx.execute(counted)).mappings():
+            if row["key"] in left:
+                last[row["key"]] = max(last.get(row["key"], (-1, 0)), (row["day"], row["attempts"]))
+    return last
+
+
+def _within(question: Question, first: int, before: int) -> Question:
+    """Narrow a question to whole days, as far as they are within its times."""
+    asked = question.filter
+    start, end = datetime_of(first * DAY), datetime_of(before * DAY)
+    start = start if asked.occurred_from is None else max(start, asked.occurred_from)
+    end = end if asked.occurred_before is None else min(end, asked.occurred_before)
+    return replace(question, filter=replace(asked, occurred_from=start, occurred_before=end))
 
 
 async def _of_few(tx: Transaction, question: Question, keys: Collection[int], day: int) -> Mapping[int, str]:
