@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -106,21 +107,36 @@ async def record(tx: Transaction, table: sa.Table, *entries: AuditEntry, now: da
         made = replace(unlinked, hash=link(previous, unlinked))
         previous = made.hash
         rows.append(row_of(made))
-    await tx.execute(sa.insert(table), rows)
+    await tx.execute(_adding(table), rows)
     await move_head(tx, table, sequence=sequence, hash=previous)
 
 
 async def locked_head(tx: Transaction, table: sa.Table) -> sa.RowMapping:
     """Return the head, and let no other transaction write to the log until this one ends."""
-    head = head_of(table)
-    asked = sa.select(*(head.c[name] for name in _PLACE)).where(head.c.id == 1).with_for_update()
-    return (await tx.execute(asked)).mappings().one()
+    return (await tx.execute(_locking_head(table))).mappings().one()
 
 
 async def move_head(tx: Transaction, table: sa.Table, **values: Any) -> None:
     """Note how far the log, or retention, has come."""
+    await tx.execute(_moving_head(table), values)
+
+
+# Composed once for each table: nearly every change writes a record.
+@cache
+def _adding(table: sa.Table) -> sa.Insert:
+    return sa.insert(table)
+
+
+@cache
+def _locking_head(table: sa.Table) -> sa.Select[Any]:
     head = head_of(table)
-    await tx.execute(sa.update(head).where(head.c.id == 1).values(values))
+    return sa.select(*(head.c[name] for name in _PLACE)).where(head.c.id == 1).with_for_update()
+
+
+@cache
+def _moving_head(table: sa.Table) -> sa.Update:
+    head = head_of(table)
+    return sa.update(head).where(head.c.id == 1)
 
 
 def row_of(made: AuditRecord) -> dict[str, Any]:

@@ -61,15 +61,12 @@ class Transaction:
     async def hold(self) -> None:
         """Let no other transaction of the service change anything until this one ends: for what must look before it writes."""
         if self._database.on_postgresql:
-            table = self._database.revisions
-            await self.connection.execute(sa.select(table.c.value).where(table.c.id == 1).with_for_update())
+            await self.connection.execute(self._database.newest_revision.with_for_update())
 
     async def next_revision(self) -> int:
         """Take the service's next revision, once a transaction; later calls return the same one."""
         if self.revision is None:
-            table = self._database.revisions
-            taken = sa.update(table).where(table.c.id == 1).values(value=table.c.value + 1).returning(table.c.value)
-            self.revision = int((await self.connection.execute(taken)).scalar_one())
+            self.revision = int((await self.connection.execute(self._database.taking_revision)).scalar_one())
             await self._database.notify(self.connection, self.revision)
         return self.revision
 
@@ -101,7 +98,9 @@ class Database:
         self.engine = engine
         self.service = service
         self.revisions = revision_table(sa.MetaData(), service)
-        self.newest_revision = sa.select(self.revisions.c.value).where(self.revisions.c.id == 1)
+        row, value = self.revisions.c.id == 1, self.revisions.c.value
+        self.newest_revision = sa.select(value).where(row)
+        self.taking_revision = sa.update(self.revisions).where(row).values(value=value + 1).returning(value)
         self.changes = ChangeFeed(self.current_revision, engine.url if self.on_postgresql else None, self.channel)
         self._writer = nullcontext() if self.on_postgresql else asyncio.Lock()
         self._glancing = asyncio.Lock()

@@ -13,6 +13,13 @@ from services.policy.store.recent_changes import Changed
 from services.policy.store.tables import ELEVATION_REQUEST, REQUEST_OUTCOME
 
 _E, _O = ELEVATION_REQUEST.c, REQUEST_OUTCOME.c
+_AFTER: sa.BindParameter[int] = sa.bindparam("after")
+_CHANGED = requests_asked().where(_E.changed > _AFTER).order_by(_E.changed, _E.request_id)
+_UNHEARD = (
+    sa.select(_O.device_id, _O.sequence, _O.request_id, _O.state, _O.uses)
+    .where(_O.revision > _AFTER, _O.kept.is_(False))
+    .order_by(_O.device_id, _O.sequence)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +59,13 @@ async def _changed(tx: Transaction, after: int, revision: int) -> Changed:
     """Read what changed since a revision; outcomes of a revision are of requests that changed since."""
     if after == revision:
         return Changed(after, revision)
-    asked = requests_asked().where(_E.changed > after).order_by(_E.changed, _E.request_id)
-    told = await read_requests(tx, asked)
+    told = await read_requests(tx, _CHANGED, {"after": after})
     if all(each.delivered for each in told):
         return Changed(after, revision, tuple(told))
     by_id = {each.request.request_id: each.request for each in told}
-    unheard = sa.select(_O.device_id, _O.sequence, _O.request_id, _O.state, _O.uses)
-    unheard = unheard.where(_O.revision > after, _O.kept.is_(False)).order_by(_O.device_id, _O.sequence)
     outcomes = tuple(
         (row.device_id, Outcome(row.sequence, by_id[row.request_id].as_told(RequestState[row.state], row.uses)))
-        for row in await tx.execute(unheard)
+        for row in await tx.execute(_UNHEARD, {"after": after})
     )
     return Changed(after, revision, tuple(told), outcomes)
 

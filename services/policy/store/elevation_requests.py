@@ -1,6 +1,6 @@
 """Elevation requests, in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from services.policy.model.requests import ElevationRequest, GrantUse, Place, Re
 from services.policy.ports import RequestStep, RequestsWanted
 from services.policy.store.certificate_chains import chain_of, keep_chain
 from services.policy.store.elevation_rows import (
+    BY_ID,
     read_requests,
     request_from_row,
     requests_asked,
@@ -45,6 +46,17 @@ _EQUAL = {
 }
 """Columns with an index each that ends with the identifier: a page begins where the one before it ended."""
 
+_OF_DEVICE = requests_asked().where(_E.device_id == sa.bindparam("device"))
+_OF_ATTEMPT = _OF_DEVICE.where(_E.attempt_id == sa.bindparam("attempt"))
+_WAITING = _OF_DEVICE.where(
+    _E.state == RequestState.PENDING.name,
+    _E.requester == sa.bindparam("user"),
+    _E.sha256 == sa.bindparam("file"),
+    _E.review_deadline > sa.bindparam("now"),
+)
+_INSERTED = sa.insert(ELEVATION_REQUEST)
+_MOVED = sa.update(ELEVATION_REQUEST).where(_E.request_id == sa.bindparam("moved"))
+
 
 class SqlElevationRequests:
     """Read and change requests; whoever changes one holds the database's revision, so that two never decide at once."""
@@ -67,18 +79,18 @@ class SqlElevationRequests:
             revision = await tx.next_revision()
             kept = {"certificates": [], "chain": await keep_chain(tx, certificates), "evidence": size}
             row = {**row_of(request), **kept, "changed": revision}
-            await tx.execute(sa.insert(ELEVATION_REQUEST), row)
+            await tx.execute(_INSERTED, row)
             await record(tx, AUDIT, entry_of(None, request), now=now)
             await tell(tx, notice_of(request, now))
         return Told(request, changed=revision)
 
     async def find(self, request_id: str) -> Told | None:
         """Read a request; an identifier with a NUL, which PostgreSQL cannot even ask for, is nobody's."""
-        return None if "\0" in request_id else await self._one(_E.request_id == request_id)
+        return None if "\0" in request_id else await self._one(BY_ID, {"id": request_id})
 
     async def of_attempt(self, device_id: str, attempt_id: str) -> Told | None:
         """Read the request of an attempt."""
-        return await self._one(sa.and_(_E.device_id == device_id, _E.attempt_id == attempt_id))
+        return await self._one(_OF_ATTEMPT, {"device": device_id, "attempt": attempt_id})
 
     async def certificates(self, request_id: str) -> Sequence[bytes]:
         """Read the certificates of a request."""
@@ -138,9 +150,9 @@ class SqlElevationRequests:
         async with self._database.read() as tx:
             return await read_requests(tx, asked.order_by(_E.changed, _E.request_id).limit(most))
 
-    async def _one(self, which: sa.ColumnElement[bool]) -> Told | None:
+    async def _one(self, asked: sa.Select[Any], parameters: Mapping[str, str]) -> Told | None:
         async with self._database.read() as tx:
-            found = await read_requests(tx, requests_asked().where(which))
+            found = await read_requests(tx, asked, parameters)
         return found[0] if found else None
 
 
@@ -152,21 +164,16 @@ async def approved_requests(tx: Transaction) -> tuple[ElevationRequest, ...]:
 
 async def _same(tx: Transaction, request: ElevationRequest, now: datetime) -> Told | None:
     """Find the request of the same attempt, or one of the same user that waits for the same file and arguments."""
-    of_device = requests_asked().where(_E.device_id == request.device_id)
-    if found := await read_requests(tx, of_device.where(_E.attempt_id == request.attempt_id)):
+    of_device = {"device": request.device_id}
+    if found := await read_requests(tx, _OF_ATTEMPT, {**of_device, "attempt": request.attempt_id}):
         return found[0]
-    waiting = of_device.where(
-        _E.state == RequestState.PENDING.name,
-        _E.requester == request.user,
-        _E.sha256 == request.file.sha256,
-        _E.review_deadline > now,
-    )
-    alike = [told for told in await read_requests(tx, waiting) if told.request.arguments == request.arguments]
+    same = {**of_device, "user": request.user, "file": request.file.sha256, "now": now}
+    alike = [told for told in await read_requests(tx, _WAITING, same) if told.request.arguments == request.arguments]
     return alike[0] if alike else None
 
 
 async def _changed(tx: Transaction, request_id: str, step: RequestStep, now: datetime) -> Told | None:
-    row = (await tx.execute(requests_asked().where(_E.request_id == request_id))).mappings().first()
+    row = (await tx.execute(BY_ID, {"id": request_id})).mappings().first()
     if row is None:
         return None
     before = request_from_row(row)
@@ -179,13 +186,12 @@ async def _changed(tx: Transaction, request_id: str, step: RequestStep, now: dat
 async def write_change(tx: Transaction, before: ElevationRequest, after: ElevationRequest, now: datetime) -> Told:
     """Write a request as it is after a change; a new state is told to its device and to the audit log."""
     revision = await tx.next_revision()
-    moved = sa.update(ELEVATION_REQUEST).where(_E.request_id == after.request_id)
-    await tx.execute(moved.values(**standing_of(after), changed=revision))
+    await tx.execute(_MOVED, {**standing_of(after), "changed": revision, "moved": after.request_id})
     if after.state is not before.state:
         await write_outcomes(tx, after, revision)
         await record(tx, AUDIT, entry_of(before, after), now=now)
         await tell(tx, notice_of(after, now))
-    [told] = await read_requests(tx, requests_asked().where(_E.request_id == after.request_id))
+    [told] = await read_requests(tx, BY_ID, {"id": after.request_id})
     return told
 
 

@@ -36,16 +36,29 @@ _COLUMNS = [column for column in ELEVATION_REQUEST.c if column is not _E.certifi
 Row = sa.RowMapping
 
 
-def requests_asked() -> sa.Select[Any]:
-    """Ask for requests without their certificates, and whether their devices have heard of their states."""
+def _asked() -> sa.Select[Any]:
     waiting = sa.select(_O.sequence).where(_O.request_id == _E.request_id, _O.kept.is_(False))
     # Correlated with the requests alone: who asks may join outcomes of their own.
     return sa.select(*_COLUMNS, waiting.correlate(ELEVATION_REQUEST).exists().label("waiting"))
 
 
-async def read_requests(tx: Transaction, asked: sa.Select[Any]) -> list[Told]:
+# Composed once: to compose it anew takes longer than to run it.
+_ASKED = _asked()
+BY_ID = _ASKED.where(_E.request_id == sa.bindparam("id"))
+_NEWEST = sa.select(sa.func.coalesce(sa.func.max(_O.sequence), 0)).where(_O.device_id == sa.bindparam("of_device"))
+_OUTCOME = sa.insert(REQUEST_OUTCOME).values(sequence=_NEWEST.scalar_subquery() + 1).inline()
+
+
+def requests_asked() -> sa.Select[Any]:
+    """Ask for requests without their certificates, and whether their devices have heard of their states."""
+    return _ASKED
+
+
+async def read_requests(
+    tx: Transaction, asked: sa.Select[Any], parameters: Mapping[str, Any] | None = None
+) -> list[Told]:
     """Read what was asked for."""
-    return [told_from_row(row) for row in (await tx.execute(asked)).mappings()]
+    return [told_from_row(row) for row in (await tx.execute(asked, parameters)).mappings()]
 
 
 def told_from_row(row: Row) -> Told:
@@ -100,17 +113,16 @@ async def write_outcomes(tx: Transaction, request: ElevationRequest, revision: i
     """Have the device hear of the state that its request came into, if it does not bring that about itself."""
     if not request.told:
         return
-    newest = sa.select(sa.func.coalesce(sa.func.max(_O.sequence), 0)).where(_O.device_id == request.device_id)
     row = {
+        "of_device": request.device_id,
         "device_id": request.device_id,
-        "sequence": newest.scalar_subquery() + 1,
         "request_id": request.request_id,
         "state": request.state.name,
         "revision": revision,
         "kept": False,
         "uses": request.access.uses if request.access else None,
     }
-    await tx.execute(sa.insert(REQUEST_OUTCOME).values(row))
+    await tx.execute(_OUTCOME, row)
 
 
 def _written(part: Review | Access | End | None) -> Any:

@@ -30,6 +30,7 @@ FARTHEST = timedelta(hours=2)
 """Farther away than any message is put off, or leased."""
 
 _O = OUTBOX.c
+_TOLD = sa.insert(OUTBOX)
 _MESSAGE = (_O.notice, _O.channel, _O.event, _O.request_id, _O.content, _O.tries)
 _NOBODY_YET = ""
 
@@ -38,7 +39,7 @@ log = get_logger("policy.notices")
 
 async def tell(tx: Transaction, notice: Notice) -> None:
     """Have approvers be told of a change that the transaction makes: they are if it is committed."""
-    await tx.execute(sa.insert(OUTBOX), _row(notice, _NOBODY_YET))
+    await tx.execute(_TOLD, _row(notice, _NOBODY_YET))
 
 
 class SqlOutbox:

@@ -10,6 +10,16 @@ from services.policy.model.request_limits import OF_ONE_DEVICE_A_DAY, Submission
 from services.policy.store.tables import ELEVATION_REQUEST
 
 _E = ELEVATION_REQUEST.c
+_RECENT = (
+    sa.select(_E.requester, _E.submitted, _E.evidence)
+    .where(
+        _E.device_id == sa.bindparam("device"),
+        _E.submitted > sa.bindparam("after"),
+        _E.submitted < sa.bindparam("before"),
+    )
+    .order_by(_E.submitted.desc())
+    .limit(OF_ONE_DEVICE_A_DAY)
+)
 
 
 class SqlRecentRequests:
@@ -27,8 +37,5 @@ class SqlRecentRequests:
 async def recent_in(tx: Transaction, device_id: str, now: datetime) -> Sequence[Submission]:
     """Read the newest requests of a device that count, as many as it may make."""
     after, before = counting(now)
-    asked = sa.select(_E.requester, _E.submitted, _E.evidence).where(
-        _E.device_id == device_id, _E.submitted > after, _E.submitted < before
-    )
-    rows = await tx.execute(asked.order_by(_E.submitted.desc()).limit(OF_ONE_DEVICE_A_DAY))
+    rows = await tx.execute(_RECENT, {"device": device_id, "after": after, "before": before})
     return [Submission(row.requester, row.submitted, row.evidence) for row in rows]
