@@ -1,7 +1,8 @@
 """What is approved, for documents to be made by: it is asked for after every change of anything, and most change nothing of it."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -25,7 +26,6 @@ _UNHEARD = (
 @dataclass(frozen=True, slots=True)
 class _Known:
     revision: int = 0
-    by_id: Mapping[str, ElevationRequest] = field(default_factory=dict)
     requests: tuple[ElevationRequest, ...] = ()
 
 
@@ -45,7 +45,7 @@ class ApprovedRequests:
         if not 0 < before.revision <= revision:  # the first time, or the data are others than before
             found = await approved_requests(tx)
             changed = Changed(revision, revision)
-            after = _Known(revision, {each.request_id: each for each in found}, found)
+            after = _Known(revision, found)
         else:
             changed = await _changed(tx, before.revision, revision)
             after = _moved(before, changed.told, revision)
@@ -71,12 +71,13 @@ async def _changed(tx: Transaction, after: int, revision: int) -> Changed:
 
 
 def _moved(before: _Known, changed: Iterable[Told], revision: int) -> _Known:
-    by_id = dict(before.by_id)
+    """Move what changed, and nothing else: there may be many thousands that stand."""
+    requests = list(before.requests)
+    same = True
     for told in changed:
-        if told.request.state is RequestState.APPROVED:
-            by_id[told.request.request_id] = told.request
-        else:
-            by_id.pop(told.request.request_id, None)
-    if by_id == before.by_id:
-        return _Known(revision, before.by_id, before.requests)
-    return _Known(revision, by_id, tuple(by_id[name] for name in sorted(by_id)))
+        place = bisect_left(requests, told.request.request_id, key=lambda each: each.request_id)
+        there = [each for each in requests[place : place + 1] if each.request_id == told.request.request_id]
+        here = [told.request] if told.request.state is RequestState.APPROVED else []
+        if there != here:
+            same, requests[place : place + len(there)] = False, here
+    return _Known(revision, before.requests if same else tuple(requests))

@@ -1,7 +1,7 @@
 """Make documents of devices, from the newest policies and the newest directory."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -9,6 +9,7 @@ from typing import Protocol
 from elevation.document import PolicyDocument
 from elevation.model import Grant, ReportingScope
 from services._chassis.errors import UnavailableError
+from services.policy.model.approved import moved_by_device
 from services.policy.model.bundle import Bundle
 from services.policy.model.conflicts import conflicts_of
 from services.policy.model.delivery import Delivery, Desired
@@ -87,7 +88,7 @@ class PolicyBook:
         self._deprovision_after = deprovision_after
         self._corpus: Corpus | None = None
         self._revision = 0
-        self._approved: Mapping[str, tuple[ElevationRequest, ...]] = {}
+        self._approved: dict[str, tuple[ElevationRequest, ...]] = {}
         """What is approved, by the device."""
         self._taken: tuple[ElevationRequest, ...] = ()
         """The same, as it was read."""
@@ -267,12 +268,14 @@ class PolicyBook:
         """Note what is approved now, and the devices whose grants are others than before."""
         if requests is self._taken:
             return
-        self._taken = requests
-        approved: dict[str, tuple[ElevationRequest, ...]] = {}
-        for request in requests:
-            approved[request.device_id] = (*approved.get(request.device_id, ()), request)
-        before, self._approved = self._approved, approved
-        changed = {key for key in before.keys() | approved.keys() if before.get(key) != approved.get(key)}
+        taken, self._taken = self._taken, requests
+        changed = set[str]()
+        for device_id, after in moved_by_device(taken, requests, self._approved).items():
+            if self._approved.get(device_id, ()) != after:
+                changed.add(device_id)
+                self._approved[device_id] = after
+                if not after:
+                    del self._approved[device_id]
         for device_id in changed & self._marks.keys():
             basis, mark, _ = self._marks[device_id]
             self._marks[device_id] = basis, mark, -1  # of no age: what it rests on is to be looked at anew
