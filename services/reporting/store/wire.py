@@ -1,7 +1,8 @@
 """What the service and its writer say to each other, over a pair of sockets between two processes of one program.
 
 Both ends are the same code on the same interpreter, started by one another: so `marshal` does, which costs a fraction of what
-contracts or pickles do. Events that tell the same of file and decision share it on the way, too.
+contracts or pickles do. Events that tell the same of file and decision share it on the way, too. Where files were replaced under a
+service that runs, the writer is of another version: the first message tells what a record is here, so that none is misread.
 """
 
 import marshal
@@ -26,6 +27,9 @@ _LENGTH = 8
 _WORDS, _FACTS = AttemptRecord._fields.index("trigger"), AttemptRecord._fields.index("file_name")
 _BODY = AttemptRecord._fields.index("body")
 _new = tuple.__new__
+_FORM = [[*record._fields] for record in (AttemptRecord, CompletionRecord, DiagnosticRecord, DeadLetter, Rejection)] + [
+    [*Batch.__slots__]
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,15 @@ class Opening:
 
     def packed(self) -> bytes:
         """Return it as bytes."""
-        return marshal.dumps((self.url, self.log_level, self.log_as_json, dict(self.environment)))
+        return marshal.dumps((_FORM, self.url, self.log_level, self.log_as_json, dict(self.environment)))
 
     @classmethod
     def unpacked(cls, content: bytes) -> "Opening":
-        """Read it."""
-        return cls(*marshal.loads(content))  # noqa: S302 - from the process that started this one
+        """Read it. Raises ValueError where who sent it has other records."""
+        form, *told = marshal.loads(content)  # noqa: S302 - from the process that started this one
+        if form != _FORM:
+            raise ValueError("the service is of another version than its files; start it again")
+        return cls(*told)
 
 
 @dataclass(frozen=True, slots=True)
