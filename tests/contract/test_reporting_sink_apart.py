@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
+from structlog.testing import capture_logs
 
 from services._chassis.db import Database
 from services._chassis.errors import UnavailableError
@@ -188,3 +190,41 @@ async def test_what_was_stored_last_is_announced(database: Database) -> None:
         await sink.store([batch([decided(number)], first=number)])
     await sink.close()
     assert told == [1, 2]
+
+
+async def test_a_group_that_nobody_foresaw_costs_that_group_alone(database: Database) -> None:
+    sink = SinkApart(opening_of(database.url))
+    await sink.store([batch([decided(1)])])
+    before, whole = writers_of(os.getpid()), batch([decided(2)], first=2)
+    with pytest.raises(UnavailableError):
+        await sink.store([replace(whole, attempts=(whole.attempts[0]._replace(seq="two"),))])  # type: ignore[arg-type]
+    assert await sink.store([whole]) == [()]
+    assert writers_of(os.getpid()) == before
+    assert await counted(database) == (2, 2)
+    await sink.close()
+
+
+async def test_a_writer_that_hangs_is_killed_and_another_one_stores(database: Database) -> None:
+    sink = SinkApart(opening_of(database.url), longest_group=4)
+    await sink.store([batch([decided(1)])])
+    (writer,) = writers_of(os.getpid())
+    os.kill(writer, signal.SIGSTOP)
+    assert await resent(sink, batch([decided(2)], first=2)) >= 1
+    assert writer not in writers_of(os.getpid())
+    assert await counted(database) == (2, 2)
+    await sink.close()
+
+
+async def test_a_writer_that_cannot_run_is_started_again_after_longer_and_longer_rests(database: Database) -> None:
+    environment, now = {**os.environ, "PYTHONHASHSEED": "what no Python starts with"}, 0.0
+    sink = SinkApart(replace(opening_of(database.url), environment=environment), monotonic=lambda: now)
+    with capture_logs() as told:
+        for now in (0.0, 0.9, 1.0, 2.9, 3.0, 6.9, 7.0):  # noqa: B007 - the sink looks at it
+            with pytest.raises(UnavailableError):
+                await sink.store([batch([decided(1)])])
+    lost = [each["rest_s"] for each in told if each["event"] == "writer_lost"]
+    assert lost == [1.0, 2.0, 4.0, 8.0]
+    environment["PYTHONHASHSEED"] = "0"
+    now = 15.0
+    assert await sink.store([batch([decided(1)])]) == [()]
+    await sink.close()

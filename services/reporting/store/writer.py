@@ -13,12 +13,14 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from threading import Thread
 
 from sqlalchemy.engine import make_url
 
 from services._chassis import logging
 from services._chassis.logging import get_logger
+from services.reporting.model.events import Batch
 from services.reporting.store.drivers import LostError
 from services.reporting.store.sink import driver_of
 from services.reporting.store.transactions import Transactions
@@ -54,12 +56,17 @@ def _serve(connection: socket.socket, opening: Opening) -> None:
 
 
 def _stored(transactions: Transactions, group: bytes) -> Verdict:
-    batches = batches_unpacked(group)
+    batches: Sequence[Batch] = ()
     try:
+        batches = batches_unpacked(group)
         rejected = transactions.store(batches)
     except LostError as error:
         log.error("events_not_stored", batches=len(batches), cause=str(error))  # noqa: TRY400 - the cause is not ours
         return Verdict(failure=str(error))
+    except Exception:
+        # It is this group's alone: were the writer to die of it, all others would wait until the next one has started.
+        log.exception("events_not_stored", batches=len(batches))
+        return Verdict(failure="internal error")
     return Verdict(transactions.stored, rejected)
 
 
