@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import psycopg
 from sqlalchemy.engine import URL
@@ -63,7 +64,15 @@ class ChangeFeed:
                 await connection.execute(f'LISTEN "{self._channel}"'.encode())
                 while True:
                     self.announce(await self._read_revision())
-                    async for notice in connection.notifies(timeout=self._poll, stop_after=1):
-                        self.announce(int(notice.payload))
+                    while await self._hear(connection):
+                        pass
         except psycopg.OperationalError as error:
             raise UnavailableError("the database's notifications cannot be heard") from error
+
+    async def _hear(self, connection: psycopg.AsyncConnection[Any]) -> bool:
+        """Hear one notification, and tell whether any came: while they do, nobody has to ask."""
+        heard = False
+        async for notice in connection.notifies(timeout=self._poll, stop_after=1):
+            self.announce(int(notice.payload))
+            heard = True
+        return heard

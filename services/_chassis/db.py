@@ -67,7 +67,6 @@ class Transaction:
         """Take the service's next revision, once a transaction; later calls return the same one."""
         if self.revision is None:
             self.revision = int((await self.connection.execute(self._database.taking_revision)).scalar_one())
-            await self._database.notify(self.connection, self.revision)
         return self.revision
 
     async def raise_revision(self, seen: int) -> int:
@@ -101,6 +100,9 @@ class Database:
         row, value = self.revisions.c.id == 1, self.revisions.c.value
         self.newest_revision = sa.select(value).where(row)
         self.taking_revision = sa.update(self.revisions).where(row).values(value=value + 1).returning(value)
+        if self.on_postgresql:  # tell the other replicas by the same statement, as `notify` does
+            told = sa.func.pg_notify(self.channel, sa.cast(value, sa.Text))
+            self.taking_revision = self.taking_revision.returning(told)
         self.changes = ChangeFeed(self.current_revision, engine.url if self.on_postgresql else None, self.channel)
         self._writer = nullcontext() if self.on_postgresql else asyncio.Lock()
         self._glancing = asyncio.Lock()
