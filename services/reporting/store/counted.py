@@ -7,8 +7,9 @@
 - Everything is added up by number first: what is joined and compared by text is then as little as possible.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +26,8 @@ from services.reporting.store.tables import ATTEMPT, COUNT_BY_DECISION, HORIZON
 _A = ATTEMPT.c
 _DAY = "day"
 _KEYS = {dimension.key: dimension for dimension in DIMENSIONS}
+Numbers = Mapping[Dimension, Collection[int]]
+EVERY_ONE: Numbers = MappingProxyType({})
 MOST_PROBES = 200_000
 """Looks into an index that are cheaper than reading every count of some weeks."""
 
@@ -69,11 +72,14 @@ class _Groups:
         ]
 
 
-async def facts(tx: Transaction, question: Question, names: Sequence[str], as_of: int | None) -> sa.Subquery:
+async def facts(
+    tx: Transaction, question: Question, names: Sequence[str], as_of: int | None, *, among: Numbers = EVERY_ONE
+) -> sa.Subquery:
     """Select the columns of these names and how many `attempts` have them, in parts that are to be added up.
 
     Names are those of what attempts are counted by, `day` (since 1970), and the numbers themselves, such as `user_key`, which
-    spare joining texts. With `as_of` only what was stored by transactions up to this number counts.
+    spare joining texts. With `as_of` only what was stored by transactions up to this number counts. With `among` only members
+    with these numbers do, of dimensions that are told: so the database sees how few it is asked for, as a subquery hides it.
     """
     groups = _Groups.of(names)
     span = await span_of(tx, question)
@@ -83,7 +89,8 @@ async def facts(tx: Transaction, question: Question, names: Sequence[str], as_of
     found = sa.union_all(*parts).subquery()
     grouped = [found.c[name] for name in groups.names]
     total = sa.cast(sa.func.sum(found.c.attempts), sa.BigInteger)
-    sums = sa.select(*grouped, total.label("attempts")).group_by(*grouped).having(total > 0).subquery()
+    few = [found.c[dimension.key].in_(numbers) for dimension, numbers in among.items()]
+    sums = sa.select(*grouped, total.label("attempts")).where(*few).group_by(*grouped).having(total > 0).subquery()
     source: sa.FromClause = sums
     for dimension in {OWNER[name]: None for name in names if name in OWNER}:
         source = source.join(dimension.table, dimension.table.c[dimension.key] == sums.c[dimension.key])

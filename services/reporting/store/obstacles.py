@@ -38,9 +38,9 @@ async def obstacles_page(tx: Transaction, question: Question, page: PageRequest,
     applications = [_application(row) for row in keyed.items]
     if not applications:
         return Page(())
-    about = _about(asked, applications)
-    devices = await _devices(tx, about, begun)
-    newest = await _newest(tx, about, {row[FILE.key] for row in keyed.items}, few)
+    keys = {row[FILE.key] for row in keyed.items}
+    devices = await _devices(tx, asked, keys, begun)
+    newest = await _newest(tx, asked, keys, few)
     found = [
         Obstacle(
             application=application,
@@ -58,13 +58,6 @@ async def obstacles_page(tx: Transaction, question: Question, page: PageRequest,
 def unmanaged(question: Question) -> Question:
     """Return the question about unmanaged attempts alone."""
     return replace(question, filter=replace(question.filter, managed=False))
-
-
-def _about(question: Question, applications: Collection[Application]) -> Question:
-    """Narrow a question to applications, or little more: to what has one of their names and one of their hashes."""
-    names = tuple(sorted({application.file_name for application in applications}))
-    hashes = tuple(sorted({application.sha256 for application in applications}))
-    return replace(question, filter=replace(question.filter, file_names=names, sha256s=hashes))
 
 
 def _application(row: sa.RowMapping) -> Application:
@@ -106,9 +99,9 @@ def _behind(
         yield sa.or_(users_freed < last_freed, sa.and_(users_freed == last_freed, by_users))
 
 
-async def _devices(tx: Transaction, question: Question, as_of: int | None) -> Mapping[int, int]:
-    """Count the devices on which there were attempts, for the number of each application of a question."""
-    found = await facts(tx, question, (FILE.key, DEVICE.key), as_of)
+async def _devices(tx: Transaction, question: Question, keys: Collection[int], as_of: int | None) -> Mapping[int, int]:
+    """Count the devices on which there were attempts, for each of the applications with these numbers."""
+    found = await facts(tx, question, (FILE.key, DEVICE.key), as_of, among={FILE: keys})
     same = _same_devices()
     devices = sa.func.count(sa.distinct(same.c.device))
     counted = (
@@ -154,11 +147,10 @@ async def _last_days(tx: Transaction, question: Question, keys: Collection[int])
         left = set(keys) - last.keys()
         if not left:
             break
-        found = await facts(tx, _within(question, days[-1], days[0] + 1), (FILE.key, "day"), None)
-        counted = sa.select(found.c[FILE.key].label("key"), found.c.day, found.c.attempts)
-        for row in (await tx.execute(counted)).mappings():
-            if row["key"] in left:
-                last[row["key"]] = max(last.get(row["key"], (-1, 0)), (row["day"], row["attempts"]))
+        within = _within(question, days[-1], days[0] + 1)
+        found = await facts(tx, within, (FILE.key, "day"), None, among={FILE: left})
+        for key, day, attempts in map(tuple, await tx.execute(sa.select(found))):
+            last[key] = max(last.get(key, (-1, 0)), (day, attempts))
     return last
 
 
