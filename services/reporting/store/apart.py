@@ -23,8 +23,8 @@ from services.reporting.store.sink import not_stored
 from services.reporting.store.wire import Opening, Verdict, batches_packed, receive, send
 
 PROGRAM = "services.reporting.store.writer"
-PATIENCE = 30.0
-"""Seconds that a writer has to end by itself."""
+PATIENCE = 10.0
+"""Seconds that a writer has to end by itself, its last group being stored; containers give a service twenty for everything."""
 
 LONGEST_GROUP = 600
 """Seconds after which a writer that gives no verdict is taken for hung, and killed: on a slow disk a group whose events go one by
