@@ -17,13 +17,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from services._chassis.config import SERVICES
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 
 if TYPE_CHECKING:
     from tests.postgres import Cluster
-
-SERVICES = ("device", "policy", "rbac", "reporting")
 
 # Whatever a test could change about the tables; rows and numbers are put back, so they are no part of it.
 _SHAPE = """
