@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -34,11 +34,23 @@ MOST_PROBES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The whole days of a question, from `first` up to `before`, as far as there are counts; and what it asks beside them."""
+    """The whole days of a question, from `first` up to `before`, as far as there are counts; and what it asks beside them.
+
+    Long spans reach over the newest day that was counted: so `before` may be behind it.
+    """
 
     first: int
     before: int
     beside: tuple[Window, ...]
+    newest: int = 0
+
+    def runs(self, spans: tuple[int, ...]) -> tuple[Run, ...]:
+        """Return the spans of these lengths that cover the days, but for those of which no day was counted yet."""
+        return tuple(
+            replace(run, before=min(run.before, self.newest + 1))
+            for run in covering(self.first, self.before, spans)
+            if run.first <= self.newest
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +142,7 @@ async def span_of(tx: Transaction, question: Question) -> Span:
         before = start_of(newest, SPANS[-1]) + SPANS[-1]
     if first == oldest:
         first = next(start for start in (start_of(oldest, span) for span in reversed(SPANS)) if start >= kept)
-    return Span(first, max(first, before), tuple(beside))
+    return Span(first, max(first, before), tuple(beside), newest)
 
 
 def _counted(question: Question, groups: _Groups, span: Span) -> Iterator[sa.Select[Any]]:
@@ -138,7 +150,7 @@ def _counted(question: Question, groups: _Groups, span: Span) -> Iterator[sa.Sel
     counts = rollup.table.c
     narrow = [counts[dimension.key].in_(wanted) for dimension, wanted in narrowed.items()]
     columns = groups.from_counts(rollup)
-    runs = covering(span.first, span.before, rollup.spans[:1] if groups.by_day else rollup.spans)
+    runs = span.runs(rollup.spans[:1] if groups.by_day else rollup.spans)
     for run in runs or (Run(1, 0, 0),):
         starts = _starts(question, rollup, run)
         yield sa.select(*columns, counts.attempts).where(counts.span == run.span, *starts, *narrow)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from services._chassis.db import Transaction
 from services.reporting.model.readiness import Split
 from services.reporting.model.reports import Question
-from services.reporting.model.rollups import Run, covering
+from services.reporting.model.rollups import Run
 from services.reporting.store.counted import facts, span_of
 from services.reporting.store.dimensions import DECISION, Dimension
 from services.reporting.store.narrowing import members
@@ -72,7 +72,7 @@ async def _looks(tx: Transaction, question: Question, subject: Dimension) -> _Lo
     span = await span_of(tx, question)
     if span.beside or not members(question).keys() <= set(plain.dimensions):
         return None
-    runs = covering(span.first, span.before, plain.spans)
+    runs = span.runs(plain.spans)
     return _Looks(subject, plain, sorted(runs, key=lambda run: -run.span))
 
 
