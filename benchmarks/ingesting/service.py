@@ -64,7 +64,8 @@ async def durable(url: str) -> SinkApart:
     await upgrade(database)
     await database.close()
     address = database.url.render_as_string(hide_password=False)
-    return SinkApart(Opening(address, "warning", log_as_json=True, environment=dict(os.environ)))
+    opening = Opening(address, "warning", log_as_json=True, environment=dict(os.environ))
+    return SinkApart(opening, monotonic=SystemClock().monotonic)
 
 
 @asynccontextmanager

@@ -64,7 +64,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     await upgrade(database)
     audit = await AuditLog.open(settings, database, AUDIT, clock)
     refused = RefusalWriter.on(database, AUDIT, clock.now)
-    sink, streams = SinkApart(_opening(settings, database), database.changes.announce), OpenStreams()
+    sink, streams = _sink(settings, database, clock), OpenStreams()
     writer = GroupCommitWriter(sink)
     identity = settings.identity_of(SERVICE)
     rbac = open_channel(settings.rbac, ca=settings.ca, identity=identity)
@@ -117,14 +117,15 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     )
 
 
-def _opening(settings: ServiceSettings, database: Database) -> Opening:
-    """Return what the process that writes events has to know."""
-    return Opening(
+def _sink(settings: ServiceSettings, database: Database, clock: Clock) -> SinkApart:
+    """Return what stores events, by a process that is told all that it has to know."""
+    opening = Opening(
         url=database.url.render_as_string(hide_password=False),
         log_level=settings.log_level,
         log_as_json=FORMATS[settings.log_format],
         environment=dict(os.environ),
     )
+    return SinkApart(opening, database.changes.announce, monotonic=clock.monotonic)
 
 
 @dataclass(frozen=True, slots=True)

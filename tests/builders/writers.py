@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from services.reporting.store.apart import PROGRAM
+from services._chassis.clock import SystemClock
+from services.reporting.store.apart import PROGRAM, SinkApart
 from services.reporting.store.wire import Opening
 
 
@@ -14,6 +15,11 @@ def opening_of(url: URL, **environment: str) -> Opening:
     """Return what a writer for this database has to know."""
     told = {**os.environ, **environment}
     return Opening(url.render_as_string(hide_password=False), "warning", log_as_json=True, environment=told)
+
+
+def sink_on(url: URL, **environment: str) -> SinkApart:
+    """Return a sink for this database whose writer has these variables beside those of this process."""
+    return SinkApart(opening_of(url, **environment), monotonic=SystemClock().monotonic)
 
 
 def writers_of(parent: int) -> list[int]:

@@ -14,13 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
+from services._chassis.clock import SystemClock
 from services._chassis.db import Database
 from services._chassis.errors import UnavailableError
 from services.reporting.model.events import Batch
 from services.reporting.store import tables
 from services.reporting.store.apart import SinkApart
 from tests.builders.reporting_database import reporting_database
-from tests.builders.writers import opening_of, shown, wait_for_end, writers_of
+from tests.builders.writers import opening_of, shown, sink_on, wait_for_end, writers_of
 from tests.contract.test_reporting_sink import *  # noqa: F403 - each of its tests is one here
 from tests.fakes.reporting import batch, decided
 from tests.postgres import Cluster
@@ -29,12 +30,11 @@ STARTED_BY_ANOTHER = """
 import asyncio, sys
 from sqlalchemy.engine import make_url
 from services._chassis import logging
-from services.reporting.store.apart import SinkApart
-from tests.builders.writers import opening_of
+from tests.builders.writers import sink_on
 from tests.fakes.reporting import batch, decided
 
 async def main():
-    sink = SinkApart(opening_of(make_url(sys.argv[1])))
+    sink = sink_on(make_url(sys.argv[1]))
     await sink.store([batch([decided(1)])])
     print("stored", flush=True)
     await asyncio.Event().wait()
@@ -52,7 +52,7 @@ def database_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 async def sink(database: Database) -> AsyncIterator[SinkApart]:
-    opened = SinkApart(opening_of(database.url))
+    opened = sink_on(database.url)
     yield opened
     await opened.close()
 
@@ -78,7 +78,7 @@ async def resent(sink: SinkApart, one: Batch) -> int:
 
 
 async def killed_while_storing(database: Database) -> None:
-    sink = SinkApart(opening_of(database.url))
+    sink = sink_on(database.url)
     events = [batch([decided(number), decided(number + 1)], first=number) for number in range(1, 400, 2)]
     failed = 0
     for wave in range(0, 200, 50):
@@ -147,7 +147,7 @@ async def waiting_for_a_lock(database: Database) -> None:
 
 async def test_what_a_writer_is_told_stands_neither_in_its_arguments_nor_in_its_environment(database: Database) -> None:
     url = make_url(f"{database.url}?cached_statements=4711")
-    sink = SinkApart(opening_of(url, PGPASSWORD="hunter2"))
+    sink = sink_on(url, PGPASSWORD="hunter2")
     await sink.store([batch([decided(1)])])
     (writer,) = writers_of(os.getpid())
     told = shown(writer, "cmdline") + shown(writer, "environ")
@@ -159,7 +159,7 @@ async def test_what_a_writer_is_told_stands_neither_in_its_arguments_nor_in_its_
 
 async def test_a_writer_that_cannot_store_says_so_and_goes_on(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'later' / 'reporting.db'}"
-    sink = SinkApart(opening_of(make_url(url)))
+    sink = sink_on(make_url(url))
     with pytest.raises(UnavailableError):
         await sink.store([batch([decided(1)])])
     before = writers_of(os.getpid())
@@ -172,7 +172,7 @@ async def test_a_writer_that_cannot_store_says_so_and_goes_on(tmp_path: Path) ->
 
 
 async def test_a_sink_that_is_closed_has_no_writer(database: Database) -> None:
-    sink = SinkApart(opening_of(database.url))
+    sink = sink_on(database.url)
     await sink.store([batch([decided(1)])])
     (writer,) = writers_of(os.getpid())
     os.kill(writer, signal.SIGTERM)  # as whoever ends all processes of the service does
@@ -185,7 +185,7 @@ async def test_a_sink_that_is_closed_has_no_writer(database: Database) -> None:
 
 async def test_what_was_stored_last_is_announced(database: Database) -> None:
     told: list[int] = []
-    sink = SinkApart(opening_of(database.url), told.append)
+    sink = SinkApart(opening_of(database.url), told.append, monotonic=SystemClock().monotonic)
     for number in (1, 2):
         await sink.store([batch([decided(number)], first=number)])
     await sink.close()
@@ -193,7 +193,7 @@ async def test_what_was_stored_last_is_announced(database: Database) -> None:
 
 
 async def test_a_group_that_nobody_foresaw_costs_that_group_alone(database: Database) -> None:
-    sink = SinkApart(opening_of(database.url))
+    sink = sink_on(database.url)
     await sink.store([batch([decided(1)])])
     before, whole = writers_of(os.getpid()), batch([decided(2)], first=2)
     with pytest.raises(UnavailableError):
@@ -205,7 +205,7 @@ async def test_a_group_that_nobody_foresaw_costs_that_group_alone(database: Data
 
 
 async def test_a_writer_that_hangs_is_killed_and_another_one_stores(database: Database) -> None:
-    sink = SinkApart(opening_of(database.url), longest_group=4)
+    sink = SinkApart(opening_of(database.url), monotonic=SystemClock().monotonic, longest_group=4)
     await sink.store([batch([decided(1)])])
     (writer,) = writers_of(os.getpid())
     os.kill(writer, signal.SIGSTOP)

@@ -10,7 +10,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -98,7 +97,7 @@ class SinkApart:
         opening: Opening,
         announce: Callable[[int], None] = lambda _stored: None,
         *,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float],
         longest_group: int = LONGEST_GROUP,
     ) -> None:
         self._opening = opening
