@@ -97,6 +97,17 @@ async def test_what_was_given_up_is_listed_newest_request_first_and_what_is_trie
     assert [each.given_up is None for each in every.items] == [False, True] * 3
 
 
+async def test_of_many_messages_that_one_may_not_see_a_page_looks_through_so_many_and_the_next_goes_on(
+    post: Post,
+) -> None:
+    post.desk = UndeliveredDesk(SqlUndelivered(post.database, chunk=1, most_looked=1), sees=by_tags)
+    emea = Permit(scopes=(Scope(tags=frozenset({"emea"})),))
+    first = await post.desk.page(emea, given_up=True, page_size=0, page_token="")
+    assert first.items == ()
+    assert first.next_token
+    assert [each.id for each in await post.seen(emea)] == [post.id_of(2), post.id_of(1)]
+
+
 async def test_who_sees_a_request_sees_its_messages_and_sends_them_alone(post: Post) -> None:
     apac = Permit(scopes=(Scope(tags=frozenset({"apac"})),))
     assert [each.id for each in await post.seen(apac)] == [post.id_of(3)]

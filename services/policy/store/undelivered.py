@@ -18,6 +18,9 @@ from services.policy.store.tables import AUDIT, OUTBOX
 CHUNK = 200
 """Messages that are read at once while a page is filled."""
 
+MOST_LOOKED = 5000
+"""Messages that are looked through for one page: who may see few of them goes on by the token."""
+
 _O = OUTBOX.c
 _ROUTED = _O.channel != ""
 _ORDER = (_O.notice.desc(), _O.channel.desc())
@@ -27,15 +30,16 @@ Matches = Callable[[Undelivered], bool]
 class SqlUndelivered:
     """List them, and have those that were given up be sent again."""
 
-    def __init__(self, database: Database, *, chunk: int = CHUNK) -> None:
+    def __init__(self, database: Database, *, chunk: int = CHUNK, most_looked: int = MOST_LOOKED) -> None:
         self._database = database
         self._chunk = chunk
+        self._most_looked = most_looked
 
     async def page(self, request: PageRequest, matches: Matches, *, given_up: bool) -> Page[Undelivered]:
-        """Read on until the page is full: how many may be seen is not known before."""
+        """Read on until the page is full, or enough was looked through: how many may be seen is not known before."""
         asked = sa.select(OUTBOX).where(_ROUTED, _O.given_up.is_not(None) if given_up else sa.true())
         found: list[Undelivered] = []
-        after = request.after
+        after, looked = request.after, 0
         async with self._database.read() as tx:
             while True:
                 step = asked.order_by(*_ORDER).limit(self._chunk)
@@ -43,7 +47,9 @@ class SqlUndelivered:
                 found += filter(matches, _messages(rows))
                 if len(rows) < self._chunk or len(found) > request.size:
                     return cut(found, request, key=_key)
-                after = rows[-1]["notice"], rows[-1]["channel"]
+                after, looked = (rows[-1]["notice"], rows[-1]["channel"]), looked + len(rows)
+                if looked >= self._most_looked:
+                    return Page(tuple(found), request.next_token(after))
 
     async def retry(self, ids: Collection[str], matches: Matches, now: datetime) -> int:
         """Have them sent again as if they had never been tried."""

@@ -22,7 +22,10 @@ class UndeliveredNotices(Protocol):
     async def page(
         self, request: PageRequest, matches: Callable[[Undelivered], bool], *, given_up: bool
     ) -> Page[Undelivered]:
-        """Return messages before the key in `request`, those of the newest requests first; `given_up` leaves the others out."""
+        """Return messages before the key in `request`, those of the newest requests first; `given_up` leaves the others out.
+
+        A page holds fewer, or none, with a token, where many were looked through.
+        """
         ...
 
     async def retry(self, ids: Collection[str], matches: Callable[[Undelivered], bool], now: datetime) -> int:

@@ -964,7 +964,7 @@ class ListUndeliveredNoticesRequest(_message.Message):
     given_up: _builtins.bool
     """True leaves those that were given up."""
     page_size: _builtins.int
-    """Most messages to return; 0 means 50, more than 1000 means 1000."""
+    """Most messages to return; 0 means 50, more than 1000 means 1000. A page holds fewer or none, with a token, where 5,000 were looked through."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
     def __init__(
