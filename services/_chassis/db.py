@@ -10,28 +10,23 @@
 """
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services._chassis import sqlite_errands
 from services._chassis.changes import ChangeFeed
+from services._chassis.engines import BUSY_SECONDS, WRITE, open_engine, prepare_sqlite
 from services._chassis.errors import InvalidError, Problem, UnavailableError
 from services._chassis.logging import get_logger
 
 log = get_logger("db")
-BUSY_SECONDS = 10
-_WRITE = "openepm_write"
 
 
 def revision_table(metadata: sa.MetaData, service: str) -> sa.Table:
@@ -111,7 +106,7 @@ class Database:
     @classmethod
     async def connect(cls, url: str, *, service: str, pool_size: int = 10) -> Self:
         """Open the database and prove that it answers. Raises UnavailableError, without the password, if it does not."""
-        database = cls(_engine(normalised(url), pool_size), service)
+        database = cls(open_engine(normalised(url), pool_size), service)
         try:
             async with database.read() as tx:
                 await tx.execute(sa.text("SELECT 1"))
@@ -142,7 +137,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Open a writing transaction; commit if the block is left cleanly, and wake who waits for its revision."""
-        async with self._writer, self._connection({_WRITE: True}) as connection:
+        async with self._writer, self._connection({WRITE: True}) as connection:
             tx = Transaction(connection, self)
             async with connection.begin():
                 yield tx
@@ -158,7 +153,7 @@ class Database:
     def own_connection(self) -> sqlite3.Connection:
         """Open a connection to the SQLite file that is used apart from the others, as durable as they are."""
         connection = sqlite3.connect(self.url.database or "", timeout=BUSY_SECONDS, check_same_thread=False)
-        _prepare_sqlite(connection, None)
+        prepare_sqlite(connection, None)
         return connection
 
     @contextmanager
@@ -255,53 +250,6 @@ def normalised(url: str) -> URL:
     parsed = make_url(url)
     drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
     return parsed.set(drivername=drivers.get(parsed.drivername, parsed.drivername))
-
-
-def _engine(url: URL, pool_size: int) -> AsyncEngine:
-    if url.get_backend_name() == "postgresql":
-        served = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
-        event.listen(served.sync_engine, "connect", _prepare_postgresql)
-        return served
-    if url.database:
-        _make_private(Path(url.database))
-    engine = create_async_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=pool_size,
-        connect_args={"timeout": BUSY_SECONDS, "async_creator_fn": sqlite_errands.connect},
-    )
-    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _make_private(path: Path) -> None:
-    """Create the file readable by its owner alone; SQLite gives the WAL beside it the same mode."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise UnavailableError(f"the database file {path} cannot be opened: {error.strerror}") from error
-
-
-def _prepare_postgresql(connection: Any, _record: Any) -> None:
-    # Compiling a statement takes longer than any of ours runs.
-    cursor = connection.cursor()
-    cursor.execute("SET jit = off")
-    cursor.close()
-    connection.commit()
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    writing = connection.get_execution_options().get(_WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
 def _words(error: BaseException | None) -> str:
