@@ -27,6 +27,7 @@ from services.reporting.model.readiness import (
 )
 from services.reporting.model.reports import Question
 from services.reporting.store.counted import facts
+from services.reporting.store.dimensions import DEVICE, USER
 from services.reporting.store.obstacles import obstacles_page, unmanaged
 from services.reporting.store.weights import weight_of
 
@@ -44,6 +45,7 @@ _SPLIT = {
     Readiness.PARTLY: "both",
     Readiness.UNMANAGED: "unmanaged_only",
 }
+_DIMENSIONS = {Subject.USER: USER, Subject.DEVICE: DEVICE}
 _COLUMNS = {Subject.USER: ("user_name",), Subject.DEVICE: ("device_id", "device_name")}
 """What tells those apart whom a report is about, and what they are called."""
 
@@ -100,25 +102,42 @@ async def _entries(tx: Transaction, asked: ReadinessQuestion, page: PageRequest,
 
 async def _each(tx: Transaction, asked: ReadinessQuestion, as_of: int | None) -> sa.Select[Any]:
     """Select everyone with what they attempted. A device that had several names stands by the first of them."""
-    columns = _COLUMNS[asked.subject]
-    found = await facts(tx, asked.question, (*columns, "managed", "administrator"), as_of)
-    name = found.c[columns[-1]]
+    dimension = _DIMENSIONS[asked.subject]
+    found = await facts(tx, asked.question, (dimension.key, "managed", "administrator"), as_of)
+    # By number first: names are joined and compared once for each, not once for each decision about them.
+    sums = (
+        sa.select(
+            found.c[dimension.key],
+            _attempts(found.c.managed).label("managed"),
+            _attempts(~found.c.managed).label("unmanaged"),
+            _attempts(found.c.administrator).label("administrator"),
+        )
+        .group_by(found.c[dimension.key])
+        .subquery()
+    )
+    columns = [dimension.table.c[name] for name in _COLUMNS[asked.subject]]
+    managed, unmanaged, administrator = (_sum(sums.c[name]) for name in ("managed", "unmanaged", "administrator"))
     return (
         sa.select(
-            found.c[columns[0]].label("id"),
-            sa.func.min(name).label("name"),
-            sa.func.max(name).label("other_name"),
-            _total(found.c.managed).label("managed"),
-            _total(~found.c.managed).label("unmanaged"),
-            (_total(found.c.administrator) > 0).label("administrator"),
+            columns[0].label("id"),
+            sa.func.min(columns[-1]).label("name"),
+            sa.func.max(columns[-1]).label("other_name"),
+            managed.label("managed"),
+            unmanaged.label("unmanaged"),
+            (administrator > 0).label("administrator"),
         )
-        .group_by(found.c[columns[0]])
-        .having(_ATTEMPTS > 0)
+        .join_from(sums, dimension.table, dimension.table.c[dimension.key] == sums.c[dimension.key])
+        .group_by(columns[0])
+        .having(managed + unmanaged > 0)
     )
 
 
-def _total(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    return sa.cast(sa.func.sum(sa.case((condition, sa.column("attempts")), else_=0)), sa.BigInteger)
+def _attempts(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return _sum(sa.case((condition, sa.column("attempts")), else_=0))
+
+
+def _sum(numbers: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.func.sum(numbers), sa.BigInteger)
 
 
 def _order(entries: sa.FromClause) -> tuple[sa.ColumnElement[Any], ...]:
