@@ -285,3 +285,19 @@ async def test_the_newest_attempt_of_an_application_is_the_same_whether_its_day_
     assert len(read.items) == 3
     assert all(one.attempt_id for one in read.items)
     assert walked == read
+
+
+async def test_the_newest_attempt_of_an_application_is_found_however_long_ago_it_was(
+    database: Database, sink: DurableSink
+) -> None:
+    ages = {"a": (50, 40, 20), "b": (50, 3, 2), "c": (1, 0), "d": (50,)}
+    told = [(letter, age) for letter, days in ages.items() for age in days]
+    events = [
+        unmanaged(number, user="alice", at=MIDNIGHT - timedelta(days=age), file={"path": f"C:/{letter}.exe"})
+        for number, (letter, age) in enumerate(told, start=1)
+    ]
+    await sink.store([batch(events, device="d1")])
+    newest = {letter: event.attempt_id for (letter, _), event in zip(told, events, strict=True)}
+    async with database.read() as tx:
+        found = await obstacles_page(tx, question(), PageRequest(10))
+    assert {one.application.file_name[0]: one.attempt_id for one in found.items} == newest

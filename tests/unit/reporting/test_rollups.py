@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.reporting.model.rollups import SPANS, covering, start_of
+from services.reporting.store.counted import Span
 
 
 @given(st.integers(0, 30_000), st.integers(0, 1000), st.sampled_from([SPANS, SPANS[:1]]))
@@ -19,3 +20,12 @@ def test_long_windows_take_few_spans(first: int) -> None:
 
     assert spans(30) <= 16
     assert spans(400) <= 22
+
+
+@given(st.integers(0, 30_000), st.integers(1, 1000), st.integers(0, 31_000))
+def test_nothing_is_looked_for_in_spans_behind_the_newest_day(first: int, days: int, newest: int) -> None:
+    runs = Span(first, first + days, (), newest).runs(SPANS)
+    starts = [(run.span, start) for run in runs for start in range(run.first, run.before, run.span)]
+    assert all(start <= newest for _, start in starts)
+    covered = [day for span, start in starts for day in range(start, start + span) if day <= newest]
+    assert covered == list(range(first, min(first + days, newest + 1)))
