@@ -11,10 +11,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from services._chassis.errors import UnavailableError
 from services._chassis.promises import break_all, keep
 from services._chassis.workers import Worker
-from services.reporting.model.backlog import Backlog, Bounds, Waiting
+from services.reporting.model.backlog import Backlog, Bounds, Waiting, not_stored
 from services.reporting.model.credit import Pressure
 from services.reporting.model.events import Batch, Rejection
 from services.reporting.ports import EventSink
@@ -68,7 +67,7 @@ class GroupCommitWriter:
         the writer has ended.
         """
         if self._ended:
-            raise _not_stored()
+            raise not_stored()
         answer: Answer = asyncio.get_running_loop().create_future()
         waiting = self._backlog.add(batch, answer)
         if not waiting.admitted:
@@ -156,13 +155,13 @@ class GroupCommitWriter:
 
     async def _commit(self, group: Sequence[Waiting[Answer]]) -> None:
         commit = self._sink.store([waiting.batch for waiting in group])
-        await keep([waiting.answer for waiting in group], commit, _not_stored())
+        await keep([waiting.answer for waiting in group], commit, not_stored())
 
     async def close(self) -> None:
         """Take nothing more, and tell everyone who still waits that nothing was stored."""
         self._ended = True
         while group := self._backlog.next_group():
-            break_all((waiting.answer for waiting in group), _not_stored())
+            break_all((waiting.answer for waiting in group), not_stored())
         for room in self._admissions.values():
             room.set()
         self._admissions.clear()
@@ -179,7 +178,3 @@ def purge_worker(
             await pause(PURGE_EVERY)
 
     return Worker("purge_events", run)
-
-
-def _not_stored() -> UnavailableError:
-    return UnavailableError("events cannot be stored now; send them again later", reason="STORE_UNAVAILABLE")

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from services._chassis.errors import UnavailableError
 from services.reporting.model.credit import Pressure
 from services.reporting.model.events import Batch, Priority
 
@@ -145,3 +146,8 @@ class Backlog(Generic[Answer]):
         waiting.admitted = True
         self._entries += waiting.size
         self._weight += waiting.weight
+
+
+def not_stored() -> UnavailableError:
+    """Return what devices are told where nothing could be stored."""
+    return UnavailableError("events cannot be stored now; send them again later", reason="STORE_UNAVAILABLE")

@@ -15,10 +15,10 @@ from contextlib import suppress
 from functools import partial
 
 from services._chassis.logging import get_logger
+from services.reporting.model.backlog import not_stored
 from services.reporting.model.events import Batch, Rejection
 from services.reporting.store.drivers import LostError
 from services.reporting.store.inorder import InOrder
-from services.reporting.store.sink import not_stored
 from services.reporting.store.wire import Opening, Verdict, batches_packed, receive, send
 
 PROGRAM = "services.reporting.store.writer"

@@ -5,8 +5,8 @@ from functools import partial
 
 from sqlalchemy.engine import URL
 
-from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
+from services.reporting.model.backlog import not_stored
 from services.reporting.model.events import Batch, Rejection
 from services.reporting.store.drivers import Driver, LostError, PostgresDriver, SqliteDriver
 from services.reporting.store.inorder import InOrder
@@ -50,8 +50,3 @@ class DurableSink:
     async def close(self) -> None:
         """Wait for the transaction that is running and close the connection."""
         await self._thread.end(self._driver.close)
-
-
-def not_stored() -> UnavailableError:
-    """Return what devices are told where nothing could be stored."""
-    return UnavailableError("events cannot be stored now; send them again later", reason="STORE_UNAVAILABLE")
