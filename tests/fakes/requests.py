@@ -1,5 +1,6 @@
 """Elevation requests in memory, and what is told of them."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -18,6 +19,8 @@ class FakeOutcomes:
         self.revision = 0
         self.asked: list[tuple[str, int]] = []
         self.fails = False
+        self.confirmed: asyncio.Queue[int] = asyncio.Queue()
+        """Every number that a device said to keep, as it came."""
         self._news: dict[str, int] = {}
 
     def add(self, device_id: str, *outcomes: Outcome) -> None:
@@ -40,6 +43,7 @@ class FakeOutcomes:
     async def keep(self, device_id: str, sequence: int) -> None:
         """Forget what is kept."""
         self.kept[device_id] = [each for each in self.kept.get(device_id, []) if each.sequence > sequence]
+        self.confirmed.put_nowait(sequence)
 
 
 class FakeChanges:

@@ -91,9 +91,11 @@ async def test_a_number_that_was_not_told_on_this_stream_confirms_nothing(world:
         await stream.hello(capabilities=BOTH)
         await stream.apply()
         await keep(stream, 9)
+        assert await world.outcomes.confirmed.get() == 0
         await world.happen(1)
         assert await outcome(stream) == 1
         await keep(stream, 9)
+        assert await world.outcomes.confirmed.get() == 1
         await world.happen(2, 3)
         assert [await outcome(stream), await outcome(stream)] == [2, 3]
     assert [each.sequence for each in world.outcomes.kept["d1"]] == [2, 3]
