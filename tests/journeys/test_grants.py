@@ -16,6 +16,16 @@ spec:
   defaultResponse: SUPPORT_APPROVED
   assignments: {include: [{group: all-devices}]}
 """
+FORBIDDEN = """
+apiVersion: openepm/v1
+kind: ElevationRulesPolicy
+metadata: {name: forbidden}
+spec:
+  platform: LINUX
+  rules:
+    - {name: logname, elevationType: DENY, detection: {fileName: logname, filePath: /usr/bin}}
+  assignments: {include: [{group: all-devices}]}
+"""
 NO_AGENT = 4
 WILLING = ("--answer-confirm", "--justification", "to work")
 pytestmark = pytest.mark.xdist_group("grants")
@@ -142,6 +152,19 @@ def test_a_revoked_approval_runs_nothing_more(house: Installation) -> None:
     house.wait_for("the word of it", lambda: own(house, request)["state"] == "REVOKED")
     house.wait_for("the end", lambda: elevates(house, "/usr/bin/users")["result"] == "APPROVAL_REQUIRED")
     assert "a mistake" in own(house, request)["message"]
+
+
+def test_a_rule_that_denies_stops_what_was_approved_and_what_is_asked_afterwards(house: Installation) -> None:
+    request = asks(house, "/usr/bin/logname")
+    house.must("epm", "requests", "approve", request)
+    usable(house, request)
+    assert elevates(house, "/usr/bin/logname")["decision"]["source"] == "GRANT"
+    house.apply(FORBIDDEN)
+    house.must("epm", "rollout", "status", "forbidden", "--watch", "--timeout", "30s")
+    denied = elevates(house, "/usr/bin/logname")
+    assert (denied["result"], denied["decision"]["source"], denied["requestId"]) == ("DENIED", "RULE", None)
+    assert state(house, request) == "APPROVED"
+    assert launches(house, "/usr/bin/logname") == 1
 
 
 def test_a_user_takes_a_request_back_and_nobody_elses(house: Installation) -> None:
