@@ -35,11 +35,13 @@ Replace = Callable[[Path, bytes], None]
 
 
 class RequestBook:
-    """The requests of one device."""
+    """The requests of one device: at most `most`, and `of_a_user` of each user."""
 
-    def __init__(self, folder: Path, write: Replace) -> None:
+    def __init__(self, folder: Path, write: Replace, *, most: int = MOST, of_a_user: int = MOST_OF_A_USER) -> None:
         self._path = folder / BOOK
         self._write = write
+        self._most = most
+        self._of_a_user = of_a_user
         self._requests: dict[str, Request] = {}
         self._changed = asyncio.Event()
 
@@ -102,10 +104,21 @@ class RequestBook:
         changed.set()
 
     def _keep(self, more: dict[str, Request], now: datetime) -> None:
-        requests = _remaining(self._requests | more, now)
+        requests = self._remaining(self._requests | more, now)
         self._write(self._path, note({"requests": [noted_request(request) for request in requests.values()]}))
         self._requests = requests
         self.look_again()
+
+    def _remaining(self, requests: dict[str, Request], now: datetime) -> dict[str, Request]:
+        """Leave away what is over for long, and the oldest beyond what is kept: of a user, and of all."""
+        young = [request for request in requests.values() if now - max(request.submitted, _last_time(request)) < KEPT]
+        kept: list[Request] = []
+        of_users: Counter[str] = Counter()
+        for request in sorted(young, key=lambda request: (not request.state.is_final, request.submitted), reverse=True):
+            of_users[request.user] += 1
+            if of_users[request.user] <= self._of_a_user:
+                kept.append(request)
+        return {request.id: request for request in kept[: self._most]}
 
 
 def set_aside(path: Path) -> str:
@@ -122,18 +135,6 @@ def set_aside(path: Path) -> str:
 def unreadable(path: Path, error: OSError) -> StateError:
     """Say that a note cannot be read, and the remedy."""
     return StateError(f"{path}: cannot be read ({error.strerror}); repair the disk, or move the file away")
-
-
-def _remaining(requests: dict[str, Request], now: datetime) -> dict[str, Request]:
-    """Leave away what is over for long, and the oldest beyond what is kept: of a user, and of all."""
-    young = [request for request in requests.values() if now - max(request.submitted, _last_time(request)) < KEPT]
-    kept: list[Request] = []
-    of_users: Counter[str] = Counter()
-    for request in sorted(young, key=lambda request: (not request.state.is_final, request.submitted), reverse=True):
-        of_users[request.user] += 1
-        if of_users[request.user] <= MOST_OF_A_USER:
-            kept.append(request)
-    return {request.id: request for request in kept[:MOST]}
 
 
 def _last_time(request: Request) -> datetime:

@@ -9,10 +9,12 @@ import grpc
 import grpc.aio
 import pytest
 
+from agent_stub.files import write_private
 from agent_stub.identity import RefusedError
 from agent_stub.links import SessionError
 from agent_stub.requests import counter as counters
-from agent_stub.requests.book import BOOK
+from agent_stub.requests.book import BOOK, RequestBook
+from epm.policy.v1 import agent_pb2, requests_pb2
 from tests.builders.desk import Desk
 from tests.builders.grants import asking, grant
 from tests.fakes.agent import NOW
@@ -134,22 +136,23 @@ async def test_a_request_that_cannot_be_taken_back_stands(desk: Desk, fault: Exc
     assert [request["state"] for request in desk.office.counter.listed("alice")] == ["PENDING"]
 
 
-def test_the_book_holds_no_more_than_it_may_and_forgets_what_is_over_first(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("agent_stub.requests.book.MOST", 2)
-    hears(desk, elevation_request("pending", PENDING))
-    for number in range(3):
-        hears(desk, elevation_request(str(number), DENIED, submitted=NOW + timedelta(minutes=number)))
-    kept = json.loads((desk.folder / BOOK).read_bytes())["requests"]
-    assert {request["id"] for request in kept} == {"pending", "2"}
+def kept_of(folder: Path, *requests: requests_pb2.ElevationRequest, **bounds: int) -> set[str]:
+    """Return which of the requests a book with these bounds keeps that hears of one after the other."""
+    book = RequestBook(folder, write_private, **bounds)
+    for request in requests:
+        book.keep_outcome(agent_pb2.RequestOutcome(sequence=1, request=request), NOW)
+    return {request["id"] for request in json.loads((folder / BOOK).read_bytes())["requests"]}
 
 
-def test_one_user_pushes_nothing_of_others_out_of_the_book(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent_stub.requests.book.MOST", 3)
-    monkeypatch.setattr("agent_stub.requests.book.MOST_OF_A_USER", 2)
-    hears(desk, elevation_request("of-bob", DENIED, user="bob"))
-    for number in range(4):
-        hears(desk, elevation_request(str(number), DENIED, submitted=NOW + timedelta(minutes=number)))
-    kept = json.loads((desk.folder / BOOK).read_bytes())["requests"]
-    assert {request["id"] for request in kept} == {"of-bob", "2", "3"}
+def denied(number: int) -> requests_pb2.ElevationRequest:
+    return elevation_request(str(number), DENIED, submitted=NOW + timedelta(minutes=number))
+
+
+def test_the_book_holds_no_more_than_it_may_and_forgets_what_is_over_first(tmp_path: Path) -> None:
+    heard = (elevation_request("pending", PENDING), *map(denied, range(3)))
+    assert kept_of(tmp_path, *heard, most=2) == {"pending", "2"}
+
+
+def test_one_user_pushes_nothing_of_others_out_of_the_book(tmp_path: Path) -> None:
+    heard = (elevation_request("of-bob", DENIED, user="bob"), *map(denied, range(4)))
+    assert kept_of(tmp_path, *heard, most=3, of_a_user=2) == {"of-bob", "2", "3"}
