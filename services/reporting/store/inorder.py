@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TypeVar
 
 from services.reporting.store.drivers import LostError
@@ -30,13 +31,12 @@ class InOrder:
         def in_turn() -> Done:
             if known != self._failures:
                 raise LostError("what was handed over before failed")
-            try:
-                return work()
-            except BaseException:
-                self._failures += 1
+            with ExitStack() as failing:
                 # Before the failure itself is told, and whether or not anybody still waits for it.
-                loop.call_soon_threadsafe(self._learn, self._failures)
-                raise
+                failing.callback(self._failed, loop)
+                done = work()
+                failing.pop_all()
+            return done
 
         return await loop.run_in_executor(self._thread, in_turn)
 
@@ -44,6 +44,10 @@ class InOrder:
         """Do the last piece of work, whatever failed before."""
         await asyncio.get_running_loop().run_in_executor(self._thread, work)
         self._thread.shutdown()
+
+    def _failed(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._failures += 1
+        loop.call_soon_threadsafe(self._learn, self._failures)
 
     def _learn(self, failures: int) -> None:
         self._known = failures
