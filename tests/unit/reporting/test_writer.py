@@ -160,8 +160,7 @@ async def test_a_full_backlog_makes_the_streams_wait() -> None:
         await sink.reached.wait()
         await writer.submit(one(2))
         third = asyncio.create_task(writer.submit(one(3)))
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await others_run()
         assert not third.done()
         sink.released.set()
         await (await third)
@@ -196,8 +195,7 @@ async def test_a_backlog_of_large_events_makes_the_streams_wait() -> None:
         await sink.reached.wait()
         await writer.submit(one(2))
         third = asyncio.create_task(writer.submit(one(3)))
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await others_run()
         assert not third.done()
         sink.released.set()
         await (await third)
