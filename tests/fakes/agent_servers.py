@@ -33,6 +33,8 @@ class FakePolicyService(policy_grpc.PolicyStreamServiceServicer):
     def __init__(self) -> None:
         self.outbox: asyncio.Queue[policy_pb2.StreamPolicyResponse] = asyncio.Queue()
         self.said: asyncio.Queue[policy_pb2.StreamPolicyRequest] = asyncio.Queue()
+        self.ended = asyncio.Semaphore(0)
+        """Released when a stream is over: until then it takes what stands in `outbox`, though the device may be gone."""
         self.serials: list[int] = []
         self.greeting = policy_pb2.StreamPolicyResponse(welcome=policy_pb2.Welcome())
         self.refusal: tuple[grpc.StatusCode, error_details_pb2.ErrorInfo] | None = None
@@ -61,6 +63,7 @@ class FakePolicyService(policy_grpc.PolicyStreamServiceServicer):
                     return
         finally:
             listener.cancel()
+            self.ended.release()
 
     async def _listen(self, requests: AsyncIterator[policy_pb2.StreamPolicyRequest]) -> None:
         async for request in requests:

@@ -11,16 +11,13 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from agent_stub.conversations import Links
-from agent_stub.events.records import EventFactory
-from agent_stub.events.spool import Spool
-from agent_stub.links import Channels, keep
+from agent_stub.links import keep
 from agent_stub.policy.keeper import PolicyKeeper
 from elevation.document import PolicyDocument
 from tests.builders.grants import grant
-from tests.fakes.agent import NOW, FakeDelays, FakeDisk, FakeMoments, Numbers, document
-from tests.fakes.agent_servers import FakeServers
+from tests.fakes.agent import NOW, FakeDelays, document
 from tests.unit.agent.programs import PATIENCE
-from tests.unit.agent.test_streams import CONTENT, Device, session
+from tests.unit.agent.test_streams import CONTENT, Device, open_device, session
 
 DENIED = grpc.StatusCode.PERMISSION_DENIED
 YEAR = timedelta(days=365)
@@ -28,13 +25,8 @@ YEAR = timedelta(days=365)
 
 @pytest.fixture
 async def device(tmp_path: Path) -> AsyncIterator[Device]:
-    async with FakeServers().running() as servers:
-        house = servers.installation
-        channels = Channels(house.identity(), house.credentials())
-        factory = EventFactory("boot", FakeMoments().now, Numbers())
-        spool = Spool(tmp_path, FakeDisk(), Numbers(), limit=1 << 20, factory=factory)
-        yield Device(servers, channels, PolicyKeeper(tmp_path, house.identity()), spool)
-        await channels.close()
+    async with open_device(tmp_path) as opened:
+        yield opened
 
 
 def because(reason: str, domain: str = "openepm") -> ErrorInfo:
@@ -135,6 +127,7 @@ async def test_a_document_that_was_put_off_does_not_come_into_force_after_the_di
         early = device.servers.installation.offer(CONTENT, 3, issued=NOW + YEAR, expires=NOW + 2 * YEAR)
         device.servers.policy.offer(early)
         assert (await device.said()).nack.temporary
+    await asyncio.wait_for(device.servers.policy.ended.acquire(), PATIENCE)
     device.now = NOW + YEAR
     device.goodbye(reason="GO_AWAY_REASON_RETIRED")
     await stream.session(device.link)

@@ -80,16 +80,22 @@ class Device:
         self.servers.policy.outbox.put_nowait(policy_pb2.StreamPolicyResponse(go_away=message))
 
 
-@pytest.fixture
-async def device(tmp_path: Path) -> AsyncIterator[Device]:
+@asynccontextmanager
+async def open_device(folder: Path) -> AsyncIterator[Device]:
     async with FakeServers().running() as servers:
         house = servers.installation
         channels = Channels(house.identity(), house.credentials())
         factory = EventFactory("boot", FakeMoments().now, Numbers())
-        spool = Spool(tmp_path, FakeDisk(), Numbers(), limit=1 << 20, factory=factory)
-        spool.policy_changed(health_leaves=True)
-        yield Device(servers, channels, PolicyKeeper(tmp_path, house.identity()), spool)
+        spool = Spool(folder, FakeDisk(), Numbers(), limit=1 << 20, factory=factory)
+        yield Device(servers, channels, PolicyKeeper(folder, house.identity()), spool)
         await channels.close()
+
+
+@pytest.fixture
+async def device(tmp_path: Path) -> AsyncIterator[Device]:
+    async with open_device(tmp_path) as opened:
+        opened.spool.policy_changed(health_leaves=True)
+        yield opened
 
 
 def damage(path: Path, old: bytes, new: bytes) -> None:
