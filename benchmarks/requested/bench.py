@@ -1,6 +1,7 @@
 """An installation and its devices: some of their users ask, the others hold their streams; served by the policy service or barely."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from benchmarks.distribution import Process, enrolled, until
 from benchmarks.requested.agents import FILE, Enrolled, Person, run_agents
 from benchmarks.requested.approver import Approver, PublicDesk
 from benchmarks.requested.bare import BareDesk, Sizes, run_bare, run_bare_devices
+from benchmarks.requested.disk import run_disk
 from benchmarks.requested.trial import Load, Took, Trial
 from services._chassis import datadir, pki
 from services._chassis.config import SERVICES, ServiceSettings
@@ -73,8 +75,9 @@ class Bench:
             self._serving(database_url) as (server, mesh, desk),
             _process(run_fleet, self._silent, self._roots) as fleet,
             _process(run_agents, people, known, devices) as crew,
+            _process(run_disk, self.folder) as disk,
         ):
-            few, many = await self._meet(Trial(server, crew, Approver(desk)), fleet, mesh)
+            few, many = await self._meet(Trial(server, crew, Approver(desk), disk), fleet, mesh)
             *_, offer = await crew.ask("usable", [])
         chain = sum(len(certificate.der) for signer in FILE.signers for certificate in (signer.leaf, *signer.chain))
         return Measured(few, many, Sizes(submitted=desk.told_bytes + chain, told=desk.told_bytes, offer=offer))
@@ -87,10 +90,11 @@ class Bench:
             _process(run_bare, sizes, shown) as server,
             _process(run_fleet, self._silent, self._roots) as fleet,
             _process(run_bare_devices, self._asking, self._roots, sizes) as crew,
+            _process(run_disk, self.folder) as disk,
         ):
             mesh, public = await server.hear()
             async with self._channel(public) as channel:
-                trial = Trial(server, crew, Approver(BareDesk(channel)), hurry=HURRY)
+                trial = Trial(server, crew, Approver(BareDesk(channel)), disk, hurry=HURRY)
                 few, many = await self._meet(trial, fleet, mesh)
         return Measured(few, many, sizes)
 
@@ -99,9 +103,11 @@ class Bench:
         await trial.crew.ask("connect", mesh)
         async with trial.approver.watching():
             await trial.run(WARMING)
+            await _nothing_owed()
             few = {load.name: await trial.run(load) for load in self._loads}
             await fleet.ask("open", mesh)
             await trial.server.settled()
+            await _nothing_owed()
             many = {load.name: await trial.run(load) for load in self._loads}
         return few, many
 
@@ -135,6 +141,11 @@ class Bench:
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(self._roots))
+
+
+async def _nothing_owed() -> None:
+    """Let the disk have what the installation wrote when it was made: it would come to it in the middle of a measurement."""
+    await asyncio.to_thread(os.sync)
 
 
 @asynccontextmanager

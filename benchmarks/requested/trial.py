@@ -32,6 +32,8 @@ class Took:
     """From the approver's call to the document's coming to the device."""
     cpu: float = 0.0
     """What the server used for each, submitting and approving."""
+    disk: list[float] = field(default_factory=list)
+    """What the disk alone took meanwhile, to keep one page; not of the requests."""
 
     def add(self, one: "Sample") -> None:
         """Add what one request took."""
@@ -61,11 +63,13 @@ class Trial:
     server: Process
     crew: Process
     approver: Approver
+    disk: Process
     hurry: float = 1.0
 
     async def run(self, load: Load) -> Took:
         """Let users ask, and wait until each may elevate."""
         took, cpu = Took(), self.server.cpu
+        await self.disk.ask("took")  # what was before
         self.approver.thinks = load.rate > 0
         for _ in range(load.times):
             asked: Mapping[str, Asked] = await self.crew.ask("ask", load.asked, load.rate * self.hurry)
@@ -76,6 +80,7 @@ class Trial:
             await self.approver.until(self.approver.answered, asked)  # a device may be faster than the answer
             for key, one in asked.items():
                 took.add(self._sample(key, one, offered, usable))
+        took.disk = await self.disk.ask("took")
         took.cpu = (self.server.cpu - cpu) / (load.asked * load.times) * MILLI
         return took
 
