@@ -6,7 +6,7 @@ import click
 
 STATE = click.option(
     "--state-dir",
-    envvar="EPM_AGENTSTATE_DIR",
+    envvar="EPM_AGENT_STATE_DIR",
     show_envvar=True,
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the agent's identity, policy and spool.  [default: /var/lib/openepm-agent for root, else "
@@ -15,7 +15,7 @@ STATE = click.option(
 SOCKET = click.option(
     "--socket",
     "socket_path",
-    envvar="EPM_AGENTSOCKET",
+    envvar="EPM_AGENT_SOCKET",
     show_envvar=True,
     type=click.Path(path_type=Path),
     help="Control socket.  [default: /run/openepm-agent/agent.sock for the default state folder of root, else "

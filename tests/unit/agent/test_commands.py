@@ -183,6 +183,12 @@ async def test_the_status_is_shown_to_people_and_to_programs(fake: Fake) -> None
     assert (as_json.code, json.loads(as_json.output)) == (0, STATUS)
 
 
+@pytest.mark.parametrize(("variable", "name"), [("EPM_AGENT_STATE_DIR", ""), ("EPM_AGENT_SOCKET", "agent.sock")])
+async def test_the_environment_says_where_the_agent_is(fake: Fake, variable: str, name: str) -> None:
+    done = await agent("elevate", "/usr/bin/id", **{variable: str(fake.socket.parent / name)})
+    assert (done.code, fake.asked[0][0]) == (program.ELEVATED, "/usr/bin/id")
+
+
 async def test_an_agent_that_dies_in_the_middle_of_its_answer_is_no_agent(tmp_path: Path) -> None:
     async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
