@@ -25,7 +25,12 @@ ELEVATION_COLUMNS: Final[Mapping[str, Column]] = {
     "ATTEMPT": at("attemptId"),
 }
 
+LISTED_COLUMNS: Final[Mapping[str, Column]] = {**ELEVATION_COLUMNS, "REQUEST": at("decided.grantId")}
+"""With the request for approval by whose leave the file was elevated."""
+
 ELEVATION_FIT: Final = Fit(
-    whole=("OCCURRED", "RESULT", "ELEVATION TYPE", "ATTEMPT"), spare=("ELEVATION TYPE", "ATTEMPT", "DECIDED BY")
+    whole=("OCCURRED", "RESULT", "ELEVATION TYPE", "ATTEMPT", "REQUEST"),
+    spare=("ELEVATION TYPE", "REQUEST", "ATTEMPT", "DECIDED BY"),
+    filled=("REQUEST",),
 )
-"""A part of an attempt's identifier is of no use; it is left out rather than cut."""
+"""A part of an identifier is of no use; it is left out rather than cut."""

@@ -6,7 +6,7 @@ A table that no terminal shows, because it goes into a file or a pipe, is printe
 import os
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import click
@@ -23,11 +23,15 @@ _GAP: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a table may be made narrower: columns that are never cut, that are cut last, and that are left out, the first of them first."""
+    """How a table may be made narrower: columns that are never cut, that are cut last, and that are left out, the first of them first.
+
+    What is `filled` stands there only where a record has something for it.
+    """
 
     whole: Collection[str] = ()
     spare: Sequence[str] = ()
     last: Collection[str] = ("FILE",)
+    filled: Collection[str] = ()
 
 
 AS_IT_COMES: Final = Fit()
@@ -37,6 +41,8 @@ AS_IT_COMES: Final = Fit()
 def print_fitted(columns: Mapping[str, Column], records: Sequence[Record], fit: Fit) -> None:
     """Print records as a table that fits; what is left out is said on standard error."""
     cells = {heading: [column(record) for record in records] for heading, column in columns.items()}
+    cells = {heading: values for heading, values in cells.items() if heading not in fit.filled or any(values)}
+    fit = replace(fit, spare=[heading for heading in fit.spare if heading in cells])
     left_out = 0
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         widths, left_out = _widths(cells, fit, room())

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from epm.elevation.v1 import event_pb2
 from epm.reporting.v1 import reports_pb2, reports_pb2_grpc
 from epmctl.client import Client
-from epmctl.elevations import ELEVATION_COLUMNS, ELEVATION_FIT
+from epmctl.elevations import ELEVATION_FIT, LISTED_COLUMNS
 from epmctl.fitted import AS_IT_COMES, Fit, print_fitted
 from epmctl.kinds.model import Column, at
 from epmctl.limits import say_if_more, within
@@ -147,7 +147,7 @@ _ATTEMPTS: Final = ListReport(
     "List attempts, newest first.",
     reports_pb2.Elevation.DESCRIPTOR,
     _elevations(""),
-    ELEVATION_COLUMNS,
+    LISTED_COLUMNS,
     ELEVATION_FIT,
     orders=("occurred",),
     ordered=_elevations,

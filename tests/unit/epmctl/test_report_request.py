@@ -78,3 +78,17 @@ def test_what_the_server_says_of_the_attempts_is_said_of_the_option(console: Con
     server.on(reports_pb2.ListElevationsRequest, InvalidError([Problem("filter.attempt_ids", "is too much")]))
     outcome = console.run("report", "elevations", "--request", ID)
     assert (outcome.code, outcome.err) == (2, "--request: is too much\n")
+
+
+def test_attempts_that_an_approval_elevated_name_its_request(
+    console: Console, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    led, used = (reports_pb2.Elevation(attempt_id=name) for name in ("a1", "u1"))
+    led.decided.user, used.decided.grant_id = "alice", ID
+    server.on(reports_pb2.ListElevationsRequest, reports_pb2.ListElevationsResponse(elevations=[used, led]))
+    heading, first, second = console.run("report", "elevations").out.splitlines()
+    assert (heading.split()[-1], first.split()[-1], ID in second) == ("REQUEST", ID, False)
+    server.on(reports_pb2.ListElevationsRequest, reports_pb2.ListElevationsResponse(elevations=[led]))
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = console.run("report", "elevations")
+    assert ("REQUEST" in narrow.out, "REQUEST" in narrow.err) == (False, False)
