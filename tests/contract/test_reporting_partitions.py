@@ -11,7 +11,7 @@ from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
 from services.reporting.model.events import microseconds
 from services.reporting.store import tables
-from services.reporting.store.partitions import PREFIX, WEEK
+from services.reporting.store.partitions import PREFIX, WEEK, missing
 from services.reporting.store.retention import Keep, SqlRetention
 from services.reporting.store.sink import DurableSink
 from tests.builders.counts import check
@@ -89,6 +89,32 @@ async def test_attempts_lie_in_the_week_of_their_ids_once_it_was_made_and_elsewh
     await sink.store([batch([one], first=number, received=NOW + 7 * DAY) for number, one in enumerate(later, 2)])
     assert await weeks(database) == {str(THIS_WEEK): 1, str(THIS_WEEK + 1): 1, "rest": 2}
     await check(database)
+
+
+async def test_a_week_that_is_made_takes_along_what_came_before_it_was(
+    sink: DurableSink, database: Database, clock: FakeClock, retention: SqlRetention
+) -> None:
+    ahead, far = NOW + 35 * DAY, NOW + 300 * DAY
+    await retention.purge()
+    await sink.store([batch([made(1, NOW), made(2, ahead), made(3, far)], received=far)])
+    assert await weeks(database) == {str(THIS_WEEK): 1, "rest": 2}
+    clock.advance(35 * DAY)
+    await retention.purge()
+    assert (await weeks(database))[str(THIS_WEEK + 5)] == 1
+    await sink.store([batch([made(4, ahead)], first=4, received=far)])
+    assert await weeks(database) == {str(THIS_WEEK): 1, str(THIS_WEEK + 5): 2, "rest": 1}
+    assert await sink.store([batch([made(2, ahead)], first=2, received=far)]) == [()]
+    await check(database)
+
+
+async def test_a_week_is_not_made_while_ingest_would_wait_for_too_much_to_be_moved(
+    sink: DurableSink, database: Database
+) -> None:
+    ahead = NOW + 35 * DAY
+    await sink.store([batch([made(1, ahead), made(2, ahead)], received=ahead)])
+    async with database.read() as tx:
+        assert THIS_WEEK + 5 in await missing(tx, microseconds(ahead), 2)
+        assert THIS_WEEK + 5 not in await missing(tx, microseconds(ahead), 1)
 
 
 async def test_a_week_that_is_old_as_a_whole_is_dropped_and_its_places_stay_known(

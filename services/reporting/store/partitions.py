@@ -2,6 +2,7 @@
 
 - The time in an id is when its device made it, as `occurred` is; where they differ the attempt lies elsewhere, no more. A week
   that was not made in time, or is far off, is kept in a partition for the rest, and purged in steps like everything on SQLite.
+- A week that is made takes along what lies among the rest of it, such as the events of a device whose clock ran far ahead.
 - INVARIANT: only what retention would purge anyway is dropped: of a week that is over, when no attempt in it occurred or arrived
   too late. What is stored in it between the look and the lock keeps it.
 """
@@ -15,10 +16,13 @@ from services._chassis.db import Transaction
 from services.reporting.store.tables import ATTEMPT, JOURNAL
 
 PREFIX = "part_of_reporting_attempt_"
+_REST = f"{PREFIX}rest"
 WEEK = 7 * 86_400_000_000
 """Microseconds."""
 AHEAD = 2
 """Weeks that are made ahead."""
+MOST_STRAYS = 20_000
+"""Attempts that a week may take along: ingest waits meanwhile. One of which more are there is not made."""
 _PATIENCE = sa.text("SET LOCAL lock_timeout = '2s'")
 """A report that takes long is not waited for: ingest would wait too. The next purge tries again."""
 
@@ -51,24 +55,30 @@ async def look_over(tx: Transaction) -> None:
     await tx.execute(sa.text(f"ANALYZE {ATTEMPT.name}"))
 
 
-async def missing(tx: Transaction, now: int) -> Sequence[int]:
-    """Return the weeks, from this one on, that have no partition and nothing among the rest."""
+async def missing(tx: Transaction, now: int, most_strays: int = MOST_STRAYS) -> Sequence[int]:
+    """Return the weeks, from this one on, that have no partition, and not too much among the rest."""
     there = await _weeks(tx)
-    rest = sa.table(f"{PREFIX}rest", sa.column("event_id"))
+    rest = sa.table(_REST, sa.column("event_id"))
     found = []
     for week in range(now // WEEK, now // WEEK + AHEAD + 1):
         strays = sa.select(rest.c.event_id).where(rest.c.event_id >= _bound(week), rest.c.event_id < _bound(week + 1))
-        if week not in there and (await tx.execute(strays.limit(1))).first() is None:
+        if week not in there and (await tx.execute(strays.offset(most_strays).limit(1))).first() is None:
             found.append(week)
     return found
 
 
 async def make(tx: Transaction, weeks: Sequence[int]) -> None:
-    """Make the partitions of these weeks. Nobody else may write."""
+    """Make the partitions of these weeks, with what lies among the rest of them. Nobody else may write."""
     await tx.execute(_PATIENCE)
+    columns = ", ".join(ATTEMPT.c.keys())
     for week in weeks:
-        bounds = f"FROM ('{_bound(week)}') TO ('{_bound(week + 1)}')"
-        await tx.execute(sa.text(f"CREATE TABLE {_name(week)} PARTITION OF reporting_attempt FOR VALUES {bounds}"))
+        part, first, before = _name(week), _bound(week), _bound(week + 1)
+        strays = f"DELETE FROM {_REST} WHERE event_id >= '{first}' AND event_id < '{before}' RETURNING {columns}"  # noqa: S608 - our own names
+        await tx.execute(sa.text(f"CREATE TABLE {part} (LIKE {ATTEMPT.name})"))
+        moved = f"WITH strays AS ({strays}) INSERT INTO {part} ({columns}) SELECT {columns} FROM strays"  # noqa: S608 - our own names
+        await tx.execute(sa.text(moved))
+        bounds = f"FROM ('{first}') TO ('{before}')"
+        await tx.execute(sa.text(f"ALTER TABLE {ATTEMPT.name} ATTACH PARTITION {part} FOR VALUES {bounds}"))
 
 
 async def old(tx: Transaction, before: int) -> Sequence[Old]:
