@@ -19,7 +19,7 @@ from services._chassis.clock import SystemClock
 from services.reporting.codec.incoming import batch_from_proto
 from services.reporting.model.events import microseconds
 from services.reporting.store.dimensions import Dimension
-from services.reporting.store.rows import ATTEMPTS, Row, name_of, rows_of
+from services.reporting.store.rows import ATTEMPTS, Row, attempt_columns, name_of, rows_of
 
 STAGE = "CREATE TEMPORARY TABLE stage ON COMMIT DELETE ROWS AS SELECT {columns} FROM {table} LIMIT 0"
 COPY = "COPY stage FROM STDIN"
@@ -46,7 +46,8 @@ def rows_in(sent: Sequence[Journal]) -> list[Row]:
             told = agent_pb2.StreamEventsRequest.FromString(body).batch
             received = microseconds(SystemClock().now())
             batch = batch_from_proto(told, device_id=f"device-{key}", device_name="name", received=received)
-            rows += rows_of([batch], {name_of(batch): key}, 1, known).events[ATTEMPTS]
+            keys = {name_of(batch): key}
+            rows += rows_of([batch], keys, 1, attempt_columns([batch], keys, known)).events[ATTEMPTS]
     return rows
 
 

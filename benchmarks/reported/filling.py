@@ -109,7 +109,8 @@ def _store(driver: Driver, past: Past) -> None:
         stored = int(str(driver.fetch("UPDATE reporting_revision SET value = value + 1 RETURNING value", ())[0][0]))
         made = list(rows.of(past.first + number, attempts, stored))
         driver.insert(ATTEMPTS, made)
-        counts.count(sorted(map(_COUNTED, made), key=_BY_USER))
+        counted = sorted(map(_COUNTED, made), key=_BY_USER)
+        counts.add(counts.additions(list(zip(*counted, strict=True))))
         driver.commit()
         sent |= {int(str(row[0])): int(str(row[1])) for row in made}
     driver.begin()

@@ -3,23 +3,24 @@
 The writer is started by the first group, and again by the next one after it died; where it dies before it has judged anything,
 only after a rest, so that a program that cannot run costs little. INVARIANT: only its verdict tells that a group is durable. Where
 none comes, nobody knows; devices send again what was not acknowledged, and it is stored once.
+
+INVARIANT: where a group is not stored, none is that was handed over before whoever hands over could know of that. Of one writer it
+is the writer that sees to it; and a group goes to the writer that ran when it was handed over, or to none.
 """
 
+import asyncio
 import os
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
 
 from services._chassis.logging import get_logger
 from services.reporting.model.backlog import not_stored
 from services.reporting.model.events import Batch, Rejection
 from services.reporting.store.drivers import LostError
-from services.reporting.store.inorder import InOrder
-from services.reporting.store.wire import Opening, Verdict, batches_packed, receive, send
+from services.reporting.store.line import Line
+from services.reporting.store.wire import Opening, Verdict, batches_packed
 
 PROGRAM = "services.reporting.store.writer"
 PATIENCE = 10.0
@@ -39,54 +40,28 @@ log = get_logger("reporting.sink")
 
 
 class _Writer:
-    """A running writer; it waits to be opened. Raises OSError where it cannot be started."""
+    """A running writer: its process, and the line to it."""
 
-    def __init__(self, environment: Mapping[str, str], longest_group: int) -> None:
-        self._longest_group = longest_group
-        self._connection, theirs = socket.socketpair()
-        try:
-            # The socket's own limits: Python's would look at it once more for each group, and give the interpreter away for that.
-            for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                self._connection.setsockopt(socket.SOL_SOCKET, limit, struct.pack("ll", longest_group, 0))
-            self._process = _started(theirs.fileno(), environment)
-        except OSError:
-            self._connection.close()
-            raise
-        finally:
-            theirs.close()
-        log.info("writer_started", pid=self._process.pid)
+    def __init__(self, process: "subprocess.Popen[bytes]", line: Line) -> None:
+        self._process = process
+        self.line = line
 
-    def open(self, opening: Opening) -> None:
-        """Tell the writer where it writes. Raises OSError where it died."""
-        send(self._connection, opening.packed())
+    async def end(self) -> None:
+        """Let the writer end, having stored what it was asked to and closed its database."""
+        await self.line.end()
+        await asyncio.to_thread(self._waited)
 
-    def store(self, group: bytes) -> Verdict:
-        """Return the verdict on a group. Raises OSError where the writer died or hangs."""
-        try:
-            send(self._connection, group)
-            answer = receive(self._connection)
-        except BlockingIOError as error:
-            raise TimeoutError(f"the writer gave no verdict for {self._longest_group} s") from error
-        if answer is None:
-            raise ConnectionError("the writer ended")
-        return Verdict.unpacked(answer)
+    async def cut_off(self) -> int:
+        """Make sure that the writer is gone, and return its exit code."""
+        self._process.kill()
+        return await asyncio.to_thread(self._process.wait)
 
-    def end(self) -> None:
-        """Let the writer end, having closed its database."""
-        with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_WR)
+    def _waited(self) -> None:
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._connection.close()
-
-    def cut_off(self) -> int:
-        """Make sure that the writer is gone, and return its exit code."""
-        self._process.kill()
-        self._connection.close()
-        return self._process.wait()
 
 
 class SinkApart:
@@ -104,12 +79,12 @@ class SinkApart:
         self._longest_group = longest_group
         self._announce = announce
         self._monotonic = monotonic
-        self._writer: _Writer | None = None
-        self._judges = False
-        """Whether the writer that was started last has judged a group."""
+        self._writer: asyncio.Task[_Writer] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        """What sees to the writer that was started last when it is gone."""
         self._rest = 0.0
         self._rests_until = 0.0
-        self._thread = InOrder("reporting-sink")
+        self._closing = False
 
     async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
         """Commit the batches as one and return what was rejected of each.
@@ -117,53 +92,74 @@ class SinkApart:
         Raises UnavailableError where not everything is durable, or the writer died; what is nevertheless is passed over
         when it comes again.
         """
-        # Packed here and not in the thread: that would share the interpreter with the streams, and take twice as long.
         group = batches_packed(batches)
         try:
-            verdict = await self._thread.do(partial(self._judged, group))
+            verdict = await self._judged(group)
         except LostError as error:
             raise not_stored() from error
         self._announce(verdict.stored)
         return verdict.rejected
 
     async def close(self) -> None:
-        """Wait for the transaction that is running, and for the end of the writer."""
-        await self._thread.end(self._end)
+        """Wait for what was handed over, and for the end of the writer."""
+        self._closing = True
+        if (starting := self._writer) is not None:
+            await asyncio.wait([starting])
+            if starting.exception() is None:
+                await starting.result().end()
+        if self._watch is not None:
+            await self._watch
 
-    def _judged(self, group: bytes) -> Verdict:
-        try:
-            verdict = (self._writer or self._start()).store(group)
-        except OSError as error:
-            self._lose(str(error))
-            raise LostError(str(error)) from error
-        self._judges = True
+    async def _judged(self, group: bytes) -> Verdict:
+        writer = await asyncio.shield(self._running())
+        # Nothing may come in between: groups are sent in the order in which they were handed over.
+        verdict = await asyncio.shield(writer.line.ask(group))
         if verdict.failure:
             raise LostError(verdict.failure)
         return verdict
 
-    def _start(self) -> _Writer:
-        if self._monotonic() < self._rests_until:
-            raise LostError("the writer cannot run, and is not started again yet")
-        self._judges = False
-        writer = self._writer = _Writer(self._opening.environment, self._longest_group)
-        writer.open(self._opening)
+    def _running(self) -> "asyncio.Task[_Writer]":
+        if self._writer is None:
+            if self._monotonic() < self._rests_until:
+                raise LostError("the writer cannot run, and is not started again yet")
+            self._writer = asyncio.create_task(self._started())
+        return self._writer
+
+    async def _started(self) -> _Writer:
+        """Start a writer and tell it where it writes. Raises LostError."""
+        ours, theirs = socket.socketpair()
+        line = Line(self._longest_group)
+        with theirs:
+            await line.connect(ours)
+            try:
+                process = _process(theirs.fileno(), self._opening.environment)
+            except OSError as error:
+                line.break_off()
+                self._note_loss(None, str(error), judges=False)
+                raise LostError(str(error)) from error
+        log.info("writer_started", pid=process.pid)
+        writer = _Writer(process, line)
+        self._watch = asyncio.create_task(self._buried(writer))
+        line.say(self._opening.packed())
         return writer
 
-    def _lose(self, cause: str) -> None:
-        """Make sure that the writer is gone, and have it rest where it died in vain."""
-        code = self._writer.cut_off() if self._writer is not None else None
+    async def _buried(self, writer: _Writer) -> None:
+        """Wait for the end of a writer; make sure that it is gone before anybody is told, and another one may be started."""
+        await writer.line.ended.wait()
+        code = await writer.cut_off()
+        if not self._closing or code:
+            self._note_loss(code, writer.line.cause, judges=writer.line.judges)
+        writer.line.break_off()
+
+    def _note_loss(self, code: int | None, cause: str, *, judges: bool) -> None:
+        """Have the next writer wait where this one died in vain."""
         self._writer = None
-        self._rest = 0.0 if self._judges else min(max(LEAST_REST, 2 * self._rest), LONGEST_REST)
+        self._rest = 0.0 if judges else min(max(LEAST_REST, 2 * self._rest), LONGEST_REST)
         self._rests_until = self._monotonic() + self._rest
         log.error("writer_lost", exit_code=code, cause=cause, rest_s=self._rest)
 
-    def _end(self) -> None:
-        if self._writer is not None:
-            self._writer.end()
-            self._writer = None
 
-
-def _started(descriptor: int, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def _process(descriptor: int, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     """Start a writer that is told everything else on the socket of this number."""
     named = {name: value for name, value in environment.items() if name in NEEDED or name.startswith("PYTHON")}
     return subprocess.Popen(  # noqa: S603 - our own program

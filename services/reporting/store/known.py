@@ -30,6 +30,8 @@ class Known:
         self._keys: Mapping[Dimension, dict[Row, int]] = {dimension: {} for dimension in DIMENSIONS}
         self._characters = Counter[Dimension]()
         self._epoch: object = None
+        self.generation = 0
+        """How often something was forgotten: what was found before that may no longer be true, or only in part."""
 
     def look(self) -> None:
         """Forget everything if numbers were taken away since the last look; call it under the revision's lock."""
@@ -40,6 +42,7 @@ class Known:
 
     def forget(self) -> None:
         """Forget all numbers, such as those that a transaction gave out which was not committed."""
+        self.generation += 1
         for known in self._keys.values():
             known.clear()
         self._characters.clear()
@@ -54,6 +57,7 @@ class Known:
         if len(known) > MOST_MEMBERS_KNOWN or self._characters[dimension] > MOST_CHARACTERS:
             known.clear()
             del self._characters[dimension]
+            self.generation += 1
         keys = list(map(known.get, members))
         if None in keys:
             unknown = {member for member, key in zip(members, keys, strict=True) if key is None}
@@ -72,6 +76,18 @@ class Known:
             query = f"SELECT digest, {dimension.key} FROM {target.name} WHERE digest IN ({marks})"  # noqa: S608 - our own names
             for digest, key in self._driver.fetch(query, asked):
                 known[members[str(digest)]] = int(str(key))
+
+
+class Cached:
+    """Know the members whose numbers are cached, without a look at the database: in whatever thread."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    def keys_of(self, dimension: Dimension, members: Sequence[Row]) -> list[int]:
+        """Return the numbers of the members. Raises LookupError where one is not cached."""
+        cached = self._known.cached(dimension)
+        return [cached[member] for member in members]
 
 
 def digest_of(member: Row) -> str:

@@ -57,6 +57,8 @@ def _adding(table: sa.Table) -> Target:
     return Target(table.name, columns, conflict=conflict, numbers=True)
 
 
+Additions = Sequence[tuple[Target, list[Row]]]
+"""What is to be added to the counts, by table."""
 _ADDING = {rollup.table: _adding(rollup.table) for rollup in ROLLUPS}
 _SELECT_STORED = f"SELECT {', '.join(COUNTED)} FROM {ATTEMPTS.name} WHERE stored = ?"  # noqa: S608 - our own names
 _MANAGED = DECISION.columns.index("managed")
@@ -69,25 +71,32 @@ class Counts:
         self._driver = driver
         self._known = known
 
-    def count(self, attempts: Sequence[Row]) -> None:
-        """Count attempts that this transaction inserted, given by the columns that are counted."""
-        days, *keys = zip(*attempts, strict=True)
+    def additions(self, columns: Sequence[Column]) -> Additions:
+        """Return what attempts add to the counts, given by the columns that are counted. It looks at no database."""
+        days, *keys = columns
         by: dict[Dimension, Column] = dict(zip(DIMENSIONS, keys, strict=True))
         unmanaged = self._unmanaged()
         wanted = [key in unmanaged for key in by[DECISION]]
+        additions = []
         for rollup in ROLLUPS:
-            columns = [days, *(by[dimension] for dimension in rollup.dimensions)]
+            counted = [days, *(by[dimension] for dimension in rollup.dimensions)]
             if rollup.unmanaged_only:
-                columns = [list(compress(column, wanted)) for column in columns] if any(wanted) else []
-            if columns:
-                self._driver.insert(_ADDING[rollup.table], _counts(rollup.spans, columns))
+                counted = [list(compress(column, wanted)) for column in counted] if any(wanted) else []
+            if counted:
+                additions.append((_ADDING[rollup.table], _counts(rollup.spans, counted)))
+        return additions
+
+    def add(self, additions: Additions) -> None:
+        """Add to the counts what this transaction inserted."""
+        for target, rows in additions:
+            self._driver.insert(target, rows)
 
     def stored_in(self, transaction: int) -> list[Row]:
         """Return the attempts that the transaction of this number inserted, by the columns that are counted."""
         return self._driver.fetch(_SELECT_STORED, (transaction,))
 
     def _unmanaged(self) -> frozenset[int]:
-        return frozenset(key for member, key in self._known.cached(DECISION).items() if not member[_MANAGED])
+        return frozenset(key for member, key in list(self._known.cached(DECISION).items()) if not member[_MANAGED])
 
 
 def _counts(spans: Sequence[int], columns: Sequence[Column]) -> list[Row]:

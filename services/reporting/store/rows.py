@@ -1,7 +1,7 @@
 """The rows of a group of batches, and the statements that the sink runs: in one place for both databases."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from typing import Protocol
@@ -68,8 +68,12 @@ GAPS = _target(tables.GAP, "journal_key", "first_seq", "last_seq", "noticed")
 DEAD_LETTERS = _target(tables.DEAD_LETTER, "device_id", "journal_id", "seq", "digest", "received", "reason", "body")
 JOURNALS = _target(tables.JOURNAL, "device_id", "journal_id", "high_water")
 EVENT_TARGETS = (ATTEMPTS, COMPLETIONS, DIAGNOSTICS)
+_BEFORE_STORED = ATTEMPTS.columns.index("stored")
+COLUMNS = tuple(name for name in ATTEMPTS.columns if name != "stored")
+"""The columns of attempts that are known before their transaction begins."""
 
 JournalName = tuple[str, str]
+Columns = Sequence[Sequence[object]]
 _NOTHING_TOLD: Mapping[str, tuple[object, ...]] = dict.fromkeys(AttemptRecord._fields, ())
 
 
@@ -100,8 +104,11 @@ class Keys(Protocol):
         ...
 
 
-def rows_of(batches: Sequence[Batch], keys: Mapping[JournalName, int], stored: int, known: Keys) -> Rows:
-    """Return the rows of the batches, whose journals have these keys; `stored` is the number of their transaction."""
+def rows_of(batches: Sequence[Batch], keys: Mapping[JournalName, int], stored: int, columns: Columns) -> Rows:
+    """Return the rows of the batches, whose journals have these keys, and whose attempts these columns.
+
+    `stored` is the number of their transaction.
+    """
     rows = Rows()
     for position, batch in enumerate(batches):
         head, tail = (keys.get(name_of(batch), 0),), (batch.device_id, batch.device_name, batch.received, stored)
@@ -111,37 +118,35 @@ def rows_of(batches: Sequence[Batch], keys: Mapping[JournalName, int], stored: i
                 rows.events[target] += [head + record + tail for record in records]
                 rows.origins[target] += [position] * len(records)
         rows.dead_letters += [dead_letter_row(batch, letter) for letter in batch.dead_letters]
-    rows.events[ATTEMPTS] = _attempt_rows([batch for batch in batches if batch.attempts], keys, stored, known)
+    before, behind = columns[:_BEFORE_STORED], columns[_BEFORE_STORED:]
+    rows.events[ATTEMPTS] = list(zip(*before, repeat(stored, len(before[0])), *behind, strict=True))
     return rows
 
 
-def _attempt_rows(batches: Sequence[Batch], keys: Mapping[JournalName, int], stored: int, known: Keys) -> list[Row]:
+def attempt_columns(batches: Sequence[Batch], keys: Mapping[JournalName, int], known: Keys) -> Columns:
+    """Return the columns of the attempts of the batches, whose journals have these keys."""
     # By columns, over all batches at once: under many streams a batch has a few events.
+    batches = [batch for batch in batches if batch.attempts]
     records = [record for batch in batches for record in batch.attempts]
     told = dict(zip(AttemptRecord._fields, zip(*records, strict=True), strict=True)) if records else _NOTHING_TOLD
     devices = known.keys_of(DEVICE, [(batch.device_id, batch.device_name) for batch in batches])
 
-    def each(values: Iterable[object]) -> Iterator[object]:
-        return chain.from_iterable(
-            repeat(value, len(batch.attempts)) for value, batch in zip(values, batches, strict=True)
-        )
+    def each(values: Iterable[object]) -> list[object]:
+        repeated = (repeat(value, len(batch.attempts)) for value, batch in zip(values, batches, strict=True))
+        return list(chain.from_iterable(repeated))
 
-    return list(
-        zip(
-            each(keys[name_of(batch)] for batch in batches),
-            *(told[name] for name in ("seq", *_TOLD)),
-            each(batch.received for batch in batches),
-            repeat(stored, len(records)),
-            map(day_of, told["occurred"]),
-            each(devices),
-            *(
-                known.keys_of(dimension, list(zip(*(told[name] for name in dimension.columns), strict=True)))
-                for dimension in _RECORDED
-            ),
-            told["body"],
-            strict=True,
-        )
-    )
+    return [
+        each(keys[name_of(batch)] for batch in batches),
+        *(told[name] for name in ("seq", *_TOLD)),
+        each(batch.received for batch in batches),
+        list(map(day_of, told["occurred"])),
+        each(devices),
+        *(
+            known.keys_of(dimension, list(zip(*(told[name] for name in dimension.columns), strict=True)))
+            for dimension in _RECORDED
+        ),
+        told["body"],
+    ]
 
 
 def dead_letter_row(batch: Batch, letter: DeadLetter) -> Row:

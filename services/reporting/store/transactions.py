@@ -18,24 +18,27 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from operator import itemgetter
+from dataclasses import dataclass
+from operator import is_not, itemgetter
 
 from services._chassis.logging import get_logger
 from services.reporting.model.events import Batch, DeadLetter, Gap, Rejection, gaps, runs, still_missing
 from services.reporting.store.drivers import Driver, LostError, RefusedError
-from services.reporting.store.known import Known
+from services.reporting.store.known import Cached, Known
 from services.reporting.store.places import Places, marks, overlapping
-from services.reporting.store.rollups import COUNTED, Counts
+from services.reporting.store.rollups import COUNTED, Additions, Column, Counts
 from services.reporting.store.rows import (
     ATTEMPTS,
+    COLUMNS,
     DEAD_LETTERS,
     EVENT_TARGETS,
     GAPS,
     JOURNALS,
+    Columns,
     JournalName,
-    Row,
     Rows,
     Target,
+    attempt_columns,
     dead_letter_row,
     gap_row,
     has_events,
@@ -58,7 +61,7 @@ _SELECT_GAPS = (
     " COALESCE((SELECT MAX(first_seq) FROM reporting_gap WHERE journal_key = ? AND first_seq <= ?), 0)"
 )
 _NEXT_REVISION = "UPDATE reporting_revision SET value = value + 1 WHERE id = 1 RETURNING value"
-_COUNTED: Callable[[Row], Row] = itemgetter(*map(ATTEMPTS.columns.index, COUNTED))
+_counted: Callable[[Columns], Sequence[Column]] = itemgetter(*map(COLUMNS.index, COUNTED))
 _DELETE_GAP = "DELETE FROM reporting_gap WHERE journal_key = ? AND first_seq = ?"
 
 log = get_logger("reporting.sink")
@@ -66,6 +69,15 @@ log = get_logger("reporting.sink")
 
 class StaleError(LostError):
     """Say that what is remembered of a journal is no longer true; it is forgotten with the transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a group becomes, as far as that is known before its transaction; true as long as no number was forgotten since."""
+
+    generation: int
+    columns: Columns
+    additions: Additions
 
 
 class Transactions:
@@ -79,10 +91,22 @@ class Transactions:
         self._places = Places(driver)
         self._counts = Counts(driver, self._known)
 
-    def store(self, batches: Sequence[Batch]) -> list[tuple[Rejection, ...]]:
+    def ready(self, batches: Sequence[Batch]) -> Ready | None:
+        """Make a group ready while another one is stored, in another thread: None where it takes a look at the database."""
+        generation = self._known.generation
+        if not any(batch.attempts for batch in batches):
+            return None
+        try:
+            keys = {name: self._journals[name][0] for name in map(name_of, batches)}
+            columns = attempt_columns(batches, keys, Cached(self._known))
+        except LookupError:
+            return None
+        return Ready(generation, columns, self._additions(columns))
+
+    def store(self, batches: Sequence[Batch], ready: Ready | None = None) -> list[tuple[Rejection, ...]]:
         """Commit the batches as one and return what was rejected of each. Raises LostError where not everything is durable."""
         try:
-            return self._up_to_date(batches)
+            return self._up_to_date(batches, ready)
         except RefusedError as error:
             if len(batches) > 1:
                 return [rejections for batch in batches for rejections in self.store([batch])]
@@ -104,20 +128,20 @@ class Transactions:
         )
         return self.store([bare])[0]
 
-    def _up_to_date(self, batches: Sequence[Batch]) -> list[tuple[Rejection, ...]]:
+    def _up_to_date(self, batches: Sequence[Batch], ready: Ready | None) -> list[tuple[Rejection, ...]]:
         try:
-            return self._transaction(batches)
+            return self._transaction(batches, ready)
         except StaleError:
-            return self._transaction(batches)
+            return self._transaction(batches, None)
 
-    def _transaction(self, batches: Sequence[Batch]) -> list[tuple[Rejection, ...]]:
+    def _transaction(self, batches: Sequence[Batch], ready: Ready | None) -> list[tuple[Rejection, ...]]:
         if len(self._journals) > MOST_JOURNALS_KNOWN:
             self._journals.clear()
         committed = False
         try:
             self._driver.begin()
             stored = self._next_revision() if any(map(has_events, batches)) else self.stored
-            rejections = self._write(batches, stored)
+            rejections = self._write(batches, stored, ready)
             self._driver.commit()
             committed = True
             self.stored = stored
@@ -133,12 +157,16 @@ class Transactions:
         self._known.look()
         return revision
 
-    def _write(self, batches: Sequence[Batch], stored: int) -> list[tuple[Rejection, ...]]:
+    def _write(self, batches: Sequence[Batch], stored: int, ready: Ready | None) -> list[tuple[Rejection, ...]]:
         # In the order of arrival: new journals are numbered by it, and attempts are read along by that number.
         named = dict.fromkeys(name_of(batch) for batch in batches if batch.seqs())
         keys = {name: self._journal(name)[0] for name in named}
-        batches = self._without_purged(batches)
-        rows = rows_of(batches, keys, stored, self._known)
+        kept = self._without_purged(batches)
+        if ready is not None and (ready.generation != self._known.generation or any(map(is_not, kept, batches))):
+            ready = None
+        batches = kept
+        columns = ready.columns if ready else attempt_columns(batches, keys, self._known)
+        rows = rows_of(batches, keys, stored, columns)
         rejections = [
             [*(Rejection(letter.seq, letter.reason) for letter in batch.dead_letters), *batch.passed_over]
             for batch in batches
@@ -148,8 +176,10 @@ class Transactions:
             free = self._places.free(events, overlapping(batches, self._journals)) if target is ATTEMPTS else events
             inserted = self._driver.insert(target, free) if free else 0
             if target is ATTEMPTS and inserted:
-                new = list(map(_COUNTED, events)) if inserted == len(events) else self._counts.stored_in(stored)
-                self._counts.count(new)
+                whole = ready.additions if ready else None
+                self._counts.add(
+                    self._additions_in(stored) if inserted < len(events) else whole or self._additions(columns)
+                )
             if inserted < len(events):
                 for position, letter in self._displaced(target, rows, batches):
                     rows.dead_letters.append(dead_letter_row(batches[position], letter))
@@ -158,6 +188,12 @@ class Transactions:
             self._driver.insert(DEAD_LETTERS, rows.dead_letters)
         self._advance(batches)
         return [tuple(found) for found in rejections]
+
+    def _additions(self, columns: Columns) -> Additions:
+        return self._counts.additions(_counted(columns))
+
+    def _additions_in(self, transaction: int) -> Additions:
+        return self._counts.additions(list(zip(*self._counts.stored_in(transaction), strict=True)))
 
     def _without_purged(self, batches: Sequence[Batch]) -> Sequence[Batch]:
         """Return the batches without what was stored and purged: it would go in and be counted again."""

@@ -3,11 +3,14 @@
 Both ends are the same code on the same interpreter, started by one another: so `marshal` does, which costs a fraction of what
 contracts or pickles do. Events that tell the same of file and decision share it on the way, too. Where files were replaced under a
 service that runs, the writer is of another version: the first message tells what a record is here, so that none is misread.
+
+A group is sent ahead of the verdict on the one before it. So each tells how many groups the service knows to have failed: a writer
+stores none that was sent before the service could know of the failure of another.
 """
 
 import marshal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import starmap
 
@@ -49,7 +52,7 @@ class Opening:
         return marshal.dumps((_FORM, self.url, self.log_level, self.log_as_json, dict(self.environment)))
 
     @classmethod
-    def unpacked(cls, content: bytes) -> "Opening":
+    def unpacked(cls, content: bytes | bytearray) -> "Opening":
         """Read it. Raises ValueError where who sent it has other records."""
         form, *told = marshal.loads(content)  # noqa: S302 - from the process that started this one
         if form != _FORM:
@@ -64,17 +67,38 @@ class Verdict:
     stored: int = 0
     rejected: Sequence[tuple[Rejection, ...]] = ()
     failure: str = ""
+    failures: int = 0
+    """How many groups failed so far."""
 
     def packed(self) -> bytes:
         """Return it as bytes."""
         rejected = [[tuple(one) for one in rejections] for rejections in self.rejected]
-        return marshal.dumps((self.stored, rejected, self.failure))
+        return marshal.dumps((self.stored, rejected, self.failure, self.failures))
 
     @classmethod
-    def unpacked(cls, content: bytes) -> "Verdict":
+    def unpacked(cls, content: bytes | bytearray) -> "Verdict":
         """Read it."""
-        stored, rejected, failure = marshal.loads(content)  # noqa: S302 - from the process that this one started
-        return cls(stored, [tuple(starmap(Rejection, rejections)) for rejections in rejected], failure)
+        stored, rejected, *failed = marshal.loads(content)  # noqa: S302 - from the process that this one started
+        return cls(stored, [tuple(starmap(Rejection, rejections)) for rejections in rejected], *failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Batches to be stored together, and how many groups the service knew to have failed when it sent them."""
+
+    failures: int
+    batches: Sequence[Batch]
+
+    @staticmethod
+    def head(failures: int) -> bytes:
+        """Return as bytes what stands before packed batches."""
+        return failures.to_bytes(_LENGTH, "little")
+
+    @classmethod
+    def unpacked(cls, content: bytes | bytearray) -> "Group":
+        """Read it."""
+        told = memoryview(content)
+        return cls(int.from_bytes(told[:_LENGTH], "little"), batches_unpacked(told[_LENGTH:]))
 
 
 def batches_packed(batches: Sequence[Batch]) -> bytes:
@@ -104,7 +128,7 @@ def batches_packed(batches: Sequence[Batch]) -> bytes:
     )
 
 
-def batches_unpacked(content: bytes) -> list[Batch]:
+def batches_unpacked(content: bytes | memoryview) -> list[Batch]:
     """Read batches."""
     return [
         Batch(
@@ -132,15 +156,17 @@ def batches_unpacked(content: bytes) -> list[Batch]:
     ]
 
 
+def framed(*parts: bytes) -> list[bytes]:
+    """Return what is written for a message of these parts."""
+    return [sum(map(len, parts)).to_bytes(_LENGTH, "little"), *parts]
+
+
 def send(connection: socket.socket, content: bytes) -> None:
     """Send a message. Raises OSError where nobody takes it."""
-    # One call for all of it, as long as nothing interrupts: between two calls, a busy interpreter would keep this thread waiting.
-    waiting = memoryview(len(content).to_bytes(_LENGTH, "little") + content)
-    while waiting:
-        waiting = waiting[connection.send(waiting) :]
+    connection.sendall(b"".join(framed(content)))
 
 
-def receive(connection: socket.socket) -> bytes | None:
+def receive(connection: socket.socket) -> bytearray | None:
     """Return the next message; None where the other end said everything. Raises OSError where it broke off."""
     length = _read(connection, _LENGTH)
     if not length:
@@ -152,10 +178,23 @@ def receive(connection: socket.socket) -> bytes | None:
     return content
 
 
-def _read(connection: socket.socket, size: int) -> bytes:
+def taken_from(received: bytearray) -> Iterator[bytearray]:
+    """Take whole messages out of what was received, one after the other."""
+    while len(received) >= _LENGTH:
+        end = _LENGTH + int.from_bytes(received[:_LENGTH], "little")
+        if len(received) < end:
+            return
+        content = received[_LENGTH:end]
+        del received[:end]
+        yield content
+
+
+def _read(connection: socket.socket, size: int) -> bytearray:
     """Return so many bytes, or as many as there are until the end."""
     content = bytearray(size)
     view, got = memoryview(content), 0
     while got < size and (more := connection.recv_into(view[got:], 0, socket.MSG_WAITALL)):
         got += more
-    return bytes(view[:got])
+    view.release()
+    del content[got:]
+    return content

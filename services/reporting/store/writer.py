@@ -1,6 +1,8 @@
 """The writer: a process of the service's own that stores events, started by `apart` and by nobody else.
 
 - It holds the one connection that writes events. What it knows it knows from its database: it may die at any moment.
+- While a group is stored the next one is received, read and made ready: the database never waits for that.
+- INVARIANT: where a group is not stored, none is that was sent before the service heard of it.
 - It ends with the process that started it, however that ends: when nothing more comes, once what came is stored; and at once
   when the other end of its socket is gone, whatever it is doing then. What is not committed is rolled back by the database,
   and sent again by devices.
@@ -13,22 +15,22 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from queue import Queue
 from threading import Thread
 
 from sqlalchemy.engine import make_url
 
 from services._chassis import logging
 from services._chassis.logging import get_logger
-from services.reporting.model.events import Batch
 from services.reporting.store.drivers import LostError
 from services.reporting.store.sink import driver_of
-from services.reporting.store.transactions import Transactions
-from services.reporting.store.wire import Opening, Verdict, batches_unpacked, receive, send
+from services.reporting.store.transactions import Ready, Transactions
+from services.reporting.store.wire import Group, Opening, Verdict, receive, send
 
 COLLECTED_AT = (50_000, 20, 50)
 """New objects before a collection: a group alone is some ten thousands, none of which is part of a cycle."""
 
+Work = tuple[Group, Ready | None]
 log = get_logger("reporting.writer")
 
 
@@ -49,25 +51,43 @@ def _serve(connection: socket.socket, opening: Opening) -> None:
     os.environ.update(opening.environment)
     logging.configure(level=opening.log_level, as_json=opening.log_as_json)
     driver = driver_of(make_url(opening.url))
-    transactions = Transactions(driver)
-    while (group := receive(connection)) is not None:
-        send(connection, _stored(transactions, group).packed())
+    transactions, failures = Transactions(driver), 0
+    groups: Queue[Work | Exception | None] = Queue(maxsize=1)
+    Thread(target=_receive, args=(connection, transactions, groups), daemon=True).start()
+    while (work := groups.get()) is not None:
+        if isinstance(work, Exception):
+            raise work
+        verdict = _verdict(transactions, *work, failures)
+        failures = verdict.failures
+        send(connection, verdict.packed())
     driver.close()
 
 
-def _stored(transactions: Transactions, group: bytes) -> Verdict:
-    batches: Sequence[Batch] = ()
+def _receive(connection: socket.socket, transactions: Transactions, groups: "Queue[Work | Exception | None]") -> None:
+    """Read group after group, and at last why there is none."""
     try:
-        batches = batches_unpacked(group)
-        rejected = transactions.store(batches)
+        while (content := receive(connection)) is not None:
+            group = Group.unpacked(content)
+            groups.put((group, transactions.ready(group.batches)))
+    except Exception as error:  # noqa: BLE001 - it ends the process, in the thread that may
+        groups.put(error)
+    else:
+        groups.put(None)
+
+
+def _verdict(transactions: Transactions, group: Group, ready: Ready | None, failures: int) -> Verdict:
+    if group.failures != failures:
+        return Verdict(failure="what was handed over before failed", failures=failures)
+    try:
+        rejected = transactions.store(group.batches, ready)
     except LostError as error:
-        log.error("events_not_stored", batches=len(batches), cause=str(error))  # noqa: TRY400 - the cause is not ours
-        return Verdict(failure=str(error))
+        log.error("events_not_stored", batches=len(group.batches), cause=str(error))  # noqa: TRY400 - the cause is not ours
+        return Verdict(failure=str(error), failures=failures + 1)
     except Exception:
         # It is this group's alone: were the writer to die of it, all others would wait until the next one has started.
-        log.exception("events_not_stored", batches=len(batches))
-        return Verdict(failure="internal error")
-    return Verdict(transactions.stored, rejected)
+        log.exception("events_not_stored", batches=len(group.batches))
+        return Verdict(failure="internal error", failures=failures + 1)
+    return Verdict(transactions.stored, rejected, failures=failures)
 
 
 def _end_with(connection: socket.socket) -> None:

@@ -6,12 +6,15 @@ import pytest
 
 from services.reporting.model.events import Batch, Rejection
 from services.reporting.store.wire import (
+    Group,
     Opening,
     Verdict,
     batches_packed,
     batches_unpacked,
+    framed,
     receive,
     send,
+    taken_from,
 )
 from tests.fakes.reporting import batch, completed, decided, diagnostic, unmanaged
 
@@ -31,12 +34,14 @@ EVERY_KIND = [
 def test_batches_arrive_as_they_were_sent(batches: list[Batch]) -> None:
     arrived = batches_unpacked(batches_packed(batches))
     assert arrived == batches
+    assert Group.unpacked(Group.head(3) + batches_packed(batches)) == Group(3, batches)
     kinds = [[type(record) for record in (*one.attempts, *one.dead_letters)] for one in arrived]
     assert kinds == [[type(record) for record in (*one.attempts, *one.dead_letters)] for one in batches]
 
 
 def test_verdicts_and_openings_arrive_as_they_were_sent() -> None:
-    for verdict in (Verdict(7, [(), (Rejection(1, "no"), Rejection(2, "nor this"))]), Verdict(failure="full")):
+    rejected = Verdict(7, [(), (Rejection(1, "no"), Rejection(2, "nor this"))], failures=2)
+    for verdict in (rejected, Verdict(failure="full", failures=3)):
         assert Verdict.unpacked(verdict.packed()) == replace(verdict, rejected=list(verdict.rejected))
     opening = Opening("sqlite:///a.db", "info", log_as_json=None, environment=dict(os.environ))
     assert Opening.unpacked(opening.packed()) == opening
@@ -54,8 +59,19 @@ def test_messages_arrive_one_by_one_until_the_other_end_has_said_everything() ->
         for content in (b"first", b"", b"x" * 70_000):
             send(one, content)
         one.shutdown(socket.SHUT_WR)
-        assert [receive(other), receive(other), receive(other)] == [b"first", b"", b"x" * 70_000]
+        arrived = [bytes(receive(other) or b"nothing") for _ in range(3)]
+        assert arrived == [b"first", b"nothing", b"x" * 70_000]
         assert receive(other) is None
+
+
+def test_whole_messages_are_taken_out_of_what_came_in_pieces() -> None:
+    sent = b"".join(part for content in (b"first", b"", b"third") for part in framed(content[:2], content[2:]))
+    received, taken = bytearray(), list[bytes]()
+    for place in range(len(sent)):
+        received += sent[place : place + 1]
+        taken += map(bytes, taken_from(received))
+    assert taken == [b"first", b"", b"third"]
+    assert [*taken_from(bytearray(sent))] == taken
 
 
 @pytest.mark.parametrize("sent", [b"\x05", b"\x05\0\0\0\0\0\0\0abc"])
