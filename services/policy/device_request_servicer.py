@@ -47,7 +47,7 @@ class DeviceRequestServicer(requests_pb2_grpc.DeviceRequestServiceServicer):
         """Take a request back."""
         device = await self._admitted()
         self._pace.ask(device, request.user)
-        told = await self._asking.cancel(device, request.id, request.user, self._now())
+        told = await self._asking.cancel(device, request.id, request.user, self._now)
         return requests_pb2.CancelElevationRequestResponse(request=requests.told_to_proto(told))
 
     async def ReportGrantUses(
@@ -57,7 +57,7 @@ class DeviceRequestServicer(requests_pb2_grpc.DeviceRequestServiceServicer):
         device = await self._admitted()
         self._pace.report(device)
         uses, flaws = requests.uses_from_proto(request)
-        await report_uses(self._uses, device.device_id, uses, self._now(), flaws=flaws)
+        await report_uses(self._uses, device.device_id, uses, self._now, flaws=flaws)
         return requests_pb2.ReportGrantUsesResponse()
 
     async def _admitted(self) -> DirectoryDevice:

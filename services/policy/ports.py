@@ -284,8 +284,8 @@ class SightingReceiver(Protocol):
         ...
 
 
-RequestStep: TypeAlias = "Callable[[ElevationRequest], ElevationRequest]"
-"""Takes a request as it stands to what it is to be; the same one changes nothing. What it raises is raised, and nothing kept."""
+RequestStep: TypeAlias = "Callable[[ElevationRequest, datetime], ElevationRequest]"
+"""Takes a request as it stands at a time to what it is to be; the same one changes nothing. What it raises is raised, and nothing kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,10 +328,12 @@ class ElevationRequests(Protocol):
         """
         ...
 
-    async def change(self, request_ids: Sequence[str], step: RequestStep, now: datetime) -> Sequence[Told]:
+    async def change(
+        self, request_ids: Sequence[str], step: RequestStep, clock: Callable[[], datetime]
+    ) -> Sequence[Told]:
         """Take each of the requests one step on, all or none, and return them; those that there are not are left out.
 
-        Device and audit log are told of it by the same transaction.
+        The time is that at which nobody else changes anything any more. Device and audit log are told by the same transaction.
         """
         ...
 
@@ -371,8 +373,8 @@ class RequestChanges(Protocol):
 class GrantUses(Protocol):
     """Count uses of grants."""
 
-    async def take_in(self, device_id: str, uses: Sequence[GrantUse], now: datetime) -> None:
-        """Count those of the uses that are new, and complete requests of which none is left."""
+    async def take_in(self, device_id: str, uses: Sequence[GrantUse], clock: Callable[[], datetime]) -> None:
+        """Count those of the uses that are new, and complete requests of which none is left; the time is as with `change`."""
         ...
 
 

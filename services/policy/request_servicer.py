@@ -145,9 +145,8 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
         return requests_pb2.RetryNoticesResponse(retried=retried)
 
     def _approver(self) -> Approver:
-        now = self._now()
-        reading = self._reading(now) or Permit()
-        return Approver(principal=current_caller().principal, permit=current_permit(), now=now, reading=reading)
+        reading = self._reading(self._now()) or Permit()
+        return Approver(principal=current_caller().principal, permit=current_permit(), clock=self._now, reading=reading)
 
     def _reading(self, now: datetime) -> Permit | None:
         """Return what of policies the caller may read."""

@@ -30,7 +30,7 @@ async def change(
 ) -> ElevationRequest:
     store = SqlElevationRequests(database)
     await store.submit(request(number), [], NOW)
-    [told] = await store.change([request(number).request_id], step, NOW)
+    [told] = await store.change([request(number).request_id], lambda old, _now: step(old), lambda: NOW)
     return told.request
 
 
@@ -56,7 +56,7 @@ async def test_what_a_store_remembers_is_what_one_that_begins_reads(database: Da
     first = await change(database, 1, approved)
     assert await both() == (first, third)
     use = GrantUse(grant_id=third.request_id, attempt_id="use", used=NOW)
-    await SqlGrantUses(database).take_in(third.device_id, [use], NOW)
+    await SqlGrantUses(database).take_in(third.device_id, [use], lambda: NOW)
     assert [each.access.uses for each in await both() if each.access] == [0, 1]
     await change(database, 3, revoked)
     assert await both() == (first,)

@@ -32,7 +32,9 @@ async def put(database: Database, number: int, **values: object) -> ElevationReq
 async def approve(database: Database, made: ElevationRequest, at: datetime = NOW) -> None:
     """Approve a request."""
     review, access = Review(reviewer="user:carol", reviewed=at), Access(begins=at, until=at + HOUR)
-    await SqlElevationRequests(database).change([made.request_id], lambda old: old.approved(review, access), at)
+    await SqlElevationRequests(database).change(
+        [made.request_id], lambda old, _now: old.approved(review, access), lambda: at
+    )
 
 
 async def given(database: Database, since: datetime = NOW, **bounds: int) -> list[str]:
@@ -60,10 +62,14 @@ async def test_what_was_approved_counts_whatever_became_of_it_and_nothing_else(d
     approved, revoked, expired, denied, late, waiting = [await put(database, number) for number in range(1, 7)]
     for each in (approved, revoked, expired):
         await approve(database, each)
-    await store.change([revoked.request_id], lambda old: old.revoked(End(ended=NOW, reason="wrong file")), NOW)
-    await store.change([denied.request_id], lambda old: old.denied(Review(reviewer="user:carol", reviewed=NOW)), NOW)
+    await store.change(
+        [revoked.request_id], lambda old, now: old.revoked(End(ended=now, reason="wrong file")), lambda: NOW
+    )
+    await store.change(
+        [denied.request_id], lambda old, now: old.denied(Review(reviewer="user:carol", reviewed=now)), lambda: NOW
+    )
     for ended, at in ((expired, NOW + HOUR), (late, waiting.review_deadline)):
-        await store.change([ended.request_id], lambda old, at=at: old.at(at), at)  # type: ignore[misc]
+        await store.change([ended.request_id], ElevationRequest.at, iter([at]).__next__)
     assert await given(database) == [each.request_id for each in (expired, revoked, approved)]
 
 

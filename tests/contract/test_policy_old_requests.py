@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from services._chassis.db import Database
 from services.policy.model.requests import Access, ElevationRequest, End, GrantUse, Review
+from services.policy.ports import RequestStep
 from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.old_requests import SqlOldRequests
 from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
@@ -19,6 +20,11 @@ from tests.fakes.clock import NOW
 HOUR = timedelta(hours=1)
 LATER = NOW + HOUR
 REVIEW = Review(reviewer="user:carol", reviewed=NOW)
+
+
+def timeless(step: Callable[[ElevationRequest], ElevationRequest]) -> RequestStep:
+    """Make a step of one that needs no time."""
+    return lambda old, _now: step(old)
 
 
 class Shelf:
@@ -35,7 +41,7 @@ class Shelf:
         """Keep a new request, and take it on."""
         made = await self.requests.submit(request(number, **values), [b"chain"], NOW)
         for step in steps:
-            await self.requests.change([made.request.request_id], step, NOW)
+            await self.requests.change([made.request.request_id], timeless(step), lambda: NOW)
         return made.request.request_id
 
     async def use_of_nobody(self, device_id: str, attempt_id: str) -> None:
@@ -100,7 +106,7 @@ async def test_all_are_looked_at_a_few_at_once_though_some_ended_later(shelf: Sh
 
 async def test_requests_go_with_their_uses_and_outcomes_and_the_audit_log_stays(shelf: Shelf) -> None:
     gone, stays = await shelf.put(1, approved, revoked), await shelf.put(2, approved)
-    await shelf.uses.take_in("d1", [use(gone, "a1"), use(stays, "a2")], NOW)
+    await shelf.uses.take_in("d1", [use(gone, "a1"), use(stays, "a2")], lambda: NOW)
     await shelf.use_of_nobody("d1", "a3")
     await shelf.use_of_nobody("d2", "a4")
     audited = await shelf.column(AUDIT.c.action)
@@ -139,7 +145,7 @@ async def test_numbers_of_outcomes_go_on_though_all_requests_went(shelf: Shelf) 
 
 async def test_what_is_not_over_never_goes(shelf: Shelf) -> None:
     kept = [await shelf.put(1), await shelf.put(2, approved)]
-    await shelf.uses.take_in("d1", [use(kept[1], "a1")], NOW)
+    await shelf.uses.take_in("d1", [use(kept[1], "a1")], lambda: NOW)
     await shelf.old.delete(kept, LATER)
     assert await shelf.column(ELEVATION_REQUEST.c.request_id) == kept
     assert await shelf.column(GRANT_USE.c.attempt_id) == ["a1"]

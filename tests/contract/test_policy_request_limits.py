@@ -98,7 +98,7 @@ async def test_a_day_has_room_for_so_much_evidence_though_it_was_taken_back(data
             for _ in range(4):
                 made = request(next(numbers), user=f"user-{user}")
                 await store.submit(made, certificates, NOW)
-                await store.change([made.request_id], lambda old: old.cancelled(NOW), NOW)
+                await store.change([made.request_id], ElevationRequest.cancelled, lambda: NOW)
             error = await refused(store, request(next(numbers), user=f"user-{user}"), NOW, certificates)
             assert f"this user sent {EVIDENCE_OF_ONE_USER_A_DAY} bytes of evidence within a day" in str(error)
         later = NOW + timedelta(hours=23)

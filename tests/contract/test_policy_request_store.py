@@ -51,13 +51,15 @@ class Shelf:
         """Approve a request."""
         review = Review(reviewer="user:carol", reviewed=NOW, reason="checked")
         access = Access(begins=NOW, until=NOW + HOUR, max_uses=max_uses)
-        [told] = await self.requests.change([of.request_id], lambda old: old.approved(review, access), NOW)
+        [told] = await self.requests.change(
+            [of.request_id], lambda old, _now: old.approved(review, access), lambda: NOW
+        )
         return told.request
 
     async def deny(self, of: ElevationRequest) -> ElevationRequest:
         """Deny a request."""
         review = Review(reviewer="user:carol", reviewed=NOW, reason="no")
-        [told] = await self.requests.change([of.request_id], lambda old: old.denied(review), NOW)
+        [told] = await self.requests.change([of.request_id], lambda old, _now: old.denied(review), lambda: NOW)
         return told.request
 
     async def found(self, of: ElevationRequest) -> ElevationRequest:
@@ -95,7 +97,7 @@ async def test_a_request_is_kept_whole_through_its_life(shelf: Shelf) -> None:
     assert await shelf.found(made) == approved
     assert approved.review == Review(reviewer="user:carol", reviewed=NOW, reason="checked")
     end = End(ended=NOW, reason="wrong file", ended_by="user:dave")
-    await shelf.requests.change([made.request_id], lambda old: old.revoked(end), NOW)
+    await shelf.requests.change([made.request_id], lambda old, _now: old.revoked(end), lambda: NOW)
     assert (await shelf.found(made)).end == end
 
 
@@ -104,7 +106,7 @@ async def test_what_is_not_there_is_none(shelf: Shelf) -> None:
     assert await shelf.requests.find("a\0b") is None
     assert await shelf.requests.of_attempt("d1", "nobody") is None
     assert list(await shelf.requests.certificates("nobody")) == []
-    assert list(await shelf.requests.change(["nobody"], lambda old: old, NOW)) == []
+    assert list(await shelf.requests.change(["nobody"], lambda old, _now: old, lambda: NOW)) == []
 
 
 async def test_one_attempt_and_one_question_that_waits_have_one_request(shelf: Shelf) -> None:
@@ -142,7 +144,7 @@ async def test_a_step_that_fails_for_one_changes_none(shelf: Shelf) -> None:
     review = Review(reviewer="user:carol", reviewed=NOW)
     both = [first.request_id, second.request_id]
     with pytest.raises(StateError):
-        await shelf.requests.change(both, lambda old: old.denied(review), NOW)
+        await shelf.requests.change(both, lambda old, _now: old.denied(review), lambda: NOW)
     assert await shelf.found(first) == first
 
 
@@ -187,7 +189,7 @@ async def test_what_time_ends_is_found_and_written_once(shelf: Shelf) -> None:
     assert list(await shelf.requests.due(late, 1)) == [granted.request_id]
     for _ in range(2):
         ids = [waits.request_id, granted.request_id]
-        ended = await shelf.requests.change(ids, lambda old: old.at(late), late)
+        ended = await shelf.requests.change(ids, lambda old, _now: old.at(late), lambda: late)
         assert {told.request.state for told in ended} == {RequestState.EXPIRED}
     assert list(await shelf.requests.due(late, 10)) == []
     assert (await _audited(shelf)).count("elevation_request_expired") == 2
@@ -210,7 +212,7 @@ async def test_that_an_older_outcome_is_kept_is_no_change_and_that_the_newest_is
     [made] = await shelf.put(1)
     await shelf.approve(made)
     end = End(ended=NOW, reason="wrong file", ended_by="user:dave")
-    await shelf.requests.change([made.request_id], lambda old: old.revoked(end), NOW)
+    await shelf.requests.change([made.request_id], lambda old, _now: old.revoked(end), lambda: NOW)
     before = await shelf.requests.newest()
     await shelf.outcomes.keep("d1", 1)
     assert await shelf.requests.newest() == before
@@ -225,7 +227,7 @@ async def test_a_device_hears_of_each_outcome_in_order_until_it_keeps_them(shelf
     for made in (first, second, other):
         await shelf.approve(made)
     end = End(ended=NOW, reason="wrong file", ended_by="user:dave")
-    await shelf.requests.change([first.request_id], lambda old: old.revoked(end), NOW)
+    await shelf.requests.change([first.request_id], lambda old, _now: old.revoked(end), lambda: NOW)
     devices, revision = await shelf.outcomes.waiting(0)
     assert devices == {"d1", "d2"}
     assert (await shelf.outcomes.waiting(revision))[0] == frozenset()
@@ -247,12 +249,12 @@ async def test_an_outcome_is_told_again_with_the_uses_of_then(shelf: Shelf) -> N
     [made] = await shelf.put(1)
     await shelf.approve(made)
     use = GrantUse(grant_id=made.request_id, attempt_id="a1", used=NOW)
-    await shelf.uses.take_in("d1", [use], NOW)
+    await shelf.uses.take_in("d1", [use], lambda: NOW)
     end = End(ended=NOW, reason="wrong file", ended_by="user:dave")
-    await shelf.requests.change([made.request_id], lambda old: old.revoked(end), NOW)
+    await shelf.requests.change([made.request_id], lambda old, _now: old.revoked(end), lambda: NOW)
     told = await shelf.outcomes.of_device("d1", 0)
     assert [each.request.access and each.request.access.uses for each in told] == [0, 1]
-    await shelf.uses.take_in("d1", [replace(use, attempt_id="a2")], NOW)
+    await shelf.uses.take_in("d1", [replace(use, attempt_id="a2")], lambda: NOW)
     assert await shelf.outcomes.of_device("d1", 0) == told
 
 
@@ -267,22 +269,49 @@ async def test_that_an_outcome_is_kept_is_news_for_watchers_once(shelf: Shelf) -
     assert (before < after, await shelf.requests.newest()) == (True, after)
 
 
+async def test_time_is_that_at_which_nobody_is_waited_for_any_more(shelf: Shelf) -> None:
+    """Whoever looked meanwhile was shown what time had ended: by the time at which the call came, that would change again."""
+    waiting, granted, used = await shelf.put(1, 2, 3)
+    await shelf.approve(granted)
+    await shelf.approve(used, max_uses=1)
+    time = NOW
+    end = End(ended=NOW, reason="wrong file")
+    use = GrantUse(grant_id=used.request_id, attempt_id="a1", used=NOW)
+    async with shelf.database.held():
+        steps = [
+            asyncio.ensure_future(each)
+            for each in (
+                shelf.requests.change([waiting.request_id], ElevationRequest.cancelled, lambda: time),
+                shelf.requests.change([granted.request_id], lambda old, _now: old.revoked(end), lambda: time),
+                shelf.uses.take_in("d1", [use], lambda: time),
+            )
+        ]
+        for each in (waiting, granted, used):
+            await shelf.found(each)
+        time = waiting.review_deadline
+    cancelled, _, counted = await asyncio.gather(*steps, return_exceptions=True)
+    assert isinstance(cancelled, StateError)
+    assert counted is None
+    found = await shelf.found(used)
+    assert (found.state, found.access and found.access.uses) == (RequestState.EXPIRED, 1)
+
+
 async def test_uses_are_counted_once_and_the_last_one_completes(shelf: Shelf) -> None:
     [made] = await shelf.put(1)
     await shelf.approve(made, max_uses=2)
     first = GrantUse(grant_id=made.request_id, attempt_id="a1", used=NOW)
     unknown = GrantUse(grant_id="nobody", attempt_id="a9", used=NOW)
-    await asyncio.gather(*(shelf.uses.take_in("d1", [first, first, unknown], NOW) for _ in range(4)))
+    await asyncio.gather(*(shelf.uses.take_in("d1", [first, first, unknown], lambda: NOW) for _ in range(4)))
     found = await shelf.found(made)
     assert (found.state, found.access and found.access.uses) == (RequestState.APPROVED, 1)
     second = GrantUse(grant_id=made.request_id, attempt_id="a2", used=NOW)
-    await shelf.uses.take_in("d2", [second], NOW)
+    await shelf.uses.take_in("d2", [second], lambda: NOW)
     assert (await shelf.found(made)) == found
-    await shelf.uses.take_in("d1", [first, second], NOW)
+    await shelf.uses.take_in("d1", [first, second], lambda: NOW)
     found = await shelf.found(made)
     assert (found.state, found.access and found.access.uses) == (RequestState.COMPLETED, 2)
     late = GrantUse(grant_id=made.request_id, attempt_id="a3", used=NOW)
-    await shelf.uses.take_in("d1", [late], NOW)
+    await shelf.uses.take_in("d1", [late], lambda: NOW)
     found = await shelf.found(made)
     assert (found.state, found.access and found.access.uses) == (RequestState.COMPLETED, 3)
     async with shelf.database.read() as tx:
@@ -296,7 +325,7 @@ async def test_the_newest_uses_of_a_grant_are_told_and_those_of_no_other(shelf: 
         GrantUse(grant_id=of.request_id, attempt_id=f"a{number}", used=NOW + after * HOUR)
         for number, (of, after) in enumerate([(made, 1), (made, 3), (other, 4), (made, 2), (made, 2)])
     ]
-    await shelf.uses.take_in("d1", uses, NOW)
+    await shelf.uses.take_in("d1", uses, lambda: NOW)
     assert list(await shelf.requests.uses(made.request_id, 9)) == [uses[1], uses[4], uses[3], uses[0]]
     assert list(await shelf.requests.uses(made.request_id, 2)) == [uses[1], uses[4]]
     assert list(await shelf.requests.uses("nobody", 9)) == []
@@ -306,10 +335,10 @@ async def test_uses_of_what_was_never_granted_are_not_kept_nor_more_than_any_gra
     waiting, worn = await shelf.put(1, 2)
     review = Review(reviewer="user:carol", reviewed=NOW)
     access = Access(begins=NOW, until=NOW + HOUR, uses=MOST_USES - 1)
-    await shelf.requests.change([worn.request_id], lambda old: old.approved(review, access), NOW)
+    await shelf.requests.change([worn.request_id], lambda old, _now: old.approved(review, access), lambda: NOW)
     for number, grant_id in enumerate(("nobody", waiting.request_id, worn.request_id, worn.request_id)):
         use = GrantUse(grant_id=grant_id, attempt_id=f"a{number}", used=NOW)
-        await shelf.uses.take_in("d1", [use], NOW)
+        await shelf.uses.take_in("d1", [use], lambda: NOW)
     found = await shelf.found(worn)
     assert found.access is not None
     assert found.access.uses == MOST_USES

@@ -1,7 +1,7 @@
 """Elevation requests in memory, and what is told of them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from services._chassis.errors import UnavailableError
@@ -115,9 +115,11 @@ class MemoryRequests:
         """Return all that match."""
         return Page(tuple(Told(each) for each in self.kept.values() if wanted.matches(each)))
 
-    async def change(self, request_ids: Sequence[str], step: RequestStep, _now: datetime) -> Sequence[Told]:
+    async def change(
+        self, request_ids: Sequence[str], step: RequestStep, clock: Callable[[], datetime]
+    ) -> Sequence[Told]:
         """Take requests a step on."""
-        after = {each: step(self.kept[each]) for each in request_ids if each in self.kept}
+        after = {each: step(self.kept[each], clock()) for each in request_ids if each in self.kept}
         self.changes += sum(self.kept[key] != each for key, each in after.items())
         self.kept |= after
         return [Told(each) for each in after.values()]

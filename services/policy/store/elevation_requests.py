@@ -1,6 +1,6 @@
 """Elevation requests, in SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -121,9 +121,15 @@ class SqlElevationRequests:
                 if looked >= self._most_looked:
                     return Page(tuple(found), request.next_token(after))
 
-    async def change(self, request_ids: Sequence[str], step: RequestStep, now: datetime) -> Sequence[Told]:
-        """Take requests a step on, and tell devices and audit log."""
+    async def change(
+        self, request_ids: Sequence[str], step: RequestStep, clock: Callable[[], datetime]
+    ) -> Sequence[Told]:
+        """Take requests a step on, and tell devices and audit log.
+
+        The clock is asked once nobody is waited for any more: by an earlier time, what readers were shown as ended could change.
+        """
         async with self._database.held() as tx:
+            now = clock()
             return [told for each in request_ids if (told := await _changed(tx, each, step, now)) is not None]
 
     async def due(self, now: datetime, most: int) -> Sequence[str]:
@@ -177,7 +183,7 @@ async def _changed(tx: Transaction, request_id: str, step: RequestStep, now: dat
     if row is None:
         return None
     before = request_from_row(row)
-    after = step(before)
+    after = step(before, now)
     if after == before:
         return told_from_row(row)
     return await write_change(tx, before, after, now)

@@ -1,7 +1,7 @@
 """What devices are to hear of their requests, and uses of grants that they told, in SQL."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -74,7 +74,7 @@ class SqlGrantUses:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def take_in(self, device_id: str, uses: Sequence[GrantUse], now: datetime) -> None:
+    async def take_in(self, device_id: str, uses: Sequence[GrantUse], clock: Callable[[], datetime]) -> None:
         """Write those of the uses that are new, and count them at their requests: both, or neither.
 
         What the device was never granted is not kept, and no more of a grant than any may have: a device can tell of
@@ -82,6 +82,7 @@ class SqlGrantUses:
         """
         told = {use.attempt_id: use for use in reversed(uses)}
         async with self._database.held() as tx:
+            now = clock()
             asked = sa.select(_U.attempt_id).where(_U.device_id == device_id, _U.attempt_id.in_(told))
             known = set((await tx.execute(asked)).scalars())
             granted = await _granted(tx, device_id, {use.grant_id for use in told.values()})

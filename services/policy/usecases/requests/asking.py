@@ -109,12 +109,12 @@ class Asking:
         )
         return await self._requests.submit(request, [each.der for each in wanted.certificates], now)
 
-    async def cancel(self, device: DirectoryDevice, request_id: str, user: str, now: datetime) -> Told:
+    async def cancel(self, device: DirectoryDevice, request_id: str, user: str, clock: Callable[[], datetime]) -> Told:
         """Take a request back. Raises NotFoundError, and StateError where it is decided or expired."""
         found = await self._requests.find(request_id)
         if found is None or (found.request.device_id, found.request.user) != (device.device_id, user):
             raise NotFoundError("the device has no such request of this user")
-        [told] = await self._requests.change([request_id], lambda request: request.cancelled(now), now)
+        [told] = await self._requests.change([request_id], ElevationRequest.cancelled, clock)
         return told
 
     async def _decision(self, device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) -> Decision:

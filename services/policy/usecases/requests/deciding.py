@@ -36,11 +36,11 @@ ACCESS_CAP = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approver:
-    """Know who decides, what they may see, and when."""
+    """Know who decides, what they may see, and what time it is."""
 
     principal: str
     permit: Permit
-    now: datetime
+    clock: Callable[[], datetime]
     reading: Permit = field(default_factory=Permit)
     """What of policies they may read."""
 
@@ -127,41 +127,49 @@ class Deciding:
         """
         found = await self._find_for(wanted.request_id, approver, list(self._approval_problems(wanted)))
         await self._refuse_denied(self._standing(found.request), found.request, approver)
-        review = Review(reviewer=approver.principal, reviewed=approver.now, reason=wanted.reason)
         length = min(DEFAULT_ACCESS, self._cap) if wanted.access is None else wanted.access
-        access = Access(
-            begins=approver.now,
-            until=approver.now + length,
-            max_uses=wanted.max_uses,
-            any_arguments=wanted.any_arguments,
-        )
-        return await self._change(wanted.request_id, lambda request: request.approved(review, access), approver)
+
+        def approved(request: ElevationRequest, now: datetime) -> ElevationRequest:
+            review = Review(reviewer=approver.principal, reviewed=now, reason=wanted.reason)
+            access = Access(
+                begins=now, until=now + length, max_uses=wanted.max_uses, any_arguments=wanted.any_arguments
+            )
+            return request.approved(review, access)
+
+        return await self._change(wanted.request_id, approved, approver)
 
     async def deny(self, request_id: str, reason: str, approver: Approver) -> Told:
         """Say no. Raises as `approve` does, but for what is gone."""
         await self._find_for(request_id, approver, list(reason_problems("reason", reason, required=True)))
-        review = Review(reviewer=approver.principal, reviewed=approver.now, reason=reason)
-        return await self._change(request_id, lambda request: request.denied(review), approver)
+
+        def denied(request: ElevationRequest, now: datetime) -> ElevationRequest:
+            return request.denied(Review(reviewer=approver.principal, reviewed=now, reason=reason))
+
+        return await self._change(request_id, denied, approver)
 
     async def revoke(self, request_id: str, reason: str, approver: Approver) -> Told:
         """Take an approval back. Raises InvalidError, NotFoundError, StateError where there is none."""
         if problems := list(reason_problems("reason", reason, required=False)):
             raise InvalidError(problems)
-        await self.find(request_id, approver.permit, approver.now)
-        end = End(ended=approver.now, ended_by=approver.principal, reason=reason or "an approver took it back")
-        return await self._change(request_id, lambda request: request.revoked(end), approver)
+        await self.find(request_id, approver.permit, approver.clock())
+        why = reason or "an approver took it back"
+
+        def revoked(request: ElevationRequest, now: datetime) -> ElevationRequest:
+            return request.revoked(End(ended=now, ended_by=approver.principal, reason=why))
+
+        return await self._change(request_id, revoked, approver)
 
     async def _find_for(self, request_id: str, approver: Approver, problems: list[Problem]) -> Told:
         if problems:
             raise InvalidError(problems)
-        found = await self.find(request_id, approver.permit, approver.now)
+        found = await self.find(request_id, approver.permit, approver.clock())
         if self._is_user(approver.principal, found.request.user):
             message = "nobody decides about their own request; ask another approver"
             raise DeniedError(message, reason="OWN_REQUEST")
         return found
 
     async def _change(self, request_id: str, step: RequestStep, approver: Approver) -> Told:
-        changed = await self._requests.change([request_id], step, approver.now)
+        changed = await self._requests.change([request_id], step, approver.clock)
         if not changed:
             raise NotFoundError(f'there is no elevation request "{request_id}" any longer')
         return changed[0]
@@ -184,7 +192,7 @@ class Deciding:
         if request.state is not RequestState.PENDING:
             return  # that it is settled says more
         chain = [parse_der(der) for der in await self._requests.certificates(request.request_id)]
-        decision = denying(await self._today.decisions(device, request, chain, approver.now))
+        decision = denying(await self._today.decisions(device, request, chain, approver.clock()))
         if decision is None:
             return
         said, details = "a rule that you may not see", {}

@@ -60,7 +60,7 @@ class Endings:
         await self._end_gone()
         now = self._now()
         while due := await self._requests.due(now, STEP):
-            ended = await self._requests.change(due, lambda request: request.at(now), now)
+            ended = await self._requests.change(due, ElevationRequest.at, self._now)
             log.info("elevation_requests_expired", requests=len(ended))
             if len(due) < STEP:
                 return
@@ -88,10 +88,9 @@ class Endings:
         return found
 
     async def _end(self, request_ids: Sequence[str], why: str) -> None:
-        end = End(ended=self._now(), reason=why)
         for start in range(0, len(request_ids), STEP):
             step = request_ids[start : start + STEP]
-            await self._requests.change(step, lambda request: request.lost(end), end.ended)
+            await self._requests.change(step, lambda request, now: request.lost(End(ended=now, reason=why)), self._now)
 
 
 def _gone(directory: Directory, request: ElevationRequest) -> str:

@@ -1,6 +1,6 @@
 """Take in what devices tell of uses of grants."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from services._chassis.errors import InvalidError, Problem
@@ -14,12 +14,17 @@ MOST_USES_TOLD = 100
 
 
 async def report_uses(
-    store: GrantUses, device_id: str, uses: Sequence[GrantUse], now: datetime, *, flaws: Sequence[Problem] = ()
+    store: GrantUses,
+    device_id: str,
+    uses: Sequence[GrantUse],
+    clock: Callable[[], datetime],
+    *,
+    flaws: Sequence[Problem] = (),
 ) -> None:
     """Count the uses that are new. Raises InvalidError with all problems."""
     if problems := [*flaws, *_problems(uses)]:
         raise InvalidError(problems)
-    await store.take_in(device_id, uses, now)
+    await store.take_in(device_id, uses, clock)
 
 
 def _problems(uses: Sequence[GrantUse]) -> Iterator[Problem]:
