@@ -58,8 +58,7 @@ class Endings:
     async def look(self) -> None:
         """End what is over, step by step."""
         await self._end_gone()
-        now = self._now()
-        while due := await self._requests.due(now, STEP):
+        while due := await self._requests.due(self._now(), STEP):
             ended = await self._requests.change(due, ElevationRequest.at, self._now)
             log.info("elevation_requests_expired", requests=len(ended))
             if len(due) < STEP:
