@@ -4,7 +4,7 @@
 - A row group is written as soon as there are enough entries for one, or enough bytes: the file grows, memory does not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -78,8 +78,7 @@ class Parquet:
 
     def write(self, parts: Sequence[Part]) -> bytes:
         """Take entries, and write a row group where there are enough."""
-        arrays = [pa.array(values, field.type) for field, values in zip(self._schema, columns(parts), strict=True)]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        batch = pa.RecordBatch.from_arrays(list(self._arrays(parts)), schema=self._schema)
         self._waiting.append(batch)
         self._bytes += batch.nbytes
         entries = sum(batch.num_rows for batch in self._waiting)
@@ -92,6 +91,18 @@ class Parquet:
         self._write_group()
         self._writer.close()
         return self._outbox.taken()
+
+    def _arrays(self, parts: Sequence[Part]) -> Iterator[pa.Array]:
+        places: dict[int, pa.Array] = {}
+        for field, column in zip(self._schema, columns(parts), strict=True):
+            values = pa.array(column.values, field.type)
+            if column.places is not None:
+                # Many columns have the same places.
+                key = id(column.places)
+                if key not in places:
+                    places[key] = pa.array(column.places, pa.int32())
+                values = values.take(places[key])
+            yield values
 
     def _write_group(self) -> None:
         group = pa.Table.from_batches(self._waiting, self._schema)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import cast
+from typing import NamedTuple, TypeVar, cast
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,6 +17,12 @@ Raw = Sequence[object]
 """A field's values as the contract has them, of one entry after the other; None where it, or what it is in, is absent."""
 
 
+Places = Sequence[int] | None
+"""Of each entry which of the values is its own, where many entries are alike; None: there is one for each."""
+
+Item = TypeVar("Item")
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One field of many entries: the values of a column, or the parts of a group."""
@@ -25,11 +31,29 @@ class Part:
     values: Sequence[Value]
     """Of a group whether it is there."""
     parts: tuple["Part", ...] = ()
+    """INVARIANT: those of a group that has places have none, and are to be looked for at the same ones."""
+    places: Places = None
+
+
+class Column(NamedTuple):
+    """The values of many entries, and where each of them finds its own."""
+
+    values: Sequence[Value]
+    places: Places
 
 
 def parts_of(fields: Sequence[Field], raw: Mapping[str, Raw]) -> tuple[Part, ...]:
     """Read fields; `raw` holds their values by name."""
-    return tuple(_part(field, raw[field.name]) for field in fields)
+    return tuple(part_of(field, raw[field.name]) for field in fields)
+
+
+def part_of(field: Field, raw: Raw, places: Places = None) -> Part:
+    """Read one field; with `places` of entries of which many are alike."""
+    if field.is_column:
+        return Part(field, _values(field, raw), places=places)
+    messages = cast("Sequence[Message | None]", raw)
+    inner = parts_of(field.fields, raw_of(field.fields, messages))
+    return Part(field, [message is not None for message in messages], inner, places)
 
 
 def raw_of(fields: Sequence[Field], messages: Sequence[Message | None]) -> dict[str, Raw]:
@@ -39,20 +63,26 @@ def raw_of(fields: Sequence[Field], messages: Sequence[Message | None]) -> dict[
     return {field.name: _whole(field, messages) if whole else _broken(field, messages) for field in fields}
 
 
-def columns(parts: Iterable[Part]) -> list[Sequence[Value]]:
-    """Return the values of all columns, in their order."""
-    found: list[Sequence[Value]] = []
+def columns(parts: Iterable[Part], places: Places = None) -> list[Column]:
+    """Return all columns, in their order; `places` are those of the group that the parts are in."""
+    found: list[Column] = []
     for part in parts:
+        here = part.places if places is None else places
         if part.field.is_column:
-            found.append(part.values)
+            found.append(Column(part.values, here))
         else:
-            found += columns(part.parts)
+            found += columns(part.parts, here)
     return found
+
+
+def spread(items: Sequence[Item], places: Places) -> Sequence[Item]:
+    """Return for each entry what it has of the items."""
+    return items if places is None else list(map(items.__getitem__, places))
 
 
 def entries_of(parts: Sequence[Part]) -> int:
     """Return of how many entries the parts are."""
-    return len(parts[0].values) if parts else 0
+    return len(parts[0].values if parts[0].places is None else parts[0].places) if parts else 0
 
 
 def _whole(field: Field, messages: Sequence[Message | None]) -> Raw:
@@ -66,22 +96,17 @@ def _broken(field: Field, messages: Sequence[Message | None]) -> Raw:
     return [getattr(message, name) if message is not None and message.HasField(name) else None for message in messages]
 
 
-def _part(field: Field, raw: Raw) -> Part:
+def _values(field: Field, raw: Raw) -> Sequence[Value]:
     if field.many:
         read = _item_reader(field)
         # Most lists are empty, and those are not read one by one.
-        return Part(field, [[read(item) for item in items] if items else () for items in cast("Sequence[Raw]", raw)])
-    if field.kind is Kind.GROUP:
-        messages = cast("Sequence[Message | None]", raw)
-        inner = parts_of(field.fields, raw_of(field.fields, messages))
-        return Part(field, [message is not None for message in messages], inner)
+        return [[read(item) for item in items] if items else () for items in cast("Sequence[Raw]", raw)]
     if field.kind is Kind.WORD:
-        return Part(field, list(map(field.words.__getitem__, cast("Sequence[int | None]", raw))))
+        return list(map(field.words.__getitem__, cast("Sequence[int | None]", raw)))
     if field.kind is Kind.TIME:
         # What comes from the database is told in microseconds already.
-        told = set(map(type, raw)) <= {int}
-        return Part(field, cast("Sequence[int]", raw) if told else list(map(_time, raw)))
-    return Part(field, cast("Sequence[Value]", raw))
+        return cast("Sequence[int]", raw) if set(map(type, raw)) <= {int} else list(map(_time, raw))
+    return cast("Sequence[Value]", raw)
 
 
 def _item_reader(field: Field) -> Callable[[object], Value]:

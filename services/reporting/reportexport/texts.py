@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain, groupby
 from json.encoder import encode_basestring
 from typing import cast
 
 from services.reporting.reportexport.fields import Field, Kind, columns_of
-from services.reporting.reportexport.parts import Part, Value, columns, entries_of
+from services.reporting.reportexport.parts import Column, Part, Value, columns, entries_of, spread
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}")
 """What a text begins with that a spreadsheet may take for a formula."""
@@ -33,8 +35,9 @@ class Csv:
 
     def write(self, parts: Sequence[Part]) -> bytes:
         """Write entries; the headings before the first."""
-        cells = [_cells(field, values) for field, values in zip(self._fields, columns(parts), strict=True)]
-        text = self._headings + "".join(map(_line, zip(*cells, strict=True)))
+        named = zip(self._fields, columns(parts), strict=True)
+        cells = [_together(list(run)) for _, run in groupby(named, key=lambda one: id(one[1].places))]
+        text = self._headings + "".join(map(_line, zip(*chain.from_iterable(cells), strict=True)))
         self._headings = ""
         self.written += entries_of(parts)
         return text.encode()
@@ -65,6 +68,12 @@ def _line(cells: Iterable[str]) -> str:
     return ",".join(cells) + "\r\n"
 
 
+def _together(run: Sequence[tuple[Field, Column]]) -> Sequence[Sequence[str]]:
+    """Write columns of which many entries have the same as one; others each by itself."""
+    cells, places = [_cells(field, column.values) for field, column in run], run[0][1].places
+    return cells if places is None else [spread(list(map(",".join, zip(*cells, strict=True))), places)]
+
+
 def _cells(field: Field, values: Sequence[Value]) -> Sequence[str]:
     """Write values as cells that no spreadsheet computes."""
     if field.many:
@@ -72,7 +81,7 @@ def _cells(field: Field, values: Sequence[Value]) -> Sequence[str]:
     return _each(values, _CELLS[field.kind], "")
 
 
-def _each(values: Sequence[Value], write: Callable[..., str], nothing: str) -> Sequence[str]:
+def _each(values: Sequence[Value], write: Callable[..., str], nothing: str) -> list[str]:
     """Write values, each only once: most come again and again."""
     written = {value: nothing if value is None else write(value) for value in set(values)}
     return list(map(written.__getitem__, values))
@@ -87,8 +96,17 @@ def _quoted(text: str) -> str:
 
 
 def _objects(parts: Sequence[Part]) -> list[str]:
-    form = "{" + ", ".join(f'"{part.field.json}": %s' for part in parts) + "}"
-    return [form % members for members in zip(*map(_fragments, parts), strict=True)]
+    runs = [_members(list(run)) for _, run in groupby(parts, key=lambda part: id(part.places))]
+    form = "{" + ", ".join(form for form, _ in runs) + "}"
+    return [form % members for members in zip(*chain.from_iterable(texts for _, texts in runs), strict=True)]
+
+
+def _members(run: Sequence[Part]) -> tuple[str, Sequence[Sequence[str]]]:
+    """Return the form of some members of each entry, and what stands in it: those that many entries have the same are one text."""
+    form, texts = ", ".join(f'"{part.field.json}": %s' for part in run), list(map(_fragments, run))
+    if run[0].places is None:
+        return form, texts
+    return "%s", [spread([form % members for members in zip(*texts, strict=True)], run[0].places)]
 
 
 def _fragments(part: Part) -> Sequence[str]:
@@ -142,7 +160,12 @@ def _json(field: Field, value: Value) -> str:
     items = cast("Sequence[Value]", value)
     if not items:
         return "[]"
-    return "[" + ", ".join(_text(field, item) for item in items) + "]"
+    texts = (
+        map(encode_basestring, cast("Sequence[str]", items))
+        if field.kind is Kind.TEXT
+        else map(partial(_text, field), items)
+    )
+    return "[" + ", ".join(texts) + "]"
 
 
 def _harmless(text: str) -> str:

@@ -1,5 +1,6 @@
 """The forms of a file, without a database."""
 
+import random
 import sys
 from collections.abc import Sequence
 
@@ -10,10 +11,12 @@ import pytest
 from epm.elevation.v1 import event_pb2
 from epm.reporting.v1 import reports_pb2
 from services._chassis.errors import InvalidError
+from services.reporting.reportexport.decided import decided_part
 from services.reporting.reportexport.fields import columns_of, fields_of
 from services.reporting.reportexport.forms import form_of
 from services.reporting.reportexport.parquet import Parquet
-from services.reporting.reportexport.parts import Part, columns, parts_of, raw_of
+from services.reporting.reportexport.parts import Part, columns, part_of, parts_of, raw_of, spread
+from tests.fakes.reporting import decided, unmanaged
 
 USERS = fields_of(reports_pb2.UserCount.DESCRIPTOR)
 ELEVATIONS = fields_of(reports_pb2.Elevation.DESCRIPTOR)
@@ -26,7 +29,7 @@ def users(*names: str) -> tuple[Part, ...]:
 def elevations(*messages: reports_pb2.Elevation) -> dict[str, Sequence[object]]:
     parts = parts_of(ELEVATIONS, raw_of(ELEVATIONS, messages))
     names = [name for name, _ in columns_of(ELEVATIONS)]
-    return dict(zip(names, columns(parts), strict=True))
+    return dict(zip(names, (spread(*column) for column in columns(parts)), strict=True))
 
 
 def test_a_row_group_is_written_as_soon_as_there_is_enough_for_one() -> None:
@@ -65,3 +68,51 @@ def test_what_is_absent_has_no_value_and_what_is_empty_has_one() -> None:
     assert found["decided.parent.rule"] == ["", None]
     assert found["decided.user"] == ["", None]
     assert (found["exitCode"], found["occurred"]) == ([None, 0], [None, None])
+
+
+def various(number: int) -> event_pb2.ElevationEvent:
+    """Return one of many events, much of which others have too."""
+    draw = random.Random(number)  # noqa: S311 - a test
+    make = unmanaged if draw.random() < 0.3 else decided
+    event = make(
+        number,
+        user=draw.choice(["alice", "bob", "J\u00fcrgen"]),
+        arguments=draw.choice([[], ["/a"], ["/a", f"{number}"]]),
+        justification=draw.choice(["", "needed"]),
+        file=draw.choice([{}, {"path": "C:/other.exe", "sha256": ""}]),
+        result=draw.choice([1, 3, 99]),
+        grant_id=draw.choice(["", "grant"]),
+    )
+    told = event.decided
+    match draw.randrange(6):
+        case 0:
+            told.ClearField("file")
+        case 1:
+            told.file.Clear()
+            told.file.SetInParent()
+        case 2:
+            told.parent.SetInParent()
+        case 3:
+            told.parent.policy = "tools"
+        case 4:
+            told.losers.add(policy="p", rule="r", lost_at=draw.choice([0, 1, 99]))
+        case _:
+            # What a newer device tells beside all that this server knows.
+            told.MergeFromString(b"\xfa\x3f\x03new")
+    return event
+
+
+def test_events_that_are_alike_are_read_as_each_is_by_itself() -> None:
+    events = [*map(various, range(300)), event_pb2.ElevationEvent(event_id="nothing was decided")]
+    field = next(one for one in ELEVATIONS if one.name == "decided")
+    read = decided_part(field, [event.SerializeToString() for event in events])
+    whole = part_of(field, [event.decided for event in events])
+    assert {one.field.name for one in read.parts if one.places is not None and len(one.values) < 100} >= {
+        "file",
+        "rule",
+    }
+    assert [spread(*column) for column in columns([read])] == [list(column.values) for column in columns([whole])]
+    for word in ("CSV", "JSON_LINES", "PARQUET"):
+        one, other = form_of(word, [field]), form_of(word, [field])
+        assert one.write([read]) + one.end() == other.write([whole]) + other.end()
+        assert one.written == len(events)
