@@ -4,8 +4,8 @@ The attempts are those of 90 days. Who asks sees every device, or a tenth of the
 times; the median is told, and for the lists the first time too. Then the reports are asked once more while 5,000 attempts a second
 come in through the writer and the sink of the service. DuckDB is asked the same of a native table with the same attempts.
 
-Run by `python benchmarks/reports.py [--events N] [--on sqlite|postgresql] [--keep FOLDER]`; what is kept is used again.
-Writes results/reports.json.
+Run by `python benchmarks/reports.py [--events N] [--on sqlite|postgresql] [--keep FOLDER] [--no-keep]`; the databases that are kept
+are used again. Writes results/reports.json unless it is told not to.
 """
 
 import argparse
@@ -194,6 +194,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--on", choices=("sqlite", "postgresql"), action="append", help="default: both")
     parser.add_argument("--keep", type=Path, help="folder that keeps the databases, some GB each at ten millions")
+    parser.add_argument("--no-keep", action="store_true", help="print the figures alone")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="openepm-reports-") as scratch:
         Path(scratch).chmod(0o755)
@@ -204,6 +205,8 @@ def main() -> None:
             told = sum_of([told, asyncio.run(beside(folder / "duck.db", found[0][1]))])
     print_counted(told.counted)
     print_listed(told.listed)
+    if chosen.no_keep:
+        return
     rows = {"rows": [asdict(one) for one in told.counted], "lists": [asdict(one) for one in told.listed]}
     RESULTS.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
