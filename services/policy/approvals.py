@@ -80,9 +80,7 @@ class Approvals:
         self.recent = RecentChanges(self._store, self._kept)
         followed = self.recent.revisions
         self.post = Post(self.recent, wait=followed.wait, caught_up=caught_up)
-        self.watches = RequestWatches(
-            self.recent, followed, self._deciding.sees, now=clock.now, monotonic=clock.monotonic
-        )
+        self.watches = RequestWatches(self.recent, followed, self._deciding.sees, monotonic=clock.monotonic)
 
     def public(self, drafting: Drafting, linting: Linting) -> Callable[[Server], None]:
         """Return what puts the servicer of approvers on a server; rules that it proposes are drafted and linted."""

@@ -64,7 +64,7 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
         """List requests, newest first."""
         wanted = ListWanted(filter=request.filter, page_size=request.page_size, page_token=request.page_token)
         with self._lists.taken(current_caller().principal):
-            page = await self._deciding.page(wanted, current_permit(), self._now())
+            page = await self._deciding.page(wanted, current_permit(), self._now)
         return requests_pb2.ListElevationRequestsResponse(
             requests=map(requests.told_to_proto, page.items), next_page_token=page.next_token
         )
@@ -73,7 +73,7 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
         self, request: requests_pb2.GetElevationRequestRequest, _context: Context
     ) -> requests_pb2.GetElevationRequestResponse:
         """Return one request with its certificate chain and the attempts that used it."""
-        found = await self._deciding.find(request.id, current_permit(), self._now())
+        found = await self._deciding.find(request.id, current_permit(), self._now)
         return requests_pb2.GetElevationRequestResponse(
             request=requests.told_to_proto(found),
             certificates=await self._details.certificates(request.id),

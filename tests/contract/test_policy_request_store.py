@@ -29,6 +29,7 @@ from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
 from services.policy.store.tables import AUDIT, GRANT_USE
 from tests.builders.policy_database import policy_database
 from tests.builders.requests import request
+from tests.fakes.access import calling_as
 from tests.fakes.clock import NOW
 
 HOUR = timedelta(hours=1)
@@ -267,6 +268,16 @@ async def test_that_an_outcome_is_kept_is_news_for_watchers_once(shelf: Shelf) -
     assert [told.delivered for told in await shelf.requests.changed(Place(before, "f" * 36), 10)] == [True]
     await shelf.outcomes.keep("d1", 1)
     assert (before < after, await shelf.requests.newest()) == (True, after)
+
+
+async def test_what_time_ends_the_service_ended_whoever_looks(shelf: Shelf) -> None:
+    calling_as("user:carol")
+    [late, denied] = await shelf.put(1, 2)
+    await shelf.requests.change([late.request_id], ElevationRequest.at, lambda: late.review_deadline)
+    await shelf.deny(denied)
+    async with shelf.database.read() as tx:
+        actors = list((await tx.execute(sa.select(AUDIT.c.actor).order_by(AUDIT.c.sequence))).scalars())
+    assert actors == ["user:carol", "user:carol", "service:policy", "user:carol"]
 
 
 async def test_time_is_that_at_which_nobody_is_waited_for_any_more(shelf: Shelf) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from services._chassis.audit import Act
 from services._chassis.audit_store import record
 from services._chassis.db import Database, Transaction
 from services._chassis.paging import LARGEST_PAGE, Page, PageRequest, cut
@@ -32,6 +33,9 @@ from services.policy.store.tables import AUDIT, ELEVATION_REQUEST, GRANT_USE
 
 CHUNK = 200
 """Requests that are read at once while a page is filled."""
+
+TIME = Act(actor="service:policy")
+"""Who ends what time ends, whoever looks at it then."""
 
 MOST_LOOKED = 5000
 """Requests that are looked through for one page: who asks for what no index knows goes on by the token."""
@@ -195,7 +199,8 @@ async def write_change(tx: Transaction, before: ElevationRequest, after: Elevati
     await tx.execute(_MOVED, {**standing_of(after), "changed": revision, "moved": after.request_id})
     if after.state is not before.state:
         await write_outcomes(tx, after, revision)
-        await record(tx, AUDIT, entry_of(before, after), now=now)
+        act = TIME if after.state is RequestState.EXPIRED else None
+        await record(tx, AUDIT, entry_of(before, after, act=act), now=now)
         await tell(tx, notice_of(after, now))
     [told] = await read_requests(tx, BY_ID, {"id": after.request_id})
     return told

@@ -31,7 +31,6 @@ class Hall:
             self.changes,
             self,
             self._sees,
-            now=self.clock.now,
             monotonic=self.clock.monotonic,
             bounds=Bounds(most=most, most_of_one=most_of_one, patience=patience),
         )

@@ -1,8 +1,10 @@
 """What approvers see and decide: requests of devices that share a scope tag with the role assignment that grants the right."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from elevation.certificates import parse_der
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError, UnavailableError
@@ -33,6 +35,8 @@ SHOWN = timedelta(days=30)
 
 ACCESS_CAP = timedelta(days=30)
 
+Clock: TypeAlias = "Callable[[], datetime]"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approver:
@@ -40,7 +44,7 @@ class Approver:
 
     principal: str
     permit: Permit
-    clock: Callable[[], datetime]
+    clock: Clock
     reading: Permit = field(default_factory=Permit)
     """What of policies they may read."""
 
@@ -94,27 +98,36 @@ class Deciding:
 
         return visible
 
-    async def page(self, wanted: ListWanted, permit: Permit, now: datetime) -> Page[Told]:
+    async def page(self, wanted: ListWanted, permit: Permit, clock: Clock) -> Page[Told]:
         """Return a page of requests. Raises InvalidError, UnavailableError."""
         read = read_request_filter(wanted.filter)
         asked = _page_request(wanted, read)
         matching = read if isinstance(read, RequestFilter) else None
-        visible = self.sees(permit)
+        visible, now = self.sees(permit), clock()
+        over: list[str] = []
 
         def matches(request: ElevationRequest) -> bool:
             present = request.at(now)
+            if present is not request:
+                over.append(request.request_id)
             return visible(present) and (matching is None or matching.holds(present))
 
         narrowed = RequestsWanted(
             matches, since=now - SHOWN if matching is None else None, equal=matching.equal if matching else {}
         )
         page = await self._requests.page(asked, narrowed)
+        if over:
+            await self._end(over, clock)
+            page = await self._requests.page(asked, narrowed)
         return Page(tuple(present(told, now) for told in page.items), page.next_token)
 
-    async def find(self, request_id: str, permit: Permit, now: datetime) -> Told:
+    async def find(self, request_id: str, permit: Permit, clock: Clock) -> Told:
         """Return a request as it is now. Raises NotFoundError where there is none, or none that may be seen."""
-        visible = self.sees(permit)
+        visible, now = self.sees(permit), clock()
         found = await self._requests.find(request_id)
+        if found is not None and found.request.at(now) is not found.request:
+            await self._end([request_id], clock)
+            found = await self._requests.find(request_id)
         if found is None or not visible(found.request):
             raise NotFoundError(f'there is no elevation request "{request_id}"; list them for their identifiers')
         return present(found, now)
@@ -151,7 +164,7 @@ class Deciding:
         """Take an approval back. Raises InvalidError, NotFoundError, StateError where there is none."""
         if problems := list(reason_problems("reason", reason, required=False)):
             raise InvalidError(problems)
-        await self.find(request_id, approver.permit, approver.clock())
+        await self.find(request_id, approver.permit, approver.clock)
         why = reason or "an approver took it back"
 
         def revoked(request: ElevationRequest, now: datetime) -> ElevationRequest:
@@ -159,10 +172,15 @@ class Deciding:
 
         return await self._change(request_id, revoked, approver)
 
+    async def _end(self, request_ids: Sequence[str], clock: Clock) -> None:
+        """Write down what time has ended before it is shown: somebody who came in time may be about to change it."""
+        with suppress(UnavailableError):
+            await self._requests.change(request_ids, ElevationRequest.at, clock)
+
     async def _find_for(self, request_id: str, approver: Approver, problems: list[Problem]) -> Told:
         if problems:
             raise InvalidError(problems)
-        found = await self.find(request_id, approver.permit, approver.clock())
+        found = await self.find(request_id, approver.permit, approver.clock)
         if self._is_user(approver.principal, found.request.user):
             message = "nobody decides about their own request; ask another approver"
             raise DeniedError(message, reason="OWN_REQUEST")

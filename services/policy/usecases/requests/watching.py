@@ -11,14 +11,12 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from services._chassis.errors import InvalidError, LimitError, Problem, UnavailableError
 from services._chassis.permits import Permit
 from services.policy.model.requests import ElevationRequest, Place, Told
 from services.policy.ports import RequestChanges
-from services.policy.usecases.requests.deciding import present
 
 LONGEST = 900.0
 """Seconds after which a watcher is sent away; whoever comes back is who they say still."""
@@ -76,14 +74,12 @@ class RequestWatches:
         revisions: Revisions,
         sees: Callable[[Permit], Callable[[ElevationRequest], bool]],
         *,
-        now: Callable[[], datetime],
         monotonic: Callable[[], float],
         bounds: Bounds = Bounds(),
     ) -> None:
         self._changes = changes
         self._revisions = revisions
         self._sees = sees
-        self._now = now
         self._monotonic = monotonic
         self._bounds = bounds
         self._watchers: Counter[str] = Counter()
@@ -146,8 +142,7 @@ class RequestWatches:
             ended = len(found) < AT_ONCE
             if ended:
                 place = max(place, Place(newest, _LAST))
-            now = self._now()
-            yield Passage(tuple(present(told, now) for told in found if visible(told.request)), place)
+            yield Passage(tuple(told for told in found if visible(told.request)), place)
             if ended:
                 return
 
