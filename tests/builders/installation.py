@@ -8,14 +8,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tenacity
 
+from tests.builders import programs
 from tests.builders.migrated import put_databases
+from tests.builders.programs import Process
 
 PATIENCE = 30.0
 """Seconds that anything here may take on a busy machine."""
@@ -49,7 +51,7 @@ class Done:
 class Program:
     """A process that goes on until it is ended."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     output: Path
     log: Path
 
@@ -82,6 +84,8 @@ class Installation:
     programs: dict[str, Program] = field(default_factory=dict)
     wraps: dict[str, Wrap] = field(default_factory=dict)
     """What makes another command of the one that is to be started under a name, for programs that have to fail."""
+    forked: bool = True
+    """Whether programs may be forked off one that has imported everything: see `programs`."""
 
     @property
     def data_dir(self) -> Path:
@@ -164,18 +168,16 @@ class Installation:
 
     def run(self, program: str, *arguments: str | Path, text: str = "", **settings: str) -> Done:
         """Run a command to its end, with further settings in its environment."""
-        done = subprocess.run(
+        code, output, errors = programs.run(
             [*_command(program), *map(str, arguments)],
-            env=self.environ() | settings,
-            cwd=self.folder,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
+            text,
+            PATIENCE,
+            environ=self.environ() | settings,
+            folder=self.folder,
+            forked=self.forked,
         )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in errors, errors
+        return Done(code, output, errors)
 
     def must(self, program: str, *arguments: str | Path, text: str = "", **settings: str) -> Done:
         """Run a command that has to succeed."""
@@ -187,14 +189,11 @@ class Installation:
         """Start a process under a name."""
         output, log = self.folder / f"{name}.out", self.folder / f"{name}.log"
         command = [*_command(program), *map(str, arguments)]
-        with output.open("wb") as out, log.open("ab") as errors:
-            process = subprocess.Popen(
-                self.wraps[name](command) if name in self.wraps else command,
-                env=self.environ(),
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=errors,
+        command = self.wraps[name](command) if name in self.wraps else command
+        with Path(os.devnull).open("rb") as nothing, output.open("wb") as out, log.open("ab") as errors:
+            streams = (nothing.fileno(), out.fileno(), errors.fileno())
+            process = programs.start(
+                command, environ=self.environ(), folder=self.folder, streams=streams, forked=self.forked
             )
         self.programs[name] = Program(process, output, log)
         return self.programs[name]
@@ -236,13 +235,17 @@ class Installation:
         return "\n".join(f"{name}: {program.log.read_text()[-3000:]}" for name, program in self.programs.items())
 
 
-@contextmanager
-def installation(folder: Path, *, mesh: str = "", **settings: str) -> Iterator[Installation]:
+def installation(folder: Path, *, mesh: str = "", **settings: str) -> AbstractContextManager[Installation]:
     """Serve a fresh installation, logged in as its first Owner, and end everything that was started in it.
 
     The mesh door gets the port of `mesh`, if that is given.
     """
-    built = Installation(folder, mesh=mesh, settings=settings)
+    return served(Installation(folder, mesh=mesh, settings=settings))
+
+
+@contextmanager
+def served(built: Installation) -> Iterator[Installation]:
+    """Serve an installation as `installation` does."""
     put_databases(built.data_dir)
     try:
         built.serve()

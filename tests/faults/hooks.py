@@ -71,6 +71,11 @@ def die_in(module: str, path: str, state: str = "") -> None:
         return result
 
     setattr(owner, name, deadly)
+    # A forked program has its modules already: some hold the function under a name of their own.
+    for loaded in list(sys.modules.values()):
+        for held, value in list(getattr(loaded, "__dict__", {}).items()):
+            if value is original:
+                setattr(loaded, held, deadly)
 
 
 def shift_clocks(days: int) -> None:

@@ -1,11 +1,14 @@
-"""The main job, end to end: author a policy, stream it, decide on the device, see it in the report."""
+"""The main job, end to end: author a policy, stream it, decide on the device, see it in the report.
+
+Here every program is started as its users start it; elsewhere most are forked off one that has imported everything.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.builders.installation import Installation, installation
+from tests.builders.installation import Installation, served
 
 SETTINGS = """
 apiVersion: openepm/v1
@@ -45,7 +48,7 @@ pytestmark = pytest.mark.xdist_group("main-job")
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("house")) as built:
+    with served(Installation(tmp_path_factory.mktemp("house"), forked=False)) as built:
         built.apply(SETTINGS % "true" + RULES % "USER_CONFIRMED")
         yield built
 
@@ -139,6 +142,17 @@ def test_a_device_is_disabled_by_policy_and_enabled_again(house: Installation) -
 
     house.apply(SETTINGS % "true")
     house.wait_for("ACTIVE", lambda: device(house, name)["epmState"] == "ACTIVE")
+
+
+def test_a_virtual_agent_holds_what_the_server_says(house: Installation) -> None:
+    created = house.must("epm", "enrolment-token", "create", "--quota", "1", "--output", "json").json()
+    fleet = ("--state-dir", house.folder / "fleet")
+    enrolling = ("--server", house.server, "--ca", house.ca, "--token-file", "-", "--count", "1")
+    house.must("epm-sim", "enrol", *enrolling, *fleet, text=created["secret"])
+    house.start("sim", "epm-sim", "run", "--faithful", "1", "--processes", "1", "--duration", "1h", *fleet)
+    asked = ("check", "--token-file", house.data_dir / "owner-token", *fleet)
+    house.wait_for("the same on both sides", lambda: house.run("epm-sim", *asked).code == 0)
+    assert house.end("sim") == 0
 
 
 def test_a_second_server_on_the_same_folder_is_refused(house: Installation) -> None:

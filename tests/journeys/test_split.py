@@ -26,7 +26,7 @@ class Split:
     """One installation in four processes; each has a public address of its own."""
 
     def __init__(self, folder: Path, databases: dict[str, str]) -> None:
-        self.house = Installation(folder)
+        self.house = Installation(folder, forked=False)  # a forked service would have the others' modules
         ports = free_ports(2 * len(SERVICES))
         self.public = {name: f"127.0.0.1:{port}" for name, port in zip(SERVICES, ports, strict=False)}
         self.mesh = {name: f"127.0.0.1:{port}" for name, port in zip(SERVICES, ports[4:], strict=True)}
