@@ -39,6 +39,13 @@ def delivery(house: Installation) -> Any:
     return found
 
 
+def refused(house: Installation) -> str:
+    """Wait until the device refused its policy, and give why."""
+    found = house.wait_for("the refusal", lambda: (told := delivery(house))["state"] == "REJECTED" and told)
+    (reason,) = found["rejections"]
+    return str(reason)
+
+
 def device(house: Installation, name: str = NAME) -> Any:
     """Give what the server knows of a device."""
     return house.must("epm", "devices", "show", name, "--output", "json").json()

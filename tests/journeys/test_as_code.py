@@ -20,6 +20,7 @@ from tests.builders.issuer import key_set
 from tests.builders.randomdocuments import Document, document_sets
 from tests.journeys.test_documents import DOCUMENTS
 
+pytestmark = pytest.mark.xdist_group("as-code")
 ISSUER = f"""
 apiVersion: openepm/v1
 kind: TrustedIssuer

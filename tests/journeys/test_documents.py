@@ -10,6 +10,7 @@ from tests.builders.documents import HASH
 from tests.builders.elevation import pem
 from tests.builders.installation import Installation, installation
 
+pytestmark = pytest.mark.xdist_group("documents")
 CERTIFICATE = "".join(f"    {line}\n" for line in pem("vendor").splitlines())
 DOCUMENTS = f"""
 apiVersion: openepm/v1

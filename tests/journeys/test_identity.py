@@ -119,7 +119,9 @@ def test_a_user_of_the_organisation_logs_in_until_the_key_is_rotated_away(house:
     assert (done.code, done.errors) == (0, "")
     assert f"logged in to {house.installation.server} as user:corp:alice, with" in done.output
     assert house.epm("alice", "get", "roles").code == 0
-    assert "not allowed" in house.epm("alice", "get", "devices").errors
+    house.installation.wait_for(
+        "the issuer at the other services", lambda: "not allowed" in house.epm("alice", "get", "devices").errors
+    )
     house.provider.rotate(new_key("second", "ES256"))
     house.installation.wait_for("the end of the old key", lambda: not house.accepted("alice"))
     assert house.log_in("alice").code == 0
@@ -142,6 +144,12 @@ def test_a_login_that_is_denied_in_the_browser_leaves_nothing(house: House) -> N
 
     assert (done.code, done.errors) == (1, f"the login was denied at {house.provider.issuer}\n")
     assert not house.profile("mallory").exists()
+
+
+def applied(house: House, documents: Path) -> Done | None:
+    """Apply documents as a user of the organisation; nothing while that is refused."""
+    done = house.epm("alice", "apply", "-f", str(documents))
+    return done if done.code == 0 else None
 
 
 def test_what_a_group_of_the_organisation_may_counts_in_every_service(wider: House) -> None:
@@ -171,11 +179,13 @@ metadata: {name: laptops}
 spec: {assignments: {include: [{group: laptops}]}}
 """)
 
-    done = wider.epm("alice", "apply", "-f", str(policy))
+    # The rights of the group arrive at each service by itself.
+    done = wider.installation.wait_for("the rights", lambda: applied(wider, policy))
 
-    assert (done.code, done.errors) == (0, "")
+    assert done is not None
+    assert done.errors == ""
     assert "by user:corp:alice" in wider.epm("alice", "get", "settings-policy", "laptops").output
-    assert wider.epm("alice", "report", "elevations").code == 0
+    wider.installation.wait_for("the rights", lambda: wider.epm("alice", "report", "elevations").code == 0)
 
 
 def test_an_access_token_for_the_audience_serves_as_well(house: House) -> None:

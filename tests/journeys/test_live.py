@@ -42,11 +42,11 @@ def _consumers(house: Installation) -> int:
 
 
 def test_everything_is_followed_once_over_a_server_that_is_killed(house: Installation) -> None:
-    note = house.folder / "cursor"
+    note, alone = house.folder / "cursor", house.folder / "cursor-alone"
     house.start("all", "epm", "report", "tail", "--cursor-file", note, "--output", "json")
     house.start("siem", "epm", "report", "tail", "--consumer", "siem", "--output", "json")
-    house.start("one-alone", "epm", "report", "tail", "--device", "one", "--output", "json")
-    house.wait_for("the beginning", note.exists)
+    house.start("one-alone", "epm", "report", "tail", "--device", "one", "--cursor-file", alone, "--output", "json")
+    house.wait_for("the beginning", lambda: note.exists() and alone.exists())
     house.wait_for("the consumer", lambda: _consumers(house) == 1)
     house.elevate("one", "anna", "/usr/bin/id")
     house.elevate("two", "berta", "/usr/bin/id")

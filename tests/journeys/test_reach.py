@@ -7,6 +7,7 @@ import pytest
 
 from tests.builders.installation import Done, Installation, installation
 
+pytestmark = pytest.mark.xdist_group("reach")
 SCOPES = """
 apiVersion: openepm/v1
 kind: Role

@@ -9,6 +9,7 @@ from tests.builders.documents import HASH, document
 from tests.builders.elevation import pem
 from tests.builders.installation import Installation, installation
 
+pytestmark = pytest.mark.xdist_group("revisions")
 RULES = """\
 {{
   platform: WINDOWS,
