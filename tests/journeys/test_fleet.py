@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
@@ -13,6 +14,8 @@ from fleet.model import FaultKind
 from tests.builders.installation import Installation, installation
 
 AGENTS, CHANGES = 50, 10
+BETWEEN = 0.8
+"""Seconds between two changes: every fault comes often meanwhile."""
 POLICY = """
 apiVersion: openepm/v1
 kind: ElevationSettingsPolicy
@@ -73,6 +76,11 @@ class Fleet:
         """Read what the simulator said so far; its first line tells the seed."""
         return self.house.programs["sim"].log.read_text(encoding="utf-8")
 
+    def live(self, seconds: float) -> None:
+        """Let the agents go on for so long; they must."""
+        with pytest.raises(subprocess.TimeoutExpired):
+            self.house.programs["sim"].process.wait(seconds)
+
     def calm(self) -> None:
         """End the faults."""
         self.house.programs["sim"].process.send_signal(signal.SIGUSR1)
@@ -122,6 +130,7 @@ def test_whatever_goes_wrong_every_agent_ends_with_what_the_server_says(fleet: F
     fleet.house.wait_for("the start", lambda: "seed" in fleet.log())
     for number in range(CHANGES):
         fleet.change()
+        fleet.live(BETWEEN)
         if number == CHANGES // 3:
             fleet.house.programs.pop("server").kill()
             fleet.house.serve()
