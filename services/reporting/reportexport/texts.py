@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, groupby
 from json.encoder import encode_basestring
 from typing import cast
@@ -17,6 +17,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "
 _SPECIAL = re.compile('[",\r\n]')
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - what is written is in UTC, and says so
 _SECOND = 1_000_000
+_MINUTE = 60 * _SECOND
 _UNSHOWN = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 """Characters that JSON may hold as they are, and that a terminal acts upon."""
 
@@ -120,9 +121,19 @@ def _fragments(part: Part) -> Sequence[str]:
 
 
 def _time_of(time: int) -> str:
-    fraction = time % _SECOND
-    exact = "seconds" if not fraction else "microseconds" if fraction % 1000 else "milliseconds"
-    return (_EPOCH + timedelta(microseconds=time)).isoformat(timespec=exact) + "Z"
+    minute, rest = divmod(time, _MINUTE)
+    second, fraction = divmod(rest, _SECOND)
+    if not fraction:
+        return f"{_minute_of(minute)}:{second:02}Z"
+    if fraction % 1000:
+        return f"{_minute_of(minute)}:{second:02}.{fraction:06}Z"
+    return f"{_minute_of(minute)}:{second:02}.{fraction // 1000:03}Z"
+
+
+@lru_cache(maxsize=1024)
+def _minute_of(minute: int) -> str:
+    """Write a minute, which many attempts have in common."""
+    return (_EPOCH + timedelta(minutes=minute)).isoformat(timespec="minutes")
 
 
 _truth = {True: "true", False: "false"}.__getitem__

@@ -12,10 +12,11 @@ from epm.elevation.v1 import event_pb2
 from epm.reporting.v1 import reports_pb2
 from services._chassis.errors import InvalidError
 from services.reporting.reportexport.decided import decided_part
-from services.reporting.reportexport.fields import columns_of, fields_of
+from services.reporting.reportexport.fields import Field, Kind, Words, columns_of, fields_of
 from services.reporting.reportexport.forms import form_of
 from services.reporting.reportexport.parquet import Parquet
 from services.reporting.reportexport.parts import Part, columns, part_of, parts_of, raw_of, spread
+from services.reporting.reportexport.texts import Csv
 from tests.fakes.reporting import decided, unmanaged
 
 USERS = fields_of(reports_pb2.UserCount.DESCRIPTOR)
@@ -116,3 +117,19 @@ def test_events_that_are_alike_are_read_as_each_is_by_itself() -> None:
         one, other = form_of(word, [field]), form_of(word, [field])
         assert one.write([read]) + one.end() == other.write([whole]) + other.end()
         assert one.written == len(events)
+
+
+def test_a_time_is_written_as_exactly_as_it_is_known() -> None:
+    time = Field(name="at", json="at", kind=Kind.TIME, words=Words())
+    told = [0, 1, 1_000, 1_000_000, 86_399_999_999, -1, 1_700_000_000_123_456]
+    assert Csv([time]).write([part_of(time, told)]).decode().split("\r\n") == [
+        "at",
+        "1970-01-01T00:00:00Z",
+        "1970-01-01T00:00:00.000001Z",
+        "1970-01-01T00:00:00.001Z",
+        "1970-01-01T00:00:01Z",
+        "1970-01-01T23:59:59.999999Z",
+        "1969-12-31T23:59:59.999999Z",
+        "2023-11-14T22:13:20.123456Z",
+        "",
+    ]
