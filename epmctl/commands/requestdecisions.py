@@ -1,18 +1,20 @@
 """`epm requests approve|deny|revoke`: answer a request, or take an approval back."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
 import click
 
 from epm.policy.v1 import requests_pb2
-from epmctl.client import logged_in
-from epmctl.errors import BadInputError
+from epmctl.client import Client, logged_in
+from epmctl.errors import BadInputError, CommandError
 from epmctl.moments import span
 from epmctl.output import output_option, print_json, show, whole_seconds
 from epmctl.plain import to_plain
 from epmctl.reason import check_reason
-from epmctl.requestcalls import about, requests_of
+from epmctl.requestcalls import about, find_request, requests_of
+from epmctl.requestdenial import denial_of
 from epmctl.spans import in_words
 
 _MOST_USES: Final = 2**31 - 1
@@ -50,12 +52,15 @@ def approve(
         asked.access.FromTimedelta(access)
     with logged_in() as client:
         answer = about(request_id, lambda: client.call(requests_of(client).ApproveElevationRequest, asked))
+        denied = _denied(client, request_id)
     given = answer.request.access
     until = whole_seconds(given.until.ToJsonString())
     times = f"{given.max_uses} times" if given.max_uses > 1 else "once" if given.max_uses else "any number of times"
     long = in_words(given.until.ToDatetime() - getattr(given, "from").ToDatetime())
     arguments = "any arguments" if given.any_arguments else "the arguments of the request"
     _say(answer.request, "approved", f"{times} with {arguments}, until {until} ({long})", output)
+    if denied:
+        click.echo(f"it is denied by {show(denied)}; have the rule changed, or revoke the approval", err=True)
 
 
 @click.command()
@@ -80,6 +85,13 @@ def revoke(*, request_id: str, reason: str, output: str) -> None:
     with logged_in() as client:
         answer = about(request_id, lambda: client.call(requests_of(client).RevokeElevationRequest, asked))
     _say(answer.request, "revoked", "", output)
+
+
+def _denied(client: Client, request_id: str) -> str:
+    """Name the rule that denies what was just approved; nothing where that cannot be told, for it is approved all the same."""
+    with suppress(CommandError):
+        return denial_of(client, find_request(client, request_id))
+    return ""
 
 
 def _asked_reason() -> str:

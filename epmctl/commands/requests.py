@@ -21,6 +21,7 @@ from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.output import Record, output_option, print_json, show
 from epmctl.plain import to_plain, words_of
 from epmctl.requestcalls import find_request, requests_of
+from epmctl.requestdenial import denial_of
 from epmctl.requestshow import LIST_FIT, detail, list_columns
 
 _STATES: Final = words_of(requests_pb2.ElevationRequestState.DESCRIPTOR)
@@ -75,10 +76,12 @@ def show_(*, request_id: str, place: Path | None, output: str) -> None:
     """Show all there is to know of a request."""
     with logged_in() as client:
         answer = find_request(client, request_id)
+        denied = "" if output == "json" else denial_of(client, answer)
     if output == "json":
         print_json(to_plain(answer))
     else:
         rows = list(detail(to_plain(answer), datetime.now(UTC)))
+        rows += [("DENIED BY", denied)] if denied else []
         width = max(len(heading) for heading, _ in rows)
         for heading, value in (("ID", answer.request.id), *rows):
             click.echo(f"{heading:<{width}}  {show(value)}")
