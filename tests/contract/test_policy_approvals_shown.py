@@ -1,5 +1,6 @@
 """Elevation requests as approvers see them: lists, single ones with their evidence, as they change, and in the audit log."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from epm.access.v1 import audit_pb2, audit_pb2_grpc
-from epm.elevation.v1 import event_pb2
+from epm.elevation.v1 import event_pb2, settings_pb2
 from tests.builders.approvals import (
     APPROVED,
     DENIED,
@@ -151,3 +152,29 @@ async def test_what_a_rule_of_today_denies_is_not_approved_and_the_approver_lear
         assert (await desk.approve(other.id)).state == APPROVED
         assert (await desk.deny(made.id)).state == DENIED
         assert (await refusal_of(desk.approve(made.id))).reason == "REQUEST_SETTLED"
+
+
+async def test_what_the_default_response_of_today_denies_is_not_approved_either(desk: Support) -> None:
+    async with desk.device() as device, device.stream() as stream:
+        made = await device.submit()
+        number = len(stream.documents)
+        await desk.respond(settings_pb2.DEFAULT_RESPONSE_DENY)
+        async with asyncio.timeout(10):
+            while len(stream.documents) == number:
+                await stream._came.wait()
+        refused = await refusal_of(desk.approve(made.id))
+        assert (refused.reason, refused.details.keys() & {"policy", "rule"}) == ("DENIED_BY_RULE", set())
+        assert refused.message.startswith("the default response denies the file")
+
+
+async def test_whoever_comes_second_learns_who_ended_it(desk: Support) -> None:
+    dave = await desk.house.hire("dave", [VIEW, MODIFY])
+    await desk.house.settled()
+    async with desk.device() as device:
+        made = await device.submit()
+        await desk.approve(made.id)
+        await desk.revoke(made.id, "wrong file", dave)
+        refused = await refusal_of(desk.revoke(made.id, "mine"))
+        assert refused.reason == "REQUEST_SETTLED"
+        assert "decided by user:owner at " in refused.message
+        assert "ended by user:dave at " in refused.message

@@ -322,6 +322,7 @@ def settled(request: ElevationRequest) -> StateError:
         details["ended"] = _time(request.end.ended)
         if request.end.ended_by:
             details["ended_by"] = request.end.ended_by
+            words += f", ended by {request.end.ended_by} at {_time(request.end.ended)}"
     message = f"the request is {words}; read it again"
     return StateError(message, reason="REQUEST_SETTLED", details=details)
 

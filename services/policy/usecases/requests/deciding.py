@@ -206,7 +206,7 @@ class Deciding:
         return device
 
     async def _refuse_denied(self, device: DirectoryDevice, request: ElevationRequest, approver: Approver) -> None:
-        """Approve nothing that a rule of today forbids: the device would deny it all the same."""
+        """Approve nothing that the policy of today denies: the device would deny it all the same."""
         if request.state is not RequestState.PENDING:
             return  # that it is settled says more
         chain = [parse_der(der) for der in await self._requests.certificates(request.request_id)]
@@ -214,12 +214,12 @@ class Deciding:
         if decision is None:
             return
         said, details = "a rule that you may not see", {}
-        if self._today.shows(decision, approver.reading):
-            details = {"policy": decision.policy or "", "rule": decision.rule or ""}
+        if decision.rule is None:
+            said = "the default response"
+        elif self._today.shows(decision, approver.reading):
+            details = {"policy": decision.policy or "", "rule": decision.rule}
             said = f"the rule {decision.rule} of policy {decision.policy}"
-        message = (
-            f"{said} denies the file, and no approval changes that; have the rule changed first, or deny the request"
-        )
+        message = f"{said} denies the file, and no approval changes that; have it changed first, or deny the request"
         raise StateError(message, reason="DENIED_BY_RULE", details=details)
 
     def _approval_problems(self, wanted: ApprovalWanted) -> "list[Problem]":

@@ -297,7 +297,7 @@ class ElevationRequestServiceServicer:
         """Approves a pending request: its user may elevate the file on the device within the access window. The device hears of it at once where it is
         connected. Is audited with both reasons. Needs `elevation_requests.modify`.
         Errors: NOT_FOUND; FAILED_PRECONDITION with who decided and when in ErrorInfo where it is not pending any longer, where the device is retired or
-        the user removed, and where a rule of today denies the file (DENIED_BY_RULE); PERMISSION_DENIED for one's own request.
+        the user removed, and where a rule or the default response of today denies the file (DENIED_BY_RULE); PERMISSION_DENIED for one's own request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -147,7 +147,7 @@ class ElevationRequestServiceStub:
     """Approves a pending request: its user may elevate the file on the device within the access window. The device hears of it at once where it is
     connected. Is audited with both reasons. Needs `elevation_requests.modify`.
     Errors: NOT_FOUND; FAILED_PRECONDITION with who decided and when in ErrorInfo where it is not pending any longer, where the device is retired or
-    the user removed, and where a rule of today denies the file (DENIED_BY_RULE); PERMISSION_DENIED for one's own request.
+    the user removed, and where a rule or the default response of today denies the file (DENIED_BY_RULE); PERMISSION_DENIED for one's own request.
     """
     DenyElevationRequest: _grpc.UnaryUnaryMultiCallable[_requests_pb2.DenyElevationRequestRequest, _requests_pb2.DenyElevationRequestResponse]
     """Denies a pending request. The reason is shown to the user. Is audited with both reasons. Needs `elevation_requests.modify`.
@@ -194,7 +194,7 @@ class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
     """Approves a pending request: its user may elevate the file on the device within the access window. The device hears of it at once where it is
     connected. Is audited with both reasons. Needs `elevation_requests.modify`.
     Errors: NOT_FOUND; FAILED_PRECONDITION with who decided and when in ErrorInfo where it is not pending any longer, where the device is retired or
-    the user removed, and where a rule of today denies the file (DENIED_BY_RULE); PERMISSION_DENIED for one's own request.
+    the user removed, and where a rule or the default response of today denies the file (DENIED_BY_RULE); PERMISSION_DENIED for one's own request.
     """
     DenyElevationRequest: _aio.UnaryUnaryMultiCallable[_requests_pb2.DenyElevationRequestRequest, _requests_pb2.DenyElevationRequestResponse]  # type: ignore[assignment]
     """Denies a pending request. The reason is shown to the user. Is audited with both reasons. Needs `elevation_requests.modify`.
@@ -262,7 +262,7 @@ class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         """Approves a pending request: its user may elevate the file on the device within the access window. The device hears of it at once where it is
         connected. Is audited with both reasons. Needs `elevation_requests.modify`.
         Errors: NOT_FOUND; FAILED_PRECONDITION with who decided and when in ErrorInfo where it is not pending any longer, where the device is retired or
-        the user removed, and where a rule of today denies the file (DENIED_BY_RULE); PERMISSION_DENIED for one's own request.
+        the user removed, and where a rule or the default response of today denies the file (DENIED_BY_RULE); PERMISSION_DENIED for one's own request.
         """
 
     @_abc_1.abstractmethod
