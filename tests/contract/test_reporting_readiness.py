@@ -301,3 +301,16 @@ async def test_the_newest_attempt_of_an_application_is_found_however_long_ago_it
     async with database.read() as tx:
         found = await obstacles_page(tx, question(), PageRequest(10))
     assert {one.application.file_name[0]: one.attempt_id for one in found.items} == newest
+
+
+async def test_of_obstacles_that_are_as_frequent_the_first_by_name_are_told(
+    sink: DurableSink, readiness: SqlReadiness
+) -> None:
+    files = [{"path": f"C:/{letter}.exe", "version": ""} for letter in "hgfedcba"]
+    events = [unmanaged(number, user="alice", file=files[number % 8]) for number in range(16)]
+    events += [unmanaged(20 + number, user="alice", file=files[0]) for number in range(2)]
+    await sink.store([batch(events)])
+    (entry,) = (await list_readiness(readiness, ReadinessQuestion(question()), page_size=1, page_token="")).page.items
+    assert entry.obstacles.count == 8
+    told = [(one.application.file_name, one.count) for one in entry.obstacles.first]
+    assert told == [("h.exe", 4), ("a.exe", 2), ("b.exe", 2), ("c.exe", 2), ("d.exe", 2)]

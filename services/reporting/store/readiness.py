@@ -27,7 +27,7 @@ from services.reporting.model.readiness import (
 )
 from services.reporting.model.reports import Question
 from services.reporting.store.counted import facts
-from services.reporting.store.dimensions import DEVICE, USER
+from services.reporting.store.dimensions import DEVICE, FILE, USER
 from services.reporting.store.obstacles import obstacles_page, unmanaged
 from services.reporting.store.weights import weight_of
 
@@ -178,23 +178,34 @@ async def _obstacles_of(
         return {}
     column = _COLUMNS[asked.subject][0]
     narrowed = unmanaged(_about(asked, keys))
-    found = await facts(tx, narrowed, (column, *_FILE), as_of)
-    key, file = found.c[column], [found.c[name] for name in _FILE]
-    cells = sa.select(key.label("id"), *file, _ATTEMPTS.label("count")).group_by(key, *file).having(_ATTEMPTS > 0)
-    each = cells.subquery()
-    most_first = (each.c["count"].desc(), *(each.c[name] for name in _FILE))
-    ranked = sa.select(
-        each,
-        sa.func.count().over(partition_by=each.c.id).label("all"),
-        sa.func.row_number().over(partition_by=each.c.id, order_by=most_first).label("place"),
-    ).subquery()
-    first = sa.select(ranked).where(ranked.c.place <= MOST_OBSTACLES).order_by(ranked.c.id, ranked.c.place)
+    found = await facts(tx, narrowed, (column, FILE.key), as_of)
     collected: dict[str, Obstacles] = {}
-    for row in (await tx.execute(first)).mappings():
+    for row in (await tx.execute(_most_frequent(found, column))).mappings():
         before = collected.get(row["id"], Obstacles())
         one = ApplicationAttempts(Application(*(row[name] for name in _FILE)), row["count"])
         collected[row["id"]] = Obstacles(row["all"], (*before.first, one))
     return collected
+
+
+def _most_frequent(found: sa.Subquery, column: str) -> sa.Select[Any]:
+    """Select the first applications of each, and how many there are; their names are read and compared where that tells the first."""
+    grouped = (found.c[column].label("id"), found.c[FILE.key])
+    cells = sa.select(*grouped, _ATTEMPTS.label("count")).group_by(*grouped).having(_ATTEMPTS > 0).subquery()
+    key, count = cells.c.id, cells.c["count"]
+    rank = sa.func.rank().over(partition_by=key, order_by=count.desc())
+    each = sa.select(
+        key, cells.c[FILE.key], count, sa.func.count().over(partition_by=key).label("all"), rank.label("rank")
+    )
+    some, known = each.subquery().c, FILE.table.c
+    names = [known[name] for name in _FILE]
+    place = sa.func.row_number().over(partition_by=some.id, order_by=(some["count"].desc(), *names))
+    ranked = (
+        sa.select(some.id, *names, some["count"], some["all"], place.label("place"))
+        .where(some.rank <= MOST_OBSTACLES, known[FILE.key] == some[FILE.key])
+        .subquery()
+    )
+    first = sa.select(ranked).where(ranked.c.place <= MOST_OBSTACLES)
+    return first.order_by(ranked.c.id, ranked.c.place)
 
 
 async def _last_names(
