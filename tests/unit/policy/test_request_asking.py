@@ -166,3 +166,12 @@ async def test_what_is_asked_again_costs_nothing_and_too_much_has_to_wait() -> N
     assert wait is not None
     service.clock.advance(wait)
     await service.submit(user=users[-1], attempt_id="one-more")
+
+
+async def test_a_device_is_told_that_the_time_is_over_once_that_is_written_down() -> None:
+    service = Service(APPROVING)
+    made = await service.submit()
+    service.clock.advance(HOUR)
+    again = await service.submit()
+    assert (again.request_id, again.state.value) == (made.request_id, "EXPIRED")
+    assert service.requests.kept[made.request_id] == again

@@ -86,7 +86,7 @@ class Asking:
             raise InvalidError(problems)
         _refuse_stranger(device, wanted.user)
         if found := await self._requests.of_attempt(device.device_id, wanted.attempt_id):
-            return replace(found, request=found.request.at(now))
+            return await self._as_it_is(found, now)
         # The store looks again where it writes; whoever floods costs no more than this.
         refuse_too_many(await self._recent.recent(device.device_id, now), _asked(wanted, now), now)
         decision = await self._decision(device, wanted, now)
@@ -115,6 +115,13 @@ class Asking:
         if found is None or (found.request.device_id, found.request.user) != (device.device_id, user):
             raise NotFoundError("the device has no such request of this user")
         [told] = await self._requests.change([request_id], ElevationRequest.cancelled, clock)
+        return told
+
+    async def _as_it_is(self, found: Told, now: datetime) -> Told:
+        """Return a request, ended if its time is over: the device keeps that for good, so it is written down first."""
+        if found.request.at(now) is found.request:
+            return found
+        [told] = await self._requests.change([found.request.request_id], ElevationRequest.at, lambda: now)
         return told
 
     async def _decision(self, device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) -> Decision:
