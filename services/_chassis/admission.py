@@ -1,6 +1,6 @@
 """Let a caller in, or not: what a door does before anything of the request is read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,13 @@ Metadata = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Say where a call comes from, and whether too many from there failed to prove who they are."""
+    """Say where a call comes from, and whether too many from there failed to prove who they are.
+
+    That is asked only of those who bring a token: to others it makes no difference.
+    """
 
     source: str
-    limited: bool
+    limited: Callable[[], bool]
 
 
 def identify(rule: MethodRule, metadata: Metadata, context: Any, *, trust_domain: str, origin: Origin) -> Caller:
@@ -29,7 +32,7 @@ def identify(rule: MethodRule, metadata: Metadata, context: Any, *, trust_domain
     authorization = metadata.get("authorization", ())
     if CallerKind.ADMINISTRATOR not in rule.callers or (not authorization and CallerKind.ANONYMOUS in rule.callers):
         return Caller(kind=CallerKind.ANONYMOUS, source=source)
-    return auth.administrator(authorization, rule.access, source=source, limited=origin.limited)
+    return auth.administrator(authorization, rule.access, source=source, limited=origin.limited())
 
 
 def authorise(rule: MethodRule, caller: Caller) -> Permit:

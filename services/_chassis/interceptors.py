@@ -6,7 +6,7 @@ with a stream; a handler that takes a stream iterates over its requests and does
 
 import inspect
 import re
-import uuid
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -38,6 +38,9 @@ from services._chassis.throttle import Throttle, too_many_failures
 
 log = get_logger("rpc")
 REQUEST_ID = "x-request-id"
+ID_BYTES = 16
+"""Of a request whose caller gave it no id."""
+
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
@@ -144,13 +147,16 @@ class _Call:
         if rule is None:
             raise DeniedError("nobody may call this method", reason="NO_ACCESS_RULE")
         door = self._method.door
-        origin = Origin(self._source, limited=door.throttle.exhausted(origin_of(self._source)))
+        origin = Origin(self._source, limited=self._limited)
         caller = identify(rule, self._metadata, self._context, trust_domain=door.trust_domain, origin=origin)
         self._caller = caller
         permit = authorise(rule, caller)
         reason = read_reason(self._reasons) if caller.kind is CallerKind.ADMINISTRATOR else ""
         set_call(CallContext(caller, permit, self._request_id, self._decision_id, reason))
         return self._method.read(incoming)
+
+    def _limited(self) -> bool:
+        return self._method.door.throttle.exhausted(origin_of(self._source))
 
     async def end(self, error: BaseException | None) -> None:
         """Write the log line and answer the error; a cancellation passes through."""
@@ -274,4 +280,4 @@ def _by_key(metadata: Any) -> Metadata:
 
 def _request_id(metadata: Metadata) -> str:
     given = metadata.get(REQUEST_ID, ("",))[0]
-    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _SANE_ID.fullmatch(given) else secrets.token_hex(ID_BYTES)
