@@ -6,6 +6,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services._chassis.errors import InvalidError, Problem
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 24 * 60 * 60
+
+
+def stamp(into: Timestamp, time: datetime) -> None:
+    """Write a time where it stands; a tenth of the work of `FromDatetime`, and streams do it for every message."""
+    since = time - _EPOCH
+    into.seconds = since.days * _DAY + since.seconds
+    into.nanos = since.microseconds * 1000
+
 
 def time_to_proto(time: datetime | None) -> Timestamp | None:
     """Write a time; None is absent."""

@@ -15,15 +15,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
-from google.protobuf.duration_pb2 import Duration
-
 from epm.policy.v1 import agent_pb2
 from services._chassis.clock import Clock
 from services._chassis.errors import InvalidError, Problem, ServiceError, UnavailableError
 from services._chassis.hello import message_with_hello
 from services._chassis.logging import Logger, get_logger
-from services._chassis.times import time_to_proto
-from services.policy.codec.agent import Speaker, hello_from_proto
+from services.policy.codec.agent import Speaker, hello_from_proto, welcome_to_proto
 from services.policy.codec.requests import outcome_to_proto
 from services.policy.model.delivery import Delivery, GoAwayReason
 from services.policy.usecases.delivery import Conversation, GoAway, UpToDate
@@ -284,10 +281,7 @@ class PolicyStream:
 
     def _welcome(self) -> agent_pb2.StreamPolicyResponse:
         """Greet the device, or show it that the server lives."""
-        heartbeat = Duration()
-        heartbeat.FromTimedelta(self._manners.heartbeat)
-        welcome = agent_pb2.Welcome(server_time=time_to_proto(self._manners.clock.now()), heartbeat=heartbeat)
-        return agent_pb2.StreamPolicyResponse(welcome=welcome)
+        return welcome_to_proto(self._manners.clock.now(), self._manners.heartbeat)
 
     def _interrupt(self) -> None:
         """End what is being waited for, also where the device does not read what is being sent."""
