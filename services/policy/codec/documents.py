@@ -28,10 +28,7 @@ class DocumentMould:
     def fill(self, device: DirectoryDevice, deprovision_time: datetime | None, grants: Sequence[Grant] = ()) -> bytes:
         """Return the bytes of the device's document. It has as many users as the document of the mould, or that has none."""
         head = document_pb2.PolicyDocument(device_id=device.device_id, device_name=device.name)
-        tail = document_pb2.PolicyDocument(grants=[encode_grant(grant) for grant in grants])
-        if deprovision_time is not None:
-            tail.deprovision_time.CopyFrom(encode_time(deprovision_time))
-        return b"".join([_serialised(head), *self.shared, *self._users(device), _serialised(tail)])
+        return b"".join([_serialised(head), *self.shared, *self._users(device), _tail(deprovision_time, grants)])
 
     def _users(self, device: DirectoryDevice) -> Iterator[bytes]:
         for name, rest in zip(sorted(device.users), self.users, strict=False):
@@ -66,6 +63,15 @@ class MouldMaker:
             message.ClearField("any_user")
             known = self._policies[policy.name] = revision, _serialised(message)
         return known[1]
+
+
+def _tail(deprovision_time: datetime | None, grants: Sequence[Grant]) -> bytes:
+    if deprovision_time is None and not grants:
+        return b""  # as most documents have it
+    tail = document_pb2.PolicyDocument(grants=[encode_grant(grant) for grant in grants])
+    if deprovision_time is not None:
+        tail.deprovision_time.CopyFrom(encode_time(deprovision_time))
+    return _serialised(tail)
 
 
 def _nameless(user: UserPolicy) -> bytes:

@@ -157,8 +157,9 @@ class Delivery:
 
     def is_due(self, now: datetime, wait: timedelta) -> bool:
         """Tell whether what the device put off is to be offered again; where a clock was set back, nobody waits for it."""
-        waits = self.put_off is not None and timedelta() <= now - self.put_off < wait
-        return self.state is DeliveryState.REJECTED and self.put_off is not None and not waits
+        if self.put_off is None or self.state is not DeliveryState.REJECTED:
+            return False
+        return not timedelta() <= now - self.put_off < wait
 
     def renewed(self, now: datetime, wait: timedelta) -> "Delivery":
         """Let the next document be another one than the newest, if that is due to be offered again."""

@@ -10,6 +10,7 @@ from services.policy.model.delivery import Delivery, Desired, GoAwayReason, Held
 from services.policy.model.manifest import Manifest, SigningKeys
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryChanges, DeliveryStep
+from services.policy.usecases.contained import made_for
 from services.policy.usecases.documents import Basis, Mark, PolicyBook
 from services.policy.usecases.hello import Hello
 
@@ -134,27 +135,33 @@ class Conversation:
     async def begin(self, hello: Hello, now: datetime) -> bool:
         """Take over from any older stream of the device, and note what the device holds; tell whether it looks like two.
 
+        The document that it is to have becomes the newest one in the same step, where no more than that is to be done.
         Raises UnavailableError where the directory does not show yet that the device enrolled again.
         """
         life = self._book.life(self.device_id)
         self._understands = CAPABILITY in hello.capabilities
         self.run_id = hello.run_id
         self._key_id = self._keys.common(hello.key_ids)
-        alternates = False
+        ready = made_for(self.device_id, self._ready)
+        alternates = prepares = False
 
         def open_stream(old: Delivery) -> Delivery:
-            nonlocal alternates
+            nonlocal alternates, prepares
+            prepares = False
             if old.outlives(life):
                 return old
             known = old.in_life(life)
             alternates = known.alternates(hello.run_id)
             opened = known.opened(self.stream, revision=hello.revision, sha256=hello.sha256, now=now)
             retried = opened.retried() if known.rejections in GIVEN_UP else opened
-            return retried.introduced(hello.run_id, hello.key_ids)
+            introduced = retried.introduced(hello.run_id, hello.key_ids)
+            prepares = ready is not None and self._lacks(introduced, *ready, now)
+            return self._preparing(ready[1], now)(introduced) if ready and prepares else introduced
 
         self._delivery = await self._deliveries.change(self.device_id, open_stream)
         if self._delivery.stream != self.stream:
             raise UnavailableError("the device has enrolled again, it seems; try again", reason="DIRECTORY_BEHIND")
+        self._prepared = ready[0] if ready and prepares else None
         return alternates
 
     @property
@@ -188,7 +195,7 @@ class Conversation:
             return None
         basis = self._book.basis(self._delivery)
         mark = self._book.mark(basis)
-        if not basis.device.enrolled or self._delivery.loses(mark.desired) or not self._is_news(mark, now):
+        if not self._lacks(self._delivery, basis, mark, now):
             return None
         self._prepared = basis
         return self._own(self._preparing(mark, now))
@@ -246,7 +253,7 @@ class Conversation:
         if self._delivery.state is not DeliveryState.OFFERED or self._book.basis(self._delivery) is not prepared:
             return None
         mark = self._book.mark(prepared)
-        if self._is_news(mark, now) or len(content := self._book.content(prepared)) > LARGEST_DOCUMENT:
+        if self._is_news(self._delivery, mark, now) or len(content := self._book.content(prepared)) > LARGEST_DOCUMENT:
             return None
         self._note_stale_after(mark)
         return self._offering(content, self._key_id, now)
@@ -278,7 +285,7 @@ class Conversation:
             await self._change(lambda old: old.losing(now))
             basis = self._book.basis(self._delivery)
             mark = self._book.mark(basis)
-        if self._is_news(mark, now):
+        if self._is_news(self._delivery, mark, now):
             await self._change(self._preparing(mark, now))
         self._note_stale_after(mark)
         return basis
@@ -286,10 +293,21 @@ class Conversation:
     def _note_stale_after(self, mark: Mark) -> None:
         self.stale_after = mark.bundle.contents.stale_after if mark.bundle.contents else None
 
-    def _is_news(self, mark: Mark, now: datetime) -> bool:
-        delivery = self._delivery
-        news = (delivery.sha256, delivery.bundle) != (mark.sha256, mark.bundle)
-        return news or delivery.state is DeliveryState.PENDING or delivery.is_due(now, self._wait)
+    def _ready(self) -> tuple[Basis, Mark] | None:
+        """Return what the document rests on that the device is expected to get; None: it gets no other one now."""
+        basis = self._book.expected(self.device_id)
+        return (basis, self._book.mark(basis)) if self._understands and basis.device.enrolled else None
+
+    def _lacks(self, delivery: Delivery, basis: Basis, mark: Mark, now: datetime) -> bool:
+        """Tell whether all that is to be done is to make this document the newest one."""
+        if not basis.device.enrolled or delivery.lost != basis.lost or delivery.loses(mark.desired):
+            return False
+        return self._is_news(delivery, mark, now)
+
+    def _is_news(self, delivery: Delivery, mark: Mark, now: datetime) -> bool:
+        if delivery.sha256 != mark.sha256 or (delivery.bundle is not mark.bundle and delivery.bundle != mark.bundle):
+            return True
+        return delivery.state is DeliveryState.PENDING or delivery.is_due(now, self._wait)
 
     def _preparing(self, mark: Mark, now: datetime) -> DeliveryStep:
         content = mark.sha256, mark.desired, mark.bundle

@@ -221,6 +221,11 @@ class PolicyBook:
         grants = grants_on(device, self._approved.get(device.device_id, ()))
         return Basis(self._shared_of(effective, device), device, delivery.lost, grants)
 
+    def expected(self, device_id: str) -> Basis:
+        """Return what the device's document rests on, if its settings are where they were the last time. Raises as `basis` does."""
+        known = self._marks.get(device_id)
+        return self.basis(Delivery(device_id, lost=known[0].lost if known else None))
+
     def mark(self, basis: Basis) -> Mark:
         """Return what the document is known by; it is made only if the device's basis is another one than the last time."""
         known = self._marks.get(basis.device.device_id)

@@ -16,7 +16,7 @@ from services.policy.usecases.delivery import TOO_OLD
 from tests.builders.doors import open_doors
 from tests.builders.policy_streams import World
 from tests.fakes.clock import NOW
-from tests.fakes.policy_delivery import DEPROVISION_AFTER, device, group, huge, rules, settings
+from tests.fakes.policy_delivery import DEPROVISION_AFTER, MemoryDeliveries, device, group, huge, rules, settings
 
 
 @pytest.fixture
@@ -42,6 +42,27 @@ async def test_the_device_is_welcomed_and_offered_its_document_at_once(world: Wo
         await world.heard(stream)
     assert (await world.known()).state is DeliveryState.APPLIED
     assert world.answered == ["d1", "d1"]  # by its hello, and by its answer
+
+
+async def test_a_hello_and_the_document_that_it_leads_to_are_one_commit(world: World) -> None:
+    assert isinstance(world.deliveries, MemoryDeliveries)
+    async with world.stream() as stream:
+        await stream.hello()
+        await stream.offer()
+        assert (world.deliveries.groups, (await world.known()).revision) == ([1], 1)
+
+
+async def test_a_device_that_lost_its_settings_while_it_was_away_hears_when_its_component_goes(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        held = await stream.apply()
+        await world.heard(stream)
+    world.publish()
+    async with world.stream() as stream:
+        await stream.hello(held)
+        _, manifest, document = await stream.offer()
+        assert (manifest.revision, (await world.known()).lost) == (2, NOW)
+        assert document.deprovision_time == NOW + DEPROVISION_AFTER
 
 
 async def test_what_was_just_acknowledged_is_not_confirmed_before_the_next_heartbeat(world: World) -> None:
