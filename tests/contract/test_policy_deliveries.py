@@ -35,6 +35,14 @@ async def deliveries(request: pytest.FixtureRequest, database: Database) -> Asyn
     await kept.close()
 
 
+@pytest.fixture
+async def elsewhere(deliveries: Deliveries, database: Database) -> AsyncIterator[Deliveries]:
+    """Read what is kept as one does who holds none of the streams, and knows nothing without reading."""
+    kept = deliveries_in(database)
+    yield deliveries if isinstance(deliveries, MemoryDeliveries) else kept
+    await kept.close()
+
+
 def preparing(sha256: bytes, desired: Desired = Desired.ON) -> Callable[[Delivery], Delivery]:
     return lambda old: old.prepared(sha256, desired)
 
@@ -144,11 +152,11 @@ async def test_many_devices_go_the_same_way_as_few(deliveries: Deliveries) -> No
     assert {found.revision for found in (await deliveries.many(devices)).values()} == {1}
 
 
-async def test_what_changes_of_open_streams_is_what_is_read_back(deliveries: Deliveries) -> None:
+async def test_what_changes_of_open_streams_is_what_is_read_back(deliveries: Deliveries, elsewhere: Deliveries) -> None:
     devices = [f"d{number:03}" for number in range(230)]
     await deliveries.change([(name, opened) for name in devices])
     led_to = await deliveries.change([(name, lambda old: preparing(ONE)(old).sent(NOW)) for name in devices])
-    assert dict(await deliveries.many(devices)) == {found.device_id: found for found in led_to}
+    assert dict(await elsewhere.many(devices)) == {found.device_id: found for found in led_to}
     mixed: list[Callable[[Delivery], Delivery]] = [
         lambda old: old.applied(1, Desired.ON, NOW),
         lambda old: old.rejected(1, ("no",), NOW, temporary=True),
@@ -156,7 +164,8 @@ async def test_what_changes_of_open_streams_is_what_is_read_back(deliveries: Del
         lambda old: old.closed("s", NOW),
     ]
     led_to = await deliveries.change([(name, mixed[number % 4]) for number, name in enumerate(devices)])
-    assert dict(await deliveries.many(devices)) == {found.device_id: found for found in led_to}
+    assert dict(await elsewhere.many(devices)) == {found.device_id: found for found in led_to}
+    assert dict(await deliveries.many(devices)) == dict(await elsewhere.many(devices))
 
 
 async def test_a_step_sees_what_was_held_since_the_stream_was_opened(deliveries: Deliveries) -> None:
@@ -186,6 +195,7 @@ async def test_a_step_sees_what_others_did_to_a_stream_that_was_opened_here(data
     await here.change([("d1", opened), ("d2", opened)])
     newer = [("d1", lambda old: preparing(ONE)(old.opened("newer", revision=0, sha256=b"", now=NOW)))]
     [expected] = await there.change(newer)
+    assert await here.many(["d1"]) == {"d1": expected}
     found = await here.change([(name, lambda old: old) for name in ("d1", "d2")])
     assert [found[0], found[1].stream] == [expected, "s"]
     await here.close()

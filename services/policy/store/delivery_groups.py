@@ -31,9 +31,10 @@ def changed(before: Mapping[str, Delivery], after: Mapping[str, Delivery]) -> li
 def bundles_named(before: Mapping[str, Delivery], after: Mapping[str, Delivery]) -> Iterator[Bundle]:
     """Give the bundles that deliveries name now and did not before."""
     for device_id, new in after.items():
-        if new.bundle != before[device_id].bundle:
+        old = before[device_id]
+        if new.bundle is not old.bundle and new.bundle != old.bundle:
             yield new.bundle
-        if new.applied_bundle != before[device_id].applied_bundle:
+        if new.applied_bundle is not old.applied_bundle and new.applied_bundle != old.applied_bundle:
             yield new.applied_bundle
 
 

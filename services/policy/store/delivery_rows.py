@@ -113,7 +113,10 @@ class SqliteRows:
 
     def time(self, time: datetime | None) -> object:
         """Write a time as UTC without saying so."""
-        return None if time is None else time.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+        if time is None:
+            return None
+        utc = time if time.tzinfo is UTC else time.astimezone(UTC)
+        return utc.replace(tzinfo=None).isoformat(" ", "microseconds")
 
     def read_time(self, value: Any) -> datetime | None:
         """Read a time as UTC."""
@@ -156,20 +159,18 @@ class PostgresRows:
 
 def to_row(delivery: Delivery, rows: DeliveryRows) -> tuple[object, ...]:
     """Write a delivery, its device first."""
-    return written(delivery, _ALL, rows)
+    return tuple(written([values_of(delivery)], _ALL, rows))
 
 
-def written(delivery: Delivery, columns: Iterable[int], rows: DeliveryRows) -> tuple[object, ...]:
-    """Write these columns of a delivery."""
-    values = _values(delivery)
-    writers = ((values[column], _WRITERS[column]) for column in columns)
-    return tuple([write(value, rows) if write else value for value, write in writers])
+def written(many: Iterable[Sequence[Any]], columns: Iterable[int], rows: DeliveryRows) -> list[object]:
+    """Write these columns of the values of many deliveries, one after the other."""
+    writers = [(column, _WRITERS[column]) for column in columns]
+    return [write(values[column], rows) if write else values[column] for values in many for column, write in writers]
 
 
-def differing(old: Delivery, new: Delivery) -> tuple[int, ...]:
-    """Return the columns in which two deliveries of one device may differ: where they hold one and the same object they do not."""
-    pairs = zip(_values(old), _values(new), strict=True)
-    return tuple([column for column, (before, after) in enumerate(pairs) if before is not after and column])
+def differing(old: Sequence[Any], new: Sequence[Any]) -> tuple[int, ...]:
+    """Return the columns in which the values of one device may differ: where they hold one and the same object they do not."""
+    return tuple([column for column in _BESIDE_ID if old[column] is not new[column]])
 
 
 def from_row(row: Sequence[Any], rows: DeliveryRows) -> Delivery:
@@ -221,4 +222,6 @@ _OTHERWISE: Mapping[str, Callable[[Any, DeliveryRows], object]] = {
 }
 _WRITERS = [_OTHERWISE.get(name) for name in COLUMNS]
 _ALL = range(len(COLUMNS))
-_values = attrgetter(*COLUMNS)
+_BESIDE_ID = _ALL[1:]
+values_of: Callable[[Delivery], Sequence[Any]] = attrgetter(*COLUMNS)
+"""Returns what a delivery holds, in the order of the columns."""

@@ -13,14 +13,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from services._chassis.db import Database
 from services.policy.model.delivery import Delivery, Held
 from services.policy.ports import DeliveryStep
 from services.policy.store.delivery_groups import bundles_named, parts, take_steps
-from services.policy.store.delivery_rows import SqliteRows, differing, from_row, to_row, written
+from services.policy.store.delivery_rows import SqliteRows, differing, from_row, to_row, values_of, written
 
 _KEEP_BUNDLE = "INSERT INTO policy_bundle (digest, contents) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _TOGETHER = 100
@@ -79,11 +78,7 @@ class SqliteDeliveries:
 
     def _change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
         with self._transaction("BEGIN IMMEDIATE") as connection:
-            asked = {device_id for device_id, _ in steps}
-            self._make_sure(connection, asked)
-            found = {device_id: self._known[device_id] for device_id in asked & self._known.keys()}
-            if len(found) < len(asked):
-                found.update(self._found(connection, sorted(asked - found.keys())))
+            found = self._found(connection, {device_id for device_id, _ in steps})
             before = _complete(found, [device_id for device_id, _ in steps])
             after, led_to = take_steps(steps, before)
             bundles = {bundle.digest: bundle.contents for bundle in bundles_named(before, after) if bundle.contents}
@@ -114,15 +109,17 @@ class SqliteDeliveries:
         self, connection: sqlite3.Connection, before: Mapping[str, Delivery], after: Mapping[str, Delivery]
     ) -> None:
         """Write what is not as it was; what happens to many devices at once mostly touches the same columns of each."""
-        alike: dict[tuple[int, ...], list[Delivery]] = {}
+        alike: dict[tuple[int, ...], list[Sequence[Any]]] = {}
         for device_id, old in before.items():
-            if columns := differing(old, after[device_id]):
-                alike.setdefault(columns, []).append(after[device_id])
-        for columns, deliveries in alike.items():
-            for start in range(0, len(deliveries), _TOGETHER):
-                part = deliveries[start : start + _TOGETHER]
-                values = chain.from_iterable(written(new, (0, *columns), self._rows) for new in part)
-                connection.execute(self._rows.update(columns, len(part)), tuple(values))
+            if (new := after[device_id]) is old:
+                continue
+            values = values_of(new)
+            if columns := differing(values_of(old), values):
+                alike.setdefault(columns, []).append(values)
+        for columns, changed in alike.items():
+            for start in range(0, len(changed), _TOGETHER):
+                part = changed[start : start + _TOGETHER]
+                connection.execute(self._rows.update(columns, len(part)), written(part, (0, *columns), self._rows))
 
     def _remember(self, device_id: str, delivery: Delivery) -> None:
         if delivery.connected:
@@ -139,7 +136,7 @@ class SqliteDeliveries:
             for part in parts(sorted(named)):
                 found = connection.execute(rows.streams, rows.asked(part))
                 others -= {device_id for device_id, stream in found if stream == named[device_id]}
-            not_held = _complete(self._found(connection, sorted(others)), others)
+            not_held = _complete(self._read(connection, sorted(others)), others)
         for each in held:
             if known := self._known.get(each.device_id):
                 self._known[each.device_id] = known.held(each.stream, each.seen, confirmed=each.confirmed)
@@ -147,9 +144,16 @@ class SqliteDeliveries:
 
     def _many(self, device_ids: Sequence[str]) -> Mapping[str, Delivery]:
         with self._transaction("BEGIN") as connection:
-            return _complete(self._found(connection, device_ids), device_ids)
+            return _complete(self._found(connection, set(device_ids)), device_ids)
 
-    def _found(self, connection: sqlite3.Connection, device_ids: Sequence[str]) -> Mapping[str, Delivery]:
+    def _found(self, connection: sqlite3.Connection, asked: set[str]) -> Mapping[str, Delivery]:
+        """Return the deliveries of which there are rows, of devices with open streams as they are known."""
+        self._make_sure(connection, asked)
+        known = {device_id: self._known[device_id] for device_id in asked & self._known.keys()}
+        missing = sorted(asked - known.keys())
+        return {**known, **self._read(connection, missing)} if missing else known
+
+    def _read(self, connection: sqlite3.Connection, device_ids: Sequence[str]) -> Mapping[str, Delivery]:
         found: dict[str, Delivery] = {}
         for part in parts(device_ids):
             asked = connection.execute(self._rows.select, self._rows.asked(part))
