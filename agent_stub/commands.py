@@ -171,6 +171,8 @@ class _Prepared:
         return self.confirmed
 
     def justification(self, problem: str) -> str | None:
+        if problem:
+            click.echo(problem, err=True)
         return None if problem else self.reason
 
     def approval(self, file: str, reason: str) -> bool | None:
@@ -193,6 +195,7 @@ class _Person:
 
     def approval(self, file: str, reason: str) -> bool | None:
         if not sys.stdin.isatty():
+            click.echo("an approval can be asked for, and standard input is no terminal", err=True)
             return None
         click.echo(visible(reason), err=True)
         try:

@@ -195,3 +195,14 @@ async def test_a_damaged_ledger_is_reported_to_the_server(device: Device) -> Non
         (entry,) = (await device.batch()).entries
     assert entry.event.diagnostic.code == "NOTE_DAMAGED"
     assert "grants with a number of uses count as used up" in entry.event.diagnostic.message
+
+
+async def test_whoever_is_not_asked_or_gives_no_fitting_reason_learns_why_the_support_was_not(device: Device) -> None:
+    async with device.runs() as process:
+        await provisioned(device, process)
+        command = ("elevate", "--state-dir", device.state, "--as", "alice")
+        nobody = await agent(*command, "/usr/bin/env")
+        assert (nobody.code, "standard input is no terminal" in nobody.errors) == (1, True)
+        wordy = await agent(*command, "--answer-confirm", "--justification", "x" * 257, "/usr/bin/env")
+        assert (wordy.code, "give a reason of 1 to 256 characters" in wordy.errors) == (1, True)
+        assert await listed(device) == []
