@@ -192,6 +192,26 @@ async def test_what_was_stored_last_is_announced(database: Database) -> None:
     assert told == [1, 2]
 
 
+async def test_a_writer_that_dies_between_two_groups_is_buried_at_once(database: Database) -> None:
+    looked_at = asyncio.Event()
+
+    def clock() -> float:
+        looked_at.set()  # as when a writer is started, and when one is lost
+        return 0.0
+
+    sink = SinkApart(opening_of(database.url), monotonic=clock)
+    await sink.store([batch([decided(1)])])
+    (writer,) = writers_of(os.getpid())
+    looked_at.clear()
+    with capture_logs() as told:
+        os.kill(writer, signal.SIGKILL)
+        await looked_at.wait()
+    assert [(each["event"], each["exit_code"]) for each in told] == [("writer_lost", -signal.SIGKILL)]
+    assert shown(writer, "status") == ""
+    assert await sink.store([batch([decided(2)], first=2)]) == [()]
+    await sink.close()
+
+
 async def test_a_group_that_nobody_foresaw_costs_that_group_alone(database: Database) -> None:
     sink = sink_on(database.url)
     await sink.store([batch([decided(1)])])

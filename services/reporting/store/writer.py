@@ -30,6 +30,10 @@ from services.reporting.store.wire import Group, Opening, Verdict, receive, send
 COLLECTED_AT = (50_000, 20, 50)
 """New objects before a collection: a group alone is some ten thousands, none of which is part of a cycle."""
 
+INTERPRETER_HELD = 0.0005
+"""Seconds for which a thread keeps the interpreter that another one wants: whoever makes the next group ready must not hold up the
+one that stores, which gives the interpreter away in every statement."""
+
 Work = tuple[Group, Ready | None]
 log = get_logger("reporting.writer")
 
@@ -44,6 +48,7 @@ def main() -> None:
         if opening is not None:
             gc.freeze()
             gc.set_threshold(*COLLECTED_AT)
+            sys.setswitchinterval(INTERPRETER_HELD)
             _serve(connection, Opening.unpacked(opening))
 
 
