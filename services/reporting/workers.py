@@ -22,8 +22,9 @@ LARGEST_GROUP = 5000
 LARGEST_BACKLOG = 20_000
 HEAVIEST_BACKLOG = 64 * 1024 * 1024
 """Bytes of events: a few devices with large events must not fill the memory."""
-FOLLOWING = 1000
-"""Entries that are worth a group behind the one that is being committed; fewer wait, and become a larger one."""
+FOLLOWING = 2500
+"""Entries that are worth a group behind the one that is being committed; fewer wait, and become a larger one. Half of the largest
+group: smaller ones cost more for each event, since counts that events share are written once a group."""
 PURGE_EVERY = 3600.0
 Answer = asyncio.Future[tuple[Rejection, ...]]
 
