@@ -7,7 +7,7 @@ import pytest
 
 from services._chassis.errors import StateError, UnavailableError
 from services.policy.model.requests import Told
-from services.policy.usecases.requests.deciding import Approver, Deciding, ListWanted
+from services.policy.usecases.requests.deciding import MOST_ENDED, Approver, Deciding, ListWanted
 from services.policy.usecases.requests.today import PolicyOfToday
 from tests.builders.requests import request
 from tests.fakes.access import permit
@@ -77,3 +77,16 @@ async def test_while_nothing_can_be_written_requests_are_shown_all_the_same() ->
     desk = Desk(Unwritable)
     assert await desk.listed() == ["EXPIRED", "PENDING"]
     assert (await desk.deciding.find(request(1).request_id, ALL, desk.clock.now)).request.state.value == "EXPIRED"
+
+
+async def test_a_list_after_a_long_standstill_ends_those_alone_that_somebody_may_be_about_to_change() -> None:
+    desk = Desk()
+    now = desk.clock.now()
+    many = (request(number, review_deadline=now - timedelta(hours=number)) for number in range(3, MOST_ENDED + 10))
+    desk.requests.kept |= {each.request_id: each for each in many}
+    assert (await desk.listed()).count("EXPIRED") == MOST_ENDED + 8
+    *left, waiting = sorted(
+        each.review_deadline for each in desk.requests.kept.values() if each.state.value == "PENDING"
+    )
+    assert waiting > now
+    assert left == [now - timedelta(hours=number) for number in range(MOST_ENDED + 9, MOST_ENDED + 1, -1)]

@@ -35,6 +35,9 @@ SHOWN = timedelta(days=30)
 
 ACCESS_CAP = timedelta(days=30)
 
+MOST_ENDED = 100
+"""Requests that a list ends, those of which time has ended last: nobody is about to change the others, which are many after a long standstill."""
+
 Clock: TypeAlias = "Callable[[], datetime]"
 
 
@@ -104,12 +107,12 @@ class Deciding:
         asked = _page_request(wanted, read)
         matching = read if isinstance(read, RequestFilter) else None
         visible, now = self.sees(permit), clock()
-        over: list[str] = []
+        over: list[tuple[datetime, str]] = []
 
         def matches(request: ElevationRequest) -> bool:
             present = request.at(now)
             if present is not request:
-                over.append(request.request_id)
+                over.append((request.ends or now, request.request_id))
             return visible(present) and (matching is None or matching.holds(present))
 
         narrowed = RequestsWanted(
@@ -117,7 +120,7 @@ class Deciding:
         )
         page = await self._requests.page(asked, narrowed)
         if over:
-            await self._end(over, clock)
+            await self._end([request_id for _, request_id in sorted(over, reverse=True)[:MOST_ENDED]], clock)
             page = await self._requests.page(asked, narrowed)
         return Page(tuple(present(told, now) for told in page.items), page.next_token)
 
