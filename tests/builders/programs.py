@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
-from tests.builders.zygote import ROOT, Order
+from tests.builders.zygote import LONGEST_ORDER, ROOT, Order
 
 _FORKS = sys.platform == "linux" and os.environ.get("EPM_TEST_FORKS") != "0"
 _ZYGOTE = """
@@ -74,9 +74,9 @@ class _Zygote:
             )
         atexit.register(self._end)
 
-    def fork(self, order: Order, streams: Sequence[int]) -> int:
+    def fork(self, order: bytes, streams: Sequence[int]) -> int:
         """Return the id of a new process, which does what is ordered."""
-        return self._ask(order.packed(), streams)
+        return self._ask(order, streams)
 
     def ended(self, pid: int) -> int:
         """Return how a process has ended, and forget it."""
@@ -95,7 +95,7 @@ class _Zygote:
 class Forked:
     """A program that the zygote forked."""
 
-    def __init__(self, command: Sequence[str], zygote: _Zygote, order: Order, streams: Sequence[int]) -> None:
+    def __init__(self, command: Sequence[str], zygote: _Zygote, order: bytes, streams: Sequence[int]) -> None:
         self.pid = zygote.fork(order, streams)
         self._command = command
         self._zygote = zygote
@@ -149,8 +149,9 @@ def start(
 ) -> Process:
     """Start a program with descriptors of its input, output and errors; a command of another kind than `python -c` is never forked."""
     if forked and _FORKS and list(command[:2]) == [sys.executable, "-c"] and _python(environ) == _python(os.environ):
-        order = Order(command[2], command[3:], dict(environ), str(folder))
-        return Forked(command, _zygote(), order, streams)
+        order = Order(command[2], command[3:], dict(environ), str(folder)).packed()
+        if len(order) <= LONGEST_ORDER:
+            return Forked(command, _zygote(), order, streams)
     stdin, stdout, stderr = streams
     return subprocess.Popen(command, env=environ, cwd=folder, stdin=stdin, stdout=stdout, stderr=stderr)
 

@@ -129,8 +129,7 @@ async def test_a_kill_loses_neither_a_use_nor_an_outcome(device: Device) -> None
         device.offers(content(granted(device, 1)), 2)
         await device.answers()
         assert (await elevates(device)).code == 0
-        process.process.kill()
-        await process.process.wait()
+        await process.is_killed()
     device.servers.requests.refusal = None
     async with device.runs() as process:
         await process.says("component_provisioned")
@@ -151,8 +150,7 @@ async def test_a_device_that_was_retired_while_it_was_away_elevates_by_no_grant(
         device.offers(content(granted(device, 9)), 2)
         await device.answers()
         assert (await elevates(device)).code == 0
-        process.process.kill()
-        await process.process.wait()
+        await process.is_killed()
     retired = error_details_pb2.ErrorInfo(reason="DEVICE_NOT_ENROLLED", domain="openepm")
     device.servers.policy.refusal = grpc.StatusCode.PERMISSION_DENIED, retired
     async with device.runs() as process:
