@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Final
 
 from epm.elevation.v1 import decision_pb2, rules_pb2
 from epm.policy.v1 import analysis_pb2, analysis_pb2_grpc, requests_pb2
+from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from epmctl.client import Client
 from epmctl.errors import CommandError
 
-_OPEN = (
+_READ: Final = "policy_authoring.read"
+_OPEN: Final = (
     requests_pb2.ELEVATION_REQUEST_STATE_PENDING,
     requests_pb2.ELEVATION_REQUEST_STATE_APPROVED,
 )
@@ -17,13 +20,16 @@ _OPEN = (
 def denial_of(client: Client, found: requests_pb2.GetElevationRequestResponse) -> str:
     """Name the rule of today that denies the file of an open request, and where it does; empty where none does.
 
-    Nor is anything said to whoever may not read policies. How the device sees the file, the server cannot know: it is asked
+    Nor is anything said to whoever may not read policies, and the server not asked: it would note that it refused. How the device sees the file, the server cannot know: it is asked
     what becomes of one whose signature is trusted, and that root alone can write.
     """
     if found.request.state not in _OPEN:
         return ""
     stub = analysis_pb2_grpc.AnalysisServiceStub(client.channel)
-    with suppress(CommandError):  # who may see the request need not be allowed to ask this
+    with suppress(CommandError):  # who may see the request need not see policies of its device
+        caller = client.call(rbac_pb2_grpc.RbacServiceStub(client.channel).WhoAmI, rbac_pb2.WhoAmIRequest())
+        if _READ not in caller.rights:
+            return ""
         decision = client.call(stub.Simulate, _as_most_devices_see_it(found)).decision
         if decision.rule and decision.elevation_type == rules_pb2.ELEVATION_TYPE_DENY:
             where = " and ".join(_conditions(found))

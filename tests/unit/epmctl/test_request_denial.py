@@ -4,6 +4,7 @@ import pytest
 
 from epm.elevation.v1 import decision_pb2, event_pb2, rules_pb2
 from epm.policy.v1 import analysis_pb2, requests_pb2
+from epm.rbac.v1 import rbac_pb2
 from services._chassis.errors import DeniedError, NotFoundError
 from tests.builders.console import Console
 from tests.builders.documents import HASH
@@ -41,6 +42,7 @@ def holds(
         requests_pb2.GetElevationRequestResponse(request=found, certificates=chain),
     )
     server.on(requests_pb2.ApproveElevationRequestRequest, requests_pb2.ApproveElevationRequestResponse(request=found))
+    server.on(rbac_pb2.WhoAmIRequest, rbac_pb2.WhoAmIResponse(rights=["policy_authoring.read"]))
     server.on(analysis_pb2.SimulateRequest, answer)
 
 
@@ -93,3 +95,10 @@ def test_whoever_approves_what_a_rule_denies_is_told_so(console: Console, server
     outcome = console.run("requests", "approve", ID)
     assert outcome.code == 0
     assert outcome.err.startswith("it is denied by blocked/malware, whatever is approved")
+
+
+def test_whoever_may_not_read_policies_makes_the_server_refuse_nothing(console: Console, server: FakeServer) -> None:
+    holds(server, decides(DENIES))
+    server.on(rbac_pb2.WhoAmIRequest, rbac_pb2.WhoAmIResponse(rights=["elevation_requests.view"]))
+    assert "DENIED BY" not in console.run("requests", "show", ID).out
+    assert server.requests(analysis_pb2.SimulateRequest) == []
