@@ -1,7 +1,8 @@
-"""Health of a process on every door: per proto service and overall; serving means knowing who may do what."""
+"""Health of a process on every door: per proto service and overall; serving means knowing who may do what, and being able to do it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -17,7 +18,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 MOST_WATCHERS = 1000
 LONGEST_SERVICE = 256
 LOOK_AGAIN = 1.0
-"""Seconds after which staleness is looked for; freshness is heard of at once."""
+"""Seconds after which staleness is looked for, and who cannot work; freshness is heard of at once."""
 
 
 class BoundedHealthServicer(health_aio.HealthServicer):
@@ -39,19 +40,23 @@ class BoundedHealthServicer(health_aio.HealthServicer):
 
 
 class HealthBoard:
-    """Show each proto service as serving while its access snapshot is fresh, and none of them while draining."""
+    """Show each proto service as serving while its access snapshot is fresh and it can work, and none of them while draining."""
 
     def __init__(self) -> None:
         self._servicer = BoundedHealthServicer()
         self._services: dict[str, AccessControl] = {}
+        self._able: dict[str, Callable[[], bool]] = {}
         self._changed = asyncio.Event()
         self._serving = asyncio.Event()
 
-    def register(self, names: Iterable[str], access: AccessControl) -> None:
-        """Show the proto services, as long as `access` is fresh."""
+    def register(
+        self, names: Iterable[str], access: AccessControl, able: Mapping[str, Callable[[], bool]] = MappingProxyType({})
+    ) -> None:
+        """Show the proto services, as long as `access` is fresh, and those named in `able` as long as it says so."""
         if access not in self._services.values():
             access.on_change.append(self._changed.set)
         self._services.update(dict.fromkeys(names, access))
+        self._able.update(able)
 
     def serve_on(self, server: grpc.aio.Server) -> None:
         """Answer grpc.health.v1 on the server."""
@@ -78,9 +83,10 @@ class HealthBoard:
 
     async def _show(self) -> None:
         fresh = {name: access.fresh() for name, access in self._services.items()}
-        for name, serving in {**fresh, OVERALL_HEALTH: all(fresh.values())}.items():
-            await self._servicer.set(name, SERVING if serving else NOT_SERVING)
-        if all(fresh.values()):
+        serving = fresh | {name: fresh[name] and able() for name, able in self._able.items()}
+        for name, serves in {**serving, OVERALL_HEALTH: all(serving.values())}.items():
+            await self._servicer.set(name, SERVING if serves else NOT_SERVING)
+        if all(serving.values()):
             self._serving.set()
         else:
             self._serving.clear()

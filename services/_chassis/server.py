@@ -9,7 +9,7 @@ A proto service belongs to one door. Start is refused when an RPC does not decla
 import asyncio
 import secrets
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -76,6 +76,8 @@ class ServiceParts:
     public: Sequence[AddServicer] = ()
     mesh: Sequence[AddServicer] = ()
     workers: Sequence[Worker] = ()
+    able: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
+    """By proto service, whether it can do its work: one that cannot is shown as not serving, though it answers."""
     on_drain: Sequence[Callable[[], Awaitable[None]]] = ()
     """Called first when the process is to end: say GoAway on the streams, so that their clients go elsewhere."""
     close: Callable[[], Awaitable[None]] = _nothing
@@ -136,7 +138,9 @@ class Host:
         """Put a service behind the doors. Raises InvalidError if one of its RPCs does not say who may call."""
         for door, servicers in ((self._public, parts.public), (self._mesh, parts.mesh)):
             for add_servicer in servicers:
-                self._health.register(door.add(add_servicer, parts), parts.access)
+                names = door.add(add_servicer, parts)
+                able = {name: parts.able[name] for name in names if name in parts.able}
+                self._health.register(names, parts.access, able)
         self._parts.append(parts)
 
     async def start(self) -> None:

@@ -17,7 +17,7 @@ from services.reporting.workers import GroupCommitWriter
 
 Admit = Callable[[str, str], Awaitable[Device]]
 """Lets in a device with the certificate of this serial number."""
-_SERVICE = agent_pb2.DESCRIPTOR.services_by_name["EventStreamService"].full_name
+SERVICE_NAME = agent_pb2.DESCRIPTOR.services_by_name["EventStreamService"].full_name
 Context = grpc.aio.ServicerContext[agent_pb2.StreamEventsRequest, agent_pb2.StreamEventsResponse]
 
 
@@ -56,5 +56,5 @@ def add_to_server(servicer: EventStreamServicer, server: grpc.aio.Server) -> Non
             response_serializer=agent_pb2.StreamEventsResponse.SerializeToString,
         )
     }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
-    server.add_registered_method_handlers(_SERVICE, handlers)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, handlers),))
+    server.add_registered_method_handlers(SERVICE_NAME, handlers)

@@ -19,7 +19,7 @@ from services._chassis.db import Database
 from services._chassis.errors import UnavailableError
 from services.reporting.model.events import Batch
 from services.reporting.store import tables
-from services.reporting.store.apart import SinkApart
+from services.reporting.store.apart import LEAST_REST, SinkApart
 from tests.builders.reporting_database import reporting_database
 from tests.builders.writers import opening_of, shown, sink_on, wait_for_end, writers_of
 from tests.contract.test_reporting_sink import *  # noqa: F403 - each of its tests is one here
@@ -247,4 +247,27 @@ async def test_a_writer_that_cannot_run_is_started_again_after_longer_and_longer
     environment["PYTHONHASHSEED"] = "0"
     now = 15.0
     assert await sink.store([batch([decided(1)])]) == [()]
+    await sink.close()
+
+
+async def test_a_writer_that_could_not_run_is_tried_again_though_no_group_comes(database: Database) -> None:
+    environment, now, runs = {**os.environ, "PYTHONHASHSEED": "what no Python starts with"}, 0.0, asyncio.Event()
+    opening = replace(opening_of(database.url), environment=environment)
+    sink = SinkApart(opening, lambda _stored: runs.set(), monotonic=lambda: now)
+
+    async def rested(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now > LEAST_REST:
+            environment["PYTHONHASHSEED"] = "0"
+
+    assert sink.able()
+    trying = asyncio.create_task(sink.try_again(rested))
+    with pytest.raises(UnavailableError):
+        await sink.store([batch([decided(1)])])
+    assert not sink.able()
+    await runs.wait()
+    assert sink.able()
+    assert now == LEAST_REST + 2 * LEAST_REST
+    trying.cancel()
     await sink.close()

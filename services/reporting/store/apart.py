@@ -1,7 +1,7 @@
 """Store events in a process of its own, so that reading streams and writing never wait for one interpreter.
 
 The writer is started by the first group, and again by the next one after it died; where it dies before it has judged anything,
-only after a rest, so that a program that cannot run costs little. INVARIANT: only its verdict tells that a group is durable. Where
+only after a rest, so that a program that cannot run costs little; then it is tried again whether or not a group comes. INVARIANT: only its verdict tells that a group is durable. Where
 none comes, nobody knows; devices send again what was not acknowledged, and it is stored once.
 
 INVARIANT: where a group is not stored, none is that was handed over before whoever hands over could know of that. Of one writer it
@@ -13,8 +13,10 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 
+from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services.reporting.model.backlog import not_stored
 from services.reporting.model.events import Batch, Rejection
@@ -83,7 +85,9 @@ class SinkApart:
         self._watch: asyncio.Task[None] | None = None
         """What sees to the writer that was started last when it is gone."""
         self._rest = 0.0
+        """Seconds; 0 where nothing is known to keep a writer from running."""
         self._rests_until = 0.0
+        self._resting = asyncio.Event()
         self._closing = False
 
     async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
@@ -100,6 +104,20 @@ class SinkApart:
         self._announce(verdict.stored)
         return verdict.rejected
 
+    def able(self) -> bool:
+        """Tell whether a writer can run, as far as is known."""
+        return not self._rest
+
+    async def try_again(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """For ever, have a writer that could not run show whether it can after its rest: no group may come meanwhile."""
+        while True:
+            await self._resting.wait()
+            self._resting.clear()
+            while not self.able():
+                await pause(self._rest)
+                with suppress(UnavailableError):
+                    await self.store([])
+
     async def close(self) -> None:
         """Wait for what was handed over, and for the end of the writer."""
         self._closing = True
@@ -114,6 +132,7 @@ class SinkApart:
         writer = await asyncio.shield(self._running())
         # Nothing may come in between: groups are sent in the order in which they were handed over.
         verdict = await asyncio.shield(writer.line.ask(group))
+        self._rest = 0.0
         if verdict.failure:
             raise LostError(verdict.failure)
         return verdict
@@ -156,6 +175,8 @@ class SinkApart:
         self._writer = None
         self._rest = 0.0 if judges else min(max(LEAST_REST, 2 * self._rest), LONGEST_REST)
         self._rests_until = self._monotonic() + self._rest
+        if self._rest:
+            self._resting.set()
         log.error("writer_lost", exit_code=code, cause=cause, rest_s=self._rest)
 
 

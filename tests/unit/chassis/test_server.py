@@ -171,6 +171,21 @@ async def test_a_server_serves_while_it_knows_who_may_do_what(running: Running, 
         await become(doors, SERVING, service)
 
 
+async def test_a_proto_service_that_cannot_work_does_not_serve_though_it_knows_who_may_do_what(
+    running: Running, tmp_path: Path
+) -> None:
+    able = False
+    parts = replace(running.parts(), able={NAME: lambda: able})
+    async with open_doors(tmp_path, parts, clock=running.clock) as doors:
+        running.access.owner()
+        await become(doors, SERVING, "epm.access.v1.AccessService")
+        for service in (NAME, ""):
+            await become(doors, NOT_SERVING, service)
+        able = True
+        for service in (NAME, ""):
+            await become(doors, SERVING, service)
+
+
 async def may_watch(doors: OpenDoors, service: str) -> bool:
     try:
         await anext(health_of(doors, service))
