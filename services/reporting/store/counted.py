@@ -94,11 +94,7 @@ async def facts(
     with these numbers do, of dimensions that are told: so the database sees how few it is asked for, as a subquery hides it.
     """
     groups = _Groups.of(names)
-    span = await span_of(tx, question)
-    parts = [*_counted(question, groups, span), *_events(question, groups, span, as_of)]
-    if as_of is not None:
-        parts.append(_since(question, groups, span, as_of))
-    found = sa.union_all(*parts).subquery()
+    found = await parts(tx, question, groups.names, as_of)
     grouped = [found.c[name] for name in groups.names]
     total = sa.cast(sa.func.sum(found.c.attempts), sa.BigInteger)
     few = [found.c[dimension.key].in_(numbers) for dimension, numbers in among.items()]
@@ -108,6 +104,19 @@ async def facts(
         source = source.join(dimension.table, dimension.table.c[dimension.key] == sums.c[dimension.key])
     columns = [OWNER[name].table.c[name] if name in OWNER else sums.c[name] for name in names]
     return sa.select(*columns, sums.c.attempts).select_from(source).subquery()
+
+
+async def parts(tx: Transaction, question: Question, keys: Sequence[str], as_of: int | None) -> sa.Subquery:
+    """Select these numbers and how many `attempts` have them, for whoever adds them up by fewer of them than are told apart here.
+
+    Some parts take off what others count too much.
+    """
+    groups = _Groups.of(keys)
+    span = await span_of(tx, question)
+    found = [*_counted(question, groups, span), *_events(question, groups, span, as_of)]
+    if as_of is not None:
+        found.append(_since(question, groups, span, as_of))
+    return sa.union_all(*found).subquery()
 
 
 async def span_of(tx: Transaction, question: Question) -> Span:

@@ -26,12 +26,14 @@ from services.reporting.model.readiness import (
     Subject,
 )
 from services.reporting.model.reports import Question
-from services.reporting.store.counted import facts
-from services.reporting.store.dimensions import DEVICE, FILE, USER
+from services.reporting.store.counted import facts, parts
+from services.reporting.store.dimensions import DECISION, DEVICE, FILE, USER
 from services.reporting.store.obstacles import obstacles_page, unmanaged
+from services.reporting.store.tables import KNOWN_DECISION
 from services.reporting.store.weights import weight_of
 
 _FILE = Application._fields
+_DECISION = KNOWN_DECISION.c
 _ATTEMPTS = sa.cast(sa.func.sum(sa.column("attempts")), sa.BigInteger)
 _MANAGED = sa.column("managed", sa.BigInteger)
 _UNMANAGED = sa.column("unmanaged", sa.BigInteger)
@@ -103,14 +105,18 @@ async def _entries(tx: Transaction, asked: ReadinessQuestion, page: PageRequest,
 async def _each(tx: Transaction, asked: ReadinessQuestion, as_of: int | None) -> sa.Select[Any]:
     """Select everyone with what they attempted. A device that had several names stands by the first of them."""
     dimension = _DIMENSIONS[asked.subject]
-    found = await facts(tx, asked.question, (dimension.key, "managed", "administrator"), as_of)
-    # By number first: names are joined and compared once for each, not once for each decision about them.
+    found = await parts(tx, asked.question, (dimension.key, DECISION.key), as_of)
+    decisions = (await tx.execute(sa.select(_DECISION.decision_key, _DECISION.managed, _DECISION.administrator))).all()
+    told = {
+        "managed": [row.decision_key for row in decisions if row.managed],
+        "unmanaged": [row.decision_key for row in decisions if not row.managed],
+        "administrator": [row.decision_key for row in decisions if row.administrator],
+    }
+    # By number first, and once: there are as many counts as decisions about each, and few decisions in all.
     sums = (
         sa.select(
             found.c[dimension.key],
-            _attempts(found.c.managed).label("managed"),
-            _attempts(~found.c.managed).label("unmanaged"),
-            _attempts(found.c.administrator).label("administrator"),
+            *(_attempts(found.c[DECISION.key].in_(keys)).label(name) for name, keys in told.items()),
         )
         .group_by(found.c[dimension.key])
         .subquery()
