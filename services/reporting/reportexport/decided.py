@@ -11,9 +11,10 @@ event has once stands in its bytes once, and alike is written alike.
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from operator import attrgetter, methodcaller
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message
 
 from epm.elevation.v1 import event_pb2
 from services.reporting.reportexport.fields import Field
@@ -31,12 +32,13 @@ Key = TypeVar("Key", bound=Hashable)
 def decided_part(field: Field, bodies: Sequence[bytes]) -> Part:
     """Read what was decided in each of these events."""
     # All at once: a message of its own costs as much as all that is read of it.
-    events = _SKETCHES.FromString(_HELD(events=bodies).SerializeToString()).events
-    decided: list[Any] = list(map(attrgetter("decided"), events))
+    events = _EVENTS(_SKETCHES.FromString(_HELD(events=bodies).SerializeToString()))
+    decided: list[Message] = list(map(attrgetter("decided"), events))
     own = {name: list(map(attrgetter(name), decided)) for name in _OWN}
     # Lists of their own, most of them empty: those of a message go with what is cleared of it.
     own["arguments"] = [list(some) if some else () for some in own["arguments"]]
-    files, file_places = _alike([one.file or (one.file if one.HasField(_FILE) else None) for one in decided])
+    told = zip(map(attrgetter(_FILE), decided), decided, strict=True)
+    files, file_places = _alike(file if file or one.HasField(_FILE) else None for file, one in told)
     for name in _NAMES:
         deque(map(methodcaller("ClearField", name), decided), maxlen=0)
     rests, rest_places = _alike(map(methodcaller("SerializeToString"), decided))
@@ -70,7 +72,7 @@ def _alike(keys: Iterable[Key]) -> tuple[Sequence[Key], Sequence[int]]:
     return cast("Sequence[Key]", list(known)), places
 
 
-def _sketch() -> tuple[Any, Any]:
+def _sketch() -> tuple[type[Message], type[Message]]:
     """Return what holds the bytes of many events, and what reads of each no more than is told apart."""
     whole = event_pb2.Decided.DESCRIPTOR.fields_by_name
     file = descriptor_pb2.FileDescriptorProto(name="sketch.proto", package=_PACKAGE, syntax="proto3")
@@ -100,3 +102,4 @@ def _sketch() -> tuple[Any, Any]:
 _Proto = descriptor_pb2.FieldDescriptorProto
 _ONE, _MANY = _Proto.LABEL_OPTIONAL, _Proto.LABEL_REPEATED
 _HELD, _SKETCHES = _sketch()
+_EVENTS = attrgetter("events")
