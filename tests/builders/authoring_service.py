@@ -21,6 +21,7 @@ from services.policy.store.objects import SqlStore
 from services.policy.store.tables import AUDIT
 from services.policy.usecases.means import Means
 from tests.builders.doors import OpenDoors, bearer, open_doors
+from tests.builders.migrated import put_databases
 from tests.builders.refusals import Refusal, refusal_of
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import FakeClock
@@ -95,6 +96,7 @@ class Service:
 @asynccontextmanager
 async def running(folder: Path, *, most_rules: int = 100) -> AsyncIterator[Service]:
     """Run the service at a public door until the block ends."""
+    put_databases(folder)
     database = await Database.connect(f"sqlite:///{folder / 'policy.db'}", service="policy")
     await upgrade(database)
     service = Service(database, most_rules=most_rules)

@@ -23,6 +23,7 @@ from services._chassis.certificates import described
 from services._chassis.server import Host
 from services.device.__main__ import build
 from tests.builders.doors import OpenDoors, authority, bearer, device_request, service_identity, settings_for
+from tests.builders.migrated import put_databases
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import FakeClock
 
@@ -157,6 +158,7 @@ async def device_service(
     Two on one folder are two replicas, or the same service before and after a restart.
     """
     clock = clock or FakeClock(datetime.now(UTC))
+    put_databases(folder)
     settings = settings_for(folder, **{**_files(folder), "access_bound": FOR_EVER, **values})
     host = Host(settings, clock=clock)
     parts = await build(host.bind(), clock)

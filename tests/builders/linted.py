@@ -34,6 +34,7 @@ from tests.builders.authoring_service import Service
 from tests.builders.doors import bearer, open_doors
 from tests.builders.elevation import HASH
 from tests.builders.elevation import rule as rule_of
+from tests.builders.migrated import put_databases
 from tests.builders.refusals import Refusal, refusal_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.policy_delivery import FakeDirectories, MemoryDeliveries, assigned, group, policy_book
@@ -100,6 +101,7 @@ class Linted(Service):
 @asynccontextmanager
 async def linted(folder: Path) -> AsyncIterator[Linted]:
     """Run the service at a public door until the block ends."""
+    put_databases(folder)
     database = await Database.connect(f"sqlite:///{folder / 'policy.db'}", service="policy")
     await upgrade(database)
     service = Linted(database)

@@ -12,6 +12,7 @@ from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from services.rbac.__main__ import build
 from tests.builders.doors import bearer, open_doors, settings_for
 from tests.builders.issuer import ISSUER, claims, key_set, public_ec, public_rsa, token
+from tests.builders.migrated import put_databases
 from tests.builders.refusals import Refusal, refusal_of
 from tests.fakes.clock import FakeClock
 
@@ -65,6 +66,7 @@ class House:
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     clock = FakeClock()
     values: dict[str, Any] = {"access_bound": timedelta(days=1000)}
+    put_databases(tmp_path)
     parts = await build(settings_for(tmp_path, **values), clock)
     async with open_doors(tmp_path, parts, clock=clock, **values) as doors, doors.public() as channel:
         yield House(rbac_pb2_grpc.RbacServiceStub(channel), tmp_path)

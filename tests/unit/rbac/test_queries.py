@@ -18,6 +18,7 @@ from services._chassis.server import ServiceParts
 from services.rbac.__main__ import build
 from services.rbac.servicer.queries import MOST_QUESTIONS, AccessQueryServicer
 from tests.builders.doors import bearer, open_doors, settings_for
+from tests.builders.migrated import put_databases
 from tests.builders.refusals import Refusal, refusal_of
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import NOW, FakeClock
@@ -75,6 +76,7 @@ class House:
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     clock = FakeClock()
     values: dict[str, Any] = {"access_bound": timedelta(days=1000)}
+    put_databases(tmp_path)
     parts = await build(settings_for(tmp_path, **values), clock)
     async with open_doors(tmp_path, parts, clock=clock, **values) as doors, doors.public() as channel:
         owner = (tmp_path / "owner-token").read_text().strip()

@@ -17,6 +17,7 @@ from services._chassis.rights import RIGHT_NAMES
 from services.rbac.__main__ import build
 from services.rbac.store import AUDIT, TOKENS
 from tests.builders.doors import OpenDoors, bearer, open_doors, settings_for
+from tests.builders.migrated import put_databases
 from tests.builders.refusals import Refusal, refusal_of
 from tests.fakes.clock import NOW, FakeClock
 
@@ -79,6 +80,7 @@ class House:
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     clock = FakeClock()
     values: dict[str, Any] = {"access_bound": timedelta(days=1000)}
+    put_databases(tmp_path)
     parts = await build(settings_for(tmp_path, **values), clock)
     async with open_doors(tmp_path, parts, clock=clock, **values) as doors, doors.public() as channel:
         yield House(doors, rbac_pb2_grpc.RbacServiceStub(channel), clock, tmp_path)

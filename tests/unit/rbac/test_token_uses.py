@@ -20,6 +20,7 @@ from services.rbac.__main__ import build
 from services.rbac.model.grants import EXPIRED_KEPT, published
 from services.rbac.model.nouns import AccessState, Token
 from tests.builders.doors import OpenDoors, bearer, device_identity, open_doors, service_identity, settings_for
+from tests.builders.migrated import put_databases
 from tests.builders.refusals import refusal_of
 from tests.fakes.clock import NOW, FakeClock
 
@@ -53,6 +54,7 @@ class House:
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     clock = FakeClock()
     values: dict[str, Any] = {"access_bound": timedelta(days=1000)}
+    put_databases(tmp_path)
     parts = await build(settings_for(tmp_path, **values), clock)
     async with (
         open_doors(tmp_path, parts, clock=clock, **values) as doors,

@@ -23,6 +23,7 @@ from services.rbac.__main__ import build
 from services.rbac.model.nouns import ScopeTag
 from services.rbac.workers import AccessPublisher
 from tests.builders.doors import OpenDoors, bearer, device_identity, open_doors, service_identity, settings_for
+from tests.builders.migrated import put_databases
 from tests.builders.rbac import store_with
 from tests.builders.refusals import refusal_of
 from tests.fakes.clock import FakeClock
@@ -33,6 +34,7 @@ SOON = timedelta(milliseconds=20)
 
 @pytest.fixture
 async def doors(tmp_path: Path) -> AsyncIterator[OpenDoors]:
+    put_databases(tmp_path)
     parts = await build(settings_for(tmp_path, access_heartbeat=SOON))
     async with open_doors(tmp_path, parts) as opened:
         yield opened
