@@ -26,7 +26,8 @@ from services.policy.model.rollout import Picture, Subject
 from services.policy.model.states import DeliveryState
 from services.policy.store.deliveries import KeptDeliveries, deliveries_in
 from services.policy.store.rollouts import SqlPictures
-from services.policy.usecases.documents import Mark, PolicyBook
+from services.policy.usecases.bases import Mark
+from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.rollout import Convergence
 from tests.fakes.clock import NOW
 from tests.fakes.policy import MemoryStore

@@ -13,8 +13,9 @@ from services._chassis.hello import message_with_hello
 from services.policy.open_streams import OpenStreams
 from services.policy.streams import FAREWELL, THROTTLED, Manners, PolicyStream, Requests, Send
 from services.policy.usecases.admission import NOT_ENROLLED
-from services.policy.usecases.delivery import Conversation, Throttle, is_owed_farewell
+from services.policy.usecases.delivery import Conversation, is_owed_farewell
 from services.policy.usecases.hello import Hello
+from services.policy.usecases.sayings import Throttle
 
 COMPRESSED_FROM = 256 * 1024
 """Bytes of a document from which on it is compressed: what is smaller costs more time than it saves."""

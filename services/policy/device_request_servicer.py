@@ -10,9 +10,9 @@ from epm.policy.v1 import requests_pb2, requests_pb2_grpc
 from services._chassis.caller import current_caller
 from services.policy.codec import requests
 from services.policy.model.directory import DirectoryDevice
-from services.policy.ports import GrantUses
 from services.policy.usecases.requests.asking import Asking
 from services.policy.usecases.requests.pace import Pace
+from services.policy.usecases.requests.ports import GrantUses
 from services.policy.usecases.requests.using import report_uses
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"

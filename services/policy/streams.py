@@ -23,10 +23,11 @@ from services._chassis.logging import Logger, get_logger
 from services.policy.codec.agent import Speaker, hello_from_proto, welcome_to_proto
 from services.policy.codec.requests import outcome_to_proto
 from services.policy.model.delivery import Delivery, GoAwayReason
-from services.policy.usecases.delivery import Conversation, GoAway, UpToDate
+from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.hello import Hello, check_hello
 from services.policy.usecases.requests.post import CAPABILITY as OUTCOMES
 from services.policy.usecases.requests.post import Mail, NoMail
+from services.policy.usecases.sayings import GoAway, UpToDate
 
 HEARTBEAT = timedelta(minutes=5)
 SHORTEST_HEARTBEAT = timedelta(seconds=1)

@@ -13,7 +13,8 @@ from services.policy.model.rollout import (
     RolloutDevice,
     SubjectWanted,
 )
-from services.policy.usecases.documents import Mark, PolicyBook
+from services.policy.usecases.bases import Mark
+from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.rollout import Convergence
 from tests.fakes.clock import NOW
 from tests.fakes.policy import MemoryStore

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from services._chassis.db import Database
 from services.policy.model.requests import Access, ElevationRequest, End, GrantUse, Review
-from services.policy.ports import RequestStep
 from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.old_requests import SqlOldRequests
 from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
 from services.policy.store.tables import AUDIT, CERTIFICATE_CHAIN, ELEVATION_REQUEST, GRANT_USE, REQUEST_OUTCOME
+from services.policy.usecases.requests.ports import RequestStep
 from tests.builders.policy_database import policy_database
 from tests.builders.requests import request
 from tests.fakes.clock import NOW

@@ -12,9 +12,9 @@ from services._chassis.db import Database
 from services._chassis.paging import PageRequest
 from services.policy.model.request_listing import RequestFilter, read_request_filter
 from services.policy.model.requests import End, RequestState, Review
-from services.policy.ports import RequestsWanted
 from services.policy.store.elevation_requests import CHUNK, SqlElevationRequests
 from services.policy.store.recent_requests import SqlRecentRequests
+from services.policy.usecases.requests.ports import RequestsWanted
 from tests.builders.policy_database import policy_database
 from tests.builders.requests import request
 from tests.fakes.clock import NOW

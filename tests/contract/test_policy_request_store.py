@@ -22,11 +22,11 @@ from services.policy.model.requests import (
     RequestState,
     Review,
 )
-from services.policy.ports import RequestsWanted
 from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.objects import SqlStore
 from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
 from services.policy.store.tables import AUDIT, GRANT_USE
+from services.policy.usecases.requests.ports import RequestsWanted
 from tests.builders.policy_database import policy_database
 from tests.builders.requests import request
 from tests.fakes.access import calling_as

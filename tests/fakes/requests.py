@@ -8,7 +8,7 @@ from services._chassis.errors import UnavailableError
 from services._chassis.paging import Page, PageRequest
 from services.policy.model.request_limits import Submission
 from services.policy.model.requests import ElevationRequest, Outcome, Place, RequestState, Told
-from services.policy.ports import RequestStep, RequestsWanted
+from services.policy.usecases.requests.ports import RequestStep, RequestsWanted
 
 
 class FakeOutcomes:

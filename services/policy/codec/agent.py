@@ -12,9 +12,10 @@ from services._chassis.pki import policy_key_id
 from services._chassis.times import stamp
 from services.policy.model.delivery import GoAwayReason
 from services.policy.model.manifest import Manifest, SigningKeys
-from services.policy.usecases.delivery import CAPABILITY, GoAway, Offer, Saying, Throttle, UpToDate
+from services.policy.usecases.delivery import CAPABILITY
 from services.policy.usecases.hello import Hello
 from services.policy.usecases.requests.post import CAPABILITY as OUTCOMES
+from services.policy.usecases.sayings import GoAway, Offer, Saying, Throttle, UpToDate
 
 LONGEST_VERSION = 64
 """Characters of an agent's version that are read."""

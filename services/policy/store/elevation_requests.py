@@ -15,7 +15,6 @@ from services.policy.model.notices import notice_of
 from services.policy.model.request_limits import Submission, refuse_too_many, size_of
 from services.policy.model.request_records import entry_of
 from services.policy.model.requests import ElevationRequest, GrantUse, Place, RequestState, Told
-from services.policy.ports import RequestStep, RequestsWanted
 from services.policy.store.certificate_chains import chain_of, keep_chain
 from services.policy.store.elevation_rows import (
     BY_ID,
@@ -30,6 +29,7 @@ from services.policy.store.elevation_rows import (
 from services.policy.store.outbox import tell
 from services.policy.store.recent_requests import recent_in
 from services.policy.store.tables import AUDIT, ELEVATION_REQUEST, GRANT_USE
+from services.policy.usecases.requests.ports import RequestStep, RequestsWanted
 
 CHUNK = 200
 """Requests that are read at once while a page is filled."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from services._chassis.changes import ChangeFeed
 from services.policy.model.requests import Outcome, Place, Told
-from services.policy.ports import Outcomes, RequestChanges
+from services.policy.usecases.requests.ports import Outcomes, RequestChanges
 
 MOST = 500
 """Changes that are remembered."""

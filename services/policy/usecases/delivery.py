@@ -10,9 +10,11 @@ from services.policy.model.delivery import Delivery, Desired, GoAwayReason, Held
 from services.policy.model.manifest import Manifest, SigningKeys
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryChanges, DeliveryStep
+from services.policy.usecases.bases import Basis, Mark
 from services.policy.usecases.contained import made_for
-from services.policy.usecases.documents import Basis, Mark, PolicyBook
+from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.hello import Hello
+from services.policy.usecases.sayings import GoAway, Offer, Saying, UpToDate, lost_to
 
 CAPABILITY = "policy-document/1"
 LARGEST_DOCUMENT = 4 * 1024 * 1024 - 4096
@@ -28,43 +30,6 @@ GIVEN_UP = frozenset({(UNKNOWN_KEYS,), (TOO_OLD,)})
 SHORTEST_WAIT = timedelta(minutes=1)
 """Before what a device put off is offered to it again."""
 
-COME_BACK = timedelta(seconds=60)
-"""Within which the older of two lines of life is asked back, so that they alternate, and are seen; and whoever was taken for gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """Propose a document."""
-
-    nonce: bytes
-    manifest: Manifest
-    document: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class UpToDate:
-    """Confirm the document that the device holds."""
-
-    manifest: Manifest
-
-
-@dataclass(frozen=True, slots=True)
-class GoAway:
-    """Ask the device to close the stream; `reconnect_within` None: and not to come back."""
-
-    reason: GoAwayReason
-    reconnect_within: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Throttle:
-    """Ask the device to come back later: too many come at once."""
-
-    retry_after: timedelta
-
-
-Saying = Offer | UpToDate | GoAway | Throttle
-
 
 @dataclass(frozen=True, slots=True)
 class _Unanswered:
@@ -76,21 +41,9 @@ class _Unanswered:
     bundle: Bundle
 
 
-def superseded(run_id: str, newer: str) -> GoAway:
-    """Send a stream away because a newer one was opened; another run than the newer one's is asked to come back."""
-    return GoAway(GoAwayReason.SUPERSEDED, COME_BACK if run_id != newer else None)
-
-
 def is_owed_farewell(hello: Hello) -> bool:
     """Tell whether a retired device still has to hear that nothing counts any more: it holds a policy, and understands another."""
     return hello.revision > 0 and CAPABILITY in hello.capabilities
-
-
-def lost_to(found: Delivery, run_id: str) -> GoAway:
-    """Send a stream away that is the device's newest no more; one that was taken for gone, by nobody newer, is to come back."""
-    if not found.stream:
-        return GoAway(GoAwayReason.DRAINING, COME_BACK)
-    return superseded(run_id, found.runs[-1] if found.runs else "")
 
 
 class Conversation:

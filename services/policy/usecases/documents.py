@@ -1,16 +1,12 @@
 """Make documents of devices, from the newest policies and the newest directory."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Protocol
 
-from elevation.document import PolicyDocument
-from elevation.model import Grant, ReportingScope
+from elevation.model import ReportingScope
 from services._chassis.errors import UnavailableError
 from services.policy.model.approved import moved_by_device
-from services.policy.model.bundle import Bundle
 from services.policy.model.conflicts import conflicts_of
 from services.policy.model.delivery import Delivery, Desired
 from services.policy.model.directory import Directory, DirectoryDevice
@@ -19,58 +15,10 @@ from services.policy.model.objects import Corpus
 from services.policy.model.requests import ElevationRequest, grants_on
 from services.policy.model.roster import Roster
 from services.policy.ports import Directories
+from services.policy.usecases.bases import Basis, MakeMould, Mark, Shared
 
 MOST_KEPT = 2 * 1024 * 1024
 """Bytes of documents that were just made and are about to be sent; more are made again."""
-
-
-class Mould(Protocol):
-    """Hold what the documents of like devices have in common; equal moulds give equal documents."""
-
-    def fill(self, device: DirectoryDevice, deprovision_time: datetime | None, grants: Sequence[Grant] = ()) -> bytes:
-        """Return the document of one of them as it is sent; grants are sorted by identifier."""
-        ...
-
-
-MakeMould = Callable[[PolicyDocument], Mould]
-"""Takes of the document of one device what it has in common with those of like devices."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """Hold what devices of one shape have in common."""
-
-    mould: Mould
-    desired: Desired
-    scope: ReportingScope
-    """The widest by which anything may be reported from the device."""
-    bundle: Bundle
-    conflicting: bool
-    """Whether settings policies disagree for anybody."""
-    ends: bool
-    """Whether nobody has settings, so that the document says when the component is to go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """Hold all that the document of one device rests on; an equal basis makes an equal document."""
-
-    shared: Shared
-    device: DirectoryDevice
-    lost: datetime | None
-    """When settings policies ceased to apply. None: they apply, or never did."""
-    grants: tuple[Grant, ...] = ()
-    """What was approved there, as long as it stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Know a document by the digest of its bytes, what its settings want and let be reported, and of which policies it is made."""
-
-    sha256: bytes
-    desired: Desired
-    scope: ReportingScope
-    bundle: Bundle
 
 
 class PolicyBook:

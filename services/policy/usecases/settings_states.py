@@ -7,8 +7,9 @@ from functools import partial
 from services._chassis.errors import UnavailableError
 from services.policy.model.delivery import Delivery, SettingsState
 from services.policy.ports import Deliveries, DeliveryStep
+from services.policy.usecases.bases import Mark
 from services.policy.usecases.contained import change_each, made_for
-from services.policy.usecases.documents import Mark, PolicyBook
+from services.policy.usecases.documents import PolicyBook
 
 
 async def survey(

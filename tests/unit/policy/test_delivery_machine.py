@@ -28,7 +28,8 @@ from services.policy.codec.agent import Speaker, hello_from_proto
 from services.policy.model.delivery import Delivery
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryStep
-from services.policy.usecases.delivery import CAPABILITY, SHORTEST_WAIT, Conversation, GoAway, Offer, Saying
+from services.policy.usecases.delivery import CAPABILITY, SHORTEST_WAIT, Conversation
+from services.policy.usecases.sayings import GoAway, Offer, Saying
 from tests.fakes.clock import NOW
 from tests.fakes.policy_delivery import Authored, FakeDirectories, corpus, device, policy_book, rules, settings
 

@@ -11,7 +11,8 @@ from services.policy.model.delivery import Delivery, Desired, SettingsState
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryStep
 from services.policy.reporters import LARGEST_REPORT, Rhythm, SettingsReporter
-from services.policy.usecases.documents import Basis, Mark, PolicyBook
+from services.policy.usecases.bases import Basis, Mark
+from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.settings_states import survey
 from tests.builders.working import working
 from tests.fakes.clock import NOW, FakeClock

@@ -17,7 +17,7 @@ from services.policy.model.directory import DirectoryDevice
 from services.policy.model.request_limits import Submission, refuse_too_many, size_of
 from services.policy.model.request_texts import reason_problems, text_problems
 from services.policy.model.requests import ElevationRequest, RequestedFile, Told
-from services.policy.ports import ElevationRequests
+from services.policy.usecases.requests.ports import ElevationRequests
 from services.policy.usecases.requests.today import PolicyOfToday
 
 LONGEST_ID = 64

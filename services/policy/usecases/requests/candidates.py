@@ -13,9 +13,10 @@ from services._chassis.permits import Permit
 from services.policy.model.candidates import Approval, ApprovedFile, approved_files, evidence_of
 from services.policy.model.evidence import Wishes
 from services.policy.model.requests import ElevationRequest, OfDevice
-from services.policy.ports import ElevationRequests, Linting
+from services.policy.ports import Linting
 from services.policy.usecases.analysis.drafted import Drafting
 from services.policy.usecases.analysis.proposal import ProposalWanted, propose_rule
+from services.policy.usecases.requests.ports import ElevationRequests
 
 USUAL_SPAN = timedelta(days=30)
 FEWEST = 2

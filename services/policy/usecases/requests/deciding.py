@@ -27,7 +27,7 @@ from services.policy.model.requests import (
     Told,
     gone,
 )
-from services.policy.ports import ElevationRequests, RequestStep, RequestsWanted
+from services.policy.usecases.requests.ports import ElevationRequests, RequestStep, RequestsWanted
 from services.policy.usecases.requests.today import PolicyOfToday, denying
 
 SHOWN = timedelta(days=30)

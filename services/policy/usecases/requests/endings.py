@@ -9,8 +9,8 @@ from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
 from services.policy.model.directory import Directory
 from services.policy.model.requests import DEVICE_GONE, ElevationRequest, End, Place, gone
-from services.policy.ports import ElevationRequests, RequestChanges
 from services.policy.usecases.documents import PolicyBook
+from services.policy.usecases.requests.ports import ElevationRequests, RequestChanges
 
 PERIOD = 0.5
 """Seconds between two looks."""

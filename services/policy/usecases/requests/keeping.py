@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from services._chassis.workers import Worker
 from services.policy.model.requests import Outcome
-from services.policy.ports import Outcomes
+from services.policy.usecases.requests.ports import Outcomes
 
 GATHERING = 0.5
 """Seconds for which confirmations gather; so much later approvers see that a device has heard."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from services._chassis.workers import Worker
 from services.policy.model.requests import Outcome
-from services.policy.ports import Outcomes
+from services.policy.usecases.requests.ports import Outcomes
 
 CAPABILITY = "request-outcomes/1"
 """A device that does not say so is told nothing."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
-from services.policy.ports import OldRequests
+from services.policy.usecases.requests.ports import OldRequests
 
 PERIOD = 3600.0
 """Seconds between two looks."""

@@ -6,8 +6,8 @@ from datetime import datetime
 from services._chassis.errors import InvalidError, Problem
 from services.policy.model.request_texts import text_problems
 from services.policy.model.requests import GrantUse
-from services.policy.ports import GrantUses
 from services.policy.usecases.requests.asking import LONGEST_ID
+from services.policy.usecases.requests.ports import GrantUses
 
 MOST_USES_TOLD = 100
 """Uses in one call."""

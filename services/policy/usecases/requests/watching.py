@@ -16,7 +16,7 @@ from typing import Protocol
 from services._chassis.errors import InvalidError, LimitError, Problem, UnavailableError
 from services._chassis.permits import Permit
 from services.policy.model.requests import ElevationRequest, Place, Told
-from services.policy.ports import RequestChanges
+from services.policy.usecases.requests.ports import RequestChanges
 
 LONGEST = 900.0
 """Seconds after which a watcher is sent away; whoever comes back is who they say still."""
