@@ -20,8 +20,8 @@ _OPEN: Final = (
 def denial_of(client: Client, found: requests_pb2.GetElevationRequestResponse) -> str:
     """Name the rule of today that denies the file of an open request, and where it does; empty where none does.
 
-    Nor is anything said to whoever may not read policies, and the server not asked: it would note that it refused. How the device sees the file, the server cannot know: it is asked
-    what becomes of one whose signature is trusted, and that root alone can write.
+    Who may not read policies is told nothing, and the server is not asked for them: it would note that it refused. How the device
+    sees the file, the server cannot know: it is asked what becomes of one whose signature is trusted, and that root alone can write.
     """
     if found.request.state not in _OPEN:
         return ""

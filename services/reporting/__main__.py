@@ -18,7 +18,6 @@ from services._chassis.migrate import upgrade
 from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
 from services._chassis.server import AddServicer, ServiceParts
-from services._chassis.workers import Worker
 from services.reporting.admin_servicer import ReportingServicer
 from services.reporting.agent_servicer import SERVICE_NAME, EventStreamServicer, add_to_server
 from services.reporting.clients import CertificateSightings, DirectoryWatch
@@ -110,9 +109,8 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             watch_worker(rbac, access),
             database.changes.worker(),
             report_worker(rbac, access),
-            *(part.worker() for part in (directory, writer, certificates, refused)),
+            *(part.worker() for part in (directory, writer, sink, certificates, refused)),
             purge_worker(retention.purge),
-            Worker("try_writer", sink.try_again),
         ],
         able={SERVICE_NAME: sink.able},
         on_drain=[streams.drain, front.watches.close, front.files.close],

@@ -1,8 +1,10 @@
 """Store events in a process of its own, so that reading streams and writing never wait for one interpreter.
 
 The writer is started by the first group, and again by the next one after it died; where it dies before it has judged anything,
-only after a rest, so that a program that cannot run costs little; then it is tried again whether or not a group comes. INVARIANT: only its verdict tells that a group is durable. Where
-none comes, nobody knows; devices send again what was not acknowledged, and it is stored once.
+only after a rest, so that a program that cannot run costs little; then it is tried again whether or not a group comes.
+
+INVARIANT: only its verdict tells that a group is durable. Where none comes, nobody knows; devices send again what was not
+acknowledged, and it is stored once.
 
 INVARIANT: where a group is not stored, none is that was handed over before whoever hands over could know of that. Of one writer it
 is the writer that sees to it; and a group goes to the writer that ran when it was handed over, or to none.
@@ -18,6 +20,7 @@ from contextlib import suppress
 
 from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
+from services._chassis.workers import Worker
 from services.reporting.model.backlog import not_stored
 from services.reporting.model.events import Batch, Rejection
 from services.reporting.store.drivers import LostError
@@ -107,6 +110,10 @@ class SinkApart:
     def able(self) -> bool:
         """Tell whether a writer can run, as far as is known."""
         return not self._rest
+
+    def worker(self) -> Worker:
+        """Return the worker that starts a writer again that could not run."""
+        return Worker("try_writer", self.try_again)
 
     async def try_again(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """For ever, have a writer that could not run show whether it can after its rest: no group may come meanwhile."""
