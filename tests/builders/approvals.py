@@ -144,6 +144,13 @@ class Stream:
                 await self._came.wait()
         return self.outcomes[number - 1]
 
+    async def after(self, number: int) -> document_pb2.PolicyDocument:
+        """Wait for a document behind the first so many, and return it."""
+        async with asyncio.timeout(SOON):
+            while len(self.documents) <= number:
+                await self._came.wait()
+        return self.documents[number]
+
     async def ruled(self) -> document_pb2.PolicyDocument:
         """Wait for a document with a rule, and return it."""
         async with asyncio.timeout(SOON):

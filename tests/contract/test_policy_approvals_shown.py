@@ -1,6 +1,5 @@
 """Elevation requests as approvers see them: lists, single ones with their evidence, as they change, and in the audit log."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -159,9 +158,7 @@ async def test_what_the_default_response_of_today_denies_is_not_approved_either(
         made = await device.submit()
         number = len(stream.documents)
         await desk.respond(settings_pb2.DEFAULT_RESPONSE_DENY)
-        async with asyncio.timeout(10):
-            while len(stream.documents) == number:
-                await stream._came.wait()
+        await stream.after(number)
         refused = await refusal_of(desk.approve(made.id))
         assert (refused.reason, refused.details.keys() & {"policy", "rule"}) == ("DENIED_BY_RULE", set())
         assert refused.message.startswith("the default response denies the file")

@@ -1,14 +1,14 @@
 """Elevation requests in memory, and what is told of them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from services._chassis.errors import UnavailableError
 from services._chassis.paging import Page, PageRequest
 from services.policy.model.request_limits import Submission
 from services.policy.model.requests import ElevationRequest, Outcome, Place, RequestState, Told
-from services.policy.usecases.requests.ports import RequestStep, RequestsWanted
+from services.policy.usecases.requests.ports import Now, RequestStep, RequestsWanted
 
 
 class FakeOutcomes:
@@ -115,9 +115,7 @@ class MemoryRequests:
         """Return all that match."""
         return Page(tuple(Told(each) for each in self.kept.values() if wanted.matches(each)))
 
-    async def change(
-        self, request_ids: Sequence[str], step: RequestStep, clock: Callable[[], datetime]
-    ) -> Sequence[Told]:
+    async def change(self, request_ids: Sequence[str], step: RequestStep, clock: Now) -> Sequence[Told]:
         """Take requests a step on."""
         after = {each: step(self.kept[each], clock()) for each in request_ids if each in self.kept}
         self.changes += sum(self.kept[key] != each for key, each in after.items())

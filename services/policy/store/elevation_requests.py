@@ -1,6 +1,6 @@
 """Elevation requests, in SQL."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,7 @@ from services.policy.store.elevation_rows import (
 from services.policy.store.outbox import tell
 from services.policy.store.recent_requests import recent_in
 from services.policy.store.tables import AUDIT, ELEVATION_REQUEST, GRANT_USE
-from services.policy.usecases.requests.ports import RequestStep, RequestsWanted
+from services.policy.usecases.requests.ports import Now, RequestStep, RequestsWanted
 
 CHUNK = 200
 """Requests that are read at once while a page is filled."""
@@ -125,9 +125,7 @@ class SqlElevationRequests:
                 if looked >= self._most_looked:
                     return Page(tuple(found), request.next_token(after))
 
-    async def change(
-        self, request_ids: Sequence[str], step: RequestStep, clock: Callable[[], datetime]
-    ) -> Sequence[Told]:
+    async def change(self, request_ids: Sequence[str], step: RequestStep, clock: Now) -> Sequence[Told]:
         """Take requests a step on, and tell devices and audit log.
 
         The clock is asked once nobody is waited for any more: by an earlier time, what readers were shown as ended could change.

@@ -1,8 +1,7 @@
 """What devices are to hear of their requests, and uses of grants that they told, in SQL."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -11,6 +10,7 @@ from services.policy.model.requests import MOST_USES, ElevationRequest, GrantUse
 from services.policy.store.elevation_requests import write_change
 from services.policy.store.elevation_rows import request_from_row, requests_asked
 from services.policy.store.tables import ELEVATION_REQUEST, GRANT_USE, REQUEST_OUTCOME
+from services.policy.usecases.requests.ports import Now
 
 MOST_AT_ONCE = 50
 """Outcomes that are read for one device at once."""
@@ -74,7 +74,7 @@ class SqlGrantUses:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def take_in(self, device_id: str, uses: Sequence[GrantUse], clock: Callable[[], datetime]) -> None:
+    async def take_in(self, device_id: str, uses: Sequence[GrantUse], clock: Now) -> None:
         """Write those of the uses that are new, and count them at their requests: both, or neither.
 
         What the device was never granted is not kept, and no more of a grant than any may have: a device can tell of

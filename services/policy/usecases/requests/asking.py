@@ -17,7 +17,7 @@ from services.policy.model.directory import DirectoryDevice
 from services.policy.model.request_limits import Submission, refuse_too_many, size_of
 from services.policy.model.request_texts import reason_problems, text_problems
 from services.policy.model.requests import ElevationRequest, RequestedFile, Told
-from services.policy.usecases.requests.ports import ElevationRequests
+from services.policy.usecases.requests.ports import ElevationRequests, Now
 from services.policy.usecases.requests.today import PolicyOfToday
 
 LONGEST_ID = 64
@@ -109,7 +109,7 @@ class Asking:
         )
         return await self._requests.submit(request, [each.der for each in wanted.certificates], now)
 
-    async def cancel(self, device: DirectoryDevice, request_id: str, user: str, clock: Callable[[], datetime]) -> Told:
+    async def cancel(self, device: DirectoryDevice, request_id: str, user: str, clock: Now) -> Told:
         """Take a request back. Raises NotFoundError, and StateError where it is decided or expired."""
         found = await self._requests.find(request_id)
         if found is None or (found.request.device_id, found.request.user) != (device.device_id, user):

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TypeAlias
 
 from elevation.certificates import parse_der
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError, UnavailableError
@@ -27,7 +26,7 @@ from services.policy.model.requests import (
     Told,
     gone,
 )
-from services.policy.usecases.requests.ports import ElevationRequests, RequestStep, RequestsWanted
+from services.policy.usecases.requests.ports import ElevationRequests, Now, RequestStep, RequestsWanted
 from services.policy.usecases.requests.today import PolicyOfToday, denying
 
 SHOWN = timedelta(days=30)
@@ -36,9 +35,8 @@ SHOWN = timedelta(days=30)
 ACCESS_CAP = timedelta(days=30)
 
 MOST_ENDED = 100
-"""Requests that a list ends, those of which time has ended last: nobody is about to change the others, which are many after a long standstill."""
-
-Clock: TypeAlias = "Callable[[], datetime]"
+"""Requests that a list ends, those of which time has ended last: nobody is about to change the others, which are many after a long
+standstill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,7 @@ class Approver:
 
     principal: str
     permit: Permit
-    clock: Clock
+    clock: Now
     reading: Permit = field(default_factory=Permit)
     """What of policies they may read."""
 
@@ -101,7 +99,7 @@ class Deciding:
 
         return visible
 
-    async def page(self, wanted: ListWanted, permit: Permit, clock: Clock) -> Page[Told]:
+    async def page(self, wanted: ListWanted, permit: Permit, clock: Now) -> Page[Told]:
         """Return a page of requests. Raises InvalidError, UnavailableError."""
         read = read_request_filter(wanted.filter)
         asked = _page_request(wanted, read)
@@ -122,9 +120,9 @@ class Deciding:
         if over:
             await self._end([request_id for _, request_id in sorted(over, reverse=True)[:MOST_ENDED]], clock)
             page = await self._requests.page(asked, narrowed)
-        return Page(tuple(present(told, now) for told in page.items), page.next_token)
+        return Page(tuple(_present(told, now) for told in page.items), page.next_token)
 
-    async def find(self, request_id: str, permit: Permit, clock: Clock) -> Told:
+    async def find(self, request_id: str, permit: Permit, clock: Now) -> Told:
         """Return a request as it is now. Raises NotFoundError where there is none, or none that may be seen."""
         visible, now = self.sees(permit), clock()
         found = await self._requests.find(request_id)
@@ -133,7 +131,7 @@ class Deciding:
             found = await self._requests.find(request_id)
         if found is None or not visible(found.request):
             raise NotFoundError(f'there is no elevation request "{request_id}"; list them for their identifiers')
-        return present(found, now)
+        return _present(found, now)
 
     async def approve(self, wanted: ApprovalWanted, approver: Approver) -> Told:
         """Let the user elevate.
@@ -175,7 +173,7 @@ class Deciding:
 
         return await self._change(request_id, revoked, approver)
 
-    async def _end(self, request_ids: Sequence[str], clock: Clock) -> None:
+    async def _end(self, request_ids: Sequence[str], clock: Now) -> None:
         """Write down what time has ended before it is shown: somebody who came in time may be about to change it."""
         with suppress(UnavailableError):
             await self._requests.change(request_ids, ElevationRequest.at, clock)
@@ -235,7 +233,7 @@ class Deciding:
         return problems
 
 
-def present(told: Told, now: datetime) -> Told:
+def _present(told: Told, now: datetime) -> Told:
     """Return a request as it is now."""
     return replace(told, request=told.request.at(now))
 

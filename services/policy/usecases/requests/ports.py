@@ -8,6 +8,9 @@ from typing import Protocol, TypeAlias
 from services._chassis.paging import Page, PageRequest
 from services.policy.model.requests import ElevationRequest, GrantUse, Outcome, Place, Told
 
+Now: TypeAlias = "Callable[[], datetime]"
+"""Tells the time when it is asked."""
+
 RequestStep: TypeAlias = "Callable[[ElevationRequest, datetime], ElevationRequest]"
 """Takes a request as it stands at a time to what it is to be; the same one changes nothing. What it raises is raised, and nothing kept."""
 
@@ -52,9 +55,7 @@ class ElevationRequests(Protocol):
         """
         ...
 
-    async def change(
-        self, request_ids: Sequence[str], step: RequestStep, clock: Callable[[], datetime]
-    ) -> Sequence[Told]:
+    async def change(self, request_ids: Sequence[str], step: RequestStep, clock: Now) -> Sequence[Told]:
         """Take each of the requests one step on, all or none, and return them; those that there are not are left out.
 
         The time is that at which nobody else changes anything any more. Device and audit log are told by the same transaction.
@@ -97,7 +98,7 @@ class RequestChanges(Protocol):
 class GrantUses(Protocol):
     """Count uses of grants."""
 
-    async def take_in(self, device_id: str, uses: Sequence[GrantUse], clock: Callable[[], datetime]) -> None:
+    async def take_in(self, device_id: str, uses: Sequence[GrantUse], clock: Now) -> None:
         """Count those of the uses that are new, and complete requests of which none is left; the time is as with `change`."""
         ...
 

@@ -1,13 +1,12 @@
 """Take in what devices tell of uses of grants."""
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 
 from services._chassis.errors import InvalidError, Problem
 from services.policy.model.request_texts import text_problems
 from services.policy.model.requests import GrantUse
 from services.policy.usecases.requests.asking import LONGEST_ID
-from services.policy.usecases.requests.ports import GrantUses
+from services.policy.usecases.requests.ports import GrantUses, Now
 
 MOST_USES_TOLD = 100
 """Uses in one call."""
@@ -17,7 +16,7 @@ async def report_uses(
     store: GrantUses,
     device_id: str,
     uses: Sequence[GrantUse],
-    clock: Callable[[], datetime],
+    clock: Now,
     *,
     flaws: Sequence[Problem] = (),
 ) -> None:
