@@ -49,11 +49,11 @@ from services.reporting.exporting import Exports
 from services.reporting.model.events import Batch
 from services.reporting.reportexport.serving import ReportExports
 from services.reporting.store.consumers import SqlConsumers
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.stored import SqlStored
 from services.reporting.watching import Watches
 from tests.builders.doors import authority, bearer, settings_for
 from tests.builders.reportfiles import walks_on
+from tests.builders.sinks import DurableSink
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import batch, decided, unmanaged

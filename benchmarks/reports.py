@@ -2,7 +2,7 @@
 
 The attempts are those of 90 days. Who asks sees every device, or a tenth of them by a scope tag. Every question is asked several
 times; the median is told, and for the lists the first time too. Then the reports are asked once more while 5,000 attempts a second
-come in through the writer and the sink of the service. DuckDB is asked the same of a native table with the same attempts.
+come in, committed in groups as the service does. DuckDB is asked the same of a native table with the same attempts.
 
 Run by `python benchmarks/reports.py [--events N] [--on sqlite|postgresql] [--keep FOLDER] [--no-keep]`; the databases that are kept
 are used again. Writes results/reports.json unless it is told not to.

@@ -1,4 +1,4 @@
-"""Let attempts come in at a pace while reports are asked for: through the writer and the sink of the service, in its process."""
+"""Let attempts come in at a pace while reports are asked for, committed in groups as the service does, in this process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -10,8 +10,8 @@ from benchmarks.reported.past import Drawing, batches_of
 from services._chassis.clock import SystemClock
 from services._chassis.db import Database
 from services.reporting.model.events import Batch, microseconds
-from services.reporting.store.sink import DurableSink
 from services.reporting.workers import GroupCommitWriter
+from tests.builders.sinks import DurableSink
 
 PACE = 5000
 """Attempts a second."""

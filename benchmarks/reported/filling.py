@@ -27,10 +27,12 @@ from benchmarks.reported.past import (
 )
 from services._chassis.db import Database
 from services.reporting.store.dimensions import DECISION, DEVICE, FILE, RULE, USER
-from services.reporting.store.drivers import Driver, PostgresDriver, SqliteDriver
+from services.reporting.store.driver import Driver
 from services.reporting.store.known import Known
+from services.reporting.store.postgres_driver import PostgresDriver
 from services.reporting.store.rollups import COUNTED, Counts
 from services.reporting.store.rows import ATTEMPTS, JOURNALS, Row
+from services.reporting.store.sqlite_driver import SqliteDriver
 from services.reporting.store.tables import ATTEMPT
 
 _COUNTED = itemgetter(*map(ATTEMPTS.columns.index, COUNTED))

@@ -16,8 +16,8 @@ from services.reporting.model.insights import Period
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
 from tests.builders.counts import MIDNIGHT, attempt
+from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch, enrolled
 
 ONE_DAY = timedelta(days=1)

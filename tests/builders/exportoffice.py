@@ -22,12 +22,12 @@ from services.reporting.model.groups import DirectoryMemberships
 from services.reporting.reportexport.serving import ReportExports
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.stored import SqlStored
 from services.reporting.watching import PATIENCE, Watches
 from tests.builders.doors import bearer, open_doors
 from tests.builders.refusals import refusal_of
 from tests.builders.reportoffice import LAB, directory
+from tests.builders.sinks import DurableSink
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import FakeClock
 from tests.fakes.reporting import batch, decided

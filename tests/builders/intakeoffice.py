@@ -23,11 +23,11 @@ from services.reporting.model.live import ATTEMPTS_ALONE, Cursor
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.intake import SqlIntake
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.stored import SqlStored
 from services.reporting.store.tables import AUDIT
 from services.reporting.workers import GroupCommitWriter
 from tests.builders.doors import bearer, open_doors
+from tests.builders.sinks import DurableSink
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import FakeClock
 from tests.fakes.reporting import batch, decided

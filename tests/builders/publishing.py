@@ -21,11 +21,11 @@ from services.reporting.exporting import Exports
 from services.reporting.reportexport.serving import ReportExports
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.stored import SqlStored
 from services.reporting.watching import Watches
 from tests.builders.doors import bearer, open_doors
 from tests.builders.reportfiles import json_rows, walks_on
+from tests.builders.sinks import DurableSink
 from tests.fakes.access import FakeAccess
 
 VIEW_REPORTS = "policy_authoring.view_reports"

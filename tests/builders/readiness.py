@@ -18,8 +18,8 @@ from services.reporting.model.readiness import (
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.readiness import list_obstacles, list_readiness
 from services.reporting.store.readiness import SqlReadiness
-from services.reporting.store.sink import DurableSink
 from tests.builders.counts import MIDNIGHT
+from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import SHA256, batch, decided, unmanaged
 
 DAY = timedelta(days=1)

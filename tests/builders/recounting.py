@@ -20,11 +20,11 @@ from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.insights import SqlInsights
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.stored import SqlStored
 from services.reporting.watching import Watches
 from tests.builders.doors import bearer, open_doors
 from tests.builders.randomreports import TAGS
+from tests.builders.sinks import DurableSink
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import enrolled

@@ -18,10 +18,10 @@ from services.reporting.model.devices import Directory, KnownGroup
 from services.reporting.model.groups import DirectoryMemberships
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.stored import SqlStored
 from services.reporting.watching import Watches
 from tests.builders.doors import bearer, open_doors
+from tests.builders.sinks import DurableSink
 from tests.fakes.access import FakeAccess
 from tests.fakes.reporting import enrolled
 

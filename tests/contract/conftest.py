@@ -10,9 +10,9 @@ from services.device.ports import Store
 from services.device.store.sql import SqlStore
 from services.policy import ports as policy_ports
 from services.policy.store.objects import SqlStore as SqlPolicyStore
-from services.reporting.store.sink import DurableSink
 from tests.builders.device_database import device_database
 from tests.builders.policy_database import policy_database
+from tests.builders.sinks import DurableSink
 from tests.databases import lent
 from tests.fakes.device import MemoryStore
 from tests.fakes.policy import MemoryStore as MemoryPolicyStore

@@ -16,10 +16,10 @@ from services.reporting.model.events import Batch
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, forget
 from tests.builders.counts import stored as every_attempt
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch, decided, enrolled
 
 ONE_DAY = timedelta(days=1)

@@ -16,12 +16,13 @@ from services._chassis.migrate import upgrade
 from services._chassis.paging import PageRequest
 from services.reporting.model.events import Batch
 from services.reporting.model.reports import ElevationFilter, Question
-from services.reporting.store.drivers import LostError, SqliteDriver
+from services.reporting.store.driver import LostError
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.rollups import ROLLUPS
-from services.reporting.store.sink import DurableSink
+from services.reporting.store.sqlite_driver import SqliteDriver
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, check, forget, kept
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch, completed, decided
 
 

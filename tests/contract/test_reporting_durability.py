@@ -21,12 +21,12 @@ from services._chassis.server import ServiceParts
 from services.reporting.agent_servicer import EventStreamServicer
 from services.reporting.model.devices import Device, Directory
 from services.reporting.open_streams import OpenStreams
-from services.reporting.store.drivers import PostgresDriver
-from services.reporting.store.sink import DurableSink
+from services.reporting.store.postgres_driver import PostgresDriver
 from services.reporting.store.tables import ATTEMPT, DEAD_LETTER, KNOWN_DEVICE
 from services.reporting.usecases import admit
 from services.reporting.workers import GroupCommitWriter
 from tests.builders.doors import OpenDoors, device_identity, open_doors
+from tests.builders.sinks import DurableSink
 from tests.fakes.access import FakeAccess
 from tests.fakes.clock import FakeClock
 from tests.fakes.reporting import DeviceStream, decided, enrolled, uuid7

@@ -10,9 +10,9 @@ from benchmarks.reported.past import Past, batches_of
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services.reporting.store.rollups import ROLLUPS
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.tables import ATTEMPT, JOURNAL
 from tests.builders.counts import check, kept, stored
+from tests.builders.sinks import DurableSink
 
 PAST = Past(1500, 20_000)
 

@@ -18,10 +18,10 @@ from services.reporting.model.rollups import DAY
 from services.reporting.store.attempts import conditions
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.finding import Few, Finder
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.tables import ATTEMPT, HORIZON
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, forget
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch, enrolled
 
 EXAMPLES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

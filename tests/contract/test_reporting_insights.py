@@ -22,10 +22,10 @@ from services.reporting.store.insights import SqlInsights
 from services.reporting.store.presence import split
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
 from tests.builders.conclusions import EXAMPLES, ONE_DAY, PERIODS, QUESTIONS, keep, listed, pages, question
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, forget
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch, decided, enrolled, unmanaged
 
 LATER = MIDNIGHT + 80 * ONE_DAY

@@ -18,9 +18,9 @@ from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.rollups import ROLLUPS
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.tables import ATTEMPT
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import batch, decided, enrolled, unmanaged
 

@@ -20,11 +20,13 @@ from services.reporting.model.groups import DirectoryMemberships
 from services.reporting.model.live import Cursor, Passage
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store.devices import SqlDeviceRecords
-from services.reporting.store.drivers import Driver, PostgresDriver, SqliteDriver
-from services.reporting.store.sink import DurableSink
+from services.reporting.store.driver import Driver
+from services.reporting.store.postgres_driver import PostgresDriver
+from services.reporting.store.sqlite_driver import SqliteDriver
 from services.reporting.store.stored import SqlStored
 from services.reporting.store.tables import ATTEMPT
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import batch, completed, decided, diagnostic, enrolled
 

@@ -21,7 +21,7 @@ from services.reporting.store.insights import SqlInsights
 from services.reporting.store.intake import SqlIntake
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
+from tests.builders.sinks import DurableSink
 from tests.contract.test_reporting_sink import database
 from tests.fakes.reporting import batch, diagnostic, unmanaged
 

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from services._chassis.db import Database
 from services._chassis.paging import LARGEST_PAGE, PageRequest
 from services.reporting.model.reports import ElevationFilter, Question
-from services.reporting.store.drivers import COPY_FROM
+from services.reporting.store.postgres_driver import COPY_FROM
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.tables import ATTEMPT, COUNT_BY_DECISION
+from tests.builders.sinks import DurableSink
 from tests.contract.test_reporting_sink import database
 from tests.fakes.reporting import batch, decided
 

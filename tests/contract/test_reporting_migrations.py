@@ -20,8 +20,8 @@ from services.reporting.store import tables
 from services.reporting.store.dimensions import DIMENSIONS
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.rollups import ROLLUPS
-from services.reporting.store.sink import DurableSink
 from tests.builders.counts import KINDS, attempt, check, kept, stored
+from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch
 
 EVERYTHING = Question(ElevationFilter(), None)

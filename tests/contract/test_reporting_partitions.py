@@ -13,9 +13,9 @@ from services.reporting.model.events import microseconds
 from services.reporting.store import tables
 from services.reporting.store.partitions import PREFIX, WEEK, missing
 from services.reporting.store.retention import Keep, SqlRetention
-from services.reporting.store.sink import DurableSink
 from tests.builders.counts import check
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.reporting import batch, decided
 from tests.postgres import Cluster

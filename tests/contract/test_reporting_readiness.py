@@ -21,7 +21,6 @@ from services.reporting.readiness import list_obstacles, list_readiness
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.obstacles import obstacles_page
 from services.reporting.store.readiness import SqlReadiness
-from services.reporting.store.sink import DurableSink
 from tests.builders.counts import MIDNIGHT
 from tests.builders.readiness import (
     DAY,
@@ -35,6 +34,7 @@ from tests.builders.readiness import (
     question,
 )
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch, decided, enrolled, unmanaged
 
 

@@ -16,7 +16,6 @@ from services.reporting.model.readiness import (
     Subject,
 )
 from services.reporting.store.readiness import SqlReadiness
-from services.reporting.store.sink import DurableSink
 from tests.builders.counts import forget
 from tests.builders.readiness import (
     WINDOWS,
@@ -30,6 +29,7 @@ from tests.builders.readiness import (
     question,
 )
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 
 
 @pytest.fixture

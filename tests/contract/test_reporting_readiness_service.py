@@ -19,12 +19,12 @@ from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.insights import SqlInsights
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.stored import SqlStored
 from services.reporting.watching import Watches
 from tests.builders.counts import MIDNIGHT
 from tests.builders.doors import bearer, open_doors
 from tests.builders.refusals import refusal_of
+from tests.builders.sinks import DurableSink
 from tests.fakes.access import FakeAccess
 from tests.fakes.reporting import batch, decided, enrolled, unmanaged
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from services._chassis.db import Database
 from services.reporting.store import tables
-from services.reporting.store.sink import driver_of
+from services.reporting.store.drivers import driver_of
 from services.reporting.store.transactions import Transactions
 from tests.builders.counts import check, stored
 from tests.builders.reporting_database import reporting_database

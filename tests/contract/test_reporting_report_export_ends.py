@@ -9,10 +9,10 @@ import pytest
 from services._chassis.db import Database
 from services._chassis.migrate import upgrade
 from services.reporting.model.reports import ElevationFilter, Question
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.snapshots import MOST_LARGE, SqlSnapshots
 from tests.builders.publishing import Publisher, attempts, publishing, rest
 from tests.builders.refusals import refusal_of
+from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch, decided
 
 LARGE = "x" * 200_000

@@ -15,8 +15,8 @@ from services.reporting import usecases
 from services.reporting.model.reports import ElevationFilter, Question, Tally
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import SHA256, batch, decided, enrolled, unmanaged
 

@@ -16,9 +16,9 @@ from services.reporting.store.dimensions import DEVICE, FILE, RULE, USER, Dimens
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.retention import BREATH, Keep, SqlRetention, ahead_of
 from services.reporting.store.rollups import ROLLUPS
-from services.reporting.store.sink import DurableSink
 from tests.builders.counts import check
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.reporting import batch, completed, decided, diagnostic, unmanaged, uuid7
 

@@ -18,8 +18,8 @@ from services.reporting.model.events import Rejection
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.store import tables
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import FakeSink, batch, completed, decided, diagnostic, unmanaged, uuid7
 

@@ -13,12 +13,12 @@ from services._chassis.migrate import upgrade
 from services._chassis.server import ServiceParts
 from services.reporting.admin_servicer import ReportingServicer
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.stored import SqlStored
 from services.reporting.watching import Watches
 from tests.builders.doors import bearer, open_doors
 from tests.builders.exportoffice import open_office
 from tests.builders.refusals import refusal_of
+from tests.builders.sinks import DurableSink
 from tests.fakes.access import FakeAccess
 from tests.fakes.reporting import batch, completed, decided, diagnostic
 

@@ -15,7 +15,6 @@ from services._chassis.db import Database
 from services._chassis.server import ServiceParts
 from services.reporting.model.rollups import DAY
 from services.reporting.model.usage import ApprovedFile, RuleUsage
-from services.reporting.store.sink import DurableSink
 from services.reporting.store.tables import KNOWN_RULE
 from services.reporting.store.usage import SqlUsage
 from services.reporting.usage_servicer import UsageServicer
@@ -23,6 +22,7 @@ from tests.builders.counts import MIDNIGHT
 from tests.builders.doors import device_identity, open_doors, service_identity
 from tests.builders.refusals import refusal_of
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.access import FakeAccess
 from tests.fakes.reporting import SHA256, batch, decided, unmanaged
 

@@ -17,10 +17,10 @@ from services.reporting.model.reports import Question
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.insights import SqlInsights
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
 from tests.builders.conclusions import EXAMPLES, ONE_DAY, PERIODS, QUESTIONS, keep, listed, pages, question
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, forget
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch, decided, enrolled
 
 

@@ -19,10 +19,10 @@ from services.reporting.model.groups import DirectoryMemberships
 from services.reporting.model.reports import ORDERS, Elevation, ElevationFilter, Question
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.sink import DurableSink
 from tests.builders.counts import forget
 from tests.builders.randomreports import DEVICES, SEEN, START, TAGS, USERS, an_attempt
 from tests.builders.reporting_database import reporting_database
+from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch, decided, enrolled
 
 EXAMPLES = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -23,7 +23,7 @@ from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
 from services.reporting.model.backlog import not_stored
 from services.reporting.model.events import Batch, Rejection
-from services.reporting.store.drivers import LostError
+from services.reporting.store.driver import LostError
 from services.reporting.store.line import Line
 from services.reporting.store.wire import Opening, Verdict, batches_packed
 

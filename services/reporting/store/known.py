@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from services.reporting.store.dimensions import DIMENSIONS, Dimension
-from services.reporting.store.drivers import Driver
+from services.reporting.store.driver import Driver
 from services.reporting.store.rows import Row, Target
 
 MOST_MEMBERS_KNOWN = 100_000

@@ -9,7 +9,7 @@ import socket
 from collections import deque
 from typing import cast
 
-from services.reporting.store.drivers import LostError
+from services.reporting.store.driver import LostError
 from services.reporting.store.wire import Group, Verdict, framed, taken_from
 
 ROOM = 8 * 1024 * 1024

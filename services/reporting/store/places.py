@@ -7,7 +7,7 @@ stays true until the commit.
 from collections.abc import Mapping, Sequence
 
 from services.reporting.model.events import Batch
-from services.reporting.store.drivers import Driver
+from services.reporting.store.driver import Driver
 from services.reporting.store.rows import JournalName, Row, name_of
 
 MOST_PARAMETERS = 500

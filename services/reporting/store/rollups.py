@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from services.reporting.model.rollups import SPANS, start_of
 from services.reporting.store import tables
 from services.reporting.store.dimensions import DECISION, DEVICE, DIMENSIONS, FILE, RULE, USER, Dimension
-from services.reporting.store.drivers import Driver
+from services.reporting.store.driver import Driver
 from services.reporting.store.known import Known
 from services.reporting.store.rows import ATTEMPTS, Row, Target
 

@@ -23,7 +23,7 @@ from operator import is_not, itemgetter
 
 from services._chassis.logging import get_logger
 from services.reporting.model.events import Batch, DeadLetter, Gap, Rejection, gaps, runs, still_missing
-from services.reporting.store.drivers import Driver, LostError, RefusedError
+from services.reporting.store.driver import Driver, LostError, RefusedError
 from services.reporting.store.known import Cached, Known
 from services.reporting.store.places import Places, marks, overlapping
 from services.reporting.store.rollups import COUNTED, Additions, Column, Counts

@@ -22,8 +22,8 @@ from sqlalchemy.engine import make_url
 
 from services._chassis import logging
 from services._chassis.logging import get_logger
-from services.reporting.store.drivers import LostError
-from services.reporting.store.sink import driver_of
+from services.reporting.store.driver import LostError
+from services.reporting.store.drivers import driver_of
 from services.reporting.store.transactions import Ready, Transactions
 from services.reporting.store.wire import Group, Opening, Verdict, receive, send
 

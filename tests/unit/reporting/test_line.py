@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.reporting.store.drivers import LostError
+from services.reporting.store.driver import LostError
 from services.reporting.store.line import Line
 from services.reporting.store.wire import Group, Verdict, batches_packed, framed, taken_from
 from tests.fakes.reporting import batch, decided

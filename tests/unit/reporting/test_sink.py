@@ -9,10 +9,10 @@ from services._chassis.migrate import upgrade
 from services.reporting.codec.incoming import batch_from_proto
 from services.reporting.model.events import microseconds
 from services.reporting.store.dimensions import RULE
-from services.reporting.store.drivers import SqliteDriver
 from services.reporting.store.known import MOST_CHARACTERS, Known
 from services.reporting.store.rows import Row
-from services.reporting.store.sink import DurableSink
+from services.reporting.store.sqlite_driver import SqliteDriver
+from tests.builders.sinks import DurableSink
 from tests.fakes.clock import NOW
 from tests.fakes.reporting import batch, decided, message
 

@@ -1,0 +1,111 @@
+"""The raw driver of SQLite: `sqlite3`, used by one thread."""
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+
+from services.reporting.store.driver import LostError, RefusedError
+from services.reporting.store.rows import Row, Target
+
+TOGETHER = (2048, 512, 64, 8, 1)
+"""Rows of one statement on SQLite, which takes 32,766 parameters: so they may have 15 columns. They cost what single rows do; but the
+interpreter is let go and taken back once for all of them, and not once a row: so whoever makes the next group ready does so
+meanwhile, and the one that stores does not wait for them each time."""
+
+CACHE_KIB = 32 * 1024
+"""Memory for pages of an SQLite file. A large group changes more than SQLite's own 2 MiB hold: each page that does not fit is
+written, read and written again."""
+
+CHECKPOINT_PAGES = 8000
+"""Pages of SQLite's log after which they are carried over to the file. Groups change many of the same pages, those of indexes: so
+each is carried over once for several groups. What is committed is in the log, and as safe there."""
+
+BUSY_SECONDS = 10.0
+
+
+class SqliteDriver:
+    """Write to an SQLite file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def begin(self) -> None:
+        """Take the write lock, so that what is read stays true until the commit."""
+        self._execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Write through to the disk."""
+        self._execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll back; a connection that cannot is dropped."""
+        try:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self.close()
+
+    def insert(self, target: Target, rows: Sequence[Row]) -> int:
+        """Insert by statements of as many rows as go together."""
+        inserted = done = 0
+        for together in TOGETHER:
+            end = len(rows) - (len(rows) - done) % together
+            if done < end:
+                many = [tuple(chain.from_iterable(rows[at : at + together])) for at in range(done, end, together)]
+                inserted += self._many(_insert_of(target, together), many)
+                done = end
+        return inserted
+
+    def run(self, statement: str, rows: Sequence[Row]) -> int:
+        """Run a statement once a row."""
+        return self._many(statement, rows)
+
+    def fetch(self, statement: str, parameters: Row) -> list[Row]:
+        """Return the rows of a query."""
+        try:
+            return self._connected().execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise _from_sqlite(error) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _many(self, statement: str, rows: Sequence[Row]) -> int:
+        try:
+            return self._connected().executemany(statement, rows).rowcount
+        except (sqlite3.Error, OverflowError) as error:
+            raise _from_sqlite(error) from error
+
+    def _execute(self, statement: str) -> None:
+        try:
+            self._connected().execute(statement)
+        except sqlite3.Error as error:
+            raise _from_sqlite(error) from error
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection = sqlite3.connect(
+                self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+            connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+            self._connection = connection
+        return self._connection
+
+
+@cache
+def _insert_of(target: Target, rows: int) -> str:
+    return target.insert("?", rows)
+
+
+def _from_sqlite(error: Exception) -> Exception:
+    lasting = sqlite3.DataError | sqlite3.IntegrityError | sqlite3.InterfaceError | OverflowError
+    kind = RefusedError if isinstance(error, lasting) else LostError
+    return kind(str(error))
