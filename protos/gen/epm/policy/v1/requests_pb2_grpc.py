@@ -271,14 +271,16 @@ class ElevationRequestServiceServicer:
     """
 
     def ListElevationRequests(self, request, context):
-        """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Needs `elevation_requests.view`.
+        """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Of those that it looks through it ends the ones whose
+        time is over, the latest first and a hundred at most, so that nobody is shown an end that is not written down yet. Needs `elevation_requests.view`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetElevationRequest(self, request, context):
-        """Returns one request with its certificate chain and the attempts that used it. Needs `elevation_requests.view`. Errors: NOT_FOUND, also where the caller may not see it.
+        """Returns one request with its certificate chain and the attempts that used it, and ends it first if its time is over. Needs `elevation_requests.view`.
+        Errors: NOT_FOUND, also where the caller may not see it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

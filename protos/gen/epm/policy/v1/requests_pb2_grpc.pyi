@@ -135,9 +135,13 @@ class ElevationRequestServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ElevationRequestServiceAsyncStub: ...
     ListElevationRequests: _grpc.UnaryUnaryMultiCallable[_requests_pb2.ListElevationRequestsRequest, _requests_pb2.ListElevationRequestsResponse]
-    """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Needs `elevation_requests.view`."""
+    """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Of those that it looks through it ends the ones whose
+    time is over, the latest first and a hundred at most, so that nobody is shown an end that is not written down yet. Needs `elevation_requests.view`.
+    """
     GetElevationRequest: _grpc.UnaryUnaryMultiCallable[_requests_pb2.GetElevationRequestRequest, _requests_pb2.GetElevationRequestResponse]
-    """Returns one request with its certificate chain and the attempts that used it. Needs `elevation_requests.view`. Errors: NOT_FOUND, also where the caller may not see it."""
+    """Returns one request with its certificate chain and the attempts that used it, and ends it first if its time is over. Needs `elevation_requests.view`.
+    Errors: NOT_FOUND, also where the caller may not see it.
+    """
     WatchElevationRequests: _grpc.UnaryStreamMultiCallable[_requests_pb2.WatchElevationRequestsRequest, _requests_pb2.WatchElevationRequestsResponse]
     """Streams requests as they change, seconds after that at the latest. Begins with all that are pending; whoever comes back with the last cursor goes on
     behind it. Says where it stands every 15 seconds; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token
@@ -182,9 +186,13 @@ class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListElevationRequests: _aio.UnaryUnaryMultiCallable[_requests_pb2.ListElevationRequestsRequest, _requests_pb2.ListElevationRequestsResponse]  # type: ignore[assignment]
-    """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Needs `elevation_requests.view`."""
+    """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Of those that it looks through it ends the ones whose
+    time is over, the latest first and a hundred at most, so that nobody is shown an end that is not written down yet. Needs `elevation_requests.view`.
+    """
     GetElevationRequest: _aio.UnaryUnaryMultiCallable[_requests_pb2.GetElevationRequestRequest, _requests_pb2.GetElevationRequestResponse]  # type: ignore[assignment]
-    """Returns one request with its certificate chain and the attempts that used it. Needs `elevation_requests.view`. Errors: NOT_FOUND, also where the caller may not see it."""
+    """Returns one request with its certificate chain and the attempts that used it, and ends it first if its time is over. Needs `elevation_requests.view`.
+    Errors: NOT_FOUND, also where the caller may not see it.
+    """
     WatchElevationRequests: _aio.UnaryStreamMultiCallable[_requests_pb2.WatchElevationRequestsRequest, _requests_pb2.WatchElevationRequestsResponse]  # type: ignore[assignment]
     """Streams requests as they change, seconds after that at the latest. Begins with all that are pending; whoever comes back with the last cursor goes on
     behind it. Says where it stands every 15 seconds; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token
@@ -232,7 +240,9 @@ class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _requests_pb2.ListElevationRequestsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_requests_pb2.ListElevationRequestsResponse, _abc.Awaitable[_requests_pb2.ListElevationRequestsResponse]]:
-        """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Needs `elevation_requests.view`."""
+        """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Of those that it looks through it ends the ones whose
+        time is over, the latest first and a hundred at most, so that nobody is shown an end that is not written down yet. Needs `elevation_requests.view`.
+        """
 
     @_abc_1.abstractmethod
     def GetElevationRequest(
@@ -240,7 +250,9 @@ class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _requests_pb2.GetElevationRequestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_requests_pb2.GetElevationRequestResponse, _abc.Awaitable[_requests_pb2.GetElevationRequestResponse]]:
-        """Returns one request with its certificate chain and the attempts that used it. Needs `elevation_requests.view`. Errors: NOT_FOUND, also where the caller may not see it."""
+        """Returns one request with its certificate chain and the attempts that used it, and ends it first if its time is over. Needs `elevation_requests.view`.
+        Errors: NOT_FOUND, also where the caller may not see it.
+        """
 
     @_abc_1.abstractmethod
     def WatchElevationRequests(
