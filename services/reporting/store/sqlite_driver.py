@@ -10,7 +10,7 @@ from services.reporting.store.rows import Row, Target
 
 TOGETHER = (2048, 512, 64, 8, 1)
 """Rows of one statement on SQLite, which takes 32,766 parameters: so they may have 15 columns. They cost what single rows do; but the
-interpreter is let go and taken back once for all of them, and not once a row: so whoever makes the next group ready does so
+interpreter is let go and taken back once for all of them, and not once a row: so whoever prepares the next group does so
 meanwhile, and the one that stores does not wait for them each time."""
 
 CACHE_KIB = 32 * 1024

@@ -72,7 +72,7 @@ class StaleError(LostError):
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class Prepared:
     """What a group becomes, as far as that is known before its transaction; true as long as no number was forgotten since."""
 
     generation: int
@@ -91,8 +91,8 @@ class Transactions:
         self._places = Places(driver)
         self._counts = Counts(driver, self._known)
 
-    def ready(self, batches: Sequence[Batch]) -> Ready | None:
-        """Make a group ready while another one is stored, in another thread: None where it takes a look at the database."""
+    def prepare(self, batches: Sequence[Batch]) -> Prepared | None:
+        """Prepare a group while another one is stored, in another thread; None where that takes a look at the database."""
         generation = self._known.generation
         if not any(batch.attempts for batch in batches):
             return None
@@ -101,12 +101,12 @@ class Transactions:
             columns = attempt_columns(batches, keys, Cached(self._known))
         except LookupError:
             return None
-        return Ready(generation, columns, self._additions(columns))
+        return Prepared(generation, columns, self._additions(columns))
 
-    def store(self, batches: Sequence[Batch], ready: Ready | None = None) -> list[tuple[Rejection, ...]]:
+    def store(self, batches: Sequence[Batch], prepared: Prepared | None = None) -> list[tuple[Rejection, ...]]:
         """Commit the batches as one and return what was rejected of each. Raises LostError where not everything is durable."""
         try:
-            return self._up_to_date(batches, ready)
+            return self._up_to_date(batches, prepared)
         except RefusedError as error:
             if len(batches) > 1:
                 return [rejections for batch in batches for rejections in self.store([batch])]
@@ -128,20 +128,20 @@ class Transactions:
         )
         return self.store([bare])[0]
 
-    def _up_to_date(self, batches: Sequence[Batch], ready: Ready | None) -> list[tuple[Rejection, ...]]:
+    def _up_to_date(self, batches: Sequence[Batch], prepared: Prepared | None) -> list[tuple[Rejection, ...]]:
         try:
-            return self._transaction(batches, ready)
+            return self._transaction(batches, prepared)
         except StaleError:
             return self._transaction(batches, None)
 
-    def _transaction(self, batches: Sequence[Batch], ready: Ready | None) -> list[tuple[Rejection, ...]]:
+    def _transaction(self, batches: Sequence[Batch], prepared: Prepared | None) -> list[tuple[Rejection, ...]]:
         if len(self._journals) > MOST_JOURNALS_KNOWN:
             self._journals.clear()
         committed = False
         try:
             self._driver.begin()
             stored = self._next_revision() if any(map(has_events, batches)) else self.stored
-            rejections = self._write(batches, stored, ready)
+            rejections = self._write(batches, stored, prepared)
             self._driver.commit()
             committed = True
             self.stored = stored
@@ -157,15 +157,15 @@ class Transactions:
         self._known.look()
         return revision
 
-    def _write(self, batches: Sequence[Batch], stored: int, ready: Ready | None) -> list[tuple[Rejection, ...]]:
+    def _write(self, batches: Sequence[Batch], stored: int, prepared: Prepared | None) -> list[tuple[Rejection, ...]]:
         # In the order of arrival: new journals are numbered by it, and attempts are read along by that number.
         named = dict.fromkeys(name_of(batch) for batch in batches if batch.seqs())
         keys = {name: self._journal(name)[0] for name in named}
         kept = self._without_purged(batches)
-        if ready is not None and (ready.generation != self._known.generation or any(map(is_not, kept, batches))):
-            ready = None
+        if prepared is not None and (prepared.generation != self._known.generation or any(map(is_not, kept, batches))):
+            prepared = None
         batches = kept
-        columns = ready.columns if ready else attempt_columns(batches, keys, self._known)
+        columns = prepared.columns if prepared else attempt_columns(batches, keys, self._known)
         rows = rows_of(batches, keys, stored, columns)
         rejections = [
             [*(Rejection(letter.seq, letter.reason) for letter in batch.dead_letters), *batch.passed_over]
@@ -175,11 +175,10 @@ class Transactions:
             events = rows.events[target]
             free = self._places.free(events, overlapping(batches, self._journals)) if target is ATTEMPTS else events
             inserted = self._driver.insert(target, free) if free else 0
-            if target is ATTEMPTS and inserted:
-                whole = ready.additions if ready else None
-                self._counts.add(
-                    self._additions_in(stored) if inserted < len(events) else whole or self._additions(columns)
-                )
+            if target is ATTEMPTS and inserted == len(events) > 0:
+                self._counts.add(prepared.additions if prepared else self._additions(columns))
+            elif target is ATTEMPTS and inserted:
+                self._counts.add(self._additions_in(stored))
             if inserted < len(events):
                 for position, letter in self._displaced(target, rows, batches):
                     rows.dead_letters.append(dead_letter_row(batches[position], letter))

@@ -1,7 +1,7 @@
 """The writer: a process of the service's own that stores events, started by `apart` and by nobody else.
 
 - It holds the one connection that writes events. What it knows it knows from its database: it may die at any moment.
-- While a group is stored the next one is received, read and made ready: the database never waits for that.
+- While a group is stored the next one is received, read and prepared: the database never waits for that.
 - INVARIANT: where a group is not stored, none is that was sent before the service heard of it.
 - It ends with the process that started it, however that ends: when nothing more comes, once what came is stored; and at once
   when the other end of its socket is gone, whatever it is doing then. What is not committed is rolled back by the database,
@@ -24,17 +24,17 @@ from services._chassis import logging
 from services._chassis.logging import get_logger
 from services.reporting.store.driver import LostError
 from services.reporting.store.drivers import driver_of
-from services.reporting.store.transactions import Ready, Transactions
+from services.reporting.store.transactions import Prepared, Transactions
 from services.reporting.store.wire import Group, Opening, Verdict, receive, send
 
 COLLECTED_AT = (50_000, 20, 50)
 """New objects before a collection: a group alone is some ten thousands, none of which is part of a cycle."""
 
 INTERPRETER_HELD = 0.0005
-"""Seconds for which a thread keeps the interpreter that another one wants: whoever makes the next group ready must not hold up the
+"""Seconds for which a thread keeps the interpreter that another one wants: whoever prepares the next group must not hold up the
 one that stores, which gives the interpreter away in every statement."""
 
-Work = tuple[Group, Ready | None]
+Work = tuple[Group, Prepared | None]
 log = get_logger("reporting.writer")
 
 
@@ -73,18 +73,18 @@ def _receive(connection: socket.socket, transactions: Transactions, groups: "Que
     try:
         while (content := receive(connection)) is not None:
             group = Group.unpacked(content)
-            groups.put((group, transactions.ready(group.batches)))
+            groups.put((group, transactions.prepare(group.batches)))
     except Exception as error:  # noqa: BLE001 - it ends the process, in the thread that may
         groups.put(error)
     else:
         groups.put(None)
 
 
-def _verdict(transactions: Transactions, group: Group, ready: Ready | None, failures: int) -> Verdict:
+def _verdict(transactions: Transactions, group: Group, prepared: Prepared | None, failures: int) -> Verdict:
     if group.failures != failures:
         return Verdict(failure="what was handed over before failed", failures=failures)
     try:
-        rejected = transactions.store(group.batches, ready)
+        rejected = transactions.store(group.batches, prepared)
     except LostError as error:
         log.error("events_not_stored", batches=len(group.batches), cause=str(error))  # noqa: TRY400 - the cause is not ours
         return Verdict(failure=str(error), failures=failures + 1)

@@ -1,4 +1,4 @@
-"""Groups that were made ready ahead of their transaction are stored and counted as any other, on both databases."""
+"""Groups that were prepared ahead of their transaction are stored and counted as any other, on both databases."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -32,47 +32,47 @@ async def users(database: Database) -> dict[str, str]:
     return {row["event_id"]: row["user_name"] for row in await stored(database)}
 
 
-async def test_a_group_that_was_made_ready_is_stored_and_counted_as_any_other(
+async def test_a_group_that_was_prepared_is_stored_and_counted_as_any_other(
     transactions: Transactions, database: Database
 ) -> None:
     transactions.store([batch([decided(1), unmanaged(2)])])
     group = [batch([decided(3), unmanaged(4)], first=3), batch([decided(5)], first=5)]
-    ready = transactions.ready(group)
-    assert ready is not None
-    assert transactions.store(group, ready) == [(), ()]
+    prepared = transactions.prepare(group)
+    assert prepared is not None
+    assert transactions.store(group, prepared) == [(), ()]
     assert (await users(database)).keys() == {uuid7(number) for number in range(1, 6)}
     await check(database)
 
 
-async def test_of_a_group_that_was_made_ready_only_what_is_new_is_counted(
+async def test_of_a_group_that_was_prepared_only_what_is_new_is_counted(
     transactions: Transactions, database: Database
 ) -> None:
     transactions.store([batch([decided(1), decided(2)])])
     group = [batch([decided(1), decided(2), decided(3)])]
-    assert transactions.store(group, transactions.ready(group)) == [()]
+    assert transactions.store(group, transactions.prepare(group)) == [()]
     assert len(await users(database)) == 3
     await check(database)
 
 
-async def test_a_group_that_tells_of_something_new_is_made_ready_by_its_transaction(
+async def test_a_group_that_tells_of_something_new_is_prepared_by_its_transaction(
     transactions: Transactions, database: Database
 ) -> None:
     for group in ([batch([decided(1)])], [batch([decided(2, user="another")], first=2)], [batch([], first=3)]):
-        assert transactions.ready(group) is None
+        assert transactions.prepare(group) is None
         transactions.store(group)
     assert len(await users(database)) == 2
 
 
-async def test_what_was_made_ready_before_a_number_went_is_made_anew(
+async def test_what_was_prepared_before_a_number_went_is_made_anew(
     transactions: Transactions, database: Database
 ) -> None:
     transactions.store([batch([decided(1, user="one@example.com")])])
     group = [batch([decided(2, user="one@example.com")], first=2)]
-    ready = transactions.ready(group)
+    prepared = transactions.prepare(group)
     async with database.transaction() as tx:
         for table in (tables.ATTEMPT, tables.COUNT, tables.COUNT_BY_USER, tables.KNOWN_USER):
             await tx.execute(sa.delete(table))
         await tx.execute(sa.insert(tables.KNOWN_USER).values(user_key=77, digest="of another", user_name="two"))
         await tx.execute(sa.update(tables.HORIZON).values(names_epoch=1))
-    transactions.store(group, ready)
+    transactions.store(group, prepared)
     assert await users(database) == {uuid7(2): "one@example.com"}
