@@ -38,19 +38,19 @@ def decided_part(field: Field, bodies: Sequence[bytes]) -> Part:
     # Lists of their own, most of them empty: those of a message go with what is cleared of it.
     own["arguments"] = [list(some) if some else () for some in own["arguments"]]
     told = zip(map(attrgetter(_FILE), decided), decided, strict=True)
-    files, file_places = _alike(file if file or one.HasField(_FILE) else None for file, one in told)
+    files, file_indices = _alike(file if file or one.HasField(_FILE) else None for file, one in told)
     for name in _NAMES:
         deque(map(methodcaller("ClearField", name), decided), maxlen=0)
-    rests, rest_places = _alike(map(methodcaller("SerializeToString"), decided))
+    rests, rest_indices = _alike(map(methodcaller("SerializeToString"), decided))
     facts = [None if one is None else event_pb2.FileFacts.FromString(one) for one in files]
     shared = [one for one in field.fields if one.name not in _NAMES]
     rest = raw_of(shared, [event_pb2.Decided.FromString(one) for one in rests])
     parts = (
         part_of(one, own[one.name])
         if one.name in own
-        else part_of(one, facts, file_places)
+        else part_of(one, facts, file_indices)
         if one.name == _FILE
-        else part_of(one, rest[one.name], rest_places)
+        else part_of(one, rest[one.name], rest_indices)
         for one in field.fields
     )
     return Part(field, [True] * len(bodies), tuple(parts))
@@ -66,10 +66,10 @@ class _Known(dict[Hashable, int]):
 
 
 def _alike(keys: Iterable[Key]) -> tuple[Sequence[Key], Sequence[int]]:
-    """Return what there is, each once, and the place of each key in that."""
+    """Return what there is, each once, and the index of each key in that."""
     known = _Known()
-    places = list(map(known.__getitem__, keys))
-    return cast("Sequence[Key]", list(known)), places
+    indices = list(map(known.__getitem__, keys))
+    return cast("Sequence[Key]", list(known)), indices
 
 
 def _sketch() -> tuple[type[Message], type[Message]]:

@@ -93,15 +93,15 @@ class Parquet:
         return self._outbox.taken()
 
     def _arrays(self, parts: Sequence[Part]) -> Iterator[pa.Array]:
-        places: dict[int, pa.Array] = {}
+        indices: dict[int, pa.Array] = {}
         for field, column in zip(self._schema, columns(parts), strict=True):
             values = pa.array(column.values, field.type)
-            if column.places is not None:
-                # Many columns have the same places.
-                key = id(column.places)
-                if key not in places:
-                    places[key] = pa.array(column.places, pa.int32())
-                values = values.take(places[key])
+            if column.indices is not None:
+                # Many columns have the same indices.
+                key = id(column.indices)
+                if key not in indices:
+                    indices[key] = pa.array(column.indices, pa.int32())
+                values = values.take(indices[key])
             yield values
 
     def _write_group(self) -> None:

@@ -16,8 +16,7 @@ Value = str | int | bool | None | Sequence["Value"] | Mapping[str, "Value"]
 Raw = Sequence[object]
 """A field's values as the contract has them, of one entry after the other; None where it, or what it is in, is absent."""
 
-
-Places = Sequence[int] | None
+Indices = Sequence[int] | None
 """Of each entry which of the values is its own, where many entries are alike; None: there is one for each."""
 
 Item = TypeVar("Item")
@@ -31,15 +30,15 @@ class Part:
     values: Sequence[Value]
     """Of a group whether it is there."""
     parts: tuple["Part", ...] = ()
-    """INVARIANT: those of a group that has places have none, and are to be looked for at the same ones."""
-    places: Places = None
+    """INVARIANT: those of a group that has indices have none of their own: the group's count for them."""
+    indices: Indices = None
 
 
 class Column(NamedTuple):
     """The values of many entries, and where each of them finds its own."""
 
     values: Sequence[Value]
-    places: Places
+    indices: Indices
 
 
 def parts_of(fields: Sequence[Field], raw: Mapping[str, Raw]) -> tuple[Part, ...]:
@@ -47,13 +46,13 @@ def parts_of(fields: Sequence[Field], raw: Mapping[str, Raw]) -> tuple[Part, ...
     return tuple(part_of(field, raw[field.name]) for field in fields)
 
 
-def part_of(field: Field, raw: Raw, places: Places = None) -> Part:
-    """Read one field; with `places` of entries of which many are alike."""
+def part_of(field: Field, raw: Raw, indices: Indices = None) -> Part:
+    """Read one field; with `indices` where many entries are alike."""
     if field.is_column:
-        return Part(field, _values(field, raw), places=places)
+        return Part(field, _values(field, raw), indices=indices)
     messages = cast("Sequence[Message | None]", raw)
     inner = parts_of(field.fields, raw_of(field.fields, messages))
-    return Part(field, [message is not None for message in messages], inner, places)
+    return Part(field, [message is not None for message in messages], inner, indices)
 
 
 def raw_of(fields: Sequence[Field], messages: Sequence[Message | None]) -> dict[str, Raw]:
@@ -63,11 +62,11 @@ def raw_of(fields: Sequence[Field], messages: Sequence[Message | None]) -> dict[
     return {field.name: _whole(field, messages) if whole else _broken(field, messages) for field in fields}
 
 
-def columns(parts: Iterable[Part], places: Places = None) -> list[Column]:
-    """Return all columns, in their order; `places` are those of the group that the parts are in."""
+def columns(parts: Iterable[Part], indices: Indices = None) -> list[Column]:
+    """Return all columns, in their order; `indices` are those of the group that the parts are in."""
     found: list[Column] = []
     for part in parts:
-        here = part.places if places is None else places
+        here = part.indices if indices is None else indices
         if part.field.is_column:
             found.append(Column(part.values, here))
         else:
@@ -75,14 +74,14 @@ def columns(parts: Iterable[Part], places: Places = None) -> list[Column]:
     return found
 
 
-def spread(items: Sequence[Item], places: Places) -> Sequence[Item]:
+def spread(items: Sequence[Item], indices: Indices) -> Sequence[Item]:
     """Return for each entry what it has of the items."""
-    return items if places is None else list(map(items.__getitem__, places))
+    return items if indices is None else list(map(items.__getitem__, indices))
 
 
 def entries_of(parts: Sequence[Part]) -> int:
     """Return of how many entries the parts are."""
-    return len(parts[0].values if parts[0].places is None else parts[0].places) if parts else 0
+    return len(parts[0].values if parts[0].indices is None else parts[0].indices) if parts else 0
 
 
 def _whole(field: Field, messages: Sequence[Message | None]) -> Raw:

@@ -37,7 +37,7 @@ class Csv:
     def write(self, parts: Sequence[Part]) -> bytes:
         """Write entries; the headings before the first."""
         named = zip(self._fields, columns(parts), strict=True)
-        cells = [_together(list(run)) for _, run in groupby(named, key=lambda one: id(one[1].places))]
+        cells = [_together(list(run)) for _, run in groupby(named, key=lambda one: id(one[1].indices))]
         text = self._headings + "".join(map(_line, zip(*chain.from_iterable(cells), strict=True)))
         self._headings = ""
         self.written += entries_of(parts)
@@ -71,8 +71,8 @@ def _line(cells: Iterable[str]) -> str:
 
 def _together(run: Sequence[tuple[Field, Column]]) -> Sequence[Sequence[str]]:
     """Write columns of which many entries have the same as one; others each by itself."""
-    cells, places = [_cells(field, column.values) for field, column in run], run[0][1].places
-    return cells if places is None else [spread(list(map(",".join, zip(*cells, strict=True))), places)]
+    cells, indices = [_cells(field, column.values) for field, column in run], run[0][1].indices
+    return cells if indices is None else [spread(list(map(",".join, zip(*cells, strict=True))), indices)]
 
 
 def _cells(field: Field, values: Sequence[Value]) -> Sequence[str]:
@@ -97,7 +97,7 @@ def _quoted(text: str) -> str:
 
 
 def _objects(parts: Sequence[Part]) -> list[str]:
-    runs = [_members(list(run)) for _, run in groupby(parts, key=lambda part: id(part.places))]
+    runs = [_members(list(run)) for _, run in groupby(parts, key=lambda part: id(part.indices))]
     form = "{" + ", ".join(form for form, _ in runs) + "}"
     return [form % members for members in zip(*chain.from_iterable(texts for _, texts in runs), strict=True)]
 
@@ -105,9 +105,9 @@ def _objects(parts: Sequence[Part]) -> list[str]:
 def _members(run: Sequence[Part]) -> tuple[str, Sequence[Sequence[str]]]:
     """Return the form of some members of each entry, and what stands in it: those that many entries have the same are one text."""
     form, texts = ", ".join(f'"{part.field.json}": %s' for part in run), list(map(_fragments, run))
-    if run[0].places is None:
+    if run[0].indices is None:
         return form, texts
-    return "%s", [spread([form % members for members in zip(*texts, strict=True)], run[0].places)]
+    return "%s", [spread([form % members for members in zip(*texts, strict=True)], run[0].indices)]
 
 
 def _fragments(part: Part) -> Sequence[str]:

@@ -108,7 +108,7 @@ def test_events_that_are_alike_are_read_as_each_is_by_itself() -> None:
     field = next(one for one in ELEVATIONS if one.name == "decided")
     read = decided_part(field, [event.SerializeToString() for event in events])
     whole = part_of(field, [event.decided for event in events])
-    assert {one.field.name for one in read.parts if one.places is not None and len(one.values) < 100} >= {
+    assert {one.field.name for one in read.parts if one.indices is not None and len(one.values) < 100} >= {
         "file",
         "rule",
     }
