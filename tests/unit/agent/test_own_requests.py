@@ -21,6 +21,7 @@ from elevation.reasons import Cause
 from tests.unit.agent.programs import PATIENCE, agent, at_a_terminal, started
 
 ME = SystemIdentity(Platform.LINUX)
+NOBODY_ASKED = "an approval can be asked for, and standard input is no terminal"
 
 
 def shown(
@@ -210,6 +211,7 @@ async def test_a_person_is_asked_whether_to_ask_the_support_and_why(fake: Fake) 
 async def test_without_a_terminal_nobody_asks_the_support(fake: Fake) -> None:
     done = await agent("elevate", "--socket", fake.socket, "/x", typed="y\nto work\n")
     assert (done.code, fake.replies) == (program.NOT_ELEVATED, [None, None])
+    assert done.errors.splitlines()[0] == NOBODY_ASKED
 
 
 async def test_an_unsafe_agent_takes_prepared_answers(tmp_path: Path) -> None:
@@ -244,7 +246,7 @@ async def test_waiting_shows_the_denial_when_it_comes(fake: Fake) -> None:
     fake.coming.put_nowait([shown()])
     done = await agent("elevate", "--wait", "--socket", fake.socket, "/x")
     assert (done.code, fake.waits.get_nowait(), fake.results) == (program.NOT_ELEVATED, (me(), "r-1"), [])
-    assert done.errors.splitlines()[1:] == ["approval_required", "request r-1 for /x: denied: no"]
+    assert done.errors.splitlines() == [NOBODY_ASKED, "approval_required", "request r-1 for /x: denied: no"]
 
 
 async def test_whoever_interrupts_the_wait_is_told_where_to_look(fake: Fake) -> None:
@@ -260,13 +262,13 @@ async def test_waiting_runs_the_file_once_it_is_approved(fake: Fake) -> None:
     fake.coming.put_nowait([shown(state="APPROVED", message="approved", usable=True)])
     done = await agent("elevate", "--wait", "--socket", fake.socket, "/x")
     assert (done.code, done.output) == (program.ELEVATED, "elevated\n")
-    assert done.errors.splitlines()[1:] == ["approval_required", "request r-1 for /x: approved"]
+    assert done.errors.splitlines() == [NOBODY_ASKED, "approval_required", "request r-1 for /x: approved"]
 
 
 async def test_waiting_does_not_ask_again_for_an_approval_that_is_not_there_yet(fake: Fake) -> None:
     fake.coming.put_nowait([shown(state="APPROVED", message="approved", usable=False)])
     done = await agent("elevate", "--wait", "--socket", fake.socket, "/x")
     assert (done.code, fake.results) == (program.NOT_ELEVATED, [])
-    assert done.errors.splitlines()[3] == (
-        "the approval cannot be used on this device yet; run the command again in a moment"
-    )
+    said, *_, last = done.errors.splitlines()
+    assert said == NOBODY_ASKED
+    assert last == "the approval cannot be used on this device yet; run the command again in a moment"
