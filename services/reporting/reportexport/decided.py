@@ -45,15 +45,13 @@ def decided_part(field: Field, bodies: Sequence[bytes]) -> Part:
     facts = [None if one is None else event_pb2.FileFacts.FromString(one) for one in files]
     shared = [one for one in field.fields if one.name not in _NAMES]
     rest = raw_of(shared, [event_pb2.Decided.FromString(one) for one in rests])
-    parts = (
-        part_of(one, own[one.name])
-        if one.name in own
-        else part_of(one, facts, file_indices)
-        if one.name == _FILE
-        else part_of(one, rest[one.name], rest_indices)
-        for one in field.fields
-    )
-    return Part(field, [True] * len(bodies), tuple(parts))
+
+    def part(one: Field) -> Part:
+        if one.name in own:
+            return part_of(one, own[one.name])
+        return part_of(one, facts, file_indices) if one.name == _FILE else part_of(one, rest[one.name], rest_indices)
+
+    return Part(field, [True] * len(bodies), tuple(map(part, field.fields)))
 
 
 class _Known(dict[Hashable, int]):
