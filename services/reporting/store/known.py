@@ -42,10 +42,10 @@ class Known:
 
     def forget(self) -> None:
         """Forget all numbers, such as those that a transaction gave out which was not committed."""
-        self.generation += 1
         for known in self._keys.values():
             known.clear()
         self._characters.clear()
+        self.generation += 1  # last: whoever reads it beside this thread finds nothing of what it no longer counts for
 
     def cached(self, dimension: Dimension) -> Mapping[Row, int]:
         """Return the members of a dimension that are known without a look at the database."""

@@ -8,7 +8,7 @@ from services._chassis.errors import UnavailableError
 from services._chassis.migrate import upgrade
 from services.reporting.codec.incoming import batch_from_proto
 from services.reporting.model.events import microseconds
-from services.reporting.store.dimensions import RULE
+from services.reporting.store.dimensions import DIMENSIONS, RULE
 from services.reporting.store.known import MOST_CHARACTERS, Known
 from services.reporting.store.rows import Row
 from services.reporting.store.sqlite_driver import SqliteDriver
@@ -104,5 +104,35 @@ async def test_numbers_of_long_texts_are_not_cached_without_end(tmp_path: Path) 
     assert [*known.cached(RULE)] == [short]
     assert known.keys_of(RULE, [("e", "f"), short])[1:] == key
     assert [*known.cached(RULE)] == [short, ("e", "f")]
+    driver.rollback()
+    driver.close()
+
+
+class Watched(Known):
+    """Note how many numbers are cached whenever it is counted that some were forgotten."""
+
+    def __init__(self, driver: SqliteDriver) -> None:
+        self.left: list[int] = []
+        self._counted = 0
+        super().__init__(driver)
+
+    @property
+    def generation(self) -> int:
+        """Return how often something was forgotten."""
+        return self._counted
+
+    @generation.setter
+    def generation(self, counted: int) -> None:
+        self._counted = counted
+        self.left.append(sum(len(self.cached(dimension)) for dimension in DIMENSIONS))
+
+
+async def test_numbers_are_gone_before_it_is_told_that_they_are(tmp_path: Path) -> None:
+    driver = SqliteDriver(str(await migrated(tmp_path / "reporting.db")))
+    known = Watched(driver)
+    driver.begin()
+    known.keys_of(RULE, [("a", "b")])
+    known.forget()  # a group that is prepared meanwhile would take a number that is gone for one of today
+    assert (known.generation, known.left) == (1, [0, 0])
     driver.rollback()
     driver.close()
