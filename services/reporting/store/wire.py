@@ -2,7 +2,8 @@
 
 Both ends are the same code on the same interpreter, started by one another: so `marshal` does, which costs a fraction of what
 contracts or pickles do. Events that tell the same of file and decision share it on the way, too. Where files were replaced under a
-service that runs, the writer is of another version: the first message tells what a record is here, so that none is misread.
+service that runs, the writer is of another version: the first message tells what records, groups and verdicts are here, so that none
+is misread.
 
 A group is sent ahead of the verdict on the one before it. So each tells how many groups the service knows to have failed: a writer
 stores none that was sent before the service could know of the failure of another.
@@ -30,9 +31,6 @@ _LENGTH = 8
 _WORDS, _FACTS = AttemptRecord._fields.index("trigger"), AttemptRecord._fields.index("file_name")
 _BODY = AttemptRecord._fields.index("body")
 _new = tuple.__new__
-_FORM = [[*record._fields] for record in (AttemptRecord, CompletionRecord, DiagnosticRecord, DeadLetter, Rejection)] + [
-    [*Batch.__slots__]
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +97,13 @@ class Group:
         """Read it."""
         told = memoryview(content)
         return cls(int.from_bytes(told[:_LENGTH], "little"), batches_unpacked(told[_LENGTH:]))
+
+
+_FORM = [
+    *([*record._fields] for record in (AttemptRecord, CompletionRecord, DiagnosticRecord, DeadLetter, Rejection)),
+    *([*said.__slots__] for said in (Batch, Group, Verdict)),
+]
+"""What both ends have to know alike."""
 
 
 def batches_packed(batches: Sequence[Batch]) -> bytes:

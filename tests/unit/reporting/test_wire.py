@@ -47,10 +47,13 @@ def test_verdicts_and_openings_arrive_as_they_were_sent() -> None:
     assert Opening.unpacked(opening.packed()) == opening
 
 
-def test_an_opening_from_another_version_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("here", "there"), [(b"user_name", b"user_mane"), (b"publisher", b"publishes"), (b"failures", b"failings")]
+)
+def test_an_opening_from_another_version_is_refused(here: bytes, there: bytes) -> None:
     packed = Opening("sqlite:///a.db", "info", log_as_json=None, environment={}).packed()
     with pytest.raises(ValueError, match="another version"):
-        Opening.unpacked(packed.replace(b"justification", b"justificatiom").replace(b"publisher", b"publishes"))
+        Opening.unpacked(packed.replace(here, there))
 
 
 def test_messages_arrive_one_by_one_until_the_other_end_has_said_everything() -> None:
