@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import types
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,8 +218,9 @@ async def test_a_group_that_nobody_foresaw_costs_that_group_alone(database: Data
     sink = sink_on(database.url)
     await sink.store([batch([decided(1)])])
     before, whole = writers_of(os.getpid()), batch([decided(2)], first=2)
-    with pytest.raises(UnavailableError):
-        await sink.store([replace(whole, attempts=(whole.attempts[0]._replace(seq="two"),))])  # type: ignore[arg-type]
+    for wrong in ({"occurred": "once"}, {"seq": "two"}):  # found out while it is prepared, and when it is stored
+        with pytest.raises(UnavailableError):
+            await sink.store([replace(whole, attempts=(whole.attempts[0]._replace(**wrong),))])  # type: ignore[arg-type]
     assert await sink.store([whole]) == [()]
     assert writers_of(os.getpid()) == before
     assert await counted(database) == (2, 2)
@@ -270,4 +273,39 @@ async def test_a_writer_that_could_not_run_is_tried_again_though_no_group_comes(
     assert sink.able()
     assert now == LEAST_REST + 2 * LEAST_REST
     trying.cancel()
+    await sink.close()
+
+
+async def test_a_writer_that_could_not_be_started_for_want_of_descriptors_is_started_later(database: Database) -> None:
+    now = 0.0
+    sink = SinkApart(opening_of(database.url), monotonic=lambda: now)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, most[1]))
+    try:
+        with pytest.raises(UnavailableError):
+            await sink.store([batch([decided(1)])])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    assert not sink.able()
+    now = LEAST_REST
+    assert await sink.store([batch([decided(1)])]) == [()]
+    await sink.close()
+
+
+@types.coroutine
+def turn() -> Iterator[None]:
+    """Let everybody else have their turn once."""
+    yield
+
+
+async def test_groups_that_come_while_a_writer_is_started_are_stored_in_their_order(database: Database) -> None:
+    sink = sink_on(database.url)
+    first = asyncio.create_task(sink.store([batch([decided(1)])]))
+    while not writers_of(os.getpid()):
+        await turn()
+    await sink.store([batch([decided(2)], first=2)])  # it runs by now, and who waited for it does not know yet
+    await first
+    place = sa.select(tables.ATTEMPT.c.seq, tables.ATTEMPT.c.stored).order_by(tables.ATTEMPT.c.seq)
+    async with database.read() as tx:
+        assert [tuple(row) for row in await tx.execute(place)] == [(1, 1), (2, 2)]
     await sink.close()

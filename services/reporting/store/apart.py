@@ -90,6 +90,7 @@ class SinkApart:
         self._rest = 0.0
         """Seconds; 0 where nothing is known to keep a writer from running."""
         self._rests_until = 0.0
+        self._turn = asyncio.Lock()
         self._resting = asyncio.Event()
         self._closing = False
 
@@ -136,9 +137,11 @@ class SinkApart:
             await self._watch
 
     async def _judged(self, group: bytes) -> Verdict:
-        writer = await asyncio.shield(self._running())
-        # Nothing may come in between: groups are sent in the order in which they were handed over.
-        verdict = await asyncio.shield(writer.line.ask(group))
+        # Groups are sent in the order in which they were handed over, those too that wait for a writer.
+        async with self._turn:
+            writer = await asyncio.shield(self._running())
+            answer = writer.line.ask(group)
+        verdict = await asyncio.shield(answer)
         self._rest = 0.0
         if verdict.failure:
             raise LostError(verdict.failure)
@@ -153,16 +156,16 @@ class SinkApart:
 
     async def _started(self) -> _Writer:
         """Start a writer and tell it where it writes. Raises LostError."""
-        ours, theirs = socket.socketpair()
         line = Line(self._longest_group)
-        with theirs:
-            await line.connect(ours)
-            try:
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                await line.connect(ours)
                 process = _process(theirs.fileno(), self._opening.environment)
-            except OSError as error:
-                line.break_off()
-                self._note_loss(None, str(error), judges=False)
-                raise LostError(str(error)) from error
+        except OSError as error:
+            line.break_off()
+            self._note_loss(None, str(error), judges=False)
+            raise LostError(str(error)) from error
         log.info("writer_started", pid=process.pid)
         writer = _Writer(process, line)
         self._watch = asyncio.create_task(self._buried(writer))

@@ -73,11 +73,20 @@ def _receive(connection: socket.socket, transactions: Transactions, groups: "Que
     try:
         while (content := receive(connection)) is not None:
             group = Group.unpacked(content)
-            groups.put((group, transactions.prepare(group.batches)))
+            groups.put((group, _prepared(transactions, group)))
     except Exception as error:  # noqa: BLE001 - it ends the process, in the thread that may
         groups.put(error)
     else:
         groups.put(None)
+
+
+def _prepared(transactions: Transactions, group: Group) -> Prepared | None:
+    try:
+        return transactions.prepare(group.batches)
+    except Exception:
+        # As with its transaction, which comes upon the same: it is this group's alone.
+        log.exception("group_not_prepared", batches=len(group.batches))
+        return None
 
 
 def _verdict(transactions: Transactions, group: Group, prepared: Prepared | None, failures: int) -> Verdict:
