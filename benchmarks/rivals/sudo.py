@@ -2,9 +2,10 @@
 
 It is the one of the operating system's package `sudo`. It writes each event to a file as JSON; it neither syncs the file nor
 acknowledges an event, and has no TLS in Debian's build. So its events are there for whoever reads the file, and gone with the
-machine. Messages are declared here by the numbers of its protocol; each goes with its length ahead, four bytes.
+machine; to compare what is durable, the file is synced for it, once, when all are written. Messages are declared here by the numbers of its protocol; each goes with its length ahead, four bytes.
 """
 
+import os
 import shutil
 import socket
 import struct
@@ -44,12 +45,12 @@ class LogServer:
         self._events = events
 
     def streamed(self, events: int, connections: int) -> float:
-        """Send events on open connections; return the seconds until all are written."""
+        """Send events on open connections; return the seconds until all are durable."""
         whole = _hello() + b"".join(map(_event, range(events // connections)))
         return self._measured([whole] * connections, connections, events)
 
     def connected_anew(self, events: int, at_once: int) -> float:
-        """Open a connection for each event, so many at once; return the seconds until all are written."""
+        """Open a connection for each event, so many at once; return the seconds until all are durable."""
         return self._measured([_hello() + _event(number) for number in range(events)], at_once, events)
 
     def _measured(self, contents: Sequence[bytes], at_once: int, events: int) -> float:
@@ -60,6 +61,8 @@ class LogServer:
         while self._written() - before < events:
             if time.perf_counter() - start > PATIENCE:
                 raise SudoMissingError(f"it wrote {self._written() - before} of {events} events")
+        with self._events.open("rb") as file:
+            os.fsync(file.fileno())
         return time.perf_counter() - start
 
     def _send(self, content: bytes) -> None:
