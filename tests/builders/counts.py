@@ -67,6 +67,15 @@ async def stored(database: Database) -> list[dict[str, Any]]:
 async def check(database: Database) -> None:
     for rollup in ROLLUPS:
         assert await kept(database, rollup) == await recounted(database, rollup), rollup.table.name
+    assert await unpaired(database) == []
+
+
+async def unpaired(database: Database) -> list[Any]:
+    """Return the users who have a count on a device, and do not stand beside it."""
+    counts, pairs = tables.COUNT.c, tables.USER_DEVICE.c
+    counted, paired = sa.select(counts.user_key, counts.device_key), sa.select(pairs.user_key, pairs.device_key)
+    async with database.read() as tx:
+        return [tuple(row) for row in await tx.execute(sa.except_(counted, paired))]
 
 
 def attempt(number: int, drawn: tuple[str, str, str, str, int]) -> event_pb2.ElevationEvent:

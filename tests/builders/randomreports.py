@@ -1,6 +1,7 @@
 """Attempts of any kind on any day, and questions about them, drawn by a die: by chance, or by what hypothesis makes of one."""
 
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,15 @@ USERS = ("alice", "bob", "Bob", "ALICE", "zoë", "ⅷ", "dom\\carol", "o'hara", 
 DEVICES = ("d1", "d2", "d3", "d4", "d5", "d6")
 TAGS = {"d1": {"emea"}, "d2": {"emea", "apac"}, "d3": {"apac"}, "d4": {"default"}, "d5": {"Ünïcode"}, "d6": {"default"}}
 SEEN = (None, None, {"emea"}, {"apac", "emea"}, {"nothing"}, {"Ünïcode", "default"})
+HOMES = {
+    "d1": ("alice", "bob"),
+    "d2": ("bob", "Bob"),
+    "d3": ("Bob", "ALICE"),
+    "d4": ("zoë", "ⅷ"),
+    "d5": ("ⅷ", "dom\\carol"),
+    "d6": ("o'hara", "%", "d_ve"),
+}
+"""Users of devices: some are on one alone, some on others too, among them devices with other tags."""
 POLICIES, RULES = ("tools", "Tools", "office"), ("setup", "updater", "café")
 TYPES = tuple(rules_pb2.ElevationType.values())
 _FILES = [
@@ -40,11 +50,13 @@ _MANAGED = (
 _UNMANAGED = (event_pb2.SOURCE_ADMINISTRATOR, event_pb2.SOURCE_NO_RULE, event_pb2.SOURCE_NOT_ACTIVE)
 
 
-def an_attempt(number: int, die: random.Random, days: int = DAYS) -> event_pb2.ElevationEvent:
+def an_attempt(
+    number: int, die: random.Random, days: int = DAYS, users: Sequence[str] = USERS
+) -> event_pb2.ElevationEvent:
     """Draw an attempt of the first of the days, often at the edge of one."""
     edge = die.choice((0, 0, 1, -1)) * timedelta(microseconds=1)
     within = edge if die.random() < 0.2 else timedelta(microseconds=die.randrange(86_400_000_000))
-    values: dict[str, Any] = {"user": die.choice(USERS), "administrator": die.random() < 0.3}
+    values: dict[str, Any] = {"user": die.choice(users), "administrator": die.random() < 0.3}
     if die.random() < 0.6:
         outcome, source, result = die.choice(_MANAGED)
         by_rule = source == event_pb2.SOURCE_RULE
@@ -57,11 +69,13 @@ def an_attempt(number: int, die: random.Random, days: int = DAYS) -> event_pb2.E
     return decided(number, at=START + timedelta(days=die.randrange(days)) + within, file=file, **values)
 
 
-def an_event(number: int, die: random.Random, days: int = DAYS) -> event_pb2.ElevationEvent:
+def an_event(
+    number: int, die: random.Random, days: int = DAYS, users: Sequence[str] = USERS
+) -> event_pb2.ElevationEvent:
     """Draw an event: mostly an attempt, now and then how one ended."""
     if number > 1 and die.random() < 0.1:
         return completed(number, f"attempt-{die.randrange(1, number)}", at=START)
-    return an_attempt(number, die, days)
+    return an_attempt(number, die, days, users)
 
 
 def device_name(device_id: str, number: int) -> str:

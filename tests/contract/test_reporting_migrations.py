@@ -18,6 +18,8 @@ from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.model.rollups import DAY
 from services.reporting.store import tables
 from services.reporting.store.dimensions import DIMENSIONS
+from services.reporting.store.driver import LostError
+from services.reporting.store.drivers import driver_of
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.rollups import ROLLUPS
 from tests.builders.counts import KINDS, attempt, check, kept, stored
@@ -148,6 +150,21 @@ async def test_whoever_counts_on_after_the_migration_counts_with_what_is_there(
         async with database.read() as tx:
             digests = (await tx.execute(sa.select(dimension.table.c.digest))).scalars().all()
         assert len(digests) == len(set(digests))
+
+
+async def test_a_writer_of_an_older_version_stores_nothing_that_has_no_pair(database: Database, tmp_path: Path) -> None:
+    asked = "SELECT names_epoch FROM reporting_horizon WHERE id = 1"
+    await upgrade_to(database, tmp_path / "migrations" / "versions", "0007")
+    driver = driver_of(database.url)
+    driver.begin()
+    assert driver.fetch(asked, ()) == [(0,)]
+    driver.rollback()
+    await upgrade(database)
+    driver.begin()
+    with pytest.raises(LostError):
+        driver.fetch(asked, ())
+    driver.rollback()
+    driver.close()
 
 
 async def test_counts_of_days_whose_events_are_gone_stay_and_tell_of_no_rule(

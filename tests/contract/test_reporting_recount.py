@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,15 +12,19 @@ from hypothesis import strategies as st
 
 from epm.elevation.v1 import event_pb2
 from epm.reporting.v1 import reports_pb2
-from services.reporting.model.events import Batch
+from services.reporting.model.events import Batch, microseconds
+from services.reporting.model.rollups import day_of
 from services.reporting.store.retention import Keep, SqlRetention
+from services.reporting.store.whereabouts import looked_up_sooner
 from tests.builders.counts import forget
 from tests.builders.randomreports import (
     DAYS,
     DEVICES,
+    HOMES,
     SEEN,
     START,
     TAGS,
+    USERS,
     a_filter,
     a_whole_filter,
     an_attempt,
@@ -54,15 +58,26 @@ class Senders:
         self._number = 0
         self._last = dict.fromkeys(DEVICES, 0)
 
-    def draw(self, count: int, *, days: int = DAYS, received: datetime = NOW) -> list[Batch]:
-        """Return batches of so many events of the first of the days, in their order, as they are received."""
+    def draw(
+        self,
+        count: int,
+        *,
+        days: int = DAYS,
+        received: datetime = NOW,
+        homes: Mapping[str, Sequence[str]] | None = None,
+    ) -> list[Batch]:
+        """Return batches of so many events of the first of the days, in their order, as they are received.
+
+        With `homes` a device has users of its own.
+        """
         found = []
         while count > 0:
             device = self._die.choice(DEVICES)
             size = min(count, self._die.randint(1, 40))
             numbers = range(self._number + 1, self._number + 1 + size)
             name = device_name(device, self._number // 40)
-            events = [an_event(number, self._die, days) for number in numbers]
+            users = USERS if homes is None else homes[device]
+            events = [an_event(number, self._die, days, users) for number in numbers]
             found.append(self._batch(device, name, events, received))
             self._number, count = self._number + size, count - size
         return found
@@ -112,6 +127,24 @@ async def test_questions_about_thousands_of_attempts_are_answered_as_another_eng
     named = reports_pb2.ElevationFilter(attempt_ids=some_attempts(die, 1000))
     questions = [(reports_pb2.ElevationFilter(), None), (named, tags_of(die))]
     questions += ((a_filter(die), tags_of(die)) for _ in range(QUESTIONS))
+    for asked, tags in questions:
+        try:
+            await Comparison(desk, senders.recount, asked, tags, die).everything()
+        except AssertionError as error:
+            raise AssertionError(f"seed {SEED!r}, tags {tags}, filter {asked}") from error
+
+
+async def test_whoever_sees_devices_with_users_of_their_own_is_told_what_another_engine_counts(desk: Desk) -> None:
+    die = random.Random(SEED)  # noqa: S311 - a die, no secret
+    senders, days = Senders(die), 3
+    await store(desk, senders.draw(MANY, days=days, homes=HOMES), die)
+    first = day_of(microseconds(START))
+    async with desk.database.read() as tx:
+        assert await looked_up_sooner(tx, 3, range(first, first + days))
+        assert not await looked_up_sooner(tx, len(USERS), range(first, first + days))
+    questions: list[tuple[reports_pb2.ElevationFilter, frozenset[str] | None]]
+    questions = [(reports_pb2.ElevationFilter(), frozenset(tags)) for tags in ({"emea"}, {"Ünïcode", "default"})]
+    questions += [(reports_pb2.ElevationFilter(device_ids=["d3"]), None), (a_filter(die), frozenset({"emea"}))]
     for asked, tags in questions:
         try:
             await Comparison(desk, senders.recount, asked, tags, die).everything()

@@ -251,6 +251,12 @@ async def test_names_go_with_the_last_count_that_tells_of_them(
     await retention.purge()
     told = [await names(database, dimension) for dimension in (USER, FILE, RULE, DEVICE)]
     assert told == [["bob"], ["y"], ["new"], ["new-name"]]
+    pairs, users, devices = tables.USER_DEVICE.c, tables.KNOWN_USER.c, tables.KNOWN_DEVICE.c
+    async with database.read() as tx:
+        assert (await tx.execute(sa.select(sa.func.count(pairs.user_key)))).scalar_one() == 1
+        asked = sa.select(users.user_name, devices.device_name)
+        paired = asked.where(users.user_key == pairs.user_key, devices.device_key == pairs.device_key)
+        assert [tuple(row) for row in await tx.execute(paired)] == [("bob", "new-name")]
 
 
 async def test_names_of_attempts_that_outlive_their_counts_stay(

@@ -2,6 +2,8 @@
 
 - Counts know all that a filter may ask for, by whole days. They answer wherever they can: they reach back further than events,
   and a report must not change its depth with its filter. Only attempts that are asked for by name are counted from events.
+- Whoever asks about some devices has those looked up who were there; and of those who were nowhere else, more is told by counts
+  that know no device.
 - INVARIANT: how it was when a walk over pages began can be told again. Counts go on growing, so what was stored since then is
   taken off: those are few events, found by the number of their transaction.
 - Everything is added up by number first: what is joined and compared by text is then as little as possible.
@@ -18,10 +20,12 @@ from services._chassis.db import Transaction
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import DAY, SPANS, Run, covering, start_of
 from services.reporting.store.attempts import conditions
-from services.reporting.store.dimensions import DIMENSIONS, OWNER, USER, Dimension
+from services.reporting.store.dimensions import DEVICE, DIMENSIONS, OWNER, USER, Dimension
+from services.reporting.store.listed import one_of
 from services.reporting.store.narrowing import Window, members, unmanaged_alone, window_of
 from services.reporting.store.rollups import ROLLUPS, Rollup
 from services.reporting.store.tables import ATTEMPT, COUNT_BY_DECISION, HORIZON
+from services.reporting.store.whereabouts import looked_up_sooner, whereabouts
 
 _A = ATTEMPT.c
 _DAY = "day"
@@ -113,7 +117,9 @@ async def parts(tx: Transaction, question: Question, keys: Sequence[str], as_of:
     """
     groups = _Groups.of(keys)
     span = await span_of(tx, question)
-    found = [*_counted(question, groups, span), *_events(question, groups, span, as_of)]
+    sources = await _sources(tx, question, groups, span)
+    found = [one for source in sources for one in source.counted(groups, span)]
+    found += _events(question, groups, span, as_of)
     if as_of is not None:
         found.append(_since(question, groups, span, as_of))
     return sa.union_all(*found).subquery()
@@ -154,38 +160,84 @@ async def span_of(tx: Transaction, question: Question) -> Span:
     return Span(first, max(first, before), tuple(beside), newest)
 
 
-def _counted(question: Question, groups: _Groups, span: Span) -> Iterator[sa.Select[Any]]:
-    rollup, narrowed = _choice(question, groups)
-    counts = rollup.table.c
-    narrow = [counts[dimension.key].in_(wanted) for dimension, wanted in narrowed.items()]
-    columns = groups.from_counts(rollup)
-    runs = span.runs(rollup.spans[:1] if groups.by_day else rollup.spans)
-    for run in runs or (Run(1, 0, 0),):
-        starts = _starts(question, rollup, run)
-        yield sa.select(*columns, counts.attempts).where(counts.span == run.span, *starts, *narrow)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Counts that are read, and what they are narrowed to."""
+
+    rollup: Rollup
+    narrowed: Mapping[Dimension, sa.Select[Any]]
+    named: int
+    """The number of users who are named; 0: nobody is."""
+    most_looks: int = MOST_PROBES
+    """Where it takes no more looks, users are looked up span by span; otherwise their counts are found among all."""
+    users: Sequence[int] | None = None
+    """The numbers of users; None: users are narrowed like everything else, or not at all."""
+
+    def counted(self, groups: _Groups, span: Span) -> Iterator[sa.Select[Any]]:
+        """Yield what there is, a run of spans each."""
+        counts = self.rollup.table.c
+        narrow: list[sa.ColumnElement[bool]] = [
+            counts[dimension.key].in_(wanted) for dimension, wanted in self.narrowed.items()
+        ]
+        if self.users is not None:
+            narrow.append(one_of(counts[USER.key], self.users))
+        runs = span.runs(self.rollup.spans[:1] if groups.by_day else self.rollup.spans)
+        for run in runs or (Run(1, 0, 0),):
+            starts = self._starts(run)
+            columns = groups.from_counts(self.rollup)
+            yield sa.select(*columns, counts.attempts).where(counts.span == run.span, *starts, *narrow)
+
+    def _starts(self, run: Run) -> list[sa.ColumnElement[bool]]:
+        """Narrow the spans: one by one where users are looked up, since a range leaves the rest of an index unused."""
+        start = self.rollup.table.c.start
+        each = range(run.first, run.before, run.span)
+        if len(each) == 1:
+            return [start == run.first]
+        if self.named and self.rollup.dimensions[0] is USER and self.named * len(each) <= self.most_looks:
+            return [start.in_(each)]
+        return [start >= run.first, start < run.before]
 
 
-def _choice(question: Question, groups: _Groups) -> tuple[Rollup, Mapping[Dimension, sa.Select[Any]]]:
+async def _sources(tx: Transaction, question: Question, groups: _Groups, span: Span) -> Sequence[_Source]:
+    """Return the counts that tell what is asked."""
+    rollup, narrowed = _choice(question, groups.dimensions)
+    named = len(question.filter.users)
+    plain = _Source(rollup, narrowed, named)
+    if named or span.first >= span.before or rollup.dimensions[0] is not USER or DEVICE not in narrowed:
+        return [plain]
+    found = await whereabouts(tx, narrowed[DEVICE], narrowed.get(USER))
+    if found is None:
+        return [plain]
+    by_user = _choice(question, (*groups.dimensions, USER), {USER, DEVICE})
+    alike = by_user[0] is rollup
+    left, days = [*(found.there if alike else ()), *found.elsewhere_too], range(span.first, span.before)
+    sooner = await looked_up_sooner(tx, len(left), days)
+    if alike and not sooner:
+        return [plain]
+    looks = max(len(left), 1) * len(days) if sooner else 0
+    there = _Source(*by_user, max(len(found.there), 1), looks if alike else MOST_PROBES, found.there)
+    if not found.elsewhere_too:
+        return [there]
+    narrowed = {dimension: keys for dimension, keys in narrowed.items() if dimension is not USER}
+    elsewhere_too = _Source(rollup, narrowed, len(found.elsewhere_too), looks, found.elsewhere_too)
+    return [there, elsewhere_too] if found.there else [elsewhere_too]
+
+
+def _choice(
+    question: Question, needed: Collection[Dimension], narrowed_otherwise: Collection[Dimension] = ()
+) -> tuple[Rollup, Mapping[Dimension, sa.Select[Any]]]:
     """Return the smallest counts that can tell what is asked, and what is to be narrowed there."""
     narrowed = members(question)
     without = unmanaged_alone(question)
     rest = None if without is None else members(without)
     for rollup in ROLLUPS:
-        left = rest if rollup.unmanaged_only else narrowed
-        if left is not None and {*groups.dimensions, *left} <= set(rollup.dimensions):
+        wanted = rest if rollup.unmanaged_only else narrowed
+        if wanted is None:
+            continue
+        left = {dimension: keys for dimension, keys in wanted.items() if dimension not in narrowed_otherwise}
+        if {*needed, *left} <= set(rollup.dimensions):
             return rollup, left
     raise ValueError("the last of the counts must know everything")
-
-
-def _starts(question: Question, rollup: Rollup, run: Run) -> list[sa.ColumnElement[bool]]:
-    """Narrow the spans: one by one where few users are asked for, since a range leaves the rest of an index unused."""
-    start, users = rollup.table.c.start, len(question.filter.users)
-    each = range(run.first, run.before, run.span)
-    if len(each) == 1:
-        return [start == run.first]
-    if users and rollup.dimensions[0] is USER and users * len(each) <= MOST_PROBES:
-        return [start.in_(each)]
-    return [start >= run.first, start < run.before]
 
 
 def _events(question: Question, groups: _Groups, span: Span, as_of: int | None) -> Iterator[sa.Select[Any]]:

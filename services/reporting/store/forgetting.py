@@ -2,6 +2,7 @@
 
 - Which those are is found out by reading alone. Then they are deleted a few at a time, while nothing is written; whatever was
   used by an attempt that was stored meanwhile stays.
+- Who was on which device goes with the user or the device.
 - INVARIANT: whoever writes with a number that was cached learns, under the same lock, that numbers were taken away, and asks
   for it again.
 """
@@ -21,6 +22,7 @@ from services.reporting.store.tables import (
     COUNT_BY_RULE,
     COUNT_BY_USER,
     HORIZON,
+    USER_DEVICE,
 )
 
 _COUNTS = {USER: COUNT_BY_USER, FILE: COUNT_BY_FILE, DEVICE: COUNT_BY_DEVICE, RULE: COUNT_BY_RULE}
@@ -46,8 +48,17 @@ class Unused:
         key = known.c[self.dimension.key]
         deleted = (await tx.execute(sa.delete(known).where(key.in_(self.keys), key.not_in(used)))).rowcount
         if deleted:
-            await tx.execute(sa.update(HORIZON).values(names_epoch=HORIZON.c.names_epoch + 1))
+            await tx.execute(sa.update(HORIZON).values(numbers_epoch=HORIZON.c.numbers_epoch + 1))
+            await self._part(tx)
         return deleted
+
+    async def _part(self, tx: Transaction) -> None:
+        """Delete the pairs of those that are gone: their numbers may be given out again. Other pairs are left: they do no harm."""
+        paired = USER_DEVICE.c.get(self.dimension.key)
+        if paired is not None:
+            key = self.dimension.table.c[self.dimension.key]
+            left = sa.select(key).where(key.in_(self.keys))
+            await tx.execute(sa.delete(USER_DEVICE).where(paired.in_(self.keys), paired.not_in(left)))
 
 
 async def unused(tx: Transaction) -> Sequence[Unused]:

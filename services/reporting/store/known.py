@@ -1,13 +1,14 @@
 """Give out the numbers under which devices, users, files, decisions and rules are known, inside the sink's transaction.
 
 - The numbers are cached, and forgotten with a transaction that fails.
+- So are the pairs of users and devices that stand in their table.
 - INVARIANT: a number that retention took away is never used again by whoever has it cached: retention counts its doings
   under the lock that the sink's transaction takes, and the cache is forgotten when that count has moved.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from services.reporting.store.dimensions import DIMENSIONS, Dimension
@@ -17,8 +18,9 @@ from services.reporting.store.rows import Row, Target
 MOST_MEMBERS_KNOWN = 100_000
 MOST_CHARACTERS = 16_000_000
 """Characters of a dimension's members that are cached: devices choose these texts."""
+MOST_PAIRS_KNOWN = 200_000
 MOST_PARAMETERS = 500
-_SELECT_EPOCH = "SELECT names_epoch FROM reporting_horizon WHERE id = 1"
+_SELECT_EPOCH = "SELECT numbers_epoch FROM reporting_horizon WHERE id = 1"
 _TARGETS = {dimension: Target(dimension.table.name, ("digest", *dimension.columns)) for dimension in DIMENSIONS}
 
 
@@ -29,6 +31,7 @@ class Known:
         self._driver = driver
         self._keys: Mapping[Dimension, dict[Row, int]] = {dimension: {} for dimension in DIMENSIONS}
         self._characters = Counter[Dimension]()
+        self._pairs: set[Row] = set()
         self._epoch: object = None
         self.generation = 0
         """How often something was forgotten: what was found before that may no longer be true, or only in part."""
@@ -45,6 +48,7 @@ class Known:
         for known in self._keys.values():
             known.clear()
         self._characters.clear()
+        self._pairs.clear()
         self.generation += 1  # last: whoever reads it beside this thread finds nothing of what it no longer counts for
 
     def cached(self, dimension: Dimension) -> Mapping[Row, int]:
@@ -64,6 +68,16 @@ class Known:
             self._learn(dimension, {digest_of(member): member for member in unknown})
             return [known[member] for member in members]
         return cast("list[int]", keys)
+
+    def unpaired(self, pairs: Iterable[Row]) -> set[Row]:
+        """Return the pairs of users and devices of which nobody knows yet whether they stand in their table."""
+        return set(pairs) - self._pairs
+
+    def pair(self, pairs: Iterable[Row]) -> None:
+        """Know from now on that this transaction saw to it that these pairs stand in their table."""
+        if len(self._pairs) > MOST_PAIRS_KNOWN:
+            self._pairs.clear()
+        self._pairs.update(pairs)
 
     def _learn(self, dimension: Dimension, members: Mapping[str, Row]) -> None:
         target, known = _TARGETS[dimension], self._keys[dimension]

@@ -28,6 +28,13 @@ def listed(texts: Collection[str]) -> sa.Select[Any]:
     return sa.select(sa.cast(rows.c.value, sa.Text))
 
 
+def one_of(number: sa.ColumnElement[int], numbers: Collection[int]) -> sa.ColumnElement[bool]:
+    """Narrow a number to these, which are written into the statement: so a planner sees how many there are, and looks each up."""
+    return number.in_(
+        sa.bindparam("numbers", [*numbers], sa.Integer, unique=True, expanding=True, literal_execute=True)
+    )
+
+
 def listed_numbers(numbers: Collection[int]) -> sa.Select[Any]:
     """Select these numbers."""
     rows = _Texts(sa.literal(json.dumps([*numbers]), sa.Text)).table_valued("value")

@@ -1,6 +1,6 @@
 """Read what an overview is made of: few passes over few counts, all in one state of the data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from services._chassis.db import Transaction
 from services.reporting.model.insights import Tiles, Tops
 from services.reporting.model.reports import ApplicationCount, Question
 from services.reporting.store.counted import facts
-from services.reporting.store.dimensions import DEVICE, FILE, USER
+from services.reporting.store.dimensions import DECISION, DEVICE, FILE, USER
 from services.reporting.store.presence import split
 from services.reporting.store.trend import fates
 
@@ -31,18 +31,25 @@ async def tiles(tx: Transaction, question: Question, top: int) -> Tiles:
 
 async def _tops(tx: Transaction, question: Question, top: int) -> Tops:
     """Rank applications by each kind of attempts, in one pass over what there is."""
-    found = await facts(tx, question, (FILE.key, "elevation_type", *_DECISION), None)
-    kinds = {
-        "unmanaged": found.c.managed.is_(False),
-        "approved": sa.and_(found.c.source == "GRANT", found.c.result == "ELEVATED"),
-        "denied": found.c.result == "DENIED",
-    }
+    decisions = sa.select(DECISION.table.c[DECISION.key]).where(sa.or_(*_kinds(DECISION.table).values()))
+    ranked_by = {DECISION: (await tx.execute(decisions)).scalars().all()}
+    # What most attempts are, elevated by a rule, is left out before it is added up.
+    found = await facts(tx, question, (FILE.key, "elevation_type", *_DECISION), None, among=ranked_by)
+    kinds = _kinds(found)
     groups = [found.c[FILE.key], found.c.elevation_type]
     measures = [_attempts(found, wanted).label(kind) for kind, wanted in kinds.items()]
-    counted = sa.select(*groups, *measures).where(sa.or_(*kinds.values())).group_by(*groups).cte("counted")
+    counted = sa.select(*groups, *measures).group_by(*groups).cte("counted")
     ranked = sa.union_all(*(sa.select(_ranked(counted, kind, top).subquery()) for kind in kinds))
     rows = (await tx.execute(ranked)).mappings().all()
     return Tops(**{kind: _most_first(row for row in rows if row["kind"] == kind) for kind in kinds})
+
+
+def _kinds(told: sa.FromClause) -> Mapping[str, sa.ColumnElement[bool]]:
+    return {
+        "unmanaged": told.c.managed.is_(False),
+        "approved": sa.and_(told.c.source == "GRANT", told.c.result == "ELEVATED"),
+        "denied": told.c.result == "DENIED",
+    }
 
 
 def _ranked(counted: sa.CTE, kind: str, top: int) -> sa.Select[Any]:

@@ -3,6 +3,7 @@
 - Counts are rows of numbers alone: those of the members that attempts are counted by, and of spans of days.
 - Only the writing transaction knows which of its events were new. Where all were, they are counted as they are; otherwise
   those that bear its number are read again.
+- Who was on which device is noted beside the counts, once: most groups bring no pair that is new.
 - Who may see a count depends on the tags that devices have today: so the full counts keep the device. The others do
   without it, by longer spans, for whoever may see everything.
 """
@@ -58,7 +59,8 @@ def _adding(table: sa.Table) -> Target:
 
 
 Additions = Sequence[tuple[Target, list[Row]]]
-"""What is to be added to the counts, by table."""
+"""What is to be added to the counts and to the pairs beside them, by table."""
+_PAIRS = Target(tables.USER_DEVICE.name, (USER.key, DEVICE.key), numbers=True)
 _ADDING = {rollup.table: _adding(rollup.table) for rollup in ROLLUPS}
 _SELECT_STORED = f"SELECT {', '.join(COUNTED)} FROM {ATTEMPTS.name} WHERE stored = ?"  # noqa: S608 - our own names
 _MANAGED = DECISION.columns.index("managed")
@@ -77,7 +79,8 @@ class Counts:
         by: dict[Dimension, Column] = dict(zip(DIMENSIONS, keys, strict=True))
         unmanaged = self._unmanaged()
         wanted = [key in unmanaged for key in by[DECISION]]
-        additions = []
+        pairs = self._known.unpaired(zip(by[USER], by[DEVICE], strict=True))
+        additions = [(_PAIRS, sorted(pairs))] if pairs else []
         for rollup in ROLLUPS:
             counted = [days, *(by[dimension] for dimension in rollup.dimensions)]
             if rollup.unmanaged_only:
@@ -90,6 +93,8 @@ class Counts:
         """Add to the counts what this transaction inserted."""
         for target, rows in additions:
             self._driver.insert(target, rows)
+            if target is _PAIRS:
+                self._known.pair(rows)
 
     def stored_in(self, transaction: int) -> list[Row]:
         """Return the attempts that the transaction of this number inserted, by the columns that are counted."""

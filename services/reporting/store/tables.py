@@ -6,12 +6,13 @@
 - A place is (journal_key, seq): journals get a small number of their own, which keeps the widest index narrow.
 - What attempts are found and counted by (devices, users, files, decisions, rules) is known once, under a small number; attempts
   and counts hold these numbers. `digest` is what it is found by, since a file's facts are too long for an index. What
-  nothing refers to any more is purged: `names_epoch` says how often that was, so that nobody goes on with a number that is gone.
+  nothing refers to any more is purged: `numbers_epoch` says how often that was, so that nobody goes on with a number that is gone.
 - `body` is the event as its device sent it. A device is known with the name that it had at the time. Scope tags are not: they
   are looked up by device id, in the tables that outlive the directory's entry.
 - The indexes by which attempts of users, files and devices are found begin with the day on which they occurred: so what comes in
   is written into few of their pages, and counts tell on which days there is something to be found.
-- Counts (rollups) stand beside the events and are kept longer.
+- Counts (rollups) stand beside the events and are kept longer. INVARIANT: whoever has a count on a device stands beside it in
+  `reporting_user_device`; some may stand there who have none any more.
 - The places of a journal up to `purged_through` that are no gap were here, and were purged or are here still.
 - `stored` numbers the transactions that stored events, in the order of their commits: it is the service's revision, whose
   row stays locked until the commit. So whoever has read up to a number has read everything that will ever be there.
@@ -198,11 +199,20 @@ COUNT_BY_DEVICE = _counts("reporting_count_by_device", "device_key", "decision_k
 COUNT_UNMANAGED = _counts("reporting_count_unmanaged", "user_key", "file_key", "device_key")
 """Of unmanaged attempts alone."""
 
+USER_DEVICE = sa.Table(
+    "reporting_user_device",
+    METADATA,
+    *(sa.Column(key, sa.Integer, primary_key=True, autoincrement=False) for key in ("user_key", "device_key")),
+    sa.Index("reporting_user_device_of_devices", "device_key", "user_key"),
+    sqlite_with_rowid=False,
+)
+"""Who was on which device, ever."""
+
 HORIZON = sa.Table(
     "reporting_horizon",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     *_numbers("counts_before"),
-    sa.Column("names_epoch", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("numbers_epoch", sa.BigInteger, nullable=False, server_default="0"),
 )
 """One row: the day up to which counts are gone, or about to go; and how often numbers of what attempts are counted by went."""
