@@ -12,6 +12,7 @@ from services.policy import ports as policy_ports
 from services.policy.store.objects import SqlStore as SqlPolicyStore
 from tests.builders.device_database import device_database
 from tests.builders.policy_database import policy_database
+from tests.builders.requestshelf import Shelf
 from tests.builders.sinks import DurableSink
 from tests.databases import lent
 from tests.fakes.device import MemoryStore
@@ -46,3 +47,10 @@ async def sink(database: Database) -> AsyncIterator[DurableSink]:
     opened = DurableSink.on(database.url)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def shelf(database_url: str) -> AsyncIterator[Shelf]:
+    """Give the test all that is kept of elevation requests, empty: on SQLite and on PostgreSQL."""
+    async with policy_database(database_url) as database:
+        yield Shelf(database)

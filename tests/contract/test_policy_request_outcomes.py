@@ -1,10 +1,8 @@
 """What devices hear of their elevation requests and tell of uses, as it is kept, on SQLite and on PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import pytest
 import sqlalchemy as sa
 
 from services.policy.model.requests import (
@@ -17,15 +15,8 @@ from services.policy.model.requests import (
     Review,
 )
 from services.policy.store.tables import GRANT_USE
-from tests.builders.policy_database import policy_database
 from tests.builders.requestshelf import HOUR, Shelf
 from tests.fakes.clock import NOW
-
-
-@pytest.fixture
-async def shelf(database_url: str) -> AsyncIterator[Shelf]:
-    async with policy_database(database_url) as database:
-        yield Shelf(database)
 
 
 async def test_that_an_older_outcome_is_kept_is_no_change_and_that_the_newest_is_one(shelf: Shelf) -> None:

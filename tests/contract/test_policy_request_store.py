@@ -1,7 +1,6 @@
 """Elevation requests as they are kept, on SQLite and on PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -20,17 +19,10 @@ from services.policy.model.requests import (
 from services.policy.store.objects import SqlStore
 from services.policy.store.tables import AUDIT
 from services.policy.usecases.requests.ports import RequestsWanted
-from tests.builders.policy_database import policy_database
 from tests.builders.requests import request
 from tests.builders.requestshelf import HOUR, Shelf
 from tests.fakes.access import calling_as
 from tests.fakes.clock import NOW
-
-
-@pytest.fixture
-async def shelf(database_url: str) -> AsyncIterator[Shelf]:
-    async with policy_database(database_url) as database:
-        yield Shelf(database)
 
 
 async def test_a_request_is_kept_whole_through_its_life(shelf: Shelf) -> None:
