@@ -138,6 +138,7 @@ def test_a_use_is_counted_once_though_server_and_agent_are_killed(house: Install
     assert (away["result"], away["requestId"]) == ("APPROVAL_REQUIRED", None)
     assert "the support was not asked: the server does not answer" in away["message"]
     house.serve()
+    house.wait_for("the directory", lambda: house.run("epm", "requests", "show", request).code == 0)
     house.wait_for("the uses", lambda: state(house, request) == "COMPLETED")
     house.wait_for("the acknowledgement", lambda: house.status("lx")["grantUses"]["waiting"] == 0)
     assert launches(house, "/usr/bin/uname") == 2
