@@ -1,5 +1,6 @@
 """Devices ask for approval only where the policy of today asks for it, worked out as the device would."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -7,12 +8,13 @@ from itertools import count
 import pytest
 
 from elevation.model import ALL_DEVICES, ChildProcesses, DefaultResponse, ElevationType, Platform, RulesPolicy
-from services._chassis.errors import LimitError, StateError
+from services._chassis.errors import LimitError, NotFoundError, StateError
 from services.policy.model.certificates import fingerprint_of
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.request_limits import OF_ONE_DEVICE, OF_ONE_USER
-from services.policy.model.requests import ElevationRequest, RequestedFile
+from services.policy.model.requests import ElevationRequest, RequestedFile, Told
 from services.policy.usecases.requests.asking import LONGEST_FACT, Asking, SubmissionWanted
+from services.policy.usecases.requests.ports import Now, RequestStep
 from services.policy.usecases.requests.today import PolicyOfToday, denying
 from tests.builders.elevation import HASH, certificate, policy, publisher, rule
 from tests.fakes.clock import NOW, FakeClock
@@ -26,14 +28,26 @@ WANTED = SubmissionWanted(
 )
 
 
+class Fleeting(MemoryRequests):
+    """Lose every request between a look at it and its change, as where retention deletes it meanwhile."""
+
+    async def change(self, request_ids: Sequence[str], step: RequestStep, clock: Now) -> Sequence[Told]:
+        """Find nothing any more."""
+        for each in request_ids:
+            del self.kept[each]
+        return await super().change(request_ids, step, clock)
+
+
 class Service:
     """Ask on one device, of these users."""
 
-    def __init__(self, *contents: Authored, users: tuple[str, ...] = ("alice",)) -> None:
+    def __init__(
+        self, *contents: Authored, users: tuple[str, ...] = ("alice",), requests: MemoryRequests | None = None
+    ) -> None:
         self.device: DirectoryDevice = replace(device("d1", *users), life=NOW, scope_tags=frozenset({"emea"}))
         self.book = policy_book(FakeDirectories(self.device))
         self.book.put(corpus(*contents))
-        self.requests = MemoryRequests()
+        self.requests = requests or MemoryRequests()
         self.clock = FakeClock()
         numbers = count(1)
         self.today = PolicyOfToday(self.book)
@@ -175,3 +189,22 @@ async def test_a_device_is_told_that_the_time_is_over_once_that_is_written_down(
     again = await service.submit()
     assert (again.request_id, again.state.value) == (made.request_id, "EXPIRED")
     assert service.requests.kept[made.request_id] == again
+
+
+async def test_who_takes_back_what_is_deleted_meanwhile_learns_that_there_is_no_such_request() -> None:
+    service = Service(APPROVING, requests=Fleeting())
+    made = await service.submit()
+    with pytest.raises(NotFoundError) as unknown:
+        await service.asking.cancel(service.device, "unknown", "alice", service.clock.now)
+    with pytest.raises(NotFoundError) as deleted:
+        await service.asking.cancel(service.device, made.request_id, "alice", service.clock.now)
+    assert str(deleted.value) == str(unknown.value)
+
+
+async def test_an_attempt_of_which_the_request_is_deleted_meanwhile_makes_a_new_one() -> None:
+    service = Service(APPROVING, requests=Fleeting())
+    made = await service.submit()
+    service.clock.advance(HOUR)
+    again = await service.submit()
+    assert again.request_id != made.request_id
+    assert (again.state.value, list(service.requests.kept)) == ("PENDING", [again.request_id])

@@ -85,8 +85,9 @@ class Asking:
         if problems := list(_problems(wanted)):
             raise InvalidError(problems)
         _refuse_stranger(device, wanted.user)
-        if found := await self._requests.of_attempt(device.device_id, wanted.attempt_id):
-            return await self._as_it_is(found, now)
+        found = await self._requests.of_attempt(device.device_id, wanted.attempt_id)
+        if found is not None and (kept := await self._as_it_is(found, now)) is not None:
+            return kept
         # The store looks again where it writes; whoever floods costs no more than this.
         refuse_too_many(await self._recent.recent(device.device_id, now), _asked(wanted, now), now)
         decision = await self._decision(device, wanted, now)
@@ -113,16 +114,21 @@ class Asking:
         """Take a request back. Raises NotFoundError, and StateError where it is decided or expired."""
         found = await self._requests.find(request_id)
         if found is None or (found.request.device_id, found.request.user) != (device.device_id, user):
-            raise NotFoundError("the device has no such request of this user")
-        [told] = await self._requests.change([request_id], ElevationRequest.cancelled, clock)
-        return told
+            raise _no_such_request()
+        told = await self._requests.change([request_id], ElevationRequest.cancelled, clock)
+        if not told:
+            raise _no_such_request()
+        return told[0]
 
-    async def _as_it_is(self, found: Told, now: datetime) -> Told:
-        """Return a request, ended if its time is over: the device keeps that for good, so it is written down first."""
+    async def _as_it_is(self, found: Told, now: datetime) -> Told | None:
+        """Return a request, ended if its time is over: the device keeps that for good, so it is written down first.
+
+        None where it was deleted meanwhile: the attempt has no request then, as if it had been looked for later.
+        """
         if found.request.at(now) is found.request:
             return found
-        [told] = await self._requests.change([found.request.request_id], ElevationRequest.at, lambda: now)
-        return told
+        told = await self._requests.change([found.request.request_id], ElevationRequest.at, lambda: now)
+        return told[0] if told else None
 
     async def _decision(self, device: DirectoryDevice, wanted: SubmissionWanted, now: datetime) -> Decision:
         """Return by what the policy of today asks for approval. Raises StateError where it does not."""
@@ -133,6 +139,10 @@ class Asking:
             raise StateError(message, reason="APPROVAL_NOT_NEEDED", details={"outcome": decisions[0].outcome.name})
         named = (each for each in asking if (each.policy or "", each.rule or "") == wanted.asked_by)
         return next(named, None) or next((each for each in asking if each.rule), asking[0])
+
+
+def _no_such_request() -> NotFoundError:
+    return NotFoundError("the device has no such request of this user")
 
 
 def _asked(wanted: SubmissionWanted, now: datetime) -> Submission:
