@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from services._chassis.errors import StateError, UnavailableError
+from services._chassis.errors import NotFoundError, StateError, UnavailableError
+from services._chassis.permits import Permit
 from services.policy.model.requests import Told
 from services.policy.usecases.requests.deciding import MOST_ENDED, Approver, Deciding, ListWanted
 from services.policy.usecases.requests.today import PolicyOfToday
@@ -37,9 +38,9 @@ class Desk:
         self.deciding = Deciding(self.requests, book.directory, today=PolicyOfToday(book), is_user=lambda *_: False)
         self.clock.advance(timedelta(days=7))
 
-    async def listed(self, asked: str = "") -> list[str]:
+    async def listed(self, asked: str = "", sees: Permit = ALL) -> list[str]:
         """List requests."""
-        page = await self.deciding.page(ListWanted(filter=asked), ALL, self.clock.now)
+        page = await self.deciding.page(ListWanted(filter=asked), sees, self.clock.now)
         return [told.request.state.value for told in page.items]
 
     def kept(self) -> list[str]:
@@ -63,6 +64,20 @@ async def test_requests_that_are_listed_or_left_out_for_their_time_are_ended_fir
     desk = Desk()
     assert await desk.listed(asked) == found
     assert desk.kept() == ["EXPIRED", "PENDING"]
+
+
+async def test_what_nobody_asked_for_is_not_ended_by_a_list() -> None:
+    desk = Desk()
+    assert await desk.listed("user = bob") == []
+    assert desk.kept() == ["PENDING", "PENDING"]
+
+
+async def test_what_the_caller_may_not_see_is_ended_neither_by_a_list_nor_by_a_look() -> None:
+    desk, elsewhere = Desk(), permit(tags=["apac"])
+    assert await desk.listed(sees=elsewhere) == []
+    with pytest.raises(NotFoundError):
+        await desk.deciding.find(request(1).request_id, elsewhere, desk.clock.now)
+    assert desk.kept() == ["PENDING", "PENDING"]
 
 
 async def test_whoever_is_refused_for_the_time_finds_the_request_ended() -> None:

@@ -100,7 +100,10 @@ class Deciding:
         return visible
 
     async def page(self, wanted: ListWanted, permit: Permit, clock: Now) -> Page[Told]:
-        """Return a page of requests. Raises InvalidError, UnavailableError."""
+        """Return a page of requests. Raises InvalidError, UnavailableError.
+
+        INVARIANT: of what time has ended, only what the caller asks for and may see is written down; the rest is left to the sweep.
+        """
         read = read_request_filter(wanted.filter)
         asked = _page_request(wanted, read)
         matching = read if isinstance(read, RequestFilter) else None
@@ -108,10 +111,13 @@ class Deciding:
         over: list[tuple[datetime, str]] = []
 
         def matches(request: ElevationRequest) -> bool:
+            if not visible(request):
+                return False
             present = request.at(now)
-            if present is not request:
-                over.append((request.ends or now, request.request_id))
-            return visible(present) and (matching is None or matching.holds(present))
+            found = matching is None or matching.holds(present)
+            if present is not request and (matching is None or found or matching.holds(request)):
+                over.append((request.ends or now, request.request_id))  # also what is left out for its time alone
+            return found
 
         narrowed = RequestsWanted(
             matches, since=now - SHOWN if matching is None else None, equal=matching.equal if matching else {}
@@ -126,7 +132,7 @@ class Deciding:
         """Return a request as it is now. Raises NotFoundError where there is none, or none that may be seen."""
         visible, now = self.sees(permit), clock()
         found = await self._requests.find(request_id)
-        if found is not None and found.request.at(now) is not found.request:
+        if found is not None and visible(found.request) and found.request.at(now) is not found.request:
             await self._end([request_id], clock)
             found = await self._requests.find(request_id)
         if found is None or not visible(found.request):
