@@ -6,6 +6,7 @@
   flow control holds it back; and credits fall.
 - INVARIANT: an answer comes only after the commit that holds its batch. If that fails, everyone in the group is told
   that nothing was stored.
+- INVARIANT: a journal is stored in its order. Whatever of it waits behind a batch that was not stored is not stored either.
 """
 
 import asyncio
@@ -147,16 +148,29 @@ class GroupCommitWriter:
         group = self._backlog.next_group()
         if not group:
             self._filled.clear()
-        for waiting in (*group, *self._backlog.newly_admitted()):
+        self._make_room(group)
+        return group
+
+    def _make_room(self, left: Sequence[Waiting[Answer]]) -> None:
+        """Let in what there is room for now that these left, and let nobody wait for room that need not."""
+        for waiting in (*left, *self._backlog.newly_admitted()):
             if room := self._admissions.pop(waiting, None):
                 room.set()
         if self._backlog.entries < FOLLOWING:
             self._plenty.clear()
-        return group
 
     async def _commit(self, group: Sequence[Waiting[Answer]]) -> None:
-        commit = self._sink.store([waiting.batch for waiting in group])
-        await keep([waiting.answer for waiting in group], commit, not_stored())
+        await keep([waiting.answer for waiting in group], self._stored(group), not_stored())
+
+    async def _stored(self, group: Sequence[Waiting[Answer]]) -> Sequence[tuple[Rejection, ...]]:
+        try:
+            return await self._sink.store([waiting.batch for waiting in group])
+        except BaseException:
+            # Else their later events were there before the earlier ones come again: gaps, until they do.
+            behind = self._backlog.drop({waiting.journal for waiting in group})
+            break_all((waiting.answer for waiting in behind), not_stored())
+            self._make_room(behind)
+            raise
 
     async def close(self) -> None:
         """Take nothing more, and tell everyone who still waits that nothing was stored."""

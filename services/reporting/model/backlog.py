@@ -10,6 +10,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -93,6 +94,14 @@ class Backlog(Generic[Answer]):
         if waiting in self._held:
             del self._lanes[self._journals[waiting.journal][0]][waiting]
             self._leave(waiting)
+
+    def drop(self, journals: AbstractSet[tuple[str, str]]) -> list[Waiting[Answer]]:
+        """Take out whatever waits of these journals, and return it."""
+        dropped = [waiting for lane in self._lanes.values() for waiting in lane if waiting.journal in journals]
+        for waiting in dropped:
+            del self._lanes[self._journals[waiting.journal][0]][waiting]
+            self._leave(waiting)
+        return dropped
 
     def next_group(self) -> list[Waiting[Answer]]:
         """Take out what is to be committed together."""

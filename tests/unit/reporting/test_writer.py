@@ -142,6 +142,33 @@ async def test_everyone_in_a_group_that_fails_is_told_and_the_next_group_is_trie
         assert await (await writer.submit(one(3))) == ()
 
 
+async def test_what_waits_of_a_journal_is_not_stored_before_what_failed_ahead_of_it() -> None:
+    class FailsOnce(SlowSink):
+        async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
+            try:
+                return await super().store(batches)
+            finally:
+                self.failure = None
+
+    sink = FailsOnce()
+    sink.fail()
+    writer = GroupCommitWriter(sink, backlog=2)
+    async with working(writer):
+        ahead = await writer.submit(one(1))
+        await sink.reached.wait()
+        waits, other = await writer.submit(one(1)), await writer.submit(one(2))
+        too_much = asyncio.create_task(writer.submit(one(1)))
+        await others_run()
+        assert not too_much.done()
+        sink.released.set()
+        for failed in (ahead, waits, await too_much):
+            with pytest.raises(UnavailableError):
+                await failed
+        assert await other == ()
+        assert await (await writer.submit(one(1))) == ()
+    assert sink.groups == [1, 1]
+
+
 async def test_a_surprise_acknowledges_nothing() -> None:
     sink = FakeSink(failure=ZeroDivisionError())
     writer = GroupCommitWriter(sink)
