@@ -45,11 +45,15 @@ def an_event(number: int) -> event_pb2.ElevationEvent:
 
 
 def journals(load: Load) -> list[Journal]:
-    """Make the journals of the agents; every round has new events."""
-    each = load.events // load.streams
-    made = []
-    for agent in range(load.streams):
-        events = [an_event(agent * each + number) for number in range(each)]
-        batches = [message(events[start : start + load.batch], first=start + 1) for start in range(0, each, load.batch)]
-        made.append(tuple(agent_pb2.StreamEventsRequest(batch=batch).SerializeToString() for batch in batches))
-    return made
+    """Make the journals of the agents; every round has new events.
+
+    They happen to all agents at the same time, as in a fleet: the identifiers of what is sent together lie close together.
+    """
+    made: list[list[bytes]] = [[] for _ in range(load.streams)]
+    for turn in range(load.events // load.streams // load.batch):
+        for agent, journal in enumerate(made):
+            first = (turn * load.streams + agent) * load.batch
+            events = [an_event(first + number) for number in range(load.batch)]
+            batch = message(events, first=turn * load.batch + 1)
+            journal.append(agent_pb2.StreamEventsRequest(batch=batch).SerializeToString())
+    return list(map(tuple, made))

@@ -21,6 +21,14 @@ CHECKPOINT_PAGES = 8000
 """Pages of SQLite's log after which they are carried over to the file. Groups change many of the same pages, those of indexes: so
 each is carried over once for several groups. What is committed is in the log, and as safe there."""
 
+SETTINGS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    f"PRAGMA cache_size=-{CACHE_KIB}",
+    f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}",
+)
+"""How the one connection that writes events is set up. What is committed is on the disk."""
+
 BUSY_SECONDS = 10.0
 
 
@@ -92,10 +100,8 @@ class SqliteDriver:
             connection = sqlite3.connect(
                 self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-            connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+            for setting in SETTINGS:
+                connection.execute(setting)
             self._connection = connection
         return self._connection
 
