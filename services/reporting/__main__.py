@@ -18,6 +18,7 @@ from services._chassis.migrate import upgrade
 from services._chassis.refusal_writer import RefusalWriter
 from services._chassis.run import run
 from services._chassis.server import AddServicer, ServiceParts
+from services._chassis.workers import Worker
 from services.reporting.admin_servicer import ReportingServicer
 from services.reporting.agent_servicer import SERVICE_NAME, EventStreamServicer, add_to_server
 from services.reporting.clients import CertificateSightings, DirectoryWatch
@@ -36,6 +37,7 @@ from services.reporting.open_streams import OpenStreams
 from services.reporting.reportexport.reports import Sources, walks_of
 from services.reporting.reportexport.serving import ReportExports
 from services.reporting.store.apart import SinkApart
+from services.reporting.store.closing import SqlClosing
 from services.reporting.store.consumers import SqlConsumers
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.insights import SqlInsights
@@ -51,7 +53,7 @@ from services.reporting.store.wire import Opening
 from services.reporting.turns import Turns
 from services.reporting.usage_servicer import UsageServicer
 from services.reporting.watching import Watches
-from services.reporting.workers import GroupCommitWriter, purge_worker
+from services.reporting.workers import GroupCommitWriter, closing_worker, purge_worker
 
 SERVICE = "reporting"
 
@@ -73,8 +75,6 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     directory.on_change.append(streams.follow)
     turns = Turns()
     front = _front(database, DirectoryMemberships(directory.directory), access, clock, turns=turns)
-    keep = Keep(events=settings.event_retention, counts=settings.rollup_retention)
-    retention = SqlRetention(database, keep, clock.now, ahead=ahead_of(clock))
     certificates = CertificateSightings(device)
     events = EventStreamServicer(partial(_admitted, directory, certificates), streams, writer, clock)
 
@@ -110,11 +110,21 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
             database.changes.worker(),
             report_worker(rbac, access),
             *(part.worker() for part in (directory, writer, sink, certificates, refused)),
-            purge_worker(retention.purge),
+            *_caretakers(settings, database, clock),
         ],
         able={SERVICE_NAME: sink.able},
         on_drain=[streams.drain, front.watches.close, front.files.close],
         close=close,
+    )
+
+
+def _caretakers(settings: ServiceSettings, database: Database, clock: Clock) -> Sequence[Worker]:
+    """Return who sees to what is stored: who purges what is old, and who closes days that are over."""
+    keep, ahead = Keep(events=settings.event_retention, counts=settings.rollup_retention), ahead_of(clock)
+    retention = SqlRetention(database, keep, clock.now, ahead=ahead)
+    return (
+        purge_worker(retention.purge),
+        closing_worker(SqlClosing(database, clock.now, ahead=ahead).close),
     )
 
 

@@ -27,6 +27,7 @@ FOLLOWING = 2500
 """Entries that are worth a group behind the one that is being committed; fewer wait, and become a larger one. Half of the largest
 group: smaller ones cost more for each event, since counts that events share are written once a group."""
 PURGE_EVERY = 3600.0
+CLOSE_EVERY = 300.0
 Answer = asyncio.Future[tuple[Rejection, ...]]
 
 
@@ -182,14 +183,23 @@ class GroupCommitWriter:
         self._admissions.clear()
 
 
-def purge_worker(
-    purge: Callable[[], Awaitable[None]], pause: Callable[[float], Awaitable[None]] = asyncio.sleep
-) -> Worker:
-    """Return the worker that purges what is no longer kept, every hour."""
+Pause = Callable[[float], Awaitable[None]]
 
+
+def purge_worker(purge: Callable[[], Awaitable[None]], pause: Pause = asyncio.sleep) -> Worker:
+    """Return the worker that purges what is no longer kept, every hour."""
+    return _recurring("purge_events", purge, PURGE_EVERY, pause)
+
+
+def closing_worker(close: Callable[[], Awaitable[None]], pause: Pause = asyncio.sleep) -> Worker:
+    """Return the worker that closes days that are over, every few minutes."""
+    return _recurring("close_days", close, CLOSE_EVERY, pause)
+
+
+def _recurring(name: str, work: Callable[[], Awaitable[None]], every: float, pause: Pause) -> Worker:
     async def run() -> None:
         while True:
-            await purge()
-            await pause(PURGE_EVERY)
+            await work()
+            await pause(every)
 
-    return Worker("purge_events", run)
+    return Worker(name, run)

@@ -11,8 +11,9 @@ from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
 from services.reporting.model.rollups import DAY, start_of
 from services.reporting.store import tables
+from services.reporting.store.closed import MAKERS
 from services.reporting.store.dimensions import DIMENSIONS
-from services.reporting.store.rollups import ROLLUPS, Rollup
+from services.reporting.store.rollups import CLOSED, ROLLUPS, Rollup
 from tests.fakes.reporting import decided, unmanaged
 
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -24,6 +25,9 @@ async def forget(database: Database) -> None:
     async with database.transaction() as tx:
         for table in (tables.ATTEMPT, tables.COMPLETION, tables.DEAD_LETTER, *(rollup.table for rollup in ROLLUPS)):
             await tx.execute(sa.delete(table))
+        for maker in MAKERS:
+            await tx.execute(sa.delete(maker.table))
+        await tx.execute(sa.update(tables.HORIZON).values(closed_before=0))
 
 
 async def kept(database: Database, rollup: Rollup) -> Counter[tuple[Any, ...]]:
@@ -68,6 +72,29 @@ async def check(database: Database) -> None:
     for rollup in ROLLUPS:
         assert await kept(database, rollup) == await recounted(database, rollup), rollup.table.name
     assert await unpaired(database) == []
+
+
+async def check_closed(database: Database) -> set[tuple[int, int]]:
+    """Hold what was made of closed spans against the counts of their days; return which spans there are."""
+    keys = [dimension.key for dimension in CLOSED.dimensions]
+    counts, closed = tables.COUNT.c, CLOSED.table.c
+    async with database.read() as tx:
+        horizon = (await tx.execute(sa.select(tables.HORIZON))).mappings().one()
+        of_days = (await tx.execute(sa.select(counts.start, *(counts[key] for key in keys), counts.attempts))).all()
+        made = (
+            await tx.execute(sa.select(closed.span, closed.start, *(closed[key] for key in keys), closed.attempts))
+        ).all()
+
+    def visible(span: int, start: int) -> bool:
+        return int(horizon["counts_before"]) <= start <= int(horizon["closed_before"]) - span
+
+    expected: Counter[tuple[int, ...]] = Counter()
+    for day, *cell, attempts in map(tuple, of_days):
+        for span in CLOSED.spans:
+            expected[(span, start_of(day, span), *cell)] += attempts
+    found = {tuple(cell): attempts for *cell, attempts in map(tuple, made) if visible(cell[0], cell[1])}
+    assert found == {cell: attempts for cell, attempts in expected.items() if visible(cell[0], cell[1])}
+    return {(cell[0], cell[1]) for cell in found}
 
 
 async def unpaired(database: Database) -> list[Any]:

@@ -13,16 +13,17 @@ from services._chassis.db import Database
 from services._chassis.migrate import differences, upgrade
 from services._chassis.paging import PageRequest
 from services.reporting.migrations.versions import m0006_star
-from services.reporting.model.events import AttemptRecord, Batch
+from services.reporting.model.events import AttemptRecord, Batch, datetime_of
 from services.reporting.model.reports import ElevationFilter, Question
-from services.reporting.model.rollups import DAY
+from services.reporting.model.rollups import DAY, start_of
 from services.reporting.store import tables
+from services.reporting.store.closing import SqlClosing
 from services.reporting.store.dimensions import DIMENSIONS
 from services.reporting.store.driver import LostError
 from services.reporting.store.drivers import driver_of
 from services.reporting.store.reports import SqlReports
-from services.reporting.store.rollups import ROLLUPS
-from tests.builders.counts import KINDS, attempt, check, kept, stored
+from services.reporting.store.rollups import CLOSED, ROLLUPS
+from tests.builders.counts import KINDS, attempt, check, check_closed, kept, stored
 from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch
 
@@ -100,6 +101,8 @@ async def stored_before(database: Database) -> None:
         place = {"journal_key": 1 + devices.index(one.device_id), "seq": record.seq}
         rows.append({name: getattr(record, name) for name in OLD if name in AttemptRecord._fields} | about | place)
     await insert(database, "reporting_attempt", rows)
+    async with database.transaction() as tx:
+        await tx.raise_revision(6)
 
 
 async def everything(database: Database) -> dict[str, Any]:
@@ -152,9 +155,12 @@ async def test_whoever_counts_on_after_the_migration_counts_with_what_is_there(
         assert len(digests) == len(set(digests))
 
 
-async def test_a_writer_of_an_older_version_stores_nothing_that_has_no_pair(database: Database, tmp_path: Path) -> None:
-    asked = "SELECT names_epoch FROM reporting_horizon WHERE id = 1"
-    await upgrade_to(database, tmp_path / "migrations" / "versions", "0007")
+@pytest.mark.parametrize(("version", "asked_for"), [("0007", "names_epoch"), ("0008", "numbers_epoch")])
+async def test_a_writer_of_an_older_version_stores_nothing_beside_newer_ones(
+    database: Database, tmp_path: Path, version: str, asked_for: str
+) -> None:
+    asked = f"SELECT {asked_for} FROM reporting_horizon WHERE id = 1"  # noqa: S608 - our own names
+    await upgrade_to(database, tmp_path / "migrations" / "versions", version)
     driver = driver_of(database.url)
     driver.begin()
     assert driver.fetch(asked, ()) == [(0,)]
@@ -165,6 +171,21 @@ async def test_a_writer_of_an_older_version_stores_nothing_that_has_no_pair(data
         driver.fetch(asked, ())
     driver.rollback()
     driver.close()
+
+
+async def test_the_days_of_an_older_version_are_closed_one_by_one(database: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "migrations" / "versions"
+    await upgrade_to(database, folder, "0003")
+    await stored_before(database)
+    await upgrade_to(database, folder, "0008")
+    await upgrade(database)
+    assert await check_closed(database) == set()
+    last = max(one.attempts[0].occurred for one in batches()) // DAY
+    await SqlClosing(database, lambda: datetime_of((last + 65) * DAY)).close()
+    first = min(one.attempts[0].occurred for one in batches()) // DAY
+    assert {start for span, start in await check_closed(database) if span == CLOSED.spans[-1]} == {
+        start_of(day, CLOSED.spans[-1]) for day in (first, last)
+    }
 
 
 async def test_counts_of_days_whose_events_are_gone_stay_and_tell_of_no_rule(

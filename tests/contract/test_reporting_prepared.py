@@ -73,6 +73,6 @@ async def test_what_was_prepared_before_a_number_went_is_made_anew(
         for table in (tables.ATTEMPT, tables.COUNT, tables.COUNT_BY_USER, tables.KNOWN_USER):
             await tx.execute(sa.delete(table))
         await tx.execute(sa.insert(tables.KNOWN_USER).values(user_key=77, digest="of another", user_name="two"))
-        await tx.execute(sa.update(tables.HORIZON).values(numbers_epoch=1))
+        await tx.execute(sa.update(tables.HORIZON).values(numbers_forgotten=1))
     transactions.store(group, prepared)
     assert await users(database) == {uuid7(2): "one@example.com"}

@@ -5,8 +5,10 @@
 - Spans begin at multiples of their length, counted from 1970: so every day belongs to one span of each length, and windows
   may begin and end with any day.
 - A window that does not begin and end at midnight in UTC cannot be answered from counts.
+- Days are closed when they are over, one after the other; a span is closed with its last day.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 DAY = 86_400_000_000
@@ -49,3 +51,25 @@ def covering(first: int, before: int, spans: tuple[int, ...] = SPANS) -> tuple[R
         ends.append(Run(span, inner_before, before))
         first, before = inner_first, inner_before
     return tuple(run for run in (*runs, *reversed(ends)) if run.first < run.before)
+
+
+def ending(before: int, spans: tuple[int, ...] = SPANS) -> tuple[Run, ...]:
+    """Return the spans, each a run of its own, whose last day is the one before this one; the shortest first."""
+    return tuple(Run(span, before - span, before) for span in spans if before % span == 0)
+
+
+def closed_over(day: int, closed: int, spans: tuple[int, ...] = SPANS) -> Iterator[Run]:
+    """Yield the spans, each a run of its own, that hold a day and are closed where all days before `closed` are."""
+    for span in spans:
+        first = start_of(day, span)
+        if first + span <= closed:
+            yield Run(span, first, first + span)
+
+
+def next_closed(closed: int, counted: int | None) -> int | None:
+    """Return up to which day to close next, where all before `closed` are: to the end of a span that may hold attempts.
+
+    `counted` is the first day from there on that has some.
+    """
+    ends = [start_of(closed, span) + span for span in SPANS if closed % span]
+    return min(ends if counted is None else [*ends, counted + 1], default=None)

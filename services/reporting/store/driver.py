@@ -17,8 +17,8 @@ class LostError(Exception):
 class Driver(Protocol):
     """Run statements on one connection; a `?` stands for a parameter."""
 
-    def begin(self) -> None:
-        """Begin a transaction, connecting first where needed."""
+    def begin(self, *, snapshot: bool = False) -> None:
+        """Begin a transaction, connecting first where needed; or one that sees one state of the data and writes nothing that lasts."""
         ...
 
     def commit(self) -> None:
@@ -38,7 +38,7 @@ class Driver(Protocol):
         ...
 
     def fetch(self, statement: str, parameters: Row) -> list[Row]:
-        """Return the rows of a query."""
+        """Return the rows of a query, or none where a statement gives none."""
         ...
 
     def close(self) -> None:

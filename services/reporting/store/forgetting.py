@@ -48,7 +48,7 @@ class Unused:
         key = known.c[self.dimension.key]
         deleted = (await tx.execute(sa.delete(known).where(key.in_(self.keys), key.not_in(used)))).rowcount
         if deleted:
-            await tx.execute(sa.update(HORIZON).values(numbers_epoch=HORIZON.c.numbers_epoch + 1))
+            await tx.execute(sa.update(HORIZON).values(numbers_forgotten=HORIZON.c.numbers_forgotten + 1))
             await self._part(tx)
         return deleted
 

@@ -2,6 +2,7 @@
 
 - The numbers are cached, and forgotten with a transaction that fails.
 - So are the pairs of users and devices that stand in their table.
+- So is, for one transaction, up to which day all days are closed.
 - INVARIANT: a number that retention took away is never used again by whoever has it cached: retention counts its doings
   under the lock that the sink's transaction takes, and the cache is forgotten when that count has moved.
 """
@@ -20,7 +21,7 @@ MOST_CHARACTERS = 16_000_000
 """Characters of a dimension's members that are cached: devices choose these texts."""
 MOST_PAIRS_KNOWN = 200_000
 MOST_PARAMETERS = 500
-_SELECT_EPOCH = "SELECT numbers_epoch FROM reporting_horizon WHERE id = 1"
+_SELECT_HORIZON = "SELECT numbers_forgotten, closed_before FROM reporting_horizon WHERE id = 1"
 _TARGETS = {dimension: Target(dimension.table.name, ("digest", *dimension.columns)) for dimension in DIMENSIONS}
 
 
@@ -32,16 +33,19 @@ class Known:
         self._keys: Mapping[Dimension, dict[Row, int]] = {dimension: {} for dimension in DIMENSIONS}
         self._characters = Counter[Dimension]()
         self._pairs: set[Row] = set()
-        self._epoch: object = None
+        self._forgotten: object = None
+        self.closed_before = 0
+        """The day before which all are closed, as of the last look."""
         self.generation = 0
         """How often something was forgotten: what was found before that may no longer be true, or only in part."""
 
     def look(self) -> None:
         """Forget everything if numbers were taken away since the last look; call it under the revision's lock."""
-        epoch = self._driver.fetch(_SELECT_EPOCH, ())[0][0]
-        if epoch != self._epoch:
+        forgotten, closed = self._driver.fetch(_SELECT_HORIZON, ())[0]
+        self.closed_before = int(str(closed))
+        if forgotten != self._forgotten:
             self.forget()
-            self._epoch = epoch
+            self._forgotten = forgotten
 
     def forget(self) -> None:
         """Forget all numbers, such as those that a transaction gave out which was not committed."""

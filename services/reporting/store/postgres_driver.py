@@ -38,13 +38,15 @@ class PostgresDriver:
         self._careful = 0
         """How many more times rows go by way of a stage, because some were there already."""
 
-    def begin(self) -> None:
-        """Connect where needed; the transaction begins with its first statement."""
+    def begin(self, *, snapshot: bool = False) -> None:
+        """Connect where needed; the transaction begins with its first statement, or, for a snapshot, by saying that it is one."""
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = psycopg.connect(self._address)
                 self._connection.execute("SET synchronous_commit = on")
                 self._connection.commit()
+            if snapshot:
+                self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         except psycopg.Error as error:
             raise _from_postgres(error) from error
 
@@ -82,10 +84,11 @@ class PostgresDriver:
             raise _from_postgres(error) from error
 
     def fetch(self, statement: str, parameters: Row) -> list[Row]:
-        """Return the rows of a query."""
+        """Return the rows of a query, or none where a statement gives none."""
         query = statement.replace("?", "%s")
         try:
-            return self._connected().execute(query, parameters).fetchall()
+            cursor = self._connected().execute(query, parameters)
+            return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             raise _from_postgres(error) from error
 

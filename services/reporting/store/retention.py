@@ -28,6 +28,7 @@ from services._chassis.logging import get_logger
 from services.reporting.model.events import microseconds
 from services.reporting.model.rollups import day_of
 from services.reporting.store import partitions
+from services.reporting.store.closed import MAKERS
 from services.reporting.store.forgetting import unused
 from services.reporting.store.rollups import ROLLUPS
 from services.reporting.store.tables import ATTEMPT, AUDIT, COMPLETION, DEAD_LETTER, DIAGNOSTIC, HORIZON, JOURNAL
@@ -38,6 +39,10 @@ STEP = 2000
 BREATH = 0.05
 """Seconds between two steps, in which whoever waits for the database has their turn."""
 _EVENTS = (("attempts", ATTEMPT), ("completions", COMPLETION), ("diagnostics", DIAGNOSTIC))
+_COUNTS = [
+    *((rollup.table, span) for rollup in ROLLUPS for span in rollup.spans),
+    *((maker.table, span) for maker in MAKERS for span in maker.spans),
+]
 MOST_AHEAD = timedelta(days=1)
 """How far the wall clock may run ahead of the monotonic one, since the process began. A machine that slept runs ahead too."""
 Pause = Callable[[float], Awaitable[None]]
@@ -95,7 +100,7 @@ class SqlRetention:
         letters = partial(self._oldest, table=DEAD_LETTER, old=DEAD_LETTER.c.received < before)
         purged["dead_letters"] = await self._all(letters)
         purged["counts"] = 0
-        for table, span in ((rollup.table, span) for rollup in ROLLUPS for span in rollup.spans):
+        for table, span in _COUNTS:
             old = sa.and_(table.c.span == span, table.c.start < day)
             purged["counts"] += await self._all(partial(self._oldest, table=table, old=old))
         if purged["counts"]:

@@ -4,6 +4,7 @@
 - Only the writing transaction knows which of its events were new. Where all were, they are counted as they are; otherwise
   those that bear its number are read again.
 - Who was on which device is noted beside the counts, once: most groups bring no pair that is new.
+- What comes late, of a day that is closed, is added to what was made when it was closed, too.
 - Who may see a count depends on the tags that devices have today: so the full counts keep the device. The others do
   without it, by longer spans, for whoever may see everything.
 """
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 
 from services.reporting.model.rollups import SPANS, start_of
 from services.reporting.store import tables
+from services.reporting.store.closed import CountsByDeviceFile, add_late, adding
 from services.reporting.store.dimensions import DECISION, DEVICE, DIMENSIONS, FILE, RULE, USER, Dimension
 from services.reporting.store.driver import Driver
 from services.reporting.store.known import Known
@@ -48,20 +50,15 @@ ROLLUPS = (
     Rollup(tables.COUNT, (USER, FILE, DECISION, RULE, DEVICE), SPANS[:1]),
 )
 """The smallest first: a report takes the first that has all that it needs."""
-
-
-def _adding(table: sa.Table) -> Target:
-    keys = ", ".join(column.name for column in table.primary_key)
-    total = f"{table.name}.attempts + excluded.attempts"
-    columns = tuple(column.name for column in table.c)
-    conflict = f"ON CONFLICT ({keys}) DO UPDATE SET attempts = {total}"
-    return Target(table.name, columns, conflict=conflict, numbers=True)
+CLOSED = Rollup(tables.COUNT_BY_DEVICE_FILE, CountsByDeviceFile.dimensions, CountsByDeviceFile.spans)
+"""Of closed spans alone."""
 
 
 Additions = Sequence[tuple[Target, list[Row]]]
 """What is to be added to the counts and to the pairs beside them, by table."""
 _PAIRS = Target(tables.USER_DEVICE.name, (USER.key, DEVICE.key), numbers=True)
-_ADDING = {rollup.table: _adding(rollup.table) for rollup in ROLLUPS}
+_ADDING = {rollup.table: adding(rollup.table) for rollup in ROLLUPS}
+_WHOLE = _ADDING[tables.COUNT]
 _SELECT_STORED = f"SELECT {', '.join(COUNTED)} FROM {ATTEMPTS.name} WHERE stored = ?"  # noqa: S608 - our own names
 _MANAGED = DECISION.columns.index("managed")
 
@@ -90,11 +87,13 @@ class Counts:
         return additions
 
     def add(self, additions: Additions) -> None:
-        """Add to the counts what this transaction inserted."""
+        """Add to the counts what this transaction inserted; call it after a look at what is closed, under the same lock."""
         for target, rows in additions:
             self._driver.insert(target, rows)
             if target is _PAIRS:
                 self._known.pair(rows)
+            elif target is _WHOLE:
+                add_late(self._driver, rows, self._known.closed_before)
 
     def stored_in(self, transaction: int) -> list[Row]:
         """Return the attempts that the transaction of this number inserted, by the columns that are counted."""

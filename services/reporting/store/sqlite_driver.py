@@ -39,9 +39,9 @@ class SqliteDriver:
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
-    def begin(self) -> None:
-        """Take the write lock, so that what is read stays true until the commit."""
-        self._execute("BEGIN IMMEDIATE")
+    def begin(self, *, snapshot: bool = False) -> None:
+        """Take the write lock, so that what is read stays true until the commit; for a snapshot none is needed."""
+        self._execute("BEGIN" if snapshot else "BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """Write through to the disk."""
@@ -71,7 +71,7 @@ class SqliteDriver:
         return self._many(statement, rows)
 
     def fetch(self, statement: str, parameters: Row) -> list[Row]:
-        """Return the rows of a query."""
+        """Return the rows of a query, or none where a statement gives none."""
         try:
             return self._connected().execute(statement, parameters).fetchall()
         except sqlite3.Error as error:

@@ -6,7 +6,7 @@
 - A place is (journal_key, seq): journals get a small number of their own, which keeps the widest index narrow.
 - What attempts are found and counted by (devices, users, files, decisions, rules) is known once, under a small number; attempts
   and counts hold these numbers. `digest` is what it is found by, since a file's facts are too long for an index. What
-  nothing refers to any more is purged: `numbers_epoch` says how often that was, so that nobody goes on with a number that is gone.
+  nothing refers to any more is purged: `numbers_forgotten` says how often that was, so that nobody goes on with a number that is gone.
 - `body` is the event as its device sent it. A device is known with the name that it had at the time. Scope tags are not: they
   are looked up by device id, in the tables that outlive the directory's entry.
 - The indexes by which attempts of users, files and devices are found begin with the day on which they occurred: so what comes in
@@ -199,6 +199,9 @@ COUNT_BY_DEVICE = _counts("reporting_count_by_device", "device_key", "decision_k
 COUNT_UNMANAGED = _counts("reporting_count_unmanaged", "user_key", "file_key", "device_key")
 """Of unmanaged attempts alone."""
 
+COUNT_BY_DEVICE_FILE = _counts("reporting_count_by_device_file", "device_key", "file_key", "rule_key", "decision_key")
+"""Made when a span is closed; what stands here of a span that is not is left over, or not done."""
+
 USER_DEVICE = sa.Table(
     "reporting_user_device",
     METADATA,
@@ -213,6 +216,9 @@ HORIZON = sa.Table(
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     *_numbers("counts_before"),
-    sa.Column("numbers_epoch", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("numbers_forgotten", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("closed_before", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("closings", sa.BigInteger, nullable=False, server_default="0"),
 )
-"""One row: the day up to which counts are gone, or about to go; and how often numbers of what attempts are counted by went."""
+"""One row: the day up to which counts are gone, or about to go; how often numbers of what attempts are counted by went; the day up
+to which all days are closed; and how often a closing was begun."""

@@ -1,13 +1,14 @@
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
 from services._chassis.errors import UnavailableError
+from services._chassis.workers import Worker
 from services.reporting.model.events import Batch, Rejection
-from services.reporting.workers import FOLLOWING, GroupCommitWriter, purge_worker
+from services.reporting.workers import FOLLOWING, GroupCommitWriter, closing_worker, purge_worker
 from tests.fakes.reporting import FakeSink, batch, decided
 
 
@@ -228,11 +229,14 @@ async def test_a_backlog_of_large_events_makes_the_streams_wait() -> None:
         await (await third)
 
 
-async def test_what_is_old_is_purged_at_once_and_every_hour_then() -> None:
+@pytest.mark.parametrize(("worker", "seconds"), [(purge_worker, 3600), (closing_worker, 300)])
+async def test_what_is_old_is_purged_every_hour_and_what_is_over_closed_every_few_minutes_and_both_at_once(
+    worker: Callable[..., Worker], seconds: int
+) -> None:
     told: list[str] = []
 
-    async def purge() -> None:
-        told.append("purged")
+    async def work() -> None:
+        told.append("done")
 
     async def pause(seconds: float) -> None:
         told.append(f"slept {seconds:.0f}")
@@ -240,5 +244,5 @@ async def test_what_is_old_is_purged_at_once_and_every_hour_then() -> None:
             raise EOFError
 
     with pytest.raises(EOFError):
-        await purge_worker(purge, pause).run()
-    assert told == ["purged", "slept 3600", "purged", "slept 3600"]
+        await worker(work, pause).run()
+    assert told == ["done", f"slept {seconds}"] * 2
