@@ -97,12 +97,23 @@ class Installation:
         """Return the certificate of the CA."""
         return self.data_dir / "ca" / "ca.crt"
 
-    def serve(self, *arguments: str, name: str = "server") -> None:
-        """Start the server, on the ports that it had before if it had some, and wait until it serves."""
+    def serve(self, *arguments: str, name: str = "server", settled: bool = True) -> None:
+        """Start the server, on the ports that it had before if it had some, and wait until it serves and has `settled`."""
         self.launch(*arguments, name=name)
         output = self.wait_for("the server", lambda: self.said(name))
         self.server = _address("public", output)
         self.mesh = _address("mesh", output)
+        if settled:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until the server knows its devices and groups: till then it refuses most of what is asked."""
+        self.wait_for("the directory", lambda: self.knows(self.data_dir / "owner-token"))
+
+    def knows(self, token: Path, *asked: str) -> bool:
+        """Tell whether the server answers who brings the token; without a question one that needs the directory is asked."""
+        caller = {"EPM_SERVER": self.server, "EPM_CA": str(self.ca), "EPM_TOKEN_FILE": str(token)}
+        return self.run("epm", *(asked or ("requests", "list")), **caller).code == 0
 
     def launch(self, *arguments: str, name: str = "server") -> None:
         """Start the server and wait for nothing."""
@@ -157,6 +168,16 @@ class Installation:
         done = self.run("epm-agent", "elevate", *words)
         assert done.code in {0, 1, 3}, done.errors
         return done.json()
+
+    def is_ready(self, name: str) -> bool:
+        """Tell whether an agent holds a policy that turns elevation management on, and takes attempts."""
+        done = self.run("epm-agent", "status", "--state-dir", self.state(name), "--output", "json")
+        return done.code == 0 and bool(done.json()["policy"]["enabled"]) and bool(done.json()["component"]["stands"])
+
+    def rolled_out(self, policy: str, *, devices: int = 1) -> bool:
+        """Tell whether all devices that a policy is for applied its newest revision, at least so many: one may not be known yet."""
+        done = self.run("epm", "rollout", "status", policy, "--output", "json")
+        return done.code == 0 and done.json()["applied"] >= devices
 
     def status(self, name: str) -> Any:
         """Return what an agent says of itself."""

@@ -15,6 +15,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from epm.device.v1 import agent_pb2, agent_pb2_grpc, devices_pb2, devices_pb2_grpc
+from epm.policy.v1 import requests_pb2, requests_pb2_grpc
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from services._chassis import pki
 from services._chassis.access import AccessControl
@@ -29,8 +30,11 @@ from tests.builders.migrated import put_databases
 if TYPE_CHECKING:
     from epm.device.v1.agent_pb2_grpc import EnrolmentServiceAsyncStub
     from epm.device.v1.devices_pb2_grpc import DeviceServiceAsyncStub
+    from epm.policy.v1.requests_pb2_grpc import ElevationRequestServiceAsyncStub
 
 Metadata = Sequence[tuple[str, str]]
+PATIENCE = 30.0
+"""Seconds that the start of all services may take on a busy machine."""
 
 
 @dataclass
@@ -140,6 +144,7 @@ async def whole(folder: Path, **values: object) -> AsyncIterator[Whole]:
         credentials = grpc.ssl_channel_credentials(host.settings.ca.read_bytes())
         async with grpc.aio.secure_channel(host.settings.public_address, credentials) as public:
             owner = bearer((folder / "owner-token").read_text().strip())
+            await _told(public, owner)
             yield Whole(host, public, owner)
 
 
@@ -152,6 +157,20 @@ async def answer(channel: grpc.aio.Channel, path: str, request: Message | bytes,
         call.cancel()
         return first
     return b""
+
+
+async def _told(public: grpc.aio.Channel, owner: Metadata) -> None:
+    """Return once the policy service knows devices and groups: till then it refuses most of what is asked."""
+    stub: ElevationRequestServiceAsyncStub = requests_pb2_grpc.ElevationRequestServiceStub(public)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                await stub.ListElevationRequests(requests_pb2.ListElevationRequestsRequest(), metadata=tuple(owner))
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+            else:
+                return
 
 
 async def _reached(access: AccessControl, revision: int) -> None:

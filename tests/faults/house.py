@@ -30,7 +30,8 @@ def rollout(house: Installation) -> Any:
 
 def arrive(house: Installation) -> None:
     """Wait until every device applied the policy's newest revision."""
-    house.must("epm", "rollout", "status", "workstations", "--watch", "--timeout", f"{PATIENCE - 5:.0f}s")
+    house.wait_for("the policy", lambda: house.rolled_out("workstations"))
+    house.wait_for("the agent", lambda: house.is_ready(NAME))
 
 
 def delivery(house: Installation) -> Any:

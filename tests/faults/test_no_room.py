@@ -37,8 +37,9 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rooms]:
         house.data_dir.mkdir()
         server = Room(house, "server", house.data_dir, size="24m")
         try:
-            house.serve()
+            house.serve(settled=False)
             server.show()
+            house.settle()
             house.log_in()
             house.enrol(NAME, "alice")
             agent = Room(house, NAME, house.state(NAME), size="1m")

@@ -292,10 +292,14 @@ def test_who_may_only_read_gets_a_plan_and_no_apply(house: House) -> None:
     token = house.installed.must("epm", "token", "create", "--principal", "user:reader").output.strip()
     files = house.files("mine", tools(description="second"), vendor())
 
-    planned = house.installed.run("epm", "plan", "-f", files, EPM_TOKEN=token)
+    def plan() -> Done | None:
+        done = house.installed.run("epm", "plan", "-f", files, EPM_TOKEN=token)
+        return done if done.code == 2 else None
+
+    planned = house.installed.wait_for("the right at every service", plan)
+    assert planned is not None
     refused = house.installed.run("epm", "apply", "-f", files, EPM_TOKEN=token)
 
-    assert planned.code == 2
     assert '~ rules[id].description: "first" -> "second"' in planned.output
     assert "not checked by the server: not allowed: " in planned.errors
     assert (refused.code, refused.output) == (1, "")
@@ -303,6 +307,7 @@ def test_who_may_only_read_gets_a_plan_and_no_apply(house: House) -> None:
 
 def test_a_plan_tells_what_lint_finds_and_whom_it_reaches(house: House) -> None:
     house.installed.enrol("ws-1", "alice")
+    house.installed.wait_for("the device", lambda: house.installed.run("epm", "effective", "ws-1").code == 0)
     assigned = tools() + "  assignments: {include: [{group: all-devices}]}\n"
     files = house.files("mine", assigned, vendor())
 
@@ -350,7 +355,11 @@ def test_what_a_manager_of_policies_exported_can_be_applied_since_nothing_of_it_
     members = '{role: Endpoint Privilege Manager, members: ["user:manager"]' + scope + "}"
     house.installed.must("epm", "apply", "-f", "-", text=document("RoleAssignment", "managers", members))
     token = house.installed.must("epm", "token", "create", "--principal", "user:manager").output.strip()
-    exported = house.installed.must("epm", "export", "-", EPM_TOKEN=token).output
+
+    def export() -> str:
+        return house.installed.run("epm", "export", "-", EPM_TOKEN=token).output
+
+    exported = house.installed.wait_for("the right at every service", export)
 
     planned, applied = (
         house.installed.run("epm", word, "-f", "-", text=exported, EPM_TOKEN=token) for word in ("plan", "apply")

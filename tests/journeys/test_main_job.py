@@ -56,13 +56,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 def with_device(house: Installation, name: str, *users: str) -> str:
     house.enrol(name, *users)
     house.run_agent(name)
-    house.wait_for("the policy", lambda: enabled(house, name))
+    house.wait_for("the policy", lambda: house.is_ready(name))
     return name
-
-
-def enabled(house: Installation, name: str) -> bool:
-    done = house.run("epm-agent", "status", "--state-dir", house.state(name), "--output", "json")
-    return done.code == 0 and bool(done.json()["policy"]["enabled"])
 
 
 def device(house: Installation, name: str) -> Any:
@@ -105,12 +100,14 @@ def test_who_is_not_meant_by_a_rule_gets_the_default_response(house: Installatio
 
 def test_a_change_reaches_a_connected_device_within_seconds(house: Installation) -> None:
     name = with_device(house, "lx-c", "alice")
-    before = house.status(name)["policy"]["revision"]
+    assert house.elevate(name, "alice", "/usr/bin/env", options=CONFIRMED)["decision"]["outcome"] == "PROMPT"
 
     house.apply(SETTINGS % "true" + RULES % "DENY")
 
-    house.wait_for("a newer policy", lambda: house.status(name)["policy"]["revision"] > before)
-    assert house.elevate(name, "alice", "/usr/bin/env")["decision"]["outcome"] == "DENY"
+    def denied() -> bool:
+        return bool(house.elevate(name, "alice", "/usr/bin/env")["decision"]["outcome"] == "DENY")
+
+    house.wait_for("the newer policy", denied)
 
 
 def test_a_device_decides_and_remembers_while_the_server_is_away(house: Installation) -> None:

@@ -85,7 +85,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         house.apply(DOCUMENTS)
         house.enrol("lx", "alice")
         house.run_agent("lx")
-        house.wait_for("the policy", lambda: enabled(house))
+        house.wait_for("the policy", lambda: house.is_ready("lx"))
         yield Told(house, webhooks, mails)
 
 
@@ -95,11 +95,6 @@ def notices_file(folder: Path, webhooks: Receiver, mails: Receiver) -> Path:
     secret.write_text("whsec_" + base64.b64encode(bytes(32)).decode())
     file.write_text(FILE % {"port": webhooks.port, "mail": mails.port})
     return file
-
-
-def enabled(house: Installation) -> bool:
-    done = house.run("epm-agent", "status", "--state-dir", house.state("lx"), "--output", "json")
-    return done.code == 0 and bool(done.json()["policy"]["enabled"]) and bool(done.json()["component"]["stands"])
 
 
 def test_approvers_hear_of_a_request_and_of_what_becomes_of_it(told: Told) -> None:

@@ -50,12 +50,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         built.apply(DOCUMENTS)
         built.enrol("lx", "alice", "bob")
         built.run_agent("lx")
+        built.wait_for("the agent", lambda: built.is_ready("lx"))
         arrived(built)
         yield built
 
 
 def arrived(house: Installation) -> None:
-    house.must("epm", "rollout", "status", "tools", "--watch", "--timeout", "30s")
+    house.wait_for("the policy", lambda: house.rolled_out("tools"))
 
 
 def reported(house: Installation, path: str) -> str:

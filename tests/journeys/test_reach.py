@@ -58,6 +58,14 @@ class House:
             self.tokens[name] = installed.folder / f"{name}-token"
             self.tokens[name].write_text(issued["secret"], encoding="utf-8")
             self.tokens[name].chmod(0o600)
+        installed.wait_for("the rights at the device service", lambda: all(map(self.may_read_groups, self.tokens)))
+        installed.wait_for("the author's at the policy service", self.may_author)
+
+    def may_read_groups(self, who: str) -> bool:
+        return self.installed.knows(self.tokens[who], "get", "groups")
+
+    def may_author(self) -> bool:
+        return self.installed.knows(self.tokens["author"], "get", "settings-policies")
 
     def apply(self, who: str, *documents: str, options: tuple[str, ...] = ()) -> Done:
         named = {"EPM_TOKEN_FILE": str(self.tokens[who])} if who in self.tokens else {}

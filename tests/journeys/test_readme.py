@@ -58,11 +58,24 @@ def masked(text: str, house: Installation) -> str:
     return text.strip()
 
 
+class Tour(Installation):
+    """The installation of the tour, in the folder that the README names."""
+
+    @property
+    def data_dir(self) -> Path:
+        """Return the data folder of the server."""
+        return self.folder / "tour" / "server"
+
+    def state(self, name: str) -> Path:
+        """Return the state folder of a device."""
+        return self.folder / "tour" / name
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[Installation]:
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     public, mesh = free_ports(2)
-    built = Installation(tmp_path, server=f"127.0.0.1:{public}", mesh=f"127.0.0.1:{mesh}")
+    built = Tour(tmp_path, server=f"127.0.0.1:{public}", mesh=f"127.0.0.1:{mesh}")
     try:
         yield built
     finally:
@@ -75,10 +88,12 @@ def take(house: Installation, command: Command) -> str:
     if command.endless == "server":
         ports = [address.rpartition(":")[2] for address in (house.server, house.mesh)]
         house.start("server", *words, "--public-port", ports[0], "--mesh-port", ports[1])
-        return house.wait_for("the server", lambda: house.said("server"))
+        said = house.wait_for("the server", lambda: house.said("server"))
+        house.settle()
+        return said
     if command.endless:
         house.start(command.endless, *words)
-        house.wait_for("the policy", lambda: holds_policy(house))
+        house.wait_for("the policy", lambda: house.is_ready("agent"))
         return ""
     if words[1] == "report":
         house.wait_for("the events", lambda: len(house.must("epm", "report", "elevations").output.splitlines()) == 4)
@@ -88,11 +103,6 @@ def take(house: Installation, command: Command) -> str:
         (house.folder / place).write_text(done.output, encoding="utf-8")
         return ""
     return done.errors + done.output
-
-
-def holds_policy(house: Installation) -> bool:
-    done = house.run("epm-agent", "status", "--state-dir", "tour/agent", "--output", "json")
-    return done.code == 0 and bool(done.json()["policy"]["enabled"])
 
 
 def test_the_tour_goes_as_the_readme_says(house: Installation) -> None:

@@ -85,7 +85,7 @@ class Reporting:
         if self.happened["server killed"] == 1 or self.die.random() < 0.3:
             self.live(self.die.uniform(0.5, 1.5), "agents-0")
             self.kill_agents()
-        self.house.serve()
+        self.house.serve(settled=False)
 
     def kill_agents(self) -> None:
         """Kill one process of agents, sometimes in the middle of an event, and start it again."""

@@ -35,17 +35,19 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         built.apply(DOCUMENTS)
         built.enrol("lx", "alice", "bob")
         built.run_agent("lx")
-        built.must("epm", "rollout", "status", "workstations", "--watch", "--timeout", "30s")
+        built.wait_for("the policy", lambda: built.is_ready("lx"))
         yield built
 
 
 @pytest.fixture(scope="module")
 def tokens(house: Installation) -> dict[str, str]:
-    """Give tokens of the approvers."""
-    return {
+    """Give tokens of the approvers, which the policy service has heard of."""
+    made = {
         name: house.must("epm", "token", "create", "--principal", f"user:{name}", "--output", "json").json()["secret"]
         for name in ("alice", "carol", "dave")
     }
+    house.wait_for("the rights", lambda: all(answers(house, token, "list").code == 0 for token in made.values()))
+    return made
 
 
 def asks(house: Installation, path: str, user: str = "alice") -> str:

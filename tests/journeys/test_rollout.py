@@ -36,7 +36,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         for name in NAMES:
             built.enrol(name)
             built.run_agent(name)
+        built.wait_for("the devices", lambda: len(known(built)) == len(NAMES))
         yield built
+
+
+def known(house: Installation) -> list[Any]:
+    """Return the devices that the policy service has heard of."""
+    found: list[Any] = house.must("epm", "get", "device-policy-states", "--output", "json").json()
+    return found
 
 
 def tools(description: str) -> str:

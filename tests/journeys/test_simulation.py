@@ -97,8 +97,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         built.apply(DOCUMENTS)
         built.enrol("lx", "alice", "bob")
         built.run_agent("lx")
-        built.must("epm", "rollout", "status", "tools", "--watch", "--timeout", "30s")
-        built.must("epm", "rollout", "status", "everybody", "--watch", "--timeout", "30s")
+        built.wait_for("the agent", lambda: built.is_ready("lx"))
+        built.wait_for("the policies", lambda: built.rolled_out("tools") and built.rolled_out("everybody"))
         yield built
 
 

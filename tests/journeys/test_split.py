@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders.installation import Done, Installation, free_ports
-from tests.journeys.test_main_job import CONFIRMED, RULES, SETTINGS, enabled
+from tests.journeys.test_main_job import CONFIRMED, RULES, SETTINGS
 from tests.postgres import Cluster
 
 pytestmark = pytest.mark.xdist_group("split")
@@ -47,9 +47,15 @@ class Split:
         self.house.start(name, "epm", "serve", name, *arguments)
 
     def epm(self, service: str, *arguments: str | Path) -> Done:
+        """Run a command that has to succeed against the public address of one service."""
+        done = self.ask(service, *arguments)
+        assert done.code == 0, done.errors
+        return done
+
+    def ask(self, service: str, *arguments: str | Path) -> Done:
         """Run a command against the public address of one service."""
         folder = self.house.folder
-        return self.house.must(
+        return self.house.run(
             "epm",
             *arguments,
             EPM_SERVER=self.public[service],
@@ -87,14 +93,15 @@ def test_four_services_do_together_what_one_process_does(split: Split) -> None:
     documents.write_text(RULES.split("---")[1], encoding="utf-8")
     split.epm("device", "apply", "-f", documents)
     documents.write_text(SETTINGS % "true" + "---" + (RULES % "DENY").split("---")[2], encoding="utf-8")
-    split.epm("policy", "apply", "-f", documents)
+    # The group of it comes to the policy service by itself.
+    house.wait_for("the policies", lambda: split.ask("policy", "apply", "-f", documents).code == 0)
 
     created = split.epm("device", "enrolment-token", "create", "--quota", "1", "--user", "alice", "--output", "json")
     agent = ["--server", split.public["device"], "--ca", str(house.folder / "ca" / "ca.crt"), "--token-file", "-"]
     agent += ["--name", "lx", "--unsafe-platform", "LINUX", "--state-dir", str(house.state("lx"))]
     house.must("epm-agent", "enroll", *agent, text=created.json()["secret"])
     house.run_agent("lx")
-    house.wait_for("the policy", lambda: enabled(house, "lx"))
+    house.wait_for("the policy", lambda: house.is_ready("lx"))
     answer = house.elevate("lx", "alice", "/usr/bin/id", options=CONFIRMED)
 
     assert answer["result"] == "ELEVATED"
