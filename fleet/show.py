@@ -12,15 +12,19 @@ VIOLATIONS_SHOWN = 20
 
 
 class LineScreen:
-    """Prints a line every few seconds, and one when the faults are over."""
+    """Prints a line every few seconds, one when a fault came for the first time, and one when the faults are over."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._last = -LINE_EVERY
         self._calm = False
+        self._came: set[str] = set()
 
     def show(self, picture: Picture) -> None:
         """Show the fleet as it is."""
+        for name in sorted(set(picture.tally.faults) - self._came):
+            self._came.add(name)
+            print(f"{picture.elapsed:6.1f} s: the first {name}", file=self._out, flush=True)
         if picture.calm and not self._calm:
             self._calm = True
             print("the faults are over", file=self._out, flush=True)
