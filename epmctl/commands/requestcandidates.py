@@ -1,6 +1,6 @@
 """`epm requests candidates`: files that are approved again and again, and how to make the rule that ends that."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, cast
 
@@ -35,7 +35,8 @@ _LARGEST: Final = (1 << 32) - 1
 def candidates(*, since: datetime | None, approvals: int, limit: int, output: str) -> None:
     """List files that were approved more than once, most approvals first, with the command that makes a rule for each.
 
-    LINT is what the server finds about that rule; it stands there for those alone who may read policies.
+    LINT is what the server finds about that rule; it stands there for those alone who may read policies. DENIED BY names a
+    rule that denies the file already: it comes before any other.
     """
     asked = requests_pb2.ListRuleCandidatesRequest(
         reviewed_from=to_timestamp(since), approvals=approvals, page_size=limit
@@ -46,12 +47,25 @@ def candidates(*, since: datetime | None, approvals: int, limit: int, output: st
     if output == "json":
         print_json(rows)
     else:
-        print_fitted(_COLUMNS, rows, _FIT)
+        print_fitted(_columns(rows), rows, _FIT)
 
 
 def _record(candidate: requests_pb2.RuleCandidate) -> Record:
     command = f"epm rule propose --request {candidate.request_id}"
     return {**to_plain(candidate), "command": command}
+
+
+def _columns(rows: Sequence[Record]) -> Mapping[str, Column]:
+    """Give the columns; who denies stands there where a file is denied."""
+    left_out = set() if any(row["deniedBy"] for row in rows) else {"DENIED BY"}
+    return {name: column for name, column in _COLUMNS.items() if name not in left_out}
+
+
+def _denied_by(record: Record) -> Plain:
+    denial = cast("Record | None", record["deniedBy"])
+    if not denial:
+        return None
+    return f"{denial['policy']}/{denial['rule']}" if denial["rule"] else "a rule that you may not see"
 
 
 def _lint(record: Record) -> Plain:
@@ -69,6 +83,7 @@ _COLUMNS: Final[Mapping[str, Column]] = {
     "FILE": at("file.path"),
     "PUBLISHER": at("file.publisher"),
     "LINT": _lint,
+    "DENIED BY": _denied_by,
     "COMMAND": at("command"),
 }
-_FIT: Final = Fit(whole=("COMMAND",), spare=("PUBLISHER", "DEVICES", "USERS", "LINT", "APPROVED"))
+_FIT: Final = Fit(whole=("COMMAND",), spare=("PUBLISHER", "DEVICES", "USERS", "LINT", "DENIED BY", "APPROVED"))

@@ -88,9 +88,9 @@ def revoke(*, request_id: str, reason: str, output: str) -> None:
 
 
 def _denied(client: Client, request_id: str) -> str:
-    """Name the rule that denies what was just approved; nothing where that cannot be told, for it is approved all the same."""
+    """Name what denies what was just approved; nothing where that cannot be told, for it is approved all the same."""
     with suppress(CommandError):
-        return denial_of(client, find_request(client, request_id))
+        return denial_of(find_request(client, request_id))
     return ""
 
 

@@ -76,12 +76,11 @@ def show_(*, request_id: str, place: Path | None, output: str) -> None:
     """Show all there is to know of a request."""
     with logged_in() as client:
         answer = find_request(client, request_id)
-        denied = "" if output == "json" else denial_of(client, answer)
     if output == "json":
         print_json(to_plain(answer))
     else:
         rows = list(detail(to_plain(answer), datetime.now(UTC)))
-        rows += [("DENIED BY", denied)] if denied else []
+        rows += [("DENIED BY", denied)] if (denied := denial_of(answer)) else []
         width = max(len(heading) for heading, _ in rows)
         for heading, value in (("ID", answer.request.id), *rows):
             click.echo(f"{heading:<{width}}  {show(value)}")

@@ -29,6 +29,7 @@ from services.policy.usecases.newest import CaughtUp
 from services.policy.usecases.requests.asking import Asking
 from services.policy.usecases.requests.candidates import Candidates
 from services.policy.usecases.requests.deciding import Deciding
+from services.policy.usecases.requests.denials import Denials
 from services.policy.usecases.requests.endings import Endings
 from services.policy.usecases.requests.keeping import KeptOutcomes
 from services.policy.usecases.requests.pace import Pace
@@ -64,10 +65,12 @@ class Approvals:
             new_id=new_id,
             review_within=settings.request_review_deadline,
         )
+        self._denials = Denials(book.directory, today)
         self._deciding = Deciding(
             self._store,
             book.directory,
             today=today,
+            denials=self._denials,
             is_user=self._is_user,
             access_cap=settings.request_access_cap,
         )
@@ -93,6 +96,7 @@ class Approvals:
                 self._given,
                 drafting,
                 linting,
+                denials=self._denials,
                 sees=self._deciding.sees,
                 monotonic=self._clock.monotonic,
             ),

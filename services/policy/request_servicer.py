@@ -72,12 +72,13 @@ class ElevationRequestServicer(requests_pb2_grpc.ElevationRequestServiceServicer
     async def GetElevationRequest(
         self, request: requests_pb2.GetElevationRequestRequest, _context: Context
     ) -> requests_pb2.GetElevationRequestResponse:
-        """Return one request with its certificate chain and the attempts that used it."""
-        found = await self._deciding.find(request.id, current_permit(), self._now)
+        """Return one request with its certificate chain, the attempts that used it, and what denies it today."""
+        shown = await self._deciding.show(request.id, self._approver())
         return requests_pb2.GetElevationRequestResponse(
-            request=requests.told_to_proto(found),
-            certificates=await self._details.certificates(request.id),
+            request=requests.told_to_proto(shown.told),
+            certificates=shown.certificates,
             uses=map(requests.use_to_proto, await self._details.uses(request.id, MOST_USES_SHOWN)),
+            denied_by=requests.denial_to_proto(shown.denied_by),
         )
 
     async def WatchElevationRequests(  # type: ignore[override]

@@ -9,6 +9,7 @@ import pytest
 
 from epm.access.v1 import audit_pb2, audit_pb2_grpc
 from epm.elevation.v1 import event_pb2, settings_pb2
+from epm.policy.v1 import requests_pb2
 from tests.builders.approvals import (
     APPROVED,
     DENIED,
@@ -147,10 +148,15 @@ async def test_what_a_rule_of_today_denies_is_not_approved_and_the_approver_lear
         hidden = await refusal_of(desk.approve(made.id, blind))
         assert (hidden.reason, hidden.details.keys() & {"policy", "rule"}) == ("DENIED_BY_RULE", set())
         assert hidden.message.startswith("a rule that you may not see denies the file")
+        denial = requests_pb2.StandingDenial
+        assert (await desk.get(made.id)).denied_by == denial(policy="blocked", rule="malware")
+        assert (await desk.get(made.id, blind)).denied_by == denial()
+        assert not (await desk.get(other.id)).HasField("denied_by")
         assert (await desk.get(made.id)).request.state == PENDING
         assert (await desk.approve(other.id)).state == APPROVED
         assert (await desk.deny(made.id)).state == DENIED
         assert (await refusal_of(desk.approve(made.id))).reason == "REQUEST_SETTLED"
+        assert not (await desk.get(made.id)).HasField("denied_by")
 
 
 async def test_what_the_default_response_of_today_denies_is_not_approved_either(desk: Support) -> None:
@@ -162,6 +168,7 @@ async def test_what_the_default_response_of_today_denies_is_not_approved_either(
         refused = await refusal_of(desk.approve(made.id))
         assert (refused.reason, refused.details.keys() & {"policy", "rule"}) == ("DENIED_BY_RULE", set())
         assert refused.message.startswith("the default response denies the file")
+        assert (await desk.get(made.id)).denied_by == requests_pb2.StandingDenial(default_response=True)
 
 
 async def test_whoever_comes_second_learns_who_ended_it(desk: Support) -> None:

@@ -88,6 +88,28 @@ async def test_evidence_that_allows_no_rule_leaves_it_out_alone(desk: Support) -
         assert (found.approvals, found.HasField("rule"), list(found.findings)) == (2, False, [])
 
 
+async def test_a_file_that_a_rule_denies_meanwhile_says_so_and_comes_without_a_rule(desk: Support) -> None:
+    approver = await desk.house.hire("carol", [VIEW, MODIFY])
+    await desk.house.settled()
+    async with desk.device() as device, device.stream() as stream:
+        for number in (1, 2):
+            await approved(desk, device, number)
+            await approved(desk, device, number + 2, file=OTHER)
+        await desk.forbid(FILE.sha256)
+        await stream.ruled()
+        found = {each.file.sha256: each for each in await candidates(desk)}
+        denied, other = found[FILE.sha256], found[OTHER.sha256]
+        assert (denied.denied_by.policy, denied.denied_by.rule) == ("blocked", "malware")
+        assert (denied.approvals, denied.HasField("rule"), list(denied.findings)) == (2, False, [])
+        assert (other.HasField("denied_by"), other.HasField("rule")) == (False, True)
+        told = {
+            each.file.sha256: each.denied_by.rule
+            for each in await candidates(desk, approver)
+            if each.HasField("denied_by")
+        }
+        assert told == {FILE.sha256: ""}
+
+
 async def test_rules_are_for_those_alone_who_may_read_policies(desk: Support) -> None:
     approver = await desk.house.hire("carol", [VIEW, MODIFY])
     reader = await desk.house.hire("dave", [READ])

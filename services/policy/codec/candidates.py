@@ -9,7 +9,7 @@ from services._chassis.errors import InvalidError, Problem
 from services._chassis.paging import LARGEST_PAGE
 from services._chassis.times import time_from_proto
 from services.policy.codec.findings import findings_to_proto
-from services.policy.codec.requests import file_to_proto
+from services.policy.codec.requests import denial_to_proto, file_to_proto
 from services.policy.usecases.requests.candidates import (
     FEWEST,
     LARGEST_SIZE,
@@ -63,4 +63,5 @@ def _candidate(candidate: RuleCandidate) -> requests_pb2.RuleCandidate:
         request_id=counted.request_id,
         rule=None if candidate.rule is None else encode_rule(candidate.rule),
         findings=findings_to_proto(candidate.findings, most=MOST_FINDINGS),
+        denied_by=denial_to_proto(candidate.denied_by),
     )

@@ -13,6 +13,7 @@ from services._chassis.errors import InvalidError, Problem
 from services._chassis.times import time_from_proto, time_to_proto
 from services.policy.codec.reading import LONGEST_SPAN, NANOS, PLATFORMS
 from services.policy.model.certificates import fingerprint_of
+from services.policy.model.denials import Denial
 from services.policy.model.requests import ElevationRequest, GrantUse, Outcome, RequestedFile, RequestState, Told
 from services.policy.usecases.requests.asking import (
     LARGEST_CERTIFICATE,
@@ -42,6 +43,19 @@ def told_to_proto(told: Told) -> requests_pb2.ElevationRequest:
     message = request_to_proto(told.request)
     message.delivered = told.delivered
     return message
+
+
+def denial_to_proto(denial: Denial | None) -> requests_pb2.StandingDenial | None:
+    """Write by what a file is denied, if it is."""
+    if denial is None:
+        return None
+    return requests_pb2.StandingDenial(
+        policy=denial.policy,
+        rule=denial.rule,
+        default_response=denial.default_response,
+        signature_trusted=denial.signature_trusted,
+        root_only=denial.root_only,
+    )
 
 
 def request_to_proto(request: ElevationRequest) -> requests_pb2.ElevationRequest:

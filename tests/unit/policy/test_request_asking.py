@@ -10,6 +10,7 @@ import pytest
 from elevation.model import ALL_DEVICES, ChildProcesses, DefaultResponse, ElevationType, Platform, RulesPolicy
 from services._chassis.errors import LimitError, NotFoundError, StateError
 from services.policy.model.certificates import fingerprint_of
+from services.policy.model.denials import Denial
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.request_limits import OF_ONE_DEVICE, OF_ONE_USER
 from services.policy.model.requests import ElevationRequest, RequestedFile, Told
@@ -17,6 +18,7 @@ from services.policy.usecases.requests.asking import LONGEST_FACT, Asking, Submi
 from services.policy.usecases.requests.ports import Now, RequestStep
 from services.policy.usecases.requests.today import PolicyOfToday, denying
 from tests.builders.elevation import HASH, certificate, policy, publisher, rule
+from tests.fakes.access import permit
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.policy_delivery import Authored, FakeDirectories, assigned, corpus, device, policy_book, settings
 from tests.fakes.requests import MemoryRequests
@@ -208,3 +210,23 @@ async def test_an_attempt_of_which_the_request_is_deleted_meanwhile_makes_a_new_
     again = await service.submit()
     assert again.request_id != made.request_id
     assert (again.state.value, list(service.requests.kept)) == ("PENDING", [again.request_id])
+
+
+async def test_a_denial_says_on_what_it_hangs_that_the_device_alone_knows() -> None:
+    chain = (certificate("vendor"), certificate("issuing"))
+    everything = permit(everything=True)
+
+    async def denial(service: Service, **values: object) -> Denial | None:
+        wanted = replace(WANTED, **values)  # type: ignore[arg-type]
+        now = service.clock.now()
+        return await service.today.denial(service.device, wanted, wanted.certificates, reading=everything, now=now)
+
+    by_hash = Service(settings(), ruled(ElevationType.DENY))
+    assert await denial(by_hash, certificates=chain) == Denial(policy="tools", rule="setup")
+    signed = Service(APPROVING, ruled(ElevationType.DENY, certificate=publisher("vendor")))
+    hanging = Denial(policy="tools", rule="setup", signature_trusted=True)
+    assert await denial(signed, certificates=chain) == hanging
+    assert await denial(signed) is None
+    by_default = Service(settings(default_response=DefaultResponse.DENY))
+    assert await denial(by_default) == Denial(default_response=True)
+    assert await denial(Service(APPROVING)) is None

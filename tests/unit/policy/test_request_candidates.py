@@ -7,9 +7,12 @@ from typing import Any, cast
 from services._chassis.errors import InvalidError, Problem
 from services.policy.model.candidates import Approval
 from services.policy.usecases.requests.candidates import LONGEST, Candidates, CandidatesWanted
+from services.policy.usecases.requests.denials import Denials
+from services.policy.usecases.requests.today import PolicyOfToday
 from tests.builders.requests import request
 from tests.fakes.access import permit
 from tests.fakes.clock import NOW, FakeClock
+from tests.fakes.policy_delivery import FakeDirectories, policy_book
 from tests.fakes.requests import MemoryRequests
 
 MADE = 3
@@ -46,12 +49,23 @@ class Refusing:
         raise InvalidError([Problem("file", "allows no rule")])
 
 
+def nobody_denies() -> Denials:
+    book = policy_book(FakeDirectories())
+    return Denials(book.directory, PolicyOfToday(book))
+
+
 async def test_those_for_which_there_is_no_time_come_without_a_rule() -> None:
     clock = FakeClock()
     approved = Approved(clock)
     drafting, linting = cast("Any", Refusing()), cast("Any", None)
     candidates = Candidates(
-        approved, approved, drafting, linting, sees=lambda _: lambda _: True, monotonic=clock.monotonic
+        approved,
+        approved,
+        drafting,
+        linting,
+        denials=nobody_denies(),
+        sees=lambda _: lambda _: True,
+        monotonic=clock.monotonic,
     )
     everything = permit(everything=True)
     found = await candidates.find(CandidatesWanted(since=NOW), everything, everything, NOW)

@@ -9,6 +9,7 @@ from services._chassis.errors import NotFoundError, StateError, UnavailableError
 from services._chassis.permits import Permit
 from services.policy.model.requests import Told
 from services.policy.usecases.requests.deciding import MOST_ENDED, Approver, Deciding, ListWanted
+from services.policy.usecases.requests.denials import Denials
 from services.policy.usecases.requests.today import PolicyOfToday
 from tests.builders.requests import request
 from tests.fakes.access import permit
@@ -35,7 +36,9 @@ class Desk:
         late = request(2, review_deadline=self.clock.now() + timedelta(days=8))
         self.requests = requests(request(1), late)
         book = policy_book(FakeDirectories(device("d1", "alice")))
-        self.deciding = Deciding(self.requests, book.directory, today=PolicyOfToday(book), is_user=lambda *_: False)
+        today = PolicyOfToday(book)
+        denials = Denials(book.directory, today)
+        self.deciding = Deciding(self.requests, book.directory, today=today, denials=denials, is_user=lambda *_: False)
         self.clock.advance(timedelta(days=7))
 
     async def listed(self, asked: str = "", sees: Permit = ALL) -> list[str]:

@@ -1,7 +1,7 @@
 """Offer rules for files that approvers approve again and again."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -11,11 +11,13 @@ from elevation.model import Rule
 from services._chassis.errors import InvalidError
 from services._chassis.permits import Permit
 from services.policy.model.candidates import Approval, ApprovedFile, approved_files, evidence_of
+from services.policy.model.denials import Denial
 from services.policy.model.evidence import Wishes
 from services.policy.model.requests import ElevationRequest, OfDevice
 from services.policy.ports import Linting
 from services.policy.usecases.analysis.drafted import Drafting
 from services.policy.usecases.analysis.proposal import ProposalWanted, propose_rule
+from services.policy.usecases.requests.denials import Denials
 from services.policy.usecases.requests.ports import ElevationRequests
 
 USUAL_SPAN = timedelta(days=30)
@@ -40,15 +42,16 @@ class CandidatesWanted:
 
 @dataclass(frozen=True, slots=True)
 class RuleCandidate:
-    """Hold a file that was approved often, as its newest request tells it, and the rule for it.
+    """Hold a file that was approved often, as its newest request tells it, and the rule for it, or the one that denies it already.
 
-    None: the caller may not read it, the evidence allows none, or there was no time to make it.
+    No rule: the caller may not read it, one denies the file, the evidence allows none, or there was no time to make it.
     """
 
     counted: ApprovedFile
     request: ElevationRequest
     rule: Rule | None = None
     findings: tuple[Finding, ...] = ()
+    denied_by: Denial | None = None
 
 
 class GivenApprovals(Protocol):
@@ -69,6 +72,7 @@ class Candidates:
         drafting: Drafting,
         linting: Linting,
         *,
+        denials: Denials,
         sees: Sees,
         monotonic: Callable[[], float],
     ) -> None:
@@ -76,6 +80,7 @@ class Candidates:
         self._given = given
         self._drafting = drafting
         self._linting = linting
+        self._denials = denials
         self._sees = sees
         self._monotonic = monotonic
 
@@ -94,15 +99,19 @@ class Candidates:
             told = await self._requests.find(counted.request_id)
             if told is not None:
                 candidate = RuleCandidate(counted, told.request)
-                if reading is not None and self._monotonic() < end:
+                if self._monotonic() < end:
                     candidate = await self._with_rule(candidate, reading, now)
                 found.append(candidate)
         return found
 
-    async def _with_rule(self, candidate: RuleCandidate, reading: Permit, now: datetime) -> RuleCandidate:
-        """Make the rule as it is proposed for the request; evidence that allows none leaves it out."""
+    async def _with_rule(self, candidate: RuleCandidate, reading: Permit | None, now: datetime) -> RuleCandidate:
+        """Make the rule as it is proposed for the request, unless one denies the file; evidence that allows none leaves it out."""
         request = candidate.request
-        certificates = map(parse_der, await self._requests.certificates(request.request_id))
+        kept = await self._requests.certificates(request.request_id)
+        denied = await self._denials.by_rule(request, kept, reading or Permit(), now)
+        if denied is not None or reading is None:
+            return replace(candidate, denied_by=denied)
+        certificates = map(parse_der, kept)
         wanted = ProposalWanted(
             evidence=evidence_of(request, certificates), wishes=Wishes(origin=f"request {request.request_id}")
         )
@@ -110,4 +119,4 @@ class Candidates:
             made = await propose_rule(self._drafting, self._linting, wanted, permit=reading, now=now)
         except InvalidError:
             return candidate
-        return RuleCandidate(candidate.counted, request, made.rule, made.findings)
+        return replace(candidate, rule=made.rule, findings=made.findings)

@@ -9,6 +9,7 @@ from elevation.certificates import parse_der
 from services._chassis.errors import DeniedError, InvalidError, NotFoundError, Problem, StateError, UnavailableError
 from services._chassis.paging import Page, PageRequest, page_request
 from services._chassis.permits import Permit
+from services.policy.model.denials import Denial
 from services.policy.model.directory import Directory, DirectoryDevice
 from services.policy.model.request_listing import RequestFilter, read_request_filter
 from services.policy.model.request_texts import reason_problems
@@ -26,6 +27,7 @@ from services.policy.model.requests import (
     Told,
     gone,
 )
+from services.policy.usecases.requests.denials import Denials
 from services.policy.usecases.requests.ports import ElevationRequests, Now, RequestStep, RequestsWanted
 from services.policy.usecases.requests.today import PolicyOfToday, denying
 
@@ -62,6 +64,15 @@ class ApprovalWanted:
     flaws: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Hold a request with its evidence, and what denies it today."""
+
+    told: Told
+    certificates: Sequence[bytes]
+    denied_by: Denial | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListWanted:
     """Ask for a page of requests."""
@@ -80,12 +91,14 @@ class Deciding:
         directory: Callable[[], Directory],
         *,
         today: PolicyOfToday,
+        denials: Denials,
         is_user: Callable[[str, str], bool],
         access_cap: timedelta = ACCESS_CAP,
     ) -> None:
         self._requests = requests
         self._directory = directory
         self._today = today
+        self._denials = denials
         self._is_user = is_user
         self._cap = access_cap
 
@@ -138,6 +151,13 @@ class Deciding:
         if found is None or not visible(found.request):
             raise NotFoundError(f'there is no elevation request "{request_id}"; list them for their identifiers')
         return _present(found, now)
+
+    async def show(self, request_id: str, approver: Approver) -> Shown:
+        """Return all there is to know of a request but its uses. Raises as `find` does."""
+        told = await self.find(request_id, approver.permit, approver.clock)
+        certificates = await self._requests.certificates(request_id)
+        denied = await self._denials.standing(told.request, certificates, approver.reading, approver.clock())
+        return Shown(told, certificates, denied)
 
     async def approve(self, wanted: ApprovalWanted, approver: Approver) -> Told:
         """Let the user elevate.

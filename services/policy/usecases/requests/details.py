@@ -12,10 +12,6 @@ MOST_USES_SHOWN = 999
 class RequestDetails(Protocol):
     """Know what is shown of one request alone."""
 
-    async def certificates(self, request_id: str) -> Sequence[bytes]:
-        """Return the certificates that came with a request."""
-        ...
-
     async def uses(self, request_id: str, most: int) -> Sequence[GrantUse]:
         """Return uses of the grant of a request, newest first, so many at most."""
         ...

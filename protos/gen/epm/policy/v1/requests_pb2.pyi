@@ -573,6 +573,7 @@ class GetElevationRequestResponse(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     CERTIFICATES_FIELD_NUMBER: _builtins.int
     USES_FIELD_NUMBER: _builtins.int
+    DENIED_BY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def request(self) -> Global___ElevationRequest:
         """The request."""
@@ -585,20 +586,63 @@ class GetElevationRequestResponse(_message.Message):
     def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ElevationRequestUse]:
         """Uses that its device reported, newest first, at most 999: with the attempt that led to it, as many as a filter of reports names."""
 
+    @_builtins.property
+    def denied_by(self) -> Global___StandingDenial:
+        """What denies the file of an open request on its device today. Absent: nothing does, as far as the server knows."""
+
     def __init__(
         self,
         *,
         request: Global___ElevationRequest | None = ...,
         certificates: _abc.Iterable[_builtins.bytes] | None = ...,
         uses: _abc.Iterable[Global___ElevationRequestUse] | None = ...,
+        denied_by: Global___StandingDenial | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["denied_by", b"denied_by", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "request", b"request", "uses", b"uses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "denied_by", b"denied_by", "request", b"request", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetElevationRequestResponse: _TypeAlias = GetElevationRequestResponse  # noqa: Y015
+
+@_typing.final
+class StandingDenial(_message.Message):
+    """Says by what the policy of today denies a file for a user on a device, whatever is approved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    DEFAULT_RESPONSE_FIELD_NUMBER: _builtins.int
+    SIGNATURE_TRUSTED_FIELD_NUMBER: _builtins.int
+    ROOT_ONLY_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """Rules policy whose rule denies it. Empty: the default response does, or the caller may not see the policy."""
+    rule: _builtins.str
+    """That rule."""
+    default_response: _builtins.bool
+    """Whether the default response denies it, no rule; told of a pending request alone, since one that is approved elevates all the same."""
+    signature_trusted: _builtins.bool
+    """Whether it is denied where the device trusts the file's signature alone, which the device alone knows."""
+    root_only: _builtins.bool
+    """Whether it is denied where root alone can write the file, which the device alone knows."""
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        default_response: _builtins.bool = ...,
+        signature_trusted: _builtins.bool = ...,
+        root_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_response", b"default_response", "policy", b"policy", "root_only", b"root_only", "rule", b"rule", "signature_trusted", b"signature_trusted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StandingDenial: _TypeAlias = StandingDenial  # noqa: Y015
 
 @_typing.final
 class ElevationRequestUse(_message.Message):
@@ -911,6 +955,7 @@ class RuleCandidate(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
+    DENIED_BY_FIELD_NUMBER: _builtins.int
     approvals: _builtins.int
     """Approvals."""
     users: _builtins.int
@@ -925,13 +970,19 @@ class RuleCandidate(_message.Message):
 
     @_builtins.property
     def rule(self) -> _rules_pb2.Rule:
-        """The rule. Absent: the caller may not read policies, the evidence allows no rule, or ten seconds were over before it was made; ProposeRule says
-        why, and makes it.
+        """The rule. Absent: the caller may not read policies, a rule denies the file already, the evidence allows no rule, or ten seconds were over before it
+        was made; ProposeRule says why, and makes it.
         """
 
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[_lint_pb2.Finding]:
         """What lint says of the rule, worst first; at most 20."""
+
+    @_builtins.property
+    def denied_by(self) -> Global___StandingDenial:
+        """The rule that denies the file today, for the user of that request on its device: it comes before any other. Absent: none does, or ten seconds were
+        over before it was looked for.
+        """
 
     def __init__(
         self,
@@ -943,10 +994,11 @@ class RuleCandidate(_message.Message):
         request_id: _builtins.str = ...,
         rule: _rules_pb2.Rule | None = ...,
         findings: _abc.Iterable[_lint_pb2.Finding] | None = ...,
+        denied_by: Global___StandingDenial | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "rule", b"rule"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["denied_by", b"denied_by", "file", b"file", "rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "devices", b"devices", "file", b"file", "findings", b"findings", "request_id", b"request_id", "rule", b"rule", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "denied_by", b"denied_by", "devices", b"devices", "file", b"file", "findings", b"findings", "request_id", b"request_id", "rule", b"rule", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

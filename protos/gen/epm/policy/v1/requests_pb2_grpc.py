@@ -279,7 +279,8 @@ class ElevationRequestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetElevationRequest(self, request, context):
-        """Returns one request with its certificate chain and the attempts that used it, and ends it first if its time is over. Needs `elevation_requests.view`.
+        """Returns one request with its certificate chain, the attempts that used it and what denies it today, and ends it first if its time is over.
+        Needs `elevation_requests.view`, and `policy_authoring.read` for the name of the rule that denies it.
         Errors: NOT_FOUND, also where the caller may not see it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -324,7 +325,8 @@ class ElevationRequestServiceServicer:
     def ListRuleCandidates(self, request, context):
         """Lists files that were approved more than once, most approvals first, each with the rule that would make approvals needless and what lint says of it:
         as ProposeRule makes it of the newest request that was approved. Of the newest 20,000 approvals those are counted that the caller may see.
-        Needs `elevation_requests.view`, and `policy_authoring.read` for the rule; without that the rule and its findings are left out.
+        A file that a rule denies already is told with that rule, and without another. Needs `elevation_requests.view`, and `policy_authoring.read` for the
+        rules; without that a rule and its findings are left out.
         Errors: RESOURCE_EXHAUSTED with RetryInfo while rules are being made for the same caller, or for too many.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

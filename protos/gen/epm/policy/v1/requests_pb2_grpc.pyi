@@ -139,7 +139,8 @@ class ElevationRequestServiceStub:
     time is over, the latest first and a hundred at most, so that nobody is shown an end that is not written down yet. Needs `elevation_requests.view`.
     """
     GetElevationRequest: _grpc.UnaryUnaryMultiCallable[_requests_pb2.GetElevationRequestRequest, _requests_pb2.GetElevationRequestResponse]
-    """Returns one request with its certificate chain and the attempts that used it, and ends it first if its time is over. Needs `elevation_requests.view`.
+    """Returns one request with its certificate chain, the attempts that used it and what denies it today, and ends it first if its time is over.
+    Needs `elevation_requests.view`, and `policy_authoring.read` for the name of the rule that denies it.
     Errors: NOT_FOUND, also where the caller may not see it.
     """
     WatchElevationRequests: _grpc.UnaryStreamMultiCallable[_requests_pb2.WatchElevationRequestsRequest, _requests_pb2.WatchElevationRequestsResponse]
@@ -164,7 +165,8 @@ class ElevationRequestServiceStub:
     ListRuleCandidates: _grpc.UnaryUnaryMultiCallable[_requests_pb2.ListRuleCandidatesRequest, _requests_pb2.ListRuleCandidatesResponse]
     """Lists files that were approved more than once, most approvals first, each with the rule that would make approvals needless and what lint says of it:
     as ProposeRule makes it of the newest request that was approved. Of the newest 20,000 approvals those are counted that the caller may see.
-    Needs `elevation_requests.view`, and `policy_authoring.read` for the rule; without that the rule and its findings are left out.
+    A file that a rule denies already is told with that rule, and without another. Needs `elevation_requests.view`, and `policy_authoring.read` for the
+    rules; without that a rule and its findings are left out.
     Errors: RESOURCE_EXHAUSTED with RetryInfo while rules are being made for the same caller, or for too many.
     """
     ListUndeliveredNotices: _grpc.UnaryUnaryMultiCallable[_requests_pb2.ListUndeliveredNoticesRequest, _requests_pb2.ListUndeliveredNoticesResponse]
@@ -190,7 +192,8 @@ class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
     time is over, the latest first and a hundred at most, so that nobody is shown an end that is not written down yet. Needs `elevation_requests.view`.
     """
     GetElevationRequest: _aio.UnaryUnaryMultiCallable[_requests_pb2.GetElevationRequestRequest, _requests_pb2.GetElevationRequestResponse]  # type: ignore[assignment]
-    """Returns one request with its certificate chain and the attempts that used it, and ends it first if its time is over. Needs `elevation_requests.view`.
+    """Returns one request with its certificate chain, the attempts that used it and what denies it today, and ends it first if its time is over.
+    Needs `elevation_requests.view`, and `policy_authoring.read` for the name of the rule that denies it.
     Errors: NOT_FOUND, also where the caller may not see it.
     """
     WatchElevationRequests: _aio.UnaryStreamMultiCallable[_requests_pb2.WatchElevationRequestsRequest, _requests_pb2.WatchElevationRequestsResponse]  # type: ignore[assignment]
@@ -215,7 +218,8 @@ class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
     ListRuleCandidates: _aio.UnaryUnaryMultiCallable[_requests_pb2.ListRuleCandidatesRequest, _requests_pb2.ListRuleCandidatesResponse]  # type: ignore[assignment]
     """Lists files that were approved more than once, most approvals first, each with the rule that would make approvals needless and what lint says of it:
     as ProposeRule makes it of the newest request that was approved. Of the newest 20,000 approvals those are counted that the caller may see.
-    Needs `elevation_requests.view`, and `policy_authoring.read` for the rule; without that the rule and its findings are left out.
+    A file that a rule denies already is told with that rule, and without another. Needs `elevation_requests.view`, and `policy_authoring.read` for the
+    rules; without that a rule and its findings are left out.
     Errors: RESOURCE_EXHAUSTED with RetryInfo while rules are being made for the same caller, or for too many.
     """
     ListUndeliveredNotices: _aio.UnaryUnaryMultiCallable[_requests_pb2.ListUndeliveredNoticesRequest, _requests_pb2.ListUndeliveredNoticesResponse]  # type: ignore[assignment]
@@ -250,7 +254,8 @@ class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _requests_pb2.GetElevationRequestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_requests_pb2.GetElevationRequestResponse, _abc.Awaitable[_requests_pb2.GetElevationRequestResponse]]:
-        """Returns one request with its certificate chain and the attempts that used it, and ends it first if its time is over. Needs `elevation_requests.view`.
+        """Returns one request with its certificate chain, the attempts that used it and what denies it today, and ends it first if its time is over.
+        Needs `elevation_requests.view`, and `policy_authoring.read` for the name of the rule that denies it.
         Errors: NOT_FOUND, also where the caller may not see it.
         """
 
@@ -305,7 +310,8 @@ class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_requests_pb2.ListRuleCandidatesResponse, _abc.Awaitable[_requests_pb2.ListRuleCandidatesResponse]]:
         """Lists files that were approved more than once, most approvals first, each with the rule that would make approvals needless and what lint says of it:
         as ProposeRule makes it of the newest request that was approved. Of the newest 20,000 approvals those are counted that the caller may see.
-        Needs `elevation_requests.view`, and `policy_authoring.read` for the rule; without that the rule and its findings are left out.
+        A file that a rule denies already is told with that rule, and without another. Needs `elevation_requests.view`, and `policy_authoring.read` for the
+        rules; without that a rule and its findings are left out.
         Errors: RESOURCE_EXHAUSTED with RetryInfo while rules are being made for the same caller, or for too many.
         """
 
