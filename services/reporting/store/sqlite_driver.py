@@ -26,6 +26,7 @@ SETTINGS = (
     "PRAGMA synchronous=FULL",
     f"PRAGMA cache_size=-{CACHE_KIB}",
     f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}",
+    "PRAGMA temp_store=MEMORY",  # there are such copies of pages then, as of a statement that adds to counts
 )
 """How the one connection that writes events is set up. What is committed is on the disk."""
 
@@ -108,7 +109,9 @@ class SqliteDriver:
 
 @cache
 def _insert_of(target: Target, rows: int) -> str:
-    return target.insert("?", rows)
+    # A statement of many rows that may fail in the middle keeps a copy of every page that it changes, so as to undo itself alone.
+    # Here the transaction is rolled back whatever fails: so what such a statement did may stay until then.
+    return target.insert("?", rows).replace("INSERT INTO", "INSERT OR FAIL INTO", 1)
 
 
 def _from_sqlite(error: Exception) -> Exception:

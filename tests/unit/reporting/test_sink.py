@@ -9,8 +9,9 @@ from services._chassis.migrate import upgrade
 from services.reporting.codec.incoming import batch_from_proto
 from services.reporting.model.events import microseconds
 from services.reporting.store.dimensions import DIMENSIONS, RULE
+from services.reporting.store.driver import RefusedError
 from services.reporting.store.known import MOST_CHARACTERS, Known
-from services.reporting.store.rows import Row
+from services.reporting.store.rows import GAPS, Row
 from services.reporting.store.sqlite_driver import SqliteDriver
 from tests.builders.sinks import DurableSink
 from tests.fakes.clock import NOW
@@ -48,6 +49,17 @@ async def test_a_full_disk_stores_nothing_and_the_next_try_stores_all(tmp_path: 
     assert await sink.store([large]) == [()]
     assert count(path) == 49
     await sink.close()
+
+
+async def test_of_rows_among_which_one_is_refused_none_stays(tmp_path: Path) -> None:
+    driver = SqliteDriver(str(await migrated(tmp_path / "reporting.db")))
+    rows: list[Row] = [(key, 1, 2, 3) for key in range(1, 101)]
+    driver.begin()
+    with pytest.raises(RefusedError):
+        driver.insert(GAPS, [*rows, (101, 1, 2, None), (102, 1, 2, 3)])
+    driver.rollback()
+    assert driver.fetch("SELECT count(*) FROM reporting_gap", ()) == [(0,)]
+    driver.close()
 
 
 async def test_a_database_that_is_gone_is_unavailable(tmp_path: Path) -> None:
