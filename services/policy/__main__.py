@@ -104,7 +104,7 @@ async def build(settings: ServiceSettings, clock: Clock | None = None) -> Servic
     sightings = SightingReporter(SightingReports(device), monotonic=clock.monotonic)
     admitted = partial(_admitted, corpus, directory, sightings.saw)
     approvals = _approvals(settings, database, book, corpus=corpus, streams=streams, access=access, clock=clock)
-    store.on_requests.append(approvals.recent.take)
+    _inform(approvals, store, directory)
     talk = partial(_conversation, book, writer, speaker, process=process, wait=settings.policy_heartbeat)
     manners = _manners(settings, clock, speaker=speaker, reporter=reporter, sightings=sightings, writer=writer)
     agents = PolicyStreamServicer(admitted, talk, streams, manners=replace(manners, mail=approvals.post))
@@ -184,6 +184,12 @@ def _approvals(
     approvals = Approvals(database, book, corpus.at_least, access=access, clock=clock, settings=settings, new_id=new_id)
     approvals.post.on_news.append(streams.look)
     return approvals
+
+
+def _inform(approvals: Approvals, store: SqlStore, directory: DirectoryWatch) -> None:
+    """Have approvers hear of requests that changed, and of devices that got other tags."""
+    store.on_requests.append(approvals.recent.take)
+    directory.on_change.append(approvals.tags.hear)
 
 
 def _lint_desk(newest: Newest, directory: DirectoryWatch, clock: Clock, usage: UsageWatch) -> LintDesk:

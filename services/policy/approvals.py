@@ -35,6 +35,7 @@ from services.policy.usecases.requests.keeping import KeptOutcomes
 from services.policy.usecases.requests.pace import Pace
 from services.policy.usecases.requests.post import Post
 from services.policy.usecases.requests.retention import Retention
+from services.policy.usecases.requests.sight import TagChanges
 from services.policy.usecases.requests.today import PolicyOfToday
 from services.policy.usecases.requests.undelivered import UndeliveredDesk
 from services.policy.usecases.requests.watching import RequestWatches
@@ -83,7 +84,10 @@ class Approvals:
         self.recent = RecentChanges(self._store, self._kept)
         followed = self.recent.revisions
         self.post = Post(self.recent, wait=followed.wait, caught_up=caught_up)
-        self.watches = RequestWatches(self.recent, followed, self._deciding.sees, monotonic=clock.monotonic)
+        self.tags = TagChanges(book.directory)
+        self.watches = RequestWatches(
+            self.recent, followed, self._deciding.sees, tags=self.tags, monotonic=clock.monotonic
+        )
 
     def public(self, drafting: Drafting, linting: Linting) -> Callable[[Server], None]:
         """Return what puts the servicer of approvers on a server; rules that it proposes are drafted and linted."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from epm.access.v1 import audit_pb2, audit_pb2_grpc
+from epm.device.v1 import devices_pb2, devices_pb2_grpc
 from epm.elevation.v1 import event_pb2, settings_pb2
 from epm.policy.v1 import requests_pb2
 from tests.builders.approvals import (
@@ -15,6 +16,7 @@ from tests.builders.approvals import (
     DENIED,
     FILE,
     PENDING,
+    Device,
     Support,
     submission,
     support,
@@ -69,6 +71,37 @@ async def test_a_watcher_sees_what_waits_then_what_changes_and_goes_on_where_it_
         for cursor in ("nonsense", "999999."):
             broken = desk.watch(cursor)
             assert (await refusal_of(broken.read())).fields == {"cursor"}
+
+
+async def test_a_watcher_hears_of_what_waits_on_a_device_that_gets_their_tag_or_that_their_scope_comes_to_cover(
+    desk: Support,
+) -> None:
+    apac = await desk.house.hire("dave", [VIEW], tags=["apac"])
+    await desk.house.hire("erin", [VIEW], tags=["emea", "latam"])
+    await desk.house.settled()
+    async with desk.device("ws-1", tags=("emea",)) as first, desk.device("ws-2", tags=("latam",)) as second:
+        made = [(await device.submit()).id for device in (first, second)]
+        watch = desk.watch(who=apac)
+        begun = await watch.read()
+        assert list(begun.requests) == []
+        await retag(desk, first, "apac")
+        message = await watch.read()
+        assert ([(each.id, each.state) for each in message.requests], message.cursor) == (
+            [(made[0], PENDING)],
+            begun.cursor,
+        )
+        await desk.house.hire("dave", [VIEW], tags=["latam"], part="more")
+        assert [each.id for each in (await watch.read()).requests] == [made[1]]
+        watch.cancel()
+
+
+async def retag(desk: Support, device: Device, tag: str) -> None:
+    """Have a device carry one scope tag."""
+    stub = devices_pb2_grpc.DeviceServiceStub(desk.house.public)
+    asked = devices_pb2.GetDeviceRequest(device=device.device_id)
+    known = (await stub.GetDevice(asked, metadata=tuple(desk.house.owner))).device
+    known.scope_tags[:] = [tag]
+    await stub.UpdateDevice(devices_pb2.UpdateDeviceRequest(device=known), metadata=tuple(desk.house.owner))
 
 
 async def test_lists_are_filtered_and_come_in_pages_newest_first(desk: Support) -> None:

@@ -13,10 +13,12 @@ from services._chassis.errors import DeniedError, InvalidError, LimitError, Unav
 from services._chassis.permits import Permit
 from services.policy.model.requests import ElevationRequest, Place, RequestState, Told
 from services.policy.request_servicer import ElevationRequestServicer
+from services.policy.usecases.requests.sight import TagChanges, Visible
 from services.policy.usecases.requests.watching import AT_ONCE, HEARTBEAT, LONGEST, Bounds, Passage, RequestWatches
 from tests.builders.requests import request
 from tests.fakes.access import FakeAccess, calling_as, permit
 from tests.fakes.clock import FakeClock
+from tests.fakes.policy_delivery import FakeDirectories, device
 from tests.fakes.requests import FakeChanges
 
 
@@ -27,10 +29,14 @@ class Hall:
         self.clock = FakeClock()
         self.changes = FakeChanges()
         self.permit: Permit | None = permit(everything=True)
+        self.directories = FakeDirectories(replace(device("d1"), scope_tags=frozenset({"emea"})))
+        self.tags = TagChanges(self.directories.directory)
+        self.tags.hear(None)
         self.watches = RequestWatches(
             self.changes,
             self,
             self._sees,
+            tags=self.tags,
             monotonic=self.clock.monotonic,
             bounds=Bounds(most=most, most_of_one=most_of_one, patience=patience),
         )
@@ -42,7 +48,11 @@ class Hall:
 
     def put(self, *numbers: int, state: RequestState = RequestState.PENDING, tag: str = "emea") -> None:
         """Keep requests."""
-        made = (replace(request(number), state=state, scope_tags=frozenset({tag})) for number in numbers)
+        device_id = "d1" if tag == "emea" else f"of-{tag}"
+        made = (
+            replace(request(number), state=state, scope_tags=frozenset({tag}), device_id=device_id)
+            for number in numbers
+        )
         self.changes.put(*(Told(each) for each in made))
 
     def watch(self, cursor: str = "", principal: str = "user:carol") -> AsyncGenerator[Passage, None]:
@@ -54,10 +64,18 @@ class Hall:
             raise DeniedError("no more")
         return self.permit
 
-    @staticmethod
-    def _sees(permit: Permit):  # type: ignore[no-untyped-def] # noqa: ANN205
+    def tag(self, *tags: str) -> None:
+        """Have the device carry other tags from now on."""
+        self.directories.put(replace(device("d1"), scope_tags=frozenset(tags)))
+        self.tags.hear(["d1"])
+
+    def _sees(self, permit: Permit) -> Visible:
+        """See by the tags of the device, or of the request where its device is not known."""
+        devices = self.directories.directory().devices
+
         def sees(each: ElevationRequest) -> bool:
-            return permit.sees(each.scope_tags)
+            known = devices.get(each.device_id)
+            return permit.sees(known.scope_tags if known else each.scope_tags)
 
         return sees
 
@@ -112,6 +130,51 @@ async def test_what_a_watcher_may_not_see_moves_the_cursor_and_nothing_else(hall
     hall.put(1, state=RequestState.DENIED)
     hall.put(3, tag="apac")
     assert ids(await anext(watch)) == named(3)
+
+
+async def test_what_waits_on_a_device_that_gets_another_tag_is_told_to_those_who_see_it_now(hall: Hall) -> None:
+    hall.permit = permit(tags=["apac"])
+    hall.put(1, 2)
+    hall.put(2, state=RequestState.DENIED)
+    watch = hall.watch()
+    begun = await anext(watch)
+    hall.tag("emea", "apac")
+    passage = await anext(watch)
+    assert (ids(passage), passage.reached) == (named(1), begun.reached)
+    hall.put(3, tag="apac")
+    assert ids(await anext(watch)) == named(3)
+    began = hall.clock.monotonic()
+    assert ids(await anext(watch)) == []  # nothing comes twice
+    assert hall.clock.monotonic() - began == HEARTBEAT
+
+
+async def test_who_saw_it_before_is_not_told_of_it_again(hall: Hall) -> None:
+    hall.permit = permit(tags=["emea"])
+    hall.put(1)
+    watch = hall.watch()
+    assert ids(await anext(watch)) == named(1)
+    hall.tag("emea", "apac")
+    assert ids(await anext(watch)) == []
+
+
+async def test_what_comes_into_sight_with_another_tag_and_changes_then_is_told_once(hall: Hall) -> None:
+    hall.permit = permit(tags=["apac"])
+    watch = hall.watch()
+    await anext(watch)
+    hall.tag("apac")
+    hall.put(1)
+    assert ids(await anext(watch)) == named(1)
+    assert ids(await anext(watch)) == []
+
+
+async def test_an_approver_whose_scope_comes_to_cover_what_waits_is_told_of_it(hall: Hall) -> None:
+    hall.permit = permit(tags=["apac"])
+    hall.put(*range(1, AT_ONCE + 3))
+    watch = hall.watch()
+    first, second = await anext(watch), await anext(watch)
+    assert ids(first) + ids(second) == []
+    hall.permit = permit(tags=["apac", "emea"])
+    assert ids(await anext(watch)) + ids(await anext(watch)) == named(*range(1, AT_ONCE + 3))
 
 
 async def test_a_watcher_whose_right_is_gone_is_sent_away(hall: Hall) -> None:

@@ -2,6 +2,7 @@
 
 - A watcher holds a place and one message at most. It begins with all that wait, in the order of their changes, so that
   whoever comes back in the midst of that goes on where they were.
+- What waits and comes into sight, because a device got another tag or the watcher another scope, is told too; the place stays.
 - Whoever watches is asked again before every read whether they may, and is sent away after a quarter of an hour, or when they
   take nothing for a minute.
 """
@@ -15,8 +16,9 @@ from typing import Protocol
 
 from services._chassis.errors import InvalidError, LimitError, Problem, UnavailableError
 from services._chassis.permits import Permit
-from services.policy.model.requests import ElevationRequest, Place, Told
+from services.policy.model.requests import Place, Told
 from services.policy.usecases.requests.ports import RequestChanges
+from services.policy.usecases.requests.sight import Sight, TagChanges, Visible
 
 LONGEST = 900.0
 """Seconds after which a watcher is sent away; whoever comes back is who they say still."""
@@ -72,14 +74,16 @@ class RequestWatches:
         self,
         changes: RequestChanges,
         revisions: Revisions,
-        sees: Callable[[Permit], Callable[[ElevationRequest], bool]],
+        sees: Callable[[Permit], Visible],
         *,
+        tags: TagChanges,
         monotonic: Callable[[], float],
         bounds: Bounds = Bounds(),
     ) -> None:
         self._changes = changes
         self._revisions = revisions
         self._sees = sees
+        self._tags = tags
         self._monotonic = monotonic
         self._bounds = bounds
         self._watchers: Counter[str] = Counter()
@@ -99,23 +103,21 @@ class RequestWatches:
             place, newest = Place(), await self._changes.newest()
             if cursor:
                 place = _read(cursor, newest)
-            else:
+            sight = Sight(self._sees, self._tags, check())
+            if not cursor:
                 async for passage in self._read_on(self._changes.pending, place, newest, check):
                     place = passage.reached
                     yield passage
-            seen, told = place.revision, self._monotonic()
+            told = self._monotonic()
             end = told + LONGEST
             while self._monotonic() < end:
                 self._stay()
-                newest = await self._revisions.wait(seen, timeout=LOOK)
-                if newest > seen:
-                    async for passage in self._read_on(self._changes.changed, place, newest, check):
-                        place = passage.reached
-                        if passage.requests:
-                            told = self._monotonic()
-                            yield passage
-                    seen = place.revision
-                check()
+                newest = await self._revisions.wait(place.revision, timeout=LOOK)
+                async for passage in self._news(place, newest, sight, check):
+                    place = passage.reached
+                    if passage.requests:
+                        told = self._monotonic()
+                        yield passage
                 if self._monotonic() - told >= HEARTBEAT:
                     told = self._monotonic()
                     yield Passage((), place)
@@ -145,6 +147,24 @@ class RequestWatches:
             yield Passage(tuple(told for told in found if visible(told.request)), place)
             if ended:
                 return
+
+    async def _news(self, place: Place, newest: int, sight: Sight, check: Check) -> AsyncGenerator[Passage, None]:
+        """Read what came into sight, and what changed."""
+        if came := sight.look(check()):
+            async for passage in self._in_sight(came, place):
+                yield passage
+        if newest > place.revision:
+            async for passage in self._read_on(self._changes.changed, place, newest, check):
+                yield passage
+
+    async def _in_sight(self, came: Visible, place: Place) -> AsyncGenerator[Passage, None]:
+        """Read those that wait and came into sight; what is behind the place is read in its turn."""
+        after = Place()
+        while found := await self._changes.pending(after, AT_ONCE):
+            self._stay()
+            after = found[-1].place
+            if told := tuple(each for each in found if each.place <= place and came(each.request)):
+                yield Passage(told, place)
 
     @contextmanager
     def _entered(self, principal: str) -> Iterator[None]:

@@ -271,8 +271,9 @@ class ElevationRequestServiceServicer:
     """
 
     def ListElevationRequests(self, request, context):
-        """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Of those that it looks through it ends the ones whose
-        time is over, the latest first and a hundred at most, so that nobody is shown an end that is not written down yet. Needs `elevation_requests.view`.
+        """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Of those that it looks through it ends the ones
+        that the caller asked for and may see and whose time is over, the latest first and a hundred at most, so that nobody is shown an end that is not
+        written down yet. Needs `elevation_requests.view`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -289,8 +290,10 @@ class ElevationRequestServiceServicer:
 
     def WatchElevationRequests(self, request, context):
         """Streams requests as they change, seconds after that at the latest. Begins with all that are pending; whoever comes back with the last cursor goes on
-        behind it. Says where it stands every 15 seconds; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token
-        again, and for whoever takes nothing for a minute. Needs `elevation_requests.view`. Errors: RESOURCE_EXHAUSTED while too many watch.
+        behind it. What waits and comes into sight, because its device got another scope tag or the caller another scope, is told within seconds, and the
+        cursor stays; what did so while nobody watched is told by a new watch alone. Says where it stands every 15 seconds; ends after a quarter of an hour
+        with UNAVAILABLE, so that whoever watches on shows their token again, and for whoever takes nothing for a minute. Needs `elevation_requests.view`.
+        Errors: RESOURCE_EXHAUSTED while too many watch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

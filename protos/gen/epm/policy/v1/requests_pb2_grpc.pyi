@@ -135,8 +135,9 @@ class ElevationRequestServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ElevationRequestServiceAsyncStub: ...
     ListElevationRequests: _grpc.UnaryUnaryMultiCallable[_requests_pb2.ListElevationRequestsRequest, _requests_pb2.ListElevationRequestsResponse]
-    """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Of those that it looks through it ends the ones whose
-    time is over, the latest first and a hundred at most, so that nobody is shown an end that is not written down yet. Needs `elevation_requests.view`.
+    """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Of those that it looks through it ends the ones
+    that the caller asked for and may see and whose time is over, the latest first and a hundred at most, so that nobody is shown an end that is not
+    written down yet. Needs `elevation_requests.view`.
     """
     GetElevationRequest: _grpc.UnaryUnaryMultiCallable[_requests_pb2.GetElevationRequestRequest, _requests_pb2.GetElevationRequestResponse]
     """Returns one request with its certificate chain, the attempts that used it and what denies it today, and ends it first if its time is over.
@@ -145,8 +146,10 @@ class ElevationRequestServiceStub:
     """
     WatchElevationRequests: _grpc.UnaryStreamMultiCallable[_requests_pb2.WatchElevationRequestsRequest, _requests_pb2.WatchElevationRequestsResponse]
     """Streams requests as they change, seconds after that at the latest. Begins with all that are pending; whoever comes back with the last cursor goes on
-    behind it. Says where it stands every 15 seconds; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token
-    again, and for whoever takes nothing for a minute. Needs `elevation_requests.view`. Errors: RESOURCE_EXHAUSTED while too many watch.
+    behind it. What waits and comes into sight, because its device got another scope tag or the caller another scope, is told within seconds, and the
+    cursor stays; what did so while nobody watched is told by a new watch alone. Says where it stands every 15 seconds; ends after a quarter of an hour
+    with UNAVAILABLE, so that whoever watches on shows their token again, and for whoever takes nothing for a minute. Needs `elevation_requests.view`.
+    Errors: RESOURCE_EXHAUSTED while too many watch.
     """
     ApproveElevationRequest: _grpc.UnaryUnaryMultiCallable[_requests_pb2.ApproveElevationRequestRequest, _requests_pb2.ApproveElevationRequestResponse]
     """Approves a pending request: its user may elevate the file on the device within the access window. The device hears of it at once where it is
@@ -188,8 +191,9 @@ class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListElevationRequests: _aio.UnaryUnaryMultiCallable[_requests_pb2.ListElevationRequestsRequest, _requests_pb2.ListElevationRequestsResponse]  # type: ignore[assignment]
-    """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Of those that it looks through it ends the ones whose
-    time is over, the latest first and a hundred at most, so that nobody is shown an end that is not written down yet. Needs `elevation_requests.view`.
+    """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Of those that it looks through it ends the ones
+    that the caller asked for and may see and whose time is over, the latest first and a hundred at most, so that nobody is shown an end that is not
+    written down yet. Needs `elevation_requests.view`.
     """
     GetElevationRequest: _aio.UnaryUnaryMultiCallable[_requests_pb2.GetElevationRequestRequest, _requests_pb2.GetElevationRequestResponse]  # type: ignore[assignment]
     """Returns one request with its certificate chain, the attempts that used it and what denies it today, and ends it first if its time is over.
@@ -198,8 +202,10 @@ class ElevationRequestServiceAsyncStub(ElevationRequestServiceStub):
     """
     WatchElevationRequests: _aio.UnaryStreamMultiCallable[_requests_pb2.WatchElevationRequestsRequest, _requests_pb2.WatchElevationRequestsResponse]  # type: ignore[assignment]
     """Streams requests as they change, seconds after that at the latest. Begins with all that are pending; whoever comes back with the last cursor goes on
-    behind it. Says where it stands every 15 seconds; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token
-    again, and for whoever takes nothing for a minute. Needs `elevation_requests.view`. Errors: RESOURCE_EXHAUSTED while too many watch.
+    behind it. What waits and comes into sight, because its device got another scope tag or the caller another scope, is told within seconds, and the
+    cursor stays; what did so while nobody watched is told by a new watch alone. Says where it stands every 15 seconds; ends after a quarter of an hour
+    with UNAVAILABLE, so that whoever watches on shows their token again, and for whoever takes nothing for a minute. Needs `elevation_requests.view`.
+    Errors: RESOURCE_EXHAUSTED while too many watch.
     """
     ApproveElevationRequest: _aio.UnaryUnaryMultiCallable[_requests_pb2.ApproveElevationRequestRequest, _requests_pb2.ApproveElevationRequestResponse]  # type: ignore[assignment]
     """Approves a pending request: its user may elevate the file on the device within the access window. The device hears of it at once where it is
@@ -244,8 +250,9 @@ class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _requests_pb2.ListElevationRequestsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_requests_pb2.ListElevationRequestsResponse, _abc.Awaitable[_requests_pb2.ListElevationRequestsResponse]]:
-        """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Of those that it looks through it ends the ones whose
-        time is over, the latest first and a hundred at most, so that nobody is shown an end that is not written down yet. Needs `elevation_requests.view`.
+        """Lists requests, newest first; without a filter all that are pending and those of the last 30 days. Of those that it looks through it ends the ones
+        that the caller asked for and may see and whose time is over, the latest first and a hundred at most, so that nobody is shown an end that is not
+        written down yet. Needs `elevation_requests.view`.
         """
 
     @_abc_1.abstractmethod
@@ -266,8 +273,10 @@ class ElevationRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_requests_pb2.WatchElevationRequestsResponse], _abc.AsyncIterator[_requests_pb2.WatchElevationRequestsResponse]]:
         """Streams requests as they change, seconds after that at the latest. Begins with all that are pending; whoever comes back with the last cursor goes on
-        behind it. Says where it stands every 15 seconds; ends after a quarter of an hour with UNAVAILABLE, so that whoever watches on shows their token
-        again, and for whoever takes nothing for a minute. Needs `elevation_requests.view`. Errors: RESOURCE_EXHAUSTED while too many watch.
+        behind it. What waits and comes into sight, because its device got another scope tag or the caller another scope, is told within seconds, and the
+        cursor stays; what did so while nobody watched is told by a new watch alone. Says where it stands every 15 seconds; ends after a quarter of an hour
+        with UNAVAILABLE, so that whoever watches on shows their token again, and for whoever takes nothing for a minute. Needs `elevation_requests.view`.
+        Errors: RESOURCE_EXHAUSTED while too many watch.
         """
 
     @_abc_1.abstractmethod
