@@ -14,7 +14,7 @@ from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from services._chassis.errors import InvalidError, Problem, UnavailableError
-from services.reporting.guests import Guests
+from services._chassis.guests import Guests
 from services.reporting.model.live import ATTEMPTS_ALONE, Cursor, Passage, Remembered, is_name, overtaken
 from services.reporting.model.reports import Question
 from services.reporting.ports import Consumers

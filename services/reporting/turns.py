@@ -15,7 +15,7 @@ import grpc.aio
 
 from services._chassis.caller import current_caller
 from services._chassis.errors import LimitError
-from services.reporting.guests import Full, Places
+from services._chassis.guests import Full, Places
 
 OF_ALL = 10
 """Half the connections that a process has at most."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from services._chassis.errors import InvalidError, Problem, UnavailableError
-from services.reporting.guests import Full, Places
+from services._chassis.guests import Full, Places
 from services.reporting.model.live import ATTEMPTS_ALONE, Cursor, Passage
 from services.reporting.model.reports import Question
 from services.reporting.ports import Stored

@@ -11,8 +11,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from services._chassis.errors import InvalidError, Problem, UnavailableError
+from services._chassis.guests import Full, Places
 from services._chassis.ordering import read_order
-from services.reporting.guests import Full, Places
 from services.reporting.reportexport.ahead import ahead
 from services.reporting.reportexport.forms import Form, form_of
 from services.reporting.reportexport.walks import Order, Piece, Walk

@@ -8,13 +8,12 @@
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services._chassis.errors import InvalidError, LimitError, Problem, UnavailableError
+from services._chassis.errors import InvalidError, Problem, UnavailableError
+from services._chassis.guests import Full, Places
 from services._chassis.permits import Permit
 from services.policy.model.requests import Place, Told
 from services.policy.usecases.requests.ports import RequestChanges
@@ -85,8 +84,13 @@ class RequestWatches:
         self._sees = sees
         self._tags = tags
         self._monotonic = monotonic
-        self._bounds = bounds
-        self._watchers: Counter[str] = Counter()
+        self._patience = bounds.patience
+        full = Full(
+            reason="TOO_MANY_WATCHERS",
+            of_all=f"{bounds.most} watch already; try again when one of them has ended",
+            of_one=f"you have {bounds.most_of_one} watches already; try again when one of them has ended",
+        )
+        self._places = Places(bounds.most, bounds.most_of_one, full)
         self._closed = False
 
     async def close(self) -> None:
@@ -99,7 +103,7 @@ class RequestWatches:
         Raises InvalidError for a cursor that no watch told; LimitError; DeniedError once the right is gone; UnavailableError
         at the end of the time.
         """
-        with self._entered(principal):
+        with self._places.entered(principal):
             place, newest = Place(), await self._changes.newest()
             if cursor:
                 place = _read(cursor, newest)
@@ -126,7 +130,7 @@ class RequestWatches:
     async def taken(self, message: Awaitable[object]) -> None:
         """Hand a message over. Raises UnavailableError where the watcher does not take it: the place is for others then."""
         try:
-            async with asyncio.timeout(self._bounds.patience):
+            async with asyncio.timeout(self._patience):
                 await message
         except TimeoutError as error:
             told = "the watcher takes nothing any more; watch again from its last cursor"
@@ -165,22 +169,6 @@ class RequestWatches:
             after = found[-1].place
             if told := tuple(each for each in found if each.place <= place and came(each.request)):
                 yield Passage(told, place)
-
-    @contextmanager
-    def _entered(self, principal: str) -> Iterator[None]:
-        if self._watchers.total() >= self._bounds.most:
-            message = f"{self._bounds.most} watch already; try again when one of them has ended"
-            raise LimitError(message, reason="TOO_MANY_WATCHERS")
-        if self._watchers[principal] >= self._bounds.most_of_one:
-            message = f"you have {self._bounds.most_of_one} watches already; try again when one of them has ended"
-            raise LimitError(message, reason="TOO_MANY_WATCHERS")
-        self._watchers[principal] += 1
-        try:
-            yield
-        finally:
-            self._watchers[principal] -= 1
-            if not self._watchers[principal]:
-                del self._watchers[principal]
 
     def _stay(self) -> None:
         if self._closed:
