@@ -2,6 +2,10 @@
 
 What goes wrong with one device is told of that device alone, and never stops the others; what goes wrong after a change was
 committed does not make it look refused.
+
+What is known to be raised is named, and answered on its own: a database that is away, lint that takes too long. `Exception` is the
+rest, which is a bug, met in one turn of a supervised loop: over the devices whose documents are made, over the group that the
+writer of deliveries commits, or behind a commit. The loop goes on, and the log has the traceback.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
