@@ -6,11 +6,7 @@ from typing import Any
 
 from services._chassis.db import Database
 from services._chassis.paging import PageRequest
-from services.policy.model.requests import (
-    Access,
-    ElevationRequest,
-    Review,
-)
+from services.policy.model.requests import Access, ElevationRequest, Review
 from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes
 from services.policy.usecases.requests.ports import RequestsWanted

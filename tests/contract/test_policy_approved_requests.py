@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from services._chassis.db import Database
-from services.policy.model.requests import Access, ElevationRequest, End, GrantUse, Review
+from services.policy.model.requests import Access, ElevationRequest, End, Review
+from services.policy.model.told_requests import GrantUse
 from services.policy.store.elevation_requests import SqlElevationRequests
 from services.policy.store.objects import SqlStore
 from services.policy.store.request_outcomes import SqlGrantUses, SqlOutcomes

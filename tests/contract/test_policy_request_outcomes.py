@@ -5,15 +5,8 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from services.policy.model.requests import (
-    MOST_USES,
-    Access,
-    End,
-    GrantUse,
-    Place,
-    RequestState,
-    Review,
-)
+from services.policy.model.requests import MOST_USES, Access, End, RequestState, Review
+from services.policy.model.told_requests import GrantUse, Place
 from services.policy.store.tables import GRANT_USE
 from tests.builders.requestshelf import HOUR, Shelf
 from tests.fakes.clock import NOW

@@ -8,14 +8,8 @@ import sqlalchemy as sa
 
 from services._chassis.errors import StateError
 from services._chassis.paging import PageRequest
-from services.policy.model.requests import (
-    ElevationRequest,
-    End,
-    GrantUse,
-    Place,
-    RequestState,
-    Review,
-)
+from services.policy.model.requests import ElevationRequest, End, RequestState, Review
+from services.policy.model.told_requests import GrantUse, Place
 from services.policy.store.objects import SqlStore
 from services.policy.store.tables import AUDIT
 from services.policy.usecases.requests.ports import RequestsWanted

@@ -7,7 +7,8 @@ from datetime import datetime
 from services._chassis.errors import UnavailableError
 from services._chassis.paging import Page, PageRequest
 from services.policy.model.request_limits import Submission
-from services.policy.model.requests import ElevationRequest, Outcome, Place, RequestState, Told
+from services.policy.model.requests import ElevationRequest, RequestState
+from services.policy.model.told_requests import Outcome, Place, Told
 from services.policy.usecases.requests.ports import Now, RequestStep, RequestsWanted
 
 

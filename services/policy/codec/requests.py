@@ -14,7 +14,8 @@ from services._chassis.times import time_from_proto, time_to_proto
 from services.policy.codec.reading import LONGEST_SPAN, NANOS, PLATFORMS
 from services.policy.model.certificates import fingerprint_of
 from services.policy.model.denials import Denial
-from services.policy.model.requests import ElevationRequest, GrantUse, Outcome, RequestedFile, RequestState, Told
+from services.policy.model.requests import ElevationRequest, RequestedFile, RequestState
+from services.policy.model.told_requests import GrantUse, Outcome, Told
 from services.policy.usecases.requests.asking import (
     LARGEST_CERTIFICATE,
     LARGEST_CHAIN,

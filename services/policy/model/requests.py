@@ -8,11 +8,10 @@
 """
 
 import enum
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from elevation.model import FileEvidence, Grant, Platform, Signer
 from services._chassis.errors import StateError
@@ -24,8 +23,6 @@ LONGEST_TEXT = 256
 DEFAULT_ACCESS = timedelta(days=1)
 SHORTEST_ACCESS = timedelta(minutes=1)
 MOST_USES = 1_000_000
-
-_PLACE = re.compile(r"([0-9]{1,18})\.([0-9a-f-]{0,36})", re.ASCII)
 
 NOBODY_DECIDED = "nobody decided before the review deadline"
 WINDOW_ENDED = "the access window ended"
@@ -246,54 +243,6 @@ class ElevationRequest:
         present = self.at(now)
         if present.state is not state:
             raise settled(present)
-
-
-class Place(NamedTuple):
-    """Stand behind a request in the order in which requests changed."""
-
-    revision: int = 0
-    request_id: str = ""
-
-    @classmethod
-    def read(cls, text: str) -> "Place | None":
-        """Read a place that was told; None if it never was one."""
-        matched = _PLACE.fullmatch(text)
-        return None if matched is None else cls(int(matched[1]), matched[2])
-
-    def __str__(self) -> str:
-        """Write the place as it is told."""
-        return f"{self.revision}.{self.request_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Hold a request with what else is known of it: whether its device has heard of its state, and its last change."""
-
-    request: ElevationRequest
-    delivered: bool = True
-    changed: int = 0
-
-    @property
-    def place(self) -> Place:
-        """Return where it stands in the order of changes."""
-        return Place(self.changed, self.request.request_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Tell a device what became of a request, under a number that grows for the device."""
-
-    sequence: int
-    request: ElevationRequest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrantUse:
-    """Say that an attempt used a grant."""
-
-    grant_id: str
-    attempt_id: str
-    used: datetime
 
 
 def gone(request: ElevationRequest, device: DirectoryDevice) -> str:

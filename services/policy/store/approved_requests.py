@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from services._chassis.db import Transaction
-from services.policy.model.requests import ElevationRequest, Outcome, RequestState, Told
+from services.policy.model.requests import ElevationRequest, RequestState
+from services.policy.model.told_requests import Outcome, Told
 from services.policy.store.elevation_requests import approved_requests
 from services.policy.store.elevation_rows import read_requests, requests_asked
 from services.policy.store.recent_changes import Changed

@@ -14,7 +14,8 @@ from services._chassis.paging import LARGEST_PAGE, Page, PageRequest, cut
 from services.policy.model.notices import notice_of
 from services.policy.model.request_limits import Submission, refuse_too_many, size_of
 from services.policy.model.request_records import entry_of
-from services.policy.model.requests import ElevationRequest, GrantUse, Place, RequestState, Told
+from services.policy.model.requests import ElevationRequest, RequestState
+from services.policy.model.told_requests import GrantUse, Place, Told
 from services.policy.store.certificate_chains import chain_of, keep_chain
 from services.policy.store.elevation_rows import (
     BY_ID,

@@ -9,15 +9,8 @@ import sqlalchemy as sa
 
 from elevation.model import Platform
 from services._chassis.db import Transaction
-from services.policy.model.requests import (
-    Access,
-    ElevationRequest,
-    End,
-    RequestedFile,
-    RequestState,
-    Review,
-    Told,
-)
+from services.policy.model.requests import Access, ElevationRequest, End, RequestedFile, RequestState, Review
+from services.policy.model.told_requests import Told
 from services.policy.store.tables import ELEVATION_REQUEST, REQUEST_OUTCOME
 
 _E, _O = ELEVATION_REQUEST.c, REQUEST_OUTCOME.c

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services._chassis.changes import ChangeFeed
-from services.policy.model.requests import Outcome, Place, Told
+from services.policy.model.told_requests import Outcome, Place, Told
 from services.policy.usecases.requests.ports import Outcomes, RequestChanges
 
 MOST = 500

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 import sqlalchemy as sa
 
 from services._chassis.db import Database, Transaction
-from services.policy.model.requests import MOST_USES, ElevationRequest, GrantUse, Outcome, RequestState
+from services.policy.model.requests import MOST_USES, ElevationRequest, RequestState
+from services.policy.model.told_requests import GrantUse, Outcome
 from services.policy.store.elevation_requests import write_change
 from services.policy.store.elevation_rows import request_from_row, requests_asked
 from services.policy.store.tables import ELEVATION_REQUEST, GRANT_USE, REQUEST_OUTCOME

@@ -1,6 +1,6 @@
 """What is remembered of changes is what the database would say, and it is asked where something is missing."""
 
-from services.policy.model.requests import Outcome, Place, Told
+from services.policy.model.told_requests import Outcome, Place, Told
 from services.policy.store.recent_changes import LAST_ID, Changed, RecentChanges
 from tests.builders.requests import request
 from tests.fakes.requests import FakeChanges, FakeOutcomes

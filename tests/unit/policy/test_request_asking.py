@@ -13,7 +13,8 @@ from services.policy.model.certificates import fingerprint_of
 from services.policy.model.denials import Denial
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.request_limits import OF_ONE_DEVICE, OF_ONE_USER
-from services.policy.model.requests import ElevationRequest, RequestedFile, Told
+from services.policy.model.requests import ElevationRequest, RequestedFile
+from services.policy.model.told_requests import Told
 from services.policy.usecases.requests.asking import LONGEST_FACT, Asking, SubmissionWanted
 from services.policy.usecases.requests.ports import Now, RequestStep
 from services.policy.usecases.requests.today import PolicyOfToday, denying

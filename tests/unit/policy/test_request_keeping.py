@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from services._chassis.errors import UnavailableError
-from services.policy.model.requests import Outcome
+from services.policy.model.told_requests import Outcome
 from services.policy.usecases.requests.keeping import KeptOutcomes
 from tests.builders.requests import request
 from tests.fakes.requests import FakeOutcomes

@@ -3,7 +3,7 @@
 import pytest
 
 from services._chassis.errors import UnavailableError
-from services.policy.model.requests import Outcome
+from services.policy.model.told_requests import Outcome
 from services.policy.usecases.requests.post import Post
 from tests.builders.requests import request
 from tests.fakes.requests import FakeOutcomes

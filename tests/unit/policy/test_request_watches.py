@@ -11,7 +11,8 @@ import pytest
 from epm.policy.v1 import requests_pb2
 from services._chassis.errors import DeniedError, InvalidError, LimitError, UnavailableError
 from services._chassis.permits import Permit
-from services.policy.model.requests import ElevationRequest, Place, RequestState, Told
+from services.policy.model.requests import ElevationRequest, RequestState
+from services.policy.model.told_requests import Place, Told
 from services.policy.request_servicer import ElevationRequestServicer
 from services.policy.usecases.requests.sight import TagChanges, Visible
 from services.policy.usecases.requests.watching import AT_ONCE, HEARTBEAT, LONGEST, Bounds, Passage, RequestWatches

@@ -7,7 +7,7 @@ import pytest
 
 from services._chassis.errors import NotFoundError, StateError, UnavailableError
 from services._chassis.permits import Permit
-from services.policy.model.requests import Told
+from services.policy.model.told_requests import Told
 from services.policy.usecases.requests.deciding import MOST_ENDED, Approver, Deciding, ListWanted
 from services.policy.usecases.requests.denials import Denials
 from services.policy.usecases.requests.today import PolicyOfToday

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from epm.policy.v1 import agent_pb2
-from services.policy.model.requests import Outcome
+from services.policy.model.told_requests import Outcome
 from services.policy.usecases.delivery import CAPABILITY
 from services.policy.usecases.requests.post import CAPABILITY as OUTCOMES
 from services.policy.usecases.requests.post import Post

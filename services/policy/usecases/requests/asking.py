@@ -16,7 +16,8 @@ from services.policy.model.certificates import fingerprint_of
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.request_limits import Submission, refuse_too_many, size_of
 from services.policy.model.request_texts import reason_problems, text_problems
-from services.policy.model.requests import ElevationRequest, RequestedFile, Told
+from services.policy.model.requests import ElevationRequest, RequestedFile
+from services.policy.model.told_requests import Told
 from services.policy.usecases.requests.ports import ElevationRequests, Now
 from services.policy.usecases.requests.today import PolicyOfToday
 

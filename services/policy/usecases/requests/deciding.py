@@ -24,9 +24,9 @@ from services.policy.model.requests import (
     OfDevice,
     RequestState,
     Review,
-    Told,
     gone,
 )
+from services.policy.model.told_requests import Told
 from services.policy.usecases.requests.denials import Denials
 from services.policy.usecases.requests.ports import ElevationRequests, Now, RequestStep, RequestsWanted
 from services.policy.usecases.requests.today import PolicyOfToday, denying

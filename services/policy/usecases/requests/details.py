@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.policy.model.requests import GrantUse
+from services.policy.model.told_requests import GrantUse
 
 MOST_USES_SHOWN = 999
 """With the attempt that led to a request they are as many as a filter of reports names."""

@@ -8,7 +8,8 @@ from services._chassis.errors import UnavailableError
 from services._chassis.logging import get_logger
 from services._chassis.workers import Worker
 from services.policy.model.directory import Directory
-from services.policy.model.requests import DEVICE_GONE, ElevationRequest, End, Place, gone
+from services.policy.model.requests import DEVICE_GONE, ElevationRequest, End, gone
+from services.policy.model.told_requests import Place
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.requests.ports import ElevationRequests, RequestChanges
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from services._chassis.workers import Worker
-from services.policy.model.requests import Outcome
+from services.policy.model.told_requests import Outcome
 from services.policy.usecases.requests.ports import Outcomes
 
 GATHERING = 0.5

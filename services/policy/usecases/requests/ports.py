@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from services._chassis.paging import Page, PageRequest
-from services.policy.model.requests import ElevationRequest, GrantUse, Outcome, Place, Told
+from services.policy.model.requests import ElevationRequest
+from services.policy.model.told_requests import GrantUse, Outcome, Place, Told
 
 Now: TypeAlias = "Callable[[], datetime]"
 """Tells the time when it is asked."""

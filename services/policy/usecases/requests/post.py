@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Protocol
 
 from services._chassis.workers import Worker
-from services.policy.model.requests import Outcome
+from services.policy.model.told_requests import Outcome
 from services.policy.usecases.requests.ports import Outcomes
 
 CAPABILITY = "request-outcomes/1"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from services._chassis.errors import InvalidError, Problem
 from services.policy.model.request_texts import text_problems
-from services.policy.model.requests import GrantUse
+from services.policy.model.told_requests import GrantUse
 from services.policy.usecases.requests.asking import LONGEST_ID
 from services.policy.usecases.requests.ports import GrantUses, Now
 

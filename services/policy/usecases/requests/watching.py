@@ -15,7 +15,7 @@ from typing import Protocol
 from services._chassis.errors import InvalidError, Problem, UnavailableError
 from services._chassis.guests import Full, Places
 from services._chassis.permits import Permit
-from services.policy.model.requests import Place, Told
+from services.policy.model.told_requests import Place, Told
 from services.policy.usecases.requests.ports import RequestChanges
 from services.policy.usecases.requests.sight import Sight, TagChanges, Visible
 
