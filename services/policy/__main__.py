@@ -53,7 +53,7 @@ from services.policy.store.objects import SqlStore
 from services.policy.store.outbox import SqlOutbox
 from services.policy.store.rollouts import SqlPictures
 from services.policy.store.tables import AUDIT
-from services.policy.streams import Manners
+from services.policy.streams.manners import Manners
 from services.policy.usecases.admission import ending
 from services.policy.usecases.analysis.drafted import Drafting
 from services.policy.usecases.analysis.lint_desk import LintDesk, Newest

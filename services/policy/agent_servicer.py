@@ -11,7 +11,8 @@ from services._chassis.caller import current_caller
 from services._chassis.errors import DeniedError, InvalidError
 from services._chassis.hello import message_with_hello
 from services.policy.open_streams import OpenStreams
-from services.policy.streams import FAREWELL, THROTTLED, Manners, PolicyStream, Requests, Send
+from services.policy.streams.manners import Manners
+from services.policy.streams.stream import FAREWELL, THROTTLED, PolicyStream, Requests, Send
 from services.policy.usecases.admission import NOT_ENROLLED
 from services.policy.usecases.delivery import Conversation, is_owed_farewell
 from services.policy.usecases.hello import Hello

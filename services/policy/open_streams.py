@@ -15,7 +15,7 @@ from services._chassis.clock import Clock
 from services._chassis.errors import ServiceError
 from services._chassis.workers import Worker
 from services.policy.ports import Deliveries
-from services.policy.streams import CUT, LEAVE, PolicyStream
+from services.policy.streams.stream import CUT, LEAVE, PolicyStream
 from services.policy.usecases.sayings import Throttle, lost_to, superseded
 
 MOST_STREAMS = 20_000

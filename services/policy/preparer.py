@@ -12,7 +12,7 @@ from services._chassis.workers import Worker
 from services.policy.model.delivery import Delivery
 from services.policy.open_streams import OpenStreams
 from services.policy.ports import DeliveryStep
-from services.policy.streams import PolicyStream
+from services.policy.streams.stream import PolicyStream
 from services.policy.usecases.contained import Change, change_each, made_for
 from services.policy.workers import DeliveryWriter
 

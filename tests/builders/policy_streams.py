@@ -23,7 +23,7 @@ from services.policy.model.delivery import Delivery
 from services.policy.model.directory import DirectoryDevice
 from services.policy.open_streams import MOST_STREAMS, OpenStreams
 from services.policy.ports import Deliveries
-from services.policy.streams import Manners
+from services.policy.streams.manners import Manners
 from services.policy.usecases.admission import admit
 from services.policy.usecases.delivery import CAPABILITY, Conversation
 from services.policy.workers import DeliveryWriter

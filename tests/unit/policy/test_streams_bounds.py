@@ -15,7 +15,7 @@ from services._chassis.errors import DeniedError
 from services.policy.model.delivery import MOST_RUNS, Delivery
 from services.policy.model.states import DeliveryState
 from services.policy.open_streams import BUSY, FULL, GREETED_OF_ONE, OPENED_OF_ONE
-from services.policy.streams import JITTER, Manners
+from services.policy.streams.manners import JITTER, Manners
 from services.policy.usecases.sayings import COME_BACK
 from tests.builders.doors import open_doors
 from tests.builders.policy_streams import SOON, World

@@ -15,7 +15,7 @@ from services.policy.model.delivery import Delivery
 from services.policy.model.manifest import LIFETIME
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryStep
-from services.policy.streams import PolicyStream
+from services.policy.streams.stream import PolicyStream
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.hello import Hello
 from tests.builders.doors import open_doors, service_identity

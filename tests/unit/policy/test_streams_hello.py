@@ -7,7 +7,7 @@ import pytest
 
 from epm.policy.v1 import agent_pb2
 from services._chassis.errors import InvalidError
-from services.policy.streams import PolicyStream
+from services.policy.streams.stream import PolicyStream
 from services.policy.usecases.delivery import Conversation
 from tests.builders.policy_streams import World
 

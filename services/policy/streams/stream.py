@@ -1,4 +1,4 @@
-"""Policy streams of devices.
+"""One policy stream of a device.
 
 - The device says hello first and is welcomed; what it is offered then is the conversation's business.
 - Each stream speaks in its call's own task, so that a device that reads slowly holds nobody up. Changes that come while it
@@ -8,32 +8,23 @@
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
 from epm.policy.v1 import agent_pb2
-from services._chassis.clock import Clock
 from services._chassis.errors import InvalidError, Problem, ServiceError, UnavailableError
 from services._chassis.hello import message_with_hello
-from services._chassis.logging import Logger, get_logger
-from services.policy.codec.agent import Speaker, hello_from_proto, welcome_to_proto
+from services._chassis.logging import get_logger
+from services.policy.codec.agent import hello_from_proto, welcome_to_proto
 from services.policy.codec.requests import outcome_to_proto
-from services.policy.model.delivery import Delivery, GoAwayReason
+from services.policy.model.delivery import GoAwayReason
+from services.policy.streams.manners import Manners
 from services.policy.usecases.delivery import Conversation
 from services.policy.usecases.hello import Hello, check_hello
 from services.policy.usecases.requests.post import CAPABILITY as OUTCOMES
-from services.policy.usecases.requests.post import Mail, NoMail
 from services.policy.usecases.sayings import GoAway, UpToDate
-
-HEARTBEAT = timedelta(minutes=5)
-SHORTEST_HEARTBEAT = timedelta(seconds=1)
-HEARTBEATS_BEFORE_STALE = 3
-JITTER = 0.25
-"""Part of a heartbeat by which streams that began together come apart."""
 
 PATIENCE = 30.0
 """Seconds that a device has to say hello: until then its streams do not supersede one another."""
@@ -60,38 +51,6 @@ Send = Callable[[agent_pb2.StreamPolicyResponse], Awaitable[None]]
 Requests = AsyncIterator[agent_pb2.StreamPolicyRequest]
 
 log = get_logger("policy.streams")
-
-
-async def _nobody_waits() -> bool:
-    return False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manners:
-    """Say how all streams of a process are held."""
-
-    speaker: Speaker
-    clock: Clock
-    on_answer: Callable[[Delivery], None]
-    """Hears what the answers of devices led to, after it is durable."""
-    on_clone: Callable[[str], None]
-    """Hears of the devices under whose identity two lines of life alternate."""
-    mail: Mail = field(default_factory=NoMail)
-    """Knows what devices are to hear of their requests."""
-    calm: Callable[[], Awaitable[bool]] = _nobody_waits
-    """Waits while others have more urgent things to say than that all is as it was; tells whether it did."""
-    heartbeat: timedelta = HEARTBEAT
-    log: Logger = field(default_factory=log.bind)
-    """Made once, for what is said so often and mostly written nowhere."""
-    chance: Callable[[], float] = random.random
-    """Gives a number from 0 to 1."""
-
-    def silence(self, stale_after: timedelta | None) -> float:
-        """Return for how many seconds a stream may say nothing, if its document counts for so long unconfirmed."""
-        longest = self.heartbeat
-        if stale_after is not None:
-            longest = min(longest, max(stale_after / HEARTBEATS_BEFORE_STALE, SHORTEST_HEARTBEAT))
-        return longest.total_seconds() * (1 - JITTER * self.chance())
 
 
 class PolicyStream:
