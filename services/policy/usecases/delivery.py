@@ -1,12 +1,10 @@
 """What is said on a policy stream: admit a device, offer what is new to it, confirm what is not, hear its answers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services._chassis.errors import InvalidError, Problem, UnavailableError
-from services.policy.model.bundle import Bundle
-from services.policy.model.delivery import Delivery, Desired, GoAwayReason, Held
+from services._chassis.errors import UnavailableError
+from services.policy.model.delivery import Delivery, GoAwayReason, Held
 from services.policy.model.manifest import Manifest, SigningKeys
 from services.policy.model.states import DeliveryState
 from services.policy.ports import DeliveryChanges, DeliveryStep
@@ -14,6 +12,7 @@ from services.policy.usecases.bases import Basis, Mark
 from services.policy.usecases.contained import made_for
 from services.policy.usecases.documents import PolicyBook
 from services.policy.usecases.hello import Hello
+from services.policy.usecases.offered import Offered, answered
 from services.policy.usecases.sayings import GoAway, Offer, Saying, UpToDate, lost_to
 
 CAPABILITY = "policy-document/1"
@@ -29,16 +28,6 @@ GIVEN_UP = frozenset({(UNKNOWN_KEYS,), (TOO_OLD,)})
 
 SHORTEST_WAIT = timedelta(minutes=1)
 """Before what a device put off is offered to it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Unanswered:
-    """Remember the offer that the device has yet to answer."""
-
-    nonce: bytes
-    revision: int
-    desired: Desired
-    bundle: Bundle
 
 
 def is_owed_farewell(hello: Hello) -> bool:
@@ -78,7 +67,7 @@ class Conversation:
         self._delivery = Delivery(device_id)
         self._prepared: Basis | None = None
         """What the newest document rests on, if it was prepared beside the conversation and not looked at since."""
-        self._unanswered: _Unanswered | None = None
+        self._unanswered: Offered | None = None
         self._confirmed: datetime | None = None
         """When the device was sent a confirmation that the data do not show yet."""
         self._missed = False
@@ -135,8 +124,8 @@ class Conversation:
     @property
     def resumes(self) -> bool:
         """Tell whether there may be something to say now that the device has answered."""
-        answered = self._delivery.state in (DeliveryState.APPLIED, DeliveryState.REJECTED)
-        return self._missed or self._superseded is not None or self.leaving or not answered
+        settled = self._delivery.state in (DeliveryState.APPLIED, DeliveryState.REJECTED)
+        return self._missed or self._superseded is not None or self.leaving or not settled
 
     def preparation(self, now: datetime) -> "DeliveryStep | None":
         """Return the step by which the device's document becomes the newest one, for many devices to be changed at once.
@@ -172,7 +161,7 @@ class Conversation:
 
     async def acknowledge(self, nonce: bytes, revision: int, now: datetime) -> None:
         """Take in that the device applied an offer, and knows the keys that it told of. Raises InvalidError where the answer names none."""
-        offer = self._answered("ack", nonce, revision)
+        offer = answered(self._unanswered, "ack", nonce=nonce, revision=revision)
         told = self._keys.ids
         await self._change(
             lambda old: old.applied(offer.revision, offer.desired, now, bundle=offer.bundle).introduced_to(told)
@@ -183,7 +172,7 @@ class Conversation:
         self, nonce: bytes, reasons: tuple[str, ...], now: datetime, *, revision: int, temporary: bool = False
     ) -> None:
         """Take in that the device refused an offer; `revision` 0: it could not read which. Raises InvalidError where the answer names none."""
-        offer = self._answered("nack", nonce, revision, unread=0)
+        offer = answered(self._unanswered, "nack", nonce=nonce, revision=revision, unread=0)
         await self._change(lambda old: old.rejected(offer.revision, reasons, now, temporary=temporary))
         self._unanswered = None
 
@@ -276,7 +265,7 @@ class Conversation:
     def _offering(self, content: bytes, key_id: str, now: datetime) -> Offer:
         delivery = self._delivery
         self._missed = False
-        self._unanswered = _Unanswered(self._new_nonce(), delivery.revision, delivery.desired, delivery.bundle)
+        self._unanswered = Offered(self._new_nonce(), delivery.revision, delivery.desired, delivery.bundle)
         return Offer(self._unanswered.nonce, self._manifest(key_id, now), content)
 
     async def _give_up(self, reason: str) -> None:
@@ -289,15 +278,6 @@ class Conversation:
         return Manifest(
             device_id=self.device_id, revision=delivery.revision, sha256=delivery.sha256, issued=now, key_id=key_id
         )
-
-    def _answered(self, answer: str, nonce: bytes, revision: int, *, unread: int | None = None) -> _Unanswered:
-        if self._unanswered is None or self._unanswered.nonce != nonce:
-            problem = Problem(f"{answer}.nonce", "names no offer that waits for an answer; echo the offer's nonce")
-            raise InvalidError([problem], reason="OFFER_UNKNOWN")
-        offered = self._unanswered.revision
-        if revision not in (offered, unread):
-            raise InvalidError([Problem(f"{answer}.revision", f"must be {offered}, the revision of the offer")])
-        return self._unanswered
 
     async def _change(self, step: DeliveryStep) -> None:
         """Take the step, unless a newer stream has begun somewhere."""
