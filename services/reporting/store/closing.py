@@ -207,8 +207,7 @@ def _committed(driver: Driver, work: Callable[[], Done], *, snapshot: bool = Fal
 def _begun(driver: Driver, most: int) -> _Closing | None:
     """Begin to close what is next; None where nothing is."""
     closed, kept = (int(str(number)) for number in driver.fetch(_HORIZON, ())[0])
-    counted = driver.fetch(_COUNTED, (closed,))[0][0]
-    before = next_closed(closed, None if counted is None else int(str(counted)))
+    before = _next(driver, closed)
     if before is None or before > most:
         return None
     number = int(str(driver.fetch(_BEGIN, ())[0][0]))
@@ -222,9 +221,16 @@ def _begun(driver: Driver, most: int) -> _Closing | None:
     return _Closing(number, closed, before, makings)
 
 
+def _next(driver: Driver, closed: int) -> int | None:
+    counted = driver.fetch(_COUNTED, (closed,))[0][0]
+    return next_closed(closed, None if counted is None else int(str(counted)))
+
+
 def _ended(driver: Driver, closing: _Closing) -> None:
     driver.run(_HOLD, [()])
     _assert_mine(driver, closing)
+    if _next(driver, closing.closed) != closing.before:
+        raise _LeftError("something came of a day that was passed over")
     for making in closing.makings:
         making.add(driver, making.late(driver))
         if not making.whole(driver):
