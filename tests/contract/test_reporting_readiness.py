@@ -19,6 +19,7 @@ from services.reporting.model.readiness import (
 )
 from services.reporting.readiness import list_obstacles, list_readiness
 from services.reporting.store.devices import SqlDeviceRecords
+from services.reporting.store.newest import Few
 from services.reporting.store.obstacles import obstacles_page
 from services.reporting.store.readiness import SqlReadiness
 from tests.builders.counts import MIDNIGHT
@@ -280,11 +281,16 @@ async def test_the_newest_attempt_of_an_application_is_the_same_whether_its_day_
         for number in range(1, 31)
     ]
     await sink.store([batch(events, device="d1")])
+    ways = [Few((100,)), Few((0,), of_day=1000), Few((0,), of_day=0), Few((2, 5), of_day=0)]
+    narrowed = [*ways, Few((0,), of_days=1000), Few((0,), of_days=1, of_day=0), Few((0,), of_days=0)]
     async with database.read() as tx:
-        read, walked = [await obstacles_page(tx, question(), PageRequest(10), few=few) for few in (1000, 0)]
+        found = [await obstacles_page(tx, question(), PageRequest(10), few=few) for few in ways]
+        of_alice = question(users=("alice",))
+        found += [await obstacles_page(tx, of_alice, PageRequest(10), few=few) for few in narrowed]
+    read = found[0]
     assert len(read.items) == 3
     assert all(one.attempt_id for one in read.items)
-    assert walked == read
+    assert all(one == read for one in found)
 
 
 async def test_the_newest_attempt_of_an_application_is_found_however_long_ago_it_was(

@@ -17,6 +17,7 @@ from services.reporting.model.rollups import SPANS, Run, closed_over
 from services.reporting.store.dimensions import DECISION, DEVICE, FILE, RULE
 from services.reporting.store.driver import Driver
 from services.reporting.store.rows import Row, Target
+from services.reporting.store.setmaking import LateToSets, ObstacleSets
 from services.reporting.store.tables import COUNT, COUNT_BY_DEVICE_FILE
 
 Step = Callable[[Driver], object]
@@ -116,7 +117,7 @@ def adding(table: sa.Table) -> Target:
 
 
 _BY_DEVICE_FILE = adding(COUNT_BY_DEVICE_FILE)
-MAKERS: Sequence[Maker] = (CountsByDeviceFile(),)
+MAKERS: Sequence[Maker] = (CountsByDeviceFile(), ObstacleSets(), LateToSets())
 """Whatever is made when a span is closed, and forgotten with other counts."""
 
 

@@ -26,6 +26,7 @@ from services.reporting.store.driver import Driver, LostError
 from services.reporting.store.drivers import driver_of
 from services.reporting.store.retention import MOST_AHEAD
 from services.reporting.store.rows import Row
+from services.reporting.store.setmaking import FEW, fold, overdue
 from services.reporting.store.unbroken import unbroken
 
 log = get_logger("reporting.closing")
@@ -125,12 +126,14 @@ class SqlClosing:
         *,
         ahead: Callable[[], timedelta] = timedelta,
         step: int = STEP,
+        few: int = FEW,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._database = database
         self._now = now
         self._ahead = ahead
         self._size = step
+        self._few = few
         self._pause = pause
 
     async def close(self) -> None:
@@ -143,12 +146,18 @@ class SqlClosing:
             while (closing := await self._write(driver, lambda: _begun(driver, most))) is not None:
                 await self._make(driver, closing)
                 await self._pause(BREATH)
+            await self._fold(driver)
         except _LeftError as error:
             log.warning("closing_left", cause=str(error))
         except LostError as error:
             raise self._database.unavailable(str(error)) from error
         finally:
             driver.close()
+
+    async def _fold(self, driver: Driver) -> None:
+        for span, start in await _read(driver, partial(overdue, driver, self._few)):
+            await self._write(driver, partial(fold, driver, span, start))
+            await self._pause(BREATH)
 
     async def _make(self, driver: Driver, closing: _Closing) -> None:
         for making in closing.makings:

@@ -1,58 +1,73 @@
 """Tell in SQL which applications keep users from working without administrator rights."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
+from pyroaring import BitMap
 
 from services._chassis.db import Transaction
 from services._chassis.paging import Page, PageRequest, cut
-from services.reporting.model.events import datetime_of
+from services.reporting.model.obstacles import Sets, Weight
 from services.reporting.model.readiness import Application, Obstacle
 from services.reporting.model.reports import Question
-from services.reporting.model.rollups import DAY
-from services.reporting.store.attempts import conditions
 from services.reporting.store.counted import facts
 from services.reporting.store.dimensions import DEVICE, FILE
-from services.reporting.store.finding import batches, days_with_events
-from services.reporting.store.narrowing import Window, window_of
-from services.reporting.store.tables import ATTEMPT
+from services.reporting.store.listed import listed_numbers
+from services.reporting.store.newest import FEW, Few, newest_attempts
+from services.reporting.store.sets import met
 from services.reporting.store.weights import weight_of
 
 _FILE = Application._fields
-FEW = 300
-"""Attempts of a file on one day that are sooner read than one of them is found along the times."""
-FIRST_DAYS = 2
-"""Days that are looked at first for the newest attempts of files."""
 
 
-async def obstacles_page(tx: Transaction, question: Question, page: PageRequest, *, few: int = FEW) -> Page[Obstacle]:
-    """Return a page of applications; who uses them on how many devices is worked out for these alone."""
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """An application in its place: what it is ordered by."""
+
+    key: int
+    application: Application
+    users: int
+    users_freed: int
+
+    @property
+    def order(self) -> tuple[int, int, Application]:
+        """Return what sorts it."""
+        return -self.users_freed, -self.users, self.application
+
+
+async def obstacles_page(tx: Transaction, question: Question, page: PageRequest, *, few: Few = FEW) -> Page[Obstacle]:
+    """Return a page of applications; how often, and on how many devices, they were met is worked out for these alone."""
     begun = int(page.after[0]) if page.after else None
     asked = unmanaged(question)
-    rows = (await tx.execute(await _applications(tx, asked, page, begun))).mappings().all()
+    found = await met(tx, asked, begun)
+    standing = await (_added_up(tx, asked, page, begun) if found is None else _placed(tx, found.weights, page))
     as_of = await tx.current_revision() if begun is None else begun
-    page = page.fitting(weight_of(_application(row)) for row in rows)
-    keyed = cut(rows, page, key=lambda row: (as_of, row["users_freed"], row["users"], *_application(row)))
-    applications = [_application(row) for row in keyed.items]
-    if not applications:
+    page = page.fitting(weight_of(one.application) for one in standing)
+    shown = cut(standing, page, key=lambda one: (as_of, one.users_freed, one.users, *one.application))
+    keys = [one.key for one in shown.items]
+    if not keys:
         return Page(())
-    keys = {row[FILE.key] for row in keyed.items}
-    devices = await _devices(tx, asked, keys, begun)
-    newest = await _newest(tx, asked, keys, few)
-    found = [
+    attempts = await _attempts(tx, asked, keys, begun)
+    if found is not None and found.knows_devices:
+        devices = await _distinct(tx, found.devices(keys))
+    else:
+        devices = await _devices(tx, asked, keys, begun)
+    newest = await newest_attempts(tx, asked, keys, few)
+    obstacles = [
         Obstacle(
-            application=application,
-            count=row["count"],
-            users=row["users"],
-            devices=devices[row[FILE.key]],
-            users_freed=row["users_freed"],
-            attempt_id=newest.get(row[FILE.key], ""),
+            application=one.application,
+            count=attempts[one.key],
+            users=one.users,
+            devices=devices[one.key],
+            users_freed=one.users_freed,
+            attempt_id=newest.get(one.key, ""),
         )
-        for row, application in zip(keyed.items, applications, strict=True)
+        for one in shown.items
     ]
-    return Page(tuple(found), keyed.next_token)
+    return Page(tuple(obstacles), shown.next_token)
 
 
 def unmanaged(question: Question) -> Question:
@@ -60,8 +75,58 @@ def unmanaged(question: Question) -> Question:
     return replace(question, filter=replace(question.filter, managed=False))
 
 
-def _application(row: sa.RowMapping) -> Application:
-    return Application(*(row[name] for name in _FILE))
+async def _placed(tx: Transaction, weights: Sequence[Weight], page: PageRequest) -> Sequence[_Standing]:
+    """Return the applications of a page, and one more where there are more; names are read where they tell the order."""
+    last = _last(page)
+    wanted: list[Weight] = []
+    behind = 0
+    for _, alike in groupby(weights, key=lambda one: (-one.users_freed, -one.users)):
+        some = list(alike)
+        if last is not None and (-some[0].users_freed, -some[0].users) < last[:2]:
+            continue
+        wanted += some
+        if last is None or (-some[0].users_freed, -some[0].users) > last[:2]:
+            behind += len(some)
+        if behind > page.size:
+            break
+    known = FILE.table.c
+    keys = listed_numbers([one.file for one in wanted])
+    names = {
+        row[0]: Application(*row[1:])
+        for row in map(
+            tuple,
+            await tx.execute(
+                sa.select(known[FILE.key], *(known[name] for name in _FILE)).where(known[FILE.key].in_(keys))
+            ),
+        )
+    }
+    standing = sorted(
+        (_Standing(one.file, names[one.file], one.users, one.users_freed) for one in wanted), key=lambda one: one.order
+    )
+    return [one for one in standing if last is None or one.order > last][: page.size + 1]
+
+
+def _last(page: PageRequest) -> tuple[int, int, Application] | None:
+    """Return what sorts the last application of the page before."""
+    if not page.after:
+        return None
+    _, users_freed, users, *names = page.after
+    return -int(users_freed), -int(users), Application(*map(str, names))
+
+
+async def _added_up(tx: Transaction, question: Question, page: PageRequest, as_of: int | None) -> Sequence[_Standing]:
+    """Return the same where counts alone can tell."""
+    rows = (await tx.execute(await _applications(tx, question, page, as_of))).mappings()
+    return [
+        _Standing(row[FILE.key], Application(*(row[name] for name in _FILE)), row["users"], row["users_freed"])
+        for row in rows
+    ]
+
+
+async def _attempts(tx: Transaction, question: Question, keys: Collection[int], as_of: int | None) -> Mapping[int, int]:
+    """Count the attempts of the applications with these numbers."""
+    found = await facts(tx, question, (FILE.key,), as_of, among={FILE: keys})
+    return {row[0]: row[1] for row in map(tuple, await tx.execute(sa.select(found)))}
 
 
 async def _applications(tx: Transaction, question: Question, page: PageRequest, as_of: int | None) -> sa.Select[Any]:
@@ -71,13 +136,12 @@ async def _applications(tx: Transaction, question: Question, page: PageRequest, 
     alone = sa.select(sa.func.min(file).label(FILE.key)).group_by(pairs.c.user_key).having(sa.func.count() == 1)
     held = alone.subquery()
     freed = sa.select(held.c[FILE.key], sa.func.count().label("users_freed")).group_by(held.c[FILE.key]).subquery()
-    total = sa.cast(sa.func.sum(pairs.c.attempts), sa.BigInteger).label("count")
-    each = sa.select(file, sa.func.count().label("users"), total).group_by(file).subquery()
+    each = sa.select(file, sa.func.count().label("users")).group_by(file).subquery()
     known = FILE.table.c
     key, users, users_freed = each.c[FILE.key], each.c.users, sa.func.coalesce(freed.c.users_freed, 0)
     names = [known[name] for name in _FILE]
     return (
-        sa.select(key, *names, users, users_freed.label("users_freed"), each.c["count"])
+        sa.select(key, *names, users, users_freed.label("users_freed"))
         .select_from(each.join(FILE.table, known[FILE.key] == key).outerjoin(freed, freed.c[FILE.key] == key))
         .where(*_behind(page, users_freed, users, names))
         .order_by(users_freed.desc(), users.desc(), *names)
@@ -112,77 +176,22 @@ async def _devices(tx: Transaction, question: Question, keys: Collection[int], a
     return {row[0]: row[1] for row in map(tuple, await tx.execute(counted))}
 
 
+async def _distinct(tx: Transaction, devices: Sets) -> Mapping[int, int]:
+    """Count the devices in each set, those once that have several numbers there."""
+    same = _same_devices()
+    others = {
+        row[0]: row[1]
+        for row in map(tuple, await tx.execute(sa.select(same).where(same.c.device != same.c[DEVICE.key])))
+    }
+    several = BitMap([*others, *others.values()])
+    return {
+        file: len(numbers - several) + len({others.get(one, one) for one in numbers & several})
+        for file, numbers in devices.items()
+    }
+
+
 def _same_devices() -> sa.Subquery:
     """Select one number for each device, beside all under which it is known: one for each name that it had."""
     known = DEVICE.table.c
     first = sa.func.min(known[DEVICE.key]).over(partition_by=known.device_id)
     return sa.select(known[DEVICE.key], first.label("device")).subquery()
-
-
-async def _newest(tx: Transaction, question: Question, keys: Collection[int], few: int) -> Mapping[int, str]:
-    """Return the newest attempt of the applications with these numbers; none where no event is kept any longer.
-
-    Counts tell the day. Where there are few attempts on it they are all read; where there are many, one of the last is found
-    after a short walk along the times.
-    """
-    last = await _last_days(tx, question, keys)
-    newest: dict[int, str] = {}
-    # Day by day: SQLite finds no index for pairs.
-    for day in {on for on, attempts in last.values() if attempts <= few}:
-        wanted = [key for key, (on, attempts) in last.items() if on == day and attempts <= few]
-        newest |= await _of_few(tx, question, wanted, day)
-    for key, (day, attempts) in last.items():
-        if attempts > few and (attempt_id := await _walked(tx, question, key, day)) is not None:
-            newest[key] = attempt_id
-    return newest
-
-
-async def _last_days(tx: Transaction, question: Question, keys: Collection[int]) -> Mapping[int, tuple[int, int]]:
-    """Return the last day on which each of these files was used, as far as events are kept, and how many attempts it had then.
-
-    Most of what stands in the way is in use all the time: so the newest days are looked at first, those before for the others.
-    """
-    last: dict[int, tuple[int, int]] = {}
-    for days in batches(await days_with_events(tx, window_of(question)), descending=True, size=FIRST_DAYS):
-        left = set(keys) - last.keys()
-        if not left:
-            break
-        within = _within(question, days[-1], days[0] + 1)
-        found = await facts(tx, within, (FILE.key, "day"), None, among={FILE: left})
-        for key, day, attempts in map(tuple, await tx.execute(sa.select(found))):
-            last[key] = max(last.get(key, (-1, 0)), (day, attempts))
-    return last
-
-
-def _within(question: Question, first: int, before: int) -> Question:
-    """Narrow a question to whole days, as far as they are within its times."""
-    asked = question.filter
-    start, end = datetime_of(first * DAY), datetime_of(before * DAY)
-    start = start if asked.occurred_from is None else max(start, asked.occurred_from)
-    end = end if asked.occurred_before is None else min(end, asked.occurred_before)
-    return replace(question, filter=replace(asked, occurred_from=start, occurred_before=end))
-
-
-async def _of_few(tx: Transaction, question: Question, keys: Collection[int], day: int) -> Mapping[int, str]:
-    event = ATTEMPT.c
-    newest_first = (event.occurred.desc(), event.event_id.desc())
-    ranked = (
-        sa.select(
-            event[FILE.key],
-            event.attempt_id,
-            sa.func.row_number().over(partition_by=event[FILE.key], order_by=newest_first).label("place"),
-        )
-        .where(event.day == day, event[FILE.key].in_(keys), *conditions(question))
-        .subquery()
-    )
-    first = sa.select(ranked.c[FILE.key], ranked.c.attempt_id).where(ranked.c.place == 1)
-    return {row[0]: row[1] for row in map(tuple, await tx.execute(first))}
-
-
-async def _walked(tx: Transaction, question: Question, key: int, day: int) -> str | None:
-    event = ATTEMPT.c
-    within = Window(day * DAY, (day + 1) * DAY).of(event.occurred)
-    newest_first = (event.occurred.desc(), event.event_id.desc())
-    walk = sa.select(event.attempt_id).where(*within, event[FILE.key] == key, *conditions(question))
-    found: str | None = (await tx.execute(walk.order_by(*newest_first).limit(1))).scalar()
-    return found

@@ -202,6 +202,25 @@ COUNT_UNMANAGED = _counts("reporting_count_unmanaged", "user_key", "file_key", "
 COUNT_BY_DEVICE_FILE = _counts("reporting_count_by_device_file", "device_key", "file_key", "rule_key", "decision_key")
 """Made when a span is closed; what stands here of a span that is not is left over, or not done."""
 
+OBSTACLE_SETS = sa.Table(
+    "reporting_obstacle_sets",
+    METADATA,
+    *(sa.Column(key, sa.Integer, primary_key=True, autoincrement=False) for key in ("span", "start")),
+    *(_column(name, sa.LargeBinary()) for name in ("users", "devices")),
+)
+"""Made when a span is closed: of each file, which users and which devices had unmanaged attempts of it."""
+
+OBSTACLE_LATE = sa.Table(
+    "reporting_obstacle_late",
+    METADATA,
+    *(
+        sa.Column(key, sa.Integer, primary_key=True, autoincrement=False)
+        for key in ("span", "start", "file_key", "user_key", "device_key")
+    ),
+    sqlite_with_rowid=False,
+)
+"""What came late, and is not in the sets of its span yet."""
+
 USER_DEVICE = sa.Table(
     "reporting_user_device",
     METADATA,
