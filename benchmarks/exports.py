@@ -11,60 +11,33 @@ a database. Writes results/exports.json unless it was quick, or is told not to; 
 
 import argparse
 import asyncio
-import gc
 import io
 import json
-import multiprocessing
-import os
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
-from functools import partial
-from multiprocessing.connection import Connection
+from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import grpc
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
-import uvloop
 
-from benchmarks.reported.filling import without_indexes
-from epm.reporting.v1 import export_pb2, export_pb2_grpc, reports_pb2
-from services._chassis import logging
-from services._chassis.clock import SystemClock
+from benchmarks.exported.filling import fill
+from benchmarks.exported.service import MEBIBYTE, served
+from epm.reporting.v1 import export_pb2
 from services._chassis.config import ServiceSettings
-from services._chassis.db import Database
-from services._chassis.migrate import upgrade
-from services._chassis.run import COLLECTED_AT
-from services._chassis.server import Host, ServiceParts
-from services.reporting.consumers import ConsumerDesk
-from services.reporting.export_servicer import ExportServicer
-from services.reporting.exporting import Exports
-from services.reporting.model.events import Batch
-from services.reporting.reportexport.serving import ReportExports
-from services.reporting.store.consumers import SqlConsumers
-from services.reporting.store.stored import SqlStored
-from services.reporting.watching import Watches
-from tests.builders.doors import authority, bearer, settings_for
-from tests.builders.reportfiles import walks_on
-from tests.builders.sinks import DurableSink
-from tests.fakes.access import FakeAccess
+from tests.builders.doors import settings_for
 from tests.fakes.clock import NOW
-from tests.fakes.reporting import batch, decided, unmanaged
 from tests.postgres import PostgresMissingError, shared_cluster
 
 RESULTS = Path(__file__).resolve().parent / "results" / "exports.json"
 FORMS = {"Parquet": export_pb2.EXPORT_FORMAT_PARQUET, "CSV": export_pb2.EXPORT_FORMAT_CSV}
 FORMS |= {"JSON lines": export_pb2.EXPORT_FORMAT_JSON_LINES}
-DEVICES, TOOLS, USERS, DAYS = 100, 300, 500, 29
-GROUP = 20_000
-MEBIBYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,142 +55,6 @@ class Result:
     memory_most: float
     limit: str
     limit_per_second: float
-
-
-def attempts(events: int) -> Iterator[list[Batch]]:
-    """Give attempts of a month in the order in which they come, a few hundred programs and users among them, in groups."""
-    apart = timedelta(days=DAYS) / events
-    sent = [0] * DEVICES
-    for start in range(0, events, GROUP):
-        numbers = range(start, min(start + GROUP, events))
-        group = []
-        for device in range(DEVICES):
-            if told := [_attempt(number, NOW - (events - number) * apart) for number in numbers[device::DEVICES]]:
-                group.append(batch(told, device=f"device-{device}", first=sent[device] + 1))
-                sent[device] += len(told)
-        yield group
-
-
-def _attempt(number: int, at: datetime) -> Any:
-    tool = number * 7919 % TOOLS
-    file = {
-        "path": f"C:\\Program Files\\Vendor {tool % 40}\\tool-{tool}.exe",
-        "sha256": f"{tool:064x}",
-        "version": f"{tool}.1.2",
-        "description": f"Tool number {tool}",
-        "product_name": f"Product {tool}",
-        "internal_name": f"tool{tool}",
-        "company_name": f"Vendor {tool % 40}",
-        "publisher": f"CN=Vendor {tool % 40}, O=Vendor, C=DE",
-        "publisher_fingerprint": f"{tool % 40:064x}",
-    }
-    make = unmanaged if tool % 3 == 0 else decided
-    return make(
-        number,
-        at=at,
-        user=f"user-{number * 31 % USERS}@example.com",
-        file=file,
-        arguments=["/install", f"/log:{number}.txt"] if number % 2 else [],
-        reason="the rule setup of the policy tools matched",
-        document_revision=17,
-    )
-
-
-async def fill(url: str, events: int) -> None:
-    """Store the attempts as ingest does, and make the indexes once they are there."""
-    database = await Database.connect(url, service="reporting")
-    await upgrade(database)
-    async with without_indexes(database):
-        sink = DurableSink.on(database.url)
-        for group in attempts(events):
-            await sink.store(group)
-        await sink.close()
-    await database.close()
-
-
-def serve(pipe: Connection, url: str, settings: ServiceSettings) -> None:
-    """Serve exports until the pipe says that it is enough."""
-    logging.configure(level="error")
-    gc.freeze()
-    gc.set_threshold(*COLLECTED_AT)  # as every service runs
-    uvloop.run(_serve(pipe, url, settings))
-
-
-async def _serve(pipe: Connection, url: str, settings: ServiceSettings) -> None:
-    async with exporting(url, settings) as told:
-        pipe.send(told)
-        await asyncio.to_thread(pipe.recv)
-
-
-@asynccontextmanager
-async def exporting(url: str, settings: ServiceSettings) -> AsyncIterator[tuple[str, str]]:
-    """Put the service of exports behind its door; give its address and a token."""
-    database = await Database.connect(url, service="reporting")
-    access = FakeAccess()
-    stored, consumers = SqlStored(database), SqlConsumers(database)
-    exports = Exports(Watches(stored, database.changes, monotonic=SystemClock().monotonic), consumers)
-    desk = ConsumerDesk(consumers, stored, exports.open.end, SystemClock().now)
-    servicer = ExportServicer(exports, ReportExports(walks_on(database)), desk, access.control)
-    add = partial(export_pb2_grpc.add_ExportServiceServicer_to_server, servicer)
-    host = Host(settings)
-    bound = host.bind()
-    host.add(ServiceParts(name="reporting", access=access.control, public=[add]))
-    await host.start()
-    yield bound.public_address, access.grant("user:bench")
-    await host.stop()
-    await database.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """Another process: what it uses."""
-
-    pid: int
-
-    @property
-    def memory(self) -> float:
-        """Return how much memory is in use, in MiB."""
-        fields = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()
-        return int(fields[1]) * os.sysconf("SC_PAGESIZE") / MEBIBYTE
-
-    @property
-    def processor_time(self) -> float:
-        """Return the seconds that its threads ran."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A service of exports to ask."""
-
-    address: str
-    token: str
-    process: Process
-
-    def export(self, form: int, since: datetime | None = None) -> Iterator[export_pb2.ExportReportResponse]:
-        """Ask for all attempts as a file, or for those since a time."""
-        asked = reports_pb2.ElevationFilter()
-        if since is not None:
-            asked.occurred_from.FromDatetime(since)
-        request = export_pb2.ExportReportRequest(report=export_pb2.REPORT_KIND_ELEVATIONS, format=form, filter=asked)  # type: ignore[arg-type]
-        credentials = grpc.ssl_channel_credentials(authority().pem)
-        with grpc.secure_channel(self.address, credentials) as channel:
-            stub = export_pb2_grpc.ExportServiceStub(channel)
-            yield from stub.ExportReport(request, metadata=bearer(self.token))
-
-
-@contextmanager
-def served(url: str, settings: ServiceSettings) -> Iterator[Served]:
-    """Run the service in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, url, settings))
-    process.start()
-    address, token = ours.recv()
-    yield Served(address, token, Process(process.pid or 0))
-    ours.send(None)
-    process.join()
 
 
 def parquet_limit(data: bytes) -> float:

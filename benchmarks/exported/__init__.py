@@ -1,0 +1,1 @@
+"""What is exported in the benchmark of exports, and who exports it."""
