@@ -66,7 +66,7 @@ def test_restored_policies_reach_devices_and_states_follow_by_themselves(house: 
 
     restore(house, "policy.db")
     house.wait_for("the policy of the backup", lambda: enabled(house))
-    assert house.run("epm", "rollout", "status", "workstations", "--watch", "--timeout", "20s").code == 0
+    house.wait_for("the rollout", lambda: house.rolled_out("workstations"))
     reach(house, "ACTIVE")
 
     house.apply(SETTINGS % ("third", "false"))
