@@ -29,8 +29,9 @@ LISTED_COLUMNS: Final[Mapping[str, Column]] = {**ELEVATION_COLUMNS, "REQUEST": a
 """With the request for approval by whose leave the file was elevated."""
 
 ELEVATION_FIT: Final = Fit(
-    whole=("OCCURRED", "RESULT", "ELEVATION TYPE", "ATTEMPT", "REQUEST"),
+    whole=("OCCURRED", "ELEVATION TYPE", "ATTEMPT", "REQUEST"),
     spare=("ELEVATION TYPE", "REQUEST", "ATTEMPT", "DECIDED BY"),
+    last=("RESULT", "FILE"),
     filled=("REQUEST",),
 )
 """A part of an identifier is of no use; it is left out rather than cut."""

@@ -18,6 +18,9 @@ from epmctl.output import Plain, Record, print_table, show, width_of
 _NARROWEST: Final = 8
 """A text is cut to no less than this."""
 
+_LEGIBLE: Final = 16
+"""What is cut last is cut to less than this only where no other column can be left out."""
+
 _GAP: Final = 2
 
 
@@ -60,7 +63,10 @@ def _widths(cells: Mapping[str, Sequence[Plain]], fit: Fit, most: int) -> tuple[
         heading: width if heading in fit.whole or _is_numeric(cells[heading]) else min(width, _floor(heading))
         for heading, width in natural.items()
     }
-    left_out = _left_out(narrowest, fit.spare, most)
+    legible = {
+        heading: min(natural[heading], max(narrowest[heading], _LEGIBLE)) for heading in fit.last if heading in natural
+    }
+    left_out = _left_out(narrowest | legible, fit.spare, most)
     shown = [heading for heading in cells if heading not in fit.spare[:left_out]]
     widths = {heading: natural[heading] for heading in shown}
     while _total(widths.values()) > most:

@@ -27,7 +27,7 @@ _COLUMNS: Final = {
     "SEQ": at("seq"),
     "REASON": at("reason"),
 }
-_FIT: Final = Fit(whole=("ID", "RECEIVED"), spare=("JOURNAL", "SEQ"))
+_FIT: Final = Fit(whole=("ID", "RECEIVED", "JOURNAL"), spare=("JOURNAL", "SEQ"), last=("REASON",))
 
 
 @click.group(name="dead-letters")

@@ -42,7 +42,7 @@ def diagnostics(asked: intake_pb2.IntakeFilter, codes: Sequence[str], limit: int
     elif output == "csv":
         print_csv_of(export_pb2.DeviceDiagnostic.DESCRIPTOR, rows)
     else:
-        print_fitted(_COLUMNS, rows, Fit(whole=("OCCURRED", "CODE")))
+        print_fitted(_COLUMNS, rows, Fit(whole=("OCCURRED",), spare=("EVENTS",), last=("CODE", "MESSAGE")))
     say_if_more(found, limit)
 
 

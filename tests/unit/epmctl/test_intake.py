@@ -42,6 +42,25 @@ def test_dead_letters_are_listed_with_their_place_and_their_reason(console: Cons
     assert (asked.filter.HasField("received_from"), asked.filter.HasField("received_before")) == (True, False)
 
 
+def test_a_narrow_terminal_shows_reasons_rather_than_journals(console: Console, server: FakeServer) -> None:
+    long = letter(journal_id="01a21495-8f52-71c0-a3b4-6d1f0c9e2a71", reason="another event has this id")
+    server.on(intake_pb2.ListDeadLettersRequest, intake_pb2.ListDeadLettersResponse(dead_letters=[long]))
+    console.monkeypatch.setenv("COLUMNS", "80")
+    outcome = console.run("report", "dead-letters", "list")
+    assert outcome.out.splitlines()[1].endswith("  another event has this id")
+    assert outcome.err.startswith("left out for want of room: JOURNAL; ")
+
+
+def test_what_agents_say_fits_sixty_columns(console: Console, server: FakeServer) -> None:
+    said = lost(17)
+    said.device_name, said.diagnostic.message = "ws-" + "9" * 40, "m" * 200
+    server.on(intake_pb2.ListDiagnosticsRequest, intake_pb2.ListDiagnosticsResponse(diagnostics=[said]))
+    console.monkeypatch.setenv("COLUMNS", "60")
+    out = console.run("report", "diagnostics").out
+    assert "EVENTS_LOST" in out
+    assert max(map(len, out.splitlines())) <= 60
+
+
 def test_a_span_that_ends_before_it_begins_is_refused_before_anybody_is_asked(
     console: Console, server: FakeServer
 ) -> None:

@@ -197,6 +197,7 @@ def test_a_row_that_there_is_not_cannot_be_opened(console: Console, server: Fake
 def test_the_lists_fit_sixty_columns(console: Console, server: FakeServer, report: str) -> None:
     found = elevation(1, user="DOMAIN\\" + "u" * 40)
     found.device_name = "ws-" + "9" * 40
+    found.decided.result = event_pb2.ATTEMPT_RESULT_APPROVAL_REQUIRED
     server.on(reports_pb2.ListElevationsRequest, reports_pb2.ListElevationsResponse(elevations=[found]))
     console.monkeypatch.setenv("COLUMNS", "60")
     out = console.run("report", report).out
@@ -213,6 +214,17 @@ def test_the_longest_texts_are_cut_first_and_files_last(console: Console, server
     assert "/usr/local/lib/tools/bin/setup.exe" in out
     assert "u" * 40 not in out
     assert max(map(len, out.splitlines())) <= 150
+
+
+def test_columns_are_left_out_before_a_file_cannot_be_told(console: Console, server: FakeServer) -> None:
+    found = elevation(1)
+    found.decided.file.path = "C:\\Program Files\\A Vendor\\VendorSetup.exe"
+    found.decided.result = event_pb2.ATTEMPT_RESULT_APPROVAL_REQUIRED
+    server.on(reports_pb2.ListElevationsRequest, reports_pb2.ListElevationsResponse(elevations=[found]))
+    console.monkeypatch.setenv("COLUMNS", "80")
+    outcome = console.run("report", "elevations")
+    assert outcome.out.splitlines()[1].endswith("\\VendorSetup.exe")
+    assert outcome.err.startswith("left out for want of room: ELEVATION TYPE, ATTEMPT, DECIDED BY; ")
 
 
 def test_an_empty_list_says_so(console: Console, server: FakeServer) -> None:
