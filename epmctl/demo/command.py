@@ -10,7 +10,7 @@ import click
 
 from epmctl.demo.samples import Samples, make_samples, today
 from epmctl.demo.script import Step, offline_steps, online_steps
-from epmctl.demo.stage import Stage, remove
+from epmctl.demo.stage import INDENT, Stage, remove
 from epmctl.errors import CommandError
 
 DEVICES = {"ws-1": "WINDOWS", "ws-2": "WINDOWS", "lx-1": "LINUX"}
@@ -190,7 +190,7 @@ def _command(text: str) -> None:
 
 
 def _indented(text: str) -> str:
-    return "".join(f"    {line}\n" for line in text.rstrip("\n").splitlines())
+    return "".join(f"{' ' * INDENT}{line}\n" for line in text.rstrip("\n").splitlines())
 
 
 _NEXT = """

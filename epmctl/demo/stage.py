@@ -13,6 +13,7 @@ from typing import Any
 
 import tenacity
 
+from epmctl.chart import room
 from epmctl.commands.serve import READY
 from epmctl.demo.samples import Samples
 from epmctl.errors import CommandError
@@ -21,6 +22,8 @@ START_SECONDS = 30.0
 """How long a process may take to be ready."""
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.1
+INDENT = 4
+"""How far what commands print is shown to the right: their tables fit a terminal that is so much narrower."""
 _ENTRY = {"epm": "from epmctl.main import main; main()", "epm-agent": "from agent_stub.main import main; main()"}
 
 
@@ -40,6 +43,8 @@ class Stage:
         """Take two free ports and an environment in which nothing of the user's own OpenEPM counts."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("EPM_")}
         environ = kept | {"EPM_CONFIG_DIR": str(folder / "config"), "EPM_AGENT_UNSAFE": "1"}
+        if sys.stdout.isatty() or os.environ.get("COLUMNS"):
+            environ["COLUMNS"] = str(room() - INDENT)
         (folder / "logs").mkdir()
         public_port, mesh_port = _free_ports()
         return cls(folder, environ, public_port, mesh_port)
