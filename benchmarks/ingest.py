@@ -49,14 +49,14 @@ NAIVE_ROWS = 400
 BUDGET = 150.0
 """Seconds after which no further round begins: a busy machine measures fewer rounds, not longer."""
 
-# Agents send as much as their credit allows, which begins at 100 and rises to 1,000 events.
+# Agents send as much as their credit allows, which begins at 100 and rises to 1,000 events, or to 2,000 where there are four agents.
 LOADS = (
     Load("8 agents, batches of 100", streams=8, batch=100, window=10, events=144_000),
     Load("50 agents, one by one", streams=50, batch=1, window=1, events=2_500),
 )
 RATE = 5_000.0
 PACED = Load("2,000 streams, five a message", streams=2_000, batch=5, window=1, events=50_000)
-OPEN = Load("4 open connections", streams=4, batch=100, window=10, events=48_000)
+OPEN = Load("4 open connections", streams=4, batch=100, window=20, events=48_000)
 ANEW = Load("a connection for each event", streams=4, batch=1, window=1, events=400)
 Measured = TypeVar("Measured")
 

@@ -23,9 +23,10 @@ LARGEST_GROUP = 5000
 LARGEST_BACKLOG = 20_000
 HEAVIEST_BACKLOG = 64 * 1024 * 1024
 """Bytes of events: a few devices with large events must not fill the memory."""
-FOLLOWING = 2500
-"""Entries that are worth a group behind the one that is being committed; fewer wait, and become a larger one. Half of the largest
-group: smaller ones cost more for each event, since counts that events share are written once a group."""
+LEAST_FOLLOWING, FOLLOWING = 1000, 2500
+"""Entries that are worth a group behind the one that is being committed: as many as that one has, within these bounds. Fewer wait,
+and become a larger group: small ones cost more for each event, since what events share is written once a group. But where all that
+is in flight were in one group, the database would wait for the streams, and they for it."""
 PURGE_EVERY = 3600.0
 CLOSE_EVERY = 300.0
 Answer = asyncio.Future[tuple[Rejection, ...]]
@@ -48,6 +49,7 @@ class GroupCommitWriter:
         self._filled = asyncio.Event()
         self._plenty = asyncio.Event()
         """Whether enough waits to follow the group that is being committed."""
+        self._following = LEAST_FOLLOWING
         self._ended = False
         self._senders: set[object] = set()
 
@@ -76,8 +78,7 @@ class GroupCommitWriter:
         if not waiting.admitted:
             self._admissions[waiting] = asyncio.Event()
         self._filled.set()
-        if self._backlog.entries >= FOLLOWING:
-            self._plenty.set()
+        self._look_for_plenty()
         return waiting
 
     async def admitted(self, waiting: Waiting[Answer]) -> None:
@@ -127,6 +128,8 @@ class GroupCommitWriter:
                 if first is not None:
                     await first
                 first, second = second, None
+                self._following = min(max(sum(waiting.size for waiting in group), LEAST_FOLLOWING), FOLLOWING)
+                self._look_for_plenty()
         finally:
             running = [task for task in (first, second) if task is not None]
             for task in running:
@@ -157,7 +160,12 @@ class GroupCommitWriter:
         for waiting in (*left, *self._backlog.newly_admitted()):
             if room := self._admissions.pop(waiting, None):
                 room.set()
-        if self._backlog.entries < FOLLOWING:
+        self._look_for_plenty()
+
+    def _look_for_plenty(self) -> None:
+        if self._backlog.entries >= self._following:
+            self._plenty.set()
+        else:
             self._plenty.clear()
 
     async def _commit(self, group: Sequence[Waiting[Answer]]) -> None:

@@ -18,7 +18,7 @@ REASON = "the event is no message, or holds a text that is not UTF-8"
 _KEPT_AS = 15
 """Number of the field that keeps bytes."""
 
-MOST_IN_BATCH = 2000
+MOST_IN_BATCH = 2500
 """Fields of a batch; no device may have as many entries in flight."""
 
 MOST_IN_ENTRY = 16

@@ -1,6 +1,7 @@
 """How many events a device may have in flight: low at first, more while the server keeps up, less while it does not.
 
 - A credit rises only where it is used, doubling with each acknowledgement, and never above the stream's share of the backlog.
+  Few streams may have more than many: one group is read while another one is committed, and both must be large.
 - It falls while what waits for the disk crowds the backlog. It is never below `LEAST` and never above `MOST`; where a
   service begins lower than `LEAST`, that is the least.
 - Once every stream that sends has heard an acknowledgement of a crowded backlog, all their credits together fit the
@@ -12,7 +13,9 @@ from dataclasses import dataclass, replace
 
 START = 100
 LEAST = 10
-MOST = 1000
+USUALLY, MOST = 1000, 2000
+BUSY = 8000
+"""Events in flight that keep a database busy, and those who read meanwhile; of more, most only wait longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,11 @@ class Pressure:
         """Return an equal part of the backlog for each stream that sends."""
         return self.capacity // max(self.sending, 1)
 
+    @property
+    def most(self) -> int:
+        """Return the most that the credit of a stream may rise to."""
+        return min(max(USUALLY, min(MOST, BUSY // max(self.sending, 1))), self.share)
+
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
@@ -59,5 +67,4 @@ class Ramp:
             return replace(self, credit=max(self.least, fitting))
         if used * 2 < self.credit:
             return self
-        doubled = min(self.credit * 2, MOST, pressure.share)
-        return replace(self, credit=max(self.credit, doubled))
+        return replace(self, credit=max(self.credit, min(self.credit * 2, pressure.most)))

@@ -51,14 +51,19 @@ def test_a_credit_recovers_from_everything_where_it_is_used(start: int, steps: l
     ramp = Ramp.welcoming(start, calm())
     for used, pressure in steps:
         ramp = ramp.acknowledged(used, pressure)
-    assert after(ramp, calm(), 10).credit == MOST
+    assert after(ramp, calm(), 11).credit == MOST
 
 
 def test_a_credit_begins_low_and_doubles_with_each_acknowledgement() -> None:
     told = [Ramp.welcoming(START, calm())]
     for _ in range(5):
         told.append(after(told[-1], calm(), 1))
-    assert [ramp.credit for ramp in told] == [100, 200, 400, 800, 1000, 1000]
+    assert [ramp.credit for ramp in told] == [100, 200, 400, 800, 1600, 2000]
+
+
+def test_few_streams_may_have_more_than_many() -> None:
+    told = [after(Ramp.welcoming(START, calm()), calm(streams), 9).credit for streams in (1, 4, 5, 8, 20, 40)]
+    assert told == [2000, 2000, 1600, 1000, 1000, 500]
 
 
 def test_a_credit_that_is_not_used_does_not_rise() -> None:

@@ -8,7 +8,7 @@ import pytest
 from services._chassis.errors import UnavailableError
 from services._chassis.workers import Worker
 from services.reporting.model.events import Batch, Rejection
-from services.reporting.workers import FOLLOWING, GroupCommitWriter, closing_worker, purge_worker
+from services.reporting.workers import FOLLOWING, LEAST_FOLLOWING, GroupCommitWriter, closing_worker, purge_worker
 from tests.fakes.reporting import FakeSink, batch, decided
 
 
@@ -80,18 +80,37 @@ async def test_a_large_group_is_handed_over_while_the_one_ahead_of_it_is_committ
     async with working(writer):
         first = await writer.submit(one(1))
         await others_run()
-        small = await writer.submit(large(2, FOLLOWING - 1))
+        small = await writer.submit(large(2, LEAST_FOLLOWING - 1))
         await others_run()
         assert handed_over == [1]
         following = await writer.submit(one(3))
         await others_run()
-        third = await writer.submit(large(4, FOLLOWING))
+        third = await writer.submit(large(4, LEAST_FOLLOWING))
         await others_run()
-        assert handed_over == [1, FOLLOWING]
+        assert handed_over == [1, LEAST_FOLLOWING]
         for _ in range(3):
             committed.put_nowait(None)
         await asyncio.gather(first, small, following, third)
-    assert handed_over == [1, FOLLOWING, FOLLOWING]
+    assert handed_over == [1, LEAST_FOLLOWING, LEAST_FOLLOWING]
+
+
+async def test_behind_a_large_group_goes_one_that_is_as_large_up_to_a_bound() -> None:
+    sink = SlowSink()
+    writer = GroupCommitWriter(sink)
+    for ahead, enough in ((2000, 2000), (5000, FOLLOWING)):
+        async with working(writer):
+            answers = [await writer.submit(large(1, ahead))]
+            await sink.reached.wait()
+            sink.reached.clear()
+            answers.append(await writer.submit(large(2, enough - 1)))
+            await others_run()
+            assert not sink.reached.is_set()
+            answers.append(await writer.submit(one(3)))
+            await sink.reached.wait()
+            sink.released.set()
+            await asyncio.gather(*answers)
+        sink.reached.clear()
+        sink.released.clear()
 
 
 async def test_a_surprise_in_a_commit_leaves_nobody_behind_it_waiting() -> None:
