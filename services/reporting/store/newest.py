@@ -10,6 +10,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import sqlalchemy as sa
 
@@ -35,8 +36,8 @@ Newest = Mapping[int, str]
 class Few:
     """Say what is few."""
 
-    newest: tuple[int, ...] = (3000, 30_000)
-    """Attempts, of whatever application, that are looked through first, and more of them where that leaves any application."""
+    newest: tuple[int, ...] = (2000, 8000, 24_000)
+    """Attempts, of whatever application, that are looked through first, and those behind them where that leaves any application."""
     of_day: int = 300
     """Attempts of a file on one day that are sooner read than one of them is found along the times."""
     of_days: int = 3000
@@ -51,8 +52,8 @@ async def newest_attempts(tx: Transaction, question: Question, keys: Collection[
     found: dict[int, str] = {}
     left = set(keys)
     if not question.names_attempts:
-        for most in few.newest:
-            found |= await _among_the_newest(tx, question, left, most) if left else {}
+        for place, most in zip(accumulate(few.newest, initial=0), few.newest, strict=False):
+            found |= await _among_the_newest(tx, question, left, range(place, place + most)) if left else {}
             left -= found.keys()
         if left and not members(question).keys().isdisjoint({USER, DEVICE}):
             rare, left = await _of_the_rare(tx, question, left, few.of_days)
@@ -62,8 +63,8 @@ async def newest_attempts(tx: Transaction, question: Question, keys: Collection[
     return found
 
 
-async def _among_the_newest(tx: Transaction, question: Question, keys: Collection[int], most: int) -> Newest:
-    """Return those that are among so many of the newest attempts."""
+async def _among_the_newest(tx: Transaction, question: Question, keys: Collection[int], places: range) -> Newest:
+    """Return those that are at these places among the newest attempts."""
     narrowed = members(question)
     told = (
         _A.occurred,
@@ -73,7 +74,9 @@ async def _among_the_newest(tx: Transaction, question: Question, keys: Collectio
         *(_A[one.key] for one in narrowed if one is not FILE),
     )
     newest_first = (_A.occurred.desc(), _A.event_id.desc())
-    newest = sa.select(*told).where(*window_of(question).of(_A.occurred)).order_by(*newest_first).limit(most).subquery()
+    within = window_of(question).of(_A.occurred)
+    ordered = sa.select(*told).where(*within).order_by(*newest_first)
+    newest = ordered.offset(places.start).limit(len(places)).subquery()
     narrow = (newest.c[dimension.key].in_(wanted) for dimension, wanted in narrowed.items())
     return await _first_of(tx, newest, [newest.c[FILE.key].in_(keys), *narrow])
 

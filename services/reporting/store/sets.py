@@ -20,7 +20,7 @@ from pyroaring import BitMap
 
 from services._chassis.db import Transaction
 from services.reporting.model.events import datetime_of
-from services.reporting.model.obstacles import Sets, Weight, of_pairs, united, unpacked, weighed, within
+from services.reporting.model.obstacles import Sets, Weight, of_pairs, united, united_of, unpacked, weighed, within
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import DAY, covering
 from services.reporting.store.counted import facts, parts, span_of
@@ -134,8 +134,10 @@ async def met(tx: Transaction, question: Question, as_of: int | None) -> Met | N
 
 
 def _met(kept: Sequence[sa.Row[Any]], late: Triples, others: Sequence[Triples], among: _Among) -> Met:
-    closed = united([*(unpacked(row.users, among.files) for row in kept), _users(late)])
-    if among.files is not None:
+    if among.files is None:
+        closed = united([united_of(row.users for row in kept), _users(late)])
+    else:
+        closed = united([*(unpacked(row.users, among.files) for row in kept), _users(late)])
         closed = {file: users for file, users in closed.items() if file in among.files}
     if among.users is not None:
         closed = within(closed, among.users)
