@@ -28,8 +28,9 @@ from services.reporting.store.line import Line
 from services.reporting.store.wire import Opening, Verdict, batches_packed
 
 PROGRAM = "services.reporting.store.writer"
-PATIENCE = 10.0
-"""Seconds that a writer has to end by itself, its last group being stored; containers give a service twenty for everything."""
+PATIENCE = 5.0
+"""Seconds that a writer has to store its last groups and to end by itself; then it is cut off, and devices send those again. Containers
+give a service twenty for everything, and running calls may take half of these."""
 
 LONGEST_GROUP = 600
 """Seconds after which a writer that gives no verdict is taken for hung, and killed: on a slow disk a group whose events go one by
@@ -51,22 +52,19 @@ class _Writer:
         self._process = process
         self.line = line
 
-    async def end(self) -> None:
-        """Let the writer end, having stored what it was asked to and closed its database."""
-        await self.line.end()
-        await asyncio.to_thread(self._waited)
+    async def end(self, patience: float) -> None:
+        """Let the writer end, having stored what it was asked to and closed its database; cut it off where that takes longer."""
+        try:
+            async with asyncio.timeout(patience):
+                await self.line.end()
+                await asyncio.to_thread(self._process.wait)
+        except TimeoutError:
+            await self.cut_off()
 
     async def cut_off(self) -> int:
         """Make sure that the writer is gone, and return its exit code."""
         self._process.kill()
         return await asyncio.to_thread(self._process.wait)
-
-    def _waited(self) -> None:
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 class SinkApart:
@@ -79,9 +77,11 @@ class SinkApart:
         *,
         monotonic: Callable[[], float],
         longest_group: int = LONGEST_GROUP,
+        patience: float = PATIENCE,
     ) -> None:
         self._opening = opening
         self._longest_group = longest_group
+        self._patience = patience
         self._announce = announce
         self._monotonic = monotonic
         self._writer: asyncio.Task[_Writer] | None = None
@@ -127,12 +127,12 @@ class SinkApart:
                     await self.store([])
 
     async def close(self) -> None:
-        """Wait for what was handed over, and for the end of the writer."""
+        """Wait for what was handed over, and for the end of the writer, but not for one that hangs."""
         self._closing = True
         if (starting := self._writer) is not None:
             await asyncio.wait([starting])
             if starting.exception() is None:
-                await starting.result().end()
+                await starting.result().end(self._patience)
         if self._watch is not None:
             await self._watch
 
