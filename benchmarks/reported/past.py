@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from epm.elevation.v1 import event_pb2
 from services._chassis.db import Database
+from services.reporting.model.attempts import AttemptRecord
 from services.reporting.model.devices import Device
-from services.reporting.model.events import AttemptRecord, Batch
+from services.reporting.model.events import Batch
 from services.reporting.model.rollups import DAY
 from services.reporting.store.devices import SqlDeviceRecords
 

@@ -13,7 +13,8 @@ from services._chassis.db import Database
 from services._chassis.migrate import differences, upgrade
 from services._chassis.paging import PageRequest
 from services.reporting.migrations.versions import m0006_star
-from services.reporting.model.events import AttemptRecord, Batch, datetime_of
+from services.reporting.model.attempts import AttemptRecord
+from services.reporting.model.events import Batch, datetime_of
 from services.reporting.model.reports import ElevationFilter, Question
 from services.reporting.model.rollups import DAY, start_of
 from services.reporting.store import tables

@@ -1,6 +1,7 @@
 """Groups that were prepared ahead of their transaction are stored and counted as any other, on both databases."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ from services._chassis.db import Database
 from services.reporting.store import tables
 from services.reporting.store.drivers import driver_of
 from services.reporting.store.transactions import Transactions
+from services.reporting.store.wire import batches_packed, batches_unpacked
 from tests.builders.counts import check, stored
 from tests.builders.reporting_database import reporting_database
 from tests.fakes.reporting import batch, decided, unmanaged, uuid7
@@ -36,11 +38,25 @@ async def test_a_group_that_was_prepared_is_stored_and_counted_as_any_other(
     transactions: Transactions, database: Database
 ) -> None:
     transactions.store([batch([decided(1), unmanaged(2)])])
-    group = [batch([decided(3), unmanaged(4)], first=3), batch([decided(5)], first=5)]
+    group = batches_unpacked(batches_packed([batch([decided(3), unmanaged(4)], first=3), batch([decided(5)], first=5)]))
     prepared = transactions.prepare(group)
     assert prepared is not None
     assert transactions.store(group, prepared) == [(), ()]
     assert (await users(database)).keys() == {uuid7(number) for number in range(1, 6)}
+    await check(database)
+
+
+async def test_what_one_batch_tells_and_the_database_refuses_costs_the_others_that_came_with_it_nothing(
+    transactions: Transactions, database: Database
+) -> None:
+    transactions.store([batch([decided(1)])])
+    refused = {"file_name": "a\0b"} if database.url.get_backend_name() == "postgresql" else {"managed": 2**80}
+    good, bad = batch([decided(number) for number in (2, 3, 4)], first=2), batch([decided(5)], device="d2")
+    bad = replace(bad, attempts=(bad.attempts[0]._replace(**refused),))
+    [nothing, rejected] = transactions.store(batches_unpacked(batches_packed([good, bad])))
+    assert (nothing, [one.seq for one in rejected]) == ((), [1])
+    assert (await users(database)).keys() == {uuid7(number) for number in range(1, 5)}
+    assert transactions.stored == 2
     await check(database)
 
 

@@ -22,10 +22,10 @@ from services.reporting.codec.words import (
     TRIGGERS,
     file_name,
 )
+from services.reporting.model.attempts import AttemptRecord
 from services.reporting.model.events import (
     LONGEST_JUSTIFICATION,
     UNKNOWN,
-    AttemptRecord,
     Envelopes,
     are_envelopes,
     are_ids,

@@ -15,9 +15,9 @@ from services.reporting.codec.words import (
     PLATFORMS,
     time_of,
 )
+from services.reporting.model.attempts import AttemptRecord
 from services.reporting.model.events import (
     LARGEST_NUMBER,
-    AttemptRecord,
     Batch,
     CompletionRecord,
     DeadLetter,

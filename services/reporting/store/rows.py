@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
+from operator import itemgetter
 from typing import Protocol
 
 import sqlalchemy as sa
 
+from services.reporting.model.attempts import FACTS, WORDS, AttemptRecord, Part, together
 from services.reporting.model.events import (
-    AttemptRecord,
     Batch,
     CompletionRecord,
     DeadLetter,
@@ -74,7 +75,6 @@ COLUMNS = tuple(name for name in ATTEMPTS.columns if name != "stored")
 
 JournalName = tuple[str, str]
 Columns = Sequence[Sequence[object]]
-_NOTHING_TOLD: Mapping[str, tuple[object, ...]] = dict.fromkeys(AttemptRecord._fields, ())
 
 
 @dataclass(slots=True)
@@ -127,25 +127,34 @@ def attempt_columns(batches: Sequence[Batch], keys: Mapping[JournalName, int], k
     """Return the columns of the attempts of the batches, whose journals have these keys."""
     # By columns, over all batches at once: under many streams a batch has a few events.
     batches = [batch for batch in batches if batch.attempts]
-    records = [record for batch in batches for record in batch.attempts]
-    told = dict(zip(AttemptRecord._fields, zip(*records, strict=True), strict=True)) if records else _NOTHING_TOLD
+    attempts = together([batch.attempts for batch in batches])
+    told, common = attempts.columns, attempts.common
     devices = known.keys_of(DEVICE, [(batch.device_id, batch.device_name) for batch in batches])
 
     def each(values: Iterable[object]) -> list[object]:
         repeated = (repeat(value, len(batch.attempts)) for value, batch in zip(values, batches, strict=True))
         return list(chain.from_iterable(repeated))
 
+    def numbers(
+        dimension: Dimension, fields: Sequence[str], members: Sequence[Part], which: Sequence[int]
+    ) -> list[int]:
+        # Those of these attempts alone: a group may be stored part by part because one that it tells of is refused.
+        used, member = list(set(which)), itemgetter(*map(fields.index, dimension.columns))
+        keys = dict(zip(used, known.keys_of(dimension, [member(members[number]) for number in used]), strict=True))
+        return [keys[number] for number in which]
+
     return [
         each(keys[name_of(batch)] for batch in batches),
-        *(told[name] for name in ("seq", *_TOLD)),
+        told.seq,
+        *(told.event_id, told.attempt_id, told.occurred),
         each(batch.received for batch in batches),
-        list(map(day_of, told["occurred"])),
+        list(map(day_of, told.occurred)),
         each(devices),
-        *(
-            known.keys_of(dimension, list(zip(*(told[name] for name in dimension.columns), strict=True)))
-            for dimension in _RECORDED
-        ),
-        told["body"],
+        known.keys_of(USER, list(zip(told.user_name, strict=True))),
+        numbers(FILE, FACTS, common.facts, told.facts),
+        numbers(DECISION, WORDS, common.words, told.words),
+        numbers(RULE, WORDS, common.words, told.words),
+        told.body,
     ]
 
 

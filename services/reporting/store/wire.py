@@ -1,7 +1,7 @@
 """What the service and its writer say to each other, over a pair of sockets between two processes of one program.
 
 Both ends are the same code on the same interpreter, started by one another: so `marshal` does, which costs a fraction of what
-contracts or pickles do. Events that tell the same of file and decision share it on the way, too. Where files were replaced under a
+contracts or pickles do. Attempts go by columns; what they tell of files and decisions, which they have in common, goes once. Where files were replaced under a
 service that runs, the writer is of another version: the first message tells what records, groups and verdicts are here, so that none
 is misread.
 
@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import starmap
 
+from services.reporting.model.attempts import AttemptRecord, Attempts, Columns, Common, Numbering
 from services.reporting.model.events import (
-    AttemptRecord,
     Batch,
     CompletionRecord,
     DeadLetter,
@@ -28,9 +28,8 @@ from services.reporting.model.events import (
 Plain = tuple[object, ...]
 _LENGTH = 8
 """Bytes that tell the length of a message."""
-_WORDS, _FACTS = AttemptRecord._fields.index("trigger"), AttemptRecord._fields.index("file_name")
-_BODY = AttemptRecord._fields.index("body")
-_new = tuple.__new__
+_PLAIN = 2
+"""The version of `marshal` that looks for nothing that is the same: there is hardly anything left that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,10 @@ class Group:
 
 
 _FORM = [
-    *([*record._fields] for record in (AttemptRecord, CompletionRecord, DiagnosticRecord, DeadLetter, Rejection)),
+    *(
+        [*record._fields]
+        for record in (AttemptRecord, Columns, Common, CompletionRecord, DiagnosticRecord, DeadLetter, Rejection)
+    ),
     *([*said.__slots__] for said in (Batch, Group, Verdict)),
 ]
 """What both ends have to know alike."""
@@ -108,33 +110,25 @@ _FORM = [
 
 def batches_packed(batches: Sequence[Batch]) -> bytes:
     """Return batches as bytes."""
-    shared: dict[Plain, Plain] = {}
-    once = shared.setdefault
-    return marshal.dumps(
-        [
-            (
-                (batch.device_id, batch.device_name, batch.journal_id, batch.received, batch.priority.value),
-                [
-                    (
-                        record[:_WORDS],
-                        once(words := record[_WORDS:_FACTS], words),
-                        once(facts := record[_FACTS:_BODY], facts),
-                        record[_BODY],
-                    )
-                    for record in batch.attempts
-                ],
-                *(
-                    list(map(tuple, records))
-                    for records in (batch.completions, batch.diagnostics, batch.dead_letters, batch.passed_over)
-                ),
-            )
-            for batch in batches
-        ]
-    )
+    numbering = Numbering()
+    told = [
+        (
+            (batch.device_id, batch.device_name, batch.journal_id, batch.received, batch.priority.value),
+            tuple(numbering.columns(batch.attempts)) if batch.attempts else None,
+            *(
+                list(map(tuple, records))
+                for records in (batch.completions, batch.diagnostics, batch.dead_letters, batch.passed_over)
+            ),
+        )
+        for batch in batches
+    ]
+    return marshal.dumps(([*numbering.common], told), _PLAIN)
 
 
 def batches_unpacked(content: bytes | memoryview) -> list[Batch]:
     """Read batches."""
+    common, told = marshal.loads(content)  # noqa: S302 - from the process that started this one
+    shared = Common._make(common)
     return [
         Batch(
             device_id=device_id,
@@ -142,9 +136,7 @@ def batches_unpacked(content: bytes | memoryview) -> list[Batch]:
             journal_id=journal_id,
             received=received,
             priority=Priority(priority),
-            attempts=tuple(
-                [_new(AttemptRecord, (*head, *words, *facts, body)) for head, words, facts, body in attempts]
-            ),
+            attempts=Attempts(Columns._make(attempts), shared) if attempts else (),
             completions=tuple(starmap(CompletionRecord, completions)),
             diagnostics=tuple(starmap(DiagnosticRecord, diagnostics)),
             dead_letters=tuple(starmap(DeadLetter, dead_letters)),
@@ -157,7 +149,7 @@ def batches_unpacked(content: bytes | memoryview) -> list[Batch]:
             diagnostics,
             dead_letters,
             passed_over,
-        ) in marshal.loads(content)  # noqa: S302 - from the process that started this one
+        ) in told
     ]
 
 

@@ -2,6 +2,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -27,7 +28,8 @@ class Writer:
         (message, *more) = messages
         for later in more:
             self._received += b"".join(framed(bytes(later)))
-        return Group.unpacked(message)
+        group = Group.unpacked(message)
+        return replace(group, batches=[replace(one, attempts=tuple(one.attempts)) for one in group.batches])
 
     def say(self, verdict: Verdict) -> None:
         """Judge."""
