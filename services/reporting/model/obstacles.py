@@ -11,7 +11,6 @@
 import struct
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -20,10 +19,6 @@ from pyroaring import BitMap
 Sets = Mapping[int, BitMap]
 """The numbers of users, or of devices, by the number of a file; none is empty."""
 NOTHING: Sets = {}
-REMEMBERED = 4
-"""Unions that are remembered."""
-MOST_REMEMBERED = 8 * 1024 * 1024
-"""Bytes of the values of one of them; united they take two or three times that."""
 _HEAD = struct.Struct("<I")
 
 
@@ -50,19 +45,6 @@ def united(many: Iterable[Sets]) -> Sets:
         for file, numbers in sets.items():
             found[file].append(numbers)
     return {file: some[0] if len(some) == 1 else BitMap.union(*some) for file, some in found.items()}
-
-
-def united_of(values: Iterable[bytes]) -> Sets:
-    """Return what is in any of the sets in these values. Of what is asked again and again, such as by a walk, it is kept for a while."""
-    told = tuple(values)
-    return _remembered(told) if sum(map(len, told)) <= MOST_REMEMBERED else _united_of(told)
-
-
-def _united_of(values: tuple[bytes, ...]) -> Sets:
-    return united(map(unpacked, values))
-
-
-_remembered = lru_cache(maxsize=REMEMBERED)(_united_of)
 
 
 def within(sets: Sets, numbers: BitMap) -> Sets:

@@ -6,6 +6,7 @@
   stands among what came late, as long as it is true.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
@@ -30,7 +31,7 @@ _MANAGED = "SELECT decision_key FROM reporting_known_decision WHERE managed"
 _OF_DAYS = f"SELECT {_KEYS} FROM {COUNT_UNMANAGED.name} WHERE span = 1 AND start >= ? AND start < ?"  # noqa: S608 - our own names
 _OF_LATE = f"SELECT {_KEYS} FROM {_LATE.name} WHERE span = ? AND start >= ? AND start < ?"  # noqa: S608 - our own names
 _OF_SPANS = f"SELECT users, devices FROM {OBSTACLE_SETS.name} WHERE span = ? AND start >= ? AND start < ?"  # noqa: S608 - our own names
-_INSERT = f"INSERT INTO {OBSTACLE_SETS.name} (users, devices, span, start) VALUES (?, ?, ?, ?)"  # noqa: S608 - our own names
+_INSERT = f"INSERT INTO {OBSTACLE_SETS.name} (users, devices, digest, span, start) VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - our own names
 _TOUCH = f"UPDATE {OBSTACLE_SETS.name} SET span = span WHERE span = ? AND start = ?"  # noqa: S608 - our own names
 _SOME = f"SELECT {_KEYS} FROM {_LATE.name} WHERE span = ? AND start = ? LIMIT {MOST_FOLDED}"  # noqa: S608 - our own names
 _TAKE = f"DELETE FROM {_LATE.name} WHERE span = ? AND start = ? AND ({_KEYS}) IN ({_SOME}) RETURNING {_KEYS}"  # noqa: S608 - our own names
@@ -39,7 +40,7 @@ _OVERDUE = (
     " WHERE start + span <= (SELECT closed_before FROM reporting_horizon WHERE id = 1)"
     " GROUP BY span, start HAVING COUNT(*) > ?"
 )
-_UPDATE = f"UPDATE {OBSTACLE_SETS.name} SET users = ?, devices = ? WHERE span = ? AND start = ?"  # noqa: S608 - our own names
+_UPDATE = f"UPDATE {OBSTACLE_SETS.name} SET users = ?, devices = ?, digest = ? WHERE span = ? AND start = ?"  # noqa: S608 - our own names
 
 
 class ObstacleSets:
@@ -108,6 +109,6 @@ def _kept(row: Row) -> Both:
     return unpacked(users), unpacked(devices)
 
 
-def _packed(parts: Sequence[Both]) -> tuple[bytes, bytes]:
-    users, devices = (united(sets) for sets in zip(*parts, strict=True))
-    return packed(users), packed(devices)
+def _packed(parts: Sequence[Both]) -> tuple[bytes, bytes, str]:
+    users, devices = (packed(united(sets)) for sets in zip(*parts, strict=True))
+    return users, devices, hashlib.sha256(users + devices).hexdigest()

@@ -20,11 +20,12 @@ from pyroaring import BitMap
 
 from services._chassis.db import Transaction
 from services.reporting.model.events import datetime_of
-from services.reporting.model.obstacles import Sets, Weight, of_pairs, united, united_of, unpacked, weighed, within
+from services.reporting.model.obstacles import Sets, Weight, of_pairs, united, unpacked, weighed, within
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import DAY, covering
 from services.reporting.store.counted import facts, parts, span_of
 from services.reporting.store.dimensions import DECISION, DEVICE, FILE, USER, Dimension
+from services.reporting.store.keptsets import Kept, kept_sets
 from services.reporting.store.listed import listed_numbers
 from services.reporting.store.narrowing import Window, members, unmanaged_alone, window_of
 from services.reporting.store.tables import ATTEMPT, HORIZON, KNOWN_USER, OBSTACLE_LATE, OBSTACLE_SETS
@@ -123,8 +124,7 @@ async def met(tx: Transaction, question: Question, as_of: int | None) -> Met | N
     among = await _among(tx, narrowed)
     if among is None:
         return None
-    sets = OBSTACLE_SETS
-    kept = (await tx.execute(sa.select(sets.c.users, sets.c.devices).where(times.of(sets)))).all()
+    kept = await kept_sets(tx, times.of(OBSTACLE_SETS))
     late = await _late(tx, times)
     others = [await _triples(tx, _within(_of_all_devices(question), window), as_of) for window in times.others]
     if among.elsewhere_too:
@@ -133,11 +133,9 @@ async def met(tx: Transaction, question: Question, as_of: int | None) -> Met | N
     return await asyncio.to_thread(_met, kept, late, others, among)
 
 
-def _met(kept: Sequence[sa.Row[Any]], late: Triples, others: Sequence[Triples], among: _Among) -> Met:
-    if among.files is None:
-        closed = united([united_of(row.users for row in kept), _users(late)])
-    else:
-        closed = united([*(unpacked(row.users, among.files) for row in kept), _users(late)])
+def _met(kept: Kept, late: Triples, others: Sequence[Triples], among: _Among) -> Met:
+    closed = united([kept.users, _users(late)])
+    if among.files is not None:
         closed = {file: users for file, users in closed.items() if file in among.files}
     if among.users is not None:
         closed = within(closed, among.users)
@@ -145,7 +143,7 @@ def _met(kept: Sequence[sa.Row[Any]], late: Triples, others: Sequence[Triples], 
     if among.seen is not None:
         rest = rest.on(among.seen)
     weights = weighed(united([closed, _users(rest)]))
-    return Met(weights, [row.devices for row in kept], late.and_of(rest), among)
+    return Met(weights, kept.devices, late.and_of(rest), among)
 
 
 def _users(triples: Triples) -> Sets:

@@ -207,8 +207,10 @@ OBSTACLE_SETS = sa.Table(
     METADATA,
     *(sa.Column(key, sa.Integer, primary_key=True, autoincrement=False) for key in ("span", "start")),
     *(_column(name, sa.LargeBinary()) for name in ("users", "devices")),
+    *_texts("digest"),
 )
-"""Made when a span is closed: of each file, which users and which devices had unmanaged attempts of it."""
+"""Made when a span is closed: of each file, which users and which devices had unmanaged attempts of it. What is remembered of it
+is known by the digest."""
 
 OBSTACLE_LATE = sa.Table(
     "reporting_obstacle_late",

@@ -13,7 +13,6 @@ from services.reporting.model.obstacles import (
     of_pairs,
     packed,
     united,
-    united_of,
     unpacked,
     weighed,
     within,
@@ -65,15 +64,6 @@ def test_spans_add_up_to_what_is_in_any_of_them_and_stay_as_they_are(spans: Sequ
     assert found == of_pairs([pair for pairs in spans for pair in pairs])
     assert found == united([*many, *many, NOTHING])
     assert many == [of_pairs(pairs) for pairs in spans]
-
-
-@given(st.lists(PAIRS, max_size=5))
-def test_what_is_packed_adds_up_alike_however_often_it_is_asked_for(spans: Sequence[list[tuple[int, int]]]) -> None:
-    many = [of_pairs(pairs) for pairs in spans]
-    expected = united(many)
-    for _ in range(2):
-        assert united_of(map(packed, many)) == expected
-        weighed(united([united_of(map(packed, many)), *many]))
 
 
 @given(PAIRS, st.sets(NUMBERS))

@@ -18,7 +18,8 @@ def _numbers(*names: str) -> list[sa.Column[int]]:
 def upgrade() -> None:
     """Create what is new. Days that were closed without it are closed again."""
     values = [sa.Column(name, sa.LargeBinary(), nullable=False) for name in ("users", "devices")]
-    op.create_table("reporting_obstacle_sets", *_numbers(*_SPAN), *values)
+    digest = sa.Column("digest", sa.Text(), nullable=False)
+    op.create_table("reporting_obstacle_sets", *_numbers(*_SPAN), *values, digest)
     op.create_table(
         "reporting_obstacle_late", *_numbers(*_SPAN, "file_key", "user_key", "device_key"), sqlite_with_rowid=False
     )
