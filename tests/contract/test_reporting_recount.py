@@ -14,6 +14,7 @@ from epm.elevation.v1 import event_pb2
 from epm.reporting.v1 import reports_pb2
 from services.reporting.model.events import Batch, microseconds
 from services.reporting.model.rollups import day_of
+from services.reporting.store.closing import SqlClosing
 from services.reporting.store.retention import Keep, SqlRetention
 from services.reporting.store.whereabouts import looked_up_sooner
 from tests.builders.counts import forget
@@ -127,7 +128,10 @@ async def test_questions_about_thousands_of_attempts_are_answered_as_another_eng
     named = reports_pb2.ElevationFilter(attempt_ids=some_attempts(die, 1000))
     questions = [(reports_pb2.ElevationFilter(), None), (named, tags_of(die))]
     questions += ((a_filter(die), tags_of(die)) for _ in range(QUESTIONS))
-    for asked, tags in questions:
+    for over, (asked, tags) in enumerate(questions):
+        # Some days more are closed before each question, and some of what follows comes late.
+        await close(desk, START + (40 + 12 * over) * ONE_DAY)
+        await store(desk, senders.draw(MANY // 20), die)
         try:
             await Comparison(desk, senders.recount, asked, tags, die).everything()
         except AssertionError as error:
@@ -191,6 +195,28 @@ async def test_events_of_clocks_that_were_years_behind_are_counted_as_they_are_l
         await retention.purge()
         asked.ClearField("occurred_from")
         await Comparison(desk, senders.recount, asked, tags_of(die), die).everything()
+
+
+@pytest.mark.parametrize("seen", [{"emea"}, {"emea", "apac", "default"}, {"Ünïcode", "default", "apac"}])
+async def test_whoever_sees_few_or_nearly_all_devices_is_told_what_another_engine_counts_before_and_after_days_are_closed(
+    desk: Desk, seen: set[str]
+) -> None:
+    die = random.Random(f"{SEED} {sorted(seen)}")  # noqa: S311 - a die, no secret
+    senders = Senders(die)
+    for over in (0, 30, 67):
+        await store(desk, senders.draw(MANY // 10), die)
+        await close(desk, START + over * ONE_DAY)
+        await store(desk, senders.draw(MANY // 10), die)
+        for asked in (reports_pb2.ElevationFilter(), a_whole_filter(die), a_filter(die)):
+            try:
+                await Comparison(desk, senders.recount, asked, frozenset(seen), die).everything()
+            except AssertionError as error:
+                raise AssertionError(f"seed {SEED!r}, filter {asked}, closed {over}") from error
+
+
+async def close(desk: Desk, now: datetime) -> None:
+    """Close the days that are over at a time."""
+    await SqlClosing(desk.database, lambda: now, pause=no_pause).close()
 
 
 async def kept(desk: Desk) -> int:

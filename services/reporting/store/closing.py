@@ -34,7 +34,7 @@ OVER = timedelta(hours=2)
 """How long a day is over when it is closed: by then most of what happened on it has come."""
 STEP = 2000
 """Rows of one transaction."""
-BREATH = 0.02
+BREATH = 0.05
 """Seconds between two steps, in which whoever waits for the database has their turn."""
 MOST_ROUNDS = 10
 FEW_TRANSACTIONS = 3

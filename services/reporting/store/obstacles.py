@@ -13,12 +13,13 @@ from services._chassis.paging import Page, PageRequest, cut
 from services.reporting.model.obstacles import Sets, Weight
 from services.reporting.model.readiness import Application, Obstacle
 from services.reporting.model.reports import Question
-from services.reporting.store.counted import EVERY_ONE, facts
+from services.reporting.store.counted import facts
 from services.reporting.store.dimensions import DEVICE, FILE, USER
 from services.reporting.store.listed import listed_numbers
 from services.reporting.store.narrowing import members
 from services.reporting.store.newest import FEW, Few, newest_attempts
 from services.reporting.store.sets import met
+from services.reporting.store.sources import EVERY_ONE
 from services.reporting.store.weights import weight_of
 
 _FILE = Application._fields

@@ -13,10 +13,11 @@ from services._chassis.db import Transaction
 from services.reporting.model.readiness import Split
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import Run
-from services.reporting.store.counted import facts, span_of
+from services.reporting.store.counted import facts
 from services.reporting.store.dimensions import DECISION, Dimension
 from services.reporting.store.narrowing import members
 from services.reporting.store.rollups import ROLLUPS, Rollup
+from services.reporting.store.spans import span_of
 from services.reporting.store.tables import KNOWN_DECISION
 
 _HAD = {"managed": True, "unmanaged": False}

@@ -23,11 +23,12 @@ from services.reporting.model.events import datetime_of
 from services.reporting.model.obstacles import Sets, Weight, of_pairs, united, unpacked, weighed, within
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import DAY, covering
-from services.reporting.store.counted import facts, parts, span_of
+from services.reporting.store.counted import facts, parts
 from services.reporting.store.dimensions import DECISION, DEVICE, FILE, USER, Dimension
 from services.reporting.store.keptsets import Kept, kept_sets
 from services.reporting.store.listed import listed_numbers
 from services.reporting.store.narrowing import Window, members, unmanaged_alone, window_of
+from services.reporting.store.spans import span_of
 from services.reporting.store.tables import ATTEMPT, HORIZON, KNOWN_USER, OBSTACLE_LATE, OBSTACLE_SETS
 from services.reporting.store.whereabouts import whereabouts
 

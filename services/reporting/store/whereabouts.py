@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from services._chassis.db import Transaction
+from services.reporting.store.listed import one_of
 from services.reporting.store.tables import COUNT_BY_DECISION, KNOWN_USER, USER_DEVICE
 
 MOST_USERS = 10_000
@@ -30,13 +31,14 @@ class Whereabouts:
 
 
 async def whereabouts(
-    tx: Transaction, devices: sa.Select[tuple[int]], users: sa.Select[tuple[int]] | None
+    tx: Transaction, devices: sa.Select[tuple[int]] | Sequence[int], users: sa.Select[tuple[int]] | None
 ) -> Whereabouts | None:
     """Return who was on the devices, of these users or of all; None where they are too many to be named."""
-    other = sa.func.max(sa.case((_PAIR.device_key.in_(devices), 0), else_=1)).label("other")
+    there = one_of(_PAIR.device_key, devices) if isinstance(devices, Sequence) else _PAIR.device_key.in_(devices)
+    other = sa.func.max(sa.case((there, 0), else_=1)).label("other")
     asked = (
         sa.select(_PAIR.user_key, other)
-        .where(_PAIR.user_key.in_(sa.select(_PAIR.user_key).where(_PAIR.device_key.in_(devices))))
+        .where(_PAIR.user_key.in_(sa.select(_PAIR.user_key).where(there)))
         .group_by(_PAIR.user_key)
         .order_by(_PAIR.user_key)
         .limit(MOST_USERS + 1)

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.reporting.model.rollups import SPANS, covering, start_of
-from services.reporting.store.counted import Span
+from services.reporting.store.spans import Span
 
 
 @given(st.integers(0, 30_000), st.integers(0, 1000), st.sampled_from([SPANS, SPANS[:1]]))
