@@ -168,11 +168,11 @@ class SinkApart:
             raise LostError(str(error)) from error
         log.info("writer_started", pid=process.pid)
         writer = _Writer(process, line)
-        self._watch = asyncio.create_task(self._buried(writer))
+        self._watch = asyncio.create_task(self._ended(writer))
         line.say(self._opening.packed())
         return writer
 
-    async def _buried(self, writer: _Writer) -> None:
+    async def _ended(self, writer: _Writer) -> None:
         """Wait for the end of a writer; make sure that it is gone before anybody is told, and another one may be started."""
         await writer.line.ended.wait()
         code = await writer.cut_off()

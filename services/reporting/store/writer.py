@@ -15,7 +15,7 @@ import select
 import signal
 import socket
 import sys
-from queue import Queue
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from threading import Thread
 
 from sqlalchemy.engine import make_url
@@ -34,7 +34,7 @@ INTERPRETER_HELD = 0.0005
 """Seconds for which a thread keeps the interpreter that another one wants: whoever prepares the next group must not hold up the
 one that stores, which gives the interpreter away in every statement."""
 
-Work = tuple[Group, Prepared | None]
+Work = tuple[Group, Future[Prepared | None]]
 log = get_logger("reporting.writer")
 
 
@@ -57,48 +57,35 @@ def _serve(connection: socket.socket, opening: Opening) -> None:
     logging.configure(level=opening.log_level, as_json=opening.log_as_json)
     driver = driver_of(make_url(opening.url))
     transactions, failures = Transactions(driver), 0
-    groups: Queue[Work | Exception | None] = Queue(maxsize=1)
-    Thread(target=_receive, args=(connection, transactions, groups), daemon=True).start()
-    while (work := groups.get()) is not None:
-        if isinstance(work, Exception):
-            raise work
-        verdict = _verdict(transactions, *work, failures)
-        failures = verdict.failures
-        send(connection, verdict.packed())
+    with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as preparing:
+        upcoming = reading.submit(_read, connection, transactions, preparing)
+        while (work := upcoming.result()) is not None:
+            upcoming = reading.submit(_read, connection, transactions, preparing)
+            verdict = _verdict(transactions, *work, failures)
+            failures = verdict.failures
+            send(connection, verdict.packed())
     driver.close()
 
 
-def _receive(connection: socket.socket, transactions: Transactions, groups: "Queue[Work | Exception | None]") -> None:
-    """Read group after group, and at last why there is none."""
-    try:
-        while (content := receive(connection)) is not None:
-            group = Group.unpacked(content)
-            groups.put((group, _prepared(transactions, group)))
-    except Exception as error:  # noqa: BLE001 - it ends the process, in the thread that may
-        groups.put(error)
-    else:
-        groups.put(None)
-
-
-def _prepared(transactions: Transactions, group: Group) -> Prepared | None:
-    try:
-        return transactions.prepare(group.batches)
-    except Exception:
-        # As with its transaction, which comes upon the same: it is this group's alone.
-        log.exception("group_not_prepared", batches=len(group.batches))
+def _read(connection: socket.socket, transactions: Transactions, preparing: Executor) -> Work | None:
+    """Read the next group and have it prepared; None where no more comes."""
+    content = receive(connection)
+    if content is None:
         return None
+    group = Group.unpacked(content)
+    return group, preparing.submit(transactions.prepare, group.batches)
 
 
-def _verdict(transactions: Transactions, group: Group, prepared: Prepared | None, failures: int) -> Verdict:
+def _verdict(transactions: Transactions, group: Group, prepared: Future[Prepared | None], failures: int) -> Verdict:
     if group.failures != failures:
         return Verdict(failure="what was handed over before failed", failures=failures)
     try:
-        rejected = transactions.store(group.batches, prepared)
+        rejected = transactions.store(group.batches, prepared.result())
     except LostError as error:
         log.error("events_not_stored", batches=len(group.batches), cause=str(error))  # noqa: TRY400 - the cause is not ours
         return Verdict(failure=str(error), failures=failures + 1)
     except Exception:
-        # It is this group's alone: were the writer to die of it, all others would wait until the next one has started.
+        # Whether it came up when the group was prepared or now, it is this group's alone: were the writer to die of it, all others would wait until the next one has started.
         log.exception("events_not_stored", batches=len(group.batches))
         return Verdict(failure="internal error", failures=failures + 1)
     return Verdict(transactions.stored, rejected, failures=failures)
