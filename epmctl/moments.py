@@ -1,4 +1,4 @@
-"""Points in time as options name them: a time, or how far it is from now."""
+"""Points in time as options name them: a time, a day, or how far it is from now."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,9 +11,10 @@ from epmctl.documents.values import parse_duration, parse_time
 METAVAR: Final = "TIME|SPAN"
 """What help texts call such a value."""
 
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _SPAN: Final = re.compile(r"(\d{1,9})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_FORMS: Final = "a time such as 2026-11-23T12:00:00Z, or a span such as 24h, 7d or P1D"
+_FORMS: Final = "a time such as 2026-11-23T12:00:00Z, a day such as 2026-11-23, or a span such as 24h, 7d or P1D"
 
 
 def past(text: str) -> datetime:
@@ -35,7 +36,9 @@ def span(text: str) -> timedelta:
 
 
 def parse_moment(text: str, *, now: datetime, direction: int) -> datetime:
-    """Read a time, or a span counted from `now` in `direction`; raise ValueError with the remedy."""
+    """Read a time, a day (its beginning in UTC), or a span counted from `now` in `direction`; raise ValueError with the remedy."""
+    if _DAY.fullmatch(text):
+        return parse_time(f"{text}T00:00:00Z")
     if text[:1].isdigit() and "-" in text:
         return parse_time(text)
     try:

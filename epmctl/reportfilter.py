@@ -49,6 +49,7 @@ _NAMES: Final = {
     "file_names": "--file",
     "internal_names": "--internal-name",
     "versions": "--file-version",
+    "managed": "--managed or --unmanaged",
     "governed_by_rule": "--by-rule",
     "attempt_ids": OPTION,
     "order_by": "--order-by",

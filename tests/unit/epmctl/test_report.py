@@ -270,7 +270,8 @@ def test_bad_options_are_bad_input(console: Console, server: FakeServer) -> None
     ]
 
     assert [outcome.code for outcome in outcomes] == [2, 2, 2, 2]
-    assert "must be a time such as 2026-11-23T12:00:00Z, or a span such as 24h, 7d or P1D" in outcomes[0].err
+    forms = "a time such as 2026-11-23T12:00:00Z, a day such as 2026-11-23, or a span such as 24h, 7d or P1D"
+    assert f"must be {forms}, not 'yesterday'" in outcomes[0].err
     assert "--since must be earlier than --until" in outcomes[2].err
     assert server.asked == []
 
@@ -294,11 +295,16 @@ def test_everything_that_is_wrong_with_a_filter_is_told_at_once(console: Console
 
 def test_what_the_server_refuses_is_called_by_the_name_of_its_option(console: Console, server: FakeServer) -> None:
     refused = [Problem("filter.device_groups", "there is no such group"), Problem("order_by", "is no order")]
-    server.on(reports_pb2.ListElevationsRequest, InvalidError([*refused, Problem("page_size", "is negative")]))
+    refused += [Problem("filter.managed", "must not be set"), Problem("page_size", "is negative")]
+    server.on(reports_pb2.ListElevationsRequest, InvalidError(refused))
     outcome = console.run("report", "elevations", "--device-group", "lab")
     assert outcome.code == 2
-    lines = ["--device-group: there is no such group", "--order-by: is no order", "page_size: is negative"]
-    assert outcome.err.splitlines() == lines
+    assert outcome.err.splitlines() == [
+        "--device-group: there is no such group",
+        "--order-by: is no order",
+        "--managed or --unmanaged: must not be set",
+        "page_size: is negative",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -318,8 +324,13 @@ def test_a_span_counts_from_now(text: str, before: timedelta) -> None:
     assert parse_moment(text, now=NOW, direction=+1) == NOW + before
 
 
+def test_a_day_is_its_beginning_in_utc() -> None:
+    assert parse_moment("2026-11-23", now=NOW, direction=-1) == datetime(2026, 11, 23, tzinfo=UTC)
+    assert parse_moment("2026-12-01", now=NOW, direction=+1) == datetime(2026, 12, 1, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "h", "1y", "P1Y", "-1h", "P", "999999999w", "2026-11-23", "2026-11-23T12:00:00", "²h"]
+    "text", ["", "h", "1y", "P1Y", "-1h", "P", "999999999w", "2026-11-31", "2026-11-23T12:00:00", "²h"]
 )
 def test_what_is_neither_time_nor_span_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be|is too far|exists"):
