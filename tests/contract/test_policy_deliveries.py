@@ -200,3 +200,16 @@ async def test_a_step_sees_what_others_did_to_a_stream_that_was_opened_here(data
     assert [found[0], found[1].stream] == [expected, "s"]
     await here.close()
     await there.close()
+
+
+async def test_who_looked_at_a_device_of_which_somebody_else_holds_the_stream_sees_what_they_do_to_it(
+    database: Database,
+) -> None:
+    here, there = deliveries_in(database), deliveries_in(database)
+    await here.change([("d1", opened)])
+    await there.change([("d1", lambda old: old)])
+    [expected] = await here.change([("d1", lambda old: old.applied(1, Desired.ON, NOW))])
+    assert dict(await there.many(["d1"])) == {"d1": expected}
+    assert list(await there.change([("d1", lambda old: old)])) == [expected]
+    await here.close()
+    await there.close()

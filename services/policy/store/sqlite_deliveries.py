@@ -3,8 +3,8 @@
 A group of changes is one errand to the thread, whatever is in it. Over the shared connections each statement would be one,
 and between two of them the loop may have hundreds of streams to serve.
 
-The deliveries of devices with open streams are known without being read again. INVARIANT: whoever else changes one of those
-changes its stream too, for each holds his own; so after anybody else's commit it is enough to look at the streams.
+The deliveries of devices whose streams were opened here are known without being read again. INVARIANT: whoever else changes one of
+those changes its stream too, for each holds his own; so after anybody else's commit it is enough to look at the streams.
 """
 
 import asyncio
@@ -38,8 +38,10 @@ class SqliteDeliveries:
         self._rows = SqliteRows()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="policy-deliveries")
         self._opened: sqlite3.Connection | None = None
+        self._own: dict[str, str] = {}
+        """The streams that were opened here, by device; the thread's alone."""
         self._known: dict[str, Delivery] = {}
-        """What stands in the rows of devices with open streams; the thread's alone."""
+        """What stands in the rows of their devices; the thread's alone."""
         self._unsure: set[str] = set()
         """Those of them whose rows somebody else may have changed."""
         self._version = 0
@@ -88,7 +90,7 @@ class SqliteDeliveries:
             connection.executemany(self._rows.write, made)
             self._update(connection, found, after)
         for device_id, new in after.items():
-            self._remember(device_id, new)
+            self._remember(found.get(device_id), new)
         return led_to
 
     def _make_sure(self, connection: sqlite3.Connection, asked: set[str]) -> None:
@@ -121,10 +123,15 @@ class SqliteDeliveries:
                 part = changed[start : start + _TOGETHER]
                 connection.execute(self._rows.update(columns, len(part)), written(part, (0, *columns), self._rows))
 
-    def _remember(self, device_id: str, delivery: Delivery) -> None:
-        if delivery.connected:
-            self._known[device_id] = delivery
+    def _remember(self, before: Delivery | None, after: Delivery) -> None:
+        """Know a delivery while its stream is one of ours: what others do to theirs they tell nobody."""
+        device_id = after.device_id
+        if before is None or before.stream != after.stream:
+            self._own[device_id] = after.stream
+        if after.connected and self._own.get(device_id) == after.stream:
+            self._known[device_id] = after
         else:
+            self._own.pop(device_id, None)
             self._known.pop(device_id, None)
 
     def _hold(self, held: Sequence[Held]) -> Mapping[str, Delivery]:

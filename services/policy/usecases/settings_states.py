@@ -94,4 +94,10 @@ def _losing(life: datetime | None, now: datetime) -> DeliveryStep:
 
 
 def _preparing(mark: Mark, life: datetime | None) -> DeliveryStep:
-    return lambda old: old.in_life(life).prepared(mark.sha256, mark.desired, mark.bundle)
+    def prepare(old: Delivery) -> Delivery:
+        present = old.in_life(life)
+        if present.connected:  # meanwhile: from now on its document is for the process that holds the stream
+            return old
+        return present.prepared(mark.sha256, mark.desired, mark.bundle)
+
+    return prepare

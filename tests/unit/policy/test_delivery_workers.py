@@ -322,6 +322,21 @@ async def test_the_document_of_a_connected_device_is_left_to_the_process_that_ho
     assert deliveries.kept["d1"].revision == 1
 
 
+async def test_the_document_of_a_device_that_connects_meanwhile_is_left_to_that_process_too() -> None:
+    class Hurried(MemoryDeliveries):
+        """Let the device connect elsewhere before anything is changed."""
+
+        async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
+            await super().change([("d1", lambda old: old.opened("elsewhere", revision=0, sha256=b"", now=NOW))])
+            return await super().change(steps)
+
+    deliveries, book = Hurried(), policy_book(FakeDirectories(device("d1")))
+    book.put(corpus(settings()))
+    found = await survey(book, deliveries, ["d1"], now=NOW)
+    assert [(state.device_id, state.desired, state.acknowledged) for state in found] == [("d1", ON, False)]
+    assert (deliveries.kept["d1"].stream, deliveries.kept["d1"].revision) == ("elsewhere", 0)
+
+
 async def test_what_cannot_be_made_for_one_device_keeps_no_other_from_being_told_of() -> None:
     class Poisoned(PolicyBook):
         def mark(self, basis: Basis) -> Mark:
