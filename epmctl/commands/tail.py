@@ -23,7 +23,7 @@ from epmctl.reportfilter import lasting_filter_options
 
 Message = reports_pb2.WatchElevationsResponse | export_pb2.ExportEventsResponse
 
-_WIDTHS: Final = {"OCCURRED": 20, "DEVICE": 16, "USER": 16, "RESULT": 12, "ELEVATION TYPE": 16, "DECIDED BY": 24}
+_WIDTHS: Final = {"OCCURRED": 20, "DEVICE": 16, "USER": 16, "RESULT": 17, "ELEVATION TYPE": 16, "DECIDED BY": 24}
 _COLUMNS: Final = [(column, _WIDTHS.get(name, 0)) for name, column in ELEVATION_COLUMNS.items()]
 
 

@@ -63,6 +63,14 @@ def test_an_attempt_is_a_line_that_says_who_did_what_where_and_by_which_rule(
     ]
 
 
+def test_lines_stand_below_each_other_whatever_became_of_the_attempts(console: Console, server: FakeServer) -> None:
+    waits = elevation(2)
+    waits.decided.result = event_pb2.ATTEMPT_RESULT_APPROVAL_REQUIRED
+    streams(server, [reports_pb2.WatchElevationsResponse(cursor="2.0.0", elevations=[elevation(1), waits])])
+    outcome = console.run("report", "tail", "--limit", "2")
+    assert len({line.index("C:\\Setup.exe") for line in outcome.out.splitlines()}) == 1
+
+
 def test_an_attempt_is_an_object_a_line_for_programs(console: Console, server: FakeServer) -> None:
     streams(server, [told("2.0.0", 1, 2)])
     outcome = console.run("report", "tail", "--limit", "2", "--output", "json")
