@@ -33,7 +33,7 @@ class Fit:
 
     whole: Collection[str] = ()
     spare: Sequence[str] = ()
-    last: Collection[str] = ("FILE",)
+    last: Sequence[str] = ("FILE",)
     filled: Collection[str] = ()
 
 
@@ -47,13 +47,39 @@ def print_fitted(columns: Mapping[str, Column], records: Sequence[Record], fit: 
     cells = {heading: values for heading, values in cells.items() if heading not in fit.filled or any(values)}
     fit = replace(fit, spare=[heading for heading in fit.spare if heading in cells])
     left_out = 0
-    if sys.stdout.isatty() or os.environ.get("COLUMNS"):
+    if _is_shown():
         widths, left_out = _widths(cells, fit, room())
         cells = {heading: [_cut(value, widths[heading]) for value in cells[heading]] for heading in widths}
     print_table(list(cells), list(zip(*cells.values(), strict=True)))
-    if left_out:
-        names = ", ".join(fit.spare[:left_out])
+    _say_left_out(fit, left_out)
+
+
+def lines_fitted(columns: Mapping[str, Column], usual: Mapping[str, int], fit: Fit) -> list[tuple[Column, int]]:
+    """Return the columns of lines that are printed as they come, and how wide each is; without a terminal all are whole.
+
+    What usually stands in them is as wide as `usual` says. What room is left is for the last one that is cut.
+    """
+    if not _is_shown():
+        return [(column, usual[heading]) for heading, column in columns.items()]
+    fit = replace(fit, spare=[heading for heading in fit.spare if heading in columns])
+    widths, left_out = _widths({heading: ["-" * usual[heading]] for heading in columns}, fit, room())
+    widths[fit.last[-1]] += max(room() - _total(widths.values()), 0)
+    _say_left_out(fit, left_out)
+    return [(_cutting(columns[heading], width), width) for heading, width in widths.items()]
+
+
+def _is_shown() -> bool:
+    return sys.stdout.isatty() or bool(os.environ.get("COLUMNS"))
+
+
+def _say_left_out(fit: Fit, count: int) -> None:
+    if count:
+        names = ", ".join(fit.spare[:count])
         click.echo(f"left out for want of room: {names}; a wider terminal and --output json show them", err=True)
+
+
+def _cutting(column: Column, width: int) -> Column:
+    return lambda record: _cut(column(record), width)
 
 
 def _widths(cells: Mapping[str, Sequence[Plain]], fit: Fit, most: int) -> tuple[dict[str, int], int]:

@@ -17,7 +17,7 @@ from epmctl.client import CallError, Client, logged_in
 from epmctl.documents.files import write_whole
 from epmctl.errors import CommandError
 from epmctl.kinds.model import Column
-from epmctl.output import Record, show, to_json
+from epmctl.output import Record, show, to_json, width_of
 
 
 class Told(Protocol):
@@ -112,7 +112,8 @@ def print_line(record: Record, columns: Iterable[tuple[Column, int]], output: st
     if output == "json":
         click.echo(to_json(record))
         return
-    click.echo("  ".join(f"{show(column(record)):<{width}}" for column, width in columns))
+    shown = [(show(column(record)), width) for column, width in columns]
+    click.echo("  ".join(text + " " * (width - width_of(text)) for text, width in shown).rstrip(" "))
 
 
 def pause_after(failures: int) -> float:

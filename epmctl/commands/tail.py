@@ -15,7 +15,8 @@ import click
 
 from epm.reporting.v1 import export_pb2, export_pb2_grpc, reports_pb2, reports_pb2_grpc
 from epmctl.client import Client, logged_in
-from epmctl.elevations import ELEVATION_COLUMNS
+from epmctl.elevations import ELEVATION_COLUMNS, ELEVATION_FIT
+from epmctl.fitted import lines_fitted
 from epmctl.following import LONGEST_WATCH, cursor_file_option, followed, noted, print_each, print_line
 from epmctl.output import output_option
 from epmctl.plain import to_plain
@@ -23,8 +24,16 @@ from epmctl.reportfilter import lasting_filter_options
 
 Message = reports_pb2.WatchElevationsResponse | export_pb2.ExportEventsResponse
 
-_WIDTHS: Final = {"OCCURRED": 20, "DEVICE": 16, "USER": 16, "RESULT": 17, "ELEVATION TYPE": 16, "DECIDED BY": 24}
-_COLUMNS: Final = [(column, _WIDTHS.get(name, 0)) for name, column in ELEVATION_COLUMNS.items()]
+_USUAL: Final = {
+    "OCCURRED": 20,
+    "DEVICE": 16,
+    "USER": 16,
+    "RESULT": 17,
+    "ELEVATION TYPE": 16,
+    "DECIDED BY": 24,
+    "FILE": 40,
+    "ATTEMPT": 36,
+}
 
 
 @click.command()
@@ -62,10 +71,11 @@ def tail(
         if from_now and not request.cursor:
             request.cursor = _cursor_of_now()
         follow = partial(_watched, request)
+    columns = [] if output == "json" else lines_fitted(ELEVATION_COLUMNS, _USUAL, ELEVATION_FIT)
     print_each(
         followed(follow),
         lambda message: message.elevations,
-        lambda elevation: print_line(to_plain(elevation), _COLUMNS, output),
+        lambda elevation: print_line(to_plain(elevation), columns, output),
         limit=limit,
         cursor_file=cursor_file,
     )

@@ -71,6 +71,19 @@ def test_lines_stand_below_each_other_whatever_became_of_the_attempts(console: C
     assert len({line.index("C:\\Setup.exe") for line in outcome.out.splitlines()}) == 1
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120, 250])
+def test_lines_fit_the_terminal(console: Console, server: FakeServer, columns: int) -> None:
+    long = elevation(1, "C:\\" + "f" * 300 + ".exe")
+    long.device_name, long.decided.user = "d" * 80, "u" * 80
+    streams(server, [reports_pb2.WatchElevationsResponse(cursor="2.0.0", elevations=[long])])
+    console.monkeypatch.setenv("COLUMNS", str(columns))
+    outcome = console.run("report", "tail", "--limit", "1")
+    (line,) = outcome.out.splitlines()
+    assert len(line) <= columns
+    assert "f.exe" in line
+    assert outcome.err.startswith("left out for want of room: ELEVATION TYPE") == (columns < 190)
+
+
 def test_an_attempt_is_an_object_a_line_for_programs(console: Console, server: FakeServer) -> None:
     streams(server, [told("2.0.0", 1, 2)])
     outcome = console.run("report", "tail", "--limit", "2", "--output", "json")
