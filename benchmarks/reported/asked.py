@@ -15,7 +15,13 @@ from services.reporting.store.insights import SqlInsights
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.reports import SqlReports
 
-CALLERS: Mapping[str, frozenset[str] | None] = {"everything": None, "a tenth": frozenset({"emea"})}
+CALLERS: Mapping[str, frozenset[str] | None] = {
+    "everything": None,
+    "a tenth": frozenset({"emea"}),
+    "nine tenths": frozenset({"apac"}),
+}
+LISTED = ("everything", "a tenth")
+"""Those who ask for lists."""
 WINDOWS: Mapping[str, int | None] = {"all": None, "30 days": 30, "7 days": 7}
 PAGE = PageRequest(50)
 USER, RARE_TOOL = "user-17@example.com", f"{1313:064x}"
@@ -84,7 +90,7 @@ def _ways(database: Database, question: Question) -> Iterator[tuple[str, Ask]]:
 def lists(database: Database) -> Iterator[Asked]:
     """Yield the first pages of filtered lists of attempts."""
     asked = SqlReports(database)
-    for seen, tags in CALLERS.items():
+    for seen in LISTED:
         for name, values in LISTS.items():
-            question = Question(ElevationFilter(**values), tags)
+            question = Question(ElevationFilter(**values), CALLERS[seen])
             yield Asked(seen, "all", name, lambda question=question: asked.elevations(question, PAGE))  # type: ignore[misc]

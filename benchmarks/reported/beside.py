@@ -7,7 +7,7 @@ import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
-from benchmarks.reported.asked import CALLERS, LISTS, PAGE, WINDOWS
+from benchmarks.reported.asked import CALLERS, LISTED, LISTS, PAGE, WINDOWS
 from services._chassis.db import Database
 from services.reporting.store.dimensions import DIMENSIONS
 from services.reporting.store.narrowing import COLUMNS
@@ -115,9 +115,9 @@ class Beside:
     def lists(self) -> Iterator[tuple[str, str, str, Callable[[], object]]]:
         """Yield the first page of every list."""
         asked = (f"SELECT * FROM seen ORDER BY occurred DESC, event_id DESC LIMIT {PAGE.size + 1}",)
-        for seen, tags in CALLERS.items():
+        for seen in LISTED:
             for name, values in LISTS.items():
-                yield seen, "all", name, self._asking([*_narrowed(values), *_tagged(tags)], asked)
+                yield seen, "all", name, self._asking([*_narrowed(values), *_tagged(CALLERS[seen])], asked)
 
     def _asking(self, narrow: Sequence[str], asked: Sequence[str]) -> Callable[[], object]:
         where = " AND ".join(narrow) or "true"
