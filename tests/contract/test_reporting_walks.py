@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from services.reporting import usecases
 from services.reporting.model.devices import Directory, KnownGroup
 from services.reporting.model.groups import DirectoryMemberships
 from services.reporting.model.reports import ORDERS, Elevation, ElevationFilter, Question
+from services.reporting.store.closing import SqlClosing
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
 from tests.builders.counts import forget
@@ -179,6 +181,34 @@ async def test_counts_stand_in_the_order_and_a_walk_tells_those_of_its_beginning
         if not (token := page.next_token):
             break
     assert found == expected
+
+
+@pytest.mark.parametrize("seen", [{"emea"}, {"emea", "apac", "default"}])
+@pytest.mark.parametrize("name", COUNTS)
+async def test_a_walk_of_who_sees_some_devices_tells_the_counts_of_its_beginning_while_days_are_closed(
+    database: Database, sink: DurableSink, name: str, seen: set[str]
+) -> None:
+    die = random.Random(f"{name} {sorted(seen)}")  # noqa: S311 - attempts, no secrets
+    for number, device in enumerate(DEVICES):
+        await sink.store([batch([an_attempt(30 * number + n, die) for n in range(1, 31)], device=device, first=1)])
+    ask = partial(ASK[name], SqlReports(database), Question(ElevationFilter(), frozenset(seen)), page_size=2)
+    expected = await whole(ask)
+    found: list[Any] = []
+    token, sent = "", 1000
+    while True:
+        page = await ask(page_token=token)
+        found += page.items
+        await sink.store([batch([an_attempt(sent + n, die) for n in range(3)], device="d2", first=sent)])
+        now = START + timedelta(days=sent - 1000)
+        await SqlClosing(database, lambda now=now: now, pause=at_once).close()  # type: ignore[misc]
+        sent += 9
+        if not (token := page.next_token):
+            break
+    assert found == expected
+
+
+async def at_once(_seconds: float) -> None:
+    """Go on at once."""
 
 
 @pytest.mark.parametrize("by", ["occurred", "occurred desc", ""])
