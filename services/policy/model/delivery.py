@@ -119,6 +119,10 @@ class Delivery:
         held = self.desired is not Desired.NONE or (self.applied_revision and self.applied_desired is not Desired.NONE)
         return desired is Desired.NONE and self.lost is None and bool(held)
 
+    def regains(self, desired: Desired) -> bool:
+        """Tell whether it is noted still that settings policies had ceased to apply, though they do again."""
+        return self.lost is not None and desired is not Desired.NONE
+
     def losing(self, now: datetime) -> "Delivery":
         """Note that settings policies have ceased to apply, unless that is known."""
         return replace(self, lost=self.lost or now)
@@ -177,9 +181,10 @@ class Delivery:
         The same document may be made of other policies than before: who holds it holds those then. `offered` is when another
         one is offered, if that is now; it spares whoever prepares many of them a second step.
         """
+        lost = None if self.regains(desired) else self.lost
         if self.revision and sha256 == self.sha256:
             holds = self.applied_revision == self.revision
-            return replace(self, bundle=bundle, applied_bundle=bundle if holds else self.applied_bundle)
+            return replace(self, bundle=bundle, applied_bundle=bundle if holds else self.applied_bundle, lost=lost)
         return replace(
             self,
             revision=self.revision + 1,
@@ -189,7 +194,7 @@ class Delivery:
             offered=offered,
             rejections=(),
             put_off=None,
-            lost=self.lost if desired is Desired.NONE else None,
+            lost=lost,
         )
 
     def sent(self, now: datetime) -> "Delivery":

@@ -249,7 +249,11 @@ class Conversation:
     def _is_news(self, delivery: Delivery, mark: Mark, now: datetime) -> bool:
         if delivery.sha256 != mark.sha256 or (delivery.bundle is not mark.bundle and delivery.bundle != mark.bundle):
             return True
-        return delivery.state is DeliveryState.PENDING or delivery.is_due(now, self._wait)
+        return (
+            delivery.state is DeliveryState.PENDING
+            or delivery.regains(mark.desired)
+            or delivery.is_due(now, self._wait)
+        )
 
     def _preparing(self, mark: Mark, now: datetime) -> DeliveryStep:
         content = mark.sha256, mark.desired, mark.bundle

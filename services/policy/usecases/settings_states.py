@@ -86,7 +86,8 @@ def _mark(book: PolicyBook, delivery: Delivery) -> Mark:
 
 
 def _differs(delivery: Delivery, mark: Mark) -> bool:
-    return delivery.revision == 0 or (delivery.sha256, delivery.bundle) != (mark.sha256, mark.bundle)
+    other = delivery.revision == 0 or (delivery.sha256, delivery.bundle) != (mark.sha256, mark.bundle)
+    return other or delivery.regains(mark.desired)
 
 
 def _losing(life: datetime | None, now: datetime) -> DeliveryStep:

@@ -103,6 +103,9 @@ def test_the_first_time_at_which_settings_were_lost_counts() -> None:
     assert losing.losing(LATER).lost == NOW
     lost = losing.prepared(TWO, Desired.NONE)
     assert (lost.lost, lost.prepared(ONE, Desired.OFF).lost) == (NOW, None)
+    assert (losing.regains(Desired.NONE), losing.regains(Desired.ON)) == (False, True)
+    back = losing.prepared(losing.sha256, Desired.ON)
+    assert (back.revision, back.lost, back.regains(Desired.ON)) == (losing.revision, None, False)
 
 
 def test_only_a_device_that_may_have_settings_loses_them() -> None:

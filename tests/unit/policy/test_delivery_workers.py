@@ -297,6 +297,27 @@ async def test_a_device_that_is_away_keeps_the_time_at_which_its_component_goes(
     assert office.deliveries.kept["d1"] == lost
 
 
+async def test_settings_that_come_back_before_another_document_was_made_begin_their_time_anew() -> None:
+    office = Office()
+    office.publish(settings())
+    await office.told()
+    await office.apply("d1")
+    held = office.deliveries.kept["d1"]
+
+    def connected(old: Delivery) -> Delivery:
+        return old.opened("elsewhere", revision=1, sha256=held.sha256, now=NOW)
+
+    await office.deliveries.change([("d1", connected)])
+    office.publish()
+    await office.told()
+    assert office.deliveries.kept["d1"].lost == NOW
+    office.publish(settings())
+    await office.deliveries.change([("d1", lambda old: old.closed("elsewhere", NOW))])
+    await office.told()
+    back = office.deliveries.kept["d1"]
+    assert (back.revision, back.state, back.lost) == (1, DeliveryState.APPLIED, None)
+
+
 async def test_the_reporter_waits_for_policies_and_directory_and_then_goes_by_itself() -> None:
     office = Office()
     office.directories.known, directory = None, office.directories.known

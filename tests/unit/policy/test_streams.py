@@ -327,6 +327,18 @@ async def test_a_device_that_loses_its_settings_is_told_when_its_component_goes_
     assert (await world.known()).lost is None
 
 
+async def test_a_device_that_has_its_settings_still_is_not_remembered_as_one_that_lost_them(world: World) -> None:
+    async with world.stream() as stream:
+        await stream.hello()
+        held = await stream.apply()
+        await world.heard(stream)
+    await world.deliveries.change([("d1", lambda old: old.losing(NOW))])
+    async with world.stream() as stream:
+        await stream.hello(held)
+        assert (await stream.confirmed()).revision == 1
+    assert (await world.known()).lost is None
+
+
 async def test_a_device_that_never_had_settings_is_told_of_no_removal(world: World) -> None:
     world.publish()
     async with world.stream() as stream:
