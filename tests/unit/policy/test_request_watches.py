@@ -178,6 +178,23 @@ async def test_an_approver_whose_scope_comes_to_cover_what_waits_is_told_of_it(h
     assert ids(await anext(watch)) + ids(await anext(watch)) == named(*range(1, AT_ONCE + 3))
 
 
+async def test_whoever_loses_a_scope_while_they_are_told_what_it_covers_is_told_no_more_of_it(hall: Hall) -> None:
+    hall.permit = permit(tags=["apac"])
+    hall.put(*range(1, AT_ONCE + 3))
+    watch = hall.watch()
+    await anext(watch)
+    await anext(watch)
+    hall.permit = permit(tags=["apac", "emea"])
+    assert len(ids(await anext(watch))) == AT_ONCE
+    hall.permit = permit(tags=["apac"])
+    assert ids(await anext(watch)) == []
+    hall.permit = permit(tags=["apac", "emea"])
+    assert len(ids(await anext(watch))) == AT_ONCE
+    hall.permit = None
+    with pytest.raises(DeniedError):
+        await anext(watch)
+
+
 async def test_a_watcher_whose_right_is_gone_is_sent_away(hall: Hall) -> None:
     watch = hall.watch()
     await anext(watch)

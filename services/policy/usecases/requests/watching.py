@@ -155,20 +155,23 @@ class RequestWatches:
     async def _news(self, place: Place, newest: int, sight: Sight, check: Check) -> AsyncGenerator[Passage, None]:
         """Read what came into sight, and what changed."""
         if came := sight.look(check()):
-            async for passage in self._in_sight(came, place):
+            async for passage in self._in_sight(came, place, check):
                 yield passage
         if newest > place.revision:
             async for passage in self._read_on(self._changes.changed, place, newest, check):
                 yield passage
 
-    async def _in_sight(self, came: Visible, place: Place) -> AsyncGenerator[Passage, None]:
+    async def _in_sight(self, came: Visible, place: Place, check: Check) -> AsyncGenerator[Passage, None]:
         """Read those that wait and came into sight; what is behind the place is read in its turn."""
-        after = Place()
-        while found := await self._changes.pending(after, AT_ONCE):
+        found = await self._changes.pending(Place(), AT_ONCE)
+        while found:
             self._stay()
-            after = found[-1].place
-            if told := tuple(each for each in found if each.place <= place and came(each.request)):
+            visible = self._sees(check())
+            if told := tuple(
+                each for each in found if each.place <= place and came(each.request) and visible(each.request)
+            ):
                 yield Passage(told, place)
+            found = await self._changes.pending(found[-1].place, AT_ONCE)
 
     def _stay(self) -> None:
         if self._closed:
