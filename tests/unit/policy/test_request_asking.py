@@ -7,7 +7,18 @@ from itertools import count
 
 import pytest
 
-from elevation.model import ALL_DEVICES, ChildProcesses, DefaultResponse, ElevationType, Platform, RulesPolicy
+from elevation.model import (
+    ALL_DEVICES,
+    ChildProcesses,
+    Decision,
+    DefaultResponse,
+    ElevationType,
+    Outcome,
+    Platform,
+    RulesPolicy,
+    Source,
+)
+from elevation.reasons import Cause
 from services._chassis.errors import LimitError, NotFoundError, StateError
 from services.policy.model.certificates import fingerprint_of
 from services.policy.model.denials import Denial
@@ -231,3 +242,10 @@ async def test_a_denial_says_on_what_it_hangs_that_the_device_alone_knows() -> N
     by_default = Service(settings(default_response=DefaultResponse.DENY))
     assert await denial(by_default) == Denial(default_response=True)
     assert await denial(Service(APPROVING)) is None
+
+
+def test_a_policy_that_is_deleted_while_it_is_asked_about_is_named_to_nobody() -> None:
+    today = Service(APPROVING, ruled(ElevationType.DENY)).today
+    by_rule = Decision(Outcome.DENY, Source.RULE, Cause.DENIED, ElevationType.DENY, policy="tools", rule="setup")
+    everything = permit(everything=True)
+    assert [today.shows(each, everything) for each in (by_rule, replace(by_rule, policy="gone"))] == [True, False]

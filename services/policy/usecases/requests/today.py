@@ -10,7 +10,6 @@ from services._chassis.permits import Permit
 from services.policy.model.denials import Denial
 from services.policy.model.directory import DirectoryDevice
 from services.policy.model.requests import RequestedFile
-from services.policy.usecases.analysis.drafted import hidden
 from services.policy.usecases.compiled import CompiledPolicies
 from services.policy.usecases.documents import PolicyBook
 
@@ -87,7 +86,9 @@ class PolicyOfToday:
     def shows(self, decision: Decision, reading: Permit) -> bool:
         """Tell whether who may read policies so may be told by which rule it was decided."""
         corpus = self._book.corpus
-        return corpus is not None and decision.policy not in hidden(corpus.rules_policies, reading)
+        return corpus is not None and any(
+            stored.name == decision.policy and reading.sees(stored.about.scope_tags) for stored in corpus.rules_policies
+        )
 
 
 def denying(decisions: Sequence[Decision]) -> Decision | None:
