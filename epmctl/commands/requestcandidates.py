@@ -1,6 +1,6 @@
 """`epm requests candidates`: files that are approved again and again, and how to make the rule that ends that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, cast
 
@@ -47,18 +47,12 @@ def candidates(*, since: datetime | None, approvals: int, limit: int, output: st
     if output == "json":
         print_json(rows)
     else:
-        print_fitted(_columns(rows), rows, _FIT)
+        print_fitted(_COLUMNS, rows, _FIT)
 
 
 def _record(candidate: requests_pb2.RuleCandidate) -> Record:
     command = f"epm rule propose --request {candidate.request_id}"
     return {**to_plain(candidate), "command": command}
-
-
-def _columns(rows: Sequence[Record]) -> Mapping[str, Column]:
-    """Give the columns; who denies stands there where a file is denied."""
-    left_out = set() if any(row["deniedBy"] for row in rows) else {"DENIED BY"}
-    return {name: column for name, column in _COLUMNS.items() if name not in left_out}
 
 
 def _denied_by(record: Record) -> Plain:
@@ -86,4 +80,8 @@ _COLUMNS: Final[Mapping[str, Column]] = {
     "DENIED BY": _denied_by,
     "COMMAND": at("command"),
 }
-_FIT: Final = Fit(whole=("COMMAND",), spare=("PUBLISHER", "DEVICES", "USERS", "LINT", "DENIED BY", "APPROVED"))
+_FIT: Final = Fit(
+    whole=("COMMAND",),
+    spare=("PUBLISHER", "DEVICES", "USERS", "LINT", "DENIED BY", "APPROVED"),
+    filled=("DENIED BY",),
+)
