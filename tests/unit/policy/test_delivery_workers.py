@@ -297,27 +297,6 @@ async def test_a_device_that_is_away_keeps_the_time_at_which_its_component_goes(
     assert office.deliveries.kept["d1"] == lost
 
 
-async def test_settings_that_come_back_before_another_document_was_made_begin_their_time_anew() -> None:
-    office = Office()
-    office.publish(settings())
-    await office.told()
-    await office.apply("d1")
-    held = office.deliveries.kept["d1"]
-
-    def connected(old: Delivery) -> Delivery:
-        return old.opened("elsewhere", revision=1, sha256=held.sha256, now=NOW)
-
-    await office.deliveries.change([("d1", connected)])
-    office.publish()
-    await office.told()
-    assert office.deliveries.kept["d1"].lost == NOW
-    office.publish(settings())
-    await office.deliveries.change([("d1", lambda old: old.closed("elsewhere", NOW))])
-    await office.told()
-    back = office.deliveries.kept["d1"]
-    assert (back.revision, back.state, back.lost) == (1, DeliveryState.APPLIED, None)
-
-
 async def test_the_reporter_waits_for_policies_and_directory_and_then_goes_by_itself() -> None:
     office = Office()
     office.directories.known, directory = None, office.directories.known
@@ -329,33 +308,6 @@ async def test_the_reporter_waits_for_policies_and_directory_and_then_goes_by_it
         office.reporter.look_at(None)
         await office.receiver.told.wait()
     assert {state.device_id for state in office.receiver.heard} == {"d1", "d2"}
-
-
-async def test_the_document_of_a_connected_device_is_left_to_the_process_that_holds_its_stream() -> None:
-    deliveries, book = MemoryDeliveries(), policy_book(FakeDirectories(device("d1"), device("d2")))
-    book.put(corpus(settings()))
-    await deliveries.change([("d1", lambda old: old.opened("elsewhere", revision=0, sha256=b"", now=NOW))])
-    found = await survey(book, deliveries, ["d1", "d2"], now=NOW)
-    assert [(state.device_id, state.desired) for state in found] == [("d1", ON), ("d2", ON)]
-    assert {device_id: kept.revision for device_id, kept in deliveries.kept.items()} == {"d1": 0, "d2": 1}
-    await deliveries.change([("d1", lambda old: old.closed("elsewhere", NOW))])
-    await survey(book, deliveries, ["d1"], now=NOW)
-    assert deliveries.kept["d1"].revision == 1
-
-
-async def test_the_document_of_a_device_that_connects_meanwhile_is_left_to_that_process_too() -> None:
-    class Hurried(MemoryDeliveries):
-        """Let the device connect elsewhere before anything is changed."""
-
-        async def change(self, steps: Sequence[tuple[str, DeliveryStep]]) -> Sequence[Delivery]:
-            await super().change([("d1", lambda old: old.opened("elsewhere", revision=0, sha256=b"", now=NOW))])
-            return await super().change(steps)
-
-    deliveries, book = Hurried(), policy_book(FakeDirectories(device("d1")))
-    book.put(corpus(settings()))
-    found = await survey(book, deliveries, ["d1"], now=NOW)
-    assert [(state.device_id, state.desired, state.acknowledged) for state in found] == [("d1", ON, False)]
-    assert (deliveries.kept["d1"].stream, deliveries.kept["d1"].revision) == ("elsewhere", 0)
 
 
 async def test_what_cannot_be_made_for_one_device_keeps_no_other_from_being_told_of() -> None:
