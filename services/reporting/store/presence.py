@@ -1,7 +1,8 @@
 """Tell how users and devices are split by what attempts they had: whether there was any, not how many.
 
 Where there are more attempts than users, each user is looked up: the first count that is found settles it, and most are found
-at once. Where there are few attempts, or the question is about more than users and decisions, counts are added up instead.
+at once. Where there are few attempts, or the question is about more than users and decisions, counts are added up instead. So it is for
+users who were on other devices than those that a question is about; those who were on none are looked up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,14 @@ from services.reporting.model.readiness import Split
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import Run
 from services.reporting.store.counted import facts
-from services.reporting.store.dimensions import DECISION, Dimension
+from services.reporting.store.dimensions import DECISION, DEVICE, USER, Dimension
+from services.reporting.store.listed import one_of
 from services.reporting.store.narrowing import members
 from services.reporting.store.rollups import ROLLUPS, Rollup
+from services.reporting.store.sources import EVERY_ONE, Numbers
 from services.reporting.store.spans import span_of
 from services.reporting.store.tables import KNOWN_DECISION
+from services.reporting.store.whereabouts import whereabouts
 
 _HAD = {"managed": True, "unmanaged": False}
 
@@ -30,6 +34,10 @@ class _Looks:
     subject: Dimension
     rollup: Rollup
     runs: Sequence[Run]
+    there: Sequence[int] | None = None
+    """The numbers of those who are looked up; None: all, or those to whom a question is narrowed."""
+    elsewhere_too: Sequence[int] = ()
+    """The numbers of those for whom it cannot be told so."""
 
     @property
     def most(self) -> int:
@@ -53,8 +61,11 @@ class _Looks:
 async def split(tx: Transaction, question: Question, subject: Dimension, attempts: int) -> Split:
     """Split users or devices; so many attempts is the question about."""
     looks = await _looks(tx, question, subject)
-    if looks is not None and await _known(tx, subject) * looks.most < attempts:
+    if looks is not None and await _known(tx, looks) * looks.most < attempts:
         had = _looked_up(question, looks, await _decisions(tx, question))
+        if looks.elsewhere_too:
+            others = await _added_up(tx, question, subject, among={subject: looks.elsewhere_too})
+            had = sa.union_all(sa.select(had), sa.select(others)).subquery()
     else:
         had = await _added_up(tx, question, subject)
     counted = sa.select(had.c.managed, had.c.unmanaged, sa.func.count().label("count"))
@@ -70,15 +81,23 @@ async def split(tx: Transaction, question: Question, subject: Dimension, attempt
 async def _looks(tx: Transaction, question: Question, subject: Dimension) -> _Looks | None:
     """Return where to look; None where counts by subject and decision cannot answer alone."""
     plain = next(rollup for rollup in ROLLUPS if rollup.dimensions == (subject, DECISION))
-    span = await span_of(tx, question)
-    if span.beside or not members(question).keys() <= set(plain.dimensions):
+    span, wanted = await span_of(tx, question), members(question)
+    left = wanted.keys() - set(plain.dimensions)
+    found = None
+    if left == {DEVICE} and not span.beside:
+        found = await whereabouts(tx, wanted[DEVICE], wanted.get(USER))
+    if span.beside or (left and found is None):
         return None
-    runs = span.runs(plain.spans)
-    return _Looks(subject, plain, sorted(runs, key=lambda run: -run.span))
+    runs = sorted(span.runs(plain.spans), key=lambda run: -run.span)
+    if found is None:
+        return _Looks(subject, plain, runs)
+    return _Looks(subject, plain, runs, found.there, found.elsewhere_too)
 
 
-async def _known(tx: Transaction, subject: Dimension) -> int:
-    return int((await tx.execute(sa.select(sa.func.count()).select_from(subject.table))).scalar_one())
+async def _known(tx: Transaction, looks: _Looks) -> int:
+    if looks.there is not None:
+        return len(looks.there)
+    return int((await tx.execute(sa.select(sa.func.count()).select_from(looks.subject.table))).scalar_one())
 
 
 async def _decisions(tx: Transaction, question: Question) -> Mapping[str, Sequence[int]]:
@@ -95,16 +114,20 @@ def _looked_up(question: Question, looks: _Looks, decisions: Mapping[str, Sequen
     known = looks.subject.table.c
     had = (looks.find(keys).label(kind) for kind, keys in decisions.items())
     each = sa.select(known[looks.subject.columns[0]].label("identity"), *had)
-    if (wanted := members(question).get(looks.subject)) is not None:
+    if looks.there is not None:
+        each = each.where(one_of(known[looks.subject.key], looks.there))
+    elif (wanted := members(question).get(looks.subject)) is not None:
         each = each.where(known[looks.subject.key].in_(wanted))
     found = each.subquery()
     kinds = (sa.func.max(sa.case((found.c[kind], 1), else_=0)).label(kind) for kind in _HAD)
     return sa.select(*kinds).group_by(found.c.identity).subquery()
 
 
-async def _added_up(tx: Transaction, question: Question, subject: Dimension) -> sa.Subquery:
+async def _added_up(
+    tx: Transaction, question: Question, subject: Dimension, *, among: Numbers = EVERY_ONE
+) -> sa.Subquery:
     name = subject.columns[0]
-    found = await facts(tx, question, (name, "managed"), None)
+    found = await facts(tx, question, (name, "managed"), None, among=among)
     kinds = (
         sa.func.max(sa.case((found.c.managed.is_(managed), 1), else_=0)).label(kind) for kind, managed in _HAD.items()
     )
