@@ -14,9 +14,11 @@ from services._chassis.db import Database
 from services.reporting.model.events import microseconds
 from services.reporting.model.rollups import day_of, ending, start_of
 from services.reporting.store import tables
+from services.reporting.store.closed import MAKERS
 from services.reporting.store.closing import OVER, SqlClosing
 from services.reporting.store.retention import Keep, SqlRetention
 from tests.builders.counts import KINDS, attempt, check, check_closed, forget
+from tests.builders.obstaclesets import check_sets
 from tests.builders.reporting_database import reporting_database
 from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch
@@ -195,14 +197,17 @@ async def test_what_was_made_goes_with_the_counts_of_its_days(database: Database
     device = Sender(sink)
     await device.send(*range(0, 140, 3))
     await close(database, 140)
+    await device.send(*range(0, 140, 5), kind="unmanaged")
     keep = Keep(events=30 * DAY, counts=40 * DAY)
     retention = SqlRetention(database, keep, after(60), pause=at_once)
     await retention.purge()
     spans = await check_closed(database)
     assert min(start for span, start in spans if span == 8) >= FIRST + 60 - 40
+    await check_sets(database)
     async with database.read() as tx:
-        starts = (await tx.execute(sa.select(sa.func.min(tables.COUNT_BY_DEVICE_FILE.c.start)))).scalar_one()
-    assert starts >= FIRST + 20
+        for maker in MAKERS:
+            starts = (await tx.execute(sa.select(sa.func.min(maker.table.c.start)))).scalar_one()
+            assert starts is None or starts >= FIRST + 20, maker.table.name
 
 
 ACTIONS = st.lists(
@@ -242,8 +247,10 @@ async def test_closed_spans_are_the_sums_of_their_days_whatever_happens(
             else:
                 await close(database, drawn[0], disturbed(what, device, *drawn[1:]))
             await check_closed(database)
+            await check_sets(database)
     except InterruptedError:
         await check_closed(database)
+        await check_sets(database)
     finally:
         for sink in sinks:
             await sink.close()

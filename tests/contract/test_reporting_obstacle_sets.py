@@ -14,10 +14,9 @@ from services._chassis.db import Database
 from services._chassis.paging import PageRequest
 from services.reporting.model.devices import Device
 from services.reporting.model.events import microseconds
-from services.reporting.model.obstacles import Sets, of_pairs, united, unpacked
 from services.reporting.model.readiness import Obstacle
 from services.reporting.model.reports import Question
-from services.reporting.model.rollups import day_of, start_of
+from services.reporting.model.rollups import day_of
 from services.reporting.readiness import list_obstacles
 from services.reporting.store import tables
 from services.reporting.store.closing import OVER, SqlClosing
@@ -26,6 +25,7 @@ from services.reporting.store.obstacles import obstacles_page, unmanaged
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.sets import met
 from tests.builders.counts import MIDNIGHT, forget
+from tests.builders.obstaclesets import check_sets
 from tests.builders.readiness import (
     DAY,
     SOME_OF_ALL,
@@ -95,42 +95,6 @@ async def first_page(database: Database, asked: Question) -> tuple[bool, tuple[O
     async with database.read() as tx:
         by_sets = await met(tx, unmanaged(asked), None) is not None
         return by_sets, (await obstacles_page(tx, asked, PageRequest(50))).items
-
-
-async def check_sets(database: Database) -> set[tuple[int, int]]:
-    """Hold the sets of closed spans, with what came late, against the counts of their days; return which spans there are."""
-    kept, late, counts = tables.OBSTACLE_SETS.c, tables.OBSTACLE_LATE.c, tables.COUNT_UNMANAGED.c
-    told: dict[tuple[int, int], list[tuple[Sets, Sets]]] = {}
-    async with database.read() as tx:
-        closed = int((await tx.execute(sa.select(tables.HORIZON.c.closed_before))).scalar_one())
-        for row in await tx.execute(sa.select(kept.span, kept.start, kept.users, kept.devices)):
-            told.setdefault((row.span, row.start), []).append((unpacked(row.users), unpacked(row.devices)))
-        for row in await tx.execute(sa.select(late.span, late.start, late.file_key, late.user_key, late.device_key)):
-            one = of_pairs([(row.file_key, row.user_key)]), of_pairs([(row.file_key, row.device_key)])
-            told.setdefault((row.span, row.start), []).append(one)
-        cells = (
-            await tx.execute(
-                sa.select(counts.start, counts.file_key, counts.user_key, counts.device_key).where(counts.span == 1)
-            )
-        ).all()
-    expected: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-    for day, *cell in map(tuple, cells):
-        for span in (1, 8, 64):
-            expected.setdefault((span, start_of(day, span)), []).append(tuple(cell))
-    found = {}
-    for (span, start), many in told.items():
-        users, devices = (united(sets) for sets in zip(*many, strict=True))
-        if start + span <= closed and users:
-            found[span, start] = users, devices
-    assert found == {
-        (span, start): (
-            of_pairs((file, user) for file, user, _ in of),
-            of_pairs((file, device) for file, _, device in of),
-        )
-        for (span, start), of in expected.items()
-        if start + span <= closed
-    }
-    return set(found)
 
 
 ATTEMPTS = st.lists(
