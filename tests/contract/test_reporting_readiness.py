@@ -1,6 +1,7 @@
 """Who could do without administrator rights, and what is in the way: the same on SQLite and PostgreSQL."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -282,15 +283,52 @@ async def test_the_newest_attempt_of_an_application_is_the_same_whether_its_day_
     ]
     await sink.store([batch(events, device="d1")])
     ways = [Few((100,)), Few((0,), of_day=1000), Few((0,), of_day=0), Few((2, 5), of_day=0)]
-    narrowed = [*ways, Few((0,), of_days=1000), Few((0,), of_days=1, of_day=0), Few((0,), of_days=0)]
     async with database.read() as tx:
         found = [await obstacles_page(tx, question(), PageRequest(10), few=few) for few in ways]
-        of_alice = question(users=("alice",))
-        found += [await obstacles_page(tx, of_alice, PageRequest(10), few=few) for few in narrowed]
     read = found[0]
     assert len(read.items) == 3
     assert all(one.attempt_id for one in read.items)
     assert all(one == read for one in found)
+
+
+WAYS: Sequence[dict[str, Any]] = (
+    {},
+    {"newest": (1, 2, 3)},
+    {"newest": (100,)},
+    {"newest": (100, 100)},
+    {"of_day": 1000},
+    {"of_days": 1000},
+    {"of_days": 4},
+    {"looks": 1000},
+    {"looks": 8},
+    {"devices": 0, "looks": 1000},
+)
+
+
+async def test_the_newest_attempt_is_one_of_those_who_are_asked_about_however_it_is_found(
+    database: Database, sink: DurableSink
+) -> None:
+    ages = {"a": (50, 40, 20), "b": (50, 3, 2), "c": (1, 0), "d": (50,)}
+    told = [(letter, age) for letter, days in ages.items() for age in days]
+
+    def of(user: str, first: int, **later: float) -> list[event_pb2.ElevationEvent]:
+        return [
+            unmanaged(number, user=user, at=MIDNIGHT - timedelta(days=age, **later), file={"path": f"C:/{letter}.exe"})
+            for number, (letter, age) in enumerate(told, start=first)
+        ]
+
+    of_alice = of("alice", 1)
+    await sink.store([batch(of_alice, device="d1")])
+    await sink.store([batch(of("bob", 101, hours=-3), device="d2")])
+    newest = {letter: event.attempt_id for (letter, _), event in zip(told, of_alice, strict=True)}
+    nothing = Few((), of_day=0, of_days=0, looks=0)
+    ways = [Few(), *(replace(nothing, **way) for way in WAYS)]
+    async with database.read() as tx:
+        for field, name in (("users", "alice"), ("device_ids", "d1")):
+            values: dict[str, Any] = {field: (name,)}
+            for few in ways:
+                found = await obstacles_page(tx, question(**values), PageRequest(10), few=few)
+                assert {one.application.file_name[0]: one.attempt_id for one in found.items} == newest, (field, few)
 
 
 async def test_the_newest_attempt_of_an_application_is_found_however_long_ago_it_was(

@@ -10,7 +10,7 @@
 
 import struct
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ from pyroaring import BitMap
 
 Sets = Mapping[int, BitMap]
 """The numbers of users, or of devices, by the number of a file; none is empty."""
+Places = Mapping[int, slice]
+"""Where in a value the set of each file is."""
 NOTHING: Sets = {}
 _HEAD = struct.Struct("<I")
 
@@ -70,11 +72,16 @@ def packed(sets: Sets) -> bytes:
     return b"".join((_HEAD.pack(len(sets)), numbers, *parts))
 
 
-def unpacked(value: bytes, files: Collection[int] | None = None) -> Sets:
-    """Return the sets in a value, those of these files alone, or all."""
+def unpacked(value: bytes, files: Iterable[int] | None = None, places: Places | None = None) -> Sets:
+    """Return the sets in a value, those of these files alone, or all; where they are in it need not be read if it is told."""
+    places = places_in(value) if places is None else places
+    some = places.keys() if files is None else (file for file in files if file in places)
+    return {file: BitMap.deserialize(value[places[file]]) for file in some}
+
+
+def places_in(value: bytes) -> Places:
+    """Return where in a value the set of each file is."""
     (count,) = _HEAD.unpack_from(value)
     numbers = struct.unpack_from(f"<{2 * count}I", value, _HEAD.size)
-    places = list(accumulate(numbers[count:], initial=_HEAD.size * (1 + 2 * count)))
-    found = zip(numbers[:count], map(slice, places, places[1:]), strict=True)
-    some = found if files is None else ((file, place) for file, place in found if file in files)
-    return {file: BitMap.deserialize(value[place]) for file, place in some}
+    ends = list(accumulate(numbers[count:], initial=_HEAD.size * (1 + 2 * count)))
+    return dict(zip(numbers[:count], map(slice, ends, ends[1:]), strict=True))

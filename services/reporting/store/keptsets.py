@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from services._chassis.db import Transaction
-from services.reporting.model.obstacles import Sets, united, unpacked
+from services.reporting.model.obstacles import Places, Sets, places_in, united, unpacked
 from services.reporting.store.tables import OBSTACLE_SETS
 
 REMEMBERED = 4
@@ -25,7 +25,7 @@ class Kept:
     """The users of some spans, united, and the devices of each of these, as they are kept."""
 
     users: Sets
-    devices: Sequence[bytes]
+    devices: Sequence[tuple[bytes, Places]]
 
 
 _remembered: dict[tuple[str, ...], Kept] = {}
@@ -38,8 +38,7 @@ async def kept_sets(tx: Transaction, of: sa.ColumnElement[bool]) -> Kept:
     kept = _remembered.pop(digests, None)
     if kept is None:
         rows = (await tx.execute(sa.select(_SETS.users, _SETS.devices).where(of))).all()
-        users = await asyncio.to_thread(_united, [row.users for row in rows])
-        kept = Kept(users, [row.devices for row in rows])
+        kept = await asyncio.to_thread(_kept, [row.users for row in rows], [row.devices for row in rows])
         if sum(len(row.users) + len(row.devices) for row in rows) > MOST_REMEMBERED:
             return kept
     _remembered[digests] = kept
@@ -48,5 +47,5 @@ async def kept_sets(tx: Transaction, of: sa.ColumnElement[bool]) -> Kept:
     return kept
 
 
-def _united(values: Sequence[bytes]) -> Sets:
-    return united(map(unpacked, values))
+def _kept(users: Sequence[bytes], devices: Sequence[bytes]) -> Kept:
+    return Kept(united(map(unpacked, users)), [(pack, places_in(pack)) for pack in devices])

@@ -22,6 +22,7 @@ from services.reporting.store.attempts import conditions
 from services.reporting.store.counted import facts
 from services.reporting.store.dimensions import DECISION, DEVICE, FILE, RULE, USER
 from services.reporting.store.finding import batches, days_with_events
+from services.reporting.store.listed import one_of
 from services.reporting.store.narrowing import Window, members, window_of
 from services.reporting.store.tables import ATTEMPT, COUNT_BY_FILE, HORIZON
 
@@ -37,7 +38,12 @@ class Few:
     """Say what is few."""
 
     newest: tuple[int, ...] = (2000, 8000, 24_000)
-    """Attempts, of whatever application, that are looked through first, and those behind them where that leaves any application."""
+    """Attempts, of whatever application, that are looked through first, and those behind them where that leaves any application; the
+    last ones of these not, where few devices are asked about."""
+    devices: int = 300
+    """Devices on which each application is looked up."""
+    looks: int = 20_000
+    """Looks into the index of devices."""
     of_day: int = 300
     """Attempts of a file on one day that are sooner read than one of them is found along the times."""
     of_days: int = 3000
@@ -52,9 +58,14 @@ async def newest_attempts(tx: Transaction, question: Question, keys: Collection[
     found: dict[int, str] = {}
     left = set(keys)
     if not question.names_attempts:
-        for place, most in zip(accumulate(few.newest, initial=0), few.newest, strict=False):
+        devices = await _few_devices(tx, question, few.devices)
+        steps = few.newest if devices is None else few.newest[:-1]
+        for place, most in zip(accumulate(steps, initial=0), steps, strict=False):
             found |= await _among_the_newest(tx, question, left, range(place, place + most)) if left else {}
             left -= found.keys()
+        if left and devices is not None:
+            there, left = await _on_devices(tx, question, left, devices, looks=few.looks)
+            found |= there
         if left and not members(question).keys().isdisjoint({USER, DEVICE}):
             rare, left = await _of_the_rare(tx, question, left, few.of_days)
             found |= rare
@@ -79,6 +90,33 @@ async def _among_the_newest(tx: Transaction, question: Question, keys: Collectio
     newest = ordered.offset(places.start).limit(len(places)).subquery()
     narrow = (newest.c[dimension.key].in_(wanted) for dimension, wanted in narrowed.items())
     return await _first_of(tx, newest, [newest.c[FILE.key].in_(keys), *narrow])
+
+
+async def _few_devices(tx: Transaction, question: Question, most: int) -> Sequence[int] | None:
+    """Return the numbers of the devices that the question is about; None where they are all, or many."""
+    wanted = members(question).get(DEVICE)
+    if wanted is None:
+        return None
+    devices = (await tx.execute(wanted.limit(most + 1))).scalars().all()
+    return None if len(devices) > most else devices
+
+
+async def _on_devices(
+    tx: Transaction, question: Question, keys: Collection[int], devices: Sequence[int], *, looks: int
+) -> tuple[Newest, set[int]]:
+    """Return those of some devices, found by device and application, and the applications for which that takes too many looks."""
+    found: dict[int, str] = {}
+    left = set(keys)
+    others = [_A[one.key].in_(wanted) for one, wanted in members(question).items() if one not in {DEVICE, FILE}]
+    told = (_A.occurred, _A.event_id, _A.attempt_id, _A[FILE.key])
+    for days in batches(await days_with_events(tx, window_of(question)), descending=True, size=FIRST_DAYS):
+        if len(days) * len(devices) * len(left) > looks:
+            return found, left
+        place = (_A.day.in_(days), one_of(_A[DEVICE.key], devices), one_of(_A[FILE.key], sorted(left)))
+        read = sa.select(*told).where(*place, *window_of(question).of(_A.occurred), *others).subquery()
+        found |= await _first_of(tx, read, [])
+        left -= found.keys()
+    return found, set()
 
 
 async def _of_the_rare(

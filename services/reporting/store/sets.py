@@ -20,7 +20,7 @@ from pyroaring import BitMap
 
 from services._chassis.db import Transaction
 from services.reporting.model.events import datetime_of
-from services.reporting.model.obstacles import Sets, Weight, of_pairs, united, unpacked, weighed, within
+from services.reporting.model.obstacles import Places, Sets, Weight, of_pairs, united, unpacked, weighed, within
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import DAY, covering
 from services.reporting.store.counted import facts, parts
@@ -63,7 +63,7 @@ class Met:
     """How many users met each application, and on which devices."""
 
     weights: Sequence[Weight]
-    packs: Sequence[bytes]
+    packs: Sequence[tuple[bytes, Places]]
     """The sets of devices of closed spans, to be looked into for the applications of a page alone."""
     others: Triples
     """What is in none of them."""
@@ -76,11 +76,9 @@ class Met:
 
     def devices(self, files: Collection[int]) -> Sets:
         """Return the devices on which each of these applications was met."""
-        wanted = frozenset(files)
-        others = of_pairs(
-            pair for pair in zip(self.others.files, self.others.devices, strict=True) if pair[0] in wanted
-        )
-        found = united([*(unpacked(pack, wanted) for pack in self.packs), others])
+        among = map(frozenset(files).__contains__, self.others.files)
+        others = of_pairs(compress(zip(self.others.files, self.others.devices, strict=True), among))
+        found = united([*(unpacked(pack, files, places) for pack, places in self.packs), others])
         return found if self.among.seen is None else within(found, self.among.seen)
 
 
