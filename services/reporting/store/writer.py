@@ -85,7 +85,8 @@ def _verdict(transactions: Transactions, group: Group, prepared: Future[Prepared
         log.error("events_not_stored", batches=len(group.batches), cause=str(error))  # noqa: TRY400 - the cause is not ours
         return Verdict(failure=str(error), failures=failures + 1)
     except Exception:
-        # Whether it came up when the group was prepared or now, it is this group's alone: were the writer to die of it, all others would wait until the next one has started.
+        # Whether it came up when the group was prepared or now, it is this group's alone: were the writer to die of it, all
+        # others would wait until the next one has started.
         log.exception("events_not_stored", batches=len(group.batches))
         return Verdict(failure="internal error", failures=failures + 1)
     return Verdict(transactions.stored, rejected, failures=failures)
