@@ -1,6 +1,7 @@
 """Those who watch requests: what they are told, and how long."""
 
 import asyncio
+import weakref
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +15,7 @@ from services._chassis.permits import Permit
 from services.policy.model.requests import ElevationRequest, RequestState
 from services.policy.model.told_requests import Place, Told
 from services.policy.request_servicer import ElevationRequestServicer
-from services.policy.usecases.requests.sight import TagChanges, Visible
+from services.policy.usecases.requests.sight import Sight, TagChanges, Visible
 from services.policy.usecases.requests.watching import AT_ONCE, HEARTBEAT, LONGEST, Bounds, Passage, RequestWatches
 from tests.builders.requests import request
 from tests.fakes.access import FakeAccess, calling_as, permit
@@ -193,6 +194,24 @@ async def test_whoever_loses_a_scope_while_they_are_told_what_it_covers_is_told_
     hall.permit = None
     with pytest.raises(DeniedError):
         await anext(watch)
+
+
+def test_a_watcher_keeps_no_directory_that_is_over() -> None:
+    directories, kept = FakeDirectories(device("d1")), list[weakref.ref[Visible]]()
+
+    def sees(_: Permit) -> Visible:
+        devices = directories.directory().devices
+
+        def visible(each: ElevationRequest) -> bool:
+            return each.device_id in devices
+
+        kept.append(weakref.ref(visible))
+        return visible
+
+    sight = Sight(sees, TagChanges(directories.directory), permit(everything=True))
+    directories.put(device("d1", "bob"))
+    assert sight.look(permit(everything=True)) is None
+    assert [each() is None for each in kept] == [True, False]
 
 
 async def test_a_watcher_whose_right_is_gone_is_sent_away(hall: Hall) -> None:

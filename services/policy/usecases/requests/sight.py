@@ -55,12 +55,12 @@ class Sight:
 
     def look(self, permit: Permit) -> Visible | None:
         """Return what tells of a request that it came into sight since the last look; None: nothing can have."""
-        widened, number = permit != self._permit, self._tags.number
+        before, number, widened = self._visible, self._number, permit != self._permit
+        after = self._sees(permit)  # also where nothing changed: who held on to what was would keep a whole directory
+        self._permit, self._number, self._visible = permit, self._tags.number, after
         if not widened and number == self._number:
             return None
-        tagged = self._tags.since(self._number)
-        before, after = self._visible, self._sees(permit)
-        self._permit, self._number, self._visible = permit, number, after
+        tagged = self._tags.since(number)
 
         def came(request: ElevationRequest) -> bool:
             return (widened or request.device_id in tagged) and after(request) and not before(request)
