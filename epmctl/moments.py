@@ -36,9 +36,15 @@ def span(text: str) -> timedelta:
 
 
 def parse_moment(text: str, *, now: datetime, direction: int) -> datetime:
-    """Read a time, a day (its beginning in UTC), or a span counted from `now` in `direction`; raise ValueError with the remedy."""
+    """Read a time, a day, or a span counted from `now` in `direction`; raise ValueError with the remedy.
+
+    A day is its beginning in UTC, and only what lies in the past is named by one: of what ends on a day nobody knows when on it.
+    """
     if _DAY.fullmatch(text):
-        return parse_time(f"{text}T00:00:00Z")
+        began = parse_time(f"{text}T00:00:00Z")
+        if direction > 0:
+            raise ValueError(f"must say when on that day, such as {text}T12:00:00Z")
+        return began
     if text[:1].isdigit() and "-" in text:
         return parse_time(text)
     try:

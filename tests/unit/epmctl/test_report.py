@@ -326,7 +326,11 @@ def test_a_span_counts_from_now(text: str, before: timedelta) -> None:
 
 def test_a_day_is_its_beginning_in_utc() -> None:
     assert parse_moment("2026-11-23", now=NOW, direction=-1) == datetime(2026, 11, 23, tzinfo=UTC)
-    assert parse_moment("2026-12-01", now=NOW, direction=+1) == datetime(2026, 12, 1, tzinfo=UTC)
+
+
+def test_a_day_to_come_is_no_time() -> None:
+    with pytest.raises(ValueError, match="must say when on that day, such as 2026-12-01T12:00:00Z"):
+        parse_moment("2026-12-01", now=NOW, direction=+1)
 
 
 @pytest.mark.parametrize(
