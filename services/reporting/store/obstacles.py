@@ -16,9 +16,9 @@ from services.reporting.model.reports import Question
 from services.reporting.store.counted import facts
 from services.reporting.store.dimensions import DEVICE, FILE, USER
 from services.reporting.store.listed import listed_numbers
-from services.reporting.store.narrowing import members
+from services.reporting.store.narrowing import members, window_of
 from services.reporting.store.newest import FEW, Few, newest_attempts
-from services.reporting.store.sets import met
+from services.reporting.store.sets import added_since, met
 from services.reporting.store.sources import EVERY_ONE
 from services.reporting.store.weights import weight_of
 
@@ -42,11 +42,12 @@ class _Standing:
 
 async def obstacles_page(tx: Transaction, question: Question, page: PageRequest, *, few: Few = FEW) -> Page[Obstacle]:
     """Return a page of applications; how often, and on how many devices, they were met is worked out for these alone."""
-    begun = int(page.after[0]) if page.after else None
     asked = unmanaged(question)
+    as_of = int(page.after[0]) if page.after else await tx.current_revision()
+    # Where nothing was added since the walk began, nothing has to be taken off.
+    begun = as_of if page.after and await added_since(tx, asked, window_of(asked), as_of) else None
     found = await met(tx, asked, begun)
     standing = await (_added_up(tx, asked, page, begun) if found is None else _placed(tx, found.weights, page))
-    as_of = await tx.current_revision() if begun is None else begun
     page = page.fitting(weight_of(one.application) for one in standing)
     shown = cut(standing, page, key=lambda one: (as_of, one.users_freed, one.users, *one.application))
     keys = [one.key for one in shown.items]

@@ -103,6 +103,11 @@ class _Times:
     before: int
     others: Sequence[Window]
 
+    @property
+    def closed(self) -> Window:
+        """Return the times of the days that are closed."""
+        return Window(self.first * DAY, self.before * DAY)
+
     def of(self, table: sa.Table) -> sa.ColumnElement[bool]:
         """Narrow what is kept by spans to those that are these days."""
         runs = covering(self.first, self.before)
@@ -118,7 +123,7 @@ async def met(tx: Transaction, question: Question, as_of: int | None) -> Met | N
     if without is None or question.names_attempts or not (narrowed := members(without)).keys() <= _KNOWN:
         return None
     times = await _times(tx, question)
-    if times is None or (as_of is not None and await _added_since(tx, question, times, as_of)):
+    if times is None or (as_of is not None and await added_since(tx, question, times.closed, as_of)):
         return None
     among = await _among(tx, narrowed)
     if among is None:
@@ -127,8 +132,8 @@ async def met(tx: Transaction, question: Question, as_of: int | None) -> Met | N
     late = await _late(tx, times)
     others = [await _triples(tx, _within(_of_all_devices(question), window), as_of) for window in times.others]
     if among.elsewhere_too:
-        closed = Window(times.first * DAY, times.before * DAY)
-        others.append(await _triples(tx, _within(await _about(tx, question, among.elsewhere_too), closed), as_of))
+        about = await _about(tx, question, among.elsewhere_too)
+        others.append(await _triples(tx, _within(about, times.closed), as_of))
     return await asyncio.to_thread(_met, kept, late, others, among)
 
 
@@ -163,16 +168,13 @@ async def _times(tx: Transaction, question: Question) -> _Times | None:
     return _Times(span.first, before, others)
 
 
-async def _added_since(tx: Transaction, question: Question, times: _Times, as_of: int) -> bool:
-    """Tell whether attempts of the closed days were stored after the transaction of this number."""
+async def added_since(tx: Transaction, question: Question, window: Window, as_of: int) -> bool:
+    """Tell whether attempts of a window that the question may be about were stored after the transaction of this number."""
     event, later = ATTEMPT.c, sa.alias(ATTEMPT)
     # Found by their numbers: an index over days would be the wrong one.
     ids = sa.select(later.c.event_id).where(later.c.stored > as_of)
-    added = sa.select(event.event_id).where(
-        event.event_id.in_(ids),
-        *Window(times.first * DAY, times.before * DAY).of(event.occurred),
-        event[DECISION.key].in_(members(question)[DECISION]),
-    )
+    of_decisions = event[DECISION.key].in_(members(question)[DECISION])
+    added = sa.select(event.event_id).where(event.event_id.in_(ids), *window.of(event.occurred), of_decisions)
     return (await tx.execute(added.limit(1))).first() is not None
 
 
