@@ -29,3 +29,14 @@ def test_nothing_is_looked_for_in_spans_behind_the_newest_day(first: int, days: 
     assert all(start <= newest for _, start in starts)
     covered = [day for span, start in starts for day in range(start, start + span) if day <= newest]
     assert covered == list(range(first, min(first + days, newest + 1)))
+
+
+@given(st.integers(0, 30_000), st.integers(1, 1000), st.integers(0, 31_000))
+def test_closed_spans_and_the_days_beside_them_are_a_span_once(first: int, days: int, closed: int) -> None:
+    runs, beside = Span(first, first + days, (), 31_000, closed).parted(SPANS[1:])
+    starts = [(run.span, start) for run in runs for start in range(run.first, run.before, run.span)]
+    assert all(span > 1 and start == start_of(start, span) and start + span <= closed for span, start in starts)
+    made = [day for span, start in starts for day in range(start, start + span)]
+    left = [day for part in beside for day in range(part.first, part.before)]
+    assert sorted(made + left) == list(range(first, first + days))
+    assert len([day for day in left if day < min(closed, first + days)]) < 2 * SPANS[1]
