@@ -56,10 +56,12 @@ def _ranked(counted: sa.CTE, kind: str, top: int) -> sa.Select[Any]:
     files = FILE.table
     applications = [counted.c[name] if name in counted.c else files.c[name] for name in APPLICATION]
     count = counted.c[kind]
+    # Only those are named and put in order that can be among the first: few have as many as the last of these.
+    most = sa.select(count.label("most")).where(count > 0).order_by(count.desc()).limit(top).subquery()
     return (
         sa.select(sa.literal(kind).label("kind"), *applications, count.label("count"))
         .join_from(counted, files, files.c[FILE.key] == counted.c[FILE.key])
-        .where(count > 0)
+        .where(count > 0, count >= sa.select(sa.func.min(most.c.most)).scalar_subquery())
         .order_by(count.desc(), *applications)
         .limit(top)
     )
