@@ -7,6 +7,7 @@ import click
 
 from epm.access.v1 import queries_pb2, queries_pb2_grpc
 from epmctl.client import logged_in
+from epmctl.grouping import CommandGroup
 from epmctl.output import output_option, print_json, print_table, show, whole_seconds
 from epmctl.plain import to_plain, word_of
 
@@ -42,7 +43,7 @@ def _question(command: Command) -> Command:
     return asking
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def access() -> None:
     """Tell who may do what, who can do something, and why.
 

@@ -23,6 +23,7 @@ from epm.access.v1 import audit_pb2
 from epmctl.auditsource import SERVICES, export_log, list_records, read_checkpoints, read_export, read_key_file
 from epmctl.client import logged_in
 from epmctl.errors import BadInputError, CommandError
+from epmctl.grouping import CommandGroup
 from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.moments import METAVAR, past
 from epmctl.output import Plain, output_option, print_json, print_table, whole_seconds
@@ -38,7 +39,7 @@ _services_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def audit() -> None:
     """List, export and verify the audit logs."""
 

@@ -9,6 +9,7 @@ import click
 
 from epmctl.documents.files import reason
 from epmctl.errors import BadInputError, CommandError
+from epmctl.grouping import CommandGroup
 from services.allinone import (
     SERVICES,
     InvalidError,
@@ -45,7 +46,7 @@ _KEYS_DIR: Final = click.option(
 )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def ca() -> None:
     """Make the certificates of an installation run as separate services, and change the key that signs policy.
 

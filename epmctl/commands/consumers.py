@@ -10,6 +10,7 @@ from epmctl.client import Client, logged_in
 from epmctl.confirm import confirm, yes_option
 from epmctl.csvtext import print_csv_of
 from epmctl.fitted import AS_IT_COMES, print_fitted
+from epmctl.grouping import CommandGroup
 from epmctl.kinds.model import at, time_at
 from epmctl.moments import METAVAR, past
 from epmctl.output import csv_output_option, output_option, print_json, show, whole_seconds
@@ -24,7 +25,7 @@ _COLUMNS: Final = {
 }
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def consumers() -> None:
     """Look after your consumers of exports, such as a SIEM: everybody has their own."""
 

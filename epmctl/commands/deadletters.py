@@ -9,6 +9,7 @@ from epm.reporting.v1 import intake_pb2, intake_pb2_grpc
 from epmctl.client import Client, logged_in
 from epmctl.csvtext import print_csv_of
 from epmctl.fitted import Fit, print_fitted
+from epmctl.grouping import CommandGroup
 from epmctl.intakefilter import device_or_id, intake_options
 from epmctl.kinds.model import at, time_at
 from epmctl.limits import limit_option, say_if_more, to_ask, within
@@ -30,7 +31,7 @@ _COLUMNS: Final = {
 _FIT: Final = Fit(whole=("ID", "RECEIVED", "JOURNAL"), spare=("JOURNAL", "SEQ"), last=("REASON",))
 
 
-@click.group(name="dead-letters")
+@click.group(name="dead-letters", cls=CommandGroup)
 def dead_letters() -> None:
     """Look at events that could not be stored, and try them again."""
 

@@ -15,6 +15,7 @@ from epm.device.v1 import devices_pb2, devices_pb2_grpc
 from epmctl.client import CallError, Client, logged_in
 from epmctl.commands.get import print_object, print_objects
 from epmctl.errors import BadInputError
+from epmctl.grouping import CommandGroup
 from epmctl.kinds.model import at, time_at
 from epmctl.kinds.registry import each_object, find_kind, find_object
 from epmctl.limits import limit_option, say_if_more, to_ask, within
@@ -49,7 +50,7 @@ def _output_option(default: str) -> Callable[[F], F]:
     )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def devices() -> None:
     """List devices, tell what became of them, and let them go.
 

@@ -12,6 +12,7 @@ from epm.device.v1 import devices_pb2, devices_pb2_grpc
 from epmctl.client import logged_in
 from epmctl.commands.devices import identifier_of
 from epmctl.commands.get import print_objects
+from epmctl.grouping import CommandGroup
 from epmctl.kinds.registry import each_object, find_kind
 from epmctl.moments import METAVAR, future
 from epmctl.output import output_option, print_json, show, whole_seconds
@@ -19,7 +20,7 @@ from epmctl.plain import to_plain, to_timestamp
 from epmctl.reason import reason_option
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def enrolment_token() -> None:
     """Create, list and revoke enrolment tokens."""
 

@@ -8,6 +8,7 @@ import click
 from epm.device.v1 import groups_pb2, groups_pb2_grpc
 from epmctl.client import CallError, Client, logged_in
 from epmctl.errors import CommandError
+from epmctl.grouping import CommandGroup
 from epmctl.kinds.model import at
 from epmctl.output import Plain, Record, output_option, print_json, print_table
 from epmctl.plain import to_plain
@@ -26,7 +27,7 @@ def _way(member: Record) -> Plain:
 _COLUMNS: Final = {"NAME": at("name"), "BY": _way, "DEVICE ID": at("deviceId")}
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def groups() -> None:
     """Tell who is in a group."""
 

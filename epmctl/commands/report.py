@@ -18,6 +18,7 @@ from epmctl.commands.tail import tail
 from epmctl.commands.trend import trend
 from epmctl.commands.userapplications import user_applications
 from epmctl.csvtext import print_csv
+from epmctl.grouping import CommandGroup
 from epmctl.limits import limit_option, to_ask
 from epmctl.output import Plain, Record, csv_output_option, print_json, print_table
 from epmctl.plain import to_plain
@@ -28,7 +29,7 @@ from epmctl.reportopen import open_option, opened
 from epmctl.reportorder import in_order, order_option
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def report() -> None:
     """Show what was elevated, by whom, and under which rule."""
 

@@ -8,6 +8,7 @@ import click
 from epm.policy.v1 import requests_pb2
 from epmctl.client import Client, logged_in
 from epmctl.fitted import Fit, print_fitted
+from epmctl.grouping import CommandGroup
 from epmctl.kinds.model import at, time_at
 from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.output import Record, output_option, print_json
@@ -29,7 +30,7 @@ _COLUMNS: Final = {
 _FIT: Final = Fit(whole=("ID",), spare=("DEVICE", "NEXT"))
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def notices() -> None:
     """Look at messages to approvers that were not delivered, and have them sent again."""
 

@@ -17,6 +17,7 @@ from epmctl.commands.requestwatch import watch
 from epmctl.documents.files import write_whole
 from epmctl.errors import CommandError
 from epmctl.fitted import print_fitted
+from epmctl.grouping import CommandGroup
 from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.output import Record, output_option, print_json, show
 from epmctl.plain import to_plain, words_of
@@ -27,7 +28,7 @@ from epmctl.requestshow import LIST_FIT, detail, list_columns
 _STATES: Final = words_of(requests_pb2.ElevationRequestState.DESCRIPTOR)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def requests() -> None:
     """List requests for approval, and answer them."""
 

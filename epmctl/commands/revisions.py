@@ -16,6 +16,7 @@ from epmctl.colours import may_colour
 from epmctl.confirm import confirm, yes_option
 from epmctl.documents.model import Kind
 from epmctl.findings import print_findings
+from epmctl.grouping import CommandGroup
 from epmctl.kinds.model import at, time_at
 from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.output import (
@@ -50,7 +51,7 @@ def _object_arguments(command: F) -> F:
     return click.argument("kind")(click.argument("name")(command))
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def revisions() -> None:
     """Every state that a policy or a certificate ever had, what changed, and the way back.
 

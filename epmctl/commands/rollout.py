@@ -14,6 +14,7 @@ import grpc
 
 from epm.policy.v1 import rollouts_pb2, rollouts_pb2_grpc
 from epmctl.client import CallError, Client, logged_in
+from epmctl.grouping import CommandGroup
 from epmctl.kinds.model import at, time_at
 from epmctl.limits import limit_option, say_if_more, to_ask, within
 from epmctl.moments import span
@@ -51,7 +52,7 @@ _revision_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def rollout() -> None:
     """Tell how far a policy has come, and watch it arrive."""
 

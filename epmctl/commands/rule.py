@@ -16,6 +16,7 @@ from epmctl.documents.model import Kind
 from epmctl.documents.written import to_document
 from epmctl.errors import BadInputError, CommandError
 from epmctl.findings import print_findings
+from epmctl.grouping import CommandGroup
 from epmctl.output import Plain, Record, document_output_option, print_json, show, to_yaml
 from epmctl.plain import to_plain, words_of
 from epmctl.reason import reason_option
@@ -34,7 +35,7 @@ _OPTIONS: Final[Mapping[str, str]] = {
 }
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def rule() -> None:
     """Make rules from what was seen on devices."""
 

@@ -11,6 +11,7 @@ import click
 from epm.rbac.v1 import rbac_pb2, rbac_pb2_grpc
 from epmctl.client import logged_in
 from epmctl.commands.get import print_objects
+from epmctl.grouping import CommandGroup
 from epmctl.kinds.registry import each_object, find_kind
 from epmctl.moments import METAVAR, future
 from epmctl.output import output_option, print_json, show, whole_seconds
@@ -18,7 +19,7 @@ from epmctl.plain import to_plain, to_timestamp
 from epmctl.reason import reason_option
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def token() -> None:
     """Create, list and revoke administrators' tokens."""
 

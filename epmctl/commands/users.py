@@ -4,11 +4,12 @@ import click
 
 from epmctl.client import logged_in
 from epmctl.commands.get import print_objects
+from epmctl.grouping import CommandGroup
 from epmctl.kinds.registry import each_object, find_kind
 from epmctl.output import output_option
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def users() -> None:
     """List the users that the server knows."""
 

@@ -9,6 +9,7 @@ import pytest
 from epmctl.main import COMMANDS, run
 
 EPM = Path(sys.executable).parent / "epm"
+NESTED = {"report": ("report consumers", "report dead-letters"), "requests": ("requests notices",)}
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "command-line.md").read_text(encoding="utf-8")
 
 
@@ -29,6 +30,14 @@ def test_help_lists_every_command_and_imports_none() -> None:
 def test_every_command_of_the_registry_can_be_imported(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([name, "--help"]) == 0
     assert f"Usage: epm {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_cuts_no_sentence_about_a_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for group in (name, *NESTED.get(name, ())):
+        assert run([*group.split(), "--help"]) == 0
+        _, _, listed = capsys.readouterr().out.partition("Commands:")
+        assert "..." not in listed
 
 
 @pytest.mark.parametrize("name", COMMANDS)
