@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services._chassis.db import Database
+from services._chassis.errors import UnavailableError
 from services.reporting.model.events import microseconds
 from services.reporting.model.rollups import day_of, ending, start_of
 from services.reporting.store import tables
@@ -22,6 +23,7 @@ from tests.builders.obstaclesets import check_sets
 from tests.builders.reporting_database import reporting_database
 from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch
+from tests.postgres import Cluster
 
 DAY = timedelta(days=1)
 FIRST = start_of(day_of(microseconds(datetime(2026, 3, 1, tzinfo=UTC))), 64)
@@ -191,6 +193,16 @@ async def test_nothing_is_closed_while_the_clock_has_run_ahead(database: Databas
     await Sender(sink).send(0)
     await SqlClosing(database, after(9), ahead=lambda: 2 * DAY, pause=at_once).close()
     assert await closed_before(database) == 0
+
+
+async def test_a_closing_waits_for_no_lock_that_is_held_for_long(postgres: Cluster) -> None:
+    with postgres.fresh_database() as url:
+        async with reporting_database(url) as database:
+            async with database.transaction() as held:
+                await held.execute(sa.text("LOCK TABLE reporting_horizon"))
+                with pytest.raises(UnavailableError):
+                    await SqlClosing(database, after(9), lock_timeout=0.001).close()
+            await close(database, 9)
 
 
 async def test_what_was_made_goes_with_the_counts_of_its_days(database: Database, sink: DurableSink) -> None:

@@ -21,7 +21,7 @@ from services._chassis.server import ServiceParts
 from services.reporting.agent_servicer import EventStreamServicer
 from services.reporting.model.devices import Device, Directory
 from services.reporting.open_streams import OpenStreams
-from services.reporting.store.postgres_driver import PostgresDriver
+from services.reporting.store.postgres_driver import CLIENT_CHECKED_EVERY, PostgresDriver
 from services.reporting.store.tables import ATTEMPT, DEAD_LETTER, KNOWN_DEVICE
 from services.reporting.usecases import admit
 from services.reporting.workers import GroupCommitWriter
@@ -194,3 +194,12 @@ async def test_a_server_that_would_commit_lazily_is_made_to_commit_durably(postg
         driver.begin()
         assert driver.fetch("SHOW synchronous_commit", ()) == [("on",)]
         driver.close()
+
+
+async def test_a_server_is_told_to_look_whether_the_writer_that_waits_for_a_lock_is_still_there(postgres: Cluster) -> None:
+    with postgres.fresh_database() as url:
+        driver = PostgresDriver(make_url(url))
+        driver.begin()
+        told = driver.fetch("SHOW client_connection_check_interval", ())
+        driver.close()
+    assert told == [(CLIENT_CHECKED_EVERY,)]

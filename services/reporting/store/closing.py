@@ -36,6 +36,9 @@ STEP = 2000
 """Rows of one transaction."""
 BREATH = 0.05
 """Seconds between two steps, in which whoever waits for the database has their turn."""
+LOCK_TIMEOUT = 2.0
+"""Seconds to wait for who holds a lock on PostgreSQL: the end of a service waits for the step that is under way. The next try is
+made some minutes later."""
 MOST_ROUNDS = 10
 FEW_TRANSACTIONS = 3
 """How many transactions that stored events are looked through under the sink's lock."""
@@ -127,6 +130,7 @@ class SqlClosing:
         ahead: Callable[[], timedelta] = timedelta,
         step: int = STEP,
         few: int = FEW,
+        lock_timeout: float = LOCK_TIMEOUT,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._database = database
@@ -134,6 +138,7 @@ class SqlClosing:
         self._ahead = ahead
         self._size = step
         self._few = few
+        self._lock_timeout = lock_timeout
         self._pause = pause
 
     async def close(self) -> None:
@@ -141,7 +146,7 @@ class SqlClosing:
         if self._ahead() > MOST_AHEAD:
             return
         most = day_of(microseconds(self._now() - OVER))
-        driver = driver_of(self._database.url)
+        driver = driver_of(self._database.url, lock_timeout=self._lock_timeout)
         try:
             while (closing := await self._write(driver, lambda: _begun(driver, most))) is not None:
                 await self._make(driver, closing)

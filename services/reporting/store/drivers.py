@@ -11,6 +11,11 @@ from services.reporting.store.postgres_driver import PostgresDriver
 from services.reporting.store.sqlite_driver import SqliteDriver
 
 
-def driver_of(url: URL) -> Driver:
-    """Return the driver for the database at this URL."""
-    return PostgresDriver(url) if url.get_backend_name() == "postgresql" else SqliteDriver(url.database or "")
+def driver_of(url: URL, *, lock_timeout: float = 0) -> Driver:
+    """Return the driver for the database at this URL.
+
+    On PostgreSQL it waits `lock_timeout` seconds for a lock, or, with 0, for as long as another one holds it.
+    """
+    if url.get_backend_name() == "postgresql":
+        return PostgresDriver(url, lock_timeout=lock_timeout)
+    return SqliteDriver(url.database or "")

@@ -1,6 +1,7 @@
 """The raw driver of PostgreSQL: `psycopg`, used by one thread."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 
 import psycopg
@@ -28,12 +29,19 @@ _PATIENCE = {
 """A server that vanished without a word is given up after half a minute, not after the hours that TCP allows."""
 
 
+CLIENT_CHECKED_EVERY = "5s"
+"""How often a server that works for us, or waits for a lock, looks whether we are still there: what a writer left that was killed
+does not hold up the next one."""
+
+
 class PostgresDriver:
     """Write to PostgreSQL; a broken connection is opened anew by the next transaction."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, lock_timeout: float = 0) -> None:
+        """Take the database at this URL; wait so many seconds for a lock, or, with 0, for as long as another one holds it."""
         patient = url.set(drivername="postgresql", query={**_PATIENCE, **url.query})
         self._address = patient.render_as_string(hide_password=False)
+        self._lock_timeout = lock_timeout
         self._connection: psycopg.Connection | None = None
         self._careful = 0
         """How many more times rows go by way of a stage, because some were there already."""
@@ -42,9 +50,7 @@ class PostgresDriver:
         """Connect where needed; the transaction begins with its first statement, or, for a snapshot, by saying that it is one."""
         try:
             if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(self._address)
-                self._connection.execute("SET synchronous_commit = on")
-                self._connection.commit()
+                self._connection = self._opened()
             if snapshot:
                 self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         except psycopg.Error as error:
@@ -97,6 +103,17 @@ class PostgresDriver:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _opened(self) -> psycopg.Connection:
+        connection = psycopg.connect(self._address, autocommit=True)
+        connection.execute("SET synchronous_commit = on")
+        connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{self._lock_timeout * 1000:.0f}",))
+        with suppress(psycopg.DataError, psycopg.ProgrammingError):  # not before PostgreSQL 14, and not on every system
+            connection.execute(
+                "SELECT set_config('client_connection_check_interval', %s, false)", (CLIENT_CHECKED_EVERY,)
+            )
+        connection.autocommit = False
+        return connection
 
     def _many(self, statement: str, rows: Sequence[Row]) -> int:
         with self._connected().cursor() as cursor:
