@@ -53,6 +53,7 @@ ASKED: tuple[tuple[frozenset[str] | None, Mapping[str, Any]], ...] = (
     (None, {"file_names": ("a.exe", "b.exe")}),
     (None, {"device_ids": ("d1", "d2"), **LATE}),
     (None, {"results": ("NOT_MANAGED",)}),
+    (None, {"sources": ("NO_RULE",)}),
     (frozenset({"red"}), {}),
     (frozenset({"red"}), {**LATE, "users": ("alice",)}),
     (frozenset({"red", "blue"}), ODD),
@@ -105,6 +106,7 @@ ATTEMPTS = st.lists(
             st.sampled_from(["a", "b", "ä"]),
             managed=st.booleans(),
             device=st.sampled_from(["d1", "d2", "d3"]),
+            administrator=st.booleans(),
         ),
         st.sampled_from([0, 1, 7, 8, 9, 63, 70]),
     ),
@@ -166,12 +168,12 @@ async def test_sets_tell_of_users_devices_and_files_where_days_are_closed(
     story = Story(sink)
     for days in range(3):
         await story.tell(made("alice", "a", device="d1"), made("bob", "b", device="d2"), days=days)
-    asked = [question(tags, **values) for tags, values in ASKED if "results" not in values]
+    asked = [question(tags, **values) for tags, values in ASKED]
     assert not any(await told_by_sets(database, *asked))
     await close(database, 2)
     assert all(await told_by_sets(database, *asked))
     other: list[dict[str, Any]] = [
-        {"results": ("NOT_MANAGED",)},
+        {"results": ("DENIED",)},
         {"rules": ("r",)},
         {"administrator": True},
         {"attempt_ids": ("x",)},

@@ -29,7 +29,7 @@ from services.reporting.store.keptsets import Kept, kept_sets
 from services.reporting.store.listed import listed_numbers
 from services.reporting.store.narrowing import Window, members, unmanaged_alone, window_of
 from services.reporting.store.spans import span_of
-from services.reporting.store.tables import ATTEMPT, HORIZON, KNOWN_USER, OBSTACLE_LATE, OBSTACLE_SETS
+from services.reporting.store.tables import ATTEMPT, HORIZON, KNOWN_DECISION, KNOWN_USER, OBSTACLE_LATE, OBSTACLE_SETS
 from services.reporting.store.whereabouts import whereabouts
 
 MOST_OPEN = 4
@@ -120,7 +120,12 @@ class _Times:
 async def met(tx: Transaction, question: Question, as_of: int | None) -> Met | None:
     """Return who met what; None where sets cannot tell. The question is about unmanaged attempts alone."""
     without = unmanaged_alone(question)
-    if without is None or question.names_attempts or not (narrowed := members(without)).keys() <= _KNOWN:
+    if without is None or question.names_attempts:
+        return None
+    narrowed = dict(members(without))
+    if DECISION in narrowed and await _are_all_unmanaged(tx, narrowed[DECISION]):
+        del narrowed[DECISION]
+    if not narrowed.keys() <= _KNOWN:
         return None
     times = await _times(tx, question)
     if times is None or (as_of is not None and await added_since(tx, question, times.closed, as_of)):
@@ -166,6 +171,13 @@ async def _times(tx: Transaction, question: Question) -> _Times | None:
     if span.newest >= before and (end is None or end > before * DAY):
         others.append(Window(before * DAY, None))
     return _Times(span.first, before, others)
+
+
+async def _are_all_unmanaged(tx: Transaction, decisions: sa.Select[Any]) -> bool:
+    """Tell whether these decisions are all that may be unmanaged, as where their one result is asked for."""
+    known = KNOWN_DECISION.c
+    other = sa.select(known.decision_key).where(known.managed.is_(False), known.decision_key.not_in(decisions))
+    return (await tx.execute(other.limit(1))).first() is None
 
 
 async def added_since(tx: Transaction, question: Question, window: Window, as_of: int) -> bool:
