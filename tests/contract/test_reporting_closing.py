@@ -19,6 +19,7 @@ from services.reporting.store.closed import MAKERS
 from services.reporting.store.closing import OVER, SqlClosing
 from services.reporting.store.retention import Keep, SqlRetention
 from tests.builders.counts import KINDS, attempt, check, check_closed, forget
+from tests.builders.locks import waiting_for_a_lock
 from tests.builders.obstaclesets import check_sets
 from tests.builders.reporting_database import reporting_database
 from tests.builders.sinks import DurableSink
@@ -173,6 +174,27 @@ async def test_who_begins_later_takes_over_and_who_began_before_leaves_off(
     await close(database, 8, overtaken)
     assert paused == 1
     assert await check_closed(database) == {(8, FIRST)}
+
+
+async def test_what_another_process_is_about_to_close_is_not_closed_again(postgres: Cluster) -> None:
+    async def never(_seconds: float) -> None:
+        raise InterruptedError
+
+    horizon = sa.update(tables.HORIZON)
+    with postgres.fresh_database() as url:
+        async with reporting_database(url) as database:
+            sink = DurableSink.on(database.url)
+            await Sender(sink).send(*range(8))
+            await sink.close()
+            await close(database, 8)
+            async with database.transaction() as undone:
+                await undone.execute(horizon.values(closed_before=FIRST + 7))
+            async with database.transaction() as other:
+                await other.execute(horizon.values(closed_before=FIRST + 8))
+                closing = asyncio.create_task(close(database, 8, never))
+                await waiting_for_a_lock(database)
+            await closing
+            assert await check_closed(database) == {(8, FIRST)}
 
 
 async def test_days_without_attempts_are_passed_over_and_nothing_is_closed_where_there_are_none(

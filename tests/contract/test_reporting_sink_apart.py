@@ -22,6 +22,7 @@ from services._chassis.errors import UnavailableError
 from services.reporting.model.events import Batch
 from services.reporting.store import tables
 from services.reporting.store.apart import LEAST_REST, SinkApart
+from tests.builders.locks import waiting_for_a_lock
 from tests.builders.reporting_database import reporting_database
 from tests.builders.writers import opening_of, shown, sink_on, wait_for_end, writers_of
 from tests.contract.test_reporting_sink import *  # noqa: F403 - each of its tests is one here
@@ -136,15 +137,6 @@ async def test_a_writer_ends_at_once_in_the_middle_of_a_group_when_the_service_i
                 parent.kill()
             assert await asyncio.to_thread(wait_for_end, descriptor)
             os.close(descriptor)
-
-
-async def waiting_for_a_lock(database: Database) -> None:
-    """Return once another connection waits for a lock."""
-    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    while True:
-        async with database.read() as tx:
-            if (await tx.execute(waiting)).scalar_one():
-                return
 
 
 async def test_what_a_writer_is_told_stands_neither_in_its_arguments_nor_in_its_environment(database: Database) -> None:

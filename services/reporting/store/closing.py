@@ -46,7 +46,8 @@ FEW_TRANSACTIONS = 3
 _KEYS = ", ".join(COLUMNS[2:-1])
 _HOLD = "UPDATE reporting_revision SET value = value WHERE id = 1"
 _NEWEST = "SELECT value FROM reporting_revision WHERE id = 1"
-_HORIZON = "SELECT closed_before, counts_before FROM reporting_horizon WHERE id = 1"
+# Locked: whoever waits here for another one's closing to end has to find closed what that one closed.
+_HORIZON = "UPDATE reporting_horizon SET closings = closings WHERE id = 1 RETURNING closed_before, counts_before"
 _COUNTED = "SELECT MIN(start) FROM reporting_count_by_decision WHERE span = 1 AND start >= ?"
 _BEGIN = "UPDATE reporting_horizon SET closings = closings + 1 WHERE id = 1 RETURNING closings"
 _MINE = "UPDATE reporting_horizon SET closings = closings WHERE id = 1 AND closings = ?"
