@@ -25,6 +25,7 @@ from services.reporting.store.drivers import driver_of
 from services.reporting.store.reports import SqlReports
 from services.reporting.store.rollups import CLOSED, ROLLUPS
 from tests.builders.counts import KINDS, attempt, check, check_closed, kept, stored
+from tests.builders.obstaclesets import check_sets
 from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch
 
@@ -187,6 +188,22 @@ async def test_the_days_of_an_older_version_are_closed_one_by_one(database: Data
     assert {start for span, start in await check_closed(database) if span == CLOSED.spans[-1]} == {
         start_of(day, CLOSED.spans[-1]) for day in (first, last)
     }
+
+
+async def test_days_that_were_closed_before_there_were_sets_are_closed_again(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = tmp_path / "migrations" / "versions"
+    await upgrade_to(database, folder, "0003")
+    await stored_before(database)
+    await upgrade_to(database, folder, "0009")
+    last = max(one.attempts[0].occurred for one in batches()) // DAY
+    async with database.transaction() as tx:
+        await tx.execute(sa.update(tables.HORIZON).values(closed_before=last + 1))
+    await upgrade(database)
+    assert await check_sets(database) == set()
+    await SqlClosing(database, lambda: datetime_of((last + 2) * DAY)).close()
+    assert (1, last) in await check_sets(database)
 
 
 async def test_counts_of_days_whose_events_are_gone_stay_and_tell_of_no_rule(
