@@ -274,9 +274,8 @@ class Transactions:
         """Take out of the recorded gaps what has come late after all."""
         for run in runs(seqs):
             for gap in self._gaps_over(key, run):
-                left = still_missing(gap, run)
                 self._driver.run(_DELETE_GAP, [(key, gap.first_seq)])
-                if left:
+                if left := still_missing(gap, run):
                     self._driver.insert(GAPS, [gap_row(key, part, noticed) for part in left])
 
     def _gaps_over(self, key: int, run: Sequence[int]) -> list[Gap]:
