@@ -211,6 +211,24 @@ async def test_days_without_attempts_are_passed_over_and_nothing_is_closed_where
     }
 
 
+async def test_nothing_is_closed_of_which_other_attempts_are_counted_than_were_read(
+    database: Database, sink: DurableSink
+) -> None:
+    await Sender(sink).send(*range(8))
+    await close(database, 7)
+    counts = tables.COUNT_BY_DECISION
+    more = sa.update(counts).where(counts.c.span == 1, counts.c.start == FIRST + 2)
+
+    async def add(_seconds: float) -> None:
+        async with database.transaction() as tx:
+            await tx.execute(more.values(attempts=counts.c.attempts + 1))
+
+    await close(database, 8, add)
+    assert await closed_before(database) == FIRST + 7
+    await close(database, 8)
+    assert await check_closed(database) == {(8, FIRST)}
+
+
 async def test_nothing_is_closed_while_the_clock_has_run_ahead(database: Database, sink: DurableSink) -> None:
     await Sender(sink).send(0)
     await SqlClosing(database, after(9), ahead=lambda: 2 * DAY, pause=at_once).close()
