@@ -50,6 +50,8 @@ class GroupCommitWriter:
         self._plenty = asyncio.Event()
         """Whether enough waits to follow the group that is being committed."""
         self._following = LEAST_FOLLOWING
+        self._failures = 0
+        """How many groups were not stored."""
         self._ended = False
         self._senders: set[object] = set()
 
@@ -124,9 +126,11 @@ class GroupCommitWriter:
                     continue
                 if not (group := self._next_group()):
                     continue
-                second = asyncio.create_task(self._commit(group))
+                failures, second = self._failures, asyncio.create_task(self._commit(group))
                 if first is not None:
                     await first
+                if self._failures > failures:
+                    await second  # it is not stored either, and until that is told what waits of its journals must wait
                 first, second = second, None
                 self._following = min(max(sum(waiting.size for waiting in group), LEAST_FOLLOWING), FOLLOWING)
                 self._look_for_plenty()
@@ -175,6 +179,7 @@ class GroupCommitWriter:
         try:
             return await self._sink.store([waiting.batch for waiting in group])
         except BaseException:
+            self._failures += 1
             # Else their later events were there before the earlier ones come again: gaps, until they do.
             behind = self._backlog.drop({waiting.journal for waiting in group})
             break_all((waiting.answer for waiting in behind), not_stored())

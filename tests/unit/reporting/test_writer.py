@@ -189,6 +189,35 @@ async def test_what_waits_of_a_journal_is_not_stored_before_what_failed_ahead_of
     assert sink.groups == [1, 1]
 
 
+async def test_behind_a_failure_nothing_is_handed_over_until_it_is_known_what_else_was_not_stored() -> None:
+    verdicts = list[asyncio.Future[None]]()
+
+    class Judged(FakeSink):
+        async def store(self, batches: Sequence[Batch]) -> Sequence[tuple[Rejection, ...]]:
+            verdicts.append(asyncio.get_running_loop().create_future())
+            await verdicts[-1]
+            return await super().store(batches)
+
+    writer = GroupCommitWriter(Judged())
+    async with working(writer):
+        first = await writer.submit(one(1))
+        await others_run()
+        second = await writer.submit(large(2, LEAST_FOLLOWING))
+        await others_run()
+        last = await writer.submit(large(2, LEAST_FOLLOWING))
+        for number in (0, 1):
+            assert len(verdicts) == 2
+            verdicts[number].set_exception(UnavailableError("full"))
+            await others_run()
+        for failed in (first, second, last):
+            with pytest.raises(UnavailableError):
+                await failed
+        again = await writer.submit(one(2))
+        await others_run()
+        verdicts[-1].set_result(None)
+        assert await again == ()
+
+
 async def test_a_surprise_acknowledges_nothing() -> None:
     sink = FakeSink(failure=ZeroDivisionError())
     writer = GroupCommitWriter(sink)
