@@ -141,3 +141,18 @@ def test_the_pressure_tells_what_waits_in_entries_or_bytes() -> None:
     heavy = backlog(most_bytes=KEPT.weight)
     heavy.add(a_batch("a", 8), 0)
     assert heavy.pressure(1).full
+
+
+def test_what_is_dropped_of_a_journal_leaves_whatever_its_priority_and_whether_or_not_there_was_room() -> None:
+    waiting = backlog(entries=3)
+    dropped = [
+        waiting.add(a_batch("d", journal=journal, priority=priority), 0)
+        for journal, priority in (("j", ATTEMPT), ("k", HEALTH))
+    ]
+    stays, of_another = waiting.add(a_batch("other"), 0), waiting.add(a_batch("d", journal="l"), 0)
+    dropped.append(waiting.add(a_batch("d", journal="k"), 0))
+    assert [one.admitted for one in (*dropped, stays, of_another)] == [True, True, False, True, False]
+    assert set(waiting.drop({("d", "j"), ("d", "k"), ("d", "unknown")})) == set(dropped)
+    assert list(waiting.newly_admitted()) == [of_another]
+    assert (waiting.entries, taken(waiting), len(waiting)) == (2, ["other", "d"], 0)
+    assert waiting.pressure(1).waiting == 0
