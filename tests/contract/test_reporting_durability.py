@@ -196,7 +196,7 @@ async def test_a_server_that_would_commit_lazily_is_made_to_commit_durably(postg
         driver.close()
 
 
-async def test_a_server_is_told_to_look_whether_the_writer_that_waits_for_a_lock_is_still_there(postgres: Cluster) -> None:
+async def test_a_server_is_told_to_look_whether_its_writer_is_still_there(postgres: Cluster) -> None:
     with postgres.fresh_database() as url:
         driver = PostgresDriver(make_url(url))
         driver.begin()
