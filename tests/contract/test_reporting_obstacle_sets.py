@@ -1,5 +1,6 @@
 """Obstacles that are told from sets of closed spans are those that counts tell, and a naive recount: on SQLite and PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -16,15 +17,18 @@ from services.reporting.model.devices import Device
 from services.reporting.model.events import microseconds
 from services.reporting.model.readiness import Obstacle
 from services.reporting.model.reports import Question
-from services.reporting.model.rollups import day_of
+from services.reporting.model.rollups import day_of, start_of
 from services.reporting.readiness import list_obstacles
 from services.reporting.store import tables
 from services.reporting.store.closing import OVER, SqlClosing
 from services.reporting.store.devices import SqlDeviceRecords
+from services.reporting.store.drivers import driver_of
 from services.reporting.store.obstacles import obstacles_page, unmanaged
 from services.reporting.store.readiness import SqlReadiness
+from services.reporting.store.setmaking import fold
 from services.reporting.store.sets import met
 from tests.builders.counts import MIDNIGHT, forget
+from tests.builders.locks import waiting_for_a_lock
 from tests.builders.obstaclesets import check_sets
 from tests.builders.readiness import (
     DAY,
@@ -41,6 +45,7 @@ from tests.builders.readiness import (
 from tests.builders.reporting_database import reporting_database
 from tests.builders.sinks import DurableSink
 from tests.fakes.reporting import batch
+from tests.postgres import Cluster
 
 FIRST = day_of(microseconds(MIDNIGHT))
 LATE = {"occurred_from": MIDNIGHT + DAY, "occurred_before": MIDNIGHT + 100 * DAY}
@@ -206,6 +211,54 @@ async def test_what_comes_late_is_folded_where_it_is_more_than_a_few(database: D
     assert (1, FIRST - 20) in set(map(tuple, left))
     assert (1, FIRST) not in set(map(tuple, left))
     assert {(1, FIRST), (1, FIRST - 20)} <= before
+
+
+async def test_longer_spans_hold_what_came_late_to_shorter_ones(database: Database, sink: DurableSink) -> None:
+    story = Story(sink)
+    await story.tell(made("alice", "a"), days=0)
+    await close(database, 8)
+    await story.tell(made("bob", "b"), days=0)
+    await close(database, 64, few=500)
+    assert (64, start_of(FIRST, 64)) in await check_sets(database)
+
+
+async def test_two_processes_fold_what_came_late_to_days_of_which_nothing_was_there(postgres: Cluster) -> None:
+    with postgres.fresh_database() as url:
+        async with reporting_database(url) as database:
+            sink, drivers = DurableSink.on(database.url), [driver_of(database.url) for _ in range(2)]
+            story = Story(sink)
+            await story.tell(made("alice", "a"), days=0)
+            await close(database, 9)
+            await story.tell(made("bob", "b"), days=-20)
+            before = await check_sets(database)
+            for driver in drivers:
+                driver.begin()
+            fold(drivers[0], 1, FIRST - 20)
+            other = asyncio.create_task(asyncio.to_thread(fold, drivers[1], 1, FIRST - 20))
+            await waiting_for_a_lock(database)
+            drivers[0].commit()
+            await other
+            drivers[1].commit()
+            assert await check_sets(database) == before
+            for opened in drivers:
+                opened.close()
+            await sink.close()
+
+
+async def test_nothing_is_told_of_devices_that_may_not_be_seen_whether_their_days_are_closed_or_not(
+    database: Database, sink: DurableSink
+) -> None:
+    story = Story(sink)
+    for days in range(3):
+        await story.tell(made("alice", "a", device="d1"), made("bob", "b", device="d3"), days=days)
+    await close(database, 2)
+    await story.tell(made("carol", "c", device="d3"), made("alice", "a", device="d3"), days=0)
+    await story.tell(made("dave", "d", device="d3"), made("alice", "e", device="d3"), days=2)
+    by_sets, found = await first_page(database, question(frozenset({"red"})))
+    assert by_sets
+    assert [(one.application.file_name, one.count, one.users, one.devices, one.users_freed) for one in found] == [
+        ("a.exe", 3, 1, 1, 1)
+    ]
 
 
 async def test_a_walk_tells_what_was_stored_when_it_began_whatever_comes_late_or_is_closed_meanwhile(

@@ -6,9 +6,10 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
+from operator import itemgetter
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -24,6 +25,8 @@ Step = Callable[[Driver], object]
 """A piece of work for one short transaction."""
 COLUMNS = tuple(column.name for column in COUNT.c)
 """The columns of the counts of days, the first things that are counted by everything."""
+Late = Mapping[Run, Sequence[Row]]
+"""What came late: for each span, a run of its own, counts of its days by all `COLUMNS`."""
 
 
 class Maker(Protocol):
@@ -47,8 +50,8 @@ class Maker(Protocol):
         """
         ...
 
-    def add(self, driver: Driver, run: Run, counts: Sequence[Row]) -> None:
-        """Add to a span what came late, in the transaction that counts it: counts of its days, by all `COLUMNS`."""
+    def add(self, driver: Driver, late: Late) -> None:
+        """Add to spans what came late, in the transaction that counts it."""
         ...
 
 
@@ -93,13 +96,15 @@ class CountsByDeviceFile:
         days = f"FROM {COUNT.name} WHERE span = 1 AND start >= {reached} AND start < {run.before}"
         return " UNION ALL ".join([*parts, f"SELECT {keys}, attempts {days}"])
 
-    def add(self, driver: Driver, run: Run, counts: Sequence[Row]) -> None:
+    def add(self, driver: Driver, late: Late) -> None:
         """Add up and add."""
-        places = [COLUMNS.index(dimension.key) for dimension in self.dimensions]
-        found: Counter[Row] = Counter()
-        for row in counts:
-            found[tuple(row[place] for place in places)] += int(str(row[-1]))
-        rows: list[Row] = [(run.span, run.first, *cell, attempts) for cell, attempts in found.items()]
+        cell_of = itemgetter(*(COLUMNS.index(dimension.key) for dimension in self.dimensions))
+        rows: list[Row] = []
+        for run, counts in late.items():
+            found: Counter[tuple[int, ...]] = Counter()
+            for row in counts:
+                found[cell_of(row)] += int(str(row[-1]))
+            rows += [(run.span, run.first, *cell, attempts) for cell, attempts in sorted(found.items())]
         driver.insert(_BY_DEVICE_FILE, rows)
 
 
@@ -126,11 +131,11 @@ def add_late(driver: Driver, counts: Sequence[Row], closed: int) -> None:
 
     They are by all `COLUMNS`, in the order of the days.
     """
-    days = list(takewhile(lambda row: int(str(row[1])) < closed, counts))
-    for maker in MAKERS if days else ():
-        late: dict[Run, list[Row]] = {}
-        for row in days:
-            for run in closed_over(int(str(row[1])), closed, maker.spans):
-                late.setdefault(run, []).append(row)
-        for run, some in late.items():
-            maker.add(driver, run, some)
+    late: dict[Run, list[Row]] = {}
+    for row in takewhile(lambda row: int(str(row[1])) < closed, counts):
+        for run in closed_over(int(str(row[1])), closed, SPANS):
+            late.setdefault(run, []).append(row)
+    for maker in MAKERS if late else ():
+        # All spans at once: a device that was away for months brings something of many.
+        if mine := {run: some for run, some in late.items() if run.span in maker.spans}:
+            maker.add(driver, mine)

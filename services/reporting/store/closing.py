@@ -100,7 +100,7 @@ class _Making:
     def add(self, driver: Driver, counts: Sequence[Row]) -> None:
         """Write what came late."""
         if counts:
-            self.maker.add(driver, self.run, counts)
+            self.maker.add(driver, {self.run: counts})
 
     def whole(self, driver: Driver) -> bool:
         """Tell whether everything is in that is counted."""

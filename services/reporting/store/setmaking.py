@@ -7,7 +7,8 @@
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import cast
 
 from services.reporting.model.obstacles import NOTHING, Sets, of_pairs, packed, united, unpacked
@@ -24,7 +25,7 @@ FEW = 500
 MOST_FOLDED = 20_000
 
 _KEYS = "file_key, user_key, device_key"
-_PLACES = tuple(map(COLUMNS.index, _KEYS.split(", ")))
+_cell_of = itemgetter(*map(COLUMNS.index, _KEYS.split(", ")))
 _DECISION = COLUMNS.index("decision_key")
 _LATE = Target(OBSTACLE_LATE.name, tuple(OBSTACLE_LATE.c.keys()), numbers=True)
 _MANAGED = "SELECT decision_key FROM reporting_known_decision WHERE managed"
@@ -32,7 +33,7 @@ _OF_DAYS = f"SELECT {_KEYS} FROM {COUNT_UNMANAGED.name} WHERE span = 1 AND start
 _OF_LATE = f"SELECT {_KEYS} FROM {_LATE.name} WHERE span = ? AND start >= ? AND start < ?"  # noqa: S608 - our own names
 _OF_SPANS = f"SELECT users, devices FROM {OBSTACLE_SETS.name} WHERE span = ? AND start >= ? AND start < ?"  # noqa: S608 - our own names
 _INSERT = f"INSERT INTO {OBSTACLE_SETS.name} (users, devices, digest, span, start) VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - our own names
-_TOUCH = f"UPDATE {OBSTACLE_SETS.name} SET span = span WHERE span = ? AND start = ?"  # noqa: S608 - our own names
+_TOUCH = f"{_INSERT} ON CONFLICT (span, start) DO UPDATE SET span = excluded.span"
 _SOME = f"SELECT {_KEYS} FROM {_LATE.name} WHERE span = ? AND start = ? LIMIT {MOST_FOLDED}"  # noqa: S608 - our own names
 _TAKE = f"DELETE FROM {_LATE.name} WHERE span = ? AND start = ? AND ({_KEYS}) IN ({_SOME}) RETURNING {_KEYS}"  # noqa: S608 - our own names
 _OVERDUE = (
@@ -61,12 +62,15 @@ class ObstacleSets:
         row = (*_packed(parts), run.span, run.first)
         yield lambda driver: driver.run(_INSERT, [row])
 
-    def add(self, driver: Driver, run: Run, counts: Sequence[Row]) -> None:
+    def add(self, driver: Driver, late: Mapping[Run, Sequence[Row]]) -> None:
         """Note what is unmanaged."""
         managed = {row[0] for row in driver.fetch(_MANAGED, ())}
-        cells = {tuple(row[place] for place in _PLACES) for row in counts if row[_DECISION] not in managed}
-        if cells:
-            driver.insert(_LATE, [(run.span, run.first, *cell) for cell in sorted(cells)])
+        rows: list[Row] = []
+        for run, counts in late.items():
+            cells = {_cell_of(row) for row in counts if row[_DECISION] not in managed}
+            rows += [(run.span, run.first, *cell) for cell in sorted(cells)]
+        if rows:
+            driver.insert(_LATE, rows)
 
 
 class LateToSets:
@@ -91,10 +95,10 @@ def overdue(driver: Driver, few: int = FEW) -> Sequence[tuple[int, int]]:
 def fold(driver: Driver, span: int, start: int) -> None:
     """Fold what came late into the sets of a closed span; they are as they were for whoever reads meanwhile."""
     # Nobody else folds the same span before this transaction ends: whoever tries waits for the first statement.
-    there = driver.run(_TOUCH, [(span, start)])
+    driver.run(_TOUCH, [(*_packed([_counted(())]), span, start)])
     late = _counted(driver.fetch(_TAKE, (span, start, span, start)))
     values = _packed([*(_kept(row) for row in driver.fetch(_OF_SPANS, (span, start, start + 1))), late])
-    driver.run(_UPDATE if there else _INSERT, [(*values, span, start)])
+    driver.run(_UPDATE, [(*values, span, start)])
 
 
 def _counted(rows: Iterable[Row]) -> Both:
