@@ -1,7 +1,7 @@
 """The limit that ingest is measured against: a bare driver that inserts the same rows, and counts and joins nothing.
 
 SQLite takes them by `executemany`, row by row, on a connection that is set up like that of the service: with SQLite's own small
-cache and its many checkpoints the limit would be lower, the more so the longer the run. PostgreSQL takes them by COPY into a
+cache and its many checkpoints the limit would be lower, the more so the longer the run. PostgreSQL takes them by COPY, as text, into a
 temporary table and an insert on conflict from there, with synchronous_commit=on. Rows come in the order in which agents send
 them. What attempts are counted by has its numbers already.
 """
@@ -22,7 +22,7 @@ from services.reporting.codec.incoming import batch_from_proto
 from services.reporting.model.events import microseconds
 from services.reporting.store.dimensions import Dimension
 from services.reporting.store.rows import ATTEMPTS, Row, attempt_columns, name_of, rows_of
-from services.reporting.store.sqlite_driver import SETTINGS
+from services.reporting.store.sqlite_driver import WRITER_SETTINGS
 
 STAGE = "CREATE TEMPORARY TABLE stage ON COMMIT DELETE ROWS AS SELECT {columns} FROM {table} LIMIT 0"
 COPY = "COPY stage FROM STDIN"
@@ -62,7 +62,7 @@ def raw(url: str, rows: Sequence[Row], group: int) -> float:
 
 def _into_sqlite(url: str, rows: Sequence[Row], group: int) -> float:
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as file:
-        for setting in SETTINGS:
+        for setting in WRITER_SETTINGS:
             file.execute(setting)
         statement = ATTEMPTS.insert("?")
         start = perf_counter()

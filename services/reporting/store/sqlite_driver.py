@@ -26,9 +26,12 @@ SETTINGS = (
     "PRAGMA synchronous=FULL",
     f"PRAGMA cache_size=-{CACHE_KIB}",
     f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}",
-    "PRAGMA temp_store=MEMORY",  # there are such copies of pages then, as of a statement that adds to counts
 )
-"""How the one connection that writes events is set up. What is committed is on the disk."""
+"""How a connection is set up. What is committed is on the disk."""
+
+WRITER_SETTINGS = (*SETTINGS, "PRAGMA temp_store=MEMORY")
+"""How the one connection that writes events is set up. Copies of pages, so as to undo a statement that adds to counts, are bounded by
+its rows, and need not be written. Whoever closes days sorts millions of counts, for which memory is not the place."""
 
 BUSY_SECONDS = 10.0
 
@@ -36,8 +39,9 @@ BUSY_SECONDS = 10.0
 class SqliteDriver:
     """Write to an SQLite file."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, settings: Sequence[str] = SETTINGS) -> None:
         self._path = path
+        self._settings = settings
         self._connection: sqlite3.Connection | None = None
 
     def begin(self, *, snapshot: bool = False) -> None:
@@ -101,7 +105,7 @@ class SqliteDriver:
             connection = sqlite3.connect(
                 self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            for setting in SETTINGS:
+            for setting in self._settings:
                 connection.execute(setting)
             self._connection = connection
         return self._connection

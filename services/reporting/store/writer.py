@@ -55,7 +55,7 @@ def main() -> None:
 def _serve(connection: socket.socket, opening: Opening) -> None:
     os.environ.update(opening.environment)
     logging.configure(level=opening.log_level, as_json=opening.log_as_json)
-    driver = driver_of(make_url(opening.url))
+    driver = driver_of(make_url(opening.url), of_writer=True)
     transactions, failures = Transactions(driver), 0
     with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as preparing:
         upcoming = reading.submit(_read, connection, transactions, preparing)

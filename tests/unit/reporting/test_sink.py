@@ -2,6 +2,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from services._chassis.db import Database
 from services._chassis.errors import UnavailableError
@@ -10,6 +11,7 @@ from services.reporting.codec.incoming import batch_from_proto
 from services.reporting.model.events import microseconds
 from services.reporting.store.dimensions import DIMENSIONS, RULE
 from services.reporting.store.driver import RefusedError
+from services.reporting.store.drivers import driver_of
 from services.reporting.store.known import MOST_CHARACTERS, Known
 from services.reporting.store.rows import GAPS, Row
 from services.reporting.store.sqlite_driver import SqliteDriver
@@ -31,6 +33,12 @@ def count(path: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM reporting_attempt").fetchone()[0])
     finally:
         connection.close()
+
+
+def test_the_writer_of_events_alone_keeps_in_memory_what_sqlite_writes_aside(tmp_path: Path) -> None:
+    url = make_url(f"sqlite:///{tmp_path / 'reporting.db'}")
+    told = [driver_of(url, of_writer=of_writer).fetch("PRAGMA temp_store", ()) for of_writer in (False, True)]
+    assert told == [[(0,)], [(2,)]]
 
 
 async def test_a_full_disk_stores_nothing_and_the_next_try_stores_all(tmp_path: Path) -> None:
