@@ -230,6 +230,21 @@ async def test_a_writer_that_hangs_is_killed_and_another_one_stores(database: Da
     await sink.close()
 
 
+async def test_a_sink_that_is_closed_does_not_wait_for_a_writer_that_hangs(database: Database) -> None:
+    sink = SinkApart(opening_of(database.url), monotonic=SystemClock().monotonic, patience=0.2)
+    await sink.store([batch([decided(1)])])
+    (writer,) = writers_of(os.getpid())
+    os.kill(writer, signal.SIGSTOP)
+    waiting = asyncio.create_task(sink.store([batch([decided(2)], first=2)]))
+    await turn()
+    async with asyncio.timeout(20):
+        await sink.close()
+        with pytest.raises(UnavailableError):
+            await waiting
+    assert writer not in writers_of(os.getpid())
+    assert await counted(database) == (1, 1)
+
+
 async def test_a_writer_that_cannot_run_is_started_again_after_longer_and_longer_rests(database: Database) -> None:
     environment, now = {**os.environ, "PYTHONHASHSEED": "what no Python starts with"}, 0.0
     sink = SinkApart(replace(opening_of(database.url), environment=environment), monotonic=lambda: now)

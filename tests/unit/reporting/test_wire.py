@@ -48,7 +48,13 @@ def test_verdicts_and_openings_arrive_as_they_were_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("here", "there"), [(b"user_name", b"user_mane"), (b"publisher", b"publishes"), (b"failures", b"failings")]
+    ("here", "there"),
+    [
+        (b"user_name", b"user_mane"),
+        (b"publisher", b"publishes"),
+        (b"facts", b"tacts"),
+        (b"failures", b"failings"),
+    ],
 )
 def test_an_opening_from_another_version_is_refused(here: bytes, there: bytes) -> None:
     packed = Opening("sqlite:///a.db", "info", log_as_json=None, environment={}).packed()
