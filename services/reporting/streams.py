@@ -145,6 +145,8 @@ class EventStream:
         aside = batch.priority is Priority.DIAGNOSTIC
         if self._aside is not None and (aside or self._aside.batch.journal_id == batch.journal_id):
             await self._writer.admitted(self._aside)
+        if (before := self._flight.newest(batch.journal_id)) is not None and before.done():
+            before.result()  # else what came behind a batch that was not stored would be, if this stream hears of it later
         waiting = self._writer.queue(batch)
         through = max(map(_SEQ, message.entries), default=0)
         self._flight.board(batch.journal_id, through, size, waiting.answer)

@@ -73,6 +73,11 @@ class Flight(Generic[Answer]):
         """Keep a batch, whose events were reserved."""
         self._journals.setdefault(journal_id, deque()).append(_Sent(through, size, answer))
 
+    def newest(self, journal_id: str) -> Answer | None:
+        """Return the answer of what was boarded last of a journal; None where nothing of it is in flight."""
+        journal = self._journals.get(journal_id)
+        return journal[-1].answer if journal else None
+
     def land(self) -> list[Durable]:
         """Let go of what is durable, in the order of each journal. Raises what kept a batch from being stored."""
         landed = [
