@@ -22,6 +22,7 @@ from services.reporting.store.insights import SqlInsights
 from services.reporting.store.presence import split
 from services.reporting.store.readiness import SqlReadiness
 from services.reporting.store.reports import SqlReports
+from services.reporting.store.survey import Survey
 from tests.builders.conclusions import EXAMPLES, ONE_DAY, PERIODS, QUESTIONS, keep, listed, pages, question
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, forget
 from tests.builders.reporting_database import reporting_database
@@ -197,7 +198,7 @@ async def test_users_and_devices_are_split_alike_whether_they_are_looked_up_or_a
     ):
         async with database.read() as tx:
             for subject in (USER, DEVICE):
-                looked_up, added_up = [await split(tx, asked, subject, most) for most in (1_000_000, 0)]
+                looked_up, added_up = [await split(Survey(tx, asked), subject, most) for most in (1_000_000, 0)]
                 assert looked_up == added_up, asked
     found = await insights.get_overview(SqlInsights(database), question(), top=0, period=Period.DAY, now=LATER)
     assert (found.tiles.users.managed_only, found.tiles.users.both, found.tiles.users.unmanaged_only) == (2, 1, 1)

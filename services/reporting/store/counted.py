@@ -19,7 +19,8 @@ from services.reporting.store.attempts import conditions
 from services.reporting.store.dimensions import OWNER
 from services.reporting.store.narrowing import Window
 from services.reporting.store.sources import EVERY_ONE, Groups, Numbers, Sources
-from services.reporting.store.spans import Span, span_of
+from services.reporting.store.spans import Span
+from services.reporting.store.survey import Survey
 from services.reporting.store.tables import ATTEMPT
 
 _A = ATTEMPT.c
@@ -34,8 +35,15 @@ async def facts(
     spare joining texts. With `as_of` only what was stored by transactions up to this number counts. With `among` only members
     with these numbers do, of dimensions that are told: so the database sees how few it is asked for, as a subquery hides it.
     """
+    return await facts_of(Survey(tx, question), names, as_of, among=among)
+
+
+async def facts_of(
+    survey: Survey, names: Sequence[str], as_of: int | None, *, among: Numbers = EVERY_ONE
+) -> sa.Subquery:
+    """Select the same of a question about which something was found out already."""
     groups = Groups.of(names)
-    found = await parts(tx, question, groups.names, as_of, among=among)
+    found = await _parts(survey, groups, as_of, among)
     grouped = [found.c[name] for name in groups.names]
     total = sa.cast(sa.func.sum(found.c.attempts), sa.BigInteger)
     few = [found.c[dimension.key].in_(numbers) for dimension, numbers in among.items()]
@@ -54,9 +62,12 @@ async def parts(
 
     Some parts take off what others count too much. Those of events tell of members that `among` does not name, too.
     """
-    groups = Groups.of(keys)
-    span = await span_of(tx, question)
-    sources = await Sources(tx, question, groups).within(span)
+    return await _parts(Survey(tx, question), Groups.of(keys), as_of, among)
+
+
+async def _parts(survey: Survey, groups: Groups, as_of: int | None, among: Numbers) -> sa.Subquery:
+    question, span = survey.question, await survey.span()
+    sources = await Sources(survey, groups).within(span)
     found = [one for source in sources for one in source.counted(groups, among)]
     found += _events(question, groups, span, as_of)
     if as_of is not None:

@@ -5,6 +5,7 @@ from services._chassis.paging import Page, PageRequest
 from services.reporting.model.insights import Fate, Period, Tiles, UserApplicationCount
 from services.reporting.model.reports import Question
 from services.reporting.store.overview import tiles
+from services.reporting.store.survey import Survey
 from services.reporting.store.trend import fates
 from services.reporting.store.userapplications import user_applications
 
@@ -23,7 +24,7 @@ class SqlInsights:
     async def fates(self, question: Question) -> tuple[Fate, ...]:
         """Count attempts by day and by what became of them."""
         async with self._database.read() as tx:
-            return await fates(tx, question)
+            return await fates(Survey(tx, question))
 
     async def user_applications(
         self, question: Question, period: Period, page: PageRequest

@@ -8,9 +8,11 @@ import sqlalchemy as sa
 from services._chassis.db import Transaction
 from services.reporting.model.insights import Tiles, Tops
 from services.reporting.model.reports import ApplicationCount, Question
-from services.reporting.store.counted import facts
+from services.reporting.store.counted import facts_of
 from services.reporting.store.dimensions import DECISION, DEVICE, FILE, USER
+from services.reporting.store.planning import without_workers
 from services.reporting.store.presence import split
+from services.reporting.store.survey import Survey
 from services.reporting.store.trend import fates
 
 APPLICATION = ("file_name", "internal_name", "version", "company_name", "sha256", "publisher", "elevation_type")
@@ -19,28 +21,31 @@ _DECISION = ("managed", "result", "source")
 
 async def tiles(tx: Transaction, question: Question, top: int) -> Tiles:
     """Return what is counted for an overview, with the first applications of each kind."""
-    counted = await fates(tx, question)
+    survey = Survey(tx, question)
+    if DEVICE in survey.members:
+        await without_workers(tx)
+    counted = await fates(survey)
     attempts = sum(fate.count for fate in counted)
     return Tiles(
         fates=counted,
-        users=await split(tx, question, USER, attempts),
-        devices=await split(tx, question, DEVICE, attempts),
-        tops=await _tops(tx, question, top),
+        users=await split(survey, USER, attempts),
+        devices=await split(survey, DEVICE, attempts),
+        tops=await _tops(survey, top),
     )
 
 
-async def _tops(tx: Transaction, question: Question, top: int) -> Tops:
+async def _tops(survey: Survey, top: int) -> Tops:
     """Rank applications by each kind of attempts, in one pass over what there is."""
     decisions = sa.select(DECISION.table.c[DECISION.key]).where(sa.or_(*_kinds(DECISION.table).values()))
-    ranked_by = {DECISION: (await tx.execute(decisions)).scalars().all()}
+    ranked_by = {DECISION: (await survey.tx.execute(decisions)).scalars().all()}
     # What most attempts are, elevated by a rule, is left out before it is added up.
-    found = await facts(tx, question, (FILE.key, "elevation_type", *_DECISION), None, among=ranked_by)
+    found = await facts_of(survey, (FILE.key, "elevation_type", *_DECISION), None, among=ranked_by)
     kinds = _kinds(found)
     groups = [found.c[FILE.key], found.c.elevation_type]
     measures = [_attempts(found, wanted).label(kind) for kind, wanted in kinds.items()]
     counted = sa.select(*groups, *measures).group_by(*groups).cte("counted")
     ranked = sa.union_all(*(sa.select(_ranked(counted, kind, top).subquery()) for kind in kinds))
-    rows = (await tx.execute(ranked)).mappings().all()
+    rows = (await survey.tx.execute(ranked)).mappings().all()
     return Tops(**{kind: _most_first(row for row in rows if row["kind"] == kind) for kind in kinds})
 
 

@@ -10,19 +10,15 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from services._chassis.db import Transaction
 from services.reporting.model.readiness import Split
-from services.reporting.model.reports import Question
 from services.reporting.model.rollups import Run
-from services.reporting.store.counted import facts
-from services.reporting.store.dimensions import DECISION, DEVICE, USER, Dimension
+from services.reporting.store.counted import facts_of
+from services.reporting.store.dimensions import DECISION, DEVICE, Dimension
 from services.reporting.store.listed import one_of
-from services.reporting.store.narrowing import members
 from services.reporting.store.rollups import ROLLUPS, Rollup
 from services.reporting.store.sources import EVERY_ONE, Numbers
-from services.reporting.store.spans import span_of
+from services.reporting.store.survey import Survey
 from services.reporting.store.tables import KNOWN_DECISION
-from services.reporting.store.whereabouts import whereabouts
 
 _HAD = {"managed": True, "unmanaged": False}
 
@@ -58,18 +54,18 @@ class _Looks:
         return sa.or_(sa.false(), *looks)
 
 
-async def split(tx: Transaction, question: Question, subject: Dimension, attempts: int) -> Split:
+async def split(survey: Survey, subject: Dimension, attempts: int) -> Split:
     """Split users or devices; so many attempts is the question about."""
-    looks = await _looks(tx, question, subject)
-    if looks is not None and await _known(tx, looks) * looks.most < attempts:
-        had = _looked_up(question, looks, await _decisions(tx, question))
+    looks = await _looks(survey, subject)
+    if looks is not None and await _known(survey, looks) * looks.most < attempts:
+        had = _looked_up(survey, looks, await _decisions(survey))
         if looks.elsewhere_too:
-            others = await _added_up(tx, question, subject, among={subject: looks.elsewhere_too})
+            others = await _added_up(survey, subject, among={subject: looks.elsewhere_too})
             had = sa.union_all(sa.select(had), sa.select(others)).subquery()
     else:
-        had = await _added_up(tx, question, subject)
+        had = await _added_up(survey, subject)
     counted = sa.select(had.c.managed, had.c.unmanaged, sa.func.count().label("count"))
-    rows = (await tx.execute(counted.group_by(had.c.managed, had.c.unmanaged))).mappings()
+    rows = (await survey.tx.execute(counted.group_by(had.c.managed, had.c.unmanaged))).mappings()
     counts = {(bool(row["managed"]), bool(row["unmanaged"])): row["count"] for row in rows}
     return Split(
         managed_only=counts.get((True, False), 0),
@@ -78,14 +74,14 @@ async def split(tx: Transaction, question: Question, subject: Dimension, attempt
     )
 
 
-async def _looks(tx: Transaction, question: Question, subject: Dimension) -> _Looks | None:
+async def _looks(survey: Survey, subject: Dimension) -> _Looks | None:
     """Return where to look; None where counts by subject and decision cannot answer alone."""
     plain = next(rollup for rollup in ROLLUPS if rollup.dimensions == (subject, DECISION))
-    span, wanted = await span_of(tx, question), members(question)
+    span, wanted = await survey.span(), survey.members
     left = wanted.keys() - set(plain.dimensions)
     found = None
     if left == {DEVICE} and not span.beside:
-        found = await whereabouts(tx, wanted[DEVICE], wanted.get(USER))
+        found = await survey.users(asked=True)
     if span.beside or (left and found is None):
         return None
     runs = sorted(span.runs(plain.spans), key=lambda run: -run.span)
@@ -94,40 +90,38 @@ async def _looks(tx: Transaction, question: Question, subject: Dimension) -> _Lo
     return _Looks(subject, plain, runs, found.there, found.elsewhere_too)
 
 
-async def _known(tx: Transaction, looks: _Looks) -> int:
+async def _known(survey: Survey, looks: _Looks) -> int:
     if looks.there is not None:
         return len(looks.there)
-    return int((await tx.execute(sa.select(sa.func.count()).select_from(looks.subject.table))).scalar_one())
+    return int((await survey.tx.execute(sa.select(sa.func.count()).select_from(looks.subject.table))).scalar_one())
 
 
-async def _decisions(tx: Transaction, question: Question) -> Mapping[str, Sequence[int]]:
+async def _decisions(survey: Survey) -> Mapping[str, Sequence[int]]:
     """Return the decisions that the question is about: those that were managed, and the others."""
-    wanted = members(question).get(DECISION)
+    wanted = survey.members.get(DECISION)
     known = sa.select(KNOWN_DECISION.c.decision_key, KNOWN_DECISION.c.managed)
     if wanted is not None:
         known = known.where(KNOWN_DECISION.c.decision_key.in_(wanted))
-    rows = (await tx.execute(known)).mappings().all()
+    rows = (await survey.tx.execute(known)).mappings().all()
     return {kind: [row["decision_key"] for row in rows if row["managed"] is wanted] for kind, wanted in _HAD.items()}
 
 
-def _looked_up(question: Question, looks: _Looks, decisions: Mapping[str, Sequence[int]]) -> sa.Subquery:
+def _looked_up(survey: Survey, looks: _Looks, decisions: Mapping[str, Sequence[int]]) -> sa.Subquery:
     known = looks.subject.table.c
     had = (looks.find(keys).label(kind) for kind, keys in decisions.items())
     each = sa.select(known[looks.subject.columns[0]].label("identity"), *had)
     if looks.there is not None:
         each = each.where(one_of(known[looks.subject.key], looks.there))
-    elif (wanted := members(question).get(looks.subject)) is not None:
+    elif (wanted := survey.members.get(looks.subject)) is not None:
         each = each.where(known[looks.subject.key].in_(wanted))
     found = each.subquery()
     kinds = (sa.func.max(sa.case((found.c[kind], 1), else_=0)).label(kind) for kind in _HAD)
     return sa.select(*kinds).group_by(found.c.identity).subquery()
 
 
-async def _added_up(
-    tx: Transaction, question: Question, subject: Dimension, *, among: Numbers = EVERY_ONE
-) -> sa.Subquery:
+async def _added_up(survey: Survey, subject: Dimension, *, among: Numbers = EVERY_ONE) -> sa.Subquery:
     name = subject.columns[0]
-    found = await facts(tx, question, (name, "managed"), None, among=among)
+    found = await facts_of(survey, (name, "managed"), None, among=among)
     kinds = (
         sa.func.max(sa.case((found.c.managed.is_(managed), 1), else_=0)).label(kind) for kind, managed in _HAD.items()
     )

@@ -12,7 +12,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services._chassis.db import Transaction
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import Run
 from services.reporting.store.dimensions import DEVICE, DIMENSIONS, OWNER, USER, Dimension
@@ -20,18 +19,15 @@ from services.reporting.store.listed import one_of
 from services.reporting.store.narrowing import members, unmanaged_alone
 from services.reporting.store.rollups import CLOSED, ROLLUPS, Rollup
 from services.reporting.store.spans import Span
+from services.reporting.store.survey import Members, Survey
 from services.reporting.store.tables import ATTEMPT
-from services.reporting.store.whereabouts import looked_up_sooner, whereabouts
 
 _A = ATTEMPT.c
 _DAY = "day"
 _KEYS = {dimension.key: dimension for dimension in DIMENSIONS}
-Members = sa.Select[Any] | Sequence[int]
 Narrowed = Mapping[Dimension, Members]
 Numbers = Mapping[Dimension, Collection[int]]
 EVERY_ONE: Numbers = MappingProxyType({})
-FEW, MOST_DEVICES = 3, 10_000
-"""Devices are looked up one by one where there are so many times as many, and where they are no more than so many."""
 MOST_PROBES = 200_000
 """Looks into an index that are cheaper than reading every count of some weeks."""
 
@@ -82,6 +78,10 @@ class Source:
     """Where it takes no more looks, users are looked up span by span; otherwise their counts are found among all."""
     taken_off: bool = False
 
+    def turned(self) -> "Source":
+        """Return the same, taken off where it was added, and added where it was taken off."""
+        return replace(self, taken_off=not self.taken_off)
+
     def counted(self, groups: Groups, among: Numbers) -> Iterator[sa.Select[Any]]:
         """Yield what there is, a run of spans each; of members with some numbers alone, of dimensions that are grouped by."""
         counts = self.rollup.table.c
@@ -119,9 +119,13 @@ class Source:
 class Sources:
     """Find the counts that tell what is asked."""
 
-    tx: Transaction
-    question: Question
+    survey: Survey
     groups: Groups
+
+    @property
+    def question(self) -> Question:
+        """Return what is asked."""
+        return self.survey.question
 
     async def within(self, span: Span) -> Sequence[Source]:
         """Return those that tell of the days of a span."""
@@ -129,56 +133,44 @@ class Sources:
         rollup, narrowed = _choice(self.question, dimensions)
         if named or span.first >= span.before or DEVICE not in narrowed:
             return [Source(rollup, narrowed, span, named=named)]
-        devices = narrowed[DEVICE]
         unknowing, others = _choice(self.question, dimensions, {DEVICE})
-        every, these = await self._known(devices)
+        every, these = await self.survey.devices()
         if every < 2 * these and DEVICE not in unknowing.dimensions:
-            known = DEVICE.table.c[DEVICE.key]
-            rest = await self._named(sa.select(known).where(known.not_in(devices)), every - these, every)
             return [
                 Source(unknowing, others, span),
-                *(replace(one, taken_off=True) for one in await self._on_devices(span, rest)),
+                *(one.turned() for one in await self._on_devices(span, asked=False)),
             ]
-        return await self._on_devices(span, await self._named(devices, these, every))
+        return await self._on_devices(span, asked=True)
 
-    async def _named(self, devices: sa.Select[Any], these: int, every: int) -> Members:
-        """Return the numbers of the devices where these are few: so planners see how few, and look each up."""
-        if these > MOST_DEVICES or FEW * these > every:
-            return devices
-        return (await self.tx.execute(devices)).scalars().all()
-
-    async def _known(self, devices: sa.Select[Any]) -> tuple[int, int]:
-        """Return how many devices there are, and how many of them are these."""
-        these = sa.func.count(sa.case((DEVICE.table.c[DEVICE.key].in_(devices), 1)))
-        every, found = tuple((await self.tx.execute(sa.select(sa.func.count(), these))).one())
-        return every, found
-
-    async def _on_devices(self, span: Span, devices: Members) -> Sequence[Source]:
-        """Return the counts of these devices: of closed spans, and of the days beside them."""
+    async def _on_devices(self, span: Span, *, asked: bool) -> Sequence[Source]:
+        """Return the counts of the devices that are asked for, or of the others: of closed spans, and of the days beside them."""
+        devices = await self.survey.named(asked=asked)
         rollup, narrowed = _choice(self.question, self.groups.dimensions)
         if rollup.dimensions[0] is not USER:
             return [Source(rollup, {**narrowed, DEVICE: devices}, span)]
-        everything: Narrowed = {**members(self.question), DEVICE: devices}
+        everything: Narrowed = {**self.survey.members, DEVICE: devices}
         if self.groups.by_day or not {*self.groups.dimensions, *everything} <= {*CLOSED.dimensions}:
-            return await self._of_users(span, devices)
-        runs, days = span.parted(CLOSED.spans)
-        found = [Source(CLOSED, everything, span, runs)] if runs else []
-        for beside in days:
-            found += await self._of_users(beside, devices)
+            return await self._of_users(span, asked=asked)
+        parts = span.parted(CLOSED.spans)
+        found = [Source(CLOSED, everything, span, parts.runs)] if parts.runs else []
+        for days in parts.beside:
+            found += await self._of_users(days, asked=asked)
+        for days in parts.too_many:
+            found += [one.turned() for one in await self._of_users(days, asked=asked)]
         return found
 
-    async def _of_users(self, span: Span, devices: Members) -> Sequence[Source]:
+    async def _of_users(self, span: Span, *, asked: bool) -> Sequence[Source]:
         """Return the counts of these devices that begin with the user: of those who were there, where they are looked up sooner."""
+        devices = await self.survey.named(asked=asked)
         rollup, narrowed = _choice(self.question, self.groups.dimensions)
         plain = Source(rollup, {**narrowed, DEVICE: devices}, span)
-        users = members(self.question).get(USER)
-        found = await whereabouts(self.tx, devices, users)
+        found = await self.survey.users(asked=asked)
         if found is None:
             return [plain]
         by_user = _choice(self.question, (*self.groups.dimensions, USER), {USER, DEVICE})
         alike = by_user[0] is rollup
         left, days = [*(found.there if alike else ()), *found.elsewhere_too], range(span.first, span.before)
-        sooner = await looked_up_sooner(self.tx, len(left), days)
+        sooner = await self.survey.looked_up_sooner(len(left), days)
         if alike and not sooner:
             return [plain]
         looks = max(len(left), 1) * len(days) if sooner else 0

@@ -10,6 +10,9 @@ from services.reporting.model.rollups import DAY, SPANS, Run, covering, start_of
 from services.reporting.store.narrowing import Window, window_of
 from services.reporting.store.tables import COUNT_BY_DECISION, HORIZON
 
+WORTH = 2
+"""Days that are read in the time of one closed span."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -24,15 +27,26 @@ class Span:
     newest: int = 0
     closed: int = 0
     """The day before which all are closed."""
+    kept: int = 0
+    """The day before which counts are gone, or about to go."""
 
-    def parted(self, spans: tuple[int, ...]) -> tuple[tuple[Run, ...], tuple["Span", ...]]:
-        """Return the spans of these lengths that are closed, and the days before and behind them."""
-        shortest = spans[0]
-        first, before = start_of(self.first + shortest - 1, shortest), start_of(min(self.before, self.closed), shortest)
-        if first >= before:
-            return (), (self,)
-        beside = (replace(self, before=first), replace(self, first=before))
-        return covering(first, before, spans), tuple(days for days in beside if days.first < days.before)
+    def parted(self, spans: tuple[int, ...]) -> "Parts":
+        """Return the closed spans of these lengths that cover most of the days, and the days that are left over or too many."""
+        shortest, reached = spans[0], min(self.before, self.closed)
+        inner, end = start_of(self.first + shortest - 1, shortest), start_of(reached, shortest)
+        first, before = inner, end
+        if inner - shortest >= self.kept and self.first - (inner - shortest) + WORTH < inner - self.first:
+            first = inner - shortest
+        if end + shortest <= self.closed and end + shortest - reached + WORTH < reached - end:
+            before = end + shortest
+        days = self._between(first, self.first), self._between(self.before, before)
+        if first >= before or sum(some.before - some.first for some in days) + WORTH >= self.before - self.first:
+            return Parts((), (self,), ())
+        beside = self._between(self.first, first), self._between(before, self.before)
+        return Parts(covering(first, before, spans), _any(beside), _any(days))
+
+    def _between(self, first: int, before: int) -> "Span":
+        return replace(self, first=first, before=max(first, before))
 
     def runs(self, spans: tuple[int, ...]) -> tuple[Run, ...]:
         """Return the spans of these lengths that cover the days, but for those of which no day was counted yet."""
@@ -41,6 +55,19 @@ class Span:
             for run in covering(self.first, self.before, spans)
             if run.first <= self.newest
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Closed spans, the days beside them, and the days that are in them though nobody asked."""
+
+    runs: tuple[Run, ...]
+    beside: tuple[Span, ...]
+    too_many: tuple[Span, ...]
+
+
+def _any(parts: tuple[Span, ...]) -> tuple[Span, ...]:
+    return tuple(days for days in parts if days.first < days.before)
 
 
 async def span_of(tx: Transaction, question: Question) -> Span:
@@ -75,4 +102,4 @@ async def span_of(tx: Transaction, question: Question) -> Span:
         before = start_of(newest, SPANS[-1]) + SPANS[-1]
     if first == oldest:
         first = next(start for start in (start_of(oldest, span) for span in reversed(SPANS)) if start >= kept)
-    return Span(first, max(first, before), tuple(beside), newest, closed)
+    return Span(first, max(first, before), tuple(beside), newest, closed, kept)
