@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from hypothesis import strategies as st
+
 from epm.elevation.v1 import event_pb2
 from services.reporting.model.readiness import (
     Application,
@@ -108,6 +110,19 @@ class Story:
 
 def made(user: str, app: str, *, managed: bool = False, device: str = "", administrator: bool = False) -> Made:
     return Made(user, device or f"pc-of-{user}", application(app), managed, administrator)
+
+
+def attempts_on(*days: int) -> st.SearchStrategy[list[tuple[Made, int]]]:
+    """Draw attempts of few users, applications and devices, each on one of these days."""
+    drawn = st.builds(
+        made,
+        st.sampled_from(["alice", "bob", "Bob", "Ünal"]),
+        st.sampled_from(["a", "b", "ä"]),
+        managed=st.booleans(),
+        device=st.sampled_from(["d1", "d2", "d3"]),
+        administrator=st.booleans(),
+    )
+    return st.lists(st.tuples(drawn, st.sampled_from(days)), max_size=25)
 
 
 async def entries(

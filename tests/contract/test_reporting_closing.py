@@ -1,6 +1,7 @@
 """Days are closed when they are over, whatever comes late and whatever breaks off: on SQLite and PostgreSQL."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +18,9 @@ from services.reporting.model.rollups import day_of, ending, start_of
 from services.reporting.store import tables
 from services.reporting.store.closed import MAKERS
 from services.reporting.store.closing import OVER, SqlClosing
+from services.reporting.store.postgres_driver import PostgresDriver
 from services.reporting.store.retention import Keep, SqlRetention
+from services.reporting.store.transactions import Transactions
 from tests.builders.counts import KINDS, attempt, check, check_closed, forget
 from tests.builders.locks import waiting_for_a_lock
 from tests.builders.obstaclesets import check_sets
@@ -195,6 +198,55 @@ async def test_what_another_process_is_about_to_close_is_not_closed_again(postgr
                 await waiting_for_a_lock(database)
             await closing
             assert await check_closed(database) == {(8, FIRST)}
+
+
+class HeldBack(PostgresDriver):
+    """A connection that commits once it may."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database.url)
+        self.may_commit = threading.Event()
+        self.reached = threading.Event()
+
+    def commit(self) -> None:
+        """Wait, and commit."""
+        self.reached.set()
+        self.may_commit.wait()
+        super().commit()
+
+
+async def test_what_is_about_to_be_stored_when_a_day_is_closed_is_in_its_spans(postgres: Cluster) -> None:
+    with postgres.fresh_database() as url:
+        async with reporting_database(url) as database:
+            sink, held = DurableSink.on(database.url), HeldBack(database)
+            await Sender(sink).send(*range(8))
+            await sink.close()
+            late = attempt(100, ("bob", "late", "unmanaged", "d2", (START - EPOCH) // timedelta(hours=1) + 24))
+            storing = asyncio.create_task(asyncio.to_thread(Transactions(held).store, [batch([late], device="d2")]))
+            await asyncio.to_thread(held.reached.wait)
+            closing = asyncio.create_task(close(database, 8))
+            waiting = asyncio.create_task(waiting_for_a_lock(database))
+            await asyncio.wait([closing, waiting], return_when=asyncio.FIRST_COMPLETED)
+            held.may_commit.set()
+            await asyncio.gather(storing, closing)
+            waiting.cancel()
+            held.close()
+            assert await closed_before(database) == FIRST + 8
+            assert await check_closed(database) == {(8, FIRST)}
+            await check_sets(database)
+
+
+async def test_nothing_is_made_of_a_span_of_which_a_part_is_purged(database: Database, sink: DurableSink) -> None:
+    await Sender(sink).send(*range(70), kind="unmanaged")
+    keep = Keep(events=500 * DAY, counts=30 * DAY)
+    await SqlRetention(database, keep, after(33), pause=at_once).purge()
+    await close(database, 66)
+    assert {(8, FIRST + 8), (8, FIRST + 56)} <= await check_closed(database)
+    await check_sets(database)
+    async with database.read() as tx:
+        for maker in MAKERS:
+            starts = (await tx.execute(sa.select(sa.func.min(maker.table.c.start)))).scalar_one()
+            assert starts is None or starts >= FIRST + 3, maker.table.name
 
 
 async def test_days_without_attempts_are_passed_over_and_nothing_is_closed_where_there_are_none(

@@ -36,6 +36,7 @@ from tests.builders.readiness import (
     WINDOWS,
     Made,
     Story,
+    attempts_on,
     event,
     in_the_way,
     made,
@@ -103,20 +104,7 @@ async def first_page(database: Database, asked: Question) -> tuple[bool, tuple[O
         return by_sets, (await obstacles_page(tx, asked, PageRequest(50))).items
 
 
-ATTEMPTS = st.lists(
-    st.tuples(
-        st.builds(
-            made,
-            st.sampled_from(["alice", "bob", "Bob", "Ünal"]),
-            st.sampled_from(["a", "b", "ä"]),
-            managed=st.booleans(),
-            device=st.sampled_from(["d1", "d2", "d3"]),
-            administrator=st.booleans(),
-        ),
-        st.sampled_from([0, 1, 7, 8, 9, 63, 70]),
-    ),
-    max_size=25,
-)
+ATTEMPTS = attempts_on(0, 1, 7, 8, 9, 63, 70)
 CLOSINGS = st.lists(st.sampled_from([0, 1, 2, 8, 9, 10, 68, 71, 140]), min_size=1, max_size=4)
 
 

@@ -21,10 +21,10 @@ from tests.builders.readiness import (
     WINDOWS,
     Made,
     Story,
+    attempts_on,
     entries,
     in_the_way,
     judged,
-    made,
     obstacles,
     question,
 )
@@ -43,20 +43,7 @@ def readiness(database: Database) -> SqlReadiness:
     return SqlReadiness(database)
 
 
-ATTEMPTS = st.lists(
-    st.tuples(
-        st.builds(
-            made,
-            st.sampled_from(["alice", "bob", "Bob", "Ünal"]),
-            st.sampled_from(["a", "b", "ä"]),
-            managed=st.booleans(),
-            device=st.sampled_from(["d1", "d2", "d3"]),
-            administrator=st.booleans(),
-        ),
-        st.sampled_from([0, 1, 8, 70]),
-    ),
-    max_size=25,
-)
+ATTEMPTS = attempts_on(0, 1, 8, 70)
 
 
 def _as_told(found: Sequence[ReadinessEntry], *, by_device: bool) -> Iterator[tuple[Any, ...]]:
