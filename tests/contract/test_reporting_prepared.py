@@ -92,3 +92,17 @@ async def test_what_was_prepared_before_a_number_went_is_made_anew(
         await tx.execute(sa.update(tables.HORIZON).values(numbers_forgotten=1))
     transactions.store(group, prepared)
     assert await users(database) == {uuid7(2): "one@example.com"}
+
+
+async def test_of_a_group_that_was_prepared_what_was_purged_is_not_stored_again(
+    transactions: Transactions, database: Database
+) -> None:
+    transactions.store([batch([decided(1), decided(2)])])
+    async with database.transaction() as tx:
+        await tx.execute(sa.delete(tables.ATTEMPT).where(tables.ATTEMPT.c.event_id == uuid7(1)))
+        await tx.execute(sa.update(tables.JOURNAL).values(purged_through=1))
+    group = batches_unpacked(batches_packed([batch([decided(1), decided(2), decided(3)])]))
+    prepared = transactions.prepare(group)
+    assert prepared is not None
+    assert transactions.store(group, prepared) == [()]
+    assert (await users(database)).keys() == {uuid7(2), uuid7(3)}
