@@ -1,7 +1,7 @@
 """What reports say from counts is what they would say from events: to any question, on both databases."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from services._chassis.db import Database
 from services._chassis.paging import PageRequest
 from services.reporting import usecases
-from services.reporting.model.events import Batch
+from services.reporting.model.events import EPOCH, Batch
 from services.reporting.model.reports import ElevationFilter, Question
+from services.reporting.model.rollups import start_of
+from services.reporting.store.closing import SqlClosing
 from services.reporting.store.devices import SqlDeviceRecords
 from services.reporting.store.reports import SqlReports
 from tests.builders.counts import ATTEMPTS, MIDNIGHT, attempt, forget
@@ -39,6 +41,10 @@ async def sinks(database: Database) -> AsyncIterator[list[DurableSink]]:
     yield opened
     for sink in opened:
         await sink.close()
+
+
+async def at_once(_seconds: float) -> None:
+    """Go on at once."""
 
 
 def question(tags: frozenset[str] | None, **values: Any) -> Question:
@@ -89,11 +95,6 @@ def wanted(row: dict[str, Any], asked: Question) -> bool:
     )
 
 
-def times(found: Iterable[Any]) -> dict[Any, int]:
-    """Count; what is there not once is not told, whereas to a `Counter` that is the same as none."""
-    return dict(Counter(found))
-
-
 @EXAMPLES
 @given(drawn=st.lists(ATTEMPTS, max_size=14), asked=QUESTIONS)
 async def test_every_report_says_what_a_naive_count_says_whatever_it_is_answered_from(
@@ -113,17 +114,17 @@ async def test_every_report_says_what_a_naive_count_says_whatever_it_is_answered
         for user in {row["user_name"] for row in stored}
     }
     applications = (await reports.applications(asked, whole)).items
-    assert {(one.file_name, one.elevation_type): one.count for one in applications} == times(
+    assert Counter({(one.file_name, one.elevation_type): one.count for one in applications}) == Counter(
         (row["file_name"], row["elevation_type"]) for row in stored
     )
     publishers = (await reports.publishers(asked, whole)).items
-    assert {(one.publisher, one.elevation_type): one.count for one in publishers} == times(
+    assert Counter({(one.publisher, one.elevation_type): one.count for one in publishers}) == Counter(
         (row["publisher"], row["elevation_type"]) for row in stored
     )
     summary = await reports.summary(asked)
     assert summary.managed == sum(1 for row in stored if row["managed"])
     assert summary.total == len(stored)
-    assert {tally.word: tally.count for tally in summary.results} == times(row["result"] for row in stored)
+    assert Counter({tally.word: tally.count for tally in summary.results}) == Counter(row["result"] for row in stored)
     await forget(database)
 
 
@@ -173,3 +174,20 @@ async def test_a_window_may_begin_and_end_at_any_moment(
     moments = [MIDNIGHT, MIDNIGHT + timedelta(hours=2), MIDNIGHT + ONE_DAY, MIDNIGHT + 2 * ONE_DAY]
     await sinks[0].store([batch([decided(number, at=moment) for number, moment in enumerate(moments, 1)])])
     assert (await SqlReports(database).summary(question(None, **window))).total == counted
+
+
+@pytest.mark.parametrize("tag", ["emea", "apac"])
+async def test_a_window_of_closed_days_may_begin_and_end_with_any_day(
+    database: Database, sinks: list[DurableSink], tag: str
+) -> None:
+    seen = {"d1": "emea", "d2": "apac", "d3": "apac", "d4": "apac"}
+    await SqlDeviceRecords(database).remember([enrolled(device, of) for device, of in seen.items()])
+    start = EPOCH + start_of((MIDNIGHT - EPOCH).days, 8) * ONE_DAY
+    for first, device in zip(range(1, 400, 100), seen, strict=True):
+        events = [decided(first + day, at=start + day * ONE_DAY) for day in range(18)]
+        await sinks[0].store([batch(events, device=device, first=first)])
+    await SqlClosing(database, lambda: start + 30 * ONE_DAY, pause=at_once).close()
+    for first, before in ((0, 16), (2, 16), (2, 15), (1, 7), (6, 10), (2, 17)):
+        window = {"occurred_from": start + first * ONE_DAY, "occurred_before": start + before * ONE_DAY}
+        found = (await SqlReports(database).applications(question(frozenset({tag}), **window), PageRequest(10))).items
+        assert sum(one.count for one in found) == [*seen.values()].count(tag) * (before - first), (first, before)
