@@ -179,16 +179,19 @@ async def test_users_and_devices_are_split_by_what_they_had(database: Database, 
 async def test_users_and_devices_are_split_alike_whether_they_are_looked_up_or_added_up(
     database: Database, sink: DurableSink
 ) -> None:
-    await SqlDeviceRecords(database).remember([enrolled("d1", "emea"), enrolled("d2", "apac")])
+    await SqlDeviceRecords(database).remember([enrolled("d1", "emea"), enrolled("d2", "apac"), enrolled("d3", "emea")])
     first = [decided(number, user="m", at=MIDNIGHT + number * timedelta(hours=7)) for number in range(60)]
     second = [unmanaged(100 + number, user="u", at=MIDNIGHT + number * ONE_DAY) for number in range(20)]
     both = [decided(200, user="b", at=MIDNIGHT), unmanaged(201, user="b", at=MIDNIGHT + 19 * ONE_DAY)]
     edge = decided(202, user="e", at=MIDNIGHT + timedelta(hours=2))
-    await sink.store([batch([*first, *both, edge]), batch(second, device="d2"), batch([], device="d3")])
+    await sink.store([batch([*first, *both, edge]), batch(second, device="d2")])
+    await sink.store([batch([decided(400, user="u", at=MIDNIGHT)], device="d3", first=400)])
     await sink.store([batch([decided(300, user="m", at=MIDNIGHT)], device="d1", name="renamed", first=900)])
     for asked in (
         question(),
         question(frozenset({"apac"})),
+        question(frozenset({"emea"})),
+        question(frozenset({"emea"}), users=("b", "u")),
         question(managed=False),
         question(users=("b", "u")),
         question(occurred_from=MIDNIGHT + 10 * ONE_DAY),
@@ -201,5 +204,5 @@ async def test_users_and_devices_are_split_alike_whether_they_are_looked_up_or_a
                 looked_up, added_up = [await split(Survey(tx, asked), subject, most) for most in (1_000_000, 0)]
                 assert looked_up == added_up, asked
     found = await insights.get_overview(SqlInsights(database), question(), top=0, period=Period.DAY, now=LATER)
-    assert (found.tiles.users.managed_only, found.tiles.users.both, found.tiles.users.unmanaged_only) == (2, 1, 1)
+    assert (found.tiles.users.managed_only, found.tiles.users.both, found.tiles.users.unmanaged_only) == (2, 2, 0)
     assert (found.tiles.devices.both, found.tiles.devices.unmanaged_only) == (1, 1)

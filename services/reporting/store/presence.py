@@ -31,7 +31,8 @@ class _Looks:
     rollup: Rollup
     runs: Sequence[Run]
     there: Sequence[int] | None = None
-    """The numbers of those who are looked up; None: all, or those to whom a question is narrowed."""
+    """The numbers of those who are looked up; None: all, or those to whom a question is narrowed, but for `others`."""
+    others: Sequence[int] = ()
     elsewhere_too: Sequence[int] = ()
     """The numbers of those for whom it cannot be told so."""
 
@@ -81,13 +82,16 @@ async def _looks(survey: Survey, subject: Dimension) -> _Looks | None:
     left = wanted.keys() - set(plain.dimensions)
     found = None
     if left == {DEVICE} and not span.beside:
-        found = await survey.users(asked=True)
+        found = await survey.users(asked=not await survey.others_tell())
     if span.beside or (left and found is None):
         return None
     runs = sorted(span.runs(plain.spans), key=lambda run: -run.span)
     if found is None:
         return _Looks(subject, plain, runs)
-    return _Looks(subject, plain, runs, found.there, found.elsewhere_too)
+    if await survey.others_tell():
+        # Whoever was on none of the other devices was on these alone, if anywhere.
+        return _Looks(subject, plain, runs, None, [*found.there, *found.elsewhere_too], found.elsewhere_too)
+    return _Looks(subject, plain, runs, found.there, (), found.elsewhere_too)
 
 
 async def _known(survey: Survey, looks: _Looks) -> int:
@@ -114,6 +118,8 @@ def _looked_up(survey: Survey, looks: _Looks, decisions: Mapping[str, Sequence[i
         each = each.where(one_of(known[looks.subject.key], looks.there))
     elif (wanted := survey.members.get(looks.subject)) is not None:
         each = each.where(known[looks.subject.key].in_(wanted))
+    if looks.others:
+        each = each.where(sa.not_(one_of(known[looks.subject.key], looks.others)))
     found = each.subquery()
     kinds = (sa.func.max(sa.case((found.c[kind], 1), else_=0)).label(kind) for kind in _HAD)
     return sa.select(*kinds).group_by(found.c.identity).subquery()

@@ -134,8 +134,7 @@ class Sources:
         if named or span.first >= span.before or DEVICE not in narrowed:
             return [Source(rollup, narrowed, span, named=named)]
         unknowing, others = _choice(self.question, dimensions, {DEVICE})
-        every, these = await self.survey.devices()
-        if every < 2 * these and DEVICE not in unknowing.dimensions:
+        if await self.survey.others_tell() and DEVICE not in unknowing.dimensions:
             return [
                 Source(unknowing, others, span),
                 *(one.turned() for one in await self._on_devices(span, asked=False)),

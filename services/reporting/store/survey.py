@@ -68,6 +68,11 @@ class Survey:
             self._named[asked] = (await self.tx.execute(devices)).scalars().all() if few else devices
         return self._named[asked]
 
+    async def others_tell(self) -> bool:
+        """Tell whether more is known at once of the devices that the question is not about, since they are the fewer."""
+        every, these = await self.devices()
+        return every < 2 * these
+
     async def few_devices(self) -> bool:
         """Tell whether the counts of few devices tell of those that the question is about: their own, or those of the others."""
         if DEVICE not in self.members:
