@@ -28,15 +28,14 @@ from services.reporting.model.reports import (
 )
 from services.reporting.store.attempts import elevation_of, shown, visible
 from services.reporting.store.counted import facts
+from services.reporting.store.dimensions import USER
 from services.reporting.store.finding import Finder
 from services.reporting.store.tables import ATTEMPT
 from services.reporting.store.weights import weight_of
 
 _A = ATTEMPT.c
 _COUNT = sa.cast(sa.func.sum(sa.column("attempts")), sa.BigInteger)
-_MANAGED = sa.cast(
-    sa.func.sum(sa.case((sa.column("managed", sa.Boolean), sa.column("attempts")), else_=0)), sa.BigInteger
-)
+_MANAGED = sa.cast(sa.func.sum(sa.column("managed_attempts")), sa.BigInteger)
 _MEASURES: Mapping[str, sa.ColumnElement[Any]] = {
     "count": _COUNT,
     "total": _COUNT,
@@ -108,7 +107,7 @@ class SqlReports:
 
     async def users(self, question: Question, page: PageRequest, order: Order = BUSIEST_FIRST) -> Page[UserCount]:
         """Count attempts by user."""
-        rows, as_of = await self._counted(Counted(_USER, order, split=("managed",)), question, page)
+        rows, as_of = await self._counted(Counted(_USER, order, split=True), question, page)
         counts = [_user_count(row) for row in rows]
         return cut(counts, page, key=lambda found: _key(as_of, found, order, ("user",)))
 
@@ -118,8 +117,8 @@ class SqlReports:
         """Return the rows of a page, and the number of the newest transaction when the walk began."""
         async with self._database.read() as tx:
             begun = page.after[0] if page.after else None
-            names = (*counted.names, *counted.split)
-            found = await facts(tx, question, names, None if begun is None else int(begun))
+            as_of = None if begun is None else int(begun)
+            found = await (_users(tx, question, as_of) if counted.split else facts(tx, question, counted.names, as_of))
             rows = (await tx.execute(counted.page_of(found, page))).mappings().all()
             return rows, await tx.current_revision() if begun is None else begun
 
@@ -130,11 +129,11 @@ class SqlReports:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Count by the columns of these names, in an order; the columns of `split` are counted apart from each other."""
+    """Count by the columns of these names, in an order; with `split`, managed attempts are told apart."""
 
     names: tuple[str, ...]
     order: Order
-    split: tuple[str, ...] = ()
+    split: bool = False
 
     def page_of(self, found: sa.Subquery, page: PageRequest) -> sa.Select[Any]:
         """Select a page: what stands alike in the order stands by its names."""
@@ -158,6 +157,17 @@ class Counted:
         beyond = sa.tuple_(*groups) > sa.tuple_(*map(sa.literal, key))
         further = by < last if self.order.descending else by > last
         return statement.having(sa.or_(further, sa.and_(by == last, beyond)))
+
+
+async def _users(tx: Transaction, question: Question, as_of: int | None) -> sa.Subquery:
+    """Select users by name, with their `attempts` and `managed_attempts`: added up by number, for several decisions are about each."""
+    found = await facts(tx, question, (USER.key, "managed"), as_of)
+    managed = sa.cast(sa.func.sum(sa.case((found.c.managed, found.c.attempts), else_=0)), sa.BigInteger)
+    attempts, key = sa.cast(sa.func.sum(found.c.attempts), sa.BigInteger), found.c[USER.key]
+    sums = sa.select(key, attempts.label("attempts"), managed.label("managed_attempts")).group_by(key).subquery()
+    known = USER.table.c
+    named = sa.select(known.user_name, sums.c.attempts, sums.c.managed_attempts)
+    return named.join_from(sums, USER.table, known[USER.key] == sums.c[USER.key]).subquery()
 
 
 def _fitting(
