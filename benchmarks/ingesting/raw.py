@@ -1,9 +1,9 @@
 """The limit that ingest is measured against: a bare driver that inserts the same rows, and counts and joins nothing.
 
 SQLite takes them by `executemany`, row by row, on a connection that is set up like that of the service: with SQLite's own small
-cache and its many checkpoints the limit would be lower, the more so the longer the run. PostgreSQL takes them by COPY, as text, into a
-temporary table and an insert on conflict from there, with synchronous_commit=on. Rows come in the order in which agents send
-them. What attempts are counted by has its numbers already.
+cache and its many checkpoints the limit would be lower, the more so the longer the run. PostgreSQL takes them by a binary COPY, as
+the service's do, into a temporary table and an insert on conflict from there, with synchronous_commit=on. Rows come in the order in
+which agents send them. What attempts are counted by has its numbers already.
 """
 
 import sqlite3
@@ -21,11 +21,12 @@ from services._chassis.clock import SystemClock
 from services.reporting.codec.incoming import batch_from_proto
 from services.reporting.model.events import microseconds
 from services.reporting.store.dimensions import Dimension
+from services.reporting.store.postgres_driver import types_of
 from services.reporting.store.rows import ATTEMPTS, Row, attempt_columns, name_of, rows_of
 from services.reporting.store.sqlite_driver import WRITER_SETTINGS
 
 STAGE = "CREATE TEMPORARY TABLE stage ON COMMIT DELETE ROWS AS SELECT {columns} FROM {table} LIMIT 0"
-COPY = "COPY stage FROM STDIN"
+COPY = "COPY stage FROM STDIN (FORMAT BINARY)"
 MOVE = "INSERT INTO {table} ({columns}) SELECT {columns} FROM stage ON CONFLICT DO NOTHING"
 
 
@@ -82,6 +83,7 @@ def _into_postgres(url: str, rows: Sequence[Row], group: int) -> float:
         start = perf_counter()
         for first in range(0, len(rows), group):
             with cursor.copy(COPY.encode()) as copy:
+                copy.set_types(types_of(ATTEMPTS))
                 for row in rows[first : first + group]:
                     copy.write_row(row)
             cursor.execute(MOVE.format(**names).encode())

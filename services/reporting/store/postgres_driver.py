@@ -169,13 +169,14 @@ def _copy(cursor: "psycopg.Cursor[tuple[object, ...]]", target: Target, into: st
     columns = sql.SQL(", ").join(map(sql.Identifier, target.columns))
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(into), columns)
     with cursor.copy(statement) as copy:
-        copy.set_types(_types_of(target))
+        copy.set_types(types_of(target))
         for row in rows:
             copy.write_row(row)
 
 
 @cache
-def _types_of(target: Target) -> list[str]:
+def types_of(target: Target) -> list[str]:
+    """Return what PostgreSQL calls the types of the columns: a binary COPY tells it values of just these."""
     columns = METADATA.tables[target.name].c
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     told = (columns[column].type.compile(dialect) for column in target.columns)
