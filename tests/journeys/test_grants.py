@@ -41,6 +41,17 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield built
 
 
+@pytest.fixture(autouse=True)
+def settled(house: Installation) -> None:
+    """Wait until the device has found the server that another test started again, and has told it of all uses."""
+
+    def found() -> bool:
+        status = house.status("lx")
+        return all(link["connected"] for link in status["links"].values()) and not status["grantUses"]["waiting"]
+
+    house.wait_for("the links", found)
+
+
 def told(house: Installation, name: str) -> Any:
     """Return the status of an agent; nothing while it does not answer."""
     done = house.run("epm-agent", "status", "--state-dir", house.state(name), "--output", "json")
