@@ -176,15 +176,21 @@ class GroupCommitWriter:
         await keep([waiting.answer for waiting in group], self._stored(group), not_stored())
 
     async def _stored(self, group: Sequence[Waiting[Answer]]) -> Sequence[tuple[Rejection, ...]]:
+        stored = False
         try:
-            return await self._sink.store([waiting.batch for waiting in group])
-        except BaseException:
-            self._failures += 1
-            # Else their later events were there before the earlier ones come again: gaps, until they do.
-            behind = self._backlog.drop({waiting.journal for waiting in group})
-            break_all((waiting.answer for waiting in behind), not_stored())
-            self._make_room(behind)
-            raise
+            rejected = await self._sink.store([waiting.batch for waiting in group])
+            stored = True
+        finally:
+            if not stored:
+                self._give_up_behind(group)
+        return rejected
+
+    def _give_up_behind(self, failed: Sequence[Waiting[Answer]]) -> None:
+        """Store nothing of what waits behind a group: its journals' later events were there before the earlier ones come again."""
+        self._failures += 1
+        behind = self._backlog.drop({waiting.journal for waiting in failed})
+        break_all((waiting.answer for waiting in behind), not_stored())
+        self._make_room(behind)
 
     async def close(self) -> None:
         """Take nothing more, and tell everyone who still waits that nothing was stored."""

@@ -36,6 +36,12 @@ def conditions(question: Question) -> list[sa.ColumnElement[bool]]:
     return [*window_of(question).of(_A.occurred), *narrow, *named(question)]
 
 
+def stored_since(as_of: int) -> sa.Select[Any]:
+    """Select the events that were stored after the transaction of this number, for whoever looks for them by their numbers."""
+    later = sa.alias(ATTEMPT)
+    return sa.select(later.c.event_id).where(later.c.stored > as_of)
+
+
 def named(question: Question) -> list[sa.ColumnElement[bool]]:
     """Return what narrows attempts to those that a question names; nothing where it names none."""
     return [_A.attempt_id.in_(asked.attempt_ids) for asked in question.filters.values() if asked.attempt_ids]

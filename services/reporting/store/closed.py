@@ -18,13 +18,11 @@ from services.reporting.model.rollups import SPANS, Run, closed_over
 from services.reporting.store.dimensions import DECISION, DEVICE, FILE, RULE
 from services.reporting.store.driver import Driver
 from services.reporting.store.rows import Row, Target
-from services.reporting.store.setmaking import LateToSets, ObstacleSets
+from services.reporting.store.setmaking import COLUMNS, LateToSets, ObstacleSets
 from services.reporting.store.tables import COUNT, COUNT_BY_DEVICE_FILE
 
 Step = Callable[[Driver], object]
 """A piece of work for one short transaction."""
-COLUMNS = tuple(column.name for column in COUNT.c)
-"""The columns of the counts of days, the first things that are counted by everything."""
 Late = Mapping[Run, Sequence[Row]]
 """What came late: for each span, a run of its own, counts of its days by all `COLUMNS`."""
 

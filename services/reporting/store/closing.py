@@ -21,12 +21,12 @@ from services._chassis.db import Database
 from services._chassis.logging import get_logger
 from services.reporting.model.events import microseconds
 from services.reporting.model.rollups import SPANS, Run, day_of, ending, next_closed
-from services.reporting.store.closed import COLUMNS, MAKERS, Maker, Step
+from services.reporting.store.closed import MAKERS, Maker, Step
 from services.reporting.store.driver import Driver, LostError
 from services.reporting.store.drivers import driver_of
 from services.reporting.store.retention import MOST_AHEAD
 from services.reporting.store.rows import Row
-from services.reporting.store.setmaking import FEW, fold, overdue
+from services.reporting.store.setmaking import COLUMNS, FEW, fold, overdue
 from services.reporting.store.unbroken import unbroken
 
 log = get_logger("reporting.closing")

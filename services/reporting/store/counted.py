@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from services._chassis.db import Transaction
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import DAY
-from services.reporting.store.attempts import conditions
+from services.reporting.store.attempts import conditions, stored_since
 from services.reporting.store.dimensions import OWNER
 from services.reporting.store.narrowing import Window
 from services.reporting.store.sources import EVERY_ONE, Groups, Numbers, Sources
@@ -86,10 +86,10 @@ def _events(question: Question, groups: Groups, span: Span, as_of: int | None) -
 
 def _since(question: Question, groups: Groups, span: Span, as_of: int) -> sa.Select[Any]:
     """Select what was stored after the transaction of this number and is in the counts, to be taken off."""
-    later = sa.alias(ATTEMPT)
     # Found by their numbers, whatever else the question asks: an index over a long span of time would be the wrong one.
-    ids = sa.select(later.c.event_id).where(later.c.stored > as_of)
     taken_off = sa.literal(-1).label("attempts")
     return sa.select(*groups.from_events(), taken_off).where(
-        _A.event_id.in_(ids), *Window(span.first * DAY, span.before * DAY).of(_A.occurred), *conditions(question)
+        _A.event_id.in_(stored_since(as_of)),
+        *Window(span.first * DAY, span.before * DAY).of(_A.occurred),
+        *conditions(question),
     )

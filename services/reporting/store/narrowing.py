@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.reporting.model.events import microseconds
+from services.reporting.model.events import datetime_of, microseconds
 from services.reporting.model.reports import Question
 from services.reporting.store.dimensions import DECISION, DEVICE, DIMENSIONS, OWNER, USER, Dimension
 from services.reporting.store.listed import listed
@@ -49,6 +49,16 @@ def window_of(question: Question) -> Window:
     starts = [one.occurred_from for one in question.filters.values() if one.occurred_from is not None]
     ends = [one.occurred_before for one in question.filters.values() if one.occurred_before is not None]
     return Window(microseconds(max(starts)) if starts else None, microseconds(min(ends)) if ends else None)
+
+
+def narrowed_to(question: Question, window: Window) -> Question:
+    """Return the question about its times within a window alone."""
+    asked = window_of(question)
+    starts = [start for start in (asked.start, window.start) if start is not None]
+    ends = [end for end in (asked.end, window.end) if end is not None]
+    start = datetime_of(max(starts)) if starts else None
+    end = datetime_of(min(ends)) if ends else None
+    return replace(question, filter=replace(question.filter, occurred_from=start, occurred_before=end))
 
 
 def members(question: Question) -> Mapping[Dimension, sa.Select[Any]]:

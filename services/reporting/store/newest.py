@@ -9,13 +9,12 @@
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
 import sqlalchemy as sa
 
 from services._chassis.db import Transaction
-from services.reporting.model.events import datetime_of
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import DAY
 from services.reporting.store.attempts import conditions
@@ -23,7 +22,7 @@ from services.reporting.store.counted import facts
 from services.reporting.store.dimensions import DECISION, DEVICE, FILE, RULE, USER
 from services.reporting.store.finding import batches, days_with_events
 from services.reporting.store.listed import one_of
-from services.reporting.store.narrowing import Window, members, window_of
+from services.reporting.store.narrowing import Window, members, narrowed_to, window_of
 from services.reporting.store.tables import ATTEMPT, COUNT_BY_FILE, HORIZON
 
 FIRST_DAYS = 2
@@ -179,20 +178,11 @@ async def _last_days(tx: Transaction, question: Question, keys: Collection[int])
         left = set(keys) - last.keys()
         if not left:
             break
-        within = _within(question, days[-1], days[0] + 1)
+        within = narrowed_to(question, Window(days[-1] * DAY, (days[0] + 1) * DAY))
         found = await facts(tx, within, (FILE.key, "day"), None, among={FILE: left})
         for key, day, attempts in map(tuple, await tx.execute(sa.select(found))):
             last[key] = max(last.get(key, (-1, 0)), (day, attempts))
     return last
-
-
-def _within(question: Question, first: int, before: int) -> Question:
-    """Narrow a question to whole days, as far as they are within its times."""
-    asked = question.filter
-    start, end = datetime_of(first * DAY), datetime_of(before * DAY)
-    start = start if asked.occurred_from is None else max(start, asked.occurred_from)
-    end = end if asked.occurred_before is None else min(end, asked.occurred_before)
-    return replace(question, filter=replace(asked, occurred_from=start, occurred_before=end))
 
 
 async def _of_few(tx: Transaction, question: Question, keys: Collection[int], days: Sequence[int]) -> Newest:

@@ -20,6 +20,7 @@ from services.reporting.store.tables import COUNT, COUNT_UNMANAGED, OBSTACLE_LAT
 Both = tuple[Sets, Sets]
 """The sets of users and those of devices."""
 COLUMNS = tuple(column.name for column in COUNT.c)
+"""The columns of the counts of days, the first things that are counted by everything."""
 FEW = 500
 """Rows that came late to a span and are left to its readers."""
 MOST_FOLDED = 20_000

@@ -19,15 +19,15 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from services._chassis.db import Transaction
-from services.reporting.model.events import datetime_of
 from services.reporting.model.obstacles import Places, Sets, Weight, of_pairs, united, unpacked, weighed, within
 from services.reporting.model.reports import Question
 from services.reporting.model.rollups import DAY, covering
+from services.reporting.store.attempts import stored_since
 from services.reporting.store.counted import facts, parts
 from services.reporting.store.dimensions import DECISION, DEVICE, FILE, USER, Dimension
 from services.reporting.store.keptsets import Kept, kept_sets
 from services.reporting.store.listed import listed_numbers
-from services.reporting.store.narrowing import Window, members, unmanaged_alone, window_of
+from services.reporting.store.narrowing import Window, members, narrowed_to, unmanaged_alone, window_of
 from services.reporting.store.spans import span_of
 from services.reporting.store.tables import ATTEMPT, HORIZON, KNOWN_DECISION, KNOWN_USER, OBSTACLE_LATE, OBSTACLE_SETS
 from services.reporting.store.whereabouts import whereabouts
@@ -135,10 +135,10 @@ async def met(tx: Transaction, question: Question, as_of: int | None) -> Met | N
         return None
     kept = await kept_sets(tx, times.of(OBSTACLE_SETS))
     late = await _late(tx, times)
-    others = [await _triples(tx, _within(_of_all_devices(question), window), as_of) for window in times.others]
+    others = [await _triples(tx, narrowed_to(_of_all_devices(question), window), as_of) for window in times.others]
     if among.elsewhere_too:
         about = await _about(tx, question, among.elsewhere_too)
-        others.append(await _triples(tx, _within(about, times.closed), as_of))
+        others.append(await _triples(tx, narrowed_to(about, times.closed), as_of))
     return await asyncio.to_thread(_met, kept, late, others, among)
 
 
@@ -182,11 +182,11 @@ async def _are_all_unmanaged(tx: Transaction, decisions: sa.Select[Any]) -> bool
 
 async def added_since(tx: Transaction, question: Question, window: Window, as_of: int) -> bool:
     """Tell whether attempts of a window that the question may be about were stored after the transaction of this number."""
-    event, later = ATTEMPT.c, sa.alias(ATTEMPT)
+    event = ATTEMPT.c
     # Found by their numbers: an index over days would be the wrong one.
-    ids = sa.select(later.c.event_id).where(later.c.stored > as_of)
+    late = event.event_id.in_(stored_since(as_of))
     of_decisions = event[DECISION.key].in_(members(question)[DECISION])
-    added = sa.select(event.event_id).where(event.event_id.in_(ids), *window.of(event.occurred), of_decisions)
+    added = sa.select(event.event_id).where(late, *window.of(event.occurred), of_decisions)
     return (await tx.execute(added.limit(1))).first() is not None
 
 
@@ -239,13 +239,3 @@ async def _triples(tx: Transaction, question: Question, as_of: int | None) -> Tr
 
 def _read(texts: tuple[str | None, ...]) -> Triples:
     return Triples(*(json.loads(f"[{text or ''}]") for text in texts))
-
-
-def _within(question: Question, window: Window) -> Question:
-    """Narrow a question to a window."""
-    asked, narrowest = question.filter, window_of(question)
-    starts = [start for start in (narrowest.start, window.start) if start is not None]
-    ends = [end for end in (narrowest.end, window.end) if end is not None]
-    start = datetime_of(max(starts)) if starts else None
-    end = datetime_of(min(ends)) if ends else None
-    return replace(question, filter=replace(asked, occurred_from=start, occurred_before=end))
