@@ -9,7 +9,12 @@ def named(denial: requests_pb2.StandingDenial) -> str:
     """Name what denies a file."""
     if denial.default_response:
         return "the default response"
-    return f"{denial.policy}/{denial.rule}" if denial.rule else "a rule that you may not see"
+    return rule_named(denial.policy, denial.rule)
+
+
+def rule_named(policy: str, rule: str) -> str:
+    """Name a rule that denies; no name is told of one that the caller may not see."""
+    return f"{policy}/{rule}" if rule else "a rule that you may not see"
 
 
 def denial_of(found: requests_pb2.GetElevationRequestResponse) -> str:

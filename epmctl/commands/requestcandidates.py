@@ -14,6 +14,7 @@ from epmctl.moments import METAVAR, past
 from epmctl.output import Plain, Record, output_option, print_json
 from epmctl.plain import to_plain, to_timestamp
 from epmctl.requestcalls import requests_of
+from epmctl.requestdenial import rule_named
 
 _FEWEST: Final = 2
 _USUAL: Final = 20
@@ -59,7 +60,7 @@ def _denied_by(record: Record) -> Plain:
     denial = cast("Record | None", record["deniedBy"])
     if not denial:
         return None
-    return f"{denial['policy']}/{denial['rule']}" if denial["rule"] else "a rule that you may not see"
+    return rule_named(cast("str", denial["policy"]), cast("str", denial["rule"]))
 
 
 def _lint(record: Record) -> Plain:
